@@ -1,0 +1,48 @@
+# Type `make` for what there is. The rules hold for GNU Make 3.81, which a Mac has.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+ARGS =
+
+# Both binaries in one go, so that they share what they depend on. Quiet when there is nothing to do.
+BUILD = cargo build --workspace --bins
+TARGET_DIR = $$(cargo metadata --no-deps --format-version 1 | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
+# `exec`, so that a signal reaches it once and directly.
+DEV = exec "$(TARGET_DIR)/debug/groundwork-dev"
+
+.PHONY: help
+help: ## Show this list
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: ## Run the service with a private PostgreSQL and a mail inbox, until Ctrl-C
+	@$(BUILD) && $(DEV) run
+
+.PHONY: test
+test: ## Run every test on a PostgreSQL and a Redis of their own (ARGS="name" for some)
+	@$(BUILD) && $(DEV) test $(ARGS)
+
+.PHONY: fmt
+fmt: ## Format the code
+	@cargo fmt --all
+
+.PHONY: lint
+lint: ## Check format and lints, warnings included
+	@cargo fmt --all --check
+	@cargo clippy --workspace --all-targets -- --deny warnings
+
+.PHONY: sqlx
+sqlx: ## Refresh .sqlx/, what the checked queries know about the database
+	@cargo build --package groundwork-dev && $(DEV) sqlx
+
+.PHONY: check-sqlx
+check-sqlx: ## Fail when .sqlx/ is not what `make sqlx` would write
+	@cargo build --package groundwork-dev && $(DEV) sqlx --check
+
+.PHONY: openapi
+openapi: ## Refresh the reviewed OpenAPI document
+	@cargo build --workspace --bins && "$(TARGET_DIR)/debug/groundwork" openapi > openapi.json.new
+	@mv openapi.json.new openapi.json
+
+.PHONY: clean-dev
+clean-dev: ## Forget the data, secrets and ports of `make run`
+	@$(BUILD) && $(DEV) clean

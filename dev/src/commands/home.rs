@@ -1,0 +1,137 @@
+//! `.dev/`: what a checkout keeps between runs. Holding it keeps a second run out.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+};
+
+use groundwork_dev::{Error, Result, error::Doing, files, postgres};
+use serde::{Deserialize, Serialize};
+
+/// The directory with the workspace, wherever inside it the command was typed.
+pub(super) fn checkout() -> Result<PathBuf> {
+    let here = env::current_dir().doing(|| "find the current directory".into())?;
+    let is_checkout =
+        |dir: &&Path| dir.join("Cargo.toml").is_file() && dir.join("dev/Cargo.toml").is_file();
+    here.ancestors()
+        .find(is_checkout)
+        .map(Path::to_path_buf)
+        .ok_or_else(|| Error::Other("run this inside the checkout".into()))
+}
+
+/// The kept directory of one checkout, locked for one run.
+pub(super) struct Home {
+    path: PathBuf,
+    _lock: fs::File,
+}
+
+/// The ports of the last run.
+#[derive(Default, Deserialize, Serialize)]
+pub(super) struct Ports {
+    pub(super) api: Option<u16>,
+    pub(super) inbox: Option<u16>,
+    pub(super) smtp: Option<u16>,
+    pub(super) postgres: Option<u16>,
+}
+
+impl Home {
+    /// Opens and locks it, or says where the other run is.
+    pub(super) fn open() -> Result<Self> {
+        let path = checkout()?.join(".dev");
+        fs::create_dir_all(&path).doing_to("create", &path)?;
+        let lock_path = path.join("run.lock");
+        let lock = fs::OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(&lock_path)
+            .doing_to("open", &lock_path)?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { path, _lock: lock }),
+            Err(fs::TryLockError::WouldBlock) => Err(Error::AlreadyRunning(url_of_run(&path))),
+            Err(fs::TryLockError::Error(e)) => Err(e).doing_to("lock", &lock_path),
+        }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn ports(&self) -> Ports {
+        let text = fs::read_to_string(self.path.join("ports.json")).unwrap_or_default();
+        serde_json::from_str(&text).unwrap_or_default()
+    }
+
+    pub(super) fn keep_ports(&self, ports: &Ports) -> Result<()> {
+        files::write_private(&self.path.join("ports.json"), &json(ports))
+    }
+
+    /// Writes where everything is, for scripts.
+    pub(super) fn publish(&self, urls: &impl Serialize) -> Result<()> {
+        files::write_private(&self.path.join("urls.json"), &json(urls))
+    }
+
+    /// Nothing runs any more.
+    pub(super) fn unpublish(&self) {
+        let _ = fs::remove_file(self.path.join("urls.json"));
+    }
+
+    /// The secrets of this checkout, made at the first run.
+    pub(super) fn secrets(
+        &self,
+        generate: impl FnOnce() -> Result<String>,
+    ) -> Result<Vec<(String, String)>> {
+        let path = self.path.join("secrets.env");
+        let text = if let Ok(text) = fs::read_to_string(&path) {
+            text
+        } else {
+            let text = generate()?;
+            files::write_private(&path, &text)?;
+            text
+        };
+        Ok(text
+            .lines()
+            .filter_map(|line| line.split_once('='))
+            .map(|(k, v)| (k.into(), v.into()))
+            .collect())
+    }
+
+    pub(super) fn is_seeded(&self) -> bool {
+        self.path.join("seeded").exists()
+    }
+
+    pub(super) fn set_seeded(&self, seeded: bool) -> Result<()> {
+        let path = self.path.join("seeded");
+        if seeded {
+            return files::write_private(&path, "");
+        }
+        let _ = fs::remove_file(path);
+        Ok(())
+    }
+
+    /// Deletes everything in it.
+    pub(super) fn remove(self) -> Result<()> {
+        postgres::remove(&self.path)?;
+        fs::remove_dir_all(&self.path).doing_to("remove", &self.path)
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        self.unpublish();
+    }
+}
+
+fn url_of_run(path: &Path) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Urls {
+        root: String,
+    }
+    let text = fs::read_to_string(path.join("urls.json")).ok()?;
+    serde_json::from_str::<Urls>(&text)
+        .ok()
+        .map(|urls| urls.root)
+}
+
+fn json(value: &impl Serialize) -> String {
+    serde_json::to_string_pretty(value).unwrap_or_default() + "\n"
+}

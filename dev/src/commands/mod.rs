@@ -1,0 +1,29 @@
+//! One file for each command, and what they share.
+
+mod db;
+mod foreground;
+mod home;
+mod run;
+mod service;
+mod sqlx;
+mod test;
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use groundwork_dev::Result;
+
+pub(crate) use self::{db::db, run::run, sqlx::sqlx, test::test};
+
+/// `clean`: forgets everything about this checkout.
+pub(crate) fn clean() -> Result<ExitCode> {
+    home::Home::open()?.remove()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Says something to whoever watches; a terminal that has gone away is no reason to fail.
+fn say(line: &str) {
+    let _ = writeln!(io::stdout(), "{line}");
+}

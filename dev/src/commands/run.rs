@@ -1,0 +1,325 @@
+//! `run`: the whole product on this machine, until it is told to stop.
+
+use std::{
+    net::Ipv4Addr,
+    process::{ExitCode, Stdio},
+    time::{Duration, Instant},
+};
+
+use groundwork_dev::{
+    Error, Inbox, Postgres, Result,
+    error::Doing,
+    ports::{self, Reserved},
+    process::{Server, Signal},
+    redis,
+};
+use serde::Serialize;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+use super::{
+    foreground::Interrupts,
+    home::{Home, Ports},
+    say, service,
+};
+
+const DATABASE: &str = "app";
+const READY_LIMIT: Duration = Duration::from_mins(1);
+const DRAIN_LIMIT: Duration = Duration::from_secs(25);
+
+const DEMO: Login = Login {
+    email: "demo@example.com",
+    password: "demo-on-my-machine",
+    is_admin: false,
+};
+const ADMIN: Login = Login {
+    email: "admin@example.com",
+    password: "admin-on-my-machine",
+    is_admin: true,
+};
+
+/// `run`: starts everything, says where it is and serves until a signal or a failure.
+pub(crate) async fn run() -> Result<ExitCode> {
+    let began = Instant::now();
+    let mut interrupts = Interrupts::listen()?;
+    let home = Home::open()?;
+    home.unpublish();
+
+    let mut world = tokio::select! {
+        started = World::start(&home) => started?,
+        _ = interrupts.next() => return Ok(ExitCode::SUCCESS),
+    };
+    let urls = world.urls();
+    home.publish(&urls)?;
+    say(&urls.table(began.elapsed(), &world));
+
+    let outcome = tokio::select! {
+        error = world.death() => Err(error),
+        _ = interrupts.next() => Ok(ExitCode::SUCCESS),
+    };
+    home.unpublish();
+    tokio::select! {
+        () = world.stop() => {}
+        // Asked twice: the rest is dropped, which is quicker.
+        _ = interrupts.next() => {}
+    }
+    outcome
+}
+
+/// Everything that runs. Fields are dropped in order: the service first, its database last.
+struct World {
+    service: Server,
+    api: Reserved,
+    inbox: Inbox,
+    redis_url: Option<String>,
+    database: service::Database,
+    postgres: Postgres,
+}
+
+impl World {
+    async fn start(home: &Home) -> Result<Self> {
+        let last = home.ports();
+        let secrets = home.secrets(|| {
+            let keys = service::output(&["keys", "generate"])?;
+            Ok(format!(
+                "{keys}RUNTIME_PASSWORD={}\n",
+                groundwork_dev::files::random_hex(16)?
+            ))
+        })?;
+        let (postgres, inbox, redis_url) = tokio::try_join!(
+            Postgres::keep(home.path(), last.postgres),
+            Inbox::start_friendly(last.smtp, last.inbox),
+            async { Ok(find_redis().await) },
+        )?;
+        if postgres.is_new {
+            home.set_seeded(false)?;
+        }
+        postgres.ensure_database(DATABASE).await?;
+        let api = ports::reserve(last.api, 8000)?;
+        home.keep_ports(&Ports {
+            api: Some(api.port),
+            inbox: Some(inbox.http_addr().port()),
+            smtp: Some(inbox.smtp_addr().port()),
+            postgres: Some(postgres.port()),
+        })?;
+
+        let runtime_password = secrets.iter().find(|(name, _)| name == "RUNTIME_PASSWORD");
+        let runtime_password = runtime_password
+            .map(|(_, value)| value.as_str())
+            .unwrap_or_default();
+        let database = service::Database::new(&postgres, runtime_password, DATABASE);
+        let mut settings: Vec<(String, String)> = vec![
+            ("BIND_ADDR".into(), format!("127.0.0.1:{}", api.port)),
+            (
+                "PUBLIC_URL".into(),
+                format!("http://127.0.0.1:{}", api.port),
+            ),
+            ("SMTP_URL".into(), inbox.smtp_url()),
+            ("MAIL_FROM".into(), "Groundwork <hello@example.com>".into()),
+        ];
+        settings.extend(
+            database
+                .env()
+                .map(|(name, value)| (name.into(), value.into())),
+        );
+        settings.extend(
+            redis_url
+                .iter()
+                .map(|url| ("REDIS_URL".into(), url.clone())),
+        );
+        settings.extend(
+            secrets
+                .into_iter()
+                .filter(|(name, _)| name != "RUNTIME_PASSWORD"),
+        );
+
+        let mut command = service::command(&["serve", "--migrate"])?;
+        command.envs(settings.iter().cloned());
+        let service = Server::start("the service", &mut command, Signal::TERM, None)?;
+        let mut world = Self {
+            service,
+            api,
+            inbox,
+            redis_url,
+            database,
+            postgres,
+        };
+        world.wait_until_ready().await?;
+        if !home.is_seeded() {
+            tokio::try_join!(DEMO.create(&settings), ADMIN.create(&settings))?;
+            home.set_seeded(true)?;
+        }
+        Ok(world)
+    }
+
+    async fn wait_until_ready(&mut self) -> Result<()> {
+        let began = Instant::now();
+        while !is_ready(self.api.port).await {
+            self.service.check()?;
+            if began.elapsed() > READY_LIMIT {
+                return Err(self.service.silent(READY_LIMIT.as_secs()));
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Ok(())
+    }
+
+    /// Waits until something ends that should not.
+    async fn death(&mut self) -> Error {
+        tokio::select! {
+            error = self.service.death() => error,
+            error = self.postgres.death() => error,
+        }
+    }
+
+    async fn stop(mut self) {
+        self.service.stop(DRAIN_LIMIT).await;
+        self.postgres.stop().await;
+    }
+
+    fn urls(&self) -> Urls {
+        let root = format!("http://127.0.0.1:{}", self.api.port);
+        Urls {
+            docs: format!("{root}/docs"),
+            openapi: format!("{root}/api/openapi.json"),
+            health: format!("{root}/health/ready"),
+            root,
+            inbox: self.inbox.http_url(),
+            smtp: self.inbox.smtp_url(),
+            database: self.database.owner_url.clone(),
+            redis: self.redis_url.clone(),
+            demo: DEMO,
+            admin: ADMIN,
+        }
+    }
+}
+
+/// The Redis that the caller named, or one that is there anyway.
+async fn find_redis() -> Option<String> {
+    match std::env::var("REDIS_URL") {
+        Ok(url) if !url.is_empty() => Some(url),
+        _ => redis::local().await,
+    }
+}
+
+async fn is_ready(port: u16) -> bool {
+    let exchange = async {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.ok()?;
+        let request = format!(
+            "GET /health/ready HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).await.ok()?;
+        let mut status = [0; 12];
+        stream.read_exact(&mut status).await.ok()?;
+        (&status == b"HTTP/1.1 200").then_some(())
+    };
+    tokio::time::timeout(Duration::from_secs(2), exchange)
+        .await
+        .is_ok_and(|ready| ready.is_some())
+}
+
+/// Somebody who can sign in from the first start on.
+#[derive(Clone, Copy, Serialize)]
+struct Login {
+    email: &'static str,
+    password: &'static str,
+    #[serde(skip)]
+    is_admin: bool,
+}
+
+impl Login {
+    async fn create(self, settings: &[(String, String)]) -> Result<()> {
+        let mut command = service::command(&[
+            "users",
+            "create",
+            "--email",
+            self.email,
+            "--verified",
+            "--if-missing",
+        ])?;
+        if self.is_admin {
+            command.arg("--admin");
+        }
+        command.args(["--first-name", if self.is_admin { "Admin" } else { "Demo" }]);
+        command
+            .envs(settings.iter().cloned())
+            .env("RUST_LOG", "warn");
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        let doing = || format!("create {}", self.email);
+        let mut child = tokio::process::Command::from(command)
+            .kill_on_drop(true)
+            .spawn()
+            .doing(doing)?;
+        if let Some(mut stdin) = child.stdin.take() {
+            stdin
+                .write_all(format!("{}\n", self.password).as_bytes())
+                .await
+                .doing(doing)?;
+        }
+        let output = child.wait_with_output().await.doing(doing)?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let why = String::from_utf8_lossy(&output.stderr);
+        Err(Error::Other(format!(
+            "could not create {}: {}",
+            self.email,
+            why.trim()
+        )))
+    }
+}
+
+/// Where everything is.
+#[derive(Serialize)]
+struct Urls {
+    root: String,
+    docs: String,
+    openapi: String,
+    health: String,
+    inbox: String,
+    smtp: String,
+    database: String,
+    redis: Option<String>,
+    demo: Login,
+    admin: Login,
+}
+
+impl Urls {
+    fn table(&self, took: Duration, world: &World) -> String {
+        let login = |login: &Login| format!("{}   {}", login.email, login.password);
+        let redis = self
+            .redis
+            .as_deref()
+            .unwrap_or("not used: REDIS_URL is not set and none is at 127.0.0.1:6379");
+        let demo = login(&self.demo);
+        let admin = login(&self.admin);
+        let data = world.postgres.directory().display().to_string();
+        let rows = [
+            ("API", self.root.as_str()),
+            ("Docs", &self.docs),
+            ("OpenAPI", &self.openapi),
+            ("Health", &self.health),
+            ("Inbox", &self.inbox),
+            ("SMTP", &self.smtp),
+            ("PostgreSQL", &self.database),
+            ("Redis", redis),
+            ("Demo user", &demo),
+            ("Admin", &admin),
+            ("Data", &data),
+        ];
+        let rows: Vec<String> = rows
+            .iter()
+            .map(|(name, value)| format!("  {name:<12}{value}\n"))
+            .collect();
+        format!(
+            "\n  Ready in {:.1} s\n\n{}\n  Ctrl-C stops everything and keeps the data; `make clean-dev` forgets them.\n",
+            took.as_secs_f64(),
+            rows.concat()
+        )
+    }
+}

@@ -1,0 +1,150 @@
+//! `test`: every test, on servers that live as long as the run.
+
+use std::{
+    ffi::OsString,
+    path::PathBuf,
+    process::{Command, ExitCode, Stdio},
+};
+
+use groundwork_dev::{
+    Postgres, Redis, Result,
+    files::{self, Scratch},
+    packages::{self, Package},
+    postgres,
+    process::{self, OnOurDeath},
+};
+
+use super::{
+    foreground::{Foreground, Interrupts, interrupted},
+    home, say, service,
+};
+
+/// The migrated database that each test copies.
+const TEMPLATE: &str = "template_app";
+
+/// `test`: starts what the tests need, runs them and ends with the runner's code.
+pub(crate) async fn test(args: Vec<OsString>) -> Result<ExitCode> {
+    let root = home::checkout()?;
+    let mut interrupts = Interrupts::listen()?;
+    Scratch::sweep();
+    install_missing()?;
+    let runner = Runner::find();
+
+    let mut compiler = Foreground::start(runner.command(&["--no-run"], &args).current_dir(&root))?;
+    let start = async { tokio::try_join!(Postgres::throw_away(), Redis::throw_away()) };
+    let (postgres, redis) = tokio::select! {
+        started = start => started?,
+        signal = interrupts.next() => return Ok(interrupted(signal)),
+    };
+    let built = compiler.wait(&mut interrupts).await?;
+    if !built.is_success() {
+        return Ok(built.code());
+    }
+
+    postgres.ensure_database(TEMPLATE).await?;
+    let database = service::Database::new(&postgres, &files::random_hex(16)?, TEMPLATE);
+    service::migrate(&database)?;
+
+    let mut tests = runner.command(&[], &args);
+    tests
+        .current_dir(&root)
+        .env("TEST_DATABASE_ADMIN_URL", postgres.url("postgres"))
+        .env("TEST_DATABASE_TEMPLATE", TEMPLATE)
+        .env("TEST_DATABASE_RUNTIME_URL", &database.runtime_url)
+        .env("TEST_REDIS_URL", redis.url());
+    match browser() {
+        Some((driver, chromium)) => {
+            tests
+                .env("TEST_CHROMEDRIVER", driver)
+                .env("TEST_CHROMIUM", chromium);
+        }
+        None => say(&format!(
+            "no browser for the browser test: {}",
+            Package::Browser.advice()
+        )),
+    }
+    let ended = Foreground::start(&mut tests)?.wait(&mut interrupts).await?;
+    redis.stop().await;
+    postgres.stop().await;
+    Ok(ended.code())
+}
+
+/// Installs in one go what is not there; the tests can do without a browser.
+fn install_missing() -> Result<()> {
+    let mut missing = Vec::new();
+    if !postgres::is_installed() {
+        missing.push(Package::Postgres);
+    }
+    if files::on_path("redis-server").is_none() {
+        missing.push(Package::Redis);
+    }
+    if !missing.is_empty() {
+        packages::install(&missing)?;
+    }
+    if browser().is_none()
+        && let Err(error) = packages::install(&[Package::Browser])
+    {
+        say(&error.to_string());
+    }
+    Ok(())
+}
+
+fn browser() -> Option<(PathBuf, PathBuf)> {
+    let in_applications = || {
+        ["Google Chrome", "Chromium"]
+            .map(|name| PathBuf::from(format!("/Applications/{name}.app/Contents/MacOS/{name}")))
+            .into_iter()
+            .find(|path| files::is_program(path))
+    };
+    let chromium = ["chromium", "chromium-browser", "google-chrome"]
+        .into_iter()
+        .find_map(files::on_path);
+    Some((
+        files::on_path("chromedriver")?,
+        chromium.or_else(in_applications)?,
+    ))
+}
+
+/// The program that runs tests.
+#[derive(Clone, Copy)]
+enum Runner {
+    Nextest,
+    Cargo,
+}
+
+impl Runner {
+    fn find() -> Self {
+        let found = Command::new("cargo")
+            .args(["nextest", "--version"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
+        if found.is_ok_and(|status| status.success()) {
+            Self::Nextest
+        } else {
+            Self::Cargo
+        }
+    }
+
+    fn command(self, options: &[&str], args: &[OsString]) -> Command {
+        let mut command = process::command("cargo".as_ref(), None, OnOurDeath::Terminate);
+        match self {
+            Self::Nextest => command.args(["nextest", "run"]),
+            Self::Cargo => command.arg("test"),
+        };
+        let names_package = |arg: &OsString| {
+            let arg = arg.to_string_lossy();
+            arg.starts_with("-p") || arg.starts_with("--package")
+        };
+        if !args.iter().any(names_package) {
+            command.arg("--workspace");
+        }
+        // The databases are the run's own, and queries are checked against `.sqlx/`.
+        for name in ["DATABASE_URL", "DATABASE_MIGRATION_URL", "REDIS_URL"] {
+            command.env_remove(name);
+        }
+        command.args(options).args(args).env("SQLX_OFFLINE", "true");
+        command
+    }
+}

@@ -1,0 +1,16 @@
+//! The outside world in a box: private servers that `make run` and the tests start for themselves.
+
+pub mod error;
+pub mod files;
+pub mod packages;
+pub mod ports;
+pub mod process;
+
+pub mod inbox;
+pub mod postgres;
+pub mod redis;
+
+pub use error::{Error, Result};
+pub use inbox::Inbox;
+pub use postgres::Postgres;
+pub use redis::Redis;

@@ -1,0 +1,86 @@
+//! `make run`, `make test` and what belongs to them: the service together with its outside world.
+
+mod commands;
+
+use std::{
+    ffi::OsString,
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use clap::{Parser, Subcommand};
+
+/// Starts the service together with a private PostgreSQL, a mail inbox and whatever else it needs.
+///
+/// Nothing of the system is touched: servers are private, listen on 127.0.0.1 only, and end with the
+/// command that started them. Missing programs are installed with apt-get or brew. Run it from the
+/// checkout; `make` has a target for each command.
+#[derive(Parser)]
+#[command(name = "groundwork-dev", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Runs the service with everything around it until Ctrl-C
+    ///
+    /// Starts PostgreSQL and the mail inbox, migrates, serves, creates a demo user and an admin, and
+    /// prints where everything is; `.dev/urls.json` says the same. Data, ports and secrets stay in
+    /// `.dev/`. Redis is used when `REDIS_URL` is set or one answers at 127.0.0.1:6379.
+    Run,
+    /// Runs every test on a PostgreSQL and a Redis that live as long as the tests
+    ///
+    /// Uses cargo-nextest where it is installed, else `cargo test`, and ends with the runner's code.
+    Test {
+        /// Handed to the runner: names of tests, or its options
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
+    /// Runs a command with a throw-away database in `DATABASE_URL` and `DATABASE_MIGRATION_URL`
+    ///
+    /// `groundwork-dev db -- cargo check`. `DATABASE_URL` names the service's own role, or the owner when
+    /// the service's migration did not make that role.
+    Db {
+        /// Leave the database empty instead of migrating it with the service's binary
+        #[arg(long, conflicts_with = "from_folder")]
+        empty: bool,
+        /// Apply the files in `migrations/` as they are, which needs no built service
+        #[arg(long)]
+        from_folder: bool,
+        /// The command and its arguments
+        #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        command: Vec<OsString>,
+    },
+    /// Writes what the checked queries know about the database to `.sqlx/`
+    ///
+    /// Applies `migrations/` to a throw-away database and compiles the service against it.
+    Sqlx {
+        /// Change nothing; fail when `.sqlx/` is not what it should be
+        #[arg(long)]
+        check: bool,
+    },
+    /// Removes the data, secrets and settings in `.dev/`
+    Clean,
+}
+
+// One thread: Linux ends a child when the thread that started it ends, and this one is the last.
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Run => commands::run().await,
+        Command::Test { args } => commands::test(args).await,
+        Command::Db {
+            empty,
+            from_folder,
+            command,
+        } => commands::db(empty, from_folder, command).await,
+        Command::Sqlx { check } => commands::sqlx(check).await,
+        Command::Clean => commands::clean(),
+    };
+    outcome.unwrap_or_else(|error| {
+        let _ = writeln!(io::stderr(), "error: {error}");
+        ExitCode::FAILURE
+    })
+}

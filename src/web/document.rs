@@ -1,0 +1,213 @@
+//! Refusals as the `OpenAPI` document shows them: groups for handlers to list, and what any route
+//! can answer.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use utoipa::openapi::example::ExampleBuilder;
+use utoipa::openapi::header::HeaderBuilder;
+use utoipa::openapi::path::{Operation, PathItem};
+use utoipa::openapi::schema::{ObjectBuilder, Type};
+use utoipa::openapi::{Components, ContentBuilder, OpenApi, Ref, RefOr, Response, ResponseBuilder};
+use utoipa::{IntoResponses, PartialSchema as _, ToSchema as _};
+
+use super::problem::{Code, FieldError, Problem};
+
+type Responses = BTreeMap<String, RefOr<Response>>;
+
+/// What any route can answer before or instead of its handler.
+const COMMON: &[Code] = &[
+    Code::BadRequest,
+    Code::MisdirectedRequest,
+    Code::Internal,
+    Code::Unavailable,
+    Code::Busy,
+    Code::DeadlineExceeded,
+];
+
+/// The responses for `codes`, one a status, for a slice's own group.
+#[must_use]
+pub fn problems(codes: &[Code]) -> Responses {
+    let mut by_status: BTreeMap<u16, Vec<Code>> = BTreeMap::new();
+    for code in codes {
+        by_status
+            .entry(code.status().as_u16())
+            .or_default()
+            .push(*code);
+    }
+    by_status
+        .into_iter()
+        .map(|(status, codes)| (status.to_string(), response(status, &codes).into()))
+        .collect()
+}
+
+fn response(status: u16, codes: &[Code]) -> Response {
+    let titles: Vec<_> = codes
+        .iter()
+        .map(|code| format!("`{}`: {}", code.as_str(), code.title()))
+        .collect();
+    let examples = codes.iter().map(|code| {
+        let example = ExampleBuilder::new()
+            .summary(code.title())
+            .value(Some(example(*code)));
+        (code.as_str(), example.build())
+    });
+    let content = ContentBuilder::new()
+        .schema(Some(Ref::from_schema_name(Problem::name())))
+        .examples_from_iter(examples);
+    let response = ResponseBuilder::new()
+        .description(titles.join("\n\n"))
+        .content("application/problem+json", content.build());
+    let header = match status {
+        401 => (
+            "WWW-Authenticate",
+            Type::String,
+            "How to authenticate (RFC 6750).",
+        ),
+        429 | 503 => ("Retry-After", Type::Integer, "Seconds to wait, at least 1."),
+        _ => return response.build(),
+    };
+    let (name, kind, description) = header;
+    let schema = ObjectBuilder::new().schema_type(kind).build();
+    let header = HeaderBuilder::new()
+        .schema(Some(schema))
+        .description(Some(description));
+    response.header(name, header.build()).build()
+}
+
+fn example(code: Code) -> Value {
+    let problem = match code {
+        Code::InvalidFields => Problem::new(code).field("email", "required", "is required"),
+        Code::BadRequest => Problem::new(code).detail("malformed JSON at line 1, column 12"),
+        _ => Problem::new(code),
+    };
+    let body = problem.body(code.status(), Some("01980b6e7c0070008000000000000001"));
+    serde_json::from_slice(&body).unwrap_or_else(|_| json!({}))
+}
+
+macro_rules! groups {
+    ($($(#[$doc:meta])* $name:ident [$($code:ident),+];)+) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug)]
+        pub struct $name;
+
+        impl IntoResponses for $name {
+            fn responses() -> Responses {
+                problems(&[$(Code::$code),+])
+            }
+        }
+    )+};
+}
+
+groups! {
+    /// What a route that takes a JSON body can answer.
+    BodyProblems [BadRequest, RequestTimeout, PayloadTooLarge, UnsupportedMediaType, InvalidFields];
+    /// What a rule of the handler says about well-formed fields.
+    FieldProblems [InvalidFields];
+    /// What a route with parameters in its path can answer.
+    PathProblems [BadRequest, NotFound];
+    /// What a route with a query string can answer.
+    QueryProblems [BadRequest];
+    /// What a route for signed-in callers can answer.
+    AuthProblems [Unauthenticated];
+    /// What a route with further permissions can answer.
+    ForbiddenProblem [Forbidden];
+    /// What a route to one thing can answer.
+    NotFoundProblem [NotFound];
+    /// What a route that changes contended things can answer.
+    ConflictProblem [Conflict];
+    /// What a limited route can answer.
+    RateProblem [RateLimited];
+}
+
+/// Adds to every operation what any route can answer, and the schema of it to the components;
+/// what a route says about itself stays.
+pub fn document_common(api: &mut OpenApi) {
+    let components = api.components.get_or_insert_with(Components::new);
+    let schemas = [
+        (Problem::name(), Problem::schema()),
+        (FieldError::name(), FieldError::schema()),
+    ];
+    for (name, schema) in schemas {
+        components
+            .schemas
+            .entry(name.into_owned())
+            .or_insert(schema);
+    }
+    let common = problems(COMMON);
+    for item in api.paths.paths.values_mut() {
+        for operation in operations(item) {
+            for (status, response) in &common {
+                let responses = &mut operation.responses.responses;
+                responses
+                    .entry(status.clone())
+                    .or_insert_with(|| response.clone());
+            }
+        }
+    }
+}
+
+fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+    let PathItem {
+        get,
+        put,
+        post,
+        delete,
+        options,
+        head,
+        patch,
+        trace,
+        ..
+    } = item;
+    [get, put, post, delete, options, head, patch, trace]
+        .into_iter()
+        .flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use utoipa::OpenApi;
+
+    use super::*;
+
+    /// Shows me.
+    #[utoipa::path(
+        get,
+        path = "/me",
+        responses((status = 200, description = "ok"), (status = 400, description = "own"), BodyProblems, AuthProblems)
+    )]
+    #[expect(dead_code, reason = "only its documentation is read")]
+    fn show_me() {}
+
+    #[derive(OpenApi)]
+    #[openapi(paths(show_me))]
+    struct Api;
+
+    #[test]
+    fn every_operation_lists_what_any_route_can_answer() {
+        let mut api = Api::openapi();
+        document_common(&mut api);
+        let doc = serde_json::to_value(&api).unwrap();
+        let responses = doc["paths"]["/me"]["get"]["responses"].as_object().unwrap();
+        let statuses: Vec<_> = responses.keys().map(String::as_str).collect();
+        assert_eq!(
+            statuses,
+            [
+                "200", "400", "401", "408", "413", "415", "421", "422", "500", "503"
+            ]
+        );
+        let body = &responses["401"]["content"]["application/problem+json"];
+        assert_eq!(body["schema"]["$ref"], "#/components/schemas/Problem");
+        assert_eq!(body["examples"]["unauthenticated"]["value"]["status"], 401);
+        assert!(responses["401"]["headers"]["WWW-Authenticate"].is_object());
+        let schema = &doc["components"]["schemas"]["Problem"];
+        assert_eq!(
+            schema["properties"]["errors"]["items"]["$ref"],
+            "#/components/schemas/FieldError"
+        );
+        assert_eq!(
+            schema["required"],
+            json!(["type", "title", "status", "code", "request_id"])
+        );
+    }
+}

@@ -1,0 +1,488 @@
+//! The one shape of every refusal: `application/problem+json` (RFC 9457) with a stable code.
+
+use std::borrow::Cow;
+use std::error::Error;
+use std::time::Duration;
+
+use axum::body::{Body, HttpBody as _};
+use axum::http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
+
+pub(super) const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
+const BEARER: HeaderValue = HeaderValue::from_static("Bearer");
+const BEARER_REFUSED: HeaderValue = HeaderValue::from_static("Bearer error=\"invalid_token\"");
+
+macro_rules! codes {
+    ($($name:ident $status:literal $code:literal $title:literal)+) => {
+        /// Every code a refusal can carry. A code never changes its meaning; a new one is a line.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Code {
+            $(#[doc = $title] $name,)+
+        }
+
+        impl Code {
+            /// The whole list.
+            pub const ALL: &'static [Self] = &[$(Self::$name),+];
+
+            /// The stable name that clients match on.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $code,)+ }
+            }
+
+            /// The sentence for people.
+            #[must_use]
+            pub const fn title(self) -> &'static str {
+                match self { $(Self::$name => $title,)+ }
+            }
+
+            /// The HTTP status it travels under.
+            #[must_use]
+            pub const fn status(self) -> StatusCode {
+                let status = match self { $(Self::$name => StatusCode::from_u16($status),)+ };
+                match status {
+                    Ok(status) => status,
+                    Err(_) => StatusCode::INTERNAL_SERVER_ERROR,
+                }
+            }
+
+            const fn urn(self) -> &'static str {
+                match self { $(Self::$name => concat!("urn:problem:", $code),)+ }
+            }
+        }
+    };
+}
+
+codes! {
+    BadRequest            400 "bad_request"            "The request cannot be understood."
+    Unauthenticated       401 "unauthenticated"        "This needs a valid sign-in."
+    InvalidCredentials    401 "invalid_credentials"    "The address or the password is wrong."
+    InvalidRefreshToken   401 "invalid_refresh_token"  "The refresh token is unknown, used or expired."
+    Forbidden             403 "forbidden"              "This is not allowed to you."
+    EmailNotVerified      403 "email_not_verified"     "The e-mail address is not verified yet."
+    HttpsRequired         403 "https_required"         "This is only served over https."
+    NotFound              404 "not_found"              "There is nothing here."
+    MethodNotAllowed      405 "method_not_allowed"     "The method is not allowed here."
+    RequestTimeout        408 "request_timeout"        "The request did not arrive in time."
+    Conflict              409 "conflict"               "This clashes with the present state."
+    PayloadTooLarge       413 "payload_too_large"      "The body is too large."
+    UriTooLong            414 "uri_too_long"           "The address is too long."
+    UnsupportedMediaType  415 "unsupported_media_type" "The body is not of a supported media type."
+    MisdirectedRequest    421 "misdirected_request"    "This host is not served here."
+    InvalidFields         422 "invalid_fields"         "Some fields cannot be accepted."
+    InvalidToken          422 "invalid_token"          "The link is unknown, used or expired."
+    RateLimited           429 "rate_limited"           "Too many requests."
+    Internal              500 "internal"               "Something went wrong on our side."
+    Unavailable           503 "unavailable"            "A service this depends on is not available."
+    Busy                  503 "busy"                   "The service is busy."
+    DeadlineExceeded      503 "deadline_exceeded"      "The answer took too long."
+}
+
+impl Code {
+    /// The code for a refusal that some library made with nothing but a status.
+    fn of_status(status: StatusCode) -> Self {
+        match status.as_u16() {
+            401 => Self::Unauthenticated,
+            403 => Self::Forbidden,
+            404 => Self::NotFound,
+            405 => Self::MethodNotAllowed,
+            408 => Self::RequestTimeout,
+            409 => Self::Conflict,
+            413 => Self::PayloadTooLarge,
+            414 => Self::UriTooLong,
+            415 => Self::UnsupportedMediaType,
+            421 => Self::MisdirectedRequest,
+            422 => Self::InvalidFields,
+            429 => Self::RateLimited,
+            503 => Self::Unavailable,
+            500.. => Self::Internal,
+            _ => Self::BadRequest,
+        }
+    }
+}
+
+/// What is wrong with one field of a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct FieldError {
+    /// Where it is: `address.city`, `items[3].name`; empty for the whole body.
+    #[schema(value_type = String, example = "email")]
+    pub field: Cow<'static, str>,
+    /// A stable name for what is wrong.
+    #[schema(value_type = String, example = "required")]
+    pub code: Cow<'static, str>,
+    /// The same for people.
+    #[schema(value_type = String, example = "is required")]
+    pub message: Cow<'static, str>,
+}
+
+/// A refusal: a code, and what the caller may know about the case at hand.
+#[derive(Clone, Debug)]
+pub struct Problem {
+    code: Code,
+    detail: Option<Cow<'static, str>>,
+    errors: Vec<FieldError>,
+    retry_after: Option<u64>,
+    token_refused: bool,
+    closes: bool,
+}
+
+impl Problem {
+    /// A refusal with this code.
+    #[must_use]
+    pub const fn new(code: Code) -> Self {
+        Self {
+            code,
+            detail: None,
+            errors: Vec::new(),
+            retry_after: None,
+            token_refused: false,
+            closes: false,
+        }
+    }
+
+    /// Something nobody foresaw: `source` and its causes are logged here, once, and never shown.
+    #[must_use]
+    pub fn internal(source: impl Error) -> Self {
+        tracing::error!(error = chain(&source), "request failed");
+        Self::new(Code::Internal)
+    }
+
+    /// A credential was presented and refused (RFC 6750 §3.1), unlike one that is missing.
+    #[must_use]
+    pub const fn unauthenticated_token() -> Self {
+        let mut problem = Self::new(Code::Unauthenticated);
+        problem.token_refused = true;
+        problem
+    }
+
+    /// Adds a sentence on this very case.
+    #[must_use]
+    pub fn detail(mut self, detail: impl Into<Cow<'static, str>>) -> Self {
+        self.detail = Some(detail.into());
+        self
+    }
+
+    /// Adds a field and what is wrong with it.
+    #[must_use]
+    pub fn field(
+        mut self,
+        field: impl Into<Cow<'static, str>>,
+        code: impl Into<Cow<'static, str>>,
+        message: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        self.errors.push(FieldError {
+            field: field.into(),
+            code: code.into(),
+            message: message.into(),
+        });
+        self
+    }
+
+    /// Says when to try again, in whole seconds, rounded up and at least one.
+    #[must_use]
+    pub fn retry_after(mut self, wait: Duration) -> Self {
+        let begun = u64::from(wait.subsec_nanos() > 0);
+        self.retry_after = Some(wait.as_secs().saturating_add(begun).max(1));
+        self
+    }
+
+    /// Closes the connection after the reply, since the rest of the request is not read.
+    #[must_use]
+    pub(super) const fn closing(mut self) -> Self {
+        self.closes = true;
+        self
+    }
+
+    /// The code.
+    #[must_use]
+    pub const fn code(&self) -> Code {
+        self.code
+    }
+
+    /// The bytes on the wire.
+    pub(super) fn body(&self, status: StatusCode, request_id: Option<&str>) -> Vec<u8> {
+        let wire = Wire {
+            r#type: self.code.urn(),
+            title: self.code.title(),
+            status: status.as_u16(),
+            code: self.code.as_str(),
+            detail: self.detail.as_deref(),
+            request_id,
+            errors: &self.errors,
+        };
+        serde_json::to_vec(&wire).unwrap_or_default()
+    }
+
+    fn set_headers(&self, headers: &mut HeaderMap) {
+        headers.insert(CONTENT_TYPE, PROBLEM_JSON);
+        match self.code.status() {
+            StatusCode::UNAUTHORIZED if self.token_refused => {
+                headers.insert(WWW_AUTHENTICATE, BEARER_REFUSED);
+            }
+            StatusCode::UNAUTHORIZED => {
+                headers.insert(WWW_AUTHENTICATE, BEARER);
+            }
+            _ => {}
+        }
+        if let Some(seconds) = self.retry_after {
+            headers.insert(RETRY_AFTER, seconds.into());
+        }
+        if self.closes {
+            headers.insert("connection", HeaderValue::from_static("close"));
+        }
+    }
+}
+
+impl From<Code> for Problem {
+    fn from(code: Code) -> Self {
+        Self::new(code)
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(mut self) -> Response {
+        let status = self.code.status();
+        if matches!(status.as_u16(), 429 | 503) {
+            self.retry_after.get_or_insert(1);
+        }
+        let mut response = Response::new(Body::from(self.body(status, None)));
+        *response.status_mut() = status;
+        self.set_headers(response.headers_mut());
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+/// Gives a refusal its request id, and a refusal that came without a body the one shape. Returns
+/// its code when the reply is a refusal.
+pub(super) fn complete(response: &mut Response, request_id: &str) -> Option<Code> {
+    let status = response.status();
+    if !status.is_client_error() && !status.is_server_error() {
+        return None;
+    }
+    let problem = match response.extensions_mut().remove::<Problem>() {
+        Some(problem) => problem,
+        None if is_bare(response) => {
+            let problem = Problem::new(Code::of_status(status));
+            problem.set_headers_beside(response.headers_mut());
+            problem
+        }
+        None => return None,
+    };
+    if matches!(status.as_u16(), 429 | 503) {
+        response
+            .headers_mut()
+            .entry(RETRY_AFTER)
+            .or_insert_with(|| HeaderValue::from_static("1"));
+    }
+    response.headers_mut().remove(CONTENT_LENGTH);
+    *response.body_mut() = Body::from(problem.body(status, Some(request_id)));
+    Some(problem.code)
+}
+
+impl Problem {
+    /// Sets its headers and keeps those that the library has set already.
+    fn set_headers_beside(&self, headers: &mut HeaderMap) {
+        let kept: Vec<_> = [WWW_AUTHENTICATE, RETRY_AFTER, ALLOW]
+            .into_iter()
+            .filter_map(|name| headers.get(&name).cloned().map(|value| (name, value)))
+            .collect();
+        self.set_headers(headers);
+        headers.extend(kept);
+    }
+}
+
+/// Whether a library answered with no body, or with plain text that clients cannot match on.
+fn is_bare(response: &Response) -> bool {
+    match response.headers().get(CONTENT_TYPE) {
+        Some(kind) => kind.as_bytes().starts_with(b"text/plain"),
+        None => response.body().size_hint().exact() == Some(0),
+    }
+}
+
+/// An error and its causes in one line; a cause that its effect already quotes is left out.
+fn chain(error: &dyn Error) -> String {
+    let mut line = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let text = cause.to_string();
+        if !line.ends_with(&text) {
+            line.push_str(": ");
+            line.push_str(&text);
+        }
+        next = cause.source();
+    }
+    line
+}
+
+/// What went wrong, in the shape of RFC 9457.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Problem, example = json!({
+    "type": "urn:problem:not_found",
+    "title": "There is nothing here.",
+    "status": 404,
+    "code": "not_found",
+    "request_id": "01980b6e7c0070008000000000000001",
+}))]
+struct Wire<'a> {
+    /// Names the kind of problem: `urn:problem:` and the code.
+    r#type: &'a str,
+    /// The kind of problem, for people.
+    title: &'a str,
+    /// The HTTP status.
+    #[schema(minimum = 400, maximum = 599)]
+    status: u16,
+    /// The kind of problem, to match on; it never changes its meaning.
+    code: &'a str,
+    /// What happened in this very case, for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    detail: Option<&'a str>,
+    /// The id under which our logs know the request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, required)]
+    request_id: Option<&'a str>,
+    /// The fields at fault.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    #[schema(value_type = Option<Vec<FieldError>>, nullable = false)]
+    errors: &'a [FieldError],
+}
+
+impl PartialSchema for Problem {
+    fn schema() -> RefOr<Schema> {
+        Wire::schema()
+    }
+}
+
+impl ToSchema for Problem {
+    fn name() -> Cow<'static, str> {
+        Wire::name()
+    }
+
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        Wire::schemas(schemas);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::io;
+
+    use super::*;
+
+    async fn json(response: Response) -> serde_json::Value {
+        let bytes = axum::body::to_bytes(response.into_body(), usize::MAX)
+            .await
+            .unwrap();
+        serde_json::from_slice(&bytes).unwrap()
+    }
+
+    #[test]
+    fn codes_are_distinct_snake_case_and_refusals() {
+        let names: HashSet<_> = Code::ALL.iter().map(|code| code.as_str()).collect();
+        assert_eq!(names.len(), Code::ALL.len());
+        for code in Code::ALL {
+            assert!(
+                code.as_str()
+                    .bytes()
+                    .all(|b| b.is_ascii_lowercase() || b == b'_')
+            );
+            assert!((400..600).contains(&code.status().as_u16()));
+            assert!(code.title().ends_with('.'));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_problem_is_whole_even_without_the_context_layer() {
+        let response = Problem::new(Code::InvalidFields)
+            .field("email", "required", "is required")
+            .into_response();
+        assert_eq!(response.status(), 422);
+        assert_eq!(response.headers()[CONTENT_TYPE], "application/problem+json");
+        assert_eq!(
+            json(response).await,
+            serde_json::json!({
+                "type": "urn:problem:invalid_fields",
+                "title": "Some fields cannot be accepted.",
+                "status": 422,
+                "code": "invalid_fields",
+                "errors": [{"field": "email", "code": "required", "message": "is required"}],
+            })
+        );
+    }
+
+    #[test]
+    fn unauthenticated_tells_a_missing_credential_from_a_refused_one() {
+        let missing = Problem::new(Code::Unauthenticated).into_response();
+        assert_eq!(missing.headers()[WWW_AUTHENTICATE], "Bearer");
+        let refused = Problem::unauthenticated_token().into_response();
+        assert_eq!(
+            refused.headers()[WWW_AUTHENTICATE],
+            "Bearer error=\"invalid_token\""
+        );
+    }
+
+    #[test]
+    fn retry_after_is_rounded_up_and_never_missing() {
+        for (wait, seconds) in [
+            (0, "1"),
+            (1, "1"),
+            (1_000, "1"),
+            (1_001, "2"),
+            (59_999, "60"),
+        ] {
+            let response = Problem::new(Code::RateLimited)
+                .retry_after(Duration::from_millis(wait))
+                .into_response();
+            assert_eq!(response.headers()[RETRY_AFTER], seconds, "{wait} ms");
+        }
+        assert_eq!(
+            Problem::new(Code::Busy).into_response().headers()[RETRY_AFTER],
+            "1"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_bare_refusal_of_a_library_gets_the_shape_and_keeps_its_headers() {
+        let mut response = (StatusCode::METHOD_NOT_ALLOWED, [(ALLOW, "GET,HEAD")]).into_response();
+        assert_eq!(
+            complete(&mut response, "id-1"),
+            Some(Code::MethodNotAllowed)
+        );
+        assert_eq!(response.headers()[ALLOW], "GET,HEAD");
+        let body = json(response).await;
+        assert_eq!(body["code"], "method_not_allowed");
+        assert_eq!(body["request_id"], "id-1");
+
+        let mut plain = (
+            StatusCode::TOO_MANY_REQUESTS,
+            [("retry-after", "7")],
+            "slow down",
+        )
+            .into_response();
+        assert_eq!(complete(&mut plain, "id-1"), Some(Code::RateLimited));
+        assert_eq!(plain.headers()[RETRY_AFTER], "7");
+
+        let mut page = (StatusCode::NOT_FOUND, axum::response::Html("<p>gone")).into_response();
+        assert_eq!(complete(&mut page, "id-1"), None);
+        assert_eq!(page.headers()[CONTENT_TYPE], "text/html; charset=utf-8");
+    }
+
+    #[test]
+    fn causes_are_told_once() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("cannot read: {0}")]
+        struct Quoting(#[source] io::Error);
+        #[derive(Debug, thiserror::Error)]
+        #[error("cannot start")]
+        struct Outer(#[source] Quoting);
+
+        let error = Outer(Quoting(io::Error::other("disk gone")));
+        assert_eq!(chain(&error), "cannot start: cannot read: disk gone");
+    }
+}

@@ -1,0 +1,93 @@
+//! Reading a request's body: in whole, within a limit and within a time.
+
+use axum::Extension;
+use axum::body::{Body, Bytes, HttpBody as _};
+use axum::extract::{FromRequest, Request};
+use axum::http::HeaderMap;
+use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use std::time::Duration;
+use tokio::time::{Instant, timeout};
+
+use super::context::Exchange;
+use super::problem::{Code, Problem};
+
+/// The most bytes that a body may have, for the routes under [`body_limit`].
+#[derive(Clone, Copy, Debug)]
+pub struct BodyLimit(usize);
+
+const DEFAULT_LIMIT: BodyLimit = BodyLimit(64 * 1024);
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A layer that lets the bodies of its routes have at most `bytes`; of two, the inner one counts.
+/// Without one it is 64 KiB.
+pub fn body_limit(bytes: usize) -> Extension<BodyLimit> {
+    Extension(BodyLimit(bytes))
+}
+
+/// A body as it came, for signatures over it.
+#[derive(Clone, Debug)]
+pub struct RawBody(pub Bytes);
+
+impl<S: Sync> FromRequest<S> for RawBody {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        read(request).await.map(Self)
+    }
+}
+
+/// Reads the body. The time it takes is the client's, not the handler's.
+pub(super) async fn read(request: Request) -> Result<Bytes, Problem> {
+    let (parts, body) = request.into_parts();
+    refuse_encoded(&parts.headers)?;
+    let BodyLimit(limit) = parts.extensions.get().copied().unwrap_or(DEFAULT_LIMIT);
+    if announced(&parts.headers, &body) > limit as u64 {
+        return Err(too_large(limit));
+    }
+    if body.is_end_stream() {
+        return Ok(Bytes::new());
+    }
+    let exchange = Exchange::of(&parts.extensions);
+    let allowed = exchange.map_or(DEFAULT_TIMEOUT, Exchange::body_timeout);
+    if let Some(exchange) = exchange {
+        exchange.count_from(Instant::now() + allowed);
+    }
+    let read = timeout(allowed, Limited::new(body, limit).collect()).await;
+    if let Some(exchange) = exchange {
+        exchange.count_from(Instant::now());
+    }
+    match read {
+        Ok(Ok(whole)) => Ok(whole.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large(limit)),
+        Ok(Err(_)) => Err(Problem::new(Code::BadRequest)
+            .detail("the body ended before it was whole")
+            .closing()),
+        Err(_) => Err(Problem::new(Code::RequestTimeout).closing()),
+    }
+}
+
+/// Nothing here decompresses, so that a small request cannot become a large one.
+fn refuse_encoded(headers: &HeaderMap) -> Result<(), Problem> {
+    match headers.get(CONTENT_ENCODING) {
+        Some(coding) if !coding.as_bytes().eq_ignore_ascii_case(b"identity") => {
+            Err(Problem::new(Code::UnsupportedMediaType)
+                .detail("the body must not be compressed")
+                .closing())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn announced(headers: &HeaderMap, body: &Body) -> u64 {
+    let header = headers
+        .get(CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse().ok());
+    body.size_hint().lower().max(header.unwrap_or(0))
+}
+
+fn too_large(limit: usize) -> Problem {
+    Problem::new(Code::PayloadTooLarge)
+        .detail(format!("the body may have at most {limit} bytes"))
+        .closing()
+}

@@ -1,0 +1,117 @@
+//! The security headers that every reply carries, whatever answered.
+
+use std::convert::Infallible;
+use std::task::{Context, Poll};
+
+use axum::extract::Request;
+use axum::http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY,
+    X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS, X_XSS_PROTECTION,
+};
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::response::Response;
+use futures_util::TryFutureExt as _;
+use futures_util::future::MapOk;
+use tower::{Layer, Service};
+
+use crate::config::HttpConfig;
+
+const ALWAYS: [(HeaderName, HeaderValue); 7] = [
+    (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    (X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
+    // Off, not `1`: the old browsers that still have this filter can be made to leak data by it.
+    (X_XSS_PROTECTION, HeaderValue::from_static("0")),
+    (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    (
+        HeaderName::from_static("permissions-policy"),
+        HeaderValue::from_static(PERMISSIONS),
+    ),
+    (
+        HeaderName::from_static("cross-origin-resource-policy"),
+        SAME_ORIGIN,
+    ),
+    (
+        HeaderName::from_static("cross-origin-opener-policy"),
+        SAME_ORIGIN,
+    ),
+];
+const SAME_ORIGIN: HeaderValue = HeaderValue::from_static("same-origin");
+const PERMISSIONS: &str = "accelerometer=(), autoplay=(), browsing-topics=(), camera=(), \
+    display-capture=(), fullscreen=(), geolocation=(), gyroscope=(), magnetometer=(), \
+    microphone=(), midi=(), payment=(), publickey-credentials-get=(), usb=()";
+const NO_CONTENT: HeaderValue =
+    HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+const HSTS: HeaderValue = HeaderValue::from_static("max-age=63072000; includeSubDomains");
+
+/// The layer. A reply keeps a Content-Security-Policy or Cache-Control of its own.
+#[derive(Clone, Copy, Debug)]
+pub struct SecurityHeaders {
+    https: bool,
+}
+
+impl SecurityHeaders {
+    /// The layer for these settings: browsers are only pinned to https where it is served.
+    #[must_use]
+    pub fn new(config: &HttpConfig) -> Self {
+        Self {
+            https: config.is_https(),
+        }
+    }
+
+    pub(super) fn set(self, headers: &mut HeaderMap) {
+        headers.reserve(ALWAYS.len() + 4);
+        headers.extend(ALWAYS);
+        headers.entry(CONTENT_SECURITY_POLICY).or_insert(NO_CONTENT);
+        headers.entry(CACHE_CONTROL).or_insert(NO_STORE);
+        if self.https {
+            headers.insert(STRICT_TRANSPORT_SECURITY, HSTS);
+        }
+    }
+}
+
+impl<S> Layer<S> for SecurityHeaders {
+    type Service = HeadersService<S>;
+
+    fn layer(&self, inner: S) -> HeadersService<S> {
+        HeadersService {
+            inner,
+            https: self.https,
+        }
+    }
+}
+
+/// The service of [`SecurityHeaders`].
+#[derive(Clone, Copy, Debug)]
+pub struct HeadersService<S> {
+    inner: S,
+    https: bool,
+}
+
+impl<S, B> Service<Request> for HeadersService<S>
+where
+    S: Service<Request, Response = Response<B>, Error = Infallible>,
+{
+    type Response = Response<B>;
+    type Error = Infallible;
+    type Future = MapOk<S::Future, fn(Response<B>) -> Response<B>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let finish = if self.https { over_https } else { over_http };
+        self.inner.call(request).map_ok(finish)
+    }
+}
+
+fn over_https<B>(mut response: Response<B>) -> Response<B> {
+    SecurityHeaders { https: true }.set(response.headers_mut());
+    response
+}
+
+fn over_http<B>(mut response: Response<B>) -> Response<B> {
+    SecurityHeaders { https: false }.set(response.headers_mut());
+    response
+}

@@ -1,0 +1,271 @@
+//! Which names the service answers to, and that it answers over https where that is its address.
+
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use axum::BoxError;
+use axum::body::{Body, Bytes, HttpBody};
+use axum::extract::Request;
+use axum::http::header::{HOST, LOCATION};
+use axum::http::uri::Authority;
+use axum::http::{HeaderValue, Method, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+use futures_util::TryFutureExt as _;
+use futures_util::future::{Either, MapOk, Ready, ready};
+use tower::{Layer, Service};
+
+use super::context::Exchange;
+use super::problem::{Code, Problem};
+use crate::config::HttpConfig;
+
+/// The layer: a host that is not ours is refused, since links and caches are made from it; plain
+/// http behind a trusted proxy is sent to https. `/health` is exempt from both, because a prober
+/// calls by address.
+#[derive(Clone, Debug)]
+pub struct TrustedHosts(Arc<Rules>);
+
+#[derive(Debug)]
+struct Rules {
+    hosts: Vec<Pattern>,
+    https: bool,
+}
+
+#[derive(Debug, PartialEq)]
+enum Pattern {
+    Name(String),
+    /// What must follow at least one label: `.example.com`.
+    Below(String),
+    Addr(IpAddr),
+}
+
+impl TrustedHosts {
+    /// The layer for these settings.
+    #[must_use]
+    pub fn new(config: &HttpConfig) -> Self {
+        let hosts = config
+            .allowed_hosts
+            .iter()
+            .map(|host| Pattern::new(host))
+            .collect();
+        Self(Arc::new(Rules {
+            hosts,
+            https: config.is_https(),
+        }))
+    }
+}
+
+impl Pattern {
+    fn new(host: &str) -> Self {
+        match host.strip_prefix('*') {
+            Some(suffix) => Self::Below(suffix.to_ascii_lowercase()),
+            None => literal(host).map_or_else(|| Self::Name(host.to_ascii_lowercase()), Self::Addr),
+        }
+    }
+
+    fn matches(&self, host: &str, addr: Option<IpAddr>) -> bool {
+        match self {
+            Self::Name(name) => name.eq_ignore_ascii_case(host),
+            Self::Addr(own) => Some(*own) == addr,
+            Self::Below(suffix) => {
+                let label = host
+                    .len()
+                    .checked_sub(suffix.len())
+                    .filter(|label| *label > 0);
+                addr.is_none()
+                    && label
+                        .and_then(|at| host.get(at..))
+                        .is_some_and(|end| end.eq_ignore_ascii_case(suffix))
+            }
+        }
+    }
+}
+
+/// The address that a host is, if it is one: `127.0.0.1`, `::1`, `[::1]`.
+fn literal(host: &str) -> Option<IpAddr> {
+    host.strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+        .unwrap_or(host)
+        .parse()
+        .ok()
+}
+
+impl Rules {
+    /// What stands in the request's way, if anything does.
+    fn refuse(&self, request: &Request) -> Option<Response> {
+        let path = request.uri().path();
+        if path == "/health" || path.starts_with("/health/") {
+            return None;
+        }
+        let authority = match authority(request) {
+            Ok(authority) => authority,
+            Err(problem) => return Some(problem.into_response()),
+        };
+        let host = authority.host();
+        let addr = literal(host);
+        if !self.hosts.iter().any(|pattern| pattern.matches(host, addr)) {
+            return Some(Problem::new(Code::MisdirectedRequest).into_response());
+        }
+        let origin = Exchange::of(request.extensions()).map(Exchange::origin);
+        let plain = origin.and_then(|origin| origin.https) == Some(false);
+        (self.https && plain).then(|| to_https(request, host))
+    }
+}
+
+/// The host a request is for: of its target in absolute form, else of its one `Host` header.
+fn authority(request: &Request) -> Result<Authority, Problem> {
+    if let Some(authority) = request.uri().authority() {
+        return Ok(authority.clone());
+    }
+    let mut lines = request.headers().get_all(HOST).iter();
+    let authority = match (lines.next(), lines.next()) {
+        (Some(host), None) => Authority::try_from(host.as_bytes()).ok(),
+        _ => None,
+    };
+    authority
+        .filter(|authority| !authority.as_str().contains('@'))
+        .ok_or_else(|| Problem::new(Code::BadRequest).detail("one valid Host header is needed"))
+}
+
+/// Sends a reader on. A request with a body has already travelled in the open: its sender must
+/// notice, not be helped along.
+fn to_https(request: &Request, host: &str) -> Response {
+    let readable = matches!(*request.method(), Method::GET | Method::HEAD);
+    let target = request
+        .uri()
+        .path_and_query()
+        .map_or("/", |target| target.as_str());
+    match HeaderValue::try_from(format!("https://{host}{target}")) {
+        Ok(location) if readable => {
+            (StatusCode::PERMANENT_REDIRECT, [(LOCATION, location)]).into_response()
+        }
+        _ => Problem::new(Code::HttpsRequired).into_response(),
+    }
+}
+
+impl<S> Layer<S> for TrustedHosts {
+    type Service = HostsService<S>;
+
+    fn layer(&self, inner: S) -> HostsService<S> {
+        HostsService {
+            inner,
+            rules: Arc::clone(&self.0),
+        }
+    }
+}
+
+/// The service of [`TrustedHosts`].
+#[derive(Clone, Debug)]
+pub struct HostsService<S> {
+    inner: S,
+    rules: Arc<Rules>,
+}
+
+impl<S, B> Service<Request> for HostsService<S>
+where
+    S: Service<Request, Response = Response<B>, Error = Infallible>,
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future =
+        Either<MapOk<S::Future, fn(Response<B>) -> Response>, Ready<Result<Response, Infallible>>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        if let Some(response) = self.rules.refuse(&request) {
+            return Either::Right(ready(Ok(response)));
+        }
+        let passed: fn(Response<B>) -> Response = |response| response.map(Body::new);
+        Either::Left(self.inner.call(request).map_ok(passed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rules(https: bool) -> Rules {
+        let hosts = ["example.com", "*.apps.example.com", "127.0.0.1", "[::1]"];
+        Rules {
+            hosts: hosts.iter().map(|host| Pattern::new(host)).collect(),
+            https,
+        }
+    }
+
+    fn status(target: &str, hosts: &[&str]) -> Option<u16> {
+        let mut request = axum::http::Request::get(target);
+        for host in hosts {
+            request = request.header(HOST, *host);
+        }
+        let response = rules(false).refuse(&request.body(Body::empty()).unwrap());
+        response.map(|response| response.status().as_u16())
+    }
+
+    #[test]
+    fn only_our_own_names_are_answered() {
+        for host in [
+            "example.com",
+            "EXAMPLE.com:8080",
+            "a.apps.example.com",
+            "a.b.apps.example.com:1",
+            "127.0.0.1:9",
+            "[::1]:9",
+            "[::1]",
+        ] {
+            assert_eq!(status("/", &[host]), None, "{host}");
+        }
+        for host in [
+            "evil.com",
+            "example.com.evil.com",
+            "apps.example.com",
+            ".apps.example.com.evil",
+            "xapps.example.com",
+            "127.0.0.2",
+            "[::2]",
+            "example.com.",
+        ] {
+            assert_eq!(status("/", &[host]), Some(421), "{host}");
+        }
+    }
+
+    #[test]
+    fn a_missing_odd_or_double_host_is_a_bad_request() {
+        assert_eq!(status("/", &[]), Some(400));
+        for host in [
+            "",
+            "a b",
+            "user@example.com",
+            "http://example.com",
+            "example.com/x",
+        ] {
+            assert_eq!(status("/", &[host]), Some(400), "{host}");
+        }
+        assert_eq!(status("/", &["example.com", "example.com"]), Some(400));
+    }
+
+    #[test]
+    fn an_absolute_target_counts_and_probes_are_exempt() {
+        assert_eq!(status("http://evil.com/", &["example.com"]), Some(421));
+        assert_eq!(status("http://example.com/", &["evil.com"]), None);
+        assert_eq!(status("/health/ready", &["10.1.2.3:8000"]), None);
+        assert_eq!(status("/healthy", &["10.1.2.3:8000"]), Some(421));
+    }
+
+    #[test]
+    fn a_reader_is_sent_to_https_and_a_writer_refused() {
+        let ask = |method: Method| {
+            let request = axum::http::Request::builder().method(method).uri("/a?b=1");
+            to_https(&request.body(Body::empty()).unwrap(), "example.com")
+        };
+        let sent = ask(Method::GET);
+        assert_eq!(sent.status(), 308);
+        assert_eq!(sent.headers()[LOCATION], "https://example.com/a?b=1");
+        assert_eq!(ask(Method::POST).status(), 403);
+    }
+}

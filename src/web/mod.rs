@@ -1,0 +1,41 @@
+//! The HTTP kit: what every slice's door is built from and what every request meets before it.
+//! Owns no route and no table.
+//!
+//! Every refusal, wherever it arises, is one [`Problem`]; [`RequestContext`] stands outermost and
+//! gives it the request's id.
+
+mod body;
+mod client;
+mod context;
+mod cors;
+mod database;
+mod deadline;
+mod document;
+mod extract;
+mod fault;
+mod headers;
+mod hosts;
+mod panic;
+mod principal;
+mod problem;
+mod server;
+#[cfg(test)]
+mod stack_test;
+mod stall;
+
+pub use body::{BodyLimit, RawBody, body_limit};
+pub use client::{Client, limit_key};
+pub use context::{Exchange, RequestContext, RequestId};
+pub use cors::cors;
+pub use deadline::Deadline;
+pub use document::{
+    AuthProblems, BodyProblems, ConflictProblem, FieldProblems, ForbiddenProblem, NotFoundProblem,
+    PathProblems, QueryProblems, RateProblem, document_common, problems,
+};
+pub use extract::{Json, Path, Query};
+pub use headers::SecurityHeaders;
+pub use hosts::TrustedHosts;
+pub use panic::{PanicGuard, panic_guard};
+pub use principal::Principal;
+pub use problem::{Code, FieldError, Problem};
+pub use server::{Drained, serve};

@@ -4,7 +4,7 @@ use std::error::Error;
 
 use axum::extract::path::ErrorKind;
 use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::extract::{FromRequest, FromRequestParts, OptionalFromRequest, Request};
 use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
@@ -40,11 +40,31 @@ impl<T: DeserializeOwned, S: Sync> FromRequest<S> for Json<T> {
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         if !is_json(request.headers()) {
-            return Err(Problem::new(Code::UnsupportedMediaType)
-                .detail("the content type must be application/json"));
+            return Err(not_json());
         }
-        parse(&body::read(request).await?).map(Self)
+        parse(&body::read(request).await?)
     }
+}
+
+/// No body is `None`; one that is there must be what it says.
+impl<T: DeserializeOwned, S: Sync> OptionalFromRequest<S> for Json<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Option<Self>, Problem> {
+        let is_json = is_json(request.headers());
+        let bytes = body::read(request).await?;
+        if bytes.is_empty() {
+            return Ok(None);
+        }
+        if !is_json {
+            return Err(not_json());
+        }
+        parse(&bytes).map(Some)
+    }
+}
+
+fn not_json() -> Problem {
+    Problem::new(Code::UnsupportedMediaType).detail("the content type must be application/json")
 }
 
 /// `application/json` or `application/…+json`, with any parameters.
@@ -66,7 +86,7 @@ fn is_json(headers: &HeaderMap) -> bool {
             .is_some_and(|name| !name.is_empty())
 }
 
-fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<Json<T>, Problem> {
     if bytes.is_empty() {
         return Err(Problem::new(Code::BadRequest).detail("the body is empty"));
     }
@@ -84,7 +104,7 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     let value = serde_path_to_error::deserialize(&mut json)
         .map_err(|error| refuse(text, error.path(), error.inner()))?;
     json.end().map_err(|error| malformed(&error))?;
-    Ok(value)
+    Ok(Json(value))
 }
 
 fn refuse(text: &str, path: &serde_path_to_error::Path, error: &serde_json::Error) -> Problem {

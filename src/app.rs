@@ -1,0 +1,109 @@
+//! Every route and every layer a request meets, on one page.
+
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use tower::ServiceBuilder;
+use utoipa::OpenApi as _;
+use utoipa::openapi::OpenApi;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::config::Config;
+use crate::health::Draining;
+use crate::state::AppState;
+use crate::web::{
+    Code, Deadline, Problem, RequestContext, SecurityHeaders, TrustedHosts, body_limit, cors,
+    document_common, panic_guard,
+};
+use crate::{auth, docs, health, users};
+
+/// What every versioned route begins with.
+const API: &str = "/api/v1";
+
+/// The largest body of a route that takes JSON, in bytes.
+const JSON_LIMIT: usize = 16 * 1024;
+
+/// The whole service: what production serves, and what the tests talk to.
+pub fn router(state: AppState, config: &Config, draining: Draining) -> Router {
+    let (public, document) = document(public(draining)).split_for_parts();
+    let (signed_in, signed_in_document) = signed_in().split_for_parts();
+    let document = finish(document, signed_in_document);
+    let signed_in = signed_in.route_layer(from_fn_with_state(state.clone(), auth::require_session));
+    let mut routes = public.merge(signed_in).with_state(state.clone());
+    if config.docs_enabled {
+        routes = routes.merge(docs::router(document));
+    }
+    routes
+        .fallback(async || Problem::new(Code::NotFound))
+        .method_not_allowed_fallback(async || Problem::new(Code::MethodNotAllowed))
+        // From top to bottom as a request meets them.
+        .layer(
+            ServiceBuilder::new()
+                .layer(RequestContext::new(&config.http, state.clock.clone(), state.rng.clone()))
+                .layer(SecurityHeaders::new(&config.http))
+                .layer(TrustedHosts::new(&config.http))
+                .layer(cors(&config.http))
+                .layer(panic_guard())
+                .layer(body_limit(JSON_LIMIT))
+                .layer(Deadline::new(&config.http)),
+        )
+}
+
+/// The routes that anybody may call.
+fn public(draining: Draining) -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .nest("/health", health::router(draining))
+        .nest("/.well-known", auth::well_known_router())
+        .merge(auth::pages_router())
+        .nest(&format!("{API}/auth"), auth::router())
+}
+
+/// The routes that need a session.
+fn signed_in() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .nest(&format!("{API}/auth"), auth::signed_in_router())
+        .nest(&format!("{API}/users"), users::router())
+}
+
+/// The document of all routes, as `/api/openapi.json` and the `openapi` subcommand have it.
+#[must_use]
+pub fn openapi() -> OpenApi {
+    let (_, document) = document(public(Draining::default())).split_for_parts();
+    let (_, signed_in) = signed_in().split_for_parts();
+    finish(document, signed_in)
+}
+
+#[derive(utoipa::OpenApi)]
+#[openapi(
+    info(
+        title = "Groundwork",
+        description = "Accounts for a SaaS product. Errors are `application/problem+json` (RFC 9457) with a stable `code`.",
+        license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
+    ),
+    tags(
+        (name = "auth", description = "Signing up, in and out"),
+        (name = "users", description = "One's own account"),
+        (name = "health", description = "For probes and balancers"),
+        (name = "pages", description = "Where links in letters lead"),
+    ),
+)]
+struct Frame;
+
+fn document(routes: OpenApiRouter<AppState>) -> OpenApiRouter<AppState> {
+    OpenApiRouter::with_openapi(Frame::openapi()).merge(routes)
+}
+
+/// Adds what is true of every operation.
+fn finish(mut document: OpenApi, more: OpenApi) -> OpenApi {
+    document.merge(more);
+    document_common(&mut document);
+    let bearer = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Bearer)
+        .bearer_format("JWT")
+        .description(Some("The `access_token` that `/auth/login` and `/auth/refresh` answer with."));
+    document
+        .components
+        .get_or_insert_default()
+        .add_security_scheme("bearer", SecurityScheme::Http(bearer.build()));
+    document
+}

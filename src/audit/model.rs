@@ -1,0 +1,113 @@
+//! An entry of the audit log.
+
+use std::net::IpAddr;
+
+use serde_json::Value;
+
+use crate::ids::{SessionId, UserId};
+use crate::web::{Client, RequestId};
+
+/// What happened. The names are stored and never change their meaning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Somebody signed up.
+    Registered,
+    /// Somebody signed up with the address of an account that exists.
+    RegisteredAgain,
+    /// The owner of an address followed the link in the letter.
+    EmailVerified,
+    /// A password was right and a session began.
+    SignedIn,
+    /// A password was wrong, or there is no account to have one.
+    SignInFailed,
+    /// A session was ended by its owner.
+    SignedOut,
+    /// All sessions were ended by their owner.
+    SignedOutEverywhere,
+    /// A refresh token was used again after its grace: the session was ended.
+    RefreshTokenReused,
+    /// The profile was changed.
+    ProfileChanged,
+    /// An account was made at the command line.
+    CreatedByOperator,
+}
+
+impl Event {
+    /// The stored name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Registered => "registered",
+            Self::RegisteredAgain => "registered_again",
+            Self::EmailVerified => "email_verified",
+            Self::SignedIn => "signed_in",
+            Self::SignInFailed => "sign_in_failed",
+            Self::SignedOut => "signed_out",
+            Self::SignedOutEverywhere => "signed_out_everywhere",
+            Self::RefreshTokenReused => "refresh_token_reused",
+            Self::ProfileChanged => "profile_changed",
+            Self::CreatedByOperator => "created_by_operator",
+        }
+    }
+}
+
+/// Where a request came from, as the log keeps it.
+#[derive(Clone, Debug, Default)]
+pub struct Origin {
+    /// The request's id.
+    pub request_id: Option<String>,
+    /// The client's address.
+    pub ip: Option<IpAddr>,
+    /// The client's name for itself.
+    pub user_agent: Option<String>,
+}
+
+impl Origin {
+    /// The origin of the request at hand.
+    #[must_use]
+    pub fn new(client: &Client, request_id: &RequestId) -> Self {
+        Self {
+            request_id: Some(request_id.as_str().to_owned()),
+            ip: Some(client.addr),
+            user_agent: client.user_agent.clone().map(Into::into),
+        }
+    }
+}
+
+/// One line of the log.
+#[derive(Clone, Debug)]
+pub struct Entry<'a> {
+    /// What happened.
+    pub event: Event,
+    /// Whose account it happened to, where there is one.
+    pub user_id: Option<UserId>,
+    /// Who did it; nobody where a stranger or the system did.
+    pub actor_id: Option<UserId>,
+    /// The session it concerns.
+    pub session_id: Option<SessionId>,
+    /// Where the request came from.
+    pub origin: &'a Origin,
+    /// What else is worth knowing; never a secret.
+    pub detail: Value,
+}
+
+impl<'a> Entry<'a> {
+    /// An act of the account's owner.
+    #[must_use]
+    pub fn own(event: Event, user_id: UserId, session_id: Option<SessionId>, origin: &'a Origin) -> Self {
+        let entry = Self::befell(event, Some(user_id), session_id, origin);
+        Self { actor_id: Some(user_id), ..entry }
+    }
+
+    /// Something that befell an account, done by nobody who is signed in.
+    #[must_use]
+    pub fn befell(
+        event: Event,
+        user_id: Option<UserId>,
+        session_id: Option<SessionId>,
+        origin: &'a Origin,
+    ) -> Self {
+        let detail = Value::Object(serde_json::Map::new());
+        Self { event, user_id, actor_id: None, session_id, origin, detail }
+    }
+}

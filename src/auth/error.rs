@@ -1,0 +1,65 @@
+//! What can go wrong while signing up and in, and how it looks from outside.
+
+use std::time::Duration;
+
+use crate::infra::{Busy, HashError};
+use crate::web::{Code, Problem};
+
+/// What can go wrong while signing up and in.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No account has this address and this password.
+    #[error("the address or the password is wrong")]
+    InvalidCredentials,
+    /// The password was right, but the address is not verified yet.
+    #[error("the address is not verified")]
+    EmailNotVerified,
+    /// The refresh token is unknown, expired, or was used before; or its session is over.
+    #[error("the refresh token is good for nothing")]
+    InvalidRefreshToken,
+    /// The link is unknown, expired, or was used before.
+    #[error("the link is good for nothing")]
+    InvalidLink,
+    /// Neither an access token nor a refresh token says which session is meant.
+    #[error("nobody is signed in")]
+    Unauthenticated,
+    /// Too many passwords are being hashed.
+    #[error(transparent)]
+    Busy(#[from] Busy),
+    /// A stored password hash cannot be read.
+    #[error("a stored password hash cannot be read")]
+    MalformedHash,
+    /// A token could not be signed.
+    #[error("a token could not be signed")]
+    Signing(#[from] jsonwebtoken::errors::Error),
+    /// The database failed.
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+    /// A task of ours died.
+    #[error("a task died")]
+    Task(#[from] tokio::task::JoinError),
+}
+
+impl From<HashError> for Error {
+    fn from(error: HashError) -> Self {
+        match error {
+            HashError::Busy(busy) => Self::Busy(busy),
+            HashError::Malformed => Self::MalformedHash,
+        }
+    }
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::InvalidCredentials => Self::new(Code::InvalidCredentials),
+            Error::EmailNotVerified => Self::new(Code::EmailNotVerified),
+            Error::InvalidRefreshToken => Self::new(Code::InvalidRefreshToken),
+            Error::InvalidLink => Self::new(Code::InvalidToken),
+            Error::Unauthenticated => Self::new(Code::Unauthenticated),
+            Error::Busy(_) => Self::new(Code::Busy).retry_after(Duration::from_secs(2)),
+            Error::Database(source) => source.into(),
+            Error::MalformedHash | Error::Signing(_) | Error::Task(_) => Self::internal(error),
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! The door that signed-in routes stand behind.
+
+use std::time::Duration;
+
+use axum::extract::{Request, State};
+use axum::http::HeaderMap;
+use axum::http::header::AUTHORIZATION;
+use axum::middleware::Next;
+use axum::response::Response;
+use chrono::{DateTime, TimeDelta, Utc};
+use tokio_util::sync::CancellationToken;
+
+use super::store;
+use super::token;
+use crate::infra::Verdict;
+use crate::state::AppState;
+use crate::web::{Code, Principal, Problem};
+
+/// How often each process reads which sessions have ended.
+const WATCH_EVERY: Duration = Duration::from_millis(500);
+
+/// How far each look goes back, for commits that came late and clocks that differ.
+const OVERLAP: TimeDelta = TimeDelta::minutes(2);
+
+/// Every so many looks one goes back as far as a token can run, whatever the clocks say.
+const FULL_LOOK_EVERY: u32 = 120;
+
+/// Lets a request pass that carries a good access token of a session that has not ended.
+pub async fn require_session(
+    State(state): State<AppState>,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    let who = authenticate(&state, request.headers()).await?.ok_or(Code::Unauthenticated)?;
+    who.enter(request.extensions_mut());
+    Ok(next.run(request).await)
+}
+
+/// Who the request's access token speaks for; `None` when it has no credentials at all.
+pub(super) async fn authenticate(state: &AppState, headers: &HeaderMap) -> Result<Option<Principal>, Problem> {
+    let mut credentials = headers.get_all(AUTHORIZATION).iter();
+    let Some(credential) = credentials.next() else { return Ok(None) };
+    let token = bearer(credential.as_bytes()).ok_or_else(Problem::unauthenticated_token)?;
+    if credentials.next().is_some() {
+        return Err(Problem::unauthenticated_token());
+    }
+    let now = state.clock.now();
+    let who = token::read_access(&state.keys, &state.auth, token, now)
+        .map_err(|_| Problem::unauthenticated_token())?;
+    let lives = match state.ended_sessions.verdict(who.session_id.0) {
+        Verdict::Allowed => true,
+        Verdict::Denied => false,
+        // The list is behind: ask the truth, and fail if it cannot be had.
+        Verdict::Unknown => store::session_lives(&state.db, who.user_id, who.session_id, now).await?,
+    };
+    lives.then_some(Some(who)).ok_or_else(Problem::unauthenticated_token)
+}
+
+/// The token of an `Authorization: Bearer` header (RFC 6750 §2.1).
+fn bearer(credential: &[u8]) -> Option<&str> {
+    let (scheme, token) = std::str::from_utf8(credential).ok()?.split_once(' ')?;
+    let token = token.trim_matches(' ');
+    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
+}
+
+/// Keeps the list of ended sessions up to date until `stop`.
+pub async fn watch_ended_sessions(state: AppState, stop: CancellationToken) {
+    let mut looks = 0;
+    loop {
+        match look(&state, looks % FULL_LOOK_EVERY == 0).await {
+            Ok(()) => looks += 1,
+            // Requests ask the database themselves meanwhile, so that nothing ended comes alive.
+            Err(error) => tracing::warn!(%error, "ended sessions cannot be read"),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(WATCH_EVERY) => {}
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
+async fn look(state: &AppState, full: bool) -> Result<(), sqlx::Error> {
+    let now = state.clock.now();
+    let longest = token::runs_out(&state.auth, now) - now;
+    let since = now - if full { longest } else { OVERLAP.min(longest) };
+    let ended = store::list_ended(&state.db, since).await?;
+    let until = |ended: DateTime<Utc>| token::runs_out(&state.auth, ended);
+    state.ended_sessions.fill(ended.into_iter().map(|(id, at)| (id, until(at))), now);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::bearer;
+
+    #[test]
+    fn the_scheme_is_any_case_and_the_token_is_not_empty() {
+        assert_eq!(bearer(b"Bearer abc.def"), Some("abc.def"));
+        assert_eq!(bearer(b"bEARER  abc"), Some("abc"));
+        for wrong in [&b"Bearer"[..], b"Bearer ", b"Basic abc", b"abc", b"", b"Bearer \xff"] {
+            assert_eq!(bearer(wrong), None);
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! The page that the link in a letter leads to, for products that have no front end of their own
+//! yet (`LINK_URL` points the links elsewhere).
+//!
+//! Opening it changes nothing, since mail scanners open links too: the visitor presses a button,
+//! and the page's script sends the token to the API. The script first takes the token out of the
+//! address bar, and `Referrer-Policy` keeps it from going anywhere else.
+
+use axum::http::HeaderName;
+use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
+use axum::response::{Html, IntoResponse};
+use axum::routing::get;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::state::AppState;
+
+const POLICY: (HeaderName, &str) = (
+    CONTENT_SECURITY_POLICY,
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; \
+     form-action 'none'; frame-ancestors 'none'",
+);
+
+/// The page and its two assets.
+pub fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(show_verify_email))
+        .route("/assets/verify-email.js", get(script))
+        .route("/assets/verify-email.css", get(style))
+}
+
+/// The page behind the link in the welcome letter.
+#[utoipa::path(get, path = "/verify-email", tag = "pages",
+    params(("token" = Option<String>, Query, description = "The token; only the page's script reads it.")),
+    responses((status = 200, description = "A page with a button.", content_type = "text/html", body = String)))]
+async fn show_verify_email() -> impl IntoResponse {
+    ([POLICY], Html(include_str!("pages/verify_email.html")))
+}
+
+async fn script() -> impl IntoResponse {
+    ([(CONTENT_TYPE, "text/javascript; charset=utf-8")], include_str!("pages/verify_email.js"))
+}
+
+async fn style() -> impl IntoResponse {
+    ([(CONTENT_TYPE, "text/css; charset=utf-8")], include_str!("pages/verify_email.css"))
+}

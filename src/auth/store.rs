@@ -1,0 +1,248 @@
+//! Every statement on `sessions`, `refresh_tokens` and `one_time_tokens`.
+
+use chrono::{DateTime, Utc};
+use ipnetwork::IpNetwork;
+use sqlx::PgExecutor;
+use uuid::Uuid;
+
+use super::model::EndReason;
+use super::token::TokenHash;
+use crate::audit::Origin;
+use crate::ids::{SessionId, UserId};
+
+/// A session that begins, with its first refresh token.
+pub(super) struct NewSession<'a> {
+    pub(super) id: SessionId,
+    pub(super) user_id: UserId,
+    pub(super) expires_at: DateTime<Utc>,
+    pub(super) token: TokenHash,
+    pub(super) token_expires_at: DateTime<Utc>,
+    pub(super) origin: &'a Origin,
+}
+
+/// Begins a session.
+pub(super) async fn insert_session(
+    conn: impl PgExecutor<'_>,
+    new: &NewSession<'_>,
+    now: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "WITH session AS (
+             INSERT INTO sessions (id, user_id, created_at, last_used_at, expires_at, user_agent, ip)
+             VALUES ($1, $2, $3, $3, $4, $5, $6)
+             RETURNING id
+         )
+         INSERT INTO refresh_tokens (token_hash, session_id, issued_at, expires_at)
+         SELECT $7, id, $3, $8 FROM session",
+        new.id.0,
+        new.user_id.0,
+        now,
+        new.expires_at,
+        new.origin.user_agent.as_deref(),
+        new.origin.ip.map(IpNetwork::from),
+        &new.token.0,
+        new.token_expires_at,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// A refresh token's session, when the token has just been replaced by its successor.
+#[derive(Debug)]
+pub(super) struct Rotated {
+    pub(super) session_id: SessionId,
+    pub(super) user_id: UserId,
+    pub(super) expires_at: DateTime<Utc>,
+}
+
+/// Replaces a living refresh token by its successor, in one statement and one commit. Of any number
+/// that race, one gets an answer; the others wait for its commit and get none.
+pub(super) async fn rotate(
+    conn: impl PgExecutor<'_>,
+    parent: TokenHash,
+    child: TokenHash,
+    now: DateTime<Utc>,
+    child_expires_at: DateTime<Utc>,
+) -> Result<Option<Rotated>, sqlx::Error> {
+    sqlx::query_as!(
+        Rotated,
+        r#"WITH parent AS (
+               UPDATE refresh_tokens AS t SET rotated_at = $3
+               FROM sessions AS s
+               JOIN users AS u ON u.id = s.user_id AND u.deleted_at IS NULL
+               WHERE t.token_hash = $1 AND t.rotated_at IS NULL AND t.expires_at > $3
+                 AND s.id = t.session_id AND s.ended_at IS NULL AND s.expires_at > $3
+               RETURNING s.id AS session_id, s.user_id, LEAST(s.expires_at, $4) AS expires_at
+           ), child AS (
+               INSERT INTO refresh_tokens (token_hash, session_id, issued_at, expires_at)
+               SELECT $2, session_id, $3, expires_at FROM parent
+           ), used AS (
+               UPDATE sessions AS s SET last_used_at = $3 FROM parent WHERE s.id = parent.session_id
+           )
+           SELECT session_id AS "session_id: SessionId", user_id AS "user_id: UserId", expires_at AS "expires_at!"
+           FROM parent"#,
+        &parent.0,
+        &child.0,
+        now,
+        child_expires_at,
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// A refresh token as it is stored, with what of its session decides what it is good for.
+#[derive(Debug)]
+pub(super) struct StoredToken {
+    pub(super) session_id: SessionId,
+    pub(super) user_id: UserId,
+    pub(super) expires_at: DateTime<Utc>,
+    pub(super) rotated_at: Option<DateTime<Utc>>,
+    /// The session is neither ended nor expired, and its owner is still there.
+    pub(super) session_lives: bool,
+}
+
+/// The refresh token with this hash.
+pub(super) async fn find_token(
+    conn: impl PgExecutor<'_>,
+    token: TokenHash,
+    now: DateTime<Utc>,
+) -> Result<Option<StoredToken>, sqlx::Error> {
+    sqlx::query_as!(
+        StoredToken,
+        r#"SELECT s.id AS "session_id: SessionId", s.user_id AS "user_id: UserId", t.expires_at, t.rotated_at,
+                  (s.ended_at IS NULL AND s.expires_at > $2 AND u.deleted_at IS NULL) AS "session_lives!"
+           FROM refresh_tokens AS t
+           JOIN sessions AS s ON s.id = t.session_id
+           JOIN users AS u ON u.id = s.user_id
+           WHERE t.token_hash = $1"#,
+        &token.0,
+        now,
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// Ends one session of this owner; answers false when it had ended before.
+pub(super) async fn end_session(
+    conn: impl PgExecutor<'_>,
+    owner: UserId,
+    id: SessionId,
+    reason: EndReason,
+    now: DateTime<Utc>,
+) -> Result<bool, sqlx::Error> {
+    let done = sqlx::query!(
+        "UPDATE sessions SET ended_at = $3, end_reason = $4 WHERE user_id = $1 AND id = $2 AND ended_at IS NULL",
+        owner.0,
+        id.0,
+        now,
+        reason.as_str(),
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Ends all sessions of this owner; answers those that had not ended before.
+pub(super) async fn end_all_sessions(
+    conn: impl PgExecutor<'_>,
+    owner: UserId,
+    now: DateTime<Utc>,
+) -> Result<Vec<SessionId>, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"UPDATE sessions SET ended_at = $2, end_reason = $3
+           WHERE user_id = $1 AND ended_at IS NULL
+           RETURNING id AS "id: SessionId""#,
+        owner.0,
+        now,
+        EndReason::SignedOut.as_str(),
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// The sessions that were ended after `since`, and when.
+pub(super) async fn list_ended(
+    conn: impl PgExecutor<'_>,
+    since: DateTime<Utc>,
+) -> Result<Vec<(Uuid, DateTime<Utc>)>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"SELECT id, ended_at AS "ended_at!" FROM sessions WHERE ended_at > $1 AND ended_at IS NOT NULL"#,
+        since
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.id, row.ended_at)).collect())
+}
+
+/// Whether this owner's session has neither ended nor expired.
+pub(super) async fn session_lives(
+    conn: impl PgExecutor<'_>,
+    owner: UserId,
+    id: SessionId,
+    now: DateTime<Utc>,
+) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"SELECT EXISTS (
+               SELECT FROM sessions WHERE user_id = $1 AND id = $2 AND ended_at IS NULL AND expires_at > $3
+           ) AS "lives!""#,
+        owner.0,
+        id.0,
+        now,
+    )
+    .fetch_one(conn)
+    .await
+}
+
+/// Makes this the one link that verifies the account's address.
+pub(super) async fn put_verification(
+    conn: impl PgExecutor<'_>,
+    user_id: UserId,
+    token: TokenHash,
+    now: DateTime<Utc>,
+    expires_at: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "INSERT INTO one_time_tokens (user_id, purpose, token_hash, created_at, expires_at)
+         VALUES ($1, 'verify_email', $2, $3, $4)
+         ON CONFLICT ON CONSTRAINT one_time_tokens_pkey
+         DO UPDATE SET token_hash = excluded.token_hash, created_at = excluded.created_at, expires_at = excluded.expires_at",
+        user_id.0,
+        &token.0,
+        now,
+        expires_at,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Uses up a link that verifies an address; of any number that race, one gets the account.
+pub(super) async fn take_verification(
+    conn: impl PgExecutor<'_>,
+    token: TokenHash,
+    now: DateTime<Utc>,
+) -> Result<Option<UserId>, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"DELETE FROM one_time_tokens
+           WHERE token_hash = $1 AND purpose = 'verify_email' AND expires_at > $2
+           RETURNING user_id AS "user_id: UserId""#,
+        &token.0,
+        now,
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// Deletes links, tokens and sessions that have been good for nothing since `before`.
+pub(super) async fn purge(conn: impl PgExecutor<'_>, before: DateTime<Utc>) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "WITH links AS (DELETE FROM one_time_tokens WHERE expires_at < $1),
+              tokens AS (DELETE FROM refresh_tokens WHERE expires_at < $1)
+         DELETE FROM sessions WHERE expires_at < $1 OR ended_at < $1",
+        before,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,157 @@
+//! The tokens that sign somebody in: signed access tokens that run for minutes, and opaque refresh
+//! tokens that are each used once.
+
+use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::hmac;
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use zeroize::Zeroizing;
+
+use crate::config::{AuthConfig, Key32};
+use crate::ids::{SessionId, UserId};
+use crate::infra::{InvalidToken, Rng, TokenKeys};
+use crate::web::Principal;
+
+/// The `typ` of access tokens, so that no other token passes for one (RFC 8725 §3.11).
+const ACCESS: &str = "at+jwt";
+
+/// What an access token says.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+struct AccessClaims {
+    iss: String,
+    aud: String,
+    sub: UserId,
+    sid: SessionId,
+    iat: i64,
+    nbf: i64,
+    exp: i64,
+}
+
+/// Signs an access token for a session.
+pub(super) fn issue_access(
+    keys: &TokenKeys,
+    config: &AuthConfig,
+    who: Principal,
+    now: DateTime<Utc>,
+) -> Result<String, jsonwebtoken::errors::Error> {
+    let issued = now.timestamp();
+    let claims = AccessClaims {
+        iss: config.issuer.clone(),
+        aud: config.audience.clone(),
+        sub: who.user_id,
+        sid: who.session_id,
+        iat: issued,
+        nbf: issued,
+        exp: issued.saturating_add_unsigned(config.access_ttl.as_secs()),
+    };
+    keys.sign(ACCESS, &claims)
+}
+
+/// Who an access token speaks for, if it is ours and its time is now.
+pub(super) fn read_access(
+    keys: &TokenKeys,
+    config: &AuthConfig,
+    token: &str,
+    now: DateTime<Utc>,
+) -> Result<Principal, InvalidToken> {
+    let claims: AccessClaims = keys.verify(ACCESS, token)?;
+    let leeway = i64::try_from(config.leeway.as_secs()).unwrap_or_default();
+    let now = now.timestamp();
+    let is_running = claims.nbf <= now.saturating_add(leeway) && now < claims.exp.saturating_add(leeway);
+    let who = Principal { user_id: claims.sub, session_id: claims.sid };
+    is_running.then_some(who).ok_or(InvalidToken)
+}
+
+/// When the last access token of a session that ends at `ended` has run out.
+pub(super) fn runs_out(config: &AuthConfig, ended: DateTime<Utc>) -> DateTime<Utc> {
+    let longest = config.access_ttl.saturating_add(config.leeway.saturating_mul(2));
+    ended + TimeDelta::from_std(longest).unwrap_or_default()
+}
+
+/// An opaque token of 256 random bits, as its holder has it. It is written as 43 characters of
+/// base64url; what is stored of it is its hash.
+#[derive(Clone, Deserialize, ToSchema)]
+#[serde(try_from = "String")]
+#[schema(value_type = String, min_length = 43, max_length = 43, example = "mF9B5f41JqM0Q8r2Zt7uYwXcVbNaSdFgHjKlPoIuYtR")]
+pub(super) struct OpaqueToken(Zeroizing<[u8; 32]>);
+
+/// The SHA-256 of an [`OpaqueToken`]: all that is stored of it. A slow hash would add nothing to 256
+/// random bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct TokenHash(pub(super) [u8; 32]);
+
+impl OpaqueToken {
+    /// A new token.
+    pub(super) fn new(rng: &Rng) -> Self {
+        Self(Zeroizing::new(rng.bytes()))
+    }
+
+    /// What is stored.
+    pub(super) fn hash(&self) -> TokenHash {
+        let hash = digest(&SHA256, &*self.0);
+        TokenHash(hash.as_ref().try_into().expect("SHA-256 gives 32 bytes"))
+    }
+
+    /// The token that follows this one in its chain. Whoever has this token gets the same successor
+    /// however often and wherever they ask; without the service's key nobody can compute it.
+    pub(super) fn successor(&self, key: &Key32) -> Self {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, key.expose());
+        let mut context = hmac::Context::with_key(&key);
+        context.update(b"refresh token successor");
+        context.update(&*self.0);
+        let tag = context.sign();
+        Self(Zeroizing::new(tag.as_ref().try_into().expect("HMAC-SHA-256 gives 32 bytes")))
+    }
+
+    /// The token as its holder gets it.
+    pub(super) fn encode(&self) -> String {
+        BASE64_URL_SAFE_NO_PAD.encode(&*self.0)
+    }
+}
+
+impl TryFrom<String> for OpaqueToken {
+    type Error = &'static str;
+
+    fn try_from(raw: String) -> Result<Self, &'static str> {
+        let raw = Zeroizing::new(raw);
+        let mut bytes = Zeroizing::new([0; 32]);
+        let decoded = BASE64_URL_SAFE_NO_PAD.decode_slice(raw.as_bytes(), &mut *bytes);
+        (decoded == Ok(32)).then_some(Self(bytes)).ok_or("must be a token that this service gave out")
+    }
+}
+
+impl std::fmt::Debug for OpaqueToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("OpaqueToken([redacted])")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_successor_is_the_same_each_time_and_differs_by_token_and_key() {
+        let [a, b] = [1, 2].map(|seed| OpaqueToken::new(&Rng::seeded(seed)));
+        let [key, other] = [1, 2].map(|byte| Key32::new([byte; 32]));
+        assert_eq!(a.successor(&key).hash(), a.successor(&key).hash());
+        assert_ne!(a.successor(&key).hash(), b.successor(&key).hash());
+        assert_ne!(a.successor(&key).hash(), a.successor(&other).hash());
+        assert_ne!(a.successor(&key).hash(), a.hash());
+    }
+
+    #[test]
+    fn a_token_is_43_characters_there_and_back() {
+        let token = OpaqueToken::new(&Rng::seeded(1));
+        let text = token.encode();
+        assert_eq!(text.len(), 43);
+        assert_eq!(OpaqueToken::try_from(text.clone()).expect("it parses").hash(), token.hash());
+        for wrong in ["", "x", &text[1..], &format!("{text}A"), &format!("{}!", &text[1..])] {
+            assert!(OpaqueToken::try_from(wrong.to_owned()).is_err(), "{wrong}");
+        }
+        assert!(!format!("{token:?}").contains(&text));
+    }
+}

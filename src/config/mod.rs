@@ -1,0 +1,232 @@
+//! Every setting of the service: one struct a section, typed, and checked before anything starts.
+//!
+//! [`Config::from_env`] reads them all and reports every fault at once, by variable name and never
+//! with a value. A variable `X` may also be given as `X_FILE`, the path of a file that holds it.
+
+mod key;
+mod reader;
+mod setting;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::http::HeaderValue;
+use ipnet::IpNet;
+use secrecy::SecretString;
+use url::Url;
+
+pub use key::Key32;
+use reader::Reader;
+
+/// All settings of one process.
+#[derive(Debug)]
+pub struct Config {
+    /// Where the process runs; production refuses what development allows.
+    pub environment: Environment,
+    /// Whether `/docs` and `/api/openapi.json` exist.
+    pub docs_enabled: bool,
+    /// The listener and what it trusts.
+    pub http: HttpConfig,
+    /// `PostgreSQL`.
+    pub database: DatabaseConfig,
+    /// Redis, where there is one.
+    pub redis_url: Option<SecretString>,
+    /// Tokens, sessions and passwords.
+    pub auth: AuthConfig,
+    /// Outgoing letters.
+    pub mail: MailConfig,
+    /// The job worker.
+    pub worker: WorkerConfig,
+    /// Logs.
+    pub telemetry: TelemetryConfig,
+}
+
+/// Where the process runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Environment {
+    /// On a developer's machine or in a test.
+    Development,
+    /// Anywhere that strangers can reach.
+    Production,
+}
+
+/// The listener, its time limits and what it trusts.
+#[derive(Clone, Debug)]
+pub struct HttpConfig {
+    /// `BIND_ADDR`: the address to listen on.
+    pub bind_addr: SocketAddr,
+    /// `PUBLIC_URL`: how clients reach the service.
+    pub public_url: Url,
+    /// `ALLOWED_ORIGINS`: the exact origins that browsers may call from.
+    pub allowed_origins: Vec<HeaderValue>,
+    /// `ALLOWED_HOSTS`: names the service answers to, lower-case and without a port; `*.` stands
+    /// for one or more labels. The public URL's host is always among them.
+    pub allowed_hosts: Vec<String>,
+    /// `TRUSTED_PROXIES`: networks whose forwarding headers are believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// `HTTP_MAX_CONNECTIONS`: open connections, above which new ones are turned away.
+    pub max_connections: usize,
+    /// `HTTP_HEADER_TIMEOUT`: from an idle connection to a whole request head.
+    pub header_timeout: Duration,
+    /// `HTTP_BODY_TIMEOUT`: for a request's body to arrive in whole.
+    pub body_timeout: Duration,
+    /// `HTTP_WRITE_TIMEOUT`: how long a peer may not read its reply.
+    pub write_timeout: Duration,
+    /// `HTTP_REQUEST_TIMEOUT`: for a handler to answer.
+    pub request_timeout: Duration,
+    /// `HTTP_DRAIN_DELAY`: between failing readiness and closing the listener.
+    pub drain_delay: Duration,
+    /// `HTTP_DRAIN_TIMEOUT`: for accepted requests to finish after that.
+    pub drain_timeout: Duration,
+}
+
+impl HttpConfig {
+    /// Whether clients reach the service by https.
+    #[must_use]
+    pub fn is_https(&self) -> bool {
+        self.public_url.scheme() == "https"
+    }
+}
+
+/// `PostgreSQL`: the two roles, the pool and the server-side time limits.
+#[derive(Clone, Debug)]
+pub struct DatabaseConfig {
+    /// `DATABASE_URL`: the runtime role, which may read and write rows and nothing else.
+    pub url: SecretString,
+    /// `DATABASE_MIGRATION_URL`: the owner, for `migrate`; a direct connection, not a pooler's.
+    pub migration_url: Option<SecretString>,
+    /// `DB_POOL_SIZE` + `DB_MAX_OVERFLOW`: connections at most.
+    pub max_connections: u32,
+    /// `DB_POOL_TIMEOUT`: to get a connection from the pool; 3 s, so that an outage answers fast.
+    pub acquire_timeout: Duration,
+    /// `DB_POOL_RECYCLE`: the age at which a connection is replaced.
+    pub max_lifetime: Duration,
+    /// `DB_CONNECT_TIMEOUT`: to open a connection.
+    pub connect_timeout: Duration,
+    /// `DB_STATEMENT_TIMEOUT`: for one statement.
+    pub statement_timeout: Duration,
+    /// `DB_LOCK_TIMEOUT`: to wait for a lock.
+    pub lock_timeout: Duration,
+    /// `DB_IDLE_TRANSACTION_TIMEOUT`: for a transaction that does nothing.
+    pub idle_transaction_timeout: Duration,
+    /// `DB_MIGRATION_LOCK_TIMEOUT`: to wait for another replica's migrations.
+    pub migration_lock_timeout: Duration,
+    /// `DB_ECHO`: log each statement.
+    pub echo: bool,
+}
+
+/// Tokens, sessions and passwords.
+#[derive(Clone, Debug)]
+pub struct AuthConfig {
+    /// `JWT_SIGNING_KEYS`: Ed25519 seeds; the first signs, all verify.
+    pub signing_keys: Vec<Key32>,
+    /// `JWT_ISSUER`: the `iss` of our tokens.
+    pub issuer: String,
+    /// `JWT_AUDIENCE`: the `aud` of our tokens.
+    pub audience: String,
+    /// `ACCESS_TOKEN_TTL`: how long an access token is good for.
+    pub access_ttl: Duration,
+    /// `TOKEN_LEEWAY`: the clock difference between replicas that is forgiven.
+    pub leeway: Duration,
+    /// `TOKEN_SECRET`: the key that successors of refresh tokens are derived under.
+    pub token_secret: Key32,
+    /// `REFRESH_GRACE`: how long a used refresh token still answers with its successor.
+    pub refresh_grace: Duration,
+    /// `SESSION_IDLE_TTL`: a session that is not refreshed for so long ends.
+    pub session_idle_ttl: Duration,
+    /// `SESSION_MAX_TTL`: a session ends at this age whatever happens.
+    pub session_max_ttl: Duration,
+    /// `VERIFY_EMAIL_TTL`: how long the link in the welcome letter works.
+    pub verify_email_ttl: Duration,
+    /// Password hashing.
+    pub password: PasswordConfig,
+}
+
+/// Argon2id (RFC 9106) and the pool that runs it.
+#[derive(Clone, Debug)]
+pub struct PasswordConfig {
+    /// `PASSWORD_MEMORY_KIB`: memory of one hash, in KiB.
+    pub memory_kib: u32,
+    /// `PASSWORD_ITERATIONS`: passes over that memory.
+    pub iterations: u32,
+    /// `PASSWORD_PARALLELISM`: lanes.
+    pub parallelism: u32,
+    /// `PASSWORD_THREADS`: hashes at once; as many as cores by default.
+    pub threads: usize,
+    /// `PASSWORD_QUEUE_TIMEOUT`: how long a hash may wait for its turn before it is refused.
+    pub queue_timeout: Duration,
+}
+
+/// Outgoing letters.
+#[derive(Clone, Debug)]
+pub struct MailConfig {
+    /// `SMTP_URL`: `smtp://` or `smtps://` with the credentials in it.
+    pub smtp_url: SecretString,
+    /// `MAIL_FROM`: the sender's mailbox.
+    pub from: lettre::message::Mailbox,
+    /// `LINK_URL`: what the links in letters begin with; the public URL by default.
+    pub link_url: Url,
+    /// `PRODUCT_NAME`: how letters call the product.
+    pub product_name: String,
+    /// `SMTP_TIMEOUT`: for each step of the dialogue with the mail server.
+    pub timeout: Duration,
+}
+
+/// The job worker.
+#[derive(Clone, Debug)]
+pub struct WorkerConfig {
+    /// `WORKER_CONCURRENCY`: jobs at once.
+    pub concurrency: usize,
+    /// `WORKER_POLL_INTERVAL`: how often the queue is looked at when no notice arrives.
+    pub poll_interval: Duration,
+}
+
+/// Logs.
+#[derive(Clone, Debug)]
+pub struct TelemetryConfig {
+    /// `JSON_LOGS`: one JSON object a line instead of text for people.
+    pub json: bool,
+    /// `LOG_LEVEL`: a level, or directives such as `info,sqlx=debug`.
+    pub level: String,
+    /// `APP_VERSION`: the release, as logs and `/health` name it.
+    pub version: String,
+}
+
+/// What is wrong with one variable; the value is never part of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The variable's name.
+    pub variable: String,
+    /// What it must be.
+    pub message: String,
+}
+
+/// Every fault of a configuration.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub struct Faults(pub Vec<Fault>);
+
+impl fmt::Display for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the configuration has {} fault(s):", self.0.len())?;
+        for Fault { variable, message } in &self.0 {
+            write!(f, "\n  {variable}: {message}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Config {
+    /// Reads the process's environment.
+    pub fn from_env() -> Result<Self, Faults> {
+        Self::read(|name| std::env::var(name).ok())
+    }
+
+    /// Reads settings from `lookup`, which knows a variable's value by its name.
+    pub fn read(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Faults> {
+        Reader::new(lookup).read()
+    }
+}
+

@@ -1,0 +1,104 @@
+//! What is read, and what is refused.
+
+use std::time::Duration;
+
+use secrecy::ExposeSecret as _;
+
+use super::setting::Setting as _;
+use super::{Config, Faults};
+
+fn read(overrides: &[(&str, &str)]) -> Result<Config, Faults> {
+    let good = [
+        ("APP_ENV", "production"),
+        ("PUBLIC_URL", "https://api.example.com"),
+        ("DATABASE_URL", "postgres://app:pw@db/app"),
+        ("JWT_SIGNING_KEYS", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"),
+        ("TOKEN_SECRET", "ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8"),
+        ("SMTP_URL", "smtps://user:pw@mail.example.com"),
+        ("MAIL_FROM", "Acme <hello@example.com>"),
+    ];
+    let all: Vec<_> = overrides.iter().chain(&good).copied().collect();
+    Config::read(|name| {
+        all.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
+    })
+}
+
+fn faulty(overrides: &[(&str, &str)]) -> Vec<String> {
+    let faults = read(overrides).expect_err("the configuration is refused").0;
+    faults.into_iter().map(|fault| fault.variable).collect()
+}
+
+#[test]
+fn a_good_production_configuration_is_read() {
+    let config = read(&[("TRUSTED_PROXIES", "10.0.0.0/8, 127.0.0.1")]).expect("it is good");
+    assert_eq!(config.http.allowed_hosts, ["api.example.com"]);
+    assert_eq!(config.http.trusted_proxies.len(), 2);
+    assert_eq!(config.auth.issuer, "https://api.example.com");
+    assert!(config.telemetry.json && !config.docs_enabled);
+}
+
+#[test]
+fn all_faults_are_reported_at_once_and_no_value_is_shown() {
+    let faults = read(&[
+        ("DATABASE_URL", "hunter2-database"),
+        ("TOKEN_SECRET", "hunter2-secret"),
+        ("SMTP_URL", ""),
+        ("ALLOWED_ORIGINS", "https://ok.example.com,*"),
+        ("DB_POOL_SIZE", "0"),
+        ("ACCESS_TOKEN_TTL", "0"),
+        ("LOG_LEVEL", "loud=maybe"),
+    ])
+    .expect_err("the configuration is refused");
+    let names: Vec<_> = faults.0.iter().map(|fault| fault.variable.as_str()).collect();
+    assert_eq!(
+        names,
+        [
+            "ALLOWED_ORIGINS",
+            "DATABASE_URL",
+            "DB_POOL_SIZE",
+            "ACCESS_TOKEN_TTL",
+            "TOKEN_SECRET",
+            "SMTP_URL",
+            "LOG_LEVEL"
+        ]
+    );
+    assert!(!faults.to_string().contains("hunter2"));
+}
+
+#[test]
+fn production_refuses_what_development_allows() {
+    let unsafe_here = [
+        ("PUBLIC_URL", "http://api.example.com"),
+        ("DOCS_ENABLED", "true"),
+        ("TOKEN_SECRET", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"),
+        ("ALLOWED_ORIGINS", "http://localhost:3000"),
+    ];
+    assert_eq!(faulty(&unsafe_here), ["PUBLIC_URL", "DOCS_ENABLED", "TOKEN_SECRET", "ALLOWED_ORIGINS"]);
+    let development = [&[("APP_ENV", "development")], &unsafe_here[..]].concat();
+    assert!(read(&development).is_ok());
+}
+
+#[test]
+fn a_secret_can_come_from_a_file_but_not_from_two_places() {
+    let dir = std::env::temp_dir().join(format!("config-test-{}", std::process::id()));
+    std::fs::write(&dir, "postgres://app:pw@db/app\n").expect("the file is written");
+    let path = dir.to_str().expect("the path is text");
+    let config = read(&[("DATABASE_URL", ""), ("DATABASE_URL_FILE", path)]);
+    assert_eq!(config.expect("it is good").database.url.expose_secret(), "postgres://app:pw@db/app");
+    assert_eq!(faulty(&[("DATABASE_URL_FILE", path)]), ["DATABASE_URL"]);
+    std::fs::remove_file(&dir).expect("the file is removed");
+    assert_eq!(
+        faulty(&[("DATABASE_URL", ""), ("DATABASE_URL_FILE", path)]),
+        ["DATABASE_URL_FILE"]
+    );
+}
+
+#[test]
+fn times_have_units() {
+    for (text, millis) in [("1500ms", 1_500), ("30", 30_000), ("15m", 900_000), ("2d", 172_800_000)] {
+        assert_eq!(Duration::parse(text), Ok(Duration::from_millis(millis)), "{text}");
+    }
+    for text in ["", "m", "-1s", "1w", "1.5h", "99999999999999999999d"] {
+        assert!(Duration::parse(text).is_err(), "{text}");
+    }
+}

@@ -1,0 +1,9 @@
+//! Whether the process lives, and whether it is ready for traffic. Owns the routes `/health*` and
+//! no table.
+
+mod model;
+mod routes;
+mod service;
+
+pub use model::Draining;
+pub use routes::router;

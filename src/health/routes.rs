@@ -1,0 +1,53 @@
+//! `/health`, `/health/live` and `/health/ready`.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::Extension;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::model::{Draining, Health, Readiness, Status};
+use super::service::Checks;
+use crate::state::AppState;
+use crate::web::Json;
+
+/// The probes' routes; readiness fails once `draining` has begun.
+pub fn router(draining: Draining) -> OpenApiRouter<AppState> {
+    let checks = Arc::new(Checks::default());
+    OpenApiRouter::new()
+        .routes(routes!(get_health))
+        .routes(routes!(get_liveness))
+        .routes(routes!(get_readiness))
+        .layer(Extension(draining))
+        .layer(Extension(checks))
+}
+
+/// What this process is.
+#[utoipa::path(get, path = "/", tag = "health",
+    responses((status = 200, description = "The process answers.", body = Health)))]
+async fn get_health(State(state): State<AppState>) -> Json<Health> {
+    Json(Health { status: Status::Ok, version: state.version.to_string() })
+}
+
+/// Whether the process lives. Touches nothing: a database that is away is no reason to restart.
+#[utoipa::path(get, path = "/live", tag = "health",
+    responses((status = 200, description = "It does.")))]
+async fn get_liveness() -> StatusCode {
+    StatusCode::OK
+}
+
+/// Whether to send traffic here.
+#[utoipa::path(get, path = "/ready", tag = "health", responses(
+    (status = 200, description = "Yes, though something it can do without may be away.", body = Readiness),
+    (status = 503, description = "No: the database is away, its schema is older than this release, or the process is about to stop.", body = Readiness)))]
+async fn get_readiness(
+    State(state): State<AppState>,
+    Extension(checks): Extension<Arc<Checks>>,
+    Extension(draining): Extension<Draining>,
+) -> (StatusCode, Json<Readiness>) {
+    let readiness = checks.readiness(&state.db, state.redis.as_ref(), &draining).await;
+    let status = if readiness.takes_traffic() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(readiness))
+}

@@ -1,0 +1,60 @@
+//! Asks the services around how they are, each within a second, and remembers the answer for two,
+//! so that probes cannot become load.
+
+use std::time::{Duration, Instant};
+
+use tokio::sync::Mutex;
+use tokio::time::timeout;
+
+use super::model::{Draining, Readiness, Status};
+use crate::infra::{Db, Redis, db};
+
+const DEADLINE: Duration = Duration::from_secs(1);
+const REMEMBERED: Duration = Duration::from_secs(2);
+
+/// The last look around.
+#[derive(Debug, Default)]
+pub(super) struct Checks(Mutex<Option<(Instant, Answers)>>);
+
+#[derive(Clone, Copy, Debug)]
+struct Answers {
+    database: Status,
+    migrations: Status,
+    redis: Option<Status>,
+}
+
+impl Checks {
+    pub(super) async fn readiness(&self, db: &Db, redis: Option<&Redis>, draining: &Draining) -> Readiness {
+        let mut last = self.0.lock().await;
+        let answers = match *last {
+            Some((at, answers)) if at.elapsed() < REMEMBERED => answers,
+            _ => ask(db, redis).await,
+        };
+        if last.is_none_or(|(at, _)| at.elapsed() >= REMEMBERED) {
+            *last = Some((Instant::now(), answers));
+        }
+        let Answers { database, migrations, redis } = answers;
+        Readiness::new(database, migrations, redis, draining.has_begun())
+    }
+}
+
+async fn ask(db: &Db, redis: Option<&Redis>) -> Answers {
+    let database = timeout(DEADLINE, db::is_current(db));
+    let redis = async {
+        match redis {
+            Some(redis) => Some(if redis.ping().await.is_ok() { Status::Ok } else { Status::Degraded }),
+            None => None,
+        }
+    };
+    let (database, redis) = tokio::join!(database, redis);
+    let (database, migrations) = match database {
+        Ok(Ok(true)) => (Status::Ok, Status::Ok),
+        Ok(Ok(false)) => (Status::Ok, Status::Down),
+        // The table of migrations is missing: the database answers, and is empty.
+        Ok(Err(sqlx::Error::Database(error))) if error.code().as_deref() == Some("42P01") => {
+            (Status::Ok, Status::Down)
+        }
+        Ok(Err(_)) | Err(_) => (Status::Down, Status::Down),
+    };
+    Answers { database, migrations, redis }
+}

@@ -1,0 +1,53 @@
+//! The wall clock, injected so that a test can move it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+/// Tells the time: the system's, or one that stands until a test moves it.
+#[derive(Clone, Debug, Default)]
+pub struct Clock(Option<Arc<AtomicI64>>);
+
+impl Clock {
+    /// The system's wall clock.
+    #[must_use]
+    pub fn system() -> Self {
+        Self(None)
+    }
+
+    /// A clock that stands at `start`; its clones move together.
+    #[must_use]
+    pub fn fixed(start: DateTime<Utc>) -> Self {
+        Self(Some(Arc::new(AtomicI64::new(start.timestamp_micros()))))
+    }
+
+    /// The time now, in whole microseconds as PostgreSQL keeps it.
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the system's clock")]
+    pub fn now(&self) -> DateTime<Utc> {
+        let micros = match &self.0 {
+            Some(fixed) => fixed.load(Ordering::SeqCst),
+            None => Utc::now().timestamp_micros(),
+        };
+        DateTime::from_timestamp_micros(micros).unwrap_or_default()
+    }
+
+    /// Moves a fixed clock on; the system's clock stays as it is.
+    pub fn advance(&self, by: Duration) {
+        if let Some(fixed) = &self.0 {
+            let micros = i64::try_from(by.as_micros()).unwrap_or(i64::MAX);
+            fixed.fetch_add(micros, Ordering::SeqCst);
+        }
+    }
+}
+
+/// `time` plus a configured duration, at the calendar's end when it would pass it.
+#[must_use]
+pub(crate) fn after(time: DateTime<Utc>, by: Duration) -> DateTime<Utc> {
+    TimeDelta::from_std(by)
+        .ok()
+        .and_then(|by| time.checked_add_signed(by))
+        .unwrap_or(DateTime::<Utc>::MAX_UTC)
+}

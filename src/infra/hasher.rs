@@ -1,0 +1,296 @@
+//! Argon2id (RFC 9106) on a fixed set of threads, each with memory of its own that it uses again:
+//! a flood of sign-ins waits in line, costs no more memory than one sign-in a thread, and leaves
+//! the threads that serve other requests alone.
+
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use argon2::{Algorithm, Argon2, Block, Params, Version};
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD_NO_PAD;
+use secrecy::{ExposeSecret as _, SecretString};
+use tokio::sync::oneshot;
+use zeroize::Zeroize as _;
+
+use super::Rng;
+use crate::config::PasswordConfig;
+
+const SALT_LEN: usize = 16;
+const OUTPUT_LEN: usize = 32;
+
+/// Hashes that may wait for each thread; the time limit on waiting is the bound that is felt.
+const WAITING_PER_THREAD: usize = 128;
+
+/// The hashing pool; a clone is another handle on it. The threads end with the last handle.
+#[derive(Clone, Debug)]
+pub struct Hasher {
+    queue: SyncSender<Task>,
+    cost: HashingCost,
+    patience: Duration,
+    rng: Rng,
+}
+
+/// What one hash costs: the parameters of Argon2id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HashingCost {
+    memory_kib: u32,
+    iterations: u32,
+    parallelism: u32,
+}
+
+impl HashingCost {
+    /// The most that a stored hash may ask for: above it somebody has tampered with the row.
+    const MOST: Self = Self { memory_kib: 1_048_576, iterations: 20, parallelism: 16 };
+
+    fn is_within(self, most: Self) -> bool {
+        self.memory_kib <= most.memory_kib
+            && self.iterations <= most.iterations
+            && self.parallelism <= most.parallelism
+    }
+}
+
+/// The pool has more to do than can be done in time.
+#[derive(Debug, thiserror::Error)]
+#[error("the password hashing pool is busy")]
+pub struct Busy;
+
+/// Why a password could not be hashed or compared.
+#[derive(Debug, thiserror::Error)]
+pub enum HashError {
+    /// Come back later.
+    #[error(transparent)]
+    Busy(#[from] Busy),
+    /// What is stored is no hash that we made.
+    #[error("a stored password hash cannot be read")]
+    Malformed,
+}
+
+struct Task {
+    password: SecretString,
+    salt: Vec<u8>,
+    cost: HashingCost,
+    queued: Instant,
+    answer: oneshot::Sender<Result<[u8; OUTPUT_LEN], Busy>>,
+}
+
+impl Hasher {
+    /// Starts the pool's threads.
+    ///
+    /// # Panics
+    /// When the operating system has no threads to give, at start.
+    #[must_use]
+    pub fn start(config: &PasswordConfig, rng: Rng) -> Self {
+        let (queue, tasks) = sync_channel(config.threads * WAITING_PER_THREAD);
+        let tasks = Arc::new(Mutex::new(tasks));
+        for number in 0..config.threads {
+            let tasks = Arc::clone(&tasks);
+            let patience = config.queue_timeout;
+            std::thread::Builder::new()
+                .name(format!("hash-{number}"))
+                .spawn(move || work(&tasks, patience))
+                .expect("the operating system gives threads at start");
+        }
+        let cost = HashingCost {
+            memory_kib: config.memory_kib,
+            iterations: config.iterations,
+            parallelism: config.parallelism,
+        };
+        Self { queue, cost, patience: config.queue_timeout, rng }
+    }
+
+    /// Hashes a password with a new salt; the answer is a PHC string.
+    pub async fn hash(&self, password: SecretString) -> Result<String, Busy> {
+        let salt: [u8; SALT_LEN] = self.rng.bytes();
+        let output = self.run(password, salt.to_vec(), self.cost).await?;
+        Ok(Phc { cost: self.cost, salt: salt.to_vec(), output }.to_string())
+    }
+
+    /// Whether `password` is the one that was hashed. Takes as long whatever the answer is.
+    pub async fn verify(&self, password: SecretString, phc: &str) -> Result<bool, HashError> {
+        let stored = Phc::parse(phc).ok_or(HashError::Malformed)?;
+        let output = self.run(password, stored.salt, stored.cost).await?;
+        Ok(verify_slices_are_equal(&output, &stored.output).is_ok())
+    }
+
+    /// Spends the time of a [`Hasher::verify`] on a password that nobody has.
+    pub async fn verify_nobody(&self, password: SecretString) -> Result<(), Busy> {
+        self.run(password, vec![0; SALT_LEN], self.cost).await.map(|_| ())
+    }
+
+    /// Whether a stored hash was made at another cost than is now configured.
+    #[must_use]
+    pub fn is_outdated(&self, phc: &str) -> bool {
+        Phc::parse(phc).is_none_or(|stored| stored.cost != self.cost)
+    }
+
+    /// How long a hash may wait for its turn, which is when to come back after a [`Busy`].
+    #[must_use]
+    pub fn patience(&self) -> Duration {
+        self.patience
+    }
+
+    async fn run(
+        &self,
+        password: SecretString,
+        salt: Vec<u8>,
+        cost: HashingCost,
+    ) -> Result<[u8; OUTPUT_LEN], Busy> {
+        let (answer, result) = oneshot::channel();
+        let task = Task { password, salt, cost, queued: Instant::now(), answer };
+        match self.queue.try_send(task) {
+            Ok(()) => result.await.unwrap_or(Err(Busy)),
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => Err(Busy),
+        }
+    }
+}
+
+fn work(tasks: &Mutex<Receiver<Task>>, patience: Duration) {
+    let mut memory = Vec::new();
+    loop {
+        let task = tasks.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(task) = task else { return };
+        if task.answer.is_closed() {
+            continue; // the client has gone
+        }
+        let result = if task.queued.elapsed() > patience {
+            Err(Busy)
+        } else {
+            Ok(argon2id(&task, &mut memory))
+        };
+        // A client that has gone meanwhile needs no answer.
+        drop(task.answer.send(result));
+    }
+}
+
+fn argon2id(task: &Task, memory: &mut Vec<Block>) -> [u8; OUTPUT_LEN] {
+    let HashingCost { memory_kib, iterations, parallelism } = task.cost;
+    let params = Params::new(memory_kib, iterations, parallelism, Some(OUTPUT_LEN))
+        .expect("costs are checked where they are read");
+    memory.resize_with(params.block_count(), Block::new);
+    let mut output = [0; OUTPUT_LEN];
+    Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+        .hash_password_into_with_memory(
+            task.password.expose_secret().as_bytes(),
+            &task.salt,
+            &mut output,
+            &mut *memory,
+        )
+        .expect("lengths of password, salt and output are within Argon2's");
+    // The last block holds what the output was made of; the rest is overwritten by the next hash.
+    if let Some(last) = memory.last_mut() {
+        last.zeroize();
+    }
+    output
+}
+
+/// A hash with its cost and salt, written as the PHC string format has it:
+/// `$argon2id$v=19$m=…,t=…,p=…$salt$output`.
+struct Phc {
+    cost: HashingCost,
+    salt: Vec<u8>,
+    output: [u8; OUTPUT_LEN],
+}
+
+impl std::fmt::Display for Phc {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let HashingCost { memory_kib, iterations, parallelism } = self.cost;
+        let salt = BASE64_STANDARD_NO_PAD.encode(&self.salt);
+        let output = BASE64_STANDARD_NO_PAD.encode(self.output);
+        write!(f, "$argon2id$v=19$m={memory_kib},t={iterations},p={parallelism}${salt}${output}")
+    }
+}
+
+impl Phc {
+    fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.strip_prefix("$argon2id$v=19$")?.split('$');
+        let mut costs = parts.next()?.split(',');
+        let mut cost = |name: &str| -> Option<u32> {
+            costs.next()?.strip_prefix(name)?.parse().ok().filter(|cost| *cost > 0)
+        };
+        let cost = HashingCost {
+            memory_kib: cost("m=")?,
+            iterations: cost("t=")?,
+            parallelism: cost("p=")?,
+        };
+        let salt = BASE64_STANDARD_NO_PAD.decode(parts.next()?).ok()?;
+        let output = BASE64_STANDARD_NO_PAD.decode(parts.next()?).ok()?;
+        let fits = parts.next().is_none()
+            && cost.is_within(HashingCost::MOST)
+            && cost.memory_kib >= 8 * cost.parallelism
+            && (8..=64).contains(&salt.len());
+        fits.then_some(Self { cost, salt, output: output.try_into().ok()? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config() -> PasswordConfig {
+        PasswordConfig {
+            memory_kib: 64,
+            iterations: 1,
+            parallelism: 1,
+            threads: 2,
+            queue_timeout: Duration::from_secs(5),
+        }
+    }
+
+    fn secret(text: &str) -> SecretString {
+        text.into()
+    }
+
+    #[tokio::test]
+    async fn a_password_fits_its_own_hash_and_no_other() {
+        let hasher = Hasher::start(&config(), Rng::seeded(1));
+        let phc = hasher.hash(secret("correct horse")).await.expect("it is hashed");
+        assert!(phc.starts_with("$argon2id$v=19$m=64,t=1,p=1$"), "{phc}");
+        assert!(hasher.verify(secret("correct horse"), &phc).await.expect("it is compared"));
+        assert!(!hasher.verify(secret("correct house"), &phc).await.expect("it is compared"));
+        let again = hasher.hash(secret("correct horse")).await.expect("it is hashed");
+        assert_ne!(phc, again, "each hash has a salt of its own");
+    }
+
+    #[tokio::test]
+    async fn the_reference_vector_of_the_phc_winner_verifies() {
+        // argon2id of "password" with the salt "somesalt", made by the reference implementation.
+        let phc = "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ\
+                   $CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc";
+        let hasher = Hasher::start(&config(), Rng::seeded(1));
+        assert!(hasher.verify(secret("password"), phc).await.expect("it is compared"));
+        assert!(hasher.is_outdated(phc));
+    }
+
+    #[tokio::test]
+    async fn a_stored_hash_that_asks_for_too_much_is_refused() {
+        let hasher = Hasher::start(&config(), Rng::seeded(1));
+        for phc in [
+            "",
+            "$argon2id$v=19$m=4194304,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc",
+            "$argon2id$v=19$m=65536,t=9999,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc",
+            "$argon2i$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc",
+            "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$AAAA",
+        ] {
+            let result = hasher.verify(secret("password"), phc).await;
+            assert!(matches!(result, Err(HashError::Malformed)), "{phc}");
+        }
+    }
+
+    #[tokio::test]
+    async fn who_waits_too_long_is_turned_away() {
+        let slow = PasswordConfig {
+            memory_kib: 16_384,
+            iterations: 4,
+            threads: 1,
+            queue_timeout: Duration::from_millis(1),
+            ..config()
+        };
+        let hasher = Hasher::start(&slow, Rng::seeded(1));
+        let hashes = (0..8).map(|_| hasher.hash(secret("x")));
+        let results = futures_util::future::join_all(hashes).await;
+        assert!(results.iter().any(Result::is_ok), "the first is hashed");
+        assert!(results.iter().any(Result::is_err), "the last is not waited for");
+    }
+}

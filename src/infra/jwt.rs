@@ -1,0 +1,170 @@
+//! JSON Web Tokens (RFC 7519) signed with Ed25519 (RFC 8037): a ring of keys of which the first
+//! signs and all verify. Nothing about the algorithm is taken from a token.
+
+use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use utoipa::ToSchema;
+
+use crate::config::Key32;
+
+/// An Ed25519 private key as PKCS #8 wants it (RFC 8410 §7): this, then the seed.
+const PKCS8_PREFIX: [u8; 16] =
+    [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
+
+/// The ring of signing keys.
+pub struct TokenKeys {
+    signing: EncodingKey,
+    ring: Vec<Member>,
+    validation: Validation,
+}
+
+struct Member {
+    public: PublicKey,
+    verifying: DecodingKey,
+}
+
+/// The public half of a signing key, as a JSON Web Key (RFC 7517, RFC 8037 §2).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct PublicKey {
+    /// Key type: an octet key pair.
+    #[schema(example = "OKP")]
+    kty: &'static str,
+    /// The curve.
+    #[schema(example = "Ed25519")]
+    crv: &'static str,
+    /// What the key is for: signatures.
+    #[serde(rename = "use")]
+    #[schema(example = "sig")]
+    usage: &'static str,
+    /// The algorithm.
+    #[schema(example = "EdDSA")]
+    alg: &'static str,
+    /// The key's id: its RFC 7638 thumbprint.
+    #[schema(example = "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k")]
+    kid: String,
+    /// The public key, base64url.
+    #[schema(example = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo")]
+    x: String,
+}
+
+/// A token that is not one of ours, or not what was asked for.
+#[derive(Debug, thiserror::Error)]
+#[error("the token is not valid")]
+pub struct InvalidToken;
+
+/// A signing key that cannot be used; the message names neither key nor position.
+#[derive(Debug, thiserror::Error)]
+#[error("a signing key cannot be used")]
+pub struct BadKey;
+
+impl std::fmt::Debug for TokenKeys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.public()).finish()
+    }
+}
+
+impl TokenKeys {
+    /// A ring of these seeds, for tokens of this issuer and audience. Signs and verifies one token
+    /// to be sure that the keys work before anybody depends on them.
+    pub fn new(seeds: &[Key32], issuer: &str, audience: &str) -> Result<Self, BadKey> {
+        let ring = seeds.iter().map(Member::new).collect::<Result<Vec<_>, _>>()?;
+        let pkcs8 = [&PKCS8_PREFIX[..], seeds.first().ok_or(BadKey)?.expose()].concat();
+        let mut validation = Validation::new(Algorithm::EdDSA);
+        validation.set_issuer(&[issuer]);
+        validation.set_audience(&[audience]);
+        validation.set_required_spec_claims(&["exp", "nbf", "iss", "aud", "sub"]);
+        // Times are compared by whoever has the clock: the caller.
+        validation.validate_exp = false;
+        validation.validate_nbf = false;
+        let keys = Self { signing: EncodingKey::from_ed_der(&pkcs8), ring, validation };
+        let probe = serde_json::json!({ "iss": issuer, "aud": audience, "sub": "", "exp": 0, "nbf": 0 });
+        let token = keys.sign("probe", &probe).map_err(|_| BadKey)?;
+        keys.verify::<serde_json::Value>("probe", &token).map_err(|_| BadKey)?;
+        Ok(keys)
+    }
+
+    /// Signs claims as a token of type `typ` (RFC 8725 §3.11).
+    pub fn sign(&self, typ: &str, claims: &impl Serialize) -> Result<String, jsonwebtoken::errors::Error> {
+        let mut header = Header::new(Algorithm::EdDSA);
+        header.typ = Some(typ.to_owned());
+        header.kid = self.ring.first().map(|member| member.public.kid.clone());
+        jsonwebtoken::encode(&header, claims, &self.signing)
+    }
+
+    /// The claims of a token of type `typ` that one of our keys signed for us. Whether it is still,
+    /// or already, valid is for the caller to compare.
+    pub fn verify<C: DeserializeOwned + Clone>(&self, typ: &str, token: &str) -> Result<C, InvalidToken> {
+        let header = jsonwebtoken::decode_header(token).map_err(|_| InvalidToken)?;
+        if header.typ.as_deref() != Some(typ) {
+            return Err(InvalidToken);
+        }
+        let kid = header.kid.ok_or(InvalidToken)?;
+        let member = self.ring.iter().find(|member| member.public.kid == kid).ok_or(InvalidToken)?;
+        let data = jsonwebtoken::decode::<C>(token, &member.verifying, &self.validation);
+        data.map(|data| data.claims).map_err(|_| InvalidToken)
+    }
+
+    /// The public keys, the signing one first.
+    pub fn public(&self) -> impl Iterator<Item = &PublicKey> {
+        self.ring.iter().map(|member| &member.public)
+    }
+}
+
+impl Member {
+    fn new(seed: &Key32) -> Result<Self, BadKey> {
+        let pair = Ed25519KeyPair::from_seed_unchecked(seed.expose()).map_err(|_| BadKey)?;
+        let x = BASE64_URL_SAFE_NO_PAD.encode(pair.public_key());
+        // The members in this order and without spaces, as RFC 7638 §3.3 wants them hashed.
+        let canonical = format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}"#);
+        let kid = BASE64_URL_SAFE_NO_PAD.encode(digest(&SHA256, canonical.as_bytes()));
+        let verifying = DecodingKey::from_ed_components(&x).map_err(|_| BadKey)?;
+        let public = PublicKey { kty: "OKP", crv: "Ed25519", usage: "sig", alg: "EdDSA", kid, x };
+        Ok(Self { public, verifying })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_known_by_its_thumbprint() {
+        // The key of RFC 8037, appendix A.1 to A.3.
+        let seed = "nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A".parse().expect("it is a seed");
+        let keys = TokenKeys::new(&[seed], "us", "them").expect("the key works");
+        let public = keys.public().next().expect("there is one");
+        assert_eq!(public.x, "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo");
+        assert_eq!(public.kid, "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k");
+    }
+
+    #[test]
+    fn an_older_key_of_the_ring_still_verifies_and_a_foreign_one_never() {
+        let [old, new, foreign] = [1, 2, 3].map(|byte| Key32::new([byte; 32]));
+        let claims = serde_json::json!({ "iss": "us", "aud": "them", "sub": "x", "exp": 0, "nbf": 0 });
+        let sign = |key: &Key32, claims: &serde_json::Value| {
+            let keys = TokenKeys::new(std::slice::from_ref(key), "us", "them").expect("it works");
+            keys.sign("at+jwt", claims).expect("it is signed")
+        };
+        let ring = TokenKeys::new(&[new.clone(), old.clone()], "us", "them").expect("it works");
+        let verify = |typ: &str, token: &str| ring.verify::<serde_json::Value>(typ, token).is_ok();
+        assert!(verify("at+jwt", &sign(&old, &claims)));
+        assert!(verify("at+jwt", &sign(&new, &claims)));
+        assert!(!verify("at+jwt", &sign(&foreign, &claims)));
+        assert!(!verify("other", &sign(&new, &claims)));
+        for (claim, value) in [("iss", "me"), ("aud", "me")] {
+            let mut wrong = claims.clone();
+            wrong[claim] = value.into();
+            assert!(!verify("at+jwt", &sign(&new, &wrong)), "{claim}");
+        }
+        for claim in ["iss", "aud", "sub", "exp", "nbf"] {
+            let mut short = claims.clone();
+            short.as_object_mut().expect("it is an object").remove(claim);
+            assert!(!verify("at+jwt", &sign(&new, &short)), "{claim}");
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! One file per outside service, and the clock and the randomness that the rest is given: whatever
+//! the process cannot decide for itself enters here.
+
+mod clock;
+pub mod db;
+mod denylist;
+mod hasher;
+mod jwt;
+mod redis;
+mod rng;
+mod smtp;
+
+pub(crate) use clock::after;
+pub use clock::Clock;
+pub use db::Db;
+pub use denylist::{Denylist, Verdict};
+pub use hasher::{Busy, HashError, Hasher, HashingCost};
+pub use jwt::{BadKey, InvalidToken, PublicKey, TokenKeys};
+pub use redis::{Redis, RedisError};
+pub use rng::Rng;
+pub use smtp::{Mailer, SendError};

@@ -1,0 +1,52 @@
+//! Redis, which may be lost at any time: every command has a deadline, and nobody waits for a
+//! reconnect.
+
+use std::time::Duration;
+
+use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use secrecy::{ExposeSecret as _, SecretString};
+
+/// What one command may cost a request, reconnecting included.
+const DEADLINE: Duration = Duration::from_millis(100);
+
+/// A connection that is shared and mends itself; a clone is another handle on it.
+#[derive(Clone)]
+pub struct Redis(ConnectionManager);
+
+impl std::fmt::Debug for Redis {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Redis")
+    }
+}
+
+/// Redis did not answer in time, or not as it should.
+#[derive(Debug, thiserror::Error)]
+pub enum RedisError {
+    /// It took longer than a command may take.
+    #[error("Redis did not answer in time")]
+    Timeout,
+    /// It is away or refused.
+    #[error(transparent)]
+    Command(#[from] redis::RedisError),
+}
+
+impl Redis {
+    /// A connection that is opened when first used.
+    pub fn connect_lazy(url: &SecretString) -> Result<Self, redis::RedisError> {
+        let config = ConnectionManagerConfig::new()
+            .set_connection_timeout(Some(DEADLINE))
+            .set_response_timeout(Some(DEADLINE))
+            .set_number_of_retries(1)
+            .set_max_delay(Duration::from_secs(1));
+        let client = redis::Client::open(url.expose_secret())?;
+        Ok(Self(ConnectionManager::new_lazy_with_config(client, config)?))
+    }
+
+    /// Whether Redis answers.
+    pub async fn ping(&self) -> Result<(), RedisError> {
+        let mut connection = self.0.clone();
+        let command = redis::cmd("PING");
+        let answer = tokio::time::timeout(DEADLINE, command.query_async::<()>(&mut connection));
+        Ok(answer.await.map_err(|_| RedisError::Timeout)??)
+    }
+}

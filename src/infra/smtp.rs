@@ -1,0 +1,68 @@
+//! The mail server, spoken to by SMTP (RFC 5321) over TLS where its URL says `smtps`.
+
+use lettre::message::{Mailbox, MultiPart};
+use lettre::transport::smtp::PoolConfig;
+use lettre::{AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor};
+use secrecy::ExposeSecret as _;
+
+use crate::config::MailConfig;
+
+/// Sends letters; a clone is another handle on the same connections.
+#[derive(Clone, Debug)]
+pub struct Mailer {
+    transport: AsyncSmtpTransport<Tokio1Executor>,
+    from: Mailbox,
+}
+
+/// Why a letter could not be handed to the mail server.
+#[derive(Debug, thiserror::Error)]
+pub enum SendError {
+    /// The letter cannot be written as RFC 5322 wants it.
+    #[error("the letter cannot be composed")]
+    Compose(#[from] lettre::error::Error),
+    /// The server is away, or it refused.
+    #[error("the mail server did not take the letter")]
+    Transport(#[from] lettre::transport::smtp::Error),
+}
+
+impl Mailer {
+    /// A mailer for the configured server; it connects when first used.
+    pub fn new(config: &MailConfig) -> Result<Self, lettre::transport::smtp::Error> {
+        let transport = AsyncSmtpTransport::<Tokio1Executor>::from_url(config.smtp_url.expose_secret())?
+            .timeout(Some(config.timeout))
+            .pool_config(PoolConfig::new().max_size(4))
+            .build();
+        Ok(Self { transport, from: config.from.clone() })
+    }
+
+    /// Sends one letter as HTML with a plain text twin. Header values are encoded, so that no part
+    /// of them can begin a header of its own.
+    pub async fn send(&self, to: Mailbox, subject: &str, text: String, html: String) -> Result<(), SendError> {
+        let message = Message::builder()
+            .from(self.from.clone())
+            .to(to)
+            .subject(subject)
+            // Automatic replies to automatic letters go round in circles (RFC 3834 §5).
+            .header(AutoSubmitted)
+            .multipart(MultiPart::alternative_plain_html(text, html))?;
+        self.transport.send(message).await?;
+        Ok(())
+    }
+}
+
+#[derive(Clone)]
+struct AutoSubmitted;
+
+impl lettre::message::header::Header for AutoSubmitted {
+    fn name() -> lettre::message::header::HeaderName {
+        lettre::message::header::HeaderName::new_from_ascii_str("Auto-Submitted")
+    }
+
+    fn parse(_: &str) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(Self)
+    }
+
+    fn display(&self) -> lettre::message::header::HeaderValue {
+        lettre::message::header::HeaderValue::new(Self::name(), "auto-generated".to_owned())
+    }
+}

@@ -1,0 +1,29 @@
+//! Groundwork: a SaaS backend to generate, rename and own.
+//!
+//! The table of contents. Modules stand in floors, ground first: a module uses floors before its
+//! own, never a neighbour or a later one. `tests/architecture.rs` holds every `use crate::…` to it.
+
+pub mod cli;
+pub mod config;
+
+pub mod infra;
+
+pub mod ids;
+pub mod telemetry;
+
+pub mod web;
+
+pub mod jobs;
+pub mod state;
+
+pub mod audit;
+pub mod mail;
+
+pub mod docs;
+pub mod health;
+pub mod users;
+
+pub mod auth;
+
+pub mod app;
+pub mod worker;

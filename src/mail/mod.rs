@@ -1,0 +1,8 @@
+//! The letters we send, in HTML and plain text. Owns no table: a slice that has something to say
+//! enqueues a job of its own, and the job calls [`send`].
+
+mod model;
+mod service;
+
+pub use model::Letter;
+pub use service::{Error, send};

@@ -1,0 +1,41 @@
+//! The letters, and what each is told.
+
+use serde::Serialize;
+use url::Url;
+
+/// A letter. None quotes what a stranger typed, so that nobody can send advertisements through us.
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
+pub enum Letter {
+    /// Asks the owner of a new account's address to confirm it.
+    VerifyEmail {
+        /// Where the confirmation is given.
+        link: Url,
+        /// How long the link works, in hours.
+        hours: u64,
+    },
+    /// Tells the owner of an account that somebody signed up with its address again.
+    AlreadyRegistered {
+        /// The address in question.
+        email: String,
+    },
+}
+
+impl Letter {
+    /// The subject line; `product` is the product's name.
+    #[must_use]
+    pub fn subject(&self, product: &str) -> String {
+        match self {
+            Self::VerifyEmail { .. } => format!("Confirm your address for {product}"),
+            Self::AlreadyRegistered { .. } => format!("You already have an account at {product}"),
+        }
+    }
+
+    /// The name that its two templates share.
+    pub(super) fn template(&self) -> &'static str {
+        match self {
+            Self::VerifyEmail { .. } => "verify_email",
+            Self::AlreadyRegistered { .. } => "already_registered",
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! Renders letters and hands them to the mail server.
+
+use std::sync::LazyLock;
+
+use lettre::message::Mailbox;
+use minijinja::value::Serde;
+use minijinja::{Environment, UndefinedBehavior, context};
+
+use super::model::Letter;
+use crate::config::MailConfig;
+use crate::infra::{Mailer, SendError};
+
+static TEMPLATES: LazyLock<Environment<'static>> = LazyLock::new(|| {
+    let mut templates = Environment::new();
+    templates.set_undefined_behavior(UndefinedBehavior::Strict);
+    for (name, source) in [
+        ("layout.html", include_str!("templates/layout.html")),
+        ("verify_email.html", include_str!("templates/verify_email.html")),
+        ("verify_email.txt", include_str!("templates/verify_email.txt")),
+        ("already_registered.html", include_str!("templates/already_registered.html")),
+        ("already_registered.txt", include_str!("templates/already_registered.txt")),
+    ] {
+        templates.add_template(name, source).expect("the shipped templates are well-formed");
+    }
+    templates
+});
+
+/// Why a letter did not go out; the queue tries again.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The template and what it is told do not fit.
+    #[error("the letter cannot be rendered")]
+    Render(#[from] minijinja::Error),
+    /// The recipient is no address that a letter can be sent to.
+    #[error("the recipient's address cannot be written to")]
+    Address(#[from] lettre::address::AddressError),
+    /// The mail server is away, or refused.
+    #[error(transparent)]
+    Send(#[from] SendError),
+}
+
+/// Sends one letter to one address.
+pub async fn send(mailer: &Mailer, config: &MailConfig, to: &str, letter: &Letter) -> Result<(), Error> {
+    let (text, html) = render(letter, &config.product_name)?;
+    let to = Mailbox::new(None, to.parse()?);
+    mailer.send(to, &letter.subject(&config.product_name), text, html).await?;
+    Ok(())
+}
+
+/// The plain text and the HTML of a letter.
+fn render(letter: &Letter, product: &str) -> Result<(String, String), minijinja::Error> {
+    let subject = letter.subject(product);
+    let context = context! { letter => Serde(letter), product, subject };
+    let name = letter.template();
+    let text = TEMPLATES.get_template(&format!("{name}.txt"))?.render(&context)?;
+    let html = TEMPLATES.get_template(&format!("{name}.html"))?.render(&context)?;
+    Ok((text, html))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn html_is_escaped_and_text_is_not() {
+        let letter = Letter::AlreadyRegistered { email: "a&b@example.com".to_owned() };
+        let (text, html) = render(&letter, "Smith & Sons <Ltd>").expect("it renders");
+        assert!(text.contains("a&b@example.com") && text.contains("Smith & Sons <Ltd>"), "{text}");
+        assert!(html.contains("a&amp;b@example.com") && html.contains("Smith &amp; Sons &lt;Ltd&gt;"), "{html}");
+        assert!(!html.contains("<Ltd>"));
+    }
+
+    #[test]
+    fn a_link_is_whole_in_both_parts() {
+        let link = "https://example.com/verify-email?token=abc_-".parse().expect("it is a URL");
+        let letter = Letter::VerifyEmail { link, hours: 24 };
+        let (text, html) = render(&letter, "Acme").expect("it renders");
+        assert!(text.contains("https://example.com/verify-email?token=abc_-\n"), "{text}");
+        assert!(html.contains(r#"href="https:&#x2f;&#x2f;example.com&#x2f;verify-email?token=abc_-""#), "{html}");
+    }
+}

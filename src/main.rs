@@ -1,0 +1,160 @@
+//! The process: read the configuration, start the log, build the state, serve, drain.
+
+use std::error::Error;
+use std::io::BufRead as _;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use groundwork::cli::{Cli, Command, Keys, NewAccount, Users};
+use groundwork::config::{Config, Key32};
+use groundwork::health::Draining;
+use groundwork::infra::{Clock, Rng, db};
+use groundwork::state::AppState;
+use groundwork::{app, auth, telemetry, web, worker};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+type Outcome = Result<(), Box<dyn Error>>;
+
+fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            report(&*error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Outcome {
+    match command {
+        Command::Openapi => {
+            print(&app::openapi().to_pretty_json()?);
+            return Ok(());
+        }
+        Command::Keys(Keys::Generate) => {
+            let rng = Rng::system();
+            for variable in ["JWT_SIGNING_KEYS", "TOKEN_SECRET"] {
+                print(&format!("{variable}={}", Key32::new(rng.bytes()).encode()));
+            }
+            return Ok(());
+        }
+        _ => {}
+    }
+    let config = Config::from_env()?;
+    let _log = telemetry::start(&config.telemetry);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        match command {
+            Command::Serve { migrate, no_worker } => serve(config, migrate, !no_worker).await,
+            Command::Worker => work(config).await,
+            Command::Migrate => Ok(db::migrate(&config.database).await?),
+            Command::Users(Users::Create(new)) => create_user(&config, new).await,
+            Command::Openapi | Command::Keys(_) => Ok(()), // done above, without a configuration
+        }
+    })
+}
+
+async fn serve(config: Config, migrate: bool, with_worker: bool) -> Outcome {
+    if migrate {
+        db::migrate(&config.database).await?;
+    }
+    let state = AppState::new(&config, Clock::system(), Rng::system())?;
+    let draining = Draining::default();
+    let listener = TcpListener::bind(config.http.bind_addr).await?;
+    let app = app::router(state.clone(), &config, draining.clone());
+    let [stop_accepting, stop_tasks] = [CancellationToken::new(), CancellationToken::new()];
+    let tasks = TaskTracker::new();
+    tasks.spawn(auth::watch_ended_sessions(state.clone(), stop_tasks.clone()));
+    if with_worker {
+        tasks.spawn(worker::run(state.clone(), config.worker.clone(), stop_tasks.clone()));
+    }
+    tracing::info!(addr = %listener.local_addr()?, version = %state.version, "serving");
+
+    let server = web::serve(listener, app, &config.http, stop_accepting.clone());
+    let drain = async {
+        stop_signal().await;
+        tracing::info!("draining");
+        // Readiness fails first, so that balancers look elsewhere while the listener still answers.
+        draining.begin();
+        tokio::time::sleep(config.http.drain_delay).await;
+        stop_accepting.cancel();
+        stop_tasks.cancel();
+    };
+    let (drained, ()) = tokio::join!(server, drain);
+    tasks.close();
+    tasks.wait().await;
+    state.db.close().await;
+    tracing::info!(aborted = drained.aborted, "stopped");
+    Ok(())
+}
+
+async fn work(config: Config) -> Outcome {
+    let state = AppState::new(&config, Clock::system(), Rng::system())?;
+    let stop = CancellationToken::new();
+    let stopping = stop.clone();
+    tokio::spawn(async move {
+        stop_signal().await;
+        stopping.cancel();
+    });
+    worker::run(state, config.worker, stop).await;
+    Ok(())
+}
+
+/// Resolves at the first SIGTERM or SIGINT. At a second one the process ends at once.
+async fn stop_signal() {
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        tracing::error!("signals cannot be listened to: the process can only be killed");
+        return std::future::pending().await;
+    };
+    let first = async |terminate: &mut tokio::signal::unix::Signal, interrupt: &mut tokio::signal::unix::Signal| {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    first(&mut terminate, &mut interrupt).await;
+    tokio::spawn(async move {
+        first(&mut terminate, &mut interrupt).await;
+        std::process::exit(130);
+    });
+}
+
+async fn create_user(config: &Config, new: NewAccount) -> Outcome {
+    let mut password = String::new();
+    std::io::stdin().lock().read_line(&mut password)?;
+    let password = password.trim_end_matches(['\r', '\n']).to_owned();
+    let state = AppState::new(config, Clock::system(), Rng::system())?;
+    let account = auth::OperatorAccount {
+        email: new.email.try_into()?,
+        password: password.try_into()?,
+        first_name: new.first_name.map(TryInto::try_into).transpose()?,
+        last_name: new.last_name.map(TryInto::try_into).transpose()?,
+        is_verified: new.verified,
+        is_admin: new.admin,
+    };
+    if auth::create_account(&state, account).await? || new.if_missing {
+        return Ok(());
+    }
+    Err("the address has an account already".into())
+}
+
+/// An error and its causes, for whoever started the process.
+#[expect(clippy::print_stderr, reason = "before the log starts and after it ends there is no other place")]
+fn report(error: &dyn Error) {
+    eprintln!("error: {error}");
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        eprintln!("  because: {error}");
+        cause = error.source();
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "what these commands are for")]
+fn print(text: &str) {
+    println!("{text}");
+}

@@ -1,0 +1,75 @@
+//! What a handler may ask for. A handler's signature names the parts it uses, and so tells its
+//! reach.
+
+use std::sync::Arc;
+
+use axum::extract::FromRef;
+
+use crate::config::{AuthConfig, Config, MailConfig};
+use crate::infra::{BadKey, Clock, Db, Denylist, Hasher, Mailer, Redis, Rng, TokenKeys, db};
+
+/// Everything that handlers and jobs share; a clone is another handle on the same things.
+#[derive(Clone, Debug, FromRef)]
+pub struct AppState {
+    /// `PostgreSQL`, as the runtime role.
+    pub db: Db,
+    /// Redis, where there is one.
+    pub redis: Option<Redis>,
+    /// The time.
+    pub clock: Clock,
+    /// Randomness.
+    pub rng: Rng,
+    /// The password hashing pool.
+    pub hasher: Hasher,
+    /// The mail server.
+    pub mailer: Mailer,
+    /// The signing keys of access tokens.
+    pub keys: Arc<TokenKeys>,
+    /// Sessions that have ended while their access tokens still run.
+    pub ended_sessions: Denylist,
+    /// Settings of tokens, sessions and passwords.
+    pub auth: Arc<AuthConfig>,
+    /// Settings of letters.
+    pub mail: Arc<MailConfig>,
+    /// The release, as `/health` names it.
+    pub version: Arc<str>,
+}
+
+/// Why the state could not be built from a configuration that was well-formed.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// `DATABASE_URL` cannot be used.
+    #[error("DATABASE_URL cannot be used: {0}")]
+    Database(#[from] sqlx::Error),
+    /// `REDIS_URL` cannot be used.
+    #[error("REDIS_URL cannot be used: {0}")]
+    Redis(String),
+    /// `SMTP_URL` cannot be used.
+    #[error("SMTP_URL cannot be used")]
+    Mail,
+    /// `JWT_SIGNING_KEYS` cannot be used.
+    #[error("JWT_SIGNING_KEYS cannot be used: {0}")]
+    Keys(#[from] BadKey),
+}
+
+impl AppState {
+    /// Builds the state. Nothing is connected to yet, so that it also works while the world around
+    /// is down. Runs inside a Tokio runtime.
+    pub fn new(config: &Config, clock: Clock, rng: Rng) -> Result<Self, StateError> {
+        let redis = config.redis_url.as_ref().map(Redis::connect_lazy).transpose();
+        let auth = &config.auth;
+        Ok(Self {
+            db: db::connect_lazy(&config.database)?,
+            redis: redis.map_err(|error| StateError::Redis(error.to_string()))?,
+            hasher: Hasher::start(&auth.password, rng.clone()),
+            mailer: Mailer::new(&config.mail).map_err(|_| StateError::Mail)?,
+            keys: Arc::new(TokenKeys::new(&auth.signing_keys, &auth.issuer, &auth.audience)?),
+            ended_sessions: Denylist::default(),
+            auth: Arc::new(auth.clone()),
+            mail: Arc::new(config.mail.clone()),
+            version: config.telemetry.version.as_str().into(),
+            clock,
+            rng,
+        })
+    }
+}

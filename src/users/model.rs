@@ -1,0 +1,217 @@
+//! What holds of a person, whatever the transport.
+
+use std::str::FromStr as _;
+
+use chrono::{DateTime, Utc};
+use email_address::Options;
+use serde::{Deserialize, Deserializer, Serialize};
+use utoipa::ToSchema;
+
+use crate::ids::UserId;
+
+/// An e-mail address (RFC 5321 §4.1.2) with a domain name, in lower case: at most 254 characters.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema, sqlx::Type)]
+#[serde(try_from = "String")]
+#[sqlx(transparent)]
+#[schema(value_type = String, format = Email, max_length = 254, example = "ada@example.com")]
+pub struct EmailAddress(String);
+
+impl EmailAddress {
+    /// The address as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for EmailAddress {
+    type Error = &'static str;
+
+    fn try_from(raw: String) -> Result<Self, &'static str> {
+        let wrong = "must be an e-mail address such as ada@example.com";
+        let trimmed = raw.trim();
+        // Measured before it is parsed: what is too long costs nothing.
+        if trimmed.len() > 254 || !trimmed.is_ascii() {
+            return Err(wrong);
+        }
+        let options = Options::default()
+            .with_required_tld()
+            .without_domain_literal()
+            .without_display_text();
+        email_address::EmailAddress::parse_with_options(trimmed, options)
+            .ok()
+            .filter(|address| !address.local_part().starts_with('"'))
+            .filter(|address| lettre::Address::from_str(address.as_str()).is_ok())
+            .map(|address| Self(address.as_str().to_ascii_lowercase()))
+            .ok_or(wrong)
+    }
+}
+
+/// A first or last name: 1 to 100 characters in one line, without space around it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema, sqlx::Type)]
+#[serde(try_from = "String")]
+#[sqlx(transparent)]
+#[schema(value_type = String, min_length = 1, max_length = 100, example = "Ada")]
+pub struct PersonName(String);
+
+impl PersonName {
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for PersonName {
+    type Error = &'static str;
+
+    fn try_from(raw: String) -> Result<Self, &'static str> {
+        let name = raw.trim();
+        let fits = (1..=100).contains(&name.chars().count()) && !name.contains(char::is_control);
+        fits.then(|| Self(name.to_owned())).ok_or("must be 1 to 100 characters in one line")
+    }
+}
+
+/// What a person may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema, sqlx::Type)]
+#[serde(rename_all = "snake_case")]
+#[sqlx(type_name = "text", rename_all = "snake_case")]
+pub enum Role {
+    /// Use the product.
+    User,
+    /// Look after other people's accounts as well.
+    Admin,
+}
+
+impl Role {
+    /// The stored name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Admin => "admin",
+        }
+    }
+}
+
+/// An account, as its owner sees it.
+#[derive(Clone, Debug, Serialize, ToSchema, sqlx::FromRow)]
+pub struct User {
+    /// The account's id.
+    pub id: UserId,
+    /// Where letters go, and what to sign in with.
+    pub email: EmailAddress,
+    /// Given name.
+    pub first_name: Option<PersonName>,
+    /// Family name.
+    pub last_name: Option<PersonName>,
+    /// What the account may do.
+    pub role: Role,
+    /// When the address was shown to be the owner's.
+    pub email_verified_at: Option<DateTime<Utc>>,
+    /// When the account was made.
+    pub created_at: DateTime<Utc>,
+    /// When the profile last changed.
+    pub updated_at: DateTime<Utc>,
+}
+
+/// What to change of a profile. A field left out stays as it is; `null` empties it.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ProfileChanges {
+    /// Given name.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<PersonName>)]
+    pub first_name: Option<Option<PersonName>>,
+    /// Family name.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<PersonName>)]
+    pub last_name: Option<Option<PersonName>>,
+}
+
+impl ProfileChanges {
+    /// The names of the fields that are given.
+    #[must_use]
+    pub fn fields(&self) -> Vec<&'static str> {
+        let all = [("first_name", self.first_name.is_some()), ("last_name", self.last_name.is_some())];
+        all.into_iter().filter_map(|(name, given)| given.then_some(name)).collect()
+    }
+}
+
+/// Tells a field that is `null` from one that is left out.
+fn given<'de, D: Deserializer<'de>>(field: D) -> Result<Option<Option<PersonName>>, D::Error> {
+    Option::deserialize(field).map(Some)
+}
+
+/// What is known of somebody who signs up.
+#[derive(Clone, Debug)]
+pub struct NewUser {
+    /// The id if the account is new.
+    pub id: UserId,
+    /// The address.
+    pub email: EmailAddress,
+    /// The PHC string of the password.
+    pub password_hash: String,
+    /// Given name.
+    pub first_name: Option<PersonName>,
+    /// Family name.
+    pub last_name: Option<PersonName>,
+}
+
+/// What signing up came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SignUp {
+    /// The account waits for its address to be verified: it is new, or was never verified.
+    Pending(UserId),
+    /// The address belongs to a verified account, which is left alone.
+    Known(UserId),
+}
+
+/// What signing in is checked against.
+#[derive(Clone, Debug)]
+pub struct Credentials {
+    /// The account.
+    pub user_id: UserId,
+    /// The PHC string of its password.
+    pub password_hash: String,
+    /// Whether the address is verified.
+    pub is_verified: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_trimmed_lowered_and_plain() {
+        let parse = |raw: &str| EmailAddress::try_from(raw.to_owned());
+        assert_eq!(parse(" Ada@Example.COM ").expect("it is good").as_str(), "ada@example.com");
+        assert!(parse("ada+tag@sub.example.co.uk").is_ok());
+        let long = format!("{}@example.com", "a".repeat(300));
+        for raw in [
+            "", "ada", "ada@", "@example.com", "ada@localhost", "ada@[127.0.0.1]", "\"a b\"@example.com",
+            "Ada <ada@example.com>", "ada@example.com\r\nBcc: eve@example.com", "ada@exa mple.com",
+            "ada@example.com,eve@example.com", "ädä@example.com", &long,
+        ] {
+            assert!(parse(raw).is_err(), "{raw}");
+        }
+    }
+
+    #[test]
+    fn names_are_one_line_of_1_to_100_characters() {
+        let parse = |raw: &str| PersonName::try_from(raw.to_owned());
+        assert_eq!(parse("  Gräfin Ada ").expect("it is good").as_str(), "Gräfin Ada");
+        assert!(parse(&"ö".repeat(100)).is_ok());
+        for raw in ["", "   ", "a\nb", "a\0b", "Ada\r\nBcc: eve@example.com", &"a".repeat(101)] {
+            assert!(parse(raw).is_err(), "{raw:?}");
+        }
+    }
+
+    #[test]
+    fn a_field_that_is_null_differs_from_one_left_out() {
+        let changes: ProfileChanges = serde_json::from_str(r#"{"first_name": null}"#).expect("it parses");
+        assert_eq!(changes.first_name, Some(None));
+        assert_eq!(changes.last_name, None);
+        assert_eq!(changes.fields(), ["first_name"]);
+    }
+}

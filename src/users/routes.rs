@@ -1,0 +1,48 @@
+//! `/users/me`: one's own account.
+
+use axum::extract::State;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::model::{ProfileChanges, User};
+use super::{Error, store};
+use crate::audit::{self, Entry, Event, Origin};
+use crate::infra::{Clock, Db, Rng};
+use crate::state::AppState;
+use crate::web::{AuthProblems, BodyProblems, Client, Json, Principal, Problem, RequestId};
+
+/// The routes of signed-in people.
+pub fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(get_me, update_me))
+}
+
+/// My account.
+#[utoipa::path(get, path = "/me", tag = "users", security(("bearer" = [])),
+    responses((status = 200, description = "The account.", body = User), AuthProblems))]
+async fn get_me(me: Principal, State(db): State<Db>) -> Result<Json<User>, Problem> {
+    Ok(Json(store::get(&db, me.user_id).await?))
+}
+
+/// Change my profile. A field left out stays as it is, and `null` empties it.
+#[utoipa::path(patch, path = "/me", tag = "users", security(("bearer" = [])),
+    request_body(content = ProfileChanges, example = json!({ "first_name": "Ada", "last_name": null })),
+    responses((status = 200, description = "The account as it now stands.", body = User), AuthProblems, BodyProblems))]
+async fn update_me(
+    me: Principal,
+    State(db): State<Db>,
+    State(clock): State<Clock>,
+    State(rng): State<Rng>,
+    client: Client,
+    request_id: RequestId,
+    Json(changes): Json<ProfileChanges>,
+) -> Result<Json<User>, Problem> {
+    let now = clock.now();
+    let mut tx = db.begin().await?;
+    let user = store::update(&mut *tx, me.user_id, &changes, now).await?;
+    let origin = Origin::new(&client, &request_id);
+    let mut entry = Entry::own(Event::ProfileChanged, me.user_id, Some(me.session_id), &origin);
+    entry.detail = serde_json::json!({ "fields": changes.fields() });
+    audit::record(&mut *tx, entry, now, &rng).await?;
+    tx.commit().await.map_err(Error::from)?;
+    Ok(Json(user))
+}

@@ -1,0 +1,62 @@
+//! Every background job and schedule, on one page.
+
+use std::time::Duration;
+
+use graphile_worker::{Cron, Worker, WorkerBuildError, WorkerOptions};
+use tokio_util::sync::CancellationToken;
+
+use crate::audit::CreatePartitions;
+use crate::auth::{PurgeExpired, SendAlreadyRegistered, SendVerification};
+use crate::config::WorkerConfig;
+use crate::infra::db::QUEUE_SCHEMA;
+use crate::state::AppState;
+
+/// How long jobs that run may go on once the worker is told to stop; then they are handed back.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// The wait before a worker that lost the database starts again.
+const RESTART_AFTER: Duration = Duration::from_secs(2);
+
+const DAILY: &str = "the hour and the minute exist";
+
+/// A worker that knows every job. It ends with `stop`, and never by a signal of its own.
+pub async fn worker(
+    state: AppState,
+    config: &WorkerConfig,
+    stop: CancellationToken,
+) -> Result<Worker, WorkerBuildError> {
+    WorkerOptions::default()
+        .schema(QUEUE_SCHEMA)
+        .pg_pool(state.db.clone())
+        .concurrency(config.concurrency)
+        .poll_interval(config.poll_interval)
+        .listen_os_shutdown_signals(false)
+        .shutdown_signal(stop.cancelled_owned())
+        .shutdown_grace_period(GRACE)
+        .define_job::<SendVerification>()
+        .define_job::<SendAlreadyRegistered>()
+        .define_job::<PurgeExpired>()
+        .define_job::<CreatePartitions>()
+        .with_cron(Cron::daily_at::<PurgeExpired>(3, 17).expect(DAILY))
+        .with_cron(Cron::daily_at::<CreatePartitions>(4, 17).expect(DAILY))
+        .add_extension(state)
+        .init()
+        .await
+}
+
+/// Runs a worker until `stop`, and a new one whenever it loses the database.
+pub async fn run(state: AppState, config: WorkerConfig, stop: CancellationToken) {
+    while !stop.is_cancelled() {
+        let ended = match worker(state.clone(), &config, stop.clone()).await {
+            Ok(worker) => worker.run().await.map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        if let Err(error) = ended {
+            tracing::warn!(error, "the worker stopped and starts again");
+            tokio::select! {
+                () = tokio::time::sleep(RESTART_AFTER) => {}
+                () = stop.cancelled() => {}
+            }
+        }
+    }
+}

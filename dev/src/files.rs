@@ -12,7 +12,7 @@ use crate::{
     process::{self, Account},
 };
 
-const PREFIX: &str = env!("CARGO_PKG_NAME");
+const PREFIX: &str = concat!(env!("CARGO_PKG_NAME"), "-scratch-");
 
 /// Finds a program on `PATH`.
 #[must_use]
@@ -98,7 +98,7 @@ pub struct Scratch(PathBuf);
 impl Scratch {
     /// Makes a fresh directory, owned by the given account if there is one.
     pub fn new(account: Option<&Account>) -> Result<Self> {
-        let name = format!("{PREFIX}-{}-{}", std::process::id(), random_hex(4)?);
+        let name = format!("{PREFIX}{}-{}", std::process::id(), random_hex(4)?);
         let root = roots()
             .into_iter()
             .find(|root| account.is_none_or(|account| account.can_enter(root)))
@@ -126,13 +126,10 @@ impl Scratch {
             .flatten();
         for entry in entries {
             let name = entry.file_name();
-            let Some(owner) = name
+            let owner = name
                 .to_str()
-                .and_then(|name| name.strip_prefix(PREFIX)?.strip_prefix('-'))
-            else {
-                continue;
-            };
-            let Some(pid) = owner.split('-').next().and_then(|pid| pid.parse().ok()) else {
+                .and_then(|name| name.strip_prefix(PREFIX)?.split('-').next());
+            let Some(pid) = owner.and_then(|pid| pid.parse().ok()) else {
                 continue;
             };
             let ours = entry

@@ -32,7 +32,7 @@ const START_LIMIT: Duration = Duration::from_mins(1);
 pub struct Postgres {
     server: Server,
     port: Reserved,
-    password: String,
+    passwords: Passwords,
     directory: PathBuf,
     /// Whether this start made the data.
     pub is_new: bool,
@@ -101,12 +101,16 @@ impl Postgres {
     /// The owner's URL of one database.
     #[must_use]
     pub fn url(&self, database: &str) -> String {
-        self.url_as(OWNER, &self.password, database)
+        self.url_as(OWNER, &self.passwords.owner, database)
     }
 
-    /// Another role's URL of one database.
+    /// The service's own URL of one database; the service's migration creates the role.
     #[must_use]
-    pub fn url_as(&self, role: &str, password: &str, database: &str) -> String {
+    pub fn runtime_url(&self, database: &str) -> String {
+        self.url_as(RUNTIME, &self.passwords.runtime, database)
+    }
+
+    fn url_as(&self, role: &str, password: &str, database: &str) -> String {
         format!(
             "postgres://{role}:{password}@127.0.0.1:{}/{database}?sslmode=disable",
             self.port()
@@ -146,6 +150,33 @@ impl Postgres {
     }
 }
 
+/// The passwords of both roles, one a line in a file beside the data that they open.
+#[derive(Clone, Debug)]
+struct Passwords {
+    owner: String,
+    runtime: String,
+}
+
+impl Passwords {
+    /// The owner's comes first: that line is all that initdb reads.
+    fn make(path: &Path) -> Result<()> {
+        let text = format!("{}\n{}\n", files::random_hex(16)?, files::random_hex(16)?);
+        files::write_private(path, &text)
+    }
+
+    fn read(path: &Path) -> Result<Self> {
+        let text = fs::read_to_string(path).doing_to("read", path)?;
+        let mut lines = text.lines().map(str::to_owned);
+        match (lines.next(), lines.next()) {
+            (Some(owner), Some(runtime)) => Ok(Self { owner, runtime }),
+            _ => Err(Error::Other(format!(
+                "{} is damaged: start afresh with `make clean-dev`",
+                path.display()
+            ))),
+        }
+    }
+}
+
 async fn start(
     directory: &Path,
     log: &Path,
@@ -160,8 +191,7 @@ async fn start(
         init(&binaries, directory, account)?;
     }
     end_leftover(&data);
-    let password = fs::read_to_string(directory.join("password"))
-        .doing_to("read the password in", directory)?;
+    let passwords = Passwords::read(&directory.join("passwords"))?;
 
     let began = Instant::now();
     let mut port = port()?;
@@ -184,7 +214,7 @@ async fn start(
         let mut postgres = Postgres {
             server,
             port,
-            password: password.clone(),
+            passwords: passwords.clone(),
             directory: directory.to_path_buf(),
             is_new,
             scratch: None,
@@ -275,8 +305,8 @@ fn init(binaries: &Binaries, directory: &Path, account: Option<&Account>) -> Res
     if draft.exists() {
         fs::remove_dir_all(&draft).doing_to("remove", &draft)?;
     }
-    let password_file = directory.join("password");
-    files::write_private(&password_file, &files::random_hex(16)?)?;
+    let password_file = directory.join("passwords");
+    Passwords::make(&password_file)?;
     if let Some(account) = account {
         chown(&password_file, Some(account.uid), Some(account.gid))
             .doing_to("hand over", &password_file)?;

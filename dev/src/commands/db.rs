@@ -3,7 +3,7 @@
 use std::{ffi::OsString, path::Path, process::ExitCode};
 
 use groundwork_dev::{
-    Error, Postgres, Result, files,
+    Error, Postgres, Result,
     process::{self, OnOurDeath},
 };
 use sqlx::migrate::Migrator;
@@ -25,7 +25,7 @@ pub(crate) async fn db(
     let prepare = async {
         let postgres = Postgres::throw_away().await?;
         postgres.ensure_database(DATABASE).await?;
-        let mut database = service::Database::new(&postgres, &files::random_hex(16)?, DATABASE);
+        let mut database = service::Database::new(&postgres, DATABASE);
         if from_folder {
             apply_folder(&postgres, DATABASE, &home::checkout()?.join("migrations")).await?;
         } else if !empty {

@@ -3,10 +3,18 @@
 use std::{
     env, fs,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
-use groundwork_dev::{Error, Result, error::Doing, files, postgres};
+use groundwork_dev::{
+    Error, Result,
+    error::Doing,
+    files, postgres,
+    process::{self, Signal},
+};
 use serde::{Deserialize, Serialize};
+
+use super::service;
 
 /// The directory with the workspace, wherever inside it the command was typed.
 pub(super) fn checkout() -> Result<PathBuf> {
@@ -72,6 +80,7 @@ impl Home {
 
     /// Nothing runs any more.
     pub(super) fn unpublish(&self) {
+        let _ = fs::remove_file(self.path.join("service.pid"));
         let _ = fs::remove_file(self.path.join("urls.json"));
     }
 
@@ -93,6 +102,23 @@ impl Home {
             .filter_map(|line| line.split_once('='))
             .map(|(k, v)| (k.into(), v.into()))
             .collect())
+    }
+
+    /// Remembers the service, for a next run after one that was killed.
+    pub(super) fn note_service(&self, pid: u32) -> Result<()> {
+        files::write_private(&self.path.join("service.pid"), &pid.to_string())
+    }
+
+    /// Ends the service of a run that was killed, where the system did not.
+    pub(super) fn end_leftover_service(&self) {
+        let note = fs::read_to_string(self.path.join("service.pid")).unwrap_or_default();
+        let Ok(pid) = note.parse() else { return };
+        // The number may meanwhile belong to something else.
+        if process::is_alive(pid)
+            && process::command_line(pid).contains(&format!("{} serve", service::NAME))
+        {
+            process::end(pid, Signal::TERM, Duration::from_secs(10));
+        }
     }
 
     pub(super) fn is_seeded(&self) -> bool {

@@ -45,6 +45,7 @@ pub(crate) async fn run() -> Result<ExitCode> {
     let began = Instant::now();
     let mut interrupts = Interrupts::listen()?;
     let home = Home::open()?;
+    home.end_leftover_service();
     home.unpublish();
 
     let mut world = tokio::select! {
@@ -81,13 +82,7 @@ struct World {
 impl World {
     async fn start(home: &Home) -> Result<Self> {
         let last = home.ports();
-        let secrets = home.secrets(|| {
-            let keys = service::output(&["keys", "generate"])?;
-            Ok(format!(
-                "{keys}RUNTIME_PASSWORD={}\n",
-                groundwork_dev::files::random_hex(16)?
-            ))
-        })?;
+        let secrets = home.secrets(|| service::output(&["keys", "generate"]))?;
         let (postgres, inbox, redis_url) = tokio::try_join!(
             Postgres::keep(home.path(), last.postgres),
             Inbox::start_friendly(last.smtp, last.inbox),
@@ -105,11 +100,7 @@ impl World {
             postgres: Some(postgres.port()),
         })?;
 
-        let runtime_password = secrets.iter().find(|(name, _)| name == "RUNTIME_PASSWORD");
-        let runtime_password = runtime_password
-            .map(|(_, value)| value.as_str())
-            .unwrap_or_default();
-        let database = service::Database::new(&postgres, runtime_password, DATABASE);
+        let database = service::Database::new(&postgres, DATABASE);
         let mut settings: Vec<(String, String)> = vec![
             ("BIND_ADDR".into(), format!("127.0.0.1:{}", api.port)),
             (
@@ -129,15 +120,12 @@ impl World {
                 .iter()
                 .map(|url| ("REDIS_URL".into(), url.clone())),
         );
-        settings.extend(
-            secrets
-                .into_iter()
-                .filter(|(name, _)| name != "RUNTIME_PASSWORD"),
-        );
+        settings.extend(secrets);
 
         let mut command = service::command(&["serve", "--migrate"])?;
         command.envs(settings.iter().cloned());
         let service = Server::start("the service", &mut command, Signal::TERM, None)?;
+        home.note_service(service.id())?;
         let mut world = Self {
             service,
             api,
@@ -211,9 +199,9 @@ async fn is_ready(port: u16) -> bool {
             "GET /health/ready HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n"
         );
         stream.write_all(request.as_bytes()).await.ok()?;
-        let mut status = [0; 12];
-        stream.read_exact(&mut status).await.ok()?;
-        (&status == b"HTTP/1.1 200").then_some(())
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.ok()?;
+        (answer.split(' ').nth(1)? == "200").then_some(())
     };
     tokio::time::timeout(Duration::from_secs(2), exchange)
         .await
@@ -245,7 +233,7 @@ impl Login {
         command.args(["--first-name", if self.is_admin { "Admin" } else { "Demo" }]);
         command
             .envs(settings.iter().cloned())
-            .env("RUST_LOG", "warn");
+            .env("LOG_LEVEL", "warn");
         command
             .stdin(Stdio::piped())
             .stdout(Stdio::null())

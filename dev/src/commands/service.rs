@@ -10,11 +10,10 @@ use groundwork_dev::{
     Error, Postgres, Result,
     error::Doing,
     files,
-    postgres::RUNTIME,
     process::{self, OnOurDeath},
 };
 
-const NAME: &str = "groundwork";
+pub(super) const NAME: &str = "groundwork";
 
 /// A database as the service is told about it: its own role's URL, and the owner's.
 pub(super) struct Database {
@@ -23,9 +22,9 @@ pub(super) struct Database {
 }
 
 impl Database {
-    pub(super) fn new(postgres: &Postgres, runtime_password: &str, name: &str) -> Self {
+    pub(super) fn new(postgres: &Postgres, name: &str) -> Self {
         Self {
-            runtime_url: postgres.url_as(RUNTIME, runtime_password, name),
+            runtime_url: postgres.runtime_url(name),
             owner_url: postgres.url(name),
         }
     }
@@ -79,7 +78,7 @@ pub(super) fn migrate(database: &Database) -> Result<()> {
     let mut command = command(&["migrate"])?;
     command
         .envs(database.env())
-        .env("RUST_LOG", "warn")
+        .env("LOG_LEVEL", "warn")
         .stdin(Stdio::null())
         .stdout(Stdio::null());
     let status = command.status().doing(|| format!("start {NAME}"))?;

@@ -42,7 +42,7 @@ pub(crate) async fn test(args: Vec<OsString>) -> Result<ExitCode> {
     }
 
     postgres.ensure_database(TEMPLATE).await?;
-    let database = service::Database::new(&postgres, &files::random_hex(16)?, TEMPLATE);
+    let database = service::Database::new(&postgres, TEMPLATE);
     service::migrate(&database)?;
 
     let mut tests = runner.command(&[], &args);

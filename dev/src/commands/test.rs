@@ -66,6 +66,8 @@ pub(crate) async fn test(args: Vec<OsString>) -> Result<ExitCode> {
     let ended = Foreground::start(&mut tests)?.wait(&mut interrupts).await?;
     redis.stop().await;
     postgres.stop().await;
+    // A test that was killed could not clean up after itself.
+    Scratch::sweep();
     Ok(ended.code())
 }
 

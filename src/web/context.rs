@@ -221,18 +221,17 @@ where
         request.extensions_mut().insert(exchange.clone());
         let reply = span.in_scope(|| self.inner.call(request)).instrument(span);
         Box::pin(async move {
+            let mut line = AccessLine {
+                exchange,
+                method,
+                route,
+                outcome: None,
+            };
             let mut response = reply.await?.map(Body::new);
-            let code = problem::complete(&mut response, exchange.request_id().as_str());
-            response
-                .headers_mut()
-                .insert(X_REQUEST_ID, exchange.request_id().0.clone());
-            log(
-                &exchange,
-                &method,
-                route.as_ref(),
-                response.status().as_u16(),
-                code,
-            );
+            let id = line.exchange.request_id();
+            let code = problem::complete(&mut response, id.as_str());
+            response.headers_mut().insert(X_REQUEST_ID, id.0.clone());
+            line.outcome = Some((response.status().as_u16(), code));
             Ok(response)
         })
     }
@@ -243,45 +242,60 @@ fn template(route: Option<&MatchedPath>) -> &str {
     route.map_or("unmatched", MatchedPath::as_str)
 }
 
-fn log(
-    exchange: &Exchange,
-    method: &Method,
-    route: Option<&MatchedPath>,
-    status: u16,
-    code: Option<Code>,
-) {
-    let route = template(route);
-    let latency_ms = exchange.0.started.elapsed().as_secs_f64() * 1_000.0;
-    macro_rules! line {
-        ($level:ident) => {
-            tracing::$level!(
-                target: "access",
-                parent: None,
-                request_id = exchange.request_id().as_str(),
-                method = method.as_str(),
-                route,
-                status,
-                latency_ms,
-                client = %exchange.client_addr(),
-                user_id = exchange.user().map(tracing::field::display),
-                code = code.map(Code::as_str),
-            )
-        };
-    }
-    if route.starts_with("/health") {
-        line!(debug);
-    } else {
-        line!(info);
+/// What stands for the status of a reply that nobody waited for.
+const CLIENT_LEFT: u16 = 499;
+
+/// The line in the access log, written when it is dropped: a client that hangs up drops the
+/// handler's future, and its request is to be seen as well.
+struct AccessLine {
+    exchange: Exchange,
+    method: Method,
+    route: Option<MatchedPath>,
+    outcome: Option<(u16, Option<Code>)>,
+}
+
+impl Drop for AccessLine {
+    fn drop(&mut self) {
+        let (status, code) = self.outcome.unwrap_or((CLIENT_LEFT, None));
+        let route = template(self.route.as_ref());
+        macro_rules! line {
+            ($level:ident) => {
+                tracing::$level!(
+                    target: "access",
+                    parent: None,
+                    request_id = self.exchange.request_id().as_str(),
+                    method = self.method.as_str(),
+                    route,
+                    status,
+                    latency_ms = self.exchange.0.started.elapsed().as_secs_f64() * 1_000.0,
+                    client = %self.exchange.client_addr(),
+                    user_id = self.exchange.user().map(tracing::field::display),
+                    code = code.map(Code::as_str),
+                )
+            };
+        }
+        if route.starts_with("/health") {
+            line!(debug);
+        } else {
+            line!(info);
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::{self, Write};
+    use std::sync::{Mutex, PoisonError};
+
     use axum::Router;
+    use axum::middleware::{Next, from_fn};
     use axum::routing::get;
     use tower::ServiceExt as _;
+    use uuid::Uuid;
 
     use super::*;
+    use crate::ids::SessionId;
+    use crate::web::Principal;
     use crate::web::stack_test::{config, get as request, json};
 
     fn app() -> Router {
@@ -342,5 +356,106 @@ mod tests {
         let response = app().oneshot(post).await.unwrap();
         assert_eq!(response.headers()["allow"], "GET,HEAD");
         assert_eq!(json(response).await["code"], "method_not_allowed");
+    }
+
+    const ADA: UserId = UserId(Uuid::max());
+
+    async fn sign_in(mut request: Request, next: Next) -> Response {
+        let session_id = SessionId(Uuid::nil());
+        Principal {
+            user_id: ADA,
+            session_id,
+        }
+        .enter(request.extensions_mut());
+        next.run(request).await
+    }
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Lines {
+        fn last(&self) -> serde_json::Value {
+            let bytes = self.0.lock().unwrap();
+            let line = String::from_utf8_lossy(&bytes)
+                .lines()
+                .last()
+                .unwrap()
+                .to_owned();
+            serde_json::from_str(&line).unwrap()
+        }
+    }
+
+    #[tokio::test]
+    async fn each_request_leaves_one_line_that_names_no_raw_path() {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .json()
+            .flatten_event(true)
+            .with_writer(move || writer.clone())
+            .finish();
+        let _guard = tracing::subscriber::set_default(subscriber);
+        let app = Router::new()
+            .route(
+                "/things/{id}",
+                get(async |me: Principal| me.user_id.to_string()),
+            )
+            .route("/never", get(std::future::pending::<()>))
+            .route("/health/live", get(async || "live"))
+            .route_layer(from_fn(sign_in))
+            .layer(RequestContext::new(
+                &config(),
+                Clock::system(),
+                Rng::system(),
+            ));
+
+        // A test beside this one, without a subscriber, may have switched the line off meanwhile.
+        while lines.0.lock().unwrap().is_empty() {
+            tracing::callsite::rebuild_interest_cache();
+            app.clone().oneshot(request("/things/1")).await.unwrap();
+        }
+        let reply = app
+            .clone()
+            .oneshot(request("/things/secret?token=secret"))
+            .await
+            .unwrap();
+        let line = lines.last();
+        assert_eq!(line["target"], "access");
+        assert_eq!(line["route"], "/things/{id}");
+        assert_eq!(line["status"], 200);
+        assert_eq!(line["user_id"], ADA.to_string());
+        assert_eq!(
+            line["request_id"],
+            reply.headers()[X_REQUEST_ID].to_str().unwrap()
+        );
+        assert!(line["latency_ms"].is_f64());
+        assert!(!line.to_string().contains("secret"));
+
+        app.clone().oneshot(request("/nothing")).await.unwrap();
+        assert_eq!(lines.last()["route"], "unmatched");
+        assert_eq!(lines.last()["code"], "not_found");
+
+        let never = app.clone().oneshot(request("/never"));
+        tokio::time::timeout(Duration::from_millis(10), never)
+            .await
+            .unwrap_err();
+        assert_eq!(lines.last()["status"], CLIENT_LEFT);
+        assert_eq!(lines.last()["route"], "/never");
+
+        app.oneshot(request("/health/live")).await.unwrap();
+        assert_eq!(lines.last()["route"], "/never");
     }
 }

@@ -251,7 +251,7 @@ mod tests {
     }
 
     async fn answer<T: DeserializeOwned>(request: Request) -> Result<T, (u16, Value)> {
-        match Json::<T>::from_request(request, &()).await {
+        match <Json<T> as FromRequest<()>>::from_request(request, &()).await {
             Ok(Json(value)) => Ok(value),
             Err(problem) => {
                 let status = problem.code().status();

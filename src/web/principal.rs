@@ -39,3 +39,32 @@ impl<S: Sync> FromRequestParts<S> for Principal {
             .ok_or_else(|| Code::Unauthenticated.into())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::http::Request;
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn nobody_is_a_principal_by_default() {
+        let (mut parts, ()) = Request::new(()).into_parts();
+        let refused = Principal::from_request_parts(&mut parts, &())
+            .await
+            .unwrap_err();
+        assert_eq!(refused.code(), Code::Unauthenticated);
+
+        let ada = Principal {
+            user_id: UserId(Uuid::nil()),
+            session_id: SessionId(Uuid::max()),
+        };
+        ada.enter(&mut parts.extensions);
+        assert_eq!(
+            Principal::from_request_parts(&mut parts, &())
+                .await
+                .unwrap(),
+            ada
+        );
+    }
+}

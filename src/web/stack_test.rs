@@ -72,6 +72,8 @@ fn app() -> Router {
             "/limited",
             on_get(async || Problem::from(Code::RateLimited)),
         )
+        .fallback(async || Problem::new(Code::NotFound))
+        .method_not_allowed_fallback(async || Problem::new(Code::MethodNotAllowed))
         .layer(
             ServiceBuilder::new()
                 .layer(RequestContext::new(&config, Clock::system(), Rng::system()))
@@ -149,6 +151,7 @@ async fn every_reply_is_secured_identified_and_in_shape() {
             response.headers().contains_key("retry-after"),
             status == 429
         );
+        assert_eq!(response.headers().contains_key("allow"), status == 405);
         if status == 200 {
             continue;
         }

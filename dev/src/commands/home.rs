@@ -85,23 +85,14 @@ impl Home {
     }
 
     /// The secrets of this checkout, made at the first run.
-    pub(super) fn secrets(
-        &self,
-        generate: impl FnOnce() -> Result<String>,
-    ) -> Result<Vec<(String, String)>> {
+    pub(super) fn secrets(&self, make: impl FnOnce() -> Result<String>) -> Result<String> {
         let path = self.path.join("secrets.env");
-        let text = if let Ok(text) = fs::read_to_string(&path) {
-            text
-        } else {
-            let text = generate()?;
-            files::write_private(&path, &text)?;
-            text
-        };
-        Ok(text
-            .lines()
-            .filter_map(|line| line.split_once('='))
-            .map(|(k, v)| (k.into(), v.into()))
-            .collect())
+        if let Ok(text) = fs::read_to_string(&path) {
+            return Ok(text);
+        }
+        let text = make()?;
+        files::write_private(&path, &text)?;
+        Ok(text)
     }
 
     /// Remembers the service, for a next run after one that was killed.

@@ -82,7 +82,7 @@ struct World {
 impl World {
     async fn start(home: &Home) -> Result<Self> {
         let last = home.ports();
-        let secrets = home.secrets(|| service::output(&["keys", "generate"]))?;
+        let secrets = home.secrets(service::make_secrets)?;
         let (postgres, inbox, redis_url) = tokio::try_join!(
             Postgres::keep(home.path(), last.postgres),
             Inbox::start_friendly(last.smtp, last.inbox),
@@ -101,26 +101,10 @@ impl World {
         })?;
 
         let database = service::Database::new(&postgres, DATABASE);
-        let mut settings: Vec<(String, String)> = vec![
-            ("BIND_ADDR".into(), format!("127.0.0.1:{}", api.port)),
-            (
-                "PUBLIC_URL".into(),
-                format!("http://127.0.0.1:{}", api.port),
-            ),
-            ("SMTP_URL".into(), inbox.smtp_url()),
-            ("MAIL_FROM".into(), "Groundwork <hello@example.com>".into()),
-        ];
-        settings.extend(
-            database
-                .env()
-                .map(|(name, value)| (name.into(), value.into())),
-        );
-        settings.extend(
-            redis_url
-                .iter()
-                .map(|url| ("REDIS_URL".into(), url.clone())),
-        );
-        settings.extend(secrets);
+        let mut settings = service::settings(&database, api.port, &inbox.smtp_url(), &secrets);
+        if let Some(url) = &redis_url {
+            settings.push(("REDIS_URL".into(), url.clone()));
+        }
 
         let mut command = service::command(&["serve", "--migrate"])?;
         command.envs(settings.iter().cloned());

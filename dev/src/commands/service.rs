@@ -56,28 +56,59 @@ pub(super) fn command(args: &[&str]) -> Result<Command> {
     Ok(command)
 }
 
-/// What a command of the service prints.
-pub(super) fn output(args: &[&str]) -> Result<String> {
-    let output = command(args)?
+/// New secrets, as lines of `NAME=value`.
+pub(super) fn make_secrets() -> Result<String> {
+    let output = command(&["keys", "generate"])?
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
-        .output();
-    let output = output.doing(|| format!("start {NAME}"))?;
+        .output()
+        .doing(|| format!("start {NAME}"))?;
     if !output.status.success() {
         return Err(Error::Other(format!(
-            "{NAME} {}: {}",
-            args.join(" "),
+            "{NAME} keys generate: {}",
             output.status
         )));
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
+/// Every setting that the service insists on.
+pub(super) fn settings(
+    database: &Database,
+    port: u16,
+    smtp_url: &str,
+    secrets: &str,
+) -> Vec<(String, String)> {
+    let address = format!("127.0.0.1:{port}");
+    let url = format!("http://{address}");
+    let plain = [
+        ("BIND_ADDR", address.as_str()),
+        ("PUBLIC_URL", &url),
+        ("SMTP_URL", smtp_url),
+        ("MAIL_FROM", "Groundwork <hello@example.com>"),
+        ("DATABASE_URL", &database.runtime_url),
+        ("DATABASE_MIGRATION_URL", &database.owner_url),
+    ];
+    let secrets = secrets.lines().filter_map(|line| line.split_once('='));
+    plain
+        .into_iter()
+        .chain(secrets)
+        .map(|(name, value)| (name.into(), value.into()))
+        .collect()
+}
+
 /// Brings a database to the newest schema, with the service's own runner.
+///
+/// That reads the whole configuration; what it has no use for is made up.
 pub(super) fn migrate(database: &Database) -> Result<()> {
     let mut command = command(&["migrate"])?;
     command
-        .envs(database.env())
+        .envs(settings(
+            database,
+            1,
+            "smtp://127.0.0.1:1",
+            &make_secrets()?,
+        ))
         .env("LOG_LEVEL", "warn")
         .stdin(Stdio::null())
         .stdout(Stdio::null());

@@ -4,6 +4,7 @@ use graphile_worker::{IntoTaskHandlerResult, TaskHandler, WorkerContext};
 use serde::{Deserialize, Serialize};
 
 use super::store;
+use crate::jobs;
 
 /// Months ahead that have a partition; rows beyond go to the default one.
 const MONTHS_AHEAD: i32 = 3;
@@ -16,6 +17,7 @@ impl TaskHandler for CreatePartitions {
     const IDENTIFIER: &'static str = "audit.create_partitions";
 
     async fn run(self, ctx: WorkerContext) -> impl IntoTaskHandlerResult {
-        store::create_partitions(ctx.pg_pool(), MONTHS_AHEAD).await.map(|_| ())
+        let made = store::create_partitions(ctx.pg_pool(), MONTHS_AHEAD).await;
+        jobs::report(&ctx, made.map(|_| ()))
     }
 }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::store;
 use super::token::OpaqueToken;
 use crate::infra::after;
+use crate::jobs;
 use crate::mail::{self, Letter};
 use crate::state::AppState;
 use crate::users::{self, EmailAddress};
@@ -74,7 +75,8 @@ impl TaskHandler for SendVerification {
     const IDENTIFIER: &'static str = "auth.send_verification";
 
     async fn run(self, ctx: WorkerContext) -> impl IntoTaskHandlerResult {
-        self.send(state(&ctx)?).await
+        let result = async { self.send(state(&ctx)?).await }.await;
+        jobs::report(&ctx, result)
     }
 }
 
@@ -109,7 +111,8 @@ impl TaskHandler for SendAlreadyRegistered {
     const IDENTIFIER: &'static str = "auth.send_already_registered";
 
     async fn run(self, ctx: WorkerContext) -> impl IntoTaskHandlerResult {
-        self.send(state(&ctx)?).await
+        let result = async { self.send(state(&ctx)?).await }.await;
+        jobs::report(&ctx, result)
     }
 }
 
@@ -127,6 +130,7 @@ impl TaskHandler for PurgeExpired {
     const IDENTIFIER: &'static str = "auth.purge_expired";
 
     async fn run(self, ctx: WorkerContext) -> impl IntoTaskHandlerResult {
-        self.purge(state(&ctx)?).await
+        let result = async { self.purge(state(&ctx)?).await }.await;
+        jobs::report(&ctx, result)
     }
 }

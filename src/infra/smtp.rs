@@ -20,9 +20,18 @@ pub enum SendError {
     /// The letter cannot be written as RFC 5322 wants it.
     #[error("the letter cannot be composed")]
     Compose(#[from] lettre::error::Error),
-    /// The server is away, or it refused.
-    #[error("the mail server did not take the letter")]
+    /// The server is away, or it refused. Its own words are left out, since they quote addresses.
+    #[error("the mail server did not take the letter ({})", reason(.0))]
     Transport(#[from] lettre::transport::smtp::Error),
+}
+
+/// The reply code (RFC 5321 §4.2), or what kept the server from replying.
+fn reason(error: &lettre::transport::smtp::Error) -> String {
+    match error.status() {
+        Some(code) => code.to_string(),
+        None if error.is_timeout() => "timeout".to_owned(),
+        None => "no connection".to_owned(),
+    }
 }
 
 impl Mailer {

@@ -2,6 +2,8 @@
 //! so that there is never one without the other. Owns the schema `graphile_worker`, which the
 //! library of that name migrates.
 
+mod outcome;
 mod store;
 
+pub use outcome::report;
 pub use store::{count_dead, enqueue};

@@ -14,12 +14,12 @@ pub async fn enqueue<J: TaskHandler>(
     job: &J,
     key: Option<&str>,
 ) -> Result<(), sqlx::Error> {
-    let payload = serde_json::to_value(job).map_err(|error| sqlx::Error::Encode(Box::new(error)))?;
+    let payload = serde_json::to_string(job).map_err(|error| sqlx::Error::Encode(Box::new(error)))?;
     sqlx::query(
-        "SELECT 1 FROM graphile_worker.add_job($1, payload => $2, max_attempts => $3, job_key => $4)",
+        "SELECT 1 FROM graphile_worker.add_job($1, payload => $2::json, max_attempts => $3, job_key => $4)",
     )
     .bind(J::IDENTIFIER)
-    .bind(sqlx::types::Json(payload))
+    .bind(payload)
     .bind(MAX_ATTEMPTS)
     .bind(key)
     .execute(conn)

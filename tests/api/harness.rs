@@ -1,0 +1,399 @@
+//! The service under test: what production serves, on a database of its own, with a clock that the
+//! test moves and an inbox that it reads.
+
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use groundwork::app;
+use groundwork::config::Config;
+use groundwork::health::Draining;
+use groundwork::infra::{Clock, Rng};
+use groundwork::state::AppState;
+use groundwork::{web, worker};
+use groundwork_dev::Inbox;
+use groundwork_dev::inbox::Letter;
+use reqwest::header::HeaderMap;
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+/// A password that any account here may have.
+pub const PASSWORD: &str = "correct horse battery staple";
+
+/// The document, to hold each answer against.
+static DOCUMENT: LazyLock<Value> =
+    LazyLock::new(|| serde_json::to_value(app::openapi()).expect("the document is JSON"));
+
+/// The service, one or more replicas of it, and the world around it.
+pub struct TestApp {
+    pub state: AppState,
+    pub clock: Clock,
+    pub inbox: Inbox,
+    pub replica: Replica,
+    settings: HashMap<String, String>,
+    database: String,
+    expects_dead_jobs: bool,
+}
+
+/// One process's worth of the service.
+#[derive(Clone)]
+pub struct Replica {
+    pub state: AppState,
+    pub root: Url,
+    client: reqwest::Client,
+    stop: Arc<StopOnDrop>,
+}
+
+struct StopOnDrop(CancellationToken);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}
+
+/// What `make test` tells the tests of the servers it started.
+fn given(name: &str) -> String {
+    #[expect(clippy::disallowed_methods, reason = "the tests have no configuration of their own")]
+    let value = std::env::var(name);
+    value.unwrap_or_else(|_| panic!("{name} is not set: run the tests by `make test`"))
+}
+
+fn database_url(name: &str) -> String {
+    let mut url: Url = given("TEST_DATABASE_RUNTIME_URL").parse().expect("it is a URL");
+    url.set_path(name);
+    url.into()
+}
+
+impl TestApp {
+    pub async fn new() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// The service with these settings besides those of every test.
+    pub async fn with(overrides: &[(&str, &str)]) -> Self {
+        let database = create_database().await;
+        let inbox = Inbox::start().await;
+        let settings = settings(&database, &inbox.smtp_url(), overrides);
+        let start: DateTime<Utc> = "2026-03-14T09:26:53Z".parse().expect("it is a time");
+        let clock = Clock::fixed(start);
+        let replica = Replica::start(&settings, clock.clone()).await;
+        let state = replica.state.clone();
+        Self { state, clock, inbox, replica, settings, database, expects_dead_jobs: false }
+    }
+
+    /// Another process of the same service: its own state and listener, the same database.
+    pub async fn another_replica(&self) -> Replica {
+        Replica::start(&self.settings, self.clock.clone()).await
+    }
+
+    /// A process of the same service with other settings.
+    pub async fn another_replica_with(&self, overrides: &[(&str, &str)]) -> Replica {
+        let mut settings = self.settings.clone();
+        settings.extend(overrides.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        Replica::start(&settings, self.clock.clone()).await
+    }
+
+    /// Runs every job that is due.
+    pub async fn run_jobs(&self) {
+        let config = config(&self.settings);
+        let worker = worker::worker(self.state.clone(), &config.worker, CancellationToken::new());
+        let worker = worker.await.expect("the worker starts");
+        worker.run_once().await.expect("the worker runs");
+    }
+
+    /// Makes every job due that waits for its next try.
+    pub async fn hurry_jobs(&self) {
+        sqlx::query("UPDATE graphile_worker._private_jobs SET run_at = now()")
+            .execute(&self.state.db)
+            .await
+            .expect("the queue is there");
+    }
+
+    /// Jobs may be left when the test ends.
+    pub fn expect_dead_jobs(&mut self) {
+        self.expects_dead_jobs = true;
+    }
+
+    /// Delivers what waits, and answers the newest letter to this address.
+    pub async fn letter_to(&self, email: &str) -> Arc<Letter> {
+        self.run_jobs().await;
+        let letters = self.inbox.letters_to(email);
+        letters.into_iter().next().unwrap_or_else(|| panic!("there is a letter to {email}"))
+    }
+
+    /// Signs somebody up, up to and without the letter.
+    pub async fn register(&self, email: &str) {
+        let answer = self
+            .post("/api/v1/auth/register", json!({ "email": email, "password": PASSWORD }))
+            .await;
+        answer.assert_status(202);
+    }
+
+    /// An account whose address is verified: `name@example.com`.
+    pub async fn sign_up(&self, name: &str) -> String {
+        let email = format!("{name}@example.com");
+        self.register(&email).await;
+        let token = self.letter_to(&email).await.token().expect("the letter has a link");
+        self.post("/api/v1/auth/verify-email", json!({ "token": token })).await.assert_status(204);
+        email
+    }
+
+    /// An account and a session of it.
+    pub async fn sign_in(&self, name: &str) -> Session {
+        let email = self.sign_up(name).await;
+        self.log_in(&email).await
+    }
+
+    /// One more session of an account.
+    pub async fn log_in(&self, email: &str) -> Session {
+        let answer =
+            self.post("/api/v1/auth/login", json!({ "email": email, "password": PASSWORD })).await;
+        answer.assert_status(200);
+        Session { replica: self.replica.clone(), tokens: answer.body }
+    }
+
+    /// How many entries of this kind the audit log has.
+    pub async fn audited(&self, event: &str) -> i64 {
+        sqlx::query_scalar("SELECT count(*) FROM audit_log WHERE event = $1")
+            .bind(event)
+            .fetch_one(&self.state.db)
+            .await
+            .expect("the log is there")
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.replica.call(Method::GET, path, None, None).await
+    }
+
+    pub async fn post(&self, path: &str, body: Value) -> Answer {
+        self.replica.call(Method::POST, path, None, Some(body)).await
+    }
+}
+
+impl Drop for TestApp {
+    /// Holds that the test left no job behind, and drops its database.
+    fn drop(&mut self) {
+        let (database, check) = (self.database.clone(), !self.expects_dead_jobs && !std::thread::panicking());
+        let tidied = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.expect("a runtime starts").block_on(tidy(&database, check))
+        });
+        let left = tidied.join().expect("the database is dropped");
+        assert!(left == 0, "the test leaves {left} job(s) behind");
+    }
+}
+
+async fn tidy(database: &str, check: bool) -> i64 {
+    let mut left = 0;
+    if check {
+        let mut own = PgConnection::connect(&database_url(database)).await.expect("it connects");
+        left = sqlx::query_scalar("SELECT count(*) FROM graphile_worker._private_jobs")
+            .fetch_one(&mut own)
+            .await
+            .expect("the queue is there");
+        own.close().await.expect("it closes");
+    }
+    let mut admin = admin().await;
+    sqlx::raw_sql(AssertSqlSafe(format!("DROP DATABASE {database} WITH (FORCE)")))
+        .execute(&mut admin)
+        .await
+        .expect("the database is dropped");
+    left
+}
+
+async fn admin() -> PgConnection {
+    let url = given("TEST_DATABASE_ADMIN_URL");
+    PgConnection::connect(&url).await.expect("the test server answers")
+}
+
+/// A database of its own, copied from the migrated one; answers its name.
+pub async fn create_database() -> String {
+    create_database_from(&given("TEST_DATABASE_TEMPLATE")).await
+}
+
+/// A database of its own, copied from `template`.
+pub async fn create_database_from(template: &str) -> String {
+    let name = format!("t_{}", hex(&Rng::system().bytes::<8>()));
+    sqlx::raw_sql(AssertSqlSafe(format!("CREATE DATABASE {name} TEMPLATE {template}")))
+        .execute(&mut admin().await)
+        .await
+        .expect("the database is created");
+    name
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+}
+
+/// The settings of a development process with cheap passwords.
+pub fn settings(database: &str, smtp: &str, overrides: &[(&str, &str)]) -> HashMap<String, String> {
+    let database = database_url(database);
+    let common = [
+        ("APP_ENV", "development"),
+        ("BIND_ADDR", "127.0.0.1:0"),
+        ("PUBLIC_URL", "http://127.0.0.1"),
+        ("DATABASE_URL", &database),
+        ("DB_POOL_SIZE", "4"),
+        ("DB_MAX_OVERFLOW", "4"),
+        ("JWT_SIGNING_KEYS", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"),
+        ("TOKEN_SECRET", "ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8"),
+        ("SMTP_URL", smtp),
+        ("MAIL_FROM", "Groundwork <no-reply@example.com>"),
+        ("PASSWORD_MEMORY_KIB", "8192"),
+        ("PASSWORD_ITERATIONS", "1"),
+    ];
+    let all = common.iter().chain(overrides);
+    all.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+pub fn config(settings: &HashMap<String, String>) -> Config {
+    Config::read(|name| settings.get(name).cloned()).expect("the settings are good")
+}
+
+impl Replica {
+    async fn start(settings: &HashMap<String, String>, clock: Clock) -> Self {
+        let config = config(settings);
+        let state = AppState::new(&config, clock, Rng::system()).expect("the state is built");
+        let listener = TcpListener::bind(config.http.bind_addr).await.expect("a port is free");
+        let addr = listener.local_addr().expect("the listener has an address");
+        let stop = CancellationToken::new();
+        let app = app::router(state.clone(), &config, Draining::default());
+        let (http, stopped) = (config.http.clone(), stop.clone());
+        tokio::spawn(async move { web::serve(listener, app, &http, stopped).await });
+        let client = reqwest::Client::builder()
+            .timeout(Duration::from_secs(30))
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .expect("the client is built");
+        let root = format!("http://{addr}").parse().expect("it is a URL");
+        Self { state, root, client, stop: Arc::new(StopOnDrop(stop)) }
+    }
+
+    /// Stops the listener; calls that are under way are answered.
+    pub fn stop(&self) {
+        self.stop.0.cancel();
+    }
+
+    /// A request to a path, for what [`Replica::call`] does not do.
+    pub fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
+        self.client.request(method, self.root.join(path).expect("it is a path"))
+    }
+
+    pub async fn call(&self, method: Method, path: &str, token: Option<&str>, body: Option<Value>) -> Answer {
+        let mut request = self.request(method.clone(), path);
+        if let Some(token) = token {
+            request = request.bearer_auth(token);
+        }
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        self.send(&method, path, request).await
+    }
+
+    /// Sends a request and holds its answer against the document.
+    pub async fn send(&self, method: &Method, path: &str, request: reqwest::RequestBuilder) -> Answer {
+        let response = request.send().await.expect("the service answers");
+        let (status, headers) = (response.status(), response.headers().clone());
+        let bytes = response.bytes().await.expect("the answer is whole");
+        let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+        assert_documented(method, path, status);
+        Answer { status, headers, body, bytes: bytes.to_vec() }
+    }
+
+    /// Goes on with a session.
+    pub async fn refresh(&self, refresh_token: &str) -> Answer {
+        let body = json!({ "refresh_token": refresh_token });
+        self.call(Method::POST, "/api/v1/auth/refresh", None, Some(body)).await
+    }
+}
+
+/// Holds that the document knows this status of this operation. Paths that it does not have are
+/// no business of it.
+fn assert_documented(method: &Method, path: &str, status: StatusCode) {
+    let path = path.split('?').next().unwrap_or_default();
+    let operation = &DOCUMENT["paths"][path][method.as_str().to_lowercase()];
+    if operation.is_null() {
+        return;
+    }
+    let known = operation["responses"].get(status.as_str());
+    assert!(known.is_some(), "{method} {path} answers {status}, which its description does not know");
+}
+
+/// An answer, read in whole.
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Value,
+    pub bytes: Vec<u8>,
+}
+
+impl Answer {
+    #[track_caller]
+    pub fn assert_status(&self, status: u16) {
+        assert_eq!(self.status, status, "{}", String::from_utf8_lossy(&self.bytes));
+    }
+
+    /// Holds that this is the one problem with this code, whole and in shape.
+    #[track_caller]
+    pub fn assert_problem(&self, status: u16, code: &str) {
+        self.assert_status(status);
+        assert_eq!(self.headers["content-type"], "application/problem+json");
+        assert_eq!(self.body["code"], code, "{}", self.body);
+        assert_eq!(self.body["status"], status);
+        assert_eq!(self.body["type"], format!("urn:problem:{code}"));
+        assert_eq!(self.body["request_id"], self.headers["x-request-id"].to_str().expect("it is text"));
+        assert!(self.body["title"].is_string());
+        match status {
+            401 => assert!(self.headers.contains_key("www-authenticate")),
+            405 => assert!(self.headers.contains_key("allow")),
+            429 | 503 => assert!(self.headers.contains_key("retry-after")),
+            _ => {}
+        }
+    }
+
+    /// Holds that this one field was refused.
+    #[track_caller]
+    pub fn assert_field(&self, field: &str) {
+        self.assert_problem(422, "invalid_fields");
+        assert_eq!(self.body["errors"][0]["field"], field, "{}", self.body);
+    }
+}
+
+/// Somebody who is signed in.
+pub struct Session {
+    pub replica: Replica,
+    pub tokens: Value,
+}
+
+impl Session {
+    pub fn access(&self) -> &str {
+        self.tokens["access_token"].as_str().expect("there is an access token")
+    }
+
+    pub fn refresh_token(&self) -> &str {
+        self.tokens["refresh_token"].as_str().expect("there is a refresh token")
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.replica.call(Method::GET, path, Some(self.access()), None).await
+    }
+
+    pub async fn post(&self, path: &str, body: Value) -> Answer {
+        self.replica.call(Method::POST, path, Some(self.access()), Some(body)).await
+    }
+
+    pub async fn patch(&self, path: &str, body: Value) -> Answer {
+        self.replica.call(Method::PATCH, path, Some(self.access()), Some(body)).await
+    }
+
+    /// Whether the access token still opens the door.
+    pub async fn is_signed_in(&self) -> bool {
+        self.get("/api/v1/users/me").await.status == 200
+    }
+}

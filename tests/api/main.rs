@@ -1,0 +1,12 @@
+//! The service over HTTP: its own router, listener and worker, on a database of each test's own.
+
+#![expect(unreachable_pub, reason = "a test binary has no outside; `pub` marks what its files share")]
+
+mod harness;
+
+mod login;
+mod logout;
+mod refresh;
+mod register;
+mod tokens;
+mod users;

@@ -24,7 +24,7 @@ const API: &str = "/api/v1";
 const JSON_LIMIT: usize = 16 * 1024;
 
 /// The whole service: what production serves, and what the tests talk to.
-pub fn router(state: AppState, config: &Config, draining: Draining) -> Router {
+pub fn router(state: &AppState, config: &Config, draining: Draining) -> Router {
     let (public, document) = document(public(draining)).split_for_parts();
     let (signed_in, signed_in_document) = signed_in().split_for_parts();
     let document = finish(document, signed_in_document);
@@ -39,7 +39,11 @@ pub fn router(state: AppState, config: &Config, draining: Draining) -> Router {
         // From top to bottom as a request meets them.
         .layer(
             ServiceBuilder::new()
-                .layer(RequestContext::new(&config.http, state.clock.clone(), state.rng.clone()))
+                .layer(RequestContext::new(
+                    &config.http,
+                    state.clock.clone(),
+                    state.rng.clone(),
+                ))
                 .layer(SecurityHeaders::new(&config.http))
                 .layer(TrustedHosts::new(&config.http))
                 .layer(cors(&config.http))
@@ -100,7 +104,9 @@ fn finish(mut document: OpenApi, more: OpenApi) -> OpenApi {
     let bearer = HttpBuilder::new()
         .scheme(HttpAuthScheme::Bearer)
         .bearer_format("JWT")
-        .description(Some("The `access_token` that `/auth/login` and `/auth/refresh` answer with."));
+        .description(Some(
+            "The `access_token` that `/auth/login` and `/auth/refresh` answer with.",
+        ));
     document
         .components
         .get_or_insert_default()

@@ -33,7 +33,7 @@ pub enum Command {
     /// Connects as the owner (`DATABASE_MIGRATION_URL`). Safe to run from any number of replicas at
     /// once, and again after a failure.
     Migrate,
-    /// Print the `OpenAPI` document as JSON; needs no configuration
+    /// Print the OpenAPI document as JSON; needs no configuration
     Openapi,
     /// Make secrets for the configuration
     #[command(subcommand)]

@@ -30,7 +30,7 @@ pub struct Config {
     pub docs_enabled: bool,
     /// The listener and what it trusts.
     pub http: HttpConfig,
-    /// `PostgreSQL`.
+    /// PostgreSQL.
     pub database: DatabaseConfig,
     /// Redis, where there is one.
     pub redis_url: Option<SecretString>,
@@ -91,7 +91,7 @@ impl HttpConfig {
     }
 }
 
-/// `PostgreSQL`: the two roles, the pool and the server-side time limits.
+/// PostgreSQL: the two roles, the pool and the server-side time limits.
 #[derive(Clone, Debug)]
 pub struct DatabaseConfig {
     /// `DATABASE_URL`: the runtime role, which may read and write rows and nothing else.
@@ -220,6 +220,10 @@ impl fmt::Display for Faults {
 
 impl Config {
     /// Reads the process's environment.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that reads the environment"
+    )]
     pub fn from_env() -> Result<Self, Faults> {
         Self::read(|name| std::env::var(name).ok())
     }
@@ -229,4 +233,3 @@ impl Config {
         Reader::new(lookup).read()
     }
 }
-

@@ -1,4 +1,4 @@
-//! The `OpenAPI` document and the page to try it on: development only. In production these routes
+//! The OpenAPI document and the page to try it on: development only. In production these routes
 //! are not mounted, so that there is nothing to find.
 
 use axum::Router;

@@ -45,7 +45,9 @@ fn run(command: Command) -> Outcome {
     }
     let config = Config::from_env()?;
     let _log = telemetry::start(&config.telemetry);
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(async {
         match command {
             Command::Serve { migrate, no_worker } => serve(config, migrate, !no_worker).await,
@@ -64,12 +66,19 @@ async fn serve(config: Config, migrate: bool, with_worker: bool) -> Outcome {
     let state = AppState::new(&config, Clock::system(), Rng::system())?;
     let draining = Draining::default();
     let listener = TcpListener::bind(config.http.bind_addr).await?;
-    let app = app::router(state.clone(), &config, draining.clone());
+    let app = app::router(&state, &config, draining.clone());
     let [stop_accepting, stop_tasks] = [CancellationToken::new(), CancellationToken::new()];
     let tasks = TaskTracker::new();
-    tasks.spawn(auth::watch_ended_sessions(state.clone(), stop_tasks.clone()));
+    tasks.spawn(auth::watch_ended_sessions(
+        state.clone(),
+        stop_tasks.clone(),
+    ));
     if with_worker {
-        tasks.spawn(worker::run(state.clone(), config.worker.clone(), stop_tasks.clone()));
+        tasks.spawn(worker::run(
+            state.clone(),
+            config.worker.clone(),
+            stop_tasks.clone(),
+        ));
     }
     tracing::info!(addr = %listener.local_addr()?, version = %state.version, "serving");
 
@@ -105,13 +114,15 @@ async fn work(config: Config) -> Outcome {
 
 /// Resolves at the first SIGTERM or SIGINT. At a second one the process ends at once.
 async fn stop_signal() {
-    let (Ok(mut terminate), Ok(mut interrupt)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+    ) else {
         tracing::error!("signals cannot be listened to: the process can only be killed");
         return std::future::pending().await;
     };
-    let first = async |terminate: &mut tokio::signal::unix::Signal, interrupt: &mut tokio::signal::unix::Signal| {
+    let first = async |terminate: &mut tokio::signal::unix::Signal,
+                       interrupt: &mut tokio::signal::unix::Signal| {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
@@ -144,7 +155,10 @@ async fn create_user(config: &Config, new: NewAccount) -> Outcome {
 }
 
 /// An error and its causes, for whoever started the process.
-#[expect(clippy::print_stderr, reason = "before the log starts and after it ends there is no other place")]
+#[expect(
+    clippy::print_stderr,
+    reason = "before the log starts and after it ends there is no other place"
+)]
 fn report(error: &dyn Error) {
     eprintln!("error: {error}");
     let mut cause = error.source();

@@ -11,7 +11,7 @@ use crate::infra::{BadKey, Clock, Db, Denylist, Hasher, Mailer, Redis, Rng, Toke
 /// Everything that handlers and jobs share; a clone is another handle on the same things.
 #[derive(Clone, Debug, FromRef)]
 pub struct AppState {
-    /// `PostgreSQL`, as the runtime role.
+    /// PostgreSQL, as the runtime role.
     pub db: Db,
     /// Redis, where there is one.
     pub redis: Option<Redis>,
@@ -56,14 +56,22 @@ impl AppState {
     /// Builds the state. Nothing is connected to yet, so that it also works while the world around
     /// is down. Runs inside a Tokio runtime.
     pub fn new(config: &Config, clock: Clock, rng: Rng) -> Result<Self, StateError> {
-        let redis = config.redis_url.as_ref().map(Redis::connect_lazy).transpose();
+        let redis = config
+            .redis_url
+            .as_ref()
+            .map(Redis::connect_lazy)
+            .transpose();
         let auth = &config.auth;
         Ok(Self {
             db: db::connect_lazy(&config.database)?,
             redis: redis.map_err(|error| StateError::Redis(error.to_string()))?,
             hasher: Hasher::start(&auth.password, rng.clone()),
             mailer: Mailer::new(&config.mail).map_err(|_| StateError::Mail)?,
-            keys: Arc::new(TokenKeys::new(&auth.signing_keys, &auth.issuer, &auth.audience)?),
+            keys: Arc::new(TokenKeys::new(
+                &auth.signing_keys,
+                &auth.issuer,
+                &auth.audience,
+            )?),
             ended_sessions: Denylist::default(),
             auth: Arc::new(auth.clone()),
             mail: Arc::new(config.mail.clone()),

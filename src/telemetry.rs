@@ -23,7 +23,7 @@ const QUIET: &str =
     "graphile_worker=off,graphile_worker_migrations=warn,sqlx::postgres::notice=warn";
 
 /// Starts the log; lines that still wait are written when the guard is dropped.
-#[must_use]
+#[must_use = "the log ends with its guard"]
 pub fn start(config: &TelemetryConfig) -> WorkerGuard {
     let (writer, guard) = NonBlockingBuilder::default()
         .lossy(true)
@@ -37,11 +37,20 @@ pub fn start(config: &TelemetryConfig) -> WorkerGuard {
         .with_ansi(std::io::stdout().is_terminal())
         .log_internal_errors(false);
     let layer = if config.json {
-        layer.json().flatten_event(true).with_current_span(true).with_span_list(false).boxed()
+        layer
+            .json()
+            .flatten_event(true)
+            .with_current_span(true)
+            .with_span_list(false)
+            .boxed()
     } else {
         layer.compact().boxed()
     };
-    let filter: Targets = format!("{QUIET},{}", config.level).parse().unwrap_or_default();
-    tracing_subscriber::registry().with(layer.with_filter(filter)).init();
+    let filter: Targets = format!("{QUIET},{}", config.level)
+        .parse()
+        .unwrap_or_default();
+    tracing_subscriber::registry()
+        .with(layer.with_filter(filter))
+        .init();
     guard
 }

@@ -20,6 +20,9 @@ const RESTART_AFTER: Duration = Duration::from_secs(2);
 const DAILY: &str = "the hour and the minute exist";
 
 /// A worker that knows every job. It ends with `stop`, and never by a signal of its own.
+///
+/// # Panics
+/// Never, unless a schedule below names an hour that does not exist.
 pub async fn worker(
     state: AppState,
     config: &WorkerConfig,

@@ -69,7 +69,7 @@ impl Origin {
         Self {
             request_id: Some(request_id.as_str().to_owned()),
             ip: Some(client.addr),
-            user_agent: client.user_agent.clone().map(Into::into),
+            user_agent: client.user_agent.clone(),
         }
     }
 }
@@ -94,9 +94,17 @@ pub struct Entry<'a> {
 impl<'a> Entry<'a> {
     /// An act of the account's owner.
     #[must_use]
-    pub fn own(event: Event, user_id: UserId, session_id: Option<SessionId>, origin: &'a Origin) -> Self {
+    pub fn own(
+        event: Event,
+        user_id: UserId,
+        session_id: Option<SessionId>,
+        origin: &'a Origin,
+    ) -> Self {
         let entry = Self::befell(event, Some(user_id), session_id, origin);
-        Self { actor_id: Some(user_id), ..entry }
+        Self {
+            actor_id: Some(user_id),
+            ..entry
+        }
     }
 
     /// Something that befell an account, done by nobody who is signed in.
@@ -108,6 +116,13 @@ impl<'a> Entry<'a> {
         origin: &'a Origin,
     ) -> Self {
         let detail = Value::Object(serde_json::Map::new());
-        Self { event, user_id, actor_id: None, session_id, origin, detail }
+        Self {
+            event,
+            user_id,
+            actor_id: None,
+            session_id,
+            origin,
+            detail,
+        }
     }
 }

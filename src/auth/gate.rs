@@ -31,15 +31,22 @@ pub async fn require_session(
     mut request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
-    let who = authenticate(&state, request.headers()).await?.ok_or(Code::Unauthenticated)?;
+    let who = authenticate(&state, request.headers())
+        .await?
+        .ok_or(Code::Unauthenticated)?;
     who.enter(request.extensions_mut());
     Ok(next.run(request).await)
 }
 
 /// Who the request's access token speaks for; `None` when it has no credentials at all.
-pub(super) async fn authenticate(state: &AppState, headers: &HeaderMap) -> Result<Option<Principal>, Problem> {
+pub(super) async fn authenticate(
+    state: &AppState,
+    headers: &HeaderMap,
+) -> Result<Option<Principal>, Problem> {
     let mut credentials = headers.get_all(AUTHORIZATION).iter();
-    let Some(credential) = credentials.next() else { return Ok(None) };
+    let Some(credential) = credentials.next() else {
+        return Ok(None);
+    };
     let token = bearer(credential.as_bytes()).ok_or_else(Problem::unauthenticated_token)?;
     if credentials.next().is_some() {
         return Err(Problem::unauthenticated_token());
@@ -51,9 +58,13 @@ pub(super) async fn authenticate(state: &AppState, headers: &HeaderMap) -> Resul
         Verdict::Allowed => true,
         Verdict::Denied => false,
         // The list is behind: ask the truth, and fail if it cannot be had.
-        Verdict::Unknown => store::session_lives(&state.db, who.user_id, who.session_id, now).await?,
+        Verdict::Unknown => {
+            store::session_lives(&state.db, who.user_id, who.session_id, now).await?
+        }
     };
-    lives.then_some(Some(who)).ok_or_else(Problem::unauthenticated_token)
+    lives
+        .then_some(Some(who))
+        .ok_or_else(Problem::unauthenticated_token)
 }
 
 /// The token of an `Authorization: Bearer` header (RFC 6750 §2.1).
@@ -85,7 +96,9 @@ async fn look(state: &AppState, full: bool) -> Result<(), sqlx::Error> {
     let since = now - if full { longest } else { OVERLAP.min(longest) };
     let ended = store::list_ended(&state.db, since).await?;
     let until = |ended: DateTime<Utc>| token::runs_out(&state.auth, ended);
-    state.ended_sessions.fill(ended.into_iter().map(|(id, at)| (id, until(at))), now);
+    state
+        .ended_sessions
+        .fill(ended.into_iter().map(|(id, at)| (id, until(at))), now);
     Ok(())
 }
 
@@ -97,7 +110,14 @@ mod tests {
     fn the_scheme_is_any_case_and_the_token_is_not_empty() {
         assert_eq!(bearer(b"Bearer abc.def"), Some("abc.def"));
         assert_eq!(bearer(b"bEARER  abc"), Some("abc"));
-        for wrong in [&b"Bearer"[..], b"Bearer ", b"Basic abc", b"abc", b"", b"Bearer \xff"] {
+        for wrong in [
+            &b"Bearer"[..],
+            b"Bearer ",
+            b"Basic abc",
+            b"abc",
+            b"",
+            b"Bearer \xff",
+        ] {
             assert_eq!(bearer(wrong), None);
         }
     }

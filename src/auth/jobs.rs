@@ -65,7 +65,10 @@ impl SendVerification {
             path.pop_if_empty().push("verify-email");
         }
         link.query_pairs_mut().append_pair("token", &token.encode());
-        let letter = Letter::VerifyEmail { link, hours: life.as_secs().div_ceil(3_600) };
+        let letter = Letter::VerifyEmail {
+            link,
+            hours: life.as_secs().div_ceil(3_600),
+        };
         mail::send(&state.mailer, &state.mail, self.email.as_str(), &letter).await?;
         Ok(())
     }
@@ -101,7 +104,9 @@ impl SendAlreadyRegistered {
 
     async fn send(&self, state: &AppState) -> Result<(), JobError> {
         let to = self.email.as_str();
-        let letter = Letter::AlreadyRegistered { email: to.to_owned() };
+        let letter = Letter::AlreadyRegistered {
+            email: to.to_owned(),
+        };
         mail::send(&state.mailer, &state.mail, to, &letter).await?;
         Ok(())
     }

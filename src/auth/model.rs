@@ -62,7 +62,9 @@ pub(super) struct Refresh {
 #[derive(Serialize, ToSchema)]
 pub(super) struct TokenPair {
     /// Goes into the `Authorization` header of each call.
-    #[schema(example = "eyJ0eXAiOiJhdCtqd3QiLCJhbGciOiJFZERTQSIsImtpZCI6Ii4uLiJ9.eyJzdWIiOiIuLi4ifQ.c2lnbmF0dXJl")]
+    #[schema(
+        example = "eyJ0eXAiOiJhdCtqd3QiLCJhbGciOiJFZERTQSIsImtpZCI6Ii4uLiJ9.eyJzdWIiOiIuLi4ifQ.c2lnbmF0dXJl"
+    )]
     pub(super) access_token: String,
     /// Always `Bearer` (RFC 6750).
     #[schema(example = "Bearer")]

@@ -37,7 +37,11 @@ pub async fn create_account(state: &AppState, account: OperatorAccount) -> Resul
         first_name: account.first_name,
         last_name: account.last_name,
     };
-    let role = if account.is_admin { Role::Admin } else { Role::User };
+    let role = if account.is_admin {
+        Role::Admin
+    } else {
+        Role::User
+    };
     let mut tx = state.db.begin().await?;
     let verified_at = account.is_verified.then_some(now);
     let Some(id) = users::create(&mut *tx, &new, role, verified_at, now).await? else {

@@ -37,9 +37,15 @@ async fn show_verify_email() -> impl IntoResponse {
 }
 
 async fn script() -> impl IntoResponse {
-    ([(CONTENT_TYPE, "text/javascript; charset=utf-8")], include_str!("pages/verify_email.js"))
+    (
+        [(CONTENT_TYPE, "text/javascript; charset=utf-8")],
+        include_str!("pages/verify_email.js"),
+    )
 }
 
 async fn style() -> impl IntoResponse {
-    ([(CONTENT_TYPE, "text/css; charset=utf-8")], include_str!("pages/verify_email.css"))
+    (
+        [(CONTENT_TYPE, "text/css; charset=utf-8")],
+        include_str!("pages/verify_email.css"),
+    )
 }

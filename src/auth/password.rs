@@ -9,7 +9,9 @@ use utoipa::ToSchema;
 /// The most common passwords, in lower case and sorted.
 static COMMON: LazyLock<Vec<&str>> = LazyLock::new(|| {
     let lines = include_str!("common_passwords.txt").lines();
-    lines.filter(|line| !line.starts_with('#') && !line.is_empty()).collect()
+    lines
+        .filter(|line| !line.starts_with('#') && !line.is_empty())
+        .collect()
 });
 
 /// A password that somebody wants to have: 8 to 128 characters of any kind, and not one of the most
@@ -74,7 +76,8 @@ impl TryFrom<String> for TriedPassword {
         let password = SecretString::from(raw);
         let text = password.expose_secret();
         let fits = text.len() <= 4 * 128 && (1..=128).contains(&text.chars().count());
-        fits.then_some(Self(password)).ok_or("must be 1 to 128 characters")
+        fits.then_some(Self(password))
+            .ok_or("must be 1 to 128 characters")
     }
 }
 
@@ -99,7 +102,11 @@ mod tests {
     fn the_list_is_sorted_lower_case_and_long_enough_to_matter() {
         assert!(COMMON.is_sorted());
         assert!(COMMON.len() > 5_000);
-        assert!(COMMON.iter().all(|line| line.chars().count() >= 8 && line.to_lowercase() == **line));
+        assert!(
+            COMMON
+                .iter()
+                .all(|line| line.chars().count() >= 8 && line.to_lowercase() == **line)
+        );
     }
 
     #[test]

@@ -19,7 +19,9 @@ use crate::audit::Origin;
 use crate::infra::Db;
 use crate::jobs;
 use crate::state::AppState;
-use crate::web::{AuthProblems, BodyProblems, Client, Code, Json, Principal, Problem, RequestId, problems};
+use crate::web::{
+    AuthProblems, BodyProblems, Client, Code, Json, Principal, Problem, RequestId, problems,
+};
 
 /// The routes of people who are not signed in.
 pub fn router() -> OpenApiRouter<AppState> {
@@ -101,7 +103,9 @@ async fn login(
     request_id: RequestId,
     Json(sign_in): Json<SignIn>,
 ) -> Result<Json<TokenPair>, Problem> {
-    Ok(Json(service::log_in(&state, sign_in, &Origin::new(&client, &request_id)).await?))
+    Ok(Json(
+        service::log_in(&state, sign_in, &Origin::new(&client, &request_id)).await?,
+    ))
 }
 
 /// Go on with a session: the refresh token is used up and the next pair returned.
@@ -118,7 +122,9 @@ async fn refresh(
     Json(wanted): Json<Refresh>,
 ) -> Result<Json<TokenPair>, Problem> {
     let origin = Origin::new(&client, &request_id);
-    Ok(Json(service::refresh(&state, wanted.refresh_token, &origin).await?))
+    Ok(Json(
+        service::refresh(&state, wanted.refresh_token, &origin).await?,
+    ))
 }
 
 /// Sign out: ends the session of the access token, or of the refresh token in the body for whoever
@@ -136,7 +142,9 @@ async fn logout(
     let origin = Origin::new(&client, &request_id);
     match (authenticate(&state, &headers).await, body) {
         (Ok(Some(who)), _) => service::log_out(&state, who, &origin).await?,
-        (_, Some(Json(named))) => service::log_out_by_token(&state, &named.refresh_token, &origin).await?,
+        (_, Some(Json(named))) => {
+            service::log_out_by_token(&state, &named.refresh_token, &origin).await?
+        }
         (Ok(None), None) => return Err(Error::Unauthenticated.into()),
         (Err(problem), None) => return Err(problem),
     }
@@ -160,8 +168,16 @@ async fn logout_all(
 #[utoipa::path(get, path = "/jwks.json", tag = "auth",
     responses((status = 200, description = "The keys; the first one signs.", body = KeySet)))]
 async fn get_jwks(State(state): State<AppState>) -> impl IntoResponse {
-    let keys = KeySet { keys: state.keys.public().cloned().collect() };
-    ([(CACHE_CONTROL, HeaderValue::from_static("public, max-age=300"))], Json(keys))
+    let keys = KeySet {
+        keys: state.keys.public().cloned().collect(),
+    };
+    (
+        [(
+            CACHE_CONTROL,
+            HeaderValue::from_static("public, max-age=300"),
+        )],
+        Json(keys),
+    )
 }
 
 type Responses = BTreeMap<String, RefOr<Response>>;

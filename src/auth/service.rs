@@ -23,7 +23,11 @@ const LONGEST_WALK: usize = 16;
 
 /// Signs somebody up, or writes to the owner of an account that exists. Both cost the same: one
 /// hash, the same statements and one letter.
-pub(super) async fn register(state: &AppState, new: NewAccount, origin: &Origin) -> Result<(), Error> {
+pub(super) async fn register(
+    state: &AppState,
+    new: NewAccount,
+    origin: &Origin,
+) -> Result<(), Error> {
     let password_hash = state.hasher.hash(new.password.into_secret()).await?;
     let now = state.clock.now();
     let user = NewUser {
@@ -46,16 +50,28 @@ pub(super) async fn register(state: &AppState, new: NewAccount, origin: &Origin)
             (Event::RegisteredAgain, id)
         }
     };
-    audit::record(&mut *tx, Entry::befell(event, Some(user_id), None, origin), now, &state.rng).await?;
+    audit::record(
+        &mut *tx,
+        Entry::befell(event, Some(user_id), None, origin),
+        now,
+        &state.rng,
+    )
+    .await?;
     tx.commit().await?;
     Ok(())
 }
 
 /// Takes the link in a letter as proof that the address is its owner's.
-pub(super) async fn verify_email(state: &AppState, proof: &OpaqueToken, origin: &Origin) -> Result<(), Error> {
+pub(super) async fn verify_email(
+    state: &AppState,
+    proof: &OpaqueToken,
+    origin: &Origin,
+) -> Result<(), Error> {
     let now = state.clock.now();
     let mut tx = state.db.begin().await?;
-    let user_id = store::take_verification(&mut *tx, proof.hash(), now).await?.ok_or(Error::InvalidLink)?;
+    let user_id = store::take_verification(&mut *tx, proof.hash(), now)
+        .await?
+        .ok_or(Error::InvalidLink)?;
     if !users::mark_verified(&mut *tx, user_id, now).await? {
         return Err(Error::InvalidLink);
     }
@@ -67,11 +83,22 @@ pub(super) async fn verify_email(state: &AppState, proof: &OpaqueToken, origin: 
 
 /// Begins a session for whoever knows the password. An unknown address costs as much time as a
 /// wrong password: a look-up, a hash and a line in the log.
-pub(super) async fn log_in(state: &AppState, sign_in: SignIn, origin: &Origin) -> Result<TokenPair, Error> {
+pub(super) async fn log_in(
+    state: &AppState,
+    sign_in: SignIn,
+    origin: &Origin,
+) -> Result<TokenPair, Error> {
     let found = users::find_credentials(&state.db, &sign_in.email).await?;
     let password = sign_in.password.into_secret();
     let known = match &found {
-        Some(account) if state.hasher.verify(password.clone(), &account.password_hash).await? => account,
+        Some(account)
+            if state
+                .hasher
+                .verify(password.clone(), &account.password_hash)
+                .await? =>
+        {
+            account
+        }
         Some(account) => return Err(refuse(state, Some(account.user_id), origin).await?),
         None => {
             state.hasher.verify_nobody(password).await?;
@@ -89,25 +116,49 @@ pub(super) async fn log_in(state: &AppState, sign_in: SignIn, origin: &Origin) -
 }
 
 /// Notes a failed sign-in and says what it looks like from outside.
-async fn refuse(state: &AppState, user_id: Option<UserId>, origin: &Origin) -> Result<Error, Error> {
+async fn refuse(
+    state: &AppState,
+    user_id: Option<UserId>,
+    origin: &Origin,
+) -> Result<Error, Error> {
     let entry = Entry::befell(Event::SignInFailed, user_id, None, origin);
     audit::record(&state.db, entry, state.clock.now(), &state.rng).await?;
     Ok(Error::InvalidCredentials)
 }
 
-async fn begin_session(state: &AppState, user_id: UserId, origin: &Origin) -> Result<TokenPair, Error> {
+async fn begin_session(
+    state: &AppState,
+    user_id: UserId,
+    origin: &Origin,
+) -> Result<TokenPair, Error> {
     let now = state.clock.now();
     let id = SessionId::new(now, &state.rng);
     let refresh = OpaqueToken::new(&state.rng);
     let expires_at = after(now, state.auth.session_max_ttl);
     let token_expires_at = expires_at.min(after(now, state.auth.session_idle_ttl));
-    let session = NewSession { id, user_id, expires_at, token: refresh.hash(), token_expires_at, origin };
+    let session = NewSession {
+        id,
+        user_id,
+        expires_at,
+        token: refresh.hash(),
+        token_expires_at,
+        origin,
+    };
     let mut tx = state.db.begin().await?;
     store::insert_session(&mut *tx, &session, now).await?;
     let entry = Entry::own(Event::SignedIn, user_id, Some(id), origin);
     audit::record(&mut *tx, entry, now, &state.rng).await?;
     tx.commit().await?;
-    pair(state, Principal { user_id, session_id: id }, &refresh, token_expires_at, now)
+    pair(
+        state,
+        Principal {
+            user_id,
+            session_id: id,
+        },
+        &refresh,
+        token_expires_at,
+        now,
+    )
 }
 
 /// Replaces a refresh token by the next pair.
@@ -115,20 +166,41 @@ async fn begin_session(state: &AppState, user_id: UserId, origin: &Origin) -> Re
 /// A token's successor is derived from it, so that whoever lost the reply, and each of any number
 /// of tabs that ask at once on any replica, gets the very same successor: there is one chain. After
 /// the grace the token must be in two hands, and the session ends.
-pub(super) async fn refresh(state: &AppState, presented: OpaqueToken, origin: &Origin) -> Result<TokenPair, Error> {
+pub(super) async fn refresh(
+    state: &AppState,
+    presented: OpaqueToken,
+    origin: &Origin,
+) -> Result<TokenPair, Error> {
     let now = state.clock.now();
     let child = presented.successor(&state.auth.token_secret);
     let child_expires_at = after(now, state.auth.session_idle_ttl);
-    let rotated = store::rotate(&state.db, presented.hash(), child.hash(), now, child_expires_at).await?;
+    let rotated = store::rotate(
+        &state.db,
+        presented.hash(),
+        child.hash(),
+        now,
+        child_expires_at,
+    )
+    .await?;
     if let Some(session) = rotated {
-        let who = Principal { user_id: session.user_id, session_id: session.session_id };
+        let who = Principal {
+            user_id: session.user_id,
+            session_id: session.session_id,
+        };
         return pair(state, who, &child, session.expires_at, now);
     }
     let known = store::find_token(&state.db, presented.hash(), now).await?;
-    let known = known.filter(|token| token.session_lives).ok_or(Error::InvalidRefreshToken)?;
-    let who = Principal { user_id: known.user_id, session_id: known.session_id };
+    let known = known
+        .filter(|token| token.session_lives)
+        .ok_or(Error::InvalidRefreshToken)?;
+    let who = Principal {
+        user_id: known.user_id,
+        session_id: known.session_id,
+    };
     match known.rotated_at {
-        Some(at) if now <= after(at, state.auth.refresh_grace) => living_end(state, child, who, now).await,
+        Some(at) if now <= after(at, state.auth.refresh_grace) => {
+            living_end(state, child, who, now).await
+        }
         Some(_) => {
             // In a task of its own: a client that hangs up must not undo the end of its session.
             let (state, origin) = (state.clone(), origin.clone());
@@ -148,7 +220,9 @@ async fn living_end(
 ) -> Result<TokenPair, Error> {
     let mut token = first;
     for _ in 0..LONGEST_WALK {
-        let Some(stored) = store::find_token(&state.db, token.hash(), now).await? else { break };
+        let Some(stored) = store::find_token(&state.db, token.hash(), now).await? else {
+            break;
+        };
         if stored.rotated_at.is_none() {
             return pair(state, who, &token, stored.expires_at, now);
         }
@@ -160,8 +234,21 @@ async fn living_end(
 async fn end_reused(state: &AppState, who: Principal, origin: &Origin) -> Result<(), Error> {
     let now = state.clock.now();
     let mut tx = state.db.begin().await?;
-    if store::end_session(&mut *tx, who.user_id, who.session_id, EndReason::TokenReused, now).await? {
-        let entry = Entry::befell(Event::RefreshTokenReused, Some(who.user_id), Some(who.session_id), origin);
+    if store::end_session(
+        &mut *tx,
+        who.user_id,
+        who.session_id,
+        EndReason::TokenReused,
+        now,
+    )
+    .await?
+    {
+        let entry = Entry::befell(
+            Event::RefreshTokenReused,
+            Some(who.user_id),
+            Some(who.session_id),
+            origin,
+        );
         audit::record(&mut *tx, entry, now, &state.rng).await?;
     }
     tx.commit().await?;
@@ -170,10 +257,22 @@ async fn end_reused(state: &AppState, who: Principal, origin: &Origin) -> Result
 }
 
 /// Ends one session.
-pub(super) async fn log_out(state: &AppState, who: Principal, origin: &Origin) -> Result<(), Error> {
+pub(super) async fn log_out(
+    state: &AppState,
+    who: Principal,
+    origin: &Origin,
+) -> Result<(), Error> {
     let now = state.clock.now();
     let mut tx = state.db.begin().await?;
-    if store::end_session(&mut *tx, who.user_id, who.session_id, EndReason::SignedOut, now).await? {
+    if store::end_session(
+        &mut *tx,
+        who.user_id,
+        who.session_id,
+        EndReason::SignedOut,
+        now,
+    )
+    .await?
+    {
         let entry = Entry::own(Event::SignedOut, who.user_id, Some(who.session_id), origin);
         audit::record(&mut *tx, entry, now, &state.rng).await?;
     }
@@ -183,19 +282,37 @@ pub(super) async fn log_out(state: &AppState, who: Principal, origin: &Origin) -
 }
 
 /// Ends the session that a refresh token belongs to, used or not; an unknown token is nobody's.
-pub(super) async fn log_out_by_token(state: &AppState, token: &OpaqueToken, origin: &Origin) -> Result<(), Error> {
+pub(super) async fn log_out_by_token(
+    state: &AppState,
+    token: &OpaqueToken,
+    origin: &Origin,
+) -> Result<(), Error> {
     let known = store::find_token(&state.db, token.hash(), state.clock.now()).await?;
-    let Some(known) = known.filter(|token| token.session_lives) else { return Ok(()) };
-    let who = Principal { user_id: known.user_id, session_id: known.session_id };
+    let Some(known) = known.filter(|token| token.session_lives) else {
+        return Ok(());
+    };
+    let who = Principal {
+        user_id: known.user_id,
+        session_id: known.session_id,
+    };
     log_out(state, who, origin).await
 }
 
 /// Ends all sessions of one account, this one included.
-pub(super) async fn log_out_everywhere(state: &AppState, who: Principal, origin: &Origin) -> Result<(), Error> {
+pub(super) async fn log_out_everywhere(
+    state: &AppState,
+    who: Principal,
+    origin: &Origin,
+) -> Result<(), Error> {
     let now = state.clock.now();
     let mut tx = state.db.begin().await?;
     let ended = store::end_all_sessions(&mut *tx, who.user_id, now).await?;
-    let mut entry = Entry::own(Event::SignedOutEverywhere, who.user_id, Some(who.session_id), origin);
+    let mut entry = Entry::own(
+        Event::SignedOutEverywhere,
+        who.user_id,
+        Some(who.session_id),
+        origin,
+    );
     entry.detail = serde_json::json!({ "sessions": ended.len() });
     audit::record(&mut *tx, entry, now, &state.rng).await?;
     tx.commit().await?;
@@ -207,7 +324,9 @@ pub(super) async fn log_out_everywhere(state: &AppState, who: Principal, origin:
 /// from the database within a second.
 fn deny(state: &AppState, sessions: impl IntoIterator<Item = SessionId>, now: DateTime<Utc>) {
     for id in sessions {
-        state.ended_sessions.deny(id.0, token::runs_out(&state.auth, now));
+        state
+            .ended_sessions
+            .deny(id.0, token::runs_out(&state.auth, now));
     }
 }
 
@@ -218,7 +337,9 @@ fn pair(
     refresh_expires_at: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> Result<TokenPair, Error> {
-    let refresh_left = (refresh_expires_at - now).to_std().unwrap_or(Duration::ZERO);
+    let refresh_left = (refresh_expires_at - now)
+        .to_std()
+        .unwrap_or(Duration::ZERO);
     Ok(TokenPair {
         access_token: token::issue_access(&state.keys, &state.auth, who, now)?,
         token_type: "Bearer",

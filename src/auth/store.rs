@@ -235,7 +235,10 @@ pub(super) async fn take_verification(
 }
 
 /// Deletes links, tokens and sessions that have been good for nothing since `before`.
-pub(super) async fn purge(conn: impl PgExecutor<'_>, before: DateTime<Utc>) -> Result<(), sqlx::Error> {
+pub(super) async fn purge(
+    conn: impl PgExecutor<'_>,
+    before: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "WITH links AS (DELETE FROM one_time_tokens WHERE expires_at < $1),
               tokens AS (DELETE FROM refresh_tokens WHERE expires_at < $1)

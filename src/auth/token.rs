@@ -60,14 +60,20 @@ pub(super) fn read_access(
     let claims: AccessClaims = keys.verify(ACCESS, token)?;
     let leeway = i64::try_from(config.leeway.as_secs()).unwrap_or_default();
     let now = now.timestamp();
-    let is_running = claims.nbf <= now.saturating_add(leeway) && now < claims.exp.saturating_add(leeway);
-    let who = Principal { user_id: claims.sub, session_id: claims.sid };
+    let is_running =
+        claims.nbf <= now.saturating_add(leeway) && now < claims.exp.saturating_add(leeway);
+    let who = Principal {
+        user_id: claims.sub,
+        session_id: claims.sid,
+    };
     is_running.then_some(who).ok_or(InvalidToken)
 }
 
 /// When the last access token of a session that ends at `ended` has run out.
 pub(super) fn runs_out(config: &AuthConfig, ended: DateTime<Utc>) -> DateTime<Utc> {
-    let longest = config.access_ttl.saturating_add(config.leeway.saturating_mul(2));
+    let longest = config
+        .access_ttl
+        .saturating_add(config.leeway.saturating_mul(2));
     ended + TimeDelta::from_std(longest).unwrap_or_default()
 }
 
@@ -103,12 +109,16 @@ impl OpaqueToken {
         context.update(b"refresh token successor");
         context.update(&*self.0);
         let tag = context.sign();
-        Self(Zeroizing::new(tag.as_ref().try_into().expect("HMAC-SHA-256 gives 32 bytes")))
+        Self(Zeroizing::new(
+            tag.as_ref()
+                .try_into()
+                .expect("HMAC-SHA-256 gives 32 bytes"),
+        ))
     }
 
     /// The token as its holder gets it.
     pub(super) fn encode(&self) -> String {
-        BASE64_URL_SAFE_NO_PAD.encode(&*self.0)
+        BASE64_URL_SAFE_NO_PAD.encode(*self.0)
     }
 }
 
@@ -119,7 +129,9 @@ impl TryFrom<String> for OpaqueToken {
         let raw = Zeroizing::new(raw);
         let mut bytes = Zeroizing::new([0; 32]);
         let decoded = BASE64_URL_SAFE_NO_PAD.decode_slice(raw.as_bytes(), &mut *bytes);
-        (decoded == Ok(32)).then_some(Self(bytes)).ok_or("must be a token that this service gave out")
+        (decoded == Ok(32))
+            .then_some(Self(bytes))
+            .ok_or("must be a token that this service gave out")
     }
 }
 
@@ -148,8 +160,19 @@ mod tests {
         let token = OpaqueToken::new(&Rng::seeded(1));
         let text = token.encode();
         assert_eq!(text.len(), 43);
-        assert_eq!(OpaqueToken::try_from(text.clone()).expect("it parses").hash(), token.hash());
-        for wrong in ["", "x", &text[1..], &format!("{text}A"), &format!("{}!", &text[1..])] {
+        assert_eq!(
+            OpaqueToken::try_from(text.clone())
+                .expect("it parses")
+                .hash(),
+            token.hash()
+        );
+        for wrong in [
+            "",
+            "x",
+            &text[1..],
+            &format!("{text}A"),
+            &format!("{}!", &text[1..]),
+        ] {
             assert!(OpaqueToken::try_from(wrong.to_owned()).is_err(), "{wrong}");
         }
         assert!(!format!("{token:?}").contains(&text));

@@ -59,4 +59,3 @@ impl FromStr for Key32 {
             .ok_or_else(|| "must be 32 random bytes in base64url".to_owned())
     }
 }
-

@@ -7,7 +7,9 @@ use std::time::Duration;
 use secrecy::SecretString;
 use url::Url;
 
-use super::setting::{Flag, HostPattern, LogLevel, Network, Origin, PostgresUrl, Setting, SmtpUrl, WebUrl};
+use super::setting::{
+    Flag, HostPattern, LogLevel, Network, Origin, PostgresUrl, Setting, SmtpUrl, WebUrl,
+};
 use super::{
     AuthConfig, Config, DatabaseConfig, Environment, Fault, Faults, HttpConfig, Key32, MailConfig,
     PasswordConfig, TelemetryConfig, WorkerConfig,
@@ -21,7 +23,10 @@ pub(super) struct Reader<L> {
 
 impl<L: Fn(&str) -> Option<String>> Reader<L> {
     pub(super) fn new(lookup: L) -> Self {
-        Self { lookup, faults: Vec::new() }
+        Self {
+            lookup,
+            faults: Vec::new(),
+        }
     }
 
     /// All settings, or all faults.
@@ -81,9 +86,15 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
         Some(HttpConfig {
             bind_addr: bind_addr?,
             public_url,
-            allowed_origins: allowed_origins?.into_iter().map(|origin| origin.0).collect(),
+            allowed_origins: allowed_origins?
+                .into_iter()
+                .map(|origin| origin.0)
+                .collect(),
             allowed_hosts: hosts,
-            trusted_proxies: trusted_proxies?.into_iter().map(|network| network.0).collect(),
+            trusted_proxies: trusted_proxies?
+                .into_iter()
+                .map(|network| network.0)
+                .collect(),
             max_connections: max_connections?,
             header_timeout: header_timeout?,
             body_timeout: body_timeout?,
@@ -187,14 +198,21 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
     fn worker(&mut self) -> Option<WorkerConfig> {
         let concurrency = self.within("WORKER_CONCURRENCY", 4, 1..=64);
         let poll_interval = self.duration("WORKER_POLL_INTERVAL", secs(2));
-        Some(WorkerConfig { concurrency: concurrency?, poll_interval: poll_interval? })
+        Some(WorkerConfig {
+            concurrency: concurrency?,
+            poll_interval: poll_interval?,
+        })
     }
 
     fn telemetry(&mut self, production: bool) -> Option<TelemetryConfig> {
         let json = self.or("JSON_LOGS", Flag(production));
         let level = self.or("LOG_LEVEL", LogLevel("info".to_owned()));
         let version = self.or("APP_VERSION", env!("CARGO_PKG_VERSION").to_owned());
-        Some(TelemetryConfig { json: json?.0, level: level?.0, version: version? })
+        Some(TelemetryConfig {
+            json: json?.0,
+            level: level?.0,
+            version: version?,
+        })
     }
 
     /// What may stand in development and never in production.
@@ -206,18 +224,29 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
             self.fault("DOCS_ENABLED", "must be false in production");
         }
         if config.auth.signing_keys.iter().any(Key32::is_weak) {
-            self.fault("JWT_SIGNING_KEYS", "has a weak key: `keys generate` makes a good one");
+            self.fault(
+                "JWT_SIGNING_KEYS",
+                "has a weak key: `keys generate` makes a good one",
+            );
         }
         if config.auth.token_secret.is_weak() {
             self.fault("TOKEN_SECRET", "is weak: `keys generate` makes a good one");
         }
-        if config.http.allowed_origins.iter().any(|origin| !origin.as_bytes().starts_with(b"https://")) {
+        if config
+            .http
+            .allowed_origins
+            .iter()
+            .any(|origin| !origin.as_bytes().starts_with(b"https://"))
+        {
             self.fault("ALLOWED_ORIGINS", "must be https origins in production");
         }
     }
 
     fn fault(&mut self, variable: &str, message: impl Into<String>) {
-        self.faults.push(Fault { variable: variable.to_owned(), message: message.into() });
+        self.faults.push(Fault {
+            variable: variable.to_owned(),
+            message: message.into(),
+        });
     }
 
     /// The variable's text: its own, or that of the file which `<name>_FILE` names. Empty is unset.
@@ -233,7 +262,10 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
             (None, Some(path)) => match std::fs::read_to_string(path.trim()) {
                 Ok(text) => Some(text.trim().to_owned()),
                 Err(error) => {
-                    self.fault(&format!("{name}_FILE"), format!("cannot be read: {}", error.kind()));
+                    self.fault(
+                        &format!("{name}_FILE"),
+                        format!("cannot be read: {}", error.kind()),
+                    );
                     None
                 }
             },
@@ -242,7 +274,9 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
     }
 
     fn parse<T: Setting>(&mut self, name: &str, text: &str) -> Option<T> {
-        T::parse(text).map_err(|message| self.fault(name, message)).ok()
+        T::parse(text)
+            .map_err(|message| self.fault(name, message))
+            .ok()
     }
 
     fn optional<T: Setting>(&mut self, name: &str) -> Option<T> {
@@ -274,7 +308,10 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
         if range.contains(&value) {
             return Some(value);
         }
-        self.fault(name, format!("must be {} to {}", range.start(), range.end()));
+        self.fault(
+            name,
+            format!("must be {} to {}", range.start(), range.end()),
+        );
         None
     }
 
@@ -295,7 +332,10 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
 
     fn list<T: Setting>(&mut self, name: &str) -> Option<Vec<T>> {
         let text = self.text(name).unwrap_or_default();
-        let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+        let parts = text
+            .split(',')
+            .map(str::trim)
+            .filter(|part| !part.is_empty());
         let parsed: Vec<Option<T>> = parts.map(|part| self.parse(name, part)).collect();
         parsed.into_iter().collect()
     }

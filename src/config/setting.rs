@@ -57,7 +57,8 @@ impl Setting for Environment {
 
 impl Setting for Duration {
     fn parse(text: &str) -> Result<Self, String> {
-        let wrong = || "must be a time such as 500ms, 30s, 15m, 24h, 14d, or plain seconds".to_owned();
+        let wrong =
+            || "must be a time such as 500ms, 30s, 15m, 24h, 14d, or plain seconds".to_owned();
         let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
         let number: u64 = digits.trim_end().parse().map_err(|_| wrong())?;
         let seconds_per_unit = match &text[digits.len()..] {
@@ -68,7 +69,10 @@ impl Setting for Duration {
             "d" => 24 * 60 * 60,
             _ => return Err(wrong()),
         };
-        number.checked_mul(seconds_per_unit).map(Self::from_secs).ok_or_else(wrong)
+        number
+            .checked_mul(seconds_per_unit)
+            .map(Self::from_secs)
+            .ok_or_else(wrong)
     }
 }
 
@@ -96,7 +100,8 @@ impl Setting for WebUrl {
                 && url.query().is_none()
                 && url.fragment().is_none()
         });
-        url.map(Self).ok_or_else(|| "must be an http or https URL without query".to_owned())
+        url.map(Self)
+            .ok_or_else(|| "must be an http or https URL without query".to_owned())
     }
 }
 
@@ -119,7 +124,8 @@ pub(super) struct SmtpUrl(pub(super) SecretString);
 impl Setting for SmtpUrl {
     fn parse(text: &str) -> Result<Self, String> {
         let url = Url::parse(text).ok();
-        let fits = url.is_some_and(|url| matches!(url.scheme(), "smtp" | "smtps") && url.has_host());
+        let fits =
+            url.is_some_and(|url| matches!(url.scheme(), "smtp" | "smtps") && url.has_host());
         fits.then(|| Self(text.into()))
             .ok_or_else(|| "must be a URL such as smtps://user:password@host:465".to_owned())
     }
@@ -129,12 +135,16 @@ pub(super) struct Origin(pub(super) HeaderValue);
 
 impl Setting for Origin {
     fn parse(text: &str) -> Result<Self, String> {
-        let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+        let url = Url::parse(text)
+            .ok()
+            .filter(|url| matches!(url.scheme(), "http" | "https"));
         // An origin has no path, query or user: written out it is the very text (RFC 6454 §6.2).
         url.filter(|url| url.origin().ascii_serialization() == text)
             .and_then(|_| HeaderValue::from_str(text).ok())
             .map(Self)
-            .ok_or_else(|| "must be exact origins such as https://app.example.com, never *".to_owned())
+            .ok_or_else(|| {
+                "must be exact origins such as https://app.example.com, never *".to_owned()
+            })
     }
 }
 
@@ -144,9 +154,11 @@ impl Setting for HostPattern {
     fn parse(text: &str) -> Result<Self, String> {
         let plain = text.strip_prefix("*.").unwrap_or(text);
         let url = Url::parse(&format!("http://{plain}/")).ok();
-        url.filter(|url| url.port().is_none() && url.host_str() == Some(&plain.to_ascii_lowercase()))
-            .map(|_| Self(text.to_ascii_lowercase()))
-            .ok_or_else(|| "must be host names such as api.example.com or *.example.com".to_owned())
+        url.filter(|url| {
+            url.port().is_none() && url.host_str() == Some(&plain.to_ascii_lowercase())
+        })
+        .map(|_| Self(text.to_ascii_lowercase()))
+        .ok_or_else(|| "must be host names such as api.example.com or *.example.com".to_owned())
     }
 }
 
@@ -167,8 +179,8 @@ pub(super) struct LogLevel(pub(super) String);
 impl Setting for LogLevel {
     fn parse(text: &str) -> Result<Self, String> {
         let directives = text.parse::<tracing_subscriber::filter::Targets>();
-        directives
-            .map(|_| Self(text.to_owned()))
-            .map_err(|_| "must be a level such as info, or directives such as info,sqlx=debug".to_owned())
+        directives.map(|_| Self(text.to_owned())).map_err(|_| {
+            "must be a level such as info, or directives such as info,sqlx=debug".to_owned()
+        })
     }
 }

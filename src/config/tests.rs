@@ -12,14 +12,22 @@ fn read(overrides: &[(&str, &str)]) -> Result<Config, Faults> {
         ("APP_ENV", "production"),
         ("PUBLIC_URL", "https://api.example.com"),
         ("DATABASE_URL", "postgres://app:pw@db/app"),
-        ("JWT_SIGNING_KEYS", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"),
-        ("TOKEN_SECRET", "ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8"),
+        (
+            "JWT_SIGNING_KEYS",
+            "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8",
+        ),
+        (
+            "TOKEN_SECRET",
+            "ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8",
+        ),
         ("SMTP_URL", "smtps://user:pw@mail.example.com"),
         ("MAIL_FROM", "Acme <hello@example.com>"),
     ];
     let all: Vec<_> = overrides.iter().chain(&good).copied().collect();
     Config::read(|name| {
-        all.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
+        all.iter()
+            .find(|(key, _)| *key == name)
+            .map(|(_, value)| (*value).to_owned())
     })
 }
 
@@ -49,7 +57,11 @@ fn all_faults_are_reported_at_once_and_no_value_is_shown() {
         ("LOG_LEVEL", "loud=maybe"),
     ])
     .expect_err("the configuration is refused");
-    let names: Vec<_> = faults.0.iter().map(|fault| fault.variable.as_str()).collect();
+    let names: Vec<_> = faults
+        .0
+        .iter()
+        .map(|fault| fault.variable.as_str())
+        .collect();
     assert_eq!(
         names,
         [
@@ -70,10 +82,21 @@ fn production_refuses_what_development_allows() {
     let unsafe_here = [
         ("PUBLIC_URL", "http://api.example.com"),
         ("DOCS_ENABLED", "true"),
-        ("TOKEN_SECRET", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"),
+        (
+            "TOKEN_SECRET",
+            "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+        ),
         ("ALLOWED_ORIGINS", "http://localhost:3000"),
     ];
-    assert_eq!(faulty(&unsafe_here), ["PUBLIC_URL", "DOCS_ENABLED", "TOKEN_SECRET", "ALLOWED_ORIGINS"]);
+    assert_eq!(
+        faulty(&unsafe_here),
+        [
+            "PUBLIC_URL",
+            "DOCS_ENABLED",
+            "TOKEN_SECRET",
+            "ALLOWED_ORIGINS"
+        ]
+    );
     let development = [&[("APP_ENV", "development")], &unsafe_here[..]].concat();
     assert!(read(&development).is_ok());
 }
@@ -84,7 +107,10 @@ fn a_secret_can_come_from_a_file_but_not_from_two_places() {
     std::fs::write(&dir, "postgres://app:pw@db/app\n").expect("the file is written");
     let path = dir.to_str().expect("the path is text");
     let config = read(&[("DATABASE_URL", ""), ("DATABASE_URL_FILE", path)]);
-    assert_eq!(config.expect("it is good").database.url.expose_secret(), "postgres://app:pw@db/app");
+    assert_eq!(
+        config.expect("it is good").database.url.expose_secret(),
+        "postgres://app:pw@db/app"
+    );
     assert_eq!(faulty(&[("DATABASE_URL_FILE", path)]), ["DATABASE_URL"]);
     std::fs::remove_file(&dir).expect("the file is removed");
     assert_eq!(
@@ -95,8 +121,17 @@ fn a_secret_can_come_from_a_file_but_not_from_two_places() {
 
 #[test]
 fn times_have_units() {
-    for (text, millis) in [("1500ms", 1_500), ("30", 30_000), ("15m", 900_000), ("2d", 172_800_000)] {
-        assert_eq!(Duration::parse(text), Ok(Duration::from_millis(millis)), "{text}");
+    for (text, millis) in [
+        ("1500ms", 1_500),
+        ("30", 30_000),
+        ("15m", 900_000),
+        ("2d", 172_800_000),
+    ] {
+        assert_eq!(
+            Duration::parse(text),
+            Ok(Duration::from_millis(millis)),
+            "{text}"
+        );
     }
     for text in ["", "m", "-1s", "1w", "1.5h", "99999999999999999999d"] {
         assert!(Duration::parse(text).is_err(), "{text}");

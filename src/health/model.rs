@@ -52,7 +52,7 @@ pub(super) struct Readiness {
     /// The worst that matters.
     #[schema(example = "ok")]
     pub(super) status: Status,
-    /// `PostgreSQL` answers.
+    /// PostgreSQL answers.
     pub(super) database: Status,
     /// The schema is that of this release, or a later one.
     pub(super) migrations: Status,
@@ -63,7 +63,12 @@ pub(super) struct Readiness {
 }
 
 impl Readiness {
-    pub(super) fn new(database: Status, migrations: Status, redis: Option<Status>, draining: bool) -> Self {
+    pub(super) fn new(
+        database: Status,
+        migrations: Status,
+        redis: Option<Status>,
+        draining: bool,
+    ) -> Self {
         let status = if draining {
             Status::Draining
         } else if [database, migrations].contains(&Status::Down) {
@@ -73,7 +78,12 @@ impl Readiness {
         } else {
             Status::Ok
         };
-        Self { status, database, migrations, redis }
+        Self {
+            status,
+            database,
+            migrations,
+            redis,
+        }
     }
 
     pub(super) fn takes_traffic(&self) -> bool {

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::Extension;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -28,7 +28,10 @@ pub fn router(draining: Draining) -> OpenApiRouter<AppState> {
 #[utoipa::path(get, path = "/", tag = "health",
     responses((status = 200, description = "The process answers.", body = Health)))]
 async fn get_health(State(state): State<AppState>) -> Json<Health> {
-    Json(Health { status: Status::Ok, version: state.version.to_string() })
+    Json(Health {
+        status: Status::Ok,
+        version: state.version.to_string(),
+    })
 }
 
 /// Whether the process lives. Touches nothing: a database that is away is no reason to restart.
@@ -47,7 +50,13 @@ async fn get_readiness(
     Extension(checks): Extension<Arc<Checks>>,
     Extension(draining): Extension<Draining>,
 ) -> (StatusCode, Json<Readiness>) {
-    let readiness = checks.readiness(&state.db, state.redis.as_ref(), &draining).await;
-    let status = if readiness.takes_traffic() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let readiness = checks
+        .readiness(&state.db, state.redis.as_ref(), &draining)
+        .await;
+    let status = if readiness.takes_traffic() {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
     (status, Json(readiness))
 }

@@ -24,7 +24,12 @@ struct Answers {
 }
 
 impl Checks {
-    pub(super) async fn readiness(&self, db: &Db, redis: Option<&Redis>, draining: &Draining) -> Readiness {
+    pub(super) async fn readiness(
+        &self,
+        db: &Db,
+        redis: Option<&Redis>,
+        draining: &Draining,
+    ) -> Readiness {
         let mut last = self.0.lock().await;
         let answers = match *last {
             Some((at, answers)) if at.elapsed() < REMEMBERED => answers,
@@ -33,7 +38,11 @@ impl Checks {
         if last.is_none_or(|(at, _)| at.elapsed() >= REMEMBERED) {
             *last = Some((Instant::now(), answers));
         }
-        let Answers { database, migrations, redis } = answers;
+        let Answers {
+            database,
+            migrations,
+            redis,
+        } = answers;
         Readiness::new(database, migrations, redis, draining.has_begun())
     }
 }
@@ -42,7 +51,11 @@ async fn ask(db: &Db, redis: Option<&Redis>) -> Answers {
     let database = timeout(DEADLINE, db::is_current(db));
     let redis = async {
         match redis {
-            Some(redis) => Some(if redis.ping().await.is_ok() { Status::Ok } else { Status::Degraded }),
+            Some(redis) => Some(if redis.ping().await.is_ok() {
+                Status::Ok
+            } else {
+                Status::Degraded
+            }),
             None => None,
         }
     };
@@ -56,5 +69,9 @@ async fn ask(db: &Db, redis: Option<&Redis>) -> Answers {
         }
         Ok(Err(_)) | Err(_) => (Status::Down, Status::Down),
     };
-    Answers { database, migrations, redis }
+    Answers {
+        database,
+        migrations,
+        redis,
+    }
 }

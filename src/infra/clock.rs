@@ -25,7 +25,10 @@ impl Clock {
 
     /// The time now, in whole microseconds as PostgreSQL keeps it.
     #[must_use]
-    #[expect(clippy::disallowed_methods, reason = "the one place that reads the system's clock")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that reads the system's clock"
+    )]
     pub fn now(&self) -> DateTime<Utc> {
         let micros = match &self.0 {
             Some(fixed) => fixed.load(Ordering::SeqCst),

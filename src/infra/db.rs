@@ -1,4 +1,4 @@
-//! `PostgreSQL`: the pool, the migration runner, the rights of the runtime role, and what an error
+//! PostgreSQL: the pool, the migration runner, the rights of the runtime role, and what an error
 //! of the database means.
 
 use std::str::FromStr as _;
@@ -30,7 +30,10 @@ pub fn connect_lazy(config: &DatabaseConfig) -> Result<Db, sqlx::Error> {
     let options = options(&config.url, config.echo)?.options([
         ("statement_timeout", millis(config.statement_timeout)),
         ("lock_timeout", millis(config.lock_timeout)),
-        ("idle_in_transaction_session_timeout", millis(config.idle_transaction_timeout)),
+        (
+            "idle_in_transaction_session_timeout",
+            millis(config.idle_transaction_timeout),
+        ),
         ("tcp_keepalives_idle", "30".to_owned()),
     ]);
     let pool = PgPoolOptions::new()
@@ -50,9 +53,13 @@ pub fn connect_lazy(config: &DatabaseConfig) -> Result<Db, sqlx::Error> {
 }
 
 fn options(url: &SecretString, echo: bool) -> Result<PgConnectOptions, sqlx::Error> {
-    let options = PgConnectOptions::from_str(url.expose_secret())?
-        .application_name(env!("CARGO_PKG_NAME"));
-    Ok(if echo { options } else { options.disable_statement_logging() })
+    let options =
+        PgConnectOptions::from_str(url.expose_secret())?.application_name(env!("CARGO_PKG_NAME"));
+    Ok(if echo {
+        options
+    } else {
+        options.disable_statement_logging()
+    })
 }
 
 fn millis(time: Duration) -> String {
@@ -92,7 +99,10 @@ pub enum MigrationError {
 /// index build of the replica that holds it, and it is not released on an error. Ours is tried for
 /// and slept on, on a connection of its own that is closed whatever happens.
 pub async fn migrate(config: &DatabaseConfig) -> Result<(), MigrationError> {
-    let url = config.migration_url.as_ref().ok_or(MigrationError::NoOwner)?;
+    let url = config
+        .migration_url
+        .as_ref()
+        .ok_or(MigrationError::NoOwner)?;
     let owner = options(url, config.echo).map_err(MigrationError::Connect)?;
     let connecting = tokio::time::timeout(config.connect_timeout, owner.connect());
     let mut connection = connecting
@@ -121,7 +131,9 @@ async fn migrate_on(
     migrator().run(&mut *connection).await?;
     migrate_queue(owner).await?;
     let runtime = options(&config.url, false).map_err(MigrationError::Rights)?;
-    grant(connection, runtime.get_username(), &config.url).await.map_err(MigrationError::Rights)
+    grant(connection, runtime.get_username(), &config.url)
+        .await
+        .map_err(MigrationError::Rights)
 }
 
 /// Our migrations, run under our own lock. One that is in the database and not in this binary is
@@ -135,7 +147,10 @@ fn migrator() -> Migrator {
     }
 }
 
-async fn take_turn(connection: &mut PgConnection, patience: Duration) -> Result<(), MigrationError> {
+async fn take_turn(
+    connection: &mut PgConnection,
+    patience: Duration,
+) -> Result<(), MigrationError> {
     let started = Instant::now();
     loop {
         let ours: bool = sqlx::query_scalar("SELECT pg_try_advisory_lock($1)")
@@ -178,12 +193,16 @@ async fn grant(
         .ok()
         .and_then(|url| url.password().map(percent_decoded))
         .unwrap_or_default();
-    sqlx::query("SELECT set_config('migrate.role', $1, false), set_config('migrate.password', $2, false)")
-        .bind(role)
-        .bind(password)
-        .execute(&mut *connection)
+    sqlx::query(
+        "SELECT set_config('migrate.role', $1, false), set_config('migrate.password', $2, false)",
+    )
+    .bind(role)
+    .bind(password)
+    .execute(&mut *connection)
+    .await?;
+    sqlx::raw_sql(AssertSqlSafe(include_str!("runtime_role.sql")))
+        .execute(connection)
         .await?;
-    sqlx::raw_sql(AssertSqlSafe(include_str!("runtime_role.sql"))).execute(connection).await?;
     Ok(())
 }
 
@@ -208,7 +227,10 @@ pub async fn is_current(db: &Db) -> Result<bool, sqlx::Error> {
 /// Whether `error` is the breach of the constraint with this name.
 #[must_use]
 pub fn violates(error: &sqlx::Error, constraint: &str) -> bool {
-    error.as_database_error().and_then(|error| error.constraint()) == Some(constraint)
+    error
+        .as_database_error()
+        .and_then(|error| error.constraint())
+        == Some(constraint)
 }
 
 /// Whether `error` says that the database is away, busy or going down, rather than that we asked
@@ -224,7 +246,9 @@ pub fn is_outage(error: &sqlx::Error) -> bool {
         // SQLSTATE classes: connection, transaction rollback, resources, operator intervention,
         // system error; and a lock that was not to be had, a read-only standby.
         sqlx::Error::Database(error) => error.code().is_some_and(|code| {
-            ["08", "40", "53", "57", "58"].iter().any(|class| code.starts_with(class))
+            ["08", "40", "53", "57", "58"]
+                .iter()
+                .any(|class| code.starts_with(class))
                 || matches!(code.as_ref(), "55P03" | "25006")
         }),
         _ => false,

@@ -47,11 +47,19 @@ impl Denylist {
 
     /// Puts one id on the list at once.
     pub fn deny(&self, id: Uuid, until: DateTime<Utc>) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).until.insert(id, until);
+        self.0
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .until
+            .insert(id, until);
     }
 
     /// Adds what was read from the truth just now, and forgets what has run out.
-    pub fn fill(&self, denied: impl IntoIterator<Item = (Uuid, DateTime<Utc>)>, now: DateTime<Utc>) {
+    pub fn fill(
+        &self,
+        denied: impl IntoIterator<Item = (Uuid, DateTime<Utc>)>,
+        now: DateTime<Utc>,
+    ) {
         let mut entries = self.0.write().unwrap_or_else(PoisonError::into_inner);
         entries.until.extend(denied);
         entries.until.retain(|_, until| *until > now);

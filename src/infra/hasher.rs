@@ -42,7 +42,11 @@ pub struct HashingCost {
 
 impl HashingCost {
     /// The most that a stored hash may ask for: above it somebody has tampered with the row.
-    const MOST: Self = Self { memory_kib: 1_048_576, iterations: 20, parallelism: 16 };
+    const MOST: Self = Self {
+        memory_kib: 1_048_576,
+        iterations: 20,
+        parallelism: 16,
+    };
 
     fn is_within(self, most: Self) -> bool {
         self.memory_kib <= most.memory_kib
@@ -97,14 +101,24 @@ impl Hasher {
             iterations: config.iterations,
             parallelism: config.parallelism,
         };
-        Self { queue, cost, patience: config.queue_timeout, rng }
+        Self {
+            queue,
+            cost,
+            patience: config.queue_timeout,
+            rng,
+        }
     }
 
     /// Hashes a password with a new salt; the answer is a PHC string.
     pub async fn hash(&self, password: SecretString) -> Result<String, Busy> {
         let salt: [u8; SALT_LEN] = self.rng.bytes();
         let output = self.run(password, salt.to_vec(), self.cost).await?;
-        Ok(Phc { cost: self.cost, salt: salt.to_vec(), output }.to_string())
+        Ok(Phc {
+            cost: self.cost,
+            salt: salt.to_vec(),
+            output,
+        }
+        .to_string())
     }
 
     /// Whether `password` is the one that was hashed. Takes as long whatever the answer is.
@@ -116,7 +130,9 @@ impl Hasher {
 
     /// Spends the time of a [`Hasher::verify`] on a password that nobody has.
     pub async fn verify_nobody(&self, password: SecretString) -> Result<(), Busy> {
-        self.run(password, vec![0; SALT_LEN], self.cost).await.map(|_| ())
+        self.run(password, vec![0; SALT_LEN], self.cost)
+            .await
+            .map(|_| ())
     }
 
     /// Whether a stored hash was made at another cost than is now configured.
@@ -138,7 +154,13 @@ impl Hasher {
         cost: HashingCost,
     ) -> Result<[u8; OUTPUT_LEN], Busy> {
         let (answer, result) = oneshot::channel();
-        let task = Task { password, salt, cost, queued: Instant::now(), answer };
+        let task = Task {
+            password,
+            salt,
+            cost,
+            queued: Instant::now(),
+            answer,
+        };
         match self.queue.try_send(task) {
             Ok(()) => result.await.unwrap_or(Err(Busy)),
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => Err(Busy),
@@ -165,7 +187,11 @@ fn work(tasks: &Mutex<Receiver<Task>>, patience: Duration) {
 }
 
 fn argon2id(task: &Task, memory: &mut Vec<Block>) -> [u8; OUTPUT_LEN] {
-    let HashingCost { memory_kib, iterations, parallelism } = task.cost;
+    let HashingCost {
+        memory_kib,
+        iterations,
+        parallelism,
+    } = task.cost;
     let params = Params::new(memory_kib, iterations, parallelism, Some(OUTPUT_LEN))
         .expect("costs are checked where they are read");
     memory.resize_with(params.block_count(), Block::new);
@@ -195,10 +221,17 @@ struct Phc {
 
 impl std::fmt::Display for Phc {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let HashingCost { memory_kib, iterations, parallelism } = self.cost;
+        let HashingCost {
+            memory_kib,
+            iterations,
+            parallelism,
+        } = self.cost;
         let salt = BASE64_STANDARD_NO_PAD.encode(&self.salt);
         let output = BASE64_STANDARD_NO_PAD.encode(self.output);
-        write!(f, "$argon2id$v=19$m={memory_kib},t={iterations},p={parallelism}${salt}${output}")
+        write!(
+            f,
+            "$argon2id$v=19$m={memory_kib},t={iterations},p={parallelism}${salt}${output}"
+        )
     }
 }
 
@@ -207,7 +240,12 @@ impl Phc {
         let mut parts = text.strip_prefix("$argon2id$v=19$")?.split('$');
         let mut costs = parts.next()?.split(',');
         let mut cost = |name: &str| -> Option<u32> {
-            costs.next()?.strip_prefix(name)?.parse().ok().filter(|cost| *cost > 0)
+            costs
+                .next()?
+                .strip_prefix(name)?
+                .parse()
+                .ok()
+                .filter(|cost| *cost > 0)
         };
         let cost = HashingCost {
             memory_kib: cost("m=")?,
@@ -220,7 +258,11 @@ impl Phc {
             && cost.is_within(HashingCost::MOST)
             && cost.memory_kib >= 8 * cost.parallelism
             && (8..=64).contains(&salt.len());
-        fits.then_some(Self { cost, salt, output: output.try_into().ok()? })
+        fits.then_some(Self {
+            cost,
+            salt,
+            output: output.try_into().ok()?,
+        })
     }
 }
 
@@ -245,11 +287,27 @@ mod tests {
     #[tokio::test]
     async fn a_password_fits_its_own_hash_and_no_other() {
         let hasher = Hasher::start(&config(), Rng::seeded(1));
-        let phc = hasher.hash(secret("correct horse")).await.expect("it is hashed");
+        let phc = hasher
+            .hash(secret("correct horse"))
+            .await
+            .expect("it is hashed");
         assert!(phc.starts_with("$argon2id$v=19$m=64,t=1,p=1$"), "{phc}");
-        assert!(hasher.verify(secret("correct horse"), &phc).await.expect("it is compared"));
-        assert!(!hasher.verify(secret("correct house"), &phc).await.expect("it is compared"));
-        let again = hasher.hash(secret("correct horse")).await.expect("it is hashed");
+        assert!(
+            hasher
+                .verify(secret("correct horse"), &phc)
+                .await
+                .expect("it is compared")
+        );
+        assert!(
+            !hasher
+                .verify(secret("correct house"), &phc)
+                .await
+                .expect("it is compared")
+        );
+        let again = hasher
+            .hash(secret("correct horse"))
+            .await
+            .expect("it is hashed");
         assert_ne!(phc, again, "each hash has a salt of its own");
     }
 
@@ -259,7 +317,12 @@ mod tests {
         let phc = "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ\
                    $CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc";
         let hasher = Hasher::start(&config(), Rng::seeded(1));
-        assert!(hasher.verify(secret("password"), phc).await.expect("it is compared"));
+        assert!(
+            hasher
+                .verify(secret("password"), phc)
+                .await
+                .expect("it is compared")
+        );
         assert!(hasher.is_outdated(phc));
     }
 
@@ -288,9 +351,12 @@ mod tests {
             ..config()
         };
         let hasher = Hasher::start(&slow, Rng::seeded(1));
-        let hashes = (0..8).map(|_| hasher.hash(secret("x")));
-        let results = futures_util::future::join_all(hashes).await;
+        let waiting = (0..8).map(|_| hasher.hash(secret("x")));
+        let results = futures_util::future::join_all(waiting).await;
         assert!(results.iter().any(Result::is_ok), "the first is hashed");
-        assert!(results.iter().any(Result::is_err), "the last is not waited for");
+        assert!(
+            results.iter().any(Result::is_err),
+            "the last is not waited for"
+        );
     }
 }

@@ -13,8 +13,9 @@ use utoipa::ToSchema;
 use crate::config::Key32;
 
 /// An Ed25519 private key as PKCS #8 wants it (RFC 8410 §7): this, then the seed.
-const PKCS8_PREFIX: [u8; 16] =
-    [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
+const PKCS8_PREFIX: [u8; 16] = [
+    0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20,
+];
 
 /// The ring of signing keys.
 pub struct TokenKeys {
@@ -72,7 +73,10 @@ impl TokenKeys {
     /// A ring of these seeds, for tokens of this issuer and audience. Signs and verifies one token
     /// to be sure that the keys work before anybody depends on them.
     pub fn new(seeds: &[Key32], issuer: &str, audience: &str) -> Result<Self, BadKey> {
-        let ring = seeds.iter().map(Member::new).collect::<Result<Vec<_>, _>>()?;
+        let ring = seeds
+            .iter()
+            .map(Member::new)
+            .collect::<Result<Vec<_>, _>>()?;
         let pkcs8 = [&PKCS8_PREFIX[..], seeds.first().ok_or(BadKey)?.expose()].concat();
         let mut validation = Validation::new(Algorithm::EdDSA);
         validation.set_issuer(&[issuer]);
@@ -81,15 +85,25 @@ impl TokenKeys {
         // Times are compared by whoever has the clock: the caller.
         validation.validate_exp = false;
         validation.validate_nbf = false;
-        let keys = Self { signing: EncodingKey::from_ed_der(&pkcs8), ring, validation };
-        let probe = serde_json::json!({ "iss": issuer, "aud": audience, "sub": "", "exp": 0, "nbf": 0 });
+        let keys = Self {
+            signing: EncodingKey::from_ed_der(&pkcs8),
+            ring,
+            validation,
+        };
+        let probe =
+            serde_json::json!({ "iss": issuer, "aud": audience, "sub": "", "exp": 0, "nbf": 0 });
         let token = keys.sign("probe", &probe).map_err(|_| BadKey)?;
-        keys.verify::<serde_json::Value>("probe", &token).map_err(|_| BadKey)?;
+        keys.verify::<serde_json::Value>("probe", &token)
+            .map_err(|_| BadKey)?;
         Ok(keys)
     }
 
     /// Signs claims as a token of type `typ` (RFC 8725 §3.11).
-    pub fn sign(&self, typ: &str, claims: &impl Serialize) -> Result<String, jsonwebtoken::errors::Error> {
+    pub fn sign(
+        &self,
+        typ: &str,
+        claims: &impl Serialize,
+    ) -> Result<String, jsonwebtoken::errors::Error> {
         let mut header = Header::new(Algorithm::EdDSA);
         header.typ = Some(typ.to_owned());
         header.kid = self.ring.first().map(|member| member.public.kid.clone());
@@ -98,13 +112,21 @@ impl TokenKeys {
 
     /// The claims of a token of type `typ` that one of our keys signed for us. Whether it is still,
     /// or already, valid is for the caller to compare.
-    pub fn verify<C: DeserializeOwned + Clone>(&self, typ: &str, token: &str) -> Result<C, InvalidToken> {
+    pub fn verify<C: DeserializeOwned + Clone>(
+        &self,
+        typ: &str,
+        token: &str,
+    ) -> Result<C, InvalidToken> {
         let header = jsonwebtoken::decode_header(token).map_err(|_| InvalidToken)?;
         if header.typ.as_deref() != Some(typ) {
             return Err(InvalidToken);
         }
         let kid = header.kid.ok_or(InvalidToken)?;
-        let member = self.ring.iter().find(|member| member.public.kid == kid).ok_or(InvalidToken)?;
+        let member = self
+            .ring
+            .iter()
+            .find(|member| member.public.kid == kid)
+            .ok_or(InvalidToken)?;
         let data = jsonwebtoken::decode::<C>(token, &member.verifying, &self.validation);
         data.map(|data| data.claims).map_err(|_| InvalidToken)
     }
@@ -123,7 +145,14 @@ impl Member {
         let canonical = format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}"#);
         let kid = BASE64_URL_SAFE_NO_PAD.encode(digest(&SHA256, canonical.as_bytes()));
         let verifying = DecodingKey::from_ed_components(&x).map_err(|_| BadKey)?;
-        let public = PublicKey { kty: "OKP", crv: "Ed25519", usage: "sig", alg: "EdDSA", kid, x };
+        let public = PublicKey {
+            kty: "OKP",
+            crv: "Ed25519",
+            usage: "sig",
+            alg: "EdDSA",
+            kid,
+            x,
+        };
         Ok(Self { public, verifying })
     }
 }
@@ -135,7 +164,9 @@ mod tests {
     #[test]
     fn a_key_is_known_by_its_thumbprint() {
         // The key of RFC 8037, appendix A.1 to A.3.
-        let seed = "nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A".parse().expect("it is a seed");
+        let seed = "nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A"
+            .parse()
+            .expect("it is a seed");
         let keys = TokenKeys::new(&[seed], "us", "them").expect("the key works");
         let public = keys.public().next().expect("there is one");
         assert_eq!(public.x, "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo");
@@ -145,7 +176,8 @@ mod tests {
     #[test]
     fn an_older_key_of_the_ring_still_verifies_and_a_foreign_one_never() {
         let [old, new, foreign] = [1, 2, 3].map(|byte| Key32::new([byte; 32]));
-        let claims = serde_json::json!({ "iss": "us", "aud": "them", "sub": "x", "exp": 0, "nbf": 0 });
+        let claims =
+            serde_json::json!({ "iss": "us", "aud": "them", "sub": "x", "exp": 0, "nbf": 0 });
         let sign = |key: &Key32, claims: &serde_json::Value| {
             let keys = TokenKeys::new(std::slice::from_ref(key), "us", "them").expect("it works");
             keys.sign("at+jwt", claims).expect("it is signed")
@@ -163,7 +195,10 @@ mod tests {
         }
         for claim in ["iss", "aud", "sub", "exp", "nbf"] {
             let mut short = claims.clone();
-            short.as_object_mut().expect("it is an object").remove(claim);
+            short
+                .as_object_mut()
+                .expect("it is an object")
+                .remove(claim);
             assert!(!verify("at+jwt", &sign(&new, &short)), "{claim}");
         }
     }

@@ -10,8 +10,8 @@ mod redis;
 mod rng;
 mod smtp;
 
-pub(crate) use clock::after;
 pub use clock::Clock;
+pub(crate) use clock::after;
 pub use db::Db;
 pub use denylist::{Denylist, Verdict};
 pub use hasher::{Busy, HashError, Hasher, HashingCost};

@@ -39,7 +39,9 @@ impl Redis {
             .set_number_of_retries(1)
             .set_max_delay(Duration::from_secs(1));
         let client = redis::Client::open(url.expose_secret())?;
-        Ok(Self(ConnectionManager::new_lazy_with_config(client, config)?))
+        Ok(Self(ConnectionManager::new_lazy_with_config(
+            client, config,
+        )?))
     }
 
     /// Whether Redis answers.

@@ -37,16 +37,26 @@ fn reason(error: &lettre::transport::smtp::Error) -> String {
 impl Mailer {
     /// A mailer for the configured server; it connects when first used.
     pub fn new(config: &MailConfig) -> Result<Self, lettre::transport::smtp::Error> {
-        let transport = AsyncSmtpTransport::<Tokio1Executor>::from_url(config.smtp_url.expose_secret())?
-            .timeout(Some(config.timeout))
-            .pool_config(PoolConfig::new().max_size(4))
-            .build();
-        Ok(Self { transport, from: config.from.clone() })
+        let transport =
+            AsyncSmtpTransport::<Tokio1Executor>::from_url(config.smtp_url.expose_secret())?
+                .timeout(Some(config.timeout))
+                .pool_config(PoolConfig::new().max_size(4))
+                .build();
+        Ok(Self {
+            transport,
+            from: config.from.clone(),
+        })
     }
 
     /// Sends one letter as HTML with a plain text twin. Header values are encoded, so that no part
     /// of them can begin a header of its own.
-    pub async fn send(&self, to: Mailbox, subject: &str, text: String, html: String) -> Result<(), SendError> {
+    pub async fn send(
+        &self,
+        to: Mailbox,
+        subject: &str,
+        text: String,
+        html: String,
+    ) -> Result<(), SendError> {
         let message = Message::builder()
             .from(self.from.clone())
             .to(to)

@@ -1,4 +1,4 @@
-//! The queue in `PostgreSQL`: work that is done later, enqueued in the transaction that causes it,
+//! The queue in PostgreSQL: work that is done later, enqueued in the transaction that causes it,
 //! so that there is never one without the other. Owns the schema `graphile_worker`, which the
 //! library of that name migrates.
 

@@ -14,7 +14,8 @@ pub async fn enqueue<J: TaskHandler>(
     job: &J,
     key: Option<&str>,
 ) -> Result<(), sqlx::Error> {
-    let payload = serde_json::to_string(job).map_err(|error| sqlx::Error::Encode(Box::new(error)))?;
+    let payload =
+        serde_json::to_string(job).map_err(|error| sqlx::Error::Encode(Box::new(error)))?;
     sqlx::query(
         "SELECT 1 FROM graphile_worker.add_job($1, payload => $2::json, max_attempts => $3, job_key => $4)",
     )
@@ -29,7 +30,9 @@ pub async fn enqueue<J: TaskHandler>(
 
 /// How many jobs were given up after their last try.
 pub async fn count_dead(conn: impl PgExecutor<'_>) -> Result<i64, sqlx::Error> {
-    sqlx::query_scalar("SELECT count(*) FROM graphile_worker._private_jobs WHERE attempts >= max_attempts")
-        .fetch_one(conn)
-        .await
+    sqlx::query_scalar(
+        "SELECT count(*) FROM graphile_worker._private_jobs WHERE attempts >= max_attempts",
+    )
+    .fetch_one(conn)
+    .await
 }

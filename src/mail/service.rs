@@ -15,12 +15,26 @@ static TEMPLATES: LazyLock<Environment<'static>> = LazyLock::new(|| {
     templates.set_undefined_behavior(UndefinedBehavior::Strict);
     for (name, source) in [
         ("layout.html", include_str!("templates/layout.html")),
-        ("verify_email.html", include_str!("templates/verify_email.html")),
-        ("verify_email.txt", include_str!("templates/verify_email.txt")),
-        ("already_registered.html", include_str!("templates/already_registered.html")),
-        ("already_registered.txt", include_str!("templates/already_registered.txt")),
+        (
+            "verify_email.html",
+            include_str!("templates/verify_email.html"),
+        ),
+        (
+            "verify_email.txt",
+            include_str!("templates/verify_email.txt"),
+        ),
+        (
+            "already_registered.html",
+            include_str!("templates/already_registered.html"),
+        ),
+        (
+            "already_registered.txt",
+            include_str!("templates/already_registered.txt"),
+        ),
     ] {
-        templates.add_template(name, source).expect("the shipped templates are well-formed");
+        templates
+            .add_template(name, source)
+            .expect("the shipped templates are well-formed");
     }
     templates
 });
@@ -40,10 +54,17 @@ pub enum Error {
 }
 
 /// Sends one letter to one address.
-pub async fn send(mailer: &Mailer, config: &MailConfig, to: &str, letter: &Letter) -> Result<(), Error> {
+pub async fn send(
+    mailer: &Mailer,
+    config: &MailConfig,
+    to: &str,
+    letter: &Letter,
+) -> Result<(), Error> {
     let (text, html) = render(letter, &config.product_name)?;
     let to = Mailbox::new(None, to.parse()?);
-    mailer.send(to, &letter.subject(&config.product_name), text, html).await?;
+    mailer
+        .send(to, &letter.subject(&config.product_name), text, html)
+        .await?;
     Ok(())
 }
 
@@ -52,8 +73,12 @@ fn render(letter: &Letter, product: &str) -> Result<(String, String), minijinja:
     let subject = letter.subject(product);
     let context = context! { letter => Serde(letter), product, subject };
     let name = letter.template();
-    let text = TEMPLATES.get_template(&format!("{name}.txt"))?.render(&context)?;
-    let html = TEMPLATES.get_template(&format!("{name}.html"))?.render(&context)?;
+    let text = TEMPLATES
+        .get_template(&format!("{name}.txt"))?
+        .render(&context)?;
+    let html = TEMPLATES
+        .get_template(&format!("{name}.html"))?
+        .render(&context)?;
     Ok((text, html))
 }
 
@@ -63,19 +88,35 @@ mod tests {
 
     #[test]
     fn html_is_escaped_and_text_is_not() {
-        let letter = Letter::AlreadyRegistered { email: "a&b@example.com".to_owned() };
+        let letter = Letter::AlreadyRegistered {
+            email: "a&b@example.com".to_owned(),
+        };
         let (text, html) = render(&letter, "Smith & Sons <Ltd>").expect("it renders");
-        assert!(text.contains("a&b@example.com") && text.contains("Smith & Sons <Ltd>"), "{text}");
-        assert!(html.contains("a&amp;b@example.com") && html.contains("Smith &amp; Sons &lt;Ltd&gt;"), "{html}");
+        assert!(
+            text.contains("a&b@example.com") && text.contains("Smith & Sons <Ltd>"),
+            "{text}"
+        );
+        assert!(
+            html.contains("a&amp;b@example.com") && html.contains("Smith &amp; Sons &lt;Ltd&gt;"),
+            "{html}"
+        );
         assert!(!html.contains("<Ltd>"));
     }
 
     #[test]
     fn a_link_is_whole_in_both_parts() {
-        let link = "https://example.com/verify-email?token=abc_-".parse().expect("it is a URL");
+        let link = "https://example.com/verify-email?token=abc_-"
+            .parse()
+            .expect("it is a URL");
         let letter = Letter::VerifyEmail { link, hours: 24 };
         let (text, html) = render(&letter, "Acme").expect("it renders");
-        assert!(text.contains("https://example.com/verify-email?token=abc_-\n"), "{text}");
-        assert!(html.contains(r#"href="https:&#x2f;&#x2f;example.com&#x2f;verify-email?token=abc_-""#), "{html}");
+        assert!(
+            text.contains("https://example.com/verify-email?token=abc_-\n"),
+            "{text}"
+        );
+        assert!(
+            html.contains(r#"href="https:&#x2f;&#x2f;example.com&#x2f;verify-email?token=abc_-""#),
+            "{html}"
+        );
     }
 }

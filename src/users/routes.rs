@@ -40,7 +40,12 @@ async fn update_me(
     let mut tx = db.begin().await?;
     let user = store::update(&mut *tx, me.user_id, &changes, now).await?;
     let origin = Origin::new(&client, &request_id);
-    let mut entry = Entry::own(Event::ProfileChanged, me.user_id, Some(me.session_id), &origin);
+    let mut entry = Entry::own(
+        Event::ProfileChanged,
+        me.user_id,
+        Some(me.session_id),
+        &origin,
+    );
     entry.detail = serde_json::json!({ "fields": changes.fields() });
     audit::record(&mut *tx, entry, now, &rng).await?;
     tx.commit().await.map_err(Error::from)?;

@@ -61,19 +61,35 @@ pub(super) async fn update(
     let (sql, values) = Query::update()
         .table(Users::Table)
         .value(Users::UpdatedAt, now) // so that SET is never empty
-        .values(changes.first_name.iter().map(|name| (Users::FirstName, text(name))))
-        .values(changes.last_name.iter().map(|name| (Users::LastName, text(name))))
+        .values(
+            changes
+                .first_name
+                .iter()
+                .map(|name| (Users::FirstName, text(name))),
+        )
+        .values(
+            changes
+                .last_name
+                .iter()
+                .map(|name| (Users::LastName, text(name))),
+        )
         .and_where(Expr::col(Users::Id).eq(id))
         .and_where(Expr::col(Users::DeletedAt).is_null())
         .returning(Query::returning().columns(User::COLUMNS))
         .build_sqlx(PostgresQueryBuilder);
-    let row = sqlx::query_as_with(sqlx::AssertSqlSafe(sql), values).fetch_optional(conn).await?;
+    let row = sqlx::query_as_with(sqlx::AssertSqlSafe(sql), values)
+        .fetch_optional(conn)
+        .await?;
     row.ok_or(Error::NotFound)
 }
 
 /// Signs somebody up. A new address and one that was never verified become a pending account with
 /// these credentials; the row of a verified one is not touched.
-pub async fn sign_up(conn: impl PgExecutor<'_>, new: &NewUser, now: DateTime<Utc>) -> Result<SignUp, sqlx::Error> {
+pub async fn sign_up(
+    conn: impl PgExecutor<'_>,
+    new: &NewUser,
+    now: DateTime<Utc>,
+) -> Result<SignUp, sqlx::Error> {
     // The update of a verified account rewrites what is there, so that the row is locked and
     // returned in either case, at the same cost.
     let row = sqlx::query!(
@@ -94,7 +110,11 @@ pub async fn sign_up(conn: impl PgExecutor<'_>, new: &NewUser, now: DateTime<Utc
     )
     .fetch_one(conn)
     .await?;
-    Ok(if row.is_verified { SignUp::Known(row.id) } else { SignUp::Pending(row.id) })
+    Ok(if row.is_verified {
+        SignUp::Known(row.id)
+    } else {
+        SignUp::Pending(row.id)
+    })
 }
 
 /// Makes an account; answers nothing, and changes nothing, when the address has one.
@@ -153,7 +173,11 @@ pub async fn find_unverified(
 }
 
 /// Notes that the address is its owner's; answers false when that was known, or there is no account.
-pub async fn mark_verified(conn: impl PgExecutor<'_>, id: UserId, now: DateTime<Utc>) -> Result<bool, sqlx::Error> {
+pub async fn mark_verified(
+    conn: impl PgExecutor<'_>,
+    id: UserId,
+    now: DateTime<Utc>,
+) -> Result<bool, sqlx::Error> {
     let done = sqlx::query!(
         "UPDATE users SET email_verified_at = $2, updated_at = $2
          WHERE id = $1 AND email_verified_at IS NULL AND deleted_at IS NULL",
@@ -172,8 +196,13 @@ pub async fn set_password_hash(
     old: &str,
     new: &str,
 ) -> Result<(), sqlx::Error> {
-    sqlx::query!("UPDATE users SET password_hash = $3 WHERE id = $1 AND password_hash = $2", id.0, old, new)
-        .execute(conn)
-        .await?;
+    sqlx::query!(
+        "UPDATE users SET password_hash = $3 WHERE id = $1 AND password_hash = $2",
+        id.0,
+        old,
+        new
+    )
+    .execute(conn)
+    .await?;
     Ok(())
 }

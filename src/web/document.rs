@@ -1,4 +1,4 @@
-//! Refusals as the `OpenAPI` document shows them: groups for handlers to list, and what any route
+//! Refusals as the OpenAPI document shows them: groups for handlers to list, and what any route
 //! can answer.
 
 use std::collections::BTreeMap;

@@ -46,7 +46,7 @@ pub struct Replica {
     pub state: AppState,
     pub root: Url,
     client: reqwest::Client,
-    stop: Arc<StopOnDrop>,
+    _stop: Arc<StopOnDrop>,
 }
 
 struct StopOnDrop(CancellationToken);
@@ -59,13 +59,18 @@ impl Drop for StopOnDrop {
 
 /// What `make test` tells the tests of the servers it started.
 fn given(name: &str) -> String {
-    #[expect(clippy::disallowed_methods, reason = "the tests have no configuration of their own")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the tests have no configuration of their own"
+    )]
     let value = std::env::var(name);
     value.unwrap_or_else(|_| panic!("{name} is not set: run the tests by `make test`"))
 }
 
 fn database_url(name: &str) -> String {
-    let mut url: Url = given("TEST_DATABASE_RUNTIME_URL").parse().expect("it is a URL");
+    let mut url: Url = given("TEST_DATABASE_RUNTIME_URL")
+        .parse()
+        .expect("it is a URL");
     url.set_path(name);
     url.into()
 }
@@ -84,7 +89,15 @@ impl TestApp {
         let clock = Clock::fixed(start);
         let replica = Replica::start(&settings, clock.clone()).await;
         let state = replica.state.clone();
-        Self { state, clock, inbox, replica, settings, database, expects_dead_jobs: false }
+        Self {
+            state,
+            clock,
+            inbox,
+            replica,
+            settings,
+            database,
+            expects_dead_jobs: false,
+        }
     }
 
     /// Another process of the same service: its own state and listener, the same database.
@@ -95,7 +108,11 @@ impl TestApp {
     /// A process of the same service with other settings.
     pub async fn another_replica_with(&self, overrides: &[(&str, &str)]) -> Replica {
         let mut settings = self.settings.clone();
-        settings.extend(overrides.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        settings.extend(
+            overrides
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
+        );
         Replica::start(&settings, self.clock.clone()).await
     }
 
@@ -124,13 +141,19 @@ impl TestApp {
     pub async fn letter_to(&self, email: &str) -> Arc<Letter> {
         self.run_jobs().await;
         let letters = self.inbox.letters_to(email);
-        letters.into_iter().next().unwrap_or_else(|| panic!("there is a letter to {email}"))
+        letters
+            .into_iter()
+            .next()
+            .unwrap_or_else(|| panic!("there is a letter to {email}"))
     }
 
     /// Signs somebody up, up to and without the letter.
     pub async fn register(&self, email: &str) {
         let answer = self
-            .post("/api/v1/auth/register", json!({ "email": email, "password": PASSWORD }))
+            .post(
+                "/api/v1/auth/register",
+                json!({ "email": email, "password": PASSWORD }),
+            )
             .await;
         answer.assert_status(202);
     }
@@ -139,8 +162,14 @@ impl TestApp {
     pub async fn sign_up(&self, name: &str) -> String {
         let email = format!("{name}@example.com");
         self.register(&email).await;
-        let token = self.letter_to(&email).await.token().expect("the letter has a link");
-        self.post("/api/v1/auth/verify-email", json!({ "token": token })).await.assert_status(204);
+        let token = self
+            .letter_to(&email)
+            .await
+            .token()
+            .expect("the letter has a link");
+        self.post("/api/v1/auth/verify-email", json!({ "token": token }))
+            .await
+            .assert_status(204);
         email
     }
 
@@ -152,10 +181,17 @@ impl TestApp {
 
     /// One more session of an account.
     pub async fn log_in(&self, email: &str) -> Session {
-        let answer =
-            self.post("/api/v1/auth/login", json!({ "email": email, "password": PASSWORD })).await;
+        let answer = self
+            .post(
+                "/api/v1/auth/login",
+                json!({ "email": email, "password": PASSWORD }),
+            )
+            .await;
         answer.assert_status(200);
-        Session { replica: self.replica.clone(), tokens: answer.body }
+        Session {
+            replica: self.replica.clone(),
+            tokens: answer.body,
+        }
     }
 
     /// How many entries of this kind the audit log has.
@@ -172,17 +208,26 @@ impl TestApp {
     }
 
     pub async fn post(&self, path: &str, body: Value) -> Answer {
-        self.replica.call(Method::POST, path, None, Some(body)).await
+        self.replica
+            .call(Method::POST, path, None, Some(body))
+            .await
     }
 }
 
 impl Drop for TestApp {
     /// Holds that the test left no job behind, and drops its database.
     fn drop(&mut self) {
-        let (database, check) = (self.database.clone(), !self.expects_dead_jobs && !std::thread::panicking());
+        let (database, check) = (
+            self.database.clone(),
+            !self.expects_dead_jobs && !std::thread::panicking(),
+        );
         let tidied = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            runtime.expect("a runtime starts").block_on(tidy(&database, check))
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build();
+            runtime
+                .expect("a runtime starts")
+                .block_on(tidy(&database, check))
         });
         let left = tidied.join().expect("the database is dropped");
         assert!(left == 0, "the test leaves {left} job(s) behind");
@@ -192,7 +237,9 @@ impl Drop for TestApp {
 async fn tidy(database: &str, check: bool) -> i64 {
     let mut left = 0;
     if check {
-        let mut own = PgConnection::connect(&database_url(database)).await.expect("it connects");
+        let mut own = PgConnection::connect(&database_url(database))
+            .await
+            .expect("it connects");
         left = sqlx::query_scalar("SELECT count(*) FROM graphile_worker._private_jobs")
             .fetch_one(&mut own)
             .await
@@ -200,16 +247,20 @@ async fn tidy(database: &str, check: bool) -> i64 {
         own.close().await.expect("it closes");
     }
     let mut admin = admin().await;
-    sqlx::raw_sql(AssertSqlSafe(format!("DROP DATABASE {database} WITH (FORCE)")))
-        .execute(&mut admin)
-        .await
-        .expect("the database is dropped");
+    sqlx::raw_sql(AssertSqlSafe(format!(
+        "DROP DATABASE {database} WITH (FORCE)"
+    )))
+    .execute(&mut admin)
+    .await
+    .expect("the database is dropped");
     left
 }
 
 async fn admin() -> PgConnection {
     let url = given("TEST_DATABASE_ADMIN_URL");
-    PgConnection::connect(&url).await.expect("the test server answers")
+    PgConnection::connect(&url)
+        .await
+        .expect("the test server answers")
 }
 
 /// A database of its own, copied from the migrated one; answers its name.
@@ -220,15 +271,19 @@ pub async fn create_database() -> String {
 /// A database of its own, copied from `template`.
 pub async fn create_database_from(template: &str) -> String {
     let name = format!("t_{}", hex(&Rng::system().bytes::<8>()));
-    sqlx::raw_sql(AssertSqlSafe(format!("CREATE DATABASE {name} TEMPLATE {template}")))
-        .execute(&mut admin().await)
-        .await
-        .expect("the database is created");
+    sqlx::raw_sql(AssertSqlSafe(format!(
+        "CREATE DATABASE {name} TEMPLATE {template}"
+    )))
+    .execute(&mut admin().await)
+    .await
+    .expect("the database is created");
     name
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+    bytes
+        .iter()
+        .fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
 /// The settings of a development process with cheap passwords.
@@ -241,15 +296,22 @@ pub fn settings(database: &str, smtp: &str, overrides: &[(&str, &str)]) -> HashM
         ("DATABASE_URL", &database),
         ("DB_POOL_SIZE", "4"),
         ("DB_MAX_OVERFLOW", "4"),
-        ("JWT_SIGNING_KEYS", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"),
-        ("TOKEN_SECRET", "ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8"),
+        (
+            "JWT_SIGNING_KEYS",
+            "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8",
+        ),
+        (
+            "TOKEN_SECRET",
+            "ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8",
+        ),
         ("SMTP_URL", smtp),
         ("MAIL_FROM", "Groundwork <no-reply@example.com>"),
         ("PASSWORD_MEMORY_KIB", "8192"),
         ("PASSWORD_ITERATIONS", "1"),
     ];
     let all = common.iter().chain(overrides);
-    all.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    all.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect()
 }
 
 pub fn config(settings: &HashMap<String, String>) -> Config {
@@ -260,10 +322,12 @@ impl Replica {
     async fn start(settings: &HashMap<String, String>, clock: Clock) -> Self {
         let config = config(settings);
         let state = AppState::new(&config, clock, Rng::system()).expect("the state is built");
-        let listener = TcpListener::bind(config.http.bind_addr).await.expect("a port is free");
+        let listener = TcpListener::bind(config.http.bind_addr)
+            .await
+            .expect("a port is free");
         let addr = listener.local_addr().expect("the listener has an address");
         let stop = CancellationToken::new();
-        let app = app::router(state.clone(), &config, Draining::default());
+        let app = app::router(&state, &config, Draining::default());
         let (http, stopped) = (config.http.clone(), stop.clone());
         tokio::spawn(async move { web::serve(listener, app, &http, stopped).await });
         let client = reqwest::Client::builder()
@@ -272,20 +336,27 @@ impl Replica {
             .build()
             .expect("the client is built");
         let root = format!("http://{addr}").parse().expect("it is a URL");
-        Self { state, root, client, stop: Arc::new(StopOnDrop(stop)) }
-    }
-
-    /// Stops the listener; calls that are under way are answered.
-    pub fn stop(&self) {
-        self.stop.0.cancel();
+        Self {
+            state,
+            root,
+            client,
+            _stop: Arc::new(StopOnDrop(stop)),
+        }
     }
 
     /// A request to a path, for what [`Replica::call`] does not do.
     pub fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
-        self.client.request(method, self.root.join(path).expect("it is a path"))
+        self.client
+            .request(method, self.root.join(path).expect("it is a path"))
     }
 
-    pub async fn call(&self, method: Method, path: &str, token: Option<&str>, body: Option<Value>) -> Answer {
+    pub async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        token: Option<&str>,
+        body: Option<Value>,
+    ) -> Answer {
         let mut request = self.request(method.clone(), path);
         if let Some(token) = token {
             request = request.bearer_auth(token);
@@ -297,19 +368,30 @@ impl Replica {
     }
 
     /// Sends a request and holds its answer against the document.
-    pub async fn send(&self, method: &Method, path: &str, request: reqwest::RequestBuilder) -> Answer {
+    pub async fn send(
+        &self,
+        method: &Method,
+        path: &str,
+        request: reqwest::RequestBuilder,
+    ) -> Answer {
         let response = request.send().await.expect("the service answers");
         let (status, headers) = (response.status(), response.headers().clone());
         let bytes = response.bytes().await.expect("the answer is whole");
         let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
         assert_documented(method, path, status);
-        Answer { status, headers, body, bytes: bytes.to_vec() }
+        Answer {
+            status,
+            headers,
+            body,
+            bytes: bytes.to_vec(),
+        }
     }
 
     /// Goes on with a session.
     pub async fn refresh(&self, refresh_token: &str) -> Answer {
         let body = json!({ "refresh_token": refresh_token });
-        self.call(Method::POST, "/api/v1/auth/refresh", None, Some(body)).await
+        self.call(Method::POST, "/api/v1/auth/refresh", None, Some(body))
+            .await
     }
 }
 
@@ -322,7 +404,10 @@ fn assert_documented(method: &Method, path: &str, status: StatusCode) {
         return;
     }
     let known = operation["responses"].get(status.as_str());
-    assert!(known.is_some(), "{method} {path} answers {status}, which its description does not know");
+    assert!(
+        known.is_some(),
+        "{method} {path} answers {status}, which its description does not know"
+    );
 }
 
 /// An answer, read in whole.
@@ -336,7 +421,12 @@ pub struct Answer {
 impl Answer {
     #[track_caller]
     pub fn assert_status(&self, status: u16) {
-        assert_eq!(self.status, status, "{}", String::from_utf8_lossy(&self.bytes));
+        assert_eq!(
+            self.status,
+            status,
+            "{}",
+            String::from_utf8_lossy(&self.bytes)
+        );
     }
 
     /// Holds that this is the one problem with this code, whole and in shape.
@@ -347,7 +437,10 @@ impl Answer {
         assert_eq!(self.body["code"], code, "{}", self.body);
         assert_eq!(self.body["status"], status);
         assert_eq!(self.body["type"], format!("urn:problem:{code}"));
-        assert_eq!(self.body["request_id"], self.headers["x-request-id"].to_str().expect("it is text"));
+        assert_eq!(
+            self.body["request_id"],
+            self.headers["x-request-id"].to_str().expect("it is text")
+        );
         assert!(self.body["title"].is_string());
         match status {
             401 => assert!(self.headers.contains_key("www-authenticate")),
@@ -373,23 +466,27 @@ pub struct Session {
 
 impl Session {
     pub fn access(&self) -> &str {
-        self.tokens["access_token"].as_str().expect("there is an access token")
+        self.tokens["access_token"]
+            .as_str()
+            .expect("there is an access token")
     }
 
     pub fn refresh_token(&self) -> &str {
-        self.tokens["refresh_token"].as_str().expect("there is a refresh token")
+        self.tokens["refresh_token"]
+            .as_str()
+            .expect("there is a refresh token")
     }
 
     pub async fn get(&self, path: &str) -> Answer {
-        self.replica.call(Method::GET, path, Some(self.access()), None).await
-    }
-
-    pub async fn post(&self, path: &str, body: Value) -> Answer {
-        self.replica.call(Method::POST, path, Some(self.access()), Some(body)).await
+        self.replica
+            .call(Method::GET, path, Some(self.access()), None)
+            .await
     }
 
     pub async fn patch(&self, path: &str, body: Value) -> Answer {
-        self.replica.call(Method::PATCH, path, Some(self.access()), Some(body)).await
+        self.replica
+            .call(Method::PATCH, path, Some(self.access()), Some(body))
+            .await
     }
 
     /// Whether the access token still opens the door.

@@ -10,7 +10,12 @@ const LOGIN: &str = "/api/v1/auth/login";
 async fn the_right_password_begins_a_session() {
     let app = TestApp::new().await;
     let ada = app.sign_up("ada").await;
-    let answer = app.post(LOGIN, json!({ "email": ada.to_uppercase(), "password": PASSWORD })).await;
+    let answer = app
+        .post(
+            LOGIN,
+            json!({ "email": ada.to_uppercase(), "password": PASSWORD }),
+        )
+        .await;
     answer.assert_status(200);
     assert_eq!(answer.body["token_type"], "Bearer");
     assert_eq!(answer.body["expires_in"], 900);
@@ -27,7 +32,12 @@ async fn a_wrong_password_and_an_unknown_address_look_the_same() {
     app.run_jobs().await;
     let mut seen = Vec::new();
     for email in [ada.as_str(), "nobody@example.com", "bob@example.com"] {
-        let answer = app.post(LOGIN, json!({ "email": email, "password": "wrong-wrong-wrong" })).await;
+        let answer = app
+            .post(
+                LOGIN,
+                json!({ "email": email, "password": "wrong-wrong-wrong" }),
+            )
+            .await;
         answer.assert_problem(401, "invalid_credentials");
         let mut body = answer.body.clone();
         body["request_id"].take();
@@ -41,12 +51,33 @@ async fn a_wrong_password_and_an_unknown_address_look_the_same() {
 #[tokio::test]
 async fn bad_input_names_the_field() {
     let app = TestApp::new().await;
-    app.post(LOGIN, json!({ "password": PASSWORD })).await.assert_field("email");
-    app.post(LOGIN, json!({ "email": "a@example.com" })).await.assert_field("password");
-    app.post(LOGIN, json!({ "email": "a@example.com", "password": "" })).await.assert_field("password");
-    app.post(LOGIN, json!({ "email": "a@example.com", "password": "x".repeat(600) })).await.assert_field("password");
-    app.post(LOGIN, json!({ "email": "a@example.com", "password": PASSWORD, "remember": true })).await.assert_field("remember");
-    let large = app.post(LOGIN, json!({ "email": "a@example.com", "password": "x".repeat(1 << 20) })).await;
+    app.post(LOGIN, json!({ "password": PASSWORD }))
+        .await
+        .assert_field("email");
+    app.post(LOGIN, json!({ "email": "a@example.com" }))
+        .await
+        .assert_field("password");
+    app.post(LOGIN, json!({ "email": "a@example.com", "password": "" }))
+        .await
+        .assert_field("password");
+    app.post(
+        LOGIN,
+        json!({ "email": "a@example.com", "password": "x".repeat(600) }),
+    )
+    .await
+    .assert_field("password");
+    app.post(
+        LOGIN,
+        json!({ "email": "a@example.com", "password": PASSWORD, "remember": true }),
+    )
+    .await
+    .assert_field("remember");
+    let large = app
+        .post(
+            LOGIN,
+            json!({ "email": "a@example.com", "password": "x".repeat(1 << 20) }),
+        )
+        .await;
     large.assert_problem(413, "payload_too_large");
 }
 
@@ -64,29 +95,58 @@ async fn a_hash_of_other_cost_is_renewed_at_sign_in() {
     app.log_in(&ada).await;
     assert_eq!(hash().await, old, "nothing is renewed without need");
 
-    let dearer = app.another_replica_with(&[("PASSWORD_ITERATIONS", "2")]).await;
+    let dearer = app
+        .another_replica_with(&[("PASSWORD_ITERATIONS", "2")])
+        .await;
     let sign_in = json!({ "email": ada, "password": PASSWORD });
-    dearer.call(reqwest::Method::POST, LOGIN, None, Some(sign_in)).await.assert_status(200);
-    assert!(hash().await.starts_with("$argon2id$v=19$m=8192,t=2,p=1$"), "{}", hash().await);
+    dearer
+        .call(reqwest::Method::POST, LOGIN, None, Some(sign_in))
+        .await
+        .assert_status(200);
+    assert!(
+        hash().await.starts_with("$argon2id$v=19$m=8192,t=2,p=1$"),
+        "{}",
+        hash().await
+    );
     app.log_in(&ada).await;
 }
 
 #[tokio::test]
 async fn a_flood_of_sign_ins_is_shed_and_other_routes_go_on() {
-    let app = TestApp::with(&[("PASSWORD_THREADS", "1"), ("PASSWORD_QUEUE_TIMEOUT", "100ms"), ("PASSWORD_ITERATIONS", "8")]).await;
+    let app = TestApp::with(&[
+        ("PASSWORD_THREADS", "1"),
+        ("PASSWORD_QUEUE_TIMEOUT", "100ms"),
+        ("PASSWORD_ITERATIONS", "8"),
+    ])
+    .await;
     let ada = app.sign_in("ada").await;
-    let flood = (0..200).map(|_| app.post(LOGIN, json!({ "email": "nobody@example.com", "password": "wrong-wrong" })));
+    let flood = (0..200).map(|_| {
+        app.post(
+            LOGIN,
+            json!({ "email": "nobody@example.com", "password": "wrong-wrong" }),
+        )
+    });
     let beside = async {
         for _ in 0..20 {
             ada.get("/api/v1/users/me").await.assert_status(200);
         }
     };
     let (answers, ()) = tokio::join!(futures_util::future::join_all(flood), beside);
-    let shed = answers.iter().filter(|answer| answer.status == 503).collect::<Vec<_>>();
+    let shed = answers
+        .iter()
+        .filter(|answer| answer.status == 503)
+        .collect::<Vec<_>>();
     assert!(!shed.is_empty(), "nothing was shed");
-    assert!(answers.iter().any(|answer| answer.status == 401), "nothing was served");
+    assert!(
+        answers.iter().any(|answer| answer.status == 401),
+        "nothing was served"
+    );
     shed[0].assert_problem(503, "busy");
-    assert!(answers.iter().all(|answer| matches!(answer.status.as_u16(), 401 | 503)));
+    assert!(
+        answers
+            .iter()
+            .all(|answer| matches!(answer.status.as_u16(), 401 | 503))
+    );
 }
 
 #[tokio::test]
@@ -94,6 +154,8 @@ async fn a_database_that_is_gone_never_reads_as_a_wrong_password() {
     let app = TestApp::new().await;
     let ada = app.sign_up("ada").await;
     app.state.db.close().await;
-    let answer = app.post(LOGIN, json!({ "email": ada, "password": PASSWORD })).await;
+    let answer = app
+        .post(LOGIN, json!({ "email": ada, "password": PASSWORD }))
+        .await;
     answer.assert_problem(503, "unavailable");
 }

@@ -14,7 +14,9 @@ const LOGOUT_ALL: &str = "/api/v1/auth/logout-all";
 
 impl Session {
     async fn log_out(&self, path: &str) -> crate::harness::Answer {
-        self.replica.call(Method::POST, path, Some(self.access()), None).await
+        self.replica
+            .call(Method::POST, path, Some(self.access()), None)
+            .await
     }
 }
 
@@ -27,8 +29,13 @@ async fn signing_out_ends_this_session_at_once_and_no_other() {
     answer.assert_status(204);
     assert!(answer.bytes.is_empty());
     assert!(!here.is_signed_in().await);
-    app.replica.refresh(here.refresh_token()).await.assert_problem(401, "invalid_refresh_token");
-    here.log_out(LOGOUT).await.assert_problem(401, "unauthenticated");
+    app.replica
+        .refresh(here.refresh_token())
+        .await
+        .assert_problem(401, "invalid_refresh_token");
+    here.log_out(LOGOUT)
+        .await
+        .assert_problem(401, "unauthenticated");
     assert!(there.is_signed_in().await);
     assert_eq!(app.audited("signed_out").await, 1);
     assert_eq!(app.audited("refresh_token_reused").await, 0);
@@ -38,21 +45,36 @@ async fn signing_out_ends_this_session_at_once_and_no_other() {
 async fn a_refresh_token_signs_out_whoever_has_no_access_token_any_more() {
     let app = TestApp::new().await;
     let ada = app.sign_in("ada").await;
-    app.clock.advance(Duration::from_secs(3_600));
-    ada.log_out(LOGOUT).await.assert_problem(401, "unauthenticated");
+    app.clock.advance(Duration::from_hours(1));
+    ada.log_out(LOGOUT)
+        .await
+        .assert_problem(401, "unauthenticated");
     let named = json!({ "refresh_token": ada.refresh_token() });
     app.post(LOGOUT, named.clone()).await.assert_status(204);
-    app.replica.refresh(ada.refresh_token()).await.assert_problem(401, "invalid_refresh_token");
+    app.replica
+        .refresh(ada.refresh_token())
+        .await
+        .assert_problem(401, "invalid_refresh_token");
     app.post(LOGOUT, named).await.assert_status(204); // there is nothing left to end
-    app.post(LOGOUT, json!({ "refresh_token": "A".repeat(43) })).await.assert_status(204);
-    app.post(LOGOUT, json!({ "refresh_token": "A" })).await.assert_field("refresh_token");
+    app.post(LOGOUT, json!({ "refresh_token": "A".repeat(43) }))
+        .await
+        .assert_status(204);
+    app.post(LOGOUT, json!({ "refresh_token": "A" }))
+        .await
+        .assert_field("refresh_token");
 }
 
 #[tokio::test]
 async fn signing_out_needs_to_be_signed_in() {
     let app = TestApp::new().await;
-    app.replica.call(Method::POST, LOGOUT, None, None).await.assert_problem(401, "unauthenticated");
-    app.replica.call(Method::POST, LOGOUT_ALL, None, None).await.assert_problem(401, "unauthenticated");
+    app.replica
+        .call(Method::POST, LOGOUT, None, None)
+        .await
+        .assert_problem(401, "unauthenticated");
+    app.replica
+        .call(Method::POST, LOGOUT_ALL, None, None)
+        .await
+        .assert_problem(401, "unauthenticated");
 }
 
 #[tokio::test]
@@ -66,7 +88,10 @@ async fn signing_out_everywhere_ends_all_of_ones_own_sessions_on_every_replica()
     here.log_out(LOGOUT_ALL).await.assert_status(204);
     for session in [&here, &there] {
         assert!(!session.is_signed_in().await);
-        app.replica.refresh(session.refresh_token()).await.assert_problem(401, "invalid_refresh_token");
+        app.replica
+            .refresh(session.refresh_token())
+            .await
+            .assert_problem(401, "invalid_refresh_token");
     }
     assert!(grace.is_signed_in().await);
     assert_eq!(app.audited("signed_out_everywhere").await, 1);
@@ -77,18 +102,27 @@ async fn another_replica_refuses_an_ended_session_within_a_second_without_asking
     let app = TestApp::new().await;
     let other = app.another_replica().await;
     let stop = CancellationToken::new();
-    let watch = tokio::spawn(auth::watch_ended_sessions(other.state.clone(), stop.clone()));
+    let watch = tokio::spawn(auth::watch_ended_sessions(
+        other.state.clone(),
+        stop.clone(),
+    ));
     let mut ada = app.sign_in("ada").await;
     tokio::time::sleep(Duration::from_millis(100)).await;
     ada.replica = other;
     assert!(ada.is_signed_in().await);
 
-    let ended = app.replica.call(Method::POST, LOGOUT, Some(ada.access()), None).await;
+    let ended = app
+        .replica
+        .call(Method::POST, LOGOUT, Some(ada.access()), None)
+        .await;
     ended.assert_status(204);
     let mut looks = 0;
     while ada.is_signed_in().await {
         looks += 1;
-        assert!(looks < 20, "the session still opens the door after a second");
+        assert!(
+            looks < 20,
+            "the session still opens the door after a second"
+        );
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     stop.cancel();
@@ -100,6 +134,10 @@ async fn of_twenty_who_sign_out_at_once_one_is_told_of() {
     let app = TestApp::new().await;
     let ada = app.sign_in("ada").await;
     let answers = futures_util::future::join_all((0..20).map(|_| ada.log_out(LOGOUT))).await;
-    assert!(answers.iter().all(|answer| matches!(answer.status.as_u16(), 204 | 401)));
+    assert!(
+        answers
+            .iter()
+            .all(|answer| matches!(answer.status.as_u16(), 204 | 401))
+    );
     assert_eq!(app.audited("signed_out").await, 1);
 }

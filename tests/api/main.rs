@@ -1,6 +1,9 @@
 //! The service over HTTP: its own router, listener and worker, on a database of each test's own.
 
-#![expect(unreachable_pub, reason = "a test binary has no outside; `pub` marks what its files share")]
+#![expect(
+    unreachable_pub,
+    reason = "a test binary has no outside; `pub` marks what its files share"
+)]
 
 mod harness;
 

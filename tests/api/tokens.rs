@@ -14,7 +14,9 @@ use crate::harness::{Session, TestApp};
 const ME: &str = "/api/v1/users/me";
 
 fn decode(part: &str) -> Value {
-    let bytes = BASE64_URL_SAFE_NO_PAD.decode(part).expect("it is base64url");
+    let bytes = BASE64_URL_SAFE_NO_PAD
+        .decode(part)
+        .expect("it is base64url");
     serde_json::from_slice(&bytes).expect("it is JSON")
 }
 
@@ -29,10 +31,16 @@ fn parts(token: &str) -> (Value, Value, String) {
 }
 
 async fn status(session: &Session, token: &str) -> u16 {
-    let answer = session.replica.call(Method::GET, ME, Some(token), None).await;
+    let answer = session
+        .replica
+        .call(Method::GET, ME, Some(token), None)
+        .await;
     if answer.status != 200 {
         answer.assert_problem(401, "unauthenticated");
-        assert_eq!(answer.headers["www-authenticate"], "Bearer error=\"invalid_token\"");
+        assert_eq!(
+            answer.headers["www-authenticate"],
+            "Bearer error=\"invalid_token\""
+        );
     }
     answer.status.as_u16()
 }
@@ -48,10 +56,19 @@ async fn a_token_says_who_for_whom_and_how_long() {
     assert_eq!(header["kid"], keys.body["keys"][0]["kid"]);
     assert_eq!(keys.body["keys"][0]["kty"], "OKP");
     assert_eq!(keys.headers["cache-control"], "public, max-age=300");
-    assert!(keys.body["keys"][0].get("d").is_none(), "the private half stays here");
-    assert_eq!((&claims["iss"], &claims["aud"]), (&json!("http://127.0.0.1"), &json!("http://127.0.0.1")));
+    assert!(
+        keys.body["keys"][0].get("d").is_none(),
+        "the private half stays here"
+    );
+    assert_eq!(
+        (&claims["iss"], &claims["aud"]),
+        (&json!("http://127.0.0.1"), &json!("http://127.0.0.1"))
+    );
     let now = app.clock.now().timestamp();
-    assert_eq!((&claims["iat"], &claims["nbf"], &claims["exp"]), (&json!(now), &json!(now), &json!(now + 900)));
+    assert_eq!(
+        (&claims["iat"], &claims["nbf"], &claims["exp"]),
+        (&json!(now), &json!(now), &json!(now + 900))
+    );
     assert_eq!(claims["sub"], ada.get(ME).await.body["id"]);
     assert!(claims["sid"].is_string());
 }
@@ -83,13 +100,25 @@ async fn whatever_is_not_our_token_is_refused() {
     };
     let body = encode(&claims);
     let own = |typ: &str, claims: &Value| app.state.keys.sign(typ, claims).expect("it is signed");
-    let foreign = TokenKeys::new(&[Key32::new([7; 32])], "http://127.0.0.1", "http://127.0.0.1").expect("it works");
+    let foreign = TokenKeys::new(
+        &[Key32::new([7; 32])],
+        "http://127.0.0.1",
+        "http://127.0.0.1",
+    )
+    .expect("it works");
     let without = |name: &str| {
         let mut claims = claims.clone();
-        claims.as_object_mut().expect("it is an object").remove(name);
+        claims
+            .as_object_mut()
+            .expect("it is an object")
+            .remove(name);
         own("at+jwt", &claims)
     };
-    assert_eq!(status(&ada, &own("at+jwt", &claims)).await, 200, "the forge works");
+    assert_eq!(
+        status(&ada, &own("at+jwt", &claims)).await,
+        200,
+        "the forge works"
+    );
 
     let now = app.clock.now().timestamp();
     let public = app.get("/.well-known/jwks.json").await.body["keys"][0]["x"].clone();
@@ -97,25 +126,83 @@ async fn whatever_is_not_our_token_is_refused() {
         ("nothing", String::new()),
         ("junk", "junk".into()),
         ("dots", "..".into()),
-        ("a flipped claim", format!("{}.{}.{signature}", encode(&header), encode(&claim("sub", json!(uuid::Uuid::nil()))))),
+        (
+            "a flipped claim",
+            format!(
+                "{}.{}.{signature}",
+                encode(&header),
+                encode(&claim("sub", json!(uuid::Uuid::nil())))
+            ),
+        ),
         ("no signature", format!("{}.{body}.", encode(&header))),
-        ("alg none", format!("{}.{body}.", with("alg", json!("none")))),
-        ("alg None", format!("{}.{body}.{signature}", with("alg", json!("None")))),
-        ("alg HS256", format!("{}.{body}.{signature}", with("alg", json!("HS256")))),
-        ("alg RS256", format!("{}.{body}.{signature}", with("alg", json!("RS256")))),
-        ("a foreign kid", format!("{}.{body}.{signature}", with("kid", json!("../../dev/null")))),
-        ("a key set of its own", format!("{}.{body}.{signature}", with("jku", json!("http://127.0.0.1:9/jwks.json")))),
-        ("a key of its own", format!("{}.{body}.{signature}", with("jwk", json!({ "kty": "OKP", "crv": "Ed25519", "x": public })))),
-        ("a foreign key", foreign.sign("at+jwt", &claims).expect("it is signed")),
+        (
+            "alg none",
+            format!("{}.{body}.", with("alg", json!("none"))),
+        ),
+        (
+            "alg None",
+            format!("{}.{body}.{signature}", with("alg", json!("None"))),
+        ),
+        (
+            "alg HS256",
+            format!("{}.{body}.{signature}", with("alg", json!("HS256"))),
+        ),
+        (
+            "alg RS256",
+            format!("{}.{body}.{signature}", with("alg", json!("RS256"))),
+        ),
+        (
+            "a foreign kid",
+            format!(
+                "{}.{body}.{signature}",
+                with("kid", json!("../../dev/null"))
+            ),
+        ),
+        (
+            "a key set of its own",
+            format!(
+                "{}.{body}.{signature}",
+                with("jku", json!("http://127.0.0.1:9/jwks.json"))
+            ),
+        ),
+        (
+            "a key of its own",
+            format!(
+                "{}.{body}.{signature}",
+                with(
+                    "jwk",
+                    json!({ "kty": "OKP", "crv": "Ed25519", "x": public })
+                )
+            ),
+        ),
+        (
+            "a foreign key",
+            foreign.sign("at+jwt", &claims).expect("it is signed"),
+        ),
         ("another type", own("JWT", &claims)),
-        ("another issuer", own("at+jwt", &claim("iss", json!("http://evil")))),
-        ("another audience", own("at+jwt", &claim("aud", json!("http://evil")))),
+        (
+            "another issuer",
+            own("at+jwt", &claim("iss", json!("http://evil"))),
+        ),
+        (
+            "another audience",
+            own("at+jwt", &claim("aud", json!("http://evil"))),
+        ),
         ("expired", own("at+jwt", &claim("exp", json!(now - 31)))),
         ("not yet", own("at+jwt", &claim("nbf", json!(now + 31)))),
-        ("expiry as text", own("at+jwt", &claim("exp", json!("9999999999")))),
+        (
+            "expiry as text",
+            own("at+jwt", &claim("exp", json!("9999999999"))),
+        ),
         ("nobody", own("at+jwt", &claim("sub", json!("nobody")))),
-        ("an unknown session", own("at+jwt", &claim("sid", json!(uuid::Uuid::nil())))),
-        ("somebody else's session", own("at+jwt", &claim("sub", json!(uuid::Uuid::max())))),
+        (
+            "an unknown session",
+            own("at+jwt", &claim("sid", json!(uuid::Uuid::nil()))),
+        ),
+        (
+            "somebody else's session",
+            own("at+jwt", &claim("sub", json!(uuid::Uuid::max()))),
+        ),
         ("a refresh token", ada.refresh_token().into()),
         ("far too long", "a".repeat(16_000)),
     ];
@@ -132,26 +219,54 @@ async fn odd_authorization_headers_are_refused() {
     let app = TestApp::new().await;
     let ada = app.sign_in("ada").await;
     for value in ["Bearer", "Basic YTpi", ada.access(), "Bearer a b", "\u{fc}"] {
-        let request = app.replica.request(Method::GET, ME).header("authorization", value.as_bytes());
-        app.replica.send(&Method::GET, ME, request).await.assert_problem(401, "unauthenticated");
+        let request = app
+            .replica
+            .request(Method::GET, ME)
+            .header("authorization", value.as_bytes());
+        app.replica
+            .send(&Method::GET, ME, request)
+            .await
+            .assert_problem(401, "unauthenticated");
     }
-    let twice = app.replica.request(Method::GET, ME).bearer_auth(ada.access()).header("authorization", "Bearer x");
-    app.replica.send(&Method::GET, ME, twice).await.assert_problem(401, "unauthenticated");
-    let lower = app.replica.request(Method::GET, ME).header("authorization", format!("bearer {}", ada.access()));
-    app.replica.send(&Method::GET, ME, lower).await.assert_status(200);
+    let twice = app
+        .replica
+        .request(Method::GET, ME)
+        .bearer_auth(ada.access())
+        .header("authorization", "Bearer x");
+    app.replica
+        .send(&Method::GET, ME, twice)
+        .await
+        .assert_problem(401, "unauthenticated");
+    let lower = app
+        .replica
+        .request(Method::GET, ME)
+        .header("authorization", format!("bearer {}", ada.access()));
+    app.replica
+        .send(&Method::GET, ME, lower)
+        .await
+        .assert_status(200);
 }
 
 #[tokio::test]
 async fn after_a_change_of_keys_old_tokens_run_on_and_new_ones_are_signed_anew() {
     let app = TestApp::new().await;
     let mut ada = app.sign_in("ada").await;
-    let both = "QEFCQ0RFRkdISUpLTE1OT1BRUlNUVVZXWFlaW1xdXl8,AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
-    ada.replica = app.another_replica_with(&[("JWT_SIGNING_KEYS", both)]).await;
+    let both =
+        "QEFCQ0RFRkdISUpLTE1OT1BRUlNUVVZXWFlaW1xdXl8,AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
+    ada.replica = app
+        .another_replica_with(&[("JWT_SIGNING_KEYS", both)])
+        .await;
     assert!(ada.is_signed_in().await);
     let keys = ada.get("/.well-known/jwks.json").await;
     assert_eq!(keys.body["keys"].as_array().map(Vec::len), Some(2));
     let renewed = ada.replica.refresh(ada.refresh_token()).await;
-    let renewed = Session { replica: ada.replica.clone(), tokens: renewed.body };
-    assert_ne!(parts(renewed.access()).0["kid"], parts(ada.access()).0["kid"]);
+    let renewed = Session {
+        replica: ada.replica.clone(),
+        tokens: renewed.body,
+    };
+    assert_ne!(
+        parts(renewed.access()).0["kid"],
+        parts(ada.access()).0["kid"]
+    );
     assert!(renewed.is_signed_in().await);
 }

@@ -23,15 +23,30 @@ async fn everybody_sees_their_own_account() {
 async fn a_field_left_out_stays_and_null_empties_it() {
     let app = TestApp::new().await;
     let (ada, grace) = (app.sign_in("ada").await, app.sign_in("grace").await);
-    let named = ada.patch(ME, json!({ "first_name": " Ada ", "last_name": "Lovelace" })).await;
+    let named = ada
+        .patch(
+            ME,
+            json!({ "first_name": " Ada ", "last_name": "Lovelace" }),
+        )
+        .await;
     named.assert_status(200);
-    assert_eq!((&named.body["first_name"], &named.body["last_name"]), (&json!("Ada"), &json!("Lovelace")));
+    assert_eq!(
+        (&named.body["first_name"], &named.body["last_name"]),
+        (&json!("Ada"), &json!("Lovelace"))
+    );
     let left = ada.patch(ME, json!({ "last_name": null })).await;
-    assert_eq!((&left.body["first_name"], &left.body["last_name"]), (&json!("Ada"), &Value::Null));
+    assert_eq!(
+        (&left.body["first_name"], &left.body["last_name"]),
+        (&json!("Ada"), &Value::Null)
+    );
     let same = ada.patch(ME, json!({})).await;
     assert_eq!(same.body["first_name"], "Ada");
     assert_eq!(ada.get(ME).await.body, same.body);
-    assert_eq!(grace.get(ME).await.body["first_name"], Value::Null, "nobody else is touched");
+    assert_eq!(
+        grace.get(ME).await.body["first_name"],
+        Value::Null,
+        "nobody else is touched"
+    );
     assert_eq!(app.audited("profile_changed").await, 3);
 }
 
@@ -42,23 +57,35 @@ async fn what_is_not_ones_to_change_is_refused_by_name() {
     for (field, change) in [
         ("role", json!({ "role": "admin" })),
         ("email", json!({ "email": "eve@example.com" })),
-        ("id", json!({ "id": "01980b6e-7c00-7000-8000-3f2a51d6c9b1" })),
+        (
+            "id",
+            json!({ "id": "01980b6e-7c00-7000-8000-3f2a51d6c9b1" }),
+        ),
         ("firstname", json!({ "firstname": "Ada" })),
         ("first_name", json!({ "first_name": "" })),
         ("first_name", json!({ "first_name": ["Ada"] })),
-        ("last_name", json!({ "first_name": "Ada", "last_name": "a\u{7}b" })),
+        (
+            "last_name",
+            json!({ "first_name": "Ada", "last_name": "a\u{7}b" }),
+        ),
     ] {
         ada.patch(ME, change).await.assert_field(field);
     }
     let me = ada.get(ME).await;
-    assert_eq!((&me.body["role"], &me.body["first_name"]), (&json!("user"), &Value::Null));
+    assert_eq!(
+        (&me.body["role"], &me.body["first_name"]),
+        (&json!("user"), &Value::Null)
+    );
 }
 
 #[tokio::test]
 async fn nobody_is_let_in_without_a_session() {
     let app = TestApp::new().await;
     app.get(ME).await.assert_problem(401, "unauthenticated");
-    let patch = app.replica.call(Method::PATCH, ME, None, Some(json!({}))).await;
+    let patch = app
+        .replica
+        .call(Method::PATCH, ME, None, Some(json!({})))
+        .await;
     patch.assert_problem(401, "unauthenticated");
     assert_eq!(patch.headers["www-authenticate"], "Bearer");
 }
@@ -67,11 +94,21 @@ async fn nobody_is_let_in_without_a_session() {
 async fn a_deleted_account_is_nobody() {
     let app = TestApp::new().await;
     let ada = app.sign_in("ada").await;
-    sqlx::query("UPDATE users SET deleted_at = now()").execute(&app.state.db).await.expect("it is deleted");
+    sqlx::query("UPDATE users SET deleted_at = now()")
+        .execute(&app.state.db)
+        .await
+        .expect("it is deleted");
     ada.get(ME).await.assert_problem(401, "unauthenticated");
-    ada.patch(ME, json!({ "first_name": "Ada" })).await.assert_problem(401, "unauthenticated");
-    app.replica.refresh(ada.refresh_token()).await.assert_problem(401, "invalid_refresh_token");
+    ada.patch(ME, json!({ "first_name": "Ada" }))
+        .await
+        .assert_problem(401, "unauthenticated");
+    app.replica
+        .refresh(ada.refresh_token())
+        .await
+        .assert_problem(401, "invalid_refresh_token");
     let sign_in = json!({ "email": "ada@example.com", "password": crate::harness::PASSWORD });
-    app.post("/api/v1/auth/login", sign_in).await.assert_problem(401, "invalid_credentials");
+    app.post("/api/v1/auth/login", sign_in)
+        .await
+        .assert_problem(401, "invalid_credentials");
     assert_eq!(app.audited("profile_changed").await, 0);
 }

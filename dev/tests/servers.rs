@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::PermissionsExt};
 
-use groundwork_dev::{Postgres, Redis, files::Scratch, postgres};
+use groundwork_dev::{Postgres, Redis, files::Scratch, ports, postgres};
 use sqlx::{Connection, PgConnection, Row};
 
 async fn count(url: &str, statement: &'static str) -> i64 {
@@ -76,4 +76,18 @@ async fn a_private_redis_answers_and_ends() {
     assert!(tokio::net::TcpStream::connect(&address).await.is_ok());
     server.stop().await;
     assert!(tokio::net::TcpStream::connect(&address).await.is_err());
+}
+
+#[test]
+fn two_runs_never_get_the_same_port() {
+    let first = ports::reserve(None, 18_000).unwrap();
+    let second = ports::reserve(None, 18_000).unwrap();
+    assert_ne!(first.port, second.port);
+    let number = first.port;
+    drop(first);
+    let again = ports::reserve(Some(number), 18_000).unwrap();
+    assert_eq!(
+        again.port, number,
+        "a free port of the last run comes first"
+    );
 }

@@ -30,22 +30,30 @@ pub(crate) async fn test(args: Vec<OsString>) -> Result<ExitCode> {
     install_missing()?;
     let runner = Runner::find();
 
-    let mut compiler = Foreground::start(runner.command(&["--no-run"], &args).current_dir(&root))?;
+    // Compiled while the servers start; a narrower choice the runner compiles itself.
+    let mut compiler = match args.as_slice() {
+        [] => Some(Foreground::start(
+            runner.command(&args).arg("--no-run").current_dir(&root),
+        )?),
+        _ => None,
+    };
     let start = async { tokio::try_join!(Postgres::throw_away(), Redis::throw_away()) };
     let (postgres, redis) = tokio::select! {
         started = start => started?,
         signal = interrupts.next() => return Ok(interrupted(signal)),
     };
-    let built = compiler.wait(&mut interrupts).await?;
-    if !built.is_success() {
-        return Ok(built.code());
+    if let Some(compiler) = &mut compiler {
+        let built = compiler.wait(&mut interrupts).await?;
+        if !built.is_success() {
+            return Ok(built.code());
+        }
     }
 
     postgres.ensure_database(TEMPLATE).await?;
     let database = service::Database::new(&postgres, TEMPLATE);
     service::migrate(&database)?;
 
-    let mut tests = runner.command(&[], &args);
+    let mut tests = runner.command(&args);
     tests
         .current_dir(&root)
         .env("TEST_DATABASE_ADMIN_URL", postgres.url("postgres"))
@@ -129,7 +137,7 @@ impl Runner {
         }
     }
 
-    fn command(self, options: &[&str], args: &[OsString]) -> Command {
+    fn command(self, args: &[OsString]) -> Command {
         let mut command = process::command("cargo".as_ref(), None, OnOurDeath::Terminate);
         match self {
             Self::Nextest => command.args(["nextest", "run"]),
@@ -146,7 +154,7 @@ impl Runner {
         for name in ["DATABASE_URL", "DATABASE_MIGRATION_URL", "REDIS_URL"] {
             command.env_remove(name);
         }
-        command.args(options).args(args).env("SQLX_OFFLINE", "true");
+        command.args(args).env("SQLX_OFFLINE", "true");
         command
     }
 }

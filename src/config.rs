@@ -5,10 +5,13 @@
 
 mod key;
 mod reader;
+mod safety;
 mod setting;
+mod suspects;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -42,6 +45,8 @@ pub struct Config {
     pub worker: WorkerConfig,
     /// Logs.
     pub telemetry: TelemetryConfig,
+    /// Variables that look like ours and are not: a misspelt one is worth a word.
+    pub suspects: Vec<Fault>,
 }
 
 /// Where the process runs.
@@ -225,11 +230,16 @@ impl Config {
         reason = "the one place that reads the environment"
     )]
     pub fn from_env() -> Result<Self, Faults> {
-        Self::read(|name| std::env::var(name).ok())
+        let text = |text: std::ffi::OsString| text.into_string().ok();
+        let all = std::env::vars_os();
+        Self::read(
+            &all.filter_map(|(name, value)| Some((text(name)?, text(value)?)))
+                .collect(),
+        )
     }
 
-    /// Reads settings from `lookup`, which knows a variable's value by its name.
-    pub fn read(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Faults> {
-        Reader::new(lookup).read()
+    /// Reads these variables.
+    pub fn read(variables: &HashMap<String, String>) -> Result<Self, Faults> {
+        Reader::new(variables).read()
     }
 }

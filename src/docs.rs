@@ -30,7 +30,8 @@ pub fn router(document: OpenApi) -> Router {
         .persist_authorization(true)
         .display_request_duration(true)
         .display_operation_id(true)
-        .validator_url("none");
+        // Without the bar for other documents, whose logo brings a style sheet of its own.
+        .use_base_layout();
     let page = SwaggerUi::new(PAGE).config(config).url(DOCUMENT, document);
     Router::from(page).layer(middleware::from_fn(allow_page))
 }

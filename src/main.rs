@@ -45,6 +45,9 @@ fn run(command: Command) -> Outcome {
     }
     let config = Config::from_env()?;
     let _log = telemetry::start(&config.telemetry);
+    for suspect in &config.suspects {
+        tracing::warn!(variable = suspect.variable, "{}", suspect.message);
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;

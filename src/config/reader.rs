@@ -1,5 +1,6 @@
 //! Reads the sections of the configuration, and remembers every fault on the way.
 
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -7,24 +8,30 @@ use std::time::Duration;
 use secrecy::SecretString;
 use url::Url;
 
+use super::safety;
 use super::setting::{
-    Flag, HostPattern, LogLevel, Network, Origin, PostgresUrl, Setting, SmtpUrl, WebUrl,
+    Flag, HostPattern, LogLevel, Network, Origin, PostgresUrl, RedisUrl, Setting, SmtpUrl, WebUrl,
 };
+use super::suspects::suspects;
 use super::{
     AuthConfig, Config, DatabaseConfig, Environment, Fault, Faults, HttpConfig, Key32, MailConfig,
     PasswordConfig, TelemetryConfig, WorkerConfig,
 };
 
 /// Reads variables one by one and remembers what was wrong with each.
-pub(super) struct Reader<L> {
-    lookup: L,
+pub(super) struct Reader<'a> {
+    variables: &'a HashMap<String, String>,
+    production: bool,
+    asked_for: BTreeSet<&'static str>,
     faults: Vec<Fault>,
 }
 
-impl<L: Fn(&str) -> Option<String>> Reader<L> {
-    pub(super) fn new(lookup: L) -> Self {
+impl<'a> Reader<'a> {
+    pub(super) fn new(variables: &'a HashMap<String, String>) -> Self {
         Self {
-            lookup,
+            variables,
+            production: true,
+            asked_for: BTreeSet::new(),
             faults: Vec::new(),
         }
     }
@@ -32,27 +39,31 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
     /// All settings, or all faults.
     pub(super) fn read(mut self) -> Result<Config, Faults> {
         match self.config() {
-            Some(config) if self.faults.is_empty() => Ok(config),
+            Some(mut config) if self.faults.is_empty() => {
+                config.suspects = suspects(self.variables, &self.asked_for);
+                Ok(config)
+            }
             _ => Err(Faults(self.faults)),
         }
     }
 
     fn config(&mut self) -> Option<Config> {
-        let environment = self.or("APP_ENV", Environment::Production)?;
-        let production = environment == Environment::Production;
+        let environment = self.or("APP_ENV", Environment::Production);
+        self.production = environment != Some(Environment::Development);
         // Each section reads all of its variables before a missing one ends it, so that the faults
         // of all sections come out together.
-        let http = self.http(production);
+        let http = self.http();
         let database = self.database();
-        let redis_url = self.optional::<SecretString>("REDIS_URL");
-        let auth = self.auth(http.as_ref().map(|http| &http.public_url));
-        let mail = self.mail(http.as_ref().map(|http| &http.public_url));
+        let redis_url = self.redis();
+        let public_url = http.as_ref().map(|http| &http.public_url);
+        let auth = self.auth(public_url);
+        let mail = self.mail(public_url);
         let worker = self.worker();
-        let telemetry = self.telemetry(production);
-        let docs_enabled = self.or("DOCS_ENABLED", Flag(!production))?.0;
-        let config = Config {
-            environment,
-            docs_enabled,
+        let telemetry = self.telemetry();
+        let docs_enabled = self.docs_enabled();
+        Some(Config {
+            environment: environment?,
+            docs_enabled: docs_enabled?,
             http: http?,
             database: database?,
             redis_url,
@@ -60,14 +71,28 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
             mail: mail?,
             worker: worker?,
             telemetry: telemetry?,
-        };
-        if production {
-            self.refuse_unsafe(&config);
-        }
-        Some(config)
+            suspects: Vec::new(),
+        })
     }
 
-    fn http(&mut self, production: bool) -> Option<HttpConfig> {
+    fn docs_enabled(&mut self) -> Option<bool> {
+        let enabled = self.or("DOCS_ENABLED", Flag(!self.production))?.0;
+        self.refuse_if(enabled, "DOCS_ENABLED", "must be false in production");
+        Some(enabled)
+    }
+
+    fn redis(&mut self) -> Option<SecretString> {
+        let url = self.optional::<RedisUrl>("REDIS_URL")?.0;
+        let open = !safety::is_encrypted_or_private(&url, &["rediss"]);
+        self.refuse_if(
+            open,
+            "REDIS_URL",
+            "must be rediss:// outside of a private network",
+        );
+        Some(url)
+    }
+
+    fn http(&mut self) -> Option<HttpConfig> {
         let bind_addr = self.or("BIND_ADDR", SocketAddr::from(([0, 0, 0, 0], 8000)));
         let public_url = self.required::<WebUrl>("PUBLIC_URL").map(|url| url.0);
         let allowed_origins = self.list::<Origin>("ALLOWED_ORIGINS");
@@ -78,8 +103,22 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
         let body_timeout = self.duration("HTTP_BODY_TIMEOUT", secs(10));
         let write_timeout = self.duration("HTTP_WRITE_TIMEOUT", secs(30));
         let request_timeout = self.duration("HTTP_REQUEST_TIMEOUT", secs(15));
-        let drain_delay = self.span("HTTP_DRAIN_DELAY", secs(if production { 5 } else { 0 }));
+        let drain_delay = self.span(
+            "HTTP_DRAIN_DELAY",
+            secs(if self.production { 5 } else { 0 }),
+        );
         let drain_timeout = self.duration("HTTP_DRAIN_TIMEOUT", secs(20));
+        let open = public_url
+            .as_ref()
+            .is_some_and(|url| url.scheme() != "https");
+        self.refuse_if(open, "PUBLIC_URL", "must be https in production");
+        let insecure = |origin: &Origin| !origin.0.as_bytes().starts_with(b"https://");
+        let insecure = allowed_origins.iter().flatten().any(insecure);
+        self.refuse_if(
+            insecure,
+            "ALLOWED_ORIGINS",
+            "must be https origins in production",
+        );
         let public_url = public_url?;
         let mut hosts: Vec<String> = allowed_hosts?.into_iter().map(|host| host.0).collect();
         hosts.extend(public_url.host_str().map(str::to_ascii_lowercase));
@@ -118,6 +157,25 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
         let idle_transaction_timeout = self.duration("DB_IDLE_TRANSACTION_TIMEOUT", secs(15));
         let migration_lock_timeout = self.duration("DB_MIGRATION_LOCK_TIMEOUT", secs(300));
         let echo = self.or("DB_ECHO", Flag(false));
+        let urls = [
+            ("DATABASE_URL", &url),
+            ("DATABASE_MIGRATION_URL", &migration_url),
+        ];
+        for (name, url) in urls {
+            let Some(PostgresUrl(url)) = url else {
+                continue;
+            };
+            self.refuse_if(
+                !safety::is_encrypted_or_private(url, &[]) && !safety::requires_tls(url),
+                name,
+                "must have ?sslmode=require or stricter outside of a private network",
+            );
+            self.refuse_if(
+                safety::has_example_password(url),
+                name,
+                "has the password of an example, or none",
+            );
+        }
         Some(DatabaseConfig {
             url: url?.0,
             migration_url: migration_url.map(|url| url.0),
@@ -149,6 +207,14 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
         let session_max_ttl = self.duration("SESSION_MAX_TTL", days(90));
         let verify_email_ttl = self.duration("VERIFY_EMAIL_TTL", days(1));
         let password = self.password();
+        let advice = "is weak: `keys generate` makes a good one";
+        let weak = signing_keys.iter().flatten().any(Key32::is_weak);
+        self.refuse_if(weak, "JWT_SIGNING_KEYS", advice);
+        self.refuse_if(
+            token_secret.as_ref().is_some_and(Key32::is_weak),
+            "TOKEN_SECRET",
+            advice,
+        );
         Some(AuthConfig {
             signing_keys: signing_keys?,
             issuer: issuer?,
@@ -186,6 +252,14 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
         let link_url = self.optional::<WebUrl>("LINK_URL").map(|url| url.0);
         let product_name = self.or("PRODUCT_NAME", "Groundwork".to_owned());
         let timeout = self.duration("SMTP_TIMEOUT", secs(10));
+        let open = smtp_url.as_ref().is_some_and(|url| {
+            !safety::is_encrypted_or_private(&url.0, &["smtps"]) && !safety::requires_tls(&url.0)
+        });
+        self.refuse_if(
+            open,
+            "SMTP_URL",
+            "must be smtps://, or have ?tls=required, outside of a private network",
+        );
         Some(MailConfig {
             smtp_url: smtp_url?.0,
             from: from?,
@@ -204,8 +278,8 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
         })
     }
 
-    fn telemetry(&mut self, production: bool) -> Option<TelemetryConfig> {
-        let json = self.or("JSON_LOGS", Flag(production));
+    fn telemetry(&mut self) -> Option<TelemetryConfig> {
+        let json = self.or("JSON_LOGS", Flag(self.production));
         let level = self.or("LOG_LEVEL", LogLevel("info".to_owned()));
         let version = self.or("APP_VERSION", env!("CARGO_PKG_VERSION").to_owned());
         Some(TelemetryConfig {
@@ -215,30 +289,10 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
         })
     }
 
-    /// What may stand in development and never in production.
-    fn refuse_unsafe(&mut self, config: &Config) {
-        if !config.http.is_https() {
-            self.fault("PUBLIC_URL", "must be https in production");
-        }
-        if config.docs_enabled {
-            self.fault("DOCS_ENABLED", "must be false in production");
-        }
-        if config.auth.signing_keys.iter().any(Key32::is_weak) {
-            self.fault(
-                "JWT_SIGNING_KEYS",
-                "has a weak key: `keys generate` makes a good one",
-            );
-        }
-        if config.auth.token_secret.is_weak() {
-            self.fault("TOKEN_SECRET", "is weak: `keys generate` makes a good one");
-        }
-        if config
-            .http
-            .allowed_origins
-            .iter()
-            .any(|origin| !origin.as_bytes().starts_with(b"https://"))
-        {
-            self.fault("ALLOWED_ORIGINS", "must be https origins in production");
+    /// Notes what may stand in development and never in production.
+    fn refuse_if(&mut self, unsafe_there: bool, variable: &str, message: &str) {
+        if unsafe_there && self.production {
+            self.fault(variable, message);
         }
     }
 
@@ -250,9 +304,14 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
     }
 
     /// The variable's text: its own, or that of the file which `<name>_FILE` names. Empty is unset.
-    fn text(&mut self, name: &str) -> Option<String> {
-        let own = (self.lookup)(name).filter(|text| !text.trim().is_empty());
-        let file = (self.lookup)(&format!("{name}_FILE")).filter(|path| !path.trim().is_empty());
+    fn text(&mut self, name: &'static str) -> Option<String> {
+        self.asked_for.insert(name);
+        let get = |name: &str| {
+            self.variables
+                .get(name)
+                .filter(|text| !text.trim().is_empty())
+        };
+        let (own, file) = (get(name).cloned(), get(&format!("{name}_FILE")).cloned());
         match (own, file) {
             (Some(_), Some(_)) => {
                 self.fault(name, format!("is set, and so is {name}_FILE: keep one"));
@@ -279,12 +338,12 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
             .ok()
     }
 
-    fn optional<T: Setting>(&mut self, name: &str) -> Option<T> {
+    fn optional<T: Setting>(&mut self, name: &'static str) -> Option<T> {
         let text = self.text(name)?;
         self.parse(name, &text)
     }
 
-    fn required<T: Setting>(&mut self, name: &str) -> Option<T> {
+    fn required<T: Setting>(&mut self, name: &'static str) -> Option<T> {
         let before = self.faults.len();
         let value = self.optional(name);
         if value.is_none() && self.faults.len() == before {
@@ -293,14 +352,19 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
         value
     }
 
-    fn or<T: Setting>(&mut self, name: &str, default: T) -> Option<T> {
+    fn or<T: Setting>(&mut self, name: &'static str, default: T) -> Option<T> {
         match self.text(name) {
             Some(text) => self.parse(name, &text),
             None => Some(default),
         }
     }
 
-    fn within<T>(&mut self, name: &str, default: T, range: std::ops::RangeInclusive<T>) -> Option<T>
+    fn within<T>(
+        &mut self,
+        name: &'static str,
+        default: T,
+        range: std::ops::RangeInclusive<T>,
+    ) -> Option<T>
     where
         T: Setting + PartialOrd + fmt::Display,
     {
@@ -316,12 +380,12 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
     }
 
     /// A time that may be nought.
-    fn span(&mut self, name: &str, default: Duration) -> Option<Duration> {
+    fn span(&mut self, name: &'static str, default: Duration) -> Option<Duration> {
         self.or(name, default)
     }
 
     /// A time limit, which nought would make useless.
-    fn duration(&mut self, name: &str, default: Duration) -> Option<Duration> {
+    fn duration(&mut self, name: &'static str, default: Duration) -> Option<Duration> {
         let value = self.span(name, default)?;
         if value.is_zero() {
             self.fault(name, "must be longer than nought");
@@ -330,7 +394,7 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
         Some(value)
     }
 
-    fn list<T: Setting>(&mut self, name: &str) -> Option<Vec<T>> {
+    fn list<T: Setting>(&mut self, name: &'static str) -> Option<Vec<T>> {
         let text = self.text(name).unwrap_or_default();
         let parts = text
             .split(',')

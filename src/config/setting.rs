@@ -39,12 +39,6 @@ impl Setting for String {
     }
 }
 
-impl Setting for SecretString {
-    fn parse(text: &str) -> Result<Self, String> {
-        Ok(text.into())
-    }
-}
-
 impl Setting for Environment {
     fn parse(text: &str) -> Result<Self, String> {
         match text {
@@ -116,6 +110,18 @@ impl Setting for PostgresUrl {
             return Err(wrong());
         }
         Ok(Self(text.into()))
+    }
+}
+
+pub(super) struct RedisUrl(pub(super) SecretString);
+
+impl Setting for RedisUrl {
+    fn parse(text: &str) -> Result<Self, String> {
+        let url = Url::parse(text).ok();
+        let fits =
+            url.is_some_and(|url| matches!(url.scheme(), "redis" | "rediss") && url.has_host());
+        fits.then(|| Self(text.into()))
+            .ok_or_else(|| "must be a URL such as rediss://:password@host:6379".to_owned())
     }
 }
 

@@ -11,7 +11,7 @@ fn read(overrides: &[(&str, &str)]) -> Result<Config, Faults> {
     let good = [
         ("APP_ENV", "production"),
         ("PUBLIC_URL", "https://api.example.com"),
-        ("DATABASE_URL", "postgres://app:pw@db/app"),
+        ("DATABASE_URL", "postgres://app:8kX2pQ@db/app"),
         (
             "JWT_SIGNING_KEYS",
             "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8",
@@ -20,15 +20,12 @@ fn read(overrides: &[(&str, &str)]) -> Result<Config, Faults> {
             "TOKEN_SECRET",
             "ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8",
         ),
-        ("SMTP_URL", "smtps://user:pw@mail.example.com"),
+        ("SMTP_URL", "smtps://user:8kX2pQ@mail.example.com"),
         ("MAIL_FROM", "Acme <hello@example.com>"),
     ];
-    let all: Vec<_> = overrides.iter().chain(&good).copied().collect();
-    Config::read(|name| {
-        all.iter()
-            .find(|(key, _)| *key == name)
-            .map(|(_, value)| (*value).to_owned())
-    })
+    let all = good.iter().chain(overrides);
+    let variables = all.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    Config::read(&variables.collect())
 }
 
 fn faulty(overrides: &[(&str, &str)]) -> Vec<String> {
@@ -92,9 +89,9 @@ fn production_refuses_what_development_allows() {
         faulty(&unsafe_here),
         [
             "PUBLIC_URL",
-            "DOCS_ENABLED",
+            "ALLOWED_ORIGINS",
             "TOKEN_SECRET",
-            "ALLOWED_ORIGINS"
+            "DOCS_ENABLED"
         ]
     );
     let development = [&[("APP_ENV", "development")], &unsafe_here[..]].concat();
@@ -104,12 +101,12 @@ fn production_refuses_what_development_allows() {
 #[test]
 fn a_secret_can_come_from_a_file_but_not_from_two_places() {
     let dir = std::env::temp_dir().join(format!("config-test-{}", std::process::id()));
-    std::fs::write(&dir, "postgres://app:pw@db/app\n").expect("the file is written");
+    std::fs::write(&dir, "postgres://app:8kX2pQ@db/app\n").expect("the file is written");
     let path = dir.to_str().expect("the path is text");
     let config = read(&[("DATABASE_URL", ""), ("DATABASE_URL_FILE", path)]);
     assert_eq!(
         config.expect("it is good").database.url.expose_secret(),
-        "postgres://app:pw@db/app"
+        "postgres://app:8kX2pQ@db/app"
     );
     assert_eq!(faulty(&[("DATABASE_URL_FILE", path)]), ["DATABASE_URL"]);
     std::fs::remove_file(&dir).expect("the file is removed");
@@ -136,4 +133,77 @@ fn times_have_units() {
     for text in ["", "m", "-1s", "1w", "1.5h", "99999999999999999999d"] {
         assert!(Duration::parse(text).is_err(), "{text}");
     }
+}
+
+#[test]
+fn unsafe_and_missing_settings_are_told_of_together() {
+    let all = [
+        ("APP_ENV", "prod"),
+        ("PUBLIC_URL", "http://api.example.com"),
+        (
+            "DATABASE_URL",
+            "postgres://app:postgres@db.example.com/app?sslmode=prefer",
+        ),
+        (
+            "DATABASE_MIGRATION_URL",
+            "postgres://owner@db.example.com/app?sslmode=verify-full",
+        ),
+        ("REDIS_URL", "redis://cache.example.com"),
+        ("SMTP_URL", "smtp://mail.example.com"),
+        ("MAIL_FROM", ""),
+        ("TOKEN_SECRET", ""),
+        ("DOCS_ENABLED", "yes"),
+    ];
+    assert_eq!(
+        faulty(&all),
+        [
+            "APP_ENV",
+            "PUBLIC_URL",
+            "DATABASE_URL",
+            "DATABASE_URL",
+            "DATABASE_MIGRATION_URL",
+            "REDIS_URL",
+            "TOKEN_SECRET",
+            "MAIL_FROM",
+            "SMTP_URL",
+            "DOCS_ENABLED"
+        ]
+    );
+    let encrypted = [
+        (
+            "DATABASE_URL",
+            "postgres://app:8kX2pQ@db.example.com/app?sslmode=require",
+        ),
+        ("REDIS_URL", "rediss://:8kX2pQ@cache.example.com"),
+        (
+            "SMTP_URL",
+            "smtp://user:8kX2pQ@mail.example.com:587?tls=required",
+        ),
+    ];
+    assert!(read(&encrypted).is_ok());
+}
+
+#[test]
+fn misspelt_variables_are_noticed_and_other_peoples_are_not() {
+    let set = [
+        ("DATABSE_URL", "x"),
+        ("SESSION_IDLE_TTTL", "1h"),
+        ("DB_POOL", "5"),
+        ("log_level", "info"),
+        ("PATH", "/bin"),
+        ("HTTP_PROXY", "x"),
+        ("HOSTNAME", "x"),
+        ("MAIL_FROM_FILE", ""),
+    ];
+    let config = read(&set).expect("it is good");
+    let names: Vec<_> = config
+        .suspects
+        .iter()
+        .map(|suspect| suspect.variable.as_str())
+        .collect();
+    assert_eq!(
+        names,
+        ["DATABSE_URL", "DB_POOL", "SESSION_IDLE_TTTL", "log_level"]
+    );
+    assert!(config.suspects[0].message.contains("DATABASE_URL"));
 }

@@ -315,7 +315,7 @@ pub fn settings(database: &str, smtp: &str, overrides: &[(&str, &str)]) -> HashM
 }
 
 pub fn config(settings: &HashMap<String, String>) -> Config {
-    Config::read(|name| settings.get(name).cloned()).expect("the settings are good")
+    Config::read(settings).expect("the settings are good")
 }
 
 impl Replica {

@@ -21,7 +21,7 @@ button.addEventListener("click", async () => {
       body: JSON.stringify({ token }),
     });
     if (reply.ok) say("Thank you, your address is confirmed. You can sign in now.", true);
-    else if (reply.status === 422) say("This link was used before, or it has expired. Ask for a new letter.", true);
+    else if (reply.status === 422) say("This link was used before, or it has expired. Try to sign in, or ask for a new letter.", true);
     else say("That did not work just now. Please try again in a moment.", false);
   } catch {
     say("The service cannot be reached. Please try again in a moment.", false);

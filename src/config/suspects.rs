@@ -1,0 +1,52 @@
+//! Variables that look like ours and are not. A misspelt one would be passed over in silence, and
+//! its default taken.
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::Fault;
+
+/// What nobody else's variables begin with.
+const FAMILIES: [&str; 8] = [
+    "DB_",
+    "JWT_",
+    "MAIL_",
+    "PASSWORD_",
+    "REFRESH_",
+    "SESSION_",
+    "SMTP_",
+    "WORKER_",
+];
+
+/// The variables among `set` that are within two typing errors of one of `ours`, or of one of our
+/// families, and are none of ours.
+pub(super) fn suspects(set: &HashMap<String, String>, ours: &BTreeSet<&'static str>) -> Vec<Fault> {
+    let mut found: Vec<Fault> = set
+        .keys()
+        .filter(|name| {
+            !ours.contains(name.strip_suffix("_FILE").unwrap_or(name))
+                && !ours.contains(name.as_str())
+        })
+        .filter_map(|name| {
+            suspect(name, ours).map(|message| Fault {
+                variable: name.clone(),
+                message,
+            })
+        })
+        .collect();
+    found.sort_by(|a, b| a.variable.cmp(&b.variable));
+    found
+}
+
+fn suspect(name: &str, ours: &BTreeSet<&'static str>) -> Option<String> {
+    let errors = |known: &str| strsim::damerau_levenshtein(&name.to_uppercase(), known);
+    let nearest = ours.iter().map(|known| (errors(known), *known)).min();
+    match nearest {
+        Some((errors, known)) if errors <= 2 && name.len() > 4 => {
+            Some(format!("is not a setting; perhaps {known} is meant"))
+        }
+        _ if FAMILIES.iter().any(|family| name.starts_with(family)) => {
+            Some("is not a setting".to_owned())
+        }
+        _ => None,
+    }
+}

@@ -40,8 +40,9 @@ check-sqlx: ## Fail when .sqlx/ is not what `make sqlx` would write
 
 .PHONY: openapi
 openapi: ## Refresh the reviewed OpenAPI document
-	@cargo build --workspace --bins && "$(TARGET_DIR)/debug/groundwork" openapi > docs/openapi.json.new
-	@mv docs/openapi.json.new docs/openapi.json
+	@$(BUILD)
+	@"$(TARGET_DIR)/debug/groundwork" openapi > "$(TARGET_DIR)/openapi.json"
+	@mkdir -p docs && cp "$(TARGET_DIR)/openapi.json" docs/openapi.json
 
 .PHONY: clean-dev
 clean-dev: ## Forget the data, secrets and ports of `make run`

@@ -6,6 +6,7 @@
 mod key;
 mod reader;
 mod safety;
+mod sections;
 mod setting;
 mod suspects;
 #[cfg(test)]

@@ -143,7 +143,7 @@ async fn logout(
     match (authenticate(&state, &headers).await, body) {
         (Ok(Some(who)), _) => service::log_out(&state, who, &origin).await?,
         (_, Some(Json(named))) => {
-            service::log_out_by_token(&state, &named.refresh_token, &origin).await?
+            service::log_out_by_token(&state, &named.refresh_token, &origin).await?;
         }
         (Ok(None), None) => return Err(Error::Unauthenticated.into()),
         (Err(problem), None) => return Err(problem),

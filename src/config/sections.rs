@@ -1,0 +1,269 @@
+//! The sections of the configuration: every variable, its default and what it must be.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use secrecy::SecretString;
+use url::Url;
+
+use super::reader::Reader;
+use super::safety;
+use super::setting::{
+    Flag, HostPattern, LogLevel, Network, Origin, PostgresUrl, RedisUrl, SmtpUrl, WebUrl,
+};
+use super::{
+    AuthConfig, Config, DatabaseConfig, Environment, HttpConfig, Key32, MailConfig, PasswordConfig,
+    TelemetryConfig, WorkerConfig,
+};
+
+impl Reader<'_> {
+    pub(super) fn config(&mut self) -> Option<Config> {
+        let environment = self.or("APP_ENV", Environment::Production);
+        self.production = environment != Some(Environment::Development);
+        // Each section reads all of its variables before a missing one ends it, so that the faults
+        // of all sections come out together.
+        let http = self.http();
+        let database = self.database();
+        let redis_url = self.redis();
+        let public_url = http.as_ref().map(|http| &http.public_url);
+        let auth = self.auth(public_url);
+        let mail = self.mail(public_url);
+        let worker = self.worker();
+        let telemetry = self.telemetry();
+        let docs_enabled = self.docs_enabled();
+        Some(Config {
+            environment: environment?,
+            docs_enabled: docs_enabled?,
+            http: http?,
+            database: database?,
+            redis_url,
+            auth: auth?,
+            mail: mail?,
+            worker: worker?,
+            telemetry: telemetry?,
+            suspects: Vec::new(),
+        })
+    }
+
+    fn docs_enabled(&mut self) -> Option<bool> {
+        let enabled = self.or("DOCS_ENABLED", Flag(!self.production))?.0;
+        self.refuse_if(enabled, "DOCS_ENABLED", "must be false in production");
+        Some(enabled)
+    }
+
+    fn redis(&mut self) -> Option<SecretString> {
+        let url = self.optional::<RedisUrl>("REDIS_URL")?.0;
+        let open = !safety::is_encrypted_or_private(&url, &["rediss"]);
+        self.refuse_if(
+            open,
+            "REDIS_URL",
+            "must be rediss:// outside of a private network",
+        );
+        Some(url)
+    }
+
+    fn http(&mut self) -> Option<HttpConfig> {
+        let bind_addr = self.or("BIND_ADDR", SocketAddr::from(([0, 0, 0, 0], 8000)));
+        let public_url = self.required::<WebUrl>("PUBLIC_URL").map(|url| url.0);
+        let allowed_origins = self.list::<Origin>("ALLOWED_ORIGINS");
+        let allowed_hosts = self.list::<HostPattern>("ALLOWED_HOSTS");
+        let trusted_proxies = self.list::<Network>("TRUSTED_PROXIES");
+        let max_connections = self.within("HTTP_MAX_CONNECTIONS", 10_000, 1..=1_000_000);
+        let header_timeout = self.duration("HTTP_HEADER_TIMEOUT", secs(10));
+        let body_timeout = self.duration("HTTP_BODY_TIMEOUT", secs(10));
+        let write_timeout = self.duration("HTTP_WRITE_TIMEOUT", secs(30));
+        let request_timeout = self.duration("HTTP_REQUEST_TIMEOUT", secs(15));
+        let drain_delay = self.span(
+            "HTTP_DRAIN_DELAY",
+            secs(if self.production { 5 } else { 0 }),
+        );
+        let drain_timeout = self.duration("HTTP_DRAIN_TIMEOUT", secs(20));
+        let open = public_url
+            .as_ref()
+            .is_some_and(|url| url.scheme() != "https");
+        self.refuse_if(open, "PUBLIC_URL", "must be https in production");
+        let insecure = |origin: &Origin| !origin.0.as_bytes().starts_with(b"https://");
+        let insecure = allowed_origins.iter().flatten().any(insecure);
+        self.refuse_if(
+            insecure,
+            "ALLOWED_ORIGINS",
+            "must be https origins in production",
+        );
+        let public_url = public_url?;
+        let mut hosts: Vec<String> = allowed_hosts?.into_iter().map(|host| host.0).collect();
+        hosts.extend(public_url.host_str().map(str::to_ascii_lowercase));
+        Some(HttpConfig {
+            bind_addr: bind_addr?,
+            public_url,
+            allowed_origins: allowed_origins?
+                .into_iter()
+                .map(|origin| origin.0)
+                .collect(),
+            allowed_hosts: hosts,
+            trusted_proxies: trusted_proxies?
+                .into_iter()
+                .map(|network| network.0)
+                .collect(),
+            max_connections: max_connections?,
+            header_timeout: header_timeout?,
+            body_timeout: body_timeout?,
+            write_timeout: write_timeout?,
+            request_timeout: request_timeout?,
+            drain_delay: drain_delay?,
+            drain_timeout: drain_timeout?,
+        })
+    }
+
+    fn database(&mut self) -> Option<DatabaseConfig> {
+        let url = self.required::<PostgresUrl>("DATABASE_URL");
+        let migration_url = self.optional::<PostgresUrl>("DATABASE_MIGRATION_URL");
+        let size = self.within("DB_POOL_SIZE", 10_u32, 1..=1_000);
+        let overflow = self.within("DB_MAX_OVERFLOW", 20_u32, 0..=1_000);
+        let acquire_timeout = self.duration("DB_POOL_TIMEOUT", secs(3));
+        let max_lifetime = self.duration("DB_POOL_RECYCLE", secs(1_800));
+        let connect_timeout = self.duration("DB_CONNECT_TIMEOUT", secs(10));
+        let statement_timeout = self.duration("DB_STATEMENT_TIMEOUT", secs(30));
+        let lock_timeout = self.duration("DB_LOCK_TIMEOUT", secs(5));
+        let idle_transaction_timeout = self.duration("DB_IDLE_TRANSACTION_TIMEOUT", secs(15));
+        let migration_lock_timeout = self.duration("DB_MIGRATION_LOCK_TIMEOUT", secs(300));
+        let echo = self.or("DB_ECHO", Flag(false));
+        let urls = [
+            ("DATABASE_URL", &url),
+            ("DATABASE_MIGRATION_URL", &migration_url),
+        ];
+        for (name, url) in urls {
+            let Some(PostgresUrl(url)) = url else {
+                continue;
+            };
+            self.refuse_if(
+                !safety::is_encrypted_or_private(url, &[]) && !safety::requires_tls(url),
+                name,
+                "must have ?sslmode=require or stricter outside of a private network",
+            );
+            self.refuse_if(
+                safety::has_example_password(url),
+                name,
+                "has the password of an example, or none",
+            );
+        }
+        Some(DatabaseConfig {
+            url: url?.0,
+            migration_url: migration_url.map(|url| url.0),
+            max_connections: size? + overflow?,
+            acquire_timeout: acquire_timeout?,
+            max_lifetime: max_lifetime?,
+            connect_timeout: connect_timeout?,
+            statement_timeout: statement_timeout?,
+            lock_timeout: lock_timeout?,
+            idle_transaction_timeout: idle_transaction_timeout?,
+            migration_lock_timeout: migration_lock_timeout?,
+            echo: echo?.0,
+        })
+    }
+
+    fn auth(&mut self, public_url: Option<&Url>) -> Option<AuthConfig> {
+        let signing_keys = self.list::<Key32>("JWT_SIGNING_KEYS");
+        if signing_keys.as_ref().is_some_and(Vec::is_empty) {
+            self.fault("JWT_SIGNING_KEYS", "is required: `keys generate` makes one");
+        }
+        let own_url = public_url.map(|url| url.as_str().trim_end_matches('/').to_owned());
+        let issuer = self.or("JWT_ISSUER", own_url.clone().unwrap_or_default());
+        let audience = self.or("JWT_AUDIENCE", own_url.unwrap_or_default());
+        let access_ttl = self.duration("ACCESS_TOKEN_TTL", secs(15 * 60));
+        let leeway = self.span("TOKEN_LEEWAY", secs(30));
+        let token_secret = self.required::<Key32>("TOKEN_SECRET");
+        let refresh_grace = self.span("REFRESH_GRACE", secs(10));
+        let session_idle_ttl = self.duration("SESSION_IDLE_TTL", days(14));
+        let session_max_ttl = self.duration("SESSION_MAX_TTL", days(90));
+        let verify_email_ttl = self.duration("VERIFY_EMAIL_TTL", days(1));
+        let password = self.password();
+        let advice = "is weak: `keys generate` makes a good one";
+        let weak = signing_keys.iter().flatten().any(Key32::is_weak);
+        self.refuse_if(weak, "JWT_SIGNING_KEYS", advice);
+        self.refuse_if(
+            token_secret.as_ref().is_some_and(Key32::is_weak),
+            "TOKEN_SECRET",
+            advice,
+        );
+        Some(AuthConfig {
+            signing_keys: signing_keys?,
+            issuer: issuer?,
+            audience: audience?,
+            access_ttl: access_ttl?,
+            leeway: leeway?,
+            token_secret: token_secret?,
+            refresh_grace: refresh_grace?,
+            session_idle_ttl: session_idle_ttl?,
+            session_max_ttl: session_max_ttl?,
+            verify_email_ttl: verify_email_ttl?,
+            password: password?,
+        })
+    }
+
+    fn password(&mut self) -> Option<PasswordConfig> {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let memory_kib = self.within("PASSWORD_MEMORY_KIB", 19_456, 8_192..=1_048_576);
+        let iterations = self.within("PASSWORD_ITERATIONS", 2, 1..=20);
+        let parallelism = self.within("PASSWORD_PARALLELISM", 1, 1..=16);
+        let threads = self.within("PASSWORD_THREADS", cores, 1..=256);
+        let queue_timeout = self.duration("PASSWORD_QUEUE_TIMEOUT", secs(2));
+        Some(PasswordConfig {
+            memory_kib: memory_kib?,
+            iterations: iterations?,
+            parallelism: parallelism?,
+            threads: threads?,
+            queue_timeout: queue_timeout?,
+        })
+    }
+
+    fn mail(&mut self, public_url: Option<&Url>) -> Option<MailConfig> {
+        let smtp_url = self.required::<SmtpUrl>("SMTP_URL");
+        let from = self.required::<lettre::message::Mailbox>("MAIL_FROM");
+        let link_url = self.optional::<WebUrl>("LINK_URL").map(|url| url.0);
+        let product_name = self.or("PRODUCT_NAME", "Groundwork".to_owned());
+        let timeout = self.duration("SMTP_TIMEOUT", secs(10));
+        let open = smtp_url.as_ref().is_some_and(|url| {
+            !safety::is_encrypted_or_private(&url.0, &["smtps"]) && !safety::requires_tls(&url.0)
+        });
+        self.refuse_if(
+            open,
+            "SMTP_URL",
+            "must be smtps://, or have ?tls=required, outside of a private network",
+        );
+        Some(MailConfig {
+            smtp_url: smtp_url?.0,
+            from: from?,
+            link_url: link_url.or_else(|| public_url.cloned())?,
+            product_name: product_name?,
+            timeout: timeout?,
+        })
+    }
+
+    fn worker(&mut self) -> Option<WorkerConfig> {
+        let concurrency = self.within("WORKER_CONCURRENCY", 4, 1..=64);
+        let poll_interval = self.duration("WORKER_POLL_INTERVAL", secs(2));
+        Some(WorkerConfig {
+            concurrency: concurrency?,
+            poll_interval: poll_interval?,
+        })
+    }
+
+    fn telemetry(&mut self) -> Option<TelemetryConfig> {
+        let json = self.or("JSON_LOGS", Flag(self.production));
+        let level = self.or("LOG_LEVEL", LogLevel("info".to_owned()));
+        let version = self.or("APP_VERSION", env!("CARGO_PKG_VERSION").to_owned());
+        Some(TelemetryConfig {
+            json: json?.0,
+            level: level?.0,
+            version: version?,
+        })
+    }
+}
+
+const fn secs(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+const fn days(n: u64) -> Duration {
+    secs(n * 24 * 60 * 60)
+}

@@ -119,26 +119,34 @@ impl Scratch {
     /// Removes what runs that were killed left behind, and ends the servers that outlived them.
     pub fn sweep() {
         let me = rustix::process::geteuid().as_raw();
+        let servers = Account::for_servers()
+            .ok()
+            .flatten()
+            .map(|account| account.uid);
         let entries = roots()
             .into_iter()
-            .filter_map(|root| fs::read_dir(root).ok())
-            .flatten()
-            .flatten();
-        for entry in entries {
-            let name = entry.file_name();
+            .filter_map(|root| fs::read_dir(root).ok());
+        for entry in entries.flatten().flatten() {
+            let (name, path) = (entry.file_name(), entry.path());
             let owner = name
                 .to_str()
                 .and_then(|name| name.strip_prefix(PREFIX)?.split('-').next());
             let Some(pid) = owner.and_then(|pid| pid.parse().ok()) else {
                 continue;
             };
-            let ours = entry
-                .metadata()
-                .is_ok_and(|meta| meta.is_dir() && (me == 0 || meta.uid() == me));
-            if ours && !process::is_alive(pid) {
-                crate::postgres::end_leftover(&entry.path().join("data"));
-                let _ = fs::remove_dir_all(entry.path());
+            // The place is shared: what somebody else put there under our name is not followed.
+            let Ok(meta) = entry.metadata() else { continue };
+            let is_mine = meta.uid() == me;
+            if !meta.is_dir() || !(is_mine || servers == Some(meta.uid())) || process::is_alive(pid)
+            {
+                continue;
             }
+            crate::postgres::end_leftover(&path.join("data"));
+            if is_mine {
+                // It may have been the home of data that lie elsewhere.
+                let _ = crate::postgres::remove(&path);
+            }
+            let _ = fs::remove_dir_all(path);
         }
     }
 }

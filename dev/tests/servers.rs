@@ -91,3 +91,20 @@ fn two_runs_never_get_the_same_port() {
         "a free port of the last run comes first"
     );
 }
+
+#[tokio::test]
+async fn a_sweep_takes_only_what_the_dead_left() {
+    let living = Scratch::new(None).unwrap();
+    let name = living.path().file_name().unwrap().to_str().unwrap();
+    // No system gives out so high a process id.
+    let dead = living
+        .path()
+        .with_file_name(name.replace(&std::process::id().to_string(), "2147483647"));
+    let elsewhere = living.path().join("elsewhere");
+    fs::create_dir_all(elsewhere.join("data")).unwrap();
+    fs::create_dir(&dead).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, dead.join("postgres")).unwrap();
+    Scratch::sweep();
+    assert!(!dead.exists() && !elsewhere.exists());
+    assert!(living.path().exists());
+}

@@ -49,8 +49,11 @@ pub fn start(config: &TelemetryConfig) -> WorkerGuard {
     let filter: Targets = format!("{QUIET},{}", config.level)
         .parse()
         .unwrap_or_default();
+    // A filter of all layers, not of this one: a library that asks whether a line would be written,
+    // hears no and writes none would make a layer's own filter lose the next line of that thread.
     tracing_subscriber::registry()
-        .with(layer.with_filter(filter))
+        .with(layer)
+        .with(filter)
         .init();
     guard
 }

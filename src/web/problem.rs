@@ -264,6 +264,12 @@ pub(super) fn complete(response: &mut Response, request_id: &str) -> Option<Code
     if !status.is_client_error() && !status.is_server_error() {
         return None;
     }
+    if matches!(status.as_u16(), 429 | 503) {
+        response
+            .headers_mut()
+            .entry(RETRY_AFTER)
+            .or_insert_with(|| HeaderValue::from_static("1"));
+    }
     let problem = match response.extensions_mut().remove::<Problem>() {
         Some(problem) => problem,
         None if is_bare(response) => {
@@ -273,12 +279,6 @@ pub(super) fn complete(response: &mut Response, request_id: &str) -> Option<Code
         }
         None => return None,
     };
-    if matches!(status.as_u16(), 429 | 503) {
-        response
-            .headers_mut()
-            .entry(RETRY_AFTER)
-            .or_insert_with(|| HeaderValue::from_static("1"));
-    }
     response.headers_mut().remove(CONTENT_LENGTH);
     *response.body_mut() = Body::from(problem.body(status, Some(request_id)));
     Some(problem.code)

@@ -190,7 +190,7 @@ pub struct WorkerConfig {
     pub poll_interval: Duration,
 }
 
-/// Logs.
+/// Logs, metrics, traces and error reports.
 #[derive(Clone, Debug)]
 pub struct TelemetryConfig {
     /// `JSON_LOGS`: one JSON object a line instead of text for people.
@@ -199,6 +199,14 @@ pub struct TelemetryConfig {
     pub level: String,
     /// `APP_VERSION`: the release, as logs and `/health` name it.
     pub version: String,
+    /// `METRICS_ADDR`: where `/health/metrics` is served, apart from the public listener.
+    pub metrics_addr: Option<SocketAddr>,
+    /// `SENTRY_DSN`: where errors are reported.
+    pub sentry_dsn: Option<SecretString>,
+    /// `SENTRY_TRACES_SAMPLE_RATE`: the share of requests that Sentry traces, 0 to 1.
+    pub sentry_traces_sample_rate: f32,
+    /// `OTEL_EXPORTER_OTLP_ENDPOINT`: where spans are sent.
+    pub otlp_endpoint: Option<Url>,
 }
 
 /// What is wrong with one variable; the value is never part of it.

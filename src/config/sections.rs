@@ -9,7 +9,7 @@ use url::Url;
 use super::reader::Reader;
 use super::safety;
 use super::setting::{
-    Flag, HostPattern, LogLevel, Network, Origin, PostgresUrl, RedisUrl, SmtpUrl, WebUrl,
+    Flag, HostPattern, LogLevel, Network, Origin, PostgresUrl, RedisUrl, SentryDsn, SmtpUrl, WebUrl,
 };
 use super::{
     AuthConfig, Config, DatabaseConfig, Environment, HttpConfig, Key32, MailConfig, PasswordConfig,
@@ -252,10 +252,18 @@ impl Reader<'_> {
         let json = self.or("JSON_LOGS", Flag(self.production));
         let level = self.or("LOG_LEVEL", LogLevel("info".to_owned()));
         let version = self.or("APP_VERSION", env!("CARGO_PKG_VERSION").to_owned());
+        let metrics_addr = self.optional::<SocketAddr>("METRICS_ADDR");
+        let sentry_dsn = self.optional::<SentryDsn>("SENTRY_DSN");
+        let sample_rate = self.within("SENTRY_TRACES_SAMPLE_RATE", 0.05_f32, 0.0..=1.0);
+        let otlp_endpoint = self.optional::<WebUrl>("OTEL_EXPORTER_OTLP_ENDPOINT");
         Some(TelemetryConfig {
             json: json?.0,
             level: level?.0,
             version: version?,
+            metrics_addr,
+            sentry_dsn: sentry_dsn.map(|dsn| dsn.0),
+            sentry_traces_sample_rate: sample_rate?,
+            otlp_endpoint: otlp_endpoint.map(|url| url.0),
         })
     }
 }

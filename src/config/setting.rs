@@ -26,6 +26,7 @@ macro_rules! setting_by_from_str {
 }
 
 setting_by_from_str! {
+    f32 => "must be a number",
     u32 => "must be a whole number",
     usize => "must be a whole number",
     SocketAddr => "must be an address and a port, such as 0.0.0.0:8000",
@@ -122,6 +123,20 @@ impl Setting for RedisUrl {
             url.is_some_and(|url| matches!(url.scheme(), "redis" | "rediss") && url.has_host());
         fits.then(|| Self(text.into()))
             .ok_or_else(|| "must be a URL such as rediss://:password@host:6379".to_owned())
+    }
+}
+
+pub(super) struct SentryDsn(pub(super) SecretString);
+
+impl Setting for SentryDsn {
+    fn parse(text: &str) -> Result<Self, String> {
+        let url = Url::parse(text).ok().filter(|url| {
+            matches!(url.scheme(), "http" | "https")
+                && !url.username().is_empty()
+                && url.path().len() > 1
+        });
+        url.map(|_| Self(text.into()))
+            .ok_or_else(|| "must be a DSN such as https://key@sentry.example.com/1".to_owned())
     }
 }
 

@@ -33,6 +33,12 @@ pub enum Command {
     /// Connects as the owner (`DATABASE_MIGRATION_URL`). Safe to run from any number of replicas at
     /// once, and again after a failure.
     Migrate,
+    /// Check the configuration and everything it names, and list every fault
+    ///
+    /// Asks the database (also for its clock, schema and our rights), Redis and the mail server.
+    Doctor,
+    /// Ask the service in this container whether it is ready: exits with 0 or 1
+    Healthcheck,
     /// Print the OpenAPI document as JSON; needs no configuration
     Openapi,
     /// Make secrets for the configuration

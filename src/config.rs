@@ -1,6 +1,6 @@
 //! Every setting of the service: one struct a section, typed, and checked before anything starts.
 //!
-//! [`Config::from_env`] reads them all and reports every fault at once, by variable name and never
+//! [`Config::read`] reads them all and reports every fault at once, by variable name and never
 //! with a value. A variable `X` may also be given as `X_FILE`, the path of a file that holds it.
 
 mod key;
@@ -232,23 +232,43 @@ impl fmt::Display for Faults {
     }
 }
 
-impl Config {
-    /// Reads the process's environment.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the one place that reads the environment"
-    )]
-    pub fn from_env() -> Result<Self, Faults> {
-        let text = |text: std::ffi::OsString| text.into_string().ok();
-        let all = std::env::vars_os();
-        Self::read(
-            &all.filter_map(|(name, value)| Some((text(name)?, text(value)?)))
-                .collect(),
-        )
-    }
+/// The process's environment: the only place where it is read.
+#[must_use]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place that reads the environment"
+)]
+pub fn environment() -> HashMap<String, String> {
+    let text = |text: std::ffi::OsString| text.into_string().ok();
+    let all = std::env::vars_os();
+    all.filter_map(|(name, value)| Some((text(name)?, text(value)?)))
+        .collect()
+}
 
-    /// Reads these variables.
+impl Config {
+    /// Reads all settings.
     pub fn read(variables: &HashMap<String, String>) -> Result<Self, Faults> {
         Reader::new(variables).read()
+    }
+}
+
+impl DatabaseConfig {
+    /// Reads the database's settings alone, for who needs no others.
+    pub fn read(variables: &HashMap<String, String>) -> Result<Self, Faults> {
+        Reader::new(variables).read_section(Reader::database)
+    }
+}
+
+impl TelemetryConfig {
+    /// Reads the settings of telemetry alone.
+    pub fn read(variables: &HashMap<String, String>) -> Result<Self, Faults> {
+        Reader::new(variables).read_section(Reader::telemetry)
+    }
+}
+
+impl HttpConfig {
+    /// Reads the listener's address alone.
+    pub fn read_bind_addr(variables: &HashMap<String, String>) -> Result<SocketAddr, Faults> {
+        Reader::new(variables).read_section(Reader::bind_addr)
     }
 }

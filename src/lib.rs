@@ -26,4 +26,5 @@ pub mod users;
 pub mod auth;
 
 pub mod app;
+pub mod doctor;
 pub mod worker;

@@ -1,16 +1,17 @@
 //! The process: read the configuration, start the log, build the state, serve, drain.
 
+use std::collections::HashMap;
 use std::error::Error;
 use std::io::BufRead as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
 use groundwork::cli::{Cli, Command, Keys, NewAccount, Users};
-use groundwork::config::{Config, Key32};
+use groundwork::config::{Config, DatabaseConfig, HttpConfig, Key32, TelemetryConfig};
 use groundwork::health::Draining;
 use groundwork::infra::{Clock, Rng, db};
 use groundwork::state::AppState;
-use groundwork::{app, auth, telemetry, web, worker};
+use groundwork::{app, auth, config, doctor, health, telemetry, web, worker};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -29,37 +30,58 @@ fn main() -> ExitCode {
 }
 
 fn run(command: Command) -> Outcome {
+    let variables = config::environment();
     match command {
+        Command::Serve { migrate, no_worker } => with_config(&variables, async |config| {
+            serve(config, migrate, !no_worker).await
+        }),
+        Command::Worker => with_config(&variables, work),
+        Command::Migrate => {
+            let database = DatabaseConfig::read(&variables)?;
+            let _log = telemetry::start(&TelemetryConfig::read(&variables)?);
+            Ok(runtime()?.block_on(db::migrate(&database))?)
+        }
+        Command::Doctor => with_config(&variables, examine),
+        Command::Users(Users::Create(new)) => {
+            with_config(&variables, async |config| create_user(&config, new).await)
+        }
+        Command::Healthcheck => {
+            let is_ready = health::probe(HttpConfig::read_bind_addr(&variables)?)?;
+            is_ready
+                .then_some(())
+                .ok_or_else(|| "the service is not ready".into())
+        }
         Command::Openapi => {
             print(&app::openapi().to_pretty_json()?);
-            return Ok(());
+            Ok(())
         }
         Command::Keys(Keys::Generate) => {
             let rng = Rng::system();
             for variable in ["JWT_SIGNING_KEYS", "TOKEN_SECRET"] {
                 print(&format!("{variable}={}", Key32::new(rng.bytes()).encode()));
             }
-            return Ok(());
+            Ok(())
         }
-        _ => {}
     }
-    let config = Config::from_env()?;
+}
+
+/// Reads all settings, starts the log and runs `work`.
+fn with_config(
+    variables: &HashMap<String, String>,
+    work: impl AsyncFnOnce(Config) -> Outcome,
+) -> Outcome {
+    let config = Config::read(variables)?;
     let _log = telemetry::start(&config.telemetry);
     for suspect in &config.suspects {
         tracing::warn!(variable = suspect.variable, "{}", suspect.message);
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+    runtime()?.block_on(work(config))
+}
+
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
         .enable_all()
-        .build()?;
-    runtime.block_on(async {
-        match command {
-            Command::Serve { migrate, no_worker } => serve(config, migrate, !no_worker).await,
-            Command::Worker => work(config).await,
-            Command::Migrate => Ok(db::migrate(&config.database).await?),
-            Command::Users(Users::Create(new)) => create_user(&config, new).await,
-            Command::Openapi | Command::Keys(_) => Ok(()), // done above, without a configuration
-        }
-    })
+        .build()
 }
 
 async fn serve(config: Config, migrate: bool, with_worker: bool) -> Outcome {
@@ -101,6 +123,16 @@ async fn serve(config: Config, migrate: bool, with_worker: bool) -> Outcome {
     state.db.close().await;
     tracing::info!(aborted = drained.aborted, "stopped");
     Ok(())
+}
+
+async fn examine(config: Config) -> Outcome {
+    let state = AppState::new(&config, Clock::system(), Rng::system())?;
+    let findings = doctor::examine(&state, &config).await;
+    print(findings.to_string().trim_end());
+    if findings.is_healthy() {
+        return Ok(());
+    }
+    Err("the service is not fit to run".into())
 }
 
 async fn work(config: Config) -> Outcome {

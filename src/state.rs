@@ -2,6 +2,7 @@
 //! reach.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::extract::FromRef;
 
@@ -33,6 +34,8 @@ pub struct AppState {
     pub mail: Arc<MailConfig>,
     /// The release, as `/health` names it.
     pub version: Arc<str>,
+    /// When the process started.
+    pub started: Instant,
 }
 
 /// Why the state could not be built from a configuration that was well-formed.
@@ -76,6 +79,7 @@ impl AppState {
             auth: Arc::new(auth.clone()),
             mail: Arc::new(config.mail.clone()),
             version: config.telemetry.version.as_str().into(),
+            started: Instant::now(),
             clock,
             rng,
         })

@@ -73,7 +73,7 @@ pub(super) struct TokenPair {
     #[schema(example = 900)]
     pub(super) expires_in: u64,
     /// Good for one `/auth/refresh`, which answers with the next one.
-    #[schema(example = "mF9B5f41JqM0Q8r2Zt7uYwXcVbNaSdFgHjKlPoIuYtR")]
+    #[schema(example = "mF9B5f41JqM0Q8r2Zt7uYwXcVbNaSdFgHjKlPoIuYtQ")]
     pub(super) refresh_token: String,
     /// Seconds until the refresh token runs out.
     #[schema(example = 1_209_600)]

@@ -64,7 +64,7 @@ async fn register(
 
 /// Verify an address by the token in its letter. A token works once.
 #[utoipa::path(post, path = "/verify-email", tag = "auth",
-    request_body(content = EmailProof, example = json!({ "token": "mF9B5f41JqM0Q8r2Zt7uYwXcVbNaSdFgHjKlPoIuYtR" })),
+    request_body(content = EmailProof, example = json!({ "token": "mF9B5f41JqM0Q8r2Zt7uYwXcVbNaSdFgHjKlPoIuYtQ" })),
     responses((status = 204, description = "The address is verified."), LinkProblems))]
 async fn verify_email(
     State(state): State<AppState>,
@@ -113,7 +113,7 @@ async fn login(
 /// For a few seconds the used token still answers with the same next one, for clients whose reply
 /// was lost and for tabs that refresh at once. After that its use ends the session.
 #[utoipa::path(post, path = "/refresh", tag = "auth",
-    request_body(content = Refresh, example = json!({ "refresh_token": "mF9B5f41JqM0Q8r2Zt7uYwXcVbNaSdFgHjKlPoIuYtR" })),
+    request_body(content = Refresh, example = json!({ "refresh_token": "mF9B5f41JqM0Q8r2Zt7uYwXcVbNaSdFgHjKlPoIuYtQ" })),
     responses((status = 200, description = "The next pair.", body = TokenPair), RefreshProblems))]
 async fn refresh(
     State(state): State<AppState>,
@@ -127,10 +127,12 @@ async fn refresh(
     ))
 }
 
-/// Sign out: ends the session of the access token, or of the refresh token in the body for whoever
-/// has no running access token any more.
+/// Sign out.
+///
+/// Ends the session of the access token, or of the refresh token in the body for whoever has no
+/// running access token any more.
 #[utoipa::path(post, path = "/logout", tag = "auth", security(("bearer" = []), ()),
-    request_body(content = Option<Refresh>, example = json!({ "refresh_token": "mF9B5f41JqM0Q8r2Zt7uYwXcVbNaSdFgHjKlPoIuYtR" })),
+    request_body(content = Option<Refresh>, example = json!({ "refresh_token": "mF9B5f41JqM0Q8r2Zt7uYwXcVbNaSdFgHjKlPoIuYtQ" })),
     responses((status = 204, description = "The session is over."), AuthProblems, BodyProblems))]
 async fn logout(
     State(state): State<AppState>,

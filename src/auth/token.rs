@@ -81,7 +81,7 @@ pub(super) fn runs_out(config: &AuthConfig, ended: DateTime<Utc>) -> DateTime<Ut
 /// base64url; what is stored of it is its hash.
 #[derive(Clone, Deserialize, ToSchema)]
 #[serde(try_from = "String")]
-#[schema(value_type = String, min_length = 43, max_length = 43, example = "mF9B5f41JqM0Q8r2Zt7uYwXcVbNaSdFgHjKlPoIuYtR")]
+#[schema(value_type = String, min_length = 43, max_length = 43, example = "mF9B5f41JqM0Q8r2Zt7uYwXcVbNaSdFgHjKlPoIuYtQ")]
 pub(super) struct OpaqueToken(Zeroizing<[u8; 32]>);
 
 /// The SHA-256 of an [`OpaqueToken`]: all that is stored of it. A slow hash would add nothing to 256

@@ -37,6 +37,25 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// The names of all settings, as they are asked for.
+    #[cfg(test)]
+    pub(super) fn names(mut self) -> BTreeSet<&'static str> {
+        self.config();
+        self.asked_for
+    }
+
+    /// One section alone, or its faults.
+    pub(super) fn read_section<T>(
+        mut self,
+        section: fn(&mut Self) -> Option<T>,
+    ) -> Result<T, Faults> {
+        self.environment();
+        match section(&mut self) {
+            Some(value) if self.faults.is_empty() => Ok(value),
+            _ => Err(Faults(self.faults)),
+        }
+    }
+
     /// Notes what may stand in development and never in production.
     pub(super) fn refuse_if(&mut self, unsafe_there: bool, variable: &str, message: &str) {
         if unsafe_there && self.production {

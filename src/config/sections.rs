@@ -18,8 +18,7 @@ use super::{
 
 impl Reader<'_> {
     pub(super) fn config(&mut self) -> Option<Config> {
-        let environment = self.or("APP_ENV", Environment::Production);
-        self.production = environment != Some(Environment::Development);
+        let environment = self.environment();
         // Each section reads all of its variables before a missing one ends it, so that the faults
         // of all sections come out together.
         let http = self.http();
@@ -45,6 +44,17 @@ impl Reader<'_> {
         })
     }
 
+    /// Where the process runs, which decides what is refused; what cannot be read is production.
+    pub(super) fn environment(&mut self) -> Option<Environment> {
+        let environment = self.or("APP_ENV", Environment::Production);
+        self.production = environment != Some(Environment::Development);
+        environment
+    }
+
+    pub(super) fn bind_addr(&mut self) -> Option<SocketAddr> {
+        self.or("BIND_ADDR", SocketAddr::from(([0, 0, 0, 0], 8000)))
+    }
+
     fn docs_enabled(&mut self) -> Option<bool> {
         let enabled = self.or("DOCS_ENABLED", Flag(!self.production))?.0;
         self.refuse_if(enabled, "DOCS_ENABLED", "must be false in production");
@@ -63,7 +73,7 @@ impl Reader<'_> {
     }
 
     fn http(&mut self) -> Option<HttpConfig> {
-        let bind_addr = self.or("BIND_ADDR", SocketAddr::from(([0, 0, 0, 0], 8000)));
+        let bind_addr = self.bind_addr();
         let public_url = self.required::<WebUrl>("PUBLIC_URL").map(|url| url.0);
         let allowed_origins = self.list::<Origin>("ALLOWED_ORIGINS");
         let allowed_hosts = self.list::<HostPattern>("ALLOWED_HOSTS");
@@ -114,7 +124,7 @@ impl Reader<'_> {
         })
     }
 
-    fn database(&mut self) -> Option<DatabaseConfig> {
+    pub(super) fn database(&mut self) -> Option<DatabaseConfig> {
         let url = self.required::<PostgresUrl>("DATABASE_URL");
         let migration_url = self.optional::<PostgresUrl>("DATABASE_MIGRATION_URL");
         let size = self.within("DB_POOL_SIZE", 10_u32, 1..=1_000);
@@ -248,7 +258,7 @@ impl Reader<'_> {
         })
     }
 
-    fn telemetry(&mut self) -> Option<TelemetryConfig> {
+    pub(super) fn telemetry(&mut self) -> Option<TelemetryConfig> {
         let json = self.or("JSON_LOGS", Flag(self.production));
         let level = self.or("LOG_LEVEL", LogLevel("info".to_owned()));
         let version = self.or("APP_VERSION", env!("CARGO_PKG_VERSION").to_owned());

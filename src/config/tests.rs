@@ -1,9 +1,11 @@
 //! What is read, and what is refused.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use secrecy::ExposeSecret as _;
 
+use super::reader::Reader;
 use super::setting::Setting as _;
 use super::{Config, Faults};
 
@@ -206,4 +208,81 @@ fn misspelt_variables_are_noticed_and_other_peoples_are_not() {
         ["DATABSE_URL", "DB_POOL", "SESSION_IDLE_TTTL", "log_level"]
     );
     assert!(config.suspects[0].message.contains("DATABASE_URL"));
+}
+
+/// The settings in the example: the name, the value, and whether the line is commented out.
+fn example() -> Vec<(&'static str, &'static str, bool)> {
+    let lines = include_str!("../../.env.production.example").lines();
+    let setting = |line: &'static str| {
+        let (name, value) = line.trim_start_matches('#').split_once('=')?;
+        let is_name = name
+            .bytes()
+            .all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_');
+        is_name.then_some((name, value, line.starts_with('#')))
+    };
+    lines.filter_map(setting).collect()
+}
+
+#[test]
+fn the_example_names_every_setting_once_and_no_other() {
+    let mut listed: Vec<_> = example().into_iter().map(|(name, _, _)| name).collect();
+    listed.sort_unstable();
+    let ours: Vec<_> = Reader::new(&HashMap::new()).names().into_iter().collect();
+    assert_eq!(listed, ours);
+}
+
+#[test]
+fn the_example_requires_what_is_required_and_its_defaults_are_the_defaults() {
+    let required: Vec<_> = example()
+        .into_iter()
+        .filter(|(_, _, optional)| !optional)
+        .collect();
+    let names: Vec<_> = required.iter().map(|(name, _, _)| *name).collect();
+    let nothing = Config::read(&HashMap::new())
+        .expect_err("nothing is not enough")
+        .0;
+    let mut missing: Vec<_> = nothing
+        .iter()
+        .map(|fault| fault.variable.as_str())
+        .collect();
+    let mut sorted = names.clone();
+    sorted.sort_unstable();
+    missing.sort_unstable();
+    assert_eq!(sorted, missing);
+
+    let plain = format!("{:?}", read(&[]).expect("it is good"));
+    for (name, value, _) in example()
+        .into_iter()
+        .filter(|(_, value, optional)| *optional && !value.is_empty())
+    {
+        let told = read(&[(name, value)]).unwrap_or_else(|faults| panic!("{name}: {faults}"));
+        assert_eq!(
+            format!("{told:?}"),
+            plain,
+            "{name} is not {value} by default"
+        );
+    }
+}
+
+#[test]
+fn an_example_that_is_not_filled_in_is_refused() {
+    let unfilled: Vec<_> = example()
+        .into_iter()
+        .filter(|(_, _, optional)| !optional)
+        .collect();
+    let set: HashMap<_, _> = unfilled
+        .iter()
+        .map(|(name, value, _)| ((*name).to_owned(), (*value).to_owned()))
+        .collect();
+    let faults = Config::read(&set).expect_err("the secrets are missing").0;
+    let names: Vec<_> = faults.iter().map(|fault| fault.variable.as_str()).collect();
+    assert_eq!(
+        names,
+        [
+            "DATABASE_URL",
+            "JWT_SIGNING_KEYS",
+            "TOKEN_SECRET",
+            "SMTP_URL"
+        ]
+    );
 }

@@ -2,8 +2,10 @@
 //! no table.
 
 mod model;
+mod probe;
 mod routes;
 mod service;
 
 pub use model::Draining;
+pub use probe::probe;
 pub use routes::router;

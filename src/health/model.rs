@@ -44,6 +44,13 @@ pub(super) struct Health {
     /// The release.
     #[schema(example = "1.4.2")]
     pub(super) version: String,
+    /// The commit that the release was built from, where the build knew it.
+    #[schema(example = "0a1b2c3")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) commit: Option<&'static str>,
+    /// Seconds since the process started.
+    #[schema(example = 86_400)]
+    pub(super) uptime_seconds: u64,
 }
 
 /// Whether the process is ready for traffic, and what of it is not.

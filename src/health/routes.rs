@@ -31,6 +31,8 @@ async fn get_health(State(state): State<AppState>) -> Json<Health> {
     Json(Health {
         status: Status::Ok,
         version: state.version.to_string(),
+        commit: option_env!("BUILD_COMMIT").filter(|commit| !commit.is_empty()),
+        uptime_seconds: state.started.elapsed().as_secs(),
     })
 }
 

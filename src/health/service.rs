@@ -63,10 +63,8 @@ async fn ask(db: &Db, redis: Option<&Redis>) -> Answers {
     let (database, migrations) = match database {
         Ok(Ok(true)) => (Status::Ok, Status::Ok),
         Ok(Ok(false)) => (Status::Ok, Status::Down),
-        // The table of migrations is missing: the database answers, and is empty.
-        Ok(Err(sqlx::Error::Database(error))) if error.code().as_deref() == Some("42P01") => {
-            (Status::Ok, Status::Down)
-        }
+        // The database answers, and is empty.
+        Ok(Err(error)) if db::is_missing_table(&error) => (Status::Ok, Status::Down),
         Ok(Err(_)) | Err(_) => (Status::Down, Status::Down),
     };
     Answers {

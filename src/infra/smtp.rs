@@ -21,7 +21,7 @@ pub enum SendError {
     #[error("the letter cannot be composed")]
     Compose(#[from] lettre::error::Error),
     /// The server is away, or it refused. Its own words are left out, since they quote addresses.
-    #[error("the mail server did not take the letter ({})", reason(.0))]
+    #[error("the mail server is away or refused ({})", reason(.0))]
     Transport(#[from] lettre::transport::smtp::Error),
 }
 
@@ -46,6 +46,12 @@ impl Mailer {
             transport,
             from: config.from.clone(),
         })
+    }
+
+    /// Whether the mail server greets us, and takes our credentials.
+    pub async fn ping(&self) -> Result<(), SendError> {
+        self.transport.test_connection().await?;
+        Ok(())
     }
 
     /// Sends one letter as HTML with a plain text twin. Header values are encoded, so that no part

@@ -1,0 +1,128 @@
+//! Says what is wrong before it matters: asks every service that the configuration names, and the
+//! database about its clock, its schema and our rights.
+
+use std::borrow::Borrow;
+use std::fmt;
+
+use chrono::TimeDelta;
+use tokio::time::{Duration, timeout};
+
+use crate::config::{Config, Environment};
+use crate::infra::{Db, db};
+use crate::state::AppState;
+
+/// How long one check may take.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// Clocks that differ by more make tokens of one replica look wrong to another.
+const TOLERATED_SKEW: TimeDelta = TimeDelta::seconds(5);
+
+/// What was found.
+#[derive(Debug, Default)]
+pub struct Findings(Vec<Finding>);
+
+#[derive(Debug)]
+struct Finding {
+    check: &'static str,
+    fault: Option<String>,
+}
+
+impl Findings {
+    /// Whether nothing is wrong.
+    #[must_use]
+    pub fn is_healthy(&self) -> bool {
+        self.0.iter().all(|finding| finding.fault.is_none())
+    }
+
+    fn add(&mut self, check: &'static str, result: Result<(), String>) {
+        self.0.push(Finding {
+            check,
+            fault: result.err(),
+        });
+    }
+}
+
+impl fmt::Display for Findings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for Finding { check, fault } in &self.0 {
+            match fault {
+                None => writeln!(f, "ok     {check}")?,
+                Some(fault) => writeln!(f, "FAULT  {check}: {fault}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Runs every check; none stops another.
+pub async fn examine(state: &AppState, config: &Config) -> Findings {
+    let mut findings = Findings::default();
+    let misspelt = config
+        .suspects
+        .iter()
+        .map(|s| format!("{} {}", s.variable, s.message));
+    findings.add(
+        "variables are spelt right",
+        none_of(&misspelt.collect::<Vec<_>>()),
+    );
+    let reached = checked(db::ping(&state.db)).await;
+    let is_reached = reached.is_ok();
+    findings.add("database answers", reached);
+    if is_reached {
+        examine_database(state, config, &mut findings).await;
+    }
+    if let Some(redis) = &state.redis {
+        findings.add("redis answers", checked(redis.ping()).await);
+    }
+    findings.add("mail server answers", checked(state.mailer.ping()).await);
+    findings
+}
+
+async fn examine_database(state: &AppState, config: &Config, findings: &mut Findings) {
+    let db: &Db = &state.db;
+    let skew = match timeout(DEADLINE, db::clock_skew(db, state.clock.now())).await {
+        Ok(Ok(skew)) if skew.abs() <= TOLERATED_SKEW => Ok(()),
+        Ok(Ok(skew)) => Err(format!("it is {} s ahead of ours", skew.num_seconds())),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err("no answer in time".to_owned()),
+    };
+    findings.add("database clock", skew);
+    let current = match timeout(DEADLINE, db::is_current(db)).await {
+        Ok(Ok(true)) => Ok(()),
+        Ok(Ok(false)) => Err("the schema is older than this release: run `migrate`".to_owned()),
+        Ok(Err(error)) if db::is_missing_table(&error) => {
+            Err("the schema is missing: run `migrate`".to_owned())
+        }
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err("no answer in time".to_owned()),
+    };
+    let is_migrated = current.is_ok();
+    findings.add("migrations", current);
+    // A developer may well use one role for all; in production the two are apart.
+    if is_migrated && config.environment == Environment::Production {
+        let rights = match timeout(DEADLINE, db::role_faults(db)).await {
+            Ok(Ok(faults)) => none_of(&faults),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err("no answer in time".to_owned()),
+        };
+        findings.add("rights of the runtime role", rights);
+    }
+}
+
+fn none_of<S: Borrow<str>>(faults: &[S]) -> Result<(), String> {
+    if faults.is_empty() {
+        Ok(())
+    } else {
+        Err(faults.join("; "))
+    }
+}
+
+async fn checked<T, E: fmt::Display>(
+    check: impl Future<Output = Result<T, E>>,
+) -> Result<(), String> {
+    match timeout(DEADLINE, check).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err("no answer in time".to_owned()),
+    }
+}

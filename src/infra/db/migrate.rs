@@ -1,0 +1,175 @@
+//! Brings the schema up to date, from any number of replicas at once.
+
+use std::time::{Duration, Instant};
+
+use secrecy::{ExposeSecret as _, SecretString};
+use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection};
+
+use super::{Db, millis, options};
+use crate::config::DatabaseConfig;
+
+/// The migrations of this release, embedded at build time.
+static MIGRATIONS: Migrator = sqlx::migrate!();
+
+/// Held while migrating, so that replicas take turns. Any number will do that nobody else uses.
+const MIGRATION_LOCK: i64 = 0x6772_6f75_6e64_0001;
+
+/// Why the schema could not be brought up to date.
+#[derive(Debug, thiserror::Error)]
+pub enum MigrationError {
+    /// There is no owner to migrate as.
+    #[error("DATABASE_MIGRATION_URL is not set: migrations need the owner of the schema")]
+    NoOwner,
+    /// The database did not answer.
+    #[error("the database cannot be reached")]
+    Connect(#[source] sqlx::Error),
+    /// The database did not let us in within `DB_CONNECT_TIMEOUT`.
+    #[error("the database did not answer within the connect timeout")]
+    ConnectTimeout,
+    /// Another replica kept the lock for `DB_MIGRATION_LOCK_TIMEOUT`.
+    #[error("another process has been migrating for longer than DB_MIGRATION_LOCK_TIMEOUT")]
+    Locked,
+    /// A migration failed; the message names it.
+    #[error("a migration failed: {0}")]
+    Migration(#[from] MigrateError),
+    /// The queue's own migrations failed.
+    #[error("the job queue's schema could not be migrated")]
+    Queue(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The runtime role could not be given its rights.
+    #[error("the runtime role could not be given its rights")]
+    Rights(#[source] sqlx::Error),
+}
+
+/// Brings the schema up to date and gives the runtime role its rights. Safe to run from any number
+/// of replicas at once and again after a failure; each migration runs once.
+///
+/// `sqlx`'s own lock is not used: it waits inside the server, which deadlocks with a concurrent
+/// index build of the replica that holds it, and it is not released on an error. Ours is tried for
+/// and slept on, on a connection of its own that is closed whatever happens.
+pub async fn migrate(config: &DatabaseConfig) -> Result<(), MigrationError> {
+    let url = config
+        .migration_url
+        .as_ref()
+        .ok_or(MigrationError::NoOwner)?;
+    let owner = options(url, config.echo).map_err(MigrationError::Connect)?;
+    let connecting = tokio::time::timeout(config.connect_timeout, owner.connect());
+    let mut connection = connecting
+        .await
+        .map_err(|_| MigrationError::ConnectTimeout)?
+        .map_err(MigrationError::Connect)?;
+    let result = migrate_on(&mut connection, config, owner).await;
+    // Closing frees the lock: it belongs to the session.
+    drop(connection.close().await);
+    result
+}
+
+async fn migrate_on(
+    connection: &mut PgConnection,
+    config: &DatabaseConfig,
+    owner: PgConnectOptions,
+) -> Result<(), MigrationError> {
+    take_turn(connection, config.migration_lock_timeout).await?;
+    // A change of a table waits this long for its readers, and no longer: all later ones queue up
+    // behind it.
+    sqlx::query("SELECT set_config('lock_timeout', $1, false)")
+        .bind(millis(config.lock_timeout))
+        .execute(&mut *connection)
+        .await
+        .map_err(MigrationError::Connect)?;
+    migrator().run(&mut *connection).await?;
+    migrate_queue(owner).await?;
+    let runtime = options(&config.url, false).map_err(MigrationError::Rights)?;
+    grant(connection, runtime.get_username(), &config.url)
+        .await
+        .map_err(MigrationError::Rights)
+}
+
+/// Our migrations, run under our own lock. One that is in the database and not in this binary is
+/// passed over, so that the release before the newest still starts: a rollback must not loop.
+fn migrator() -> Migrator {
+    Migrator {
+        migrations: MIGRATIONS.migrations.clone(),
+        ignore_missing: true,
+        locking: false,
+        ..Migrator::DEFAULT
+    }
+}
+
+async fn take_turn(
+    connection: &mut PgConnection,
+    patience: Duration,
+) -> Result<(), MigrationError> {
+    let started = Instant::now();
+    loop {
+        let ours: bool = sqlx::query_scalar("SELECT pg_try_advisory_lock($1)")
+            .bind(MIGRATION_LOCK)
+            .fetch_one(&mut *connection)
+            .await
+            .map_err(MigrationError::Connect)?;
+        if ours {
+            return Ok(());
+        }
+        if started.elapsed() >= patience {
+            return Err(MigrationError::Locked);
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+async fn migrate_queue(owner: PgConnectOptions) -> Result<(), MigrationError> {
+    let pool = PgPoolOptions::new()
+        .max_connections(1)
+        .connect_with(owner)
+        .await
+        .map_err(MigrationError::Connect)?;
+    let queue = graphile_worker::WorkerUtils::new(pool.clone(), QUEUE_SCHEMA);
+    let result = queue.migrate().await;
+    pool.close().await;
+    result.map_err(|error| MigrationError::Queue(Box::new(error)))
+}
+
+/// The schema of the job queue.
+pub const QUEUE_SCHEMA: &str = "graphile_worker";
+
+/// Creates the runtime role if it is missing and gives it rows to read and write, and nothing else.
+async fn grant(
+    connection: &mut PgConnection,
+    role: &str,
+    url: &SecretString,
+) -> Result<(), sqlx::Error> {
+    let password = url::Url::parse(url.expose_secret())
+        .ok()
+        .and_then(|url| url.password().map(percent_decoded))
+        .unwrap_or_default();
+    sqlx::query(
+        "SELECT set_config('migrate.role', $1, false), set_config('migrate.password', $2, false)",
+    )
+    .bind(role)
+    .bind(password)
+    .execute(&mut *connection)
+    .await?;
+    sqlx::raw_sql(AssertSqlSafe(include_str!("runtime_role.sql")))
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+fn percent_decoded(text: &str) -> String {
+    let pair = format!("p={}", text.replace('+', "%2B"));
+    url::form_urlencoded::parse(pair.as_bytes())
+        .next()
+        .map(|(_, value)| value.into_owned())
+        .unwrap_or_default()
+}
+
+/// Whether the database has all migrations of this release.
+pub async fn is_current(db: &Db) -> Result<bool, sqlx::Error> {
+    let newest = MIGRATIONS.iter().map(|migration| migration.version).max();
+    let applied: Option<i64> =
+        sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations WHERE success")
+            .fetch_one(db)
+            .await?;
+    Ok(applied >= newest)
+}

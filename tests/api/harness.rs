@@ -35,7 +35,7 @@ pub struct TestApp {
     pub clock: Clock,
     pub inbox: Inbox,
     pub replica: Replica,
-    settings: HashMap<String, String>,
+    pub settings: HashMap<String, String>,
     database: String,
     expects_dead_jobs: bool,
 }
@@ -45,6 +45,7 @@ pub struct TestApp {
 pub struct Replica {
     pub state: AppState,
     pub root: Url,
+    pub draining: Draining,
     client: reqwest::Client,
     _stop: Arc<StopOnDrop>,
 }
@@ -58,7 +59,7 @@ impl Drop for StopOnDrop {
 }
 
 /// What `make test` tells the tests of the servers it started.
-fn given(name: &str) -> String {
+pub fn given(name: &str) -> String {
     #[expect(
         clippy::disallowed_methods,
         reason = "the tests have no configuration of their own"
@@ -67,7 +68,8 @@ fn given(name: &str) -> String {
     value.unwrap_or_else(|_| panic!("{name} is not set: run the tests by `make test`"))
 }
 
-fn database_url(name: &str) -> String {
+/// A database of the test server, for the runtime role.
+pub fn database_url(name: &str) -> String {
     let mut url: Url = given("TEST_DATABASE_RUNTIME_URL")
         .parse()
         .expect("it is a URL");
@@ -194,6 +196,13 @@ impl TestApp {
         }
     }
 
+    /// The database as its owner, who may do what the service may not.
+    pub async fn owner(&self) -> PgConnection {
+        PgConnection::connect(&owner_url(&self.database))
+            .await
+            .expect("the test server answers")
+    }
+
     /// How many entries of this kind the audit log has.
     pub async fn audited(&self, event: &str) -> i64 {
         sqlx::query_scalar("SELECT count(*) FROM audit_log WHERE event = $1")
@@ -256,7 +265,16 @@ async fn tidy(database: &str, check: bool) -> i64 {
     left
 }
 
-async fn admin() -> PgConnection {
+/// A database of the test server, for the owner of what is in it.
+pub fn owner_url(name: &str) -> String {
+    let mut url: Url = given("TEST_DATABASE_ADMIN_URL")
+        .parse()
+        .expect("it is a URL");
+    url.set_path(name);
+    url.into()
+}
+
+pub async fn admin() -> PgConnection {
     let url = given("TEST_DATABASE_ADMIN_URL");
     PgConnection::connect(&url)
         .await
@@ -327,7 +345,8 @@ impl Replica {
             .expect("a port is free");
         let addr = listener.local_addr().expect("the listener has an address");
         let stop = CancellationToken::new();
-        let app = app::router(&state, &config, Draining::default());
+        let draining = Draining::default();
+        let app = app::router(&state, &config, draining.clone());
         let (http, stopped) = (config.http.clone(), stop.clone());
         tokio::spawn(async move { web::serve(listener, app, &http, stopped).await });
         let client = reqwest::Client::builder()
@@ -339,6 +358,7 @@ impl Replica {
         Self {
             state,
             root,
+            draining,
             client,
             _stop: Arc::new(StopOnDrop(stop)),
         }

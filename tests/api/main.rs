@@ -7,9 +7,17 @@
 
 mod harness;
 
+mod browser;
+mod docs;
+mod health;
+mod kit;
 mod login;
 mod logout;
+mod logs;
+mod migrations;
+mod process;
 mod refresh;
 mod register;
 mod tokens;
 mod users;
+mod worker;

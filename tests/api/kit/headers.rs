@@ -1,0 +1,195 @@
+//! What every reply says to browsers, and whose browsers may call.
+
+use reqwest::Method;
+use reqwest::header::HeaderMap;
+use serde_json::json;
+
+use super::{LOGIN, ME, NOWHERE};
+use crate::harness::{PASSWORD, Replica, TestApp};
+
+const SAME: &[(&str, &str)] = &[
+    ("x-content-type-options", "nosniff"),
+    ("x-frame-options", "DENY"),
+    ("x-xss-protection", "0"),
+    ("referrer-policy", "no-referrer"),
+    (
+        "content-security-policy",
+        "default-src 'none'; frame-ancestors 'none'",
+    ),
+    ("cross-origin-resource-policy", "same-origin"),
+    ("cross-origin-opener-policy", "same-origin"),
+    ("cache-control", "no-store"),
+];
+
+fn assert_guarded(headers: &HeaderMap, what: &str) {
+    for (name, value) in SAME {
+        let lines: Vec<_> = headers.get_all(*name).iter().collect();
+        assert_eq!(lines, [value], "{name} of {what}");
+    }
+    assert!(
+        headers["permissions-policy"]
+            .to_str()
+            .expect("it is text")
+            .contains("camera=()"),
+        "{what}"
+    );
+    assert!(headers.contains_key("x-request-id"), "{what}");
+    assert!(
+        !headers.contains_key("server") && !headers.contains_key("x-powered-by"),
+        "{what}"
+    );
+}
+
+#[tokio::test]
+async fn every_reply_carries_the_security_headers_whatever_answered() {
+    let app = TestApp::new().await;
+    let ada = app.sign_in("ada").await;
+    let replies = async |replica: &Replica| {
+        let me = replica
+            .call(Method::GET, ME, Some(ada.access()), None)
+            .await;
+        vec![
+            (200, me),
+            (401, replica.get_with(ME, &[]).await),
+            (404, replica.get_with(NOWHERE, &[]).await),
+            (405, replica.get_with(LOGIN, &[]).await),
+            (413, replica.post_text(LOGIN, &" ".repeat(100_000)).await),
+            (415, replica.ask(Method::POST, LOGIN, &[], Some("{}")).await),
+            (421, replica.get_with(ME, &[("host", "evil.example")]).await),
+            (422, replica.post_text(LOGIN, "{}").await),
+        ]
+    };
+    for (status, reply) in replies(&app.replica).await {
+        reply.assert_status(status);
+        assert_guarded(&reply.headers, &status.to_string());
+        assert!(
+            !reply.headers.contains_key("strict-transport-security"),
+            "nothing is pinned to https over http"
+        );
+    }
+    let issuer = [
+        ("PUBLIC_URL", "https://127.0.0.1"),
+        ("JWT_ISSUER", "http://127.0.0.1"),
+        ("JWT_AUDIENCE", "http://127.0.0.1"),
+    ];
+    let secure = app.another_replica_with(&issuer).await;
+    for (status, reply) in replies(&secure).await {
+        reply.assert_status(status);
+        assert_guarded(&reply.headers, &status.to_string());
+        assert_eq!(
+            reply.headers["strict-transport-security"], "max-age=63072000; includeSubDomains",
+            "{status}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_nobody_foresaw_is_a_problem_that_tells_nothing() {
+    let app = TestApp::new().await;
+    let hidden = "ALTER TABLE users RENAME COLUMN password_hash TO elsewhere";
+    sqlx::raw_sql(hidden)
+        .execute(&mut app.owner().await)
+        .await
+        .expect("it is renamed");
+    let answer = app
+        .post(
+            LOGIN,
+            json!({ "email": "ada@example.com", "password": PASSWORD }),
+        )
+        .await;
+    answer.assert_problem(500, "internal");
+    assert_guarded(&answer.headers, "500");
+    assert!(answer.body.get("detail").is_none() && answer.body.get("errors").is_none());
+    assert!(
+        !String::from_utf8_lossy(&answer.bytes).contains("password"),
+        "{}",
+        answer.body
+    );
+}
+
+#[tokio::test]
+async fn browsers_are_let_in_from_listed_origins_alone() {
+    let app = TestApp::with(&[(
+        "ALLOWED_ORIGINS",
+        "https://www.example.com,https://admin.example.com",
+    )])
+    .await;
+    let preflight = async |origin: &str| {
+        let headers = [
+            ("origin", origin),
+            ("access-control-request-method", "PATCH"),
+            (
+                "access-control-request-headers",
+                "authorization,content-type",
+            ),
+        ];
+        app.replica.ask(Method::OPTIONS, ME, &headers, None).await
+    };
+    for origin in ["https://www.example.com", "https://admin.example.com"] {
+        let allowed = preflight(origin).await;
+        allowed.assert_status(200);
+        assert_eq!(allowed.headers["access-control-allow-origin"], origin);
+        assert_eq!(allowed.headers["access-control-allow-credentials"], "true");
+        let methods = allowed.headers["access-control-allow-methods"]
+            .to_str()
+            .expect("it is text");
+        assert!(methods.contains("PATCH"), "{methods}");
+        let names = allowed.headers["access-control-allow-headers"]
+            .to_str()
+            .expect("it is text");
+        assert!(
+            names.contains("authorization") && names.contains("content-type"),
+            "{names}"
+        );
+        assert!(
+            allowed.headers["vary"]
+                .to_str()
+                .expect("it is text")
+                .contains("origin")
+        );
+        // A page must be able to read why it was refused.
+        let refused = app.replica.get_with(ME, &[("origin", origin)]).await;
+        refused.assert_problem(401, "unauthenticated");
+        assert_eq!(refused.headers["access-control-allow-origin"], origin);
+        assert!(
+            refused
+                .headers
+                .contains_key("access-control-expose-headers")
+        );
+    }
+    for origin in [
+        "https://evil.example",
+        "http://www.example.com",
+        "https://www.example.com.evil.example",
+        "null",
+        "https://www.example.com:8443",
+    ] {
+        assert!(
+            !preflight(origin)
+                .await
+                .headers
+                .contains_key("access-control-allow-origin"),
+            "{origin}"
+        );
+        let answer = app.replica.get_with("/health", &[("origin", origin)]).await;
+        assert!(
+            !answer.headers.contains_key("access-control-allow-origin"),
+            "{origin}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn without_listed_origins_no_browser_is_let_in() {
+    let app = TestApp::new().await;
+    let answer = app
+        .replica
+        .get_with("/health", &[("origin", "https://www.example.com")])
+        .await;
+    assert!(!answer.headers.contains_key("access-control-allow-origin"));
+    assert!(
+        !answer
+            .headers
+            .contains_key("access-control-allow-credentials")
+    );
+}

@@ -1,0 +1,47 @@
+# The image of the service: one binary on a base without a shell. A plain `docker build .` makes it.
+# docs/deployment.md says what it promises, and tests/container/run holds it to that.
+
+FROM rust:1.95-slim-bookworm AS build
+WORKDIR /build
+ENV CARGO_INCREMENTAL=0 SQLX_OFFLINE=true
+
+# The dependencies first, from the manifests alone: this layer is rebuilt when Cargo.lock changes and
+# not when the code does. The box for development is a member of the workspace, so Cargo wants to
+# see its manifest and a target; it is never compiled.
+COPY Cargo.toml Cargo.lock ./
+COPY dev/Cargo.toml dev/
+RUN mkdir -p src dev/src \
+ && echo '//! A stand-in.' | tee src/lib.rs dev/src/lib.rs >src/main.rs \
+ && echo 'fn main() {}' >>src/main.rs \
+ && cargo build --release --locked --bin groundwork
+
+COPY .sqlx .sqlx
+COPY migrations migrations
+COPY src src
+ARG BUILD_COMMIT
+# COPY keeps the files' times, which are older than the stand-ins that Cargo has just compiled.
+RUN touch src/main.rs src/lib.rs \
+ && cargo build --release --locked --bin groundwork
+
+FROM gcr.io/distroless/cc-debian12:nonroot
+ARG APP_VERSION
+ARG BUILD_COMMIT
+LABEL org.opencontainers.image.title="groundwork" \
+      org.opencontainers.image.description="A SaaS backend to generate, rename and own" \
+      org.opencontainers.image.licenses="MIT OR Apache-2.0" \
+      org.opencontainers.image.base.name="gcr.io/distroless/cc-debian12:nonroot" \
+      org.opencontainers.image.version="${APP_VERSION}" \
+      org.opencontainers.image.revision="${BUILD_COMMIT}"
+# Left empty it is as good as unset: the service then names the version in Cargo.toml.
+ENV APP_VERSION=${APP_VERSION}
+COPY --from=build --chmod=0755 /build/target/release/groundwork /usr/local/bin/groundwork
+
+# By number, so that an orchestrator can tell that it is not root.
+USER 65532:65532
+# The API, and the metrics where METRICS_ADDR names this port.
+EXPOSE 8000 9090
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=3s --retries=3 --start-period=30s --start-interval=500ms \
+  CMD ["/usr/local/bin/groundwork", "healthcheck"]
+ENTRYPOINT ["/usr/local/bin/groundwork"]
+CMD ["serve"]

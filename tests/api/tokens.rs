@@ -84,6 +84,7 @@ async fn a_token_runs_from_its_time_to_its_time_and_the_leeway() {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "one list of forgeries")]
 async fn whatever_is_not_our_token_is_refused() {
     let app = TestApp::new().await;
     let ada = app.sign_in("ada").await;

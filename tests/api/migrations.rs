@@ -107,6 +107,12 @@ const ADVISORY_LOCKS: &str =
     "SELECT count(*) FROM pg_locks AS l JOIN pg_database AS d ON d.oid = l.database
     WHERE l.locktype = 'advisory' AND d.datname = current_database()";
 
+const TABLES: &str = "SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace";
+const BLOCKED: &str = "SELECT count(*) FROM pg_stat_activity
+    WHERE datname = current_database() AND wait_event_type = 'Lock'";
+const TRIED: &str = "SELECT count(*) FROM pg_stat_activity
+    WHERE datname = current_database() AND state = 'idle' AND query LIKE 'SELECT pg_try_advisory_lock%'";
+
 /// The server notices a closed connection a moment later, so a lock may still be seen that long.
 async fn assert_no_lock_is_left(owner: &mut PgConnection) {
     let mut looks = 0;
@@ -224,19 +230,28 @@ async fn the_runner_waits_for_another_one_without_waiting_in_the_server() {
     let mut observer = database.owner().await;
     let waiting = database.migrate();
     tokio::pin!(waiting);
-    for _ in 0..20 {
+    let mut tries = 0;
+    for _ in 0..200 {
         tokio::select! {
             ended = &mut waiting => panic!("the runner did not wait: {ended:?}"),
             () = tokio::time::sleep(Duration::from_millis(25)) => {}
         }
-        let blocked = count(
-            &mut observer,
-            "SELECT count(*) FROM pg_stat_activity
-            WHERE datname = current_database() AND wait_event_type = 'Lock'",
-        )
-        .await;
-        assert_eq!(blocked, 0, "the runner waits inside the server");
+        assert_eq!(
+            count(&mut observer, BLOCKED).await,
+            0,
+            "the runner waits inside the server"
+        );
+        tries += count(&mut observer, TRIED).await;
+        if tries >= 10 {
+            break;
+        }
     }
+    assert!(tries >= 10, "the runner does not try for its turn");
+    assert_eq!(
+        count(&mut observer, TABLES).await,
+        0,
+        "it works without its turn"
+    );
     holder.close().await.expect("it closes");
     assert_eq!(waiting.await, Ok(()));
 }
@@ -257,12 +272,11 @@ async fn the_runner_gives_up_waiting_with_a_reason() {
         "{}",
         process::stderr(&output)
     );
-    let tables = count(
-        &mut holder,
-        "SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace",
-    )
-    .await;
-    assert_eq!(tables, 0, "it worked without its turn");
+    assert_eq!(
+        count(&mut holder, TABLES).await,
+        0,
+        "it works without its turn"
+    );
 }
 
 #[tokio::test]

@@ -61,6 +61,24 @@ async fn a_job_runs_if_what_caused_it_was_committed_and_only_then() {
         "a letter came of what never happened"
     );
 
+    let rename = async |sql: &'static str| {
+        sqlx::raw_sql(sql)
+            .execute(&mut app.owner().await)
+            .await
+            .expect("the owner may");
+    };
+    rename("ALTER TABLE audit_log RENAME TO elsewhere").await;
+    let new = json!({ "email": "grace@example.com", "password": PASSWORD });
+    let failed = app.post("/api/v1/auth/register", new).await;
+    failed.assert_problem(500, "internal");
+    rename("ALTER TABLE elsewhere RENAME TO audit_log").await;
+    let waiting = "SELECT count(*) FROM graphile_worker._private_jobs";
+    assert_eq!(
+        count(&app, waiting).await,
+        0,
+        "a job came of a sign-up that failed"
+    );
+
     let mut done = app.state.db.begin().await.expect("it begins");
     jobs::enqueue(&mut *done, &job, None)
         .await

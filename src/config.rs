@@ -193,6 +193,8 @@ pub struct WorkerConfig {
 /// Logs, metrics, traces and error reports.
 #[derive(Clone, Debug)]
 pub struct TelemetryConfig {
+    /// `APP_ENV`: where the process runs, as reports and traces name it.
+    pub environment: Environment,
     /// `JSON_LOGS`: one JSON object a line instead of text for people.
     pub json: bool,
     /// `LOG_LEVEL`: a level, or directives such as `info,sqlx=debug`.

@@ -5,6 +5,7 @@
 
 pub mod cli;
 pub mod config;
+pub mod metrics;
 
 pub mod infra;
 
@@ -27,4 +28,5 @@ pub mod auth;
 
 pub mod app;
 pub mod doctor;
+pub mod monitor;
 pub mod worker;

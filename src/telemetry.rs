@@ -1,59 +1,62 @@
-//! Logs: one JSON object a line in production, text for people in development.
+//! What the service tells of itself: its log, reports of errors and traces of requests.
 //!
-//! The writer never blocks and never fails: lines go through a bounded queue to a thread of its
-//! own, and when a stalled reader or a full disk lets the queue fill up, lines are dropped and the
-//! service goes on.
+//! Reports go to Sentry where `SENTRY_DSN` is set, traces to an OTLP collector where
+//! `OTEL_EXPORTER_OTLP_ENDPOINT` is. Neither is ever waited for, and neither carries an address, a
+//! token, a password, a query or a header. `tracing::error!` is what makes a report.
 
-use std::io::IsTerminal as _;
+mod log;
+mod redact;
+mod reports;
+mod request;
+mod spans;
+mod trace;
 
-use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::filter::Targets;
+use std::time::{Duration, Instant};
+
+use tracing_appender::non_blocking::WorkerGuard;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{Layer as _, fmt};
 
 use crate::config::TelemetryConfig;
 
-/// Lines that may wait for the writer.
-const WAITING_LINES: usize = 8_192;
+pub use log::dropped_lines;
+pub use request::{RequestFacts, RequestScope};
 
-/// Libraries that tell too much; `LOG_LEVEL` can turn them up again by name. The queue's would write
-/// the payload of each job that fails, which may hold somebody's address; `jobs` tells without it.
-const QUIET: &str =
-    "graphile_worker=off,graphile_worker_migrations=warn,sqlx::postgres::notice=warn";
+/// How long the end of the process waits for reports and traces that are still to be delivered.
+const FLUSH: Duration = Duration::from_secs(2);
 
-/// Starts the log; lines that still wait are written when the guard is dropped.
-#[must_use = "the log ends with its guard"]
-pub fn start(config: &TelemetryConfig) -> WorkerGuard {
-    let (writer, guard) = NonBlockingBuilder::default()
-        .lossy(true)
-        .buffered_lines_limit(WAITING_LINES)
-        .thread_name("log")
-        .finish(std::io::stdout());
-    // Left at its default, the layer reports a failed write on standard error, and panics when
-    // that cannot be written either.
-    let layer = fmt::layer()
-        .with_writer(writer)
-        .with_ansi(std::io::stdout().is_terminal())
-        .log_internal_errors(false);
-    let layer = if config.json {
-        layer
-            .json()
-            .flatten_event(true)
-            .with_current_span(true)
-            .with_span_list(false)
-            .boxed()
-    } else {
-        layer.compact().boxed()
-    };
-    let filter: Targets = format!("{QUIET},{}", config.level)
-        .parse()
-        .unwrap_or_default();
-    // A filter of all layers, not of this one: a library that asks whether a line would be written,
-    // hears no and writes none would make a layer's own filter lose the next line of that thread.
+/// What runs until it is dropped, which writes the lines and sends the reports that still wait.
+#[must_use = "telemetry ends with its guard"]
+#[derive(Debug)]
+pub struct Telemetry {
+    _log: WorkerGuard,
+    reports: Option<reports::Reports>,
+    spans: Option<spans::Spans>,
+}
+
+/// Starts the log, reports and traces; before the runtime, so that all of its threads report.
+pub fn start(config: &TelemetryConfig) -> Telemetry {
+    let (lines, log) = log::layer(config);
+    let reports = reports::start(config);
     tracing_subscriber::registry()
-        .with(layer)
-        .with(filter)
+        .with(lines)
+        .with(reports.as_ref().map(|_| reports::ReportLayer))
+        .with(log::filter(config))
         .init();
-    guard
+    Telemetry {
+        _log: log,
+        reports,
+        spans: spans::start(config),
+    }
+}
+
+impl Drop for Telemetry {
+    fn drop(&mut self) {
+        let deadline = Instant::now() + FLUSH;
+        let reported = self.reports.as_ref().is_none_or(|it| it.flush(deadline));
+        let traced = self.spans.as_ref().is_none_or(|it| it.flush(deadline));
+        if !(reported && traced) {
+            tracing::warn!("some reports or traces could not be delivered in time");
+        }
+    }
 }

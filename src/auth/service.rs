@@ -13,6 +13,7 @@ use crate::audit::{self, Entry, Event, Origin};
 use crate::ids::{SessionId, UserId};
 use crate::infra::after;
 use crate::jobs;
+use crate::metrics::{self, TokenRefresh};
 use crate::state::AppState;
 use crate::users::{self, NewUser, SignUp};
 use crate::web::Principal;
@@ -84,6 +85,22 @@ pub(super) async fn verify_email(
 /// Begins a session for whoever knows the password. An unknown address costs as much time as a
 /// wrong password: a look-up, a hash and a line in the log.
 pub(super) async fn log_in(
+    state: &AppState,
+    sign_in: SignIn,
+    origin: &Origin,
+) -> Result<TokenPair, Error> {
+    let result = try_log_in(state, sign_in, origin).await;
+    metrics::count_sign_in(match &result {
+        Ok(_) => metrics::SignIn::SignedIn,
+        Err(Error::InvalidCredentials) => metrics::SignIn::Refused,
+        Err(Error::EmailNotVerified) => metrics::SignIn::Unverified,
+        Err(Error::Busy(_)) => metrics::SignIn::Busy,
+        Err(_) => metrics::SignIn::Failed,
+    });
+    result
+}
+
+async fn try_log_in(
     state: &AppState,
     sign_in: SignIn,
     origin: &Origin,
@@ -171,6 +188,19 @@ pub(super) async fn refresh(
     presented: OpaqueToken,
     origin: &Origin,
 ) -> Result<TokenPair, Error> {
+    let (outcome, result) = match try_refresh(state, presented, origin).await {
+        Ok((outcome, pair)) => (outcome, pair.ok_or(Error::InvalidRefreshToken)),
+        Err(error) => (TokenRefresh::Failed, Err(error)),
+    };
+    metrics::count_token_refresh(outcome);
+    result
+}
+
+async fn try_refresh(
+    state: &AppState,
+    presented: OpaqueToken,
+    origin: &Origin,
+) -> Result<(TokenRefresh, Option<TokenPair>), Error> {
     let now = state.clock.now();
     let child = presented.successor(&state.auth.token_secret);
     let child_expires_at = after(now, state.auth.session_idle_ttl);
@@ -187,27 +217,29 @@ pub(super) async fn refresh(
             user_id: session.user_id,
             session_id: session.session_id,
         };
-        return pair(state, who, &child, session.expires_at, now);
+        let pair = pair(state, who, &child, session.expires_at, now)?;
+        return Ok((TokenRefresh::Rotated, Some(pair)));
     }
     let known = store::find_token(&state.db, presented.hash(), now).await?;
-    let known = known
-        .filter(|token| token.session_lives)
-        .ok_or(Error::InvalidRefreshToken)?;
+    let Some(known) = known.filter(|token| token.session_lives) else {
+        return Ok((TokenRefresh::Refused, None));
+    };
     let who = Principal {
         user_id: known.user_id,
         session_id: known.session_id,
     };
     match known.rotated_at {
         Some(at) if now <= after(at, state.auth.refresh_grace) => {
-            living_end(state, child, who, now).await
+            let pair = living_end(state, child, who, now).await?;
+            Ok((TokenRefresh::Repeated, pair))
         }
         Some(_) => {
             // In a task of its own: a client that hangs up must not undo the end of its session.
             let (state, origin) = (state.clone(), origin.clone());
             tokio::spawn(async move { end_reused(&state, who, &origin).await }).await??;
-            Err(Error::InvalidRefreshToken)
+            Ok((TokenRefresh::Reused, None))
         }
-        None => Err(Error::InvalidRefreshToken), // expired unused
+        None => Ok((TokenRefresh::Refused, None)), // expired unused
     }
 }
 
@@ -217,18 +249,18 @@ async fn living_end(
     first: OpaqueToken,
     who: Principal,
     now: DateTime<Utc>,
-) -> Result<TokenPair, Error> {
+) -> Result<Option<TokenPair>, Error> {
     let mut token = first;
     for _ in 0..LONGEST_WALK {
         let Some(stored) = store::find_token(&state.db, token.hash(), now).await? else {
             break;
         };
         if stored.rotated_at.is_none() {
-            return pair(state, who, &token, stored.expires_at, now);
+            return pair(state, who, &token, stored.expires_at, now).map(Some);
         }
         token = token.successor(&state.auth.token_secret);
     }
-    Err(Error::InvalidRefreshToken)
+    Ok(None)
 }
 
 async fn end_reused(state: &AppState, who: Principal, origin: &Origin) -> Result<(), Error> {

@@ -267,6 +267,11 @@ impl Reader<'_> {
         let sample_rate = self.within("SENTRY_TRACES_SAMPLE_RATE", 0.05_f32, 0.0..=1.0);
         let otlp_endpoint = self.optional::<WebUrl>("OTEL_EXPORTER_OTLP_ENDPOINT");
         Some(TelemetryConfig {
+            environment: if self.production {
+                Environment::Production
+            } else {
+                Environment::Development
+            },
             json: json?.0,
             level: level?.0,
             version: version?,

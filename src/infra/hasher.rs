@@ -16,6 +16,7 @@ use zeroize::Zeroize as _;
 
 use super::Rng;
 use crate::config::PasswordConfig;
+use crate::metrics;
 
 const SALT_LEN: usize = 16;
 const OUTPUT_LEN: usize = 32;
@@ -163,7 +164,10 @@ impl Hasher {
         };
         match self.queue.try_send(task) {
             Ok(()) => result.await.unwrap_or(Err(Busy)),
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => Err(Busy),
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
+                metrics::count_hash_refused();
+                Err(Busy)
+            }
         }
     }
 }
@@ -176,10 +180,15 @@ fn work(tasks: &Mutex<Receiver<Task>>, patience: Duration) {
         if task.answer.is_closed() {
             continue; // the client has gone
         }
-        let result = if task.queued.elapsed() > patience {
+        let waited = task.queued.elapsed();
+        metrics::observe_hash_wait(waited, waited <= patience);
+        let result = if waited > patience {
             Err(Busy)
         } else {
-            Ok(argon2id(&task, &mut memory))
+            let began = Instant::now();
+            let output = argon2id(&task, &mut memory);
+            metrics::observe_hash(began.elapsed());
+            Ok(output)
         };
         // A client that has gone meanwhile needs no answer.
         drop(task.answer.send(result));

@@ -1,10 +1,13 @@
 //! Redis, which may be lost at any time: every command has a deadline, and nobody waits for a
 //! reconnect.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use redis::{Cmd, FromRedisValue};
 use secrecy::{ExposeSecret as _, SecretString};
+
+use crate::metrics::{self, CallOutcome};
 
 /// What one command may cost a request, reconnecting included.
 const DEADLINE: Duration = Duration::from_millis(100);
@@ -46,9 +49,29 @@ impl Redis {
 
     /// Whether Redis answers.
     pub async fn ping(&self) -> Result<(), RedisError> {
+        self.ask(&redis::cmd("PING")).await
+    }
+
+    /// One command, within the deadline.
+    async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, RedisError> {
         let mut connection = self.0.clone();
-        let command = redis::cmd("PING");
-        let answer = tokio::time::timeout(DEADLINE, command.query_async::<()>(&mut connection));
-        Ok(answer.await.map_err(|_| RedisError::Timeout)??)
+        let began = Instant::now();
+        let answer = tokio::time::timeout(DEADLINE, command.query_async(&mut connection)).await;
+        let answer = match answer {
+            Ok(answer) => answer.map_err(RedisError::from),
+            Err(_) => Err(RedisError::Timeout),
+        };
+        metrics::observe_redis(began, outcome(answer.as_ref().err()));
+        answer
+    }
+}
+
+fn outcome(error: Option<&RedisError>) -> CallOutcome {
+    match error {
+        None => CallOutcome::Ok,
+        Some(RedisError::Timeout) => CallOutcome::Timeout,
+        Some(RedisError::Command(error)) if error.is_timeout() => CallOutcome::Timeout,
+        Some(RedisError::Command(error)) if error.is_io_error() => CallOutcome::Unreachable,
+        Some(RedisError::Command(_)) => CallOutcome::Refused,
     }
 }

@@ -1,11 +1,14 @@
 //! The mail server, spoken to by SMTP (RFC 5321) over TLS where its URL says `smtps`.
 
+use std::time::Instant;
+
 use lettre::message::{Mailbox, MultiPart};
 use lettre::transport::smtp::PoolConfig;
 use lettre::{AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor};
 use secrecy::ExposeSecret as _;
 
 use crate::config::MailConfig;
+use crate::metrics::{self, CallOutcome};
 
 /// Sends letters; a clone is another handle on the same connections.
 #[derive(Clone, Debug)]
@@ -31,6 +34,15 @@ fn reason(error: &lettre::transport::smtp::Error) -> String {
         Some(code) => code.to_string(),
         None if error.is_timeout() => "timeout".to_owned(),
         None => "no connection".to_owned(),
+    }
+}
+
+fn outcome(error: Option<&lettre::transport::smtp::Error>) -> CallOutcome {
+    match error {
+        None => CallOutcome::Ok,
+        Some(error) if error.status().is_some() => CallOutcome::Refused,
+        Some(error) if error.is_timeout() => CallOutcome::Timeout,
+        Some(_) => CallOutcome::Unreachable,
     }
 }
 
@@ -70,7 +82,10 @@ impl Mailer {
             // Automatic replies to automatic letters go round in circles (RFC 3834 §5).
             .header(AutoSubmitted)
             .multipart(MultiPart::alternative_plain_html(text, html))?;
-        self.transport.send(message).await?;
+        let began = Instant::now();
+        let sent = self.transport.send(message).await;
+        metrics::observe_smtp(began, outcome(sent.as_ref().err()));
+        sent?;
         Ok(())
     }
 }

@@ -6,4 +6,4 @@ mod outcome;
 mod store;
 
 pub use outcome::report;
-pub use store::{count_dead, enqueue};
+pub use store::{count_dead, enqueue, look};

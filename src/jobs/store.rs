@@ -1,7 +1,9 @@
 //! Every statement on the queue's schema.
 
 use graphile_worker::TaskHandler;
-use sqlx::PgExecutor;
+use sqlx::{FromRow, PgExecutor};
+
+use crate::metrics::Queue;
 
 /// How often a job is tried. Between tries the wait grows by a factor of e, from seconds to six
 /// hours, so that the last one comes about two days after the first.
@@ -35,4 +37,30 @@ pub async fn count_dead(conn: impl PgExecutor<'_>) -> Result<i64, sqlx::Error> {
     )
     .fetch_one(conn)
     .await
+}
+
+#[derive(FromRow)]
+struct Row {
+    waiting: f64,
+    oldest_seconds: f64,
+    dead: f64,
+}
+
+/// What waits in the queue, for its gauges.
+pub async fn look(conn: impl PgExecutor<'_>) -> Result<Queue, sqlx::Error> {
+    let row: Row = sqlx::query_as(
+        "SELECT count(*) FILTER (WHERE due)::float8 AS waiting,
+                coalesce(extract(epoch FROM now() - min(run_at) FILTER (WHERE due)), 0)::float8 AS oldest_seconds,
+                count(*) FILTER (WHERE attempts >= max_attempts)::float8 AS dead
+         FROM (SELECT run_at, attempts, max_attempts,
+                      attempts < max_attempts AND run_at <= now() AND locked_at IS NULL AS due
+               FROM graphile_worker._private_jobs) AS jobs",
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(Queue {
+        waiting: row.waiting,
+        oldest_seconds: row.oldest_seconds,
+        dead: row.dead,
+    })
 }

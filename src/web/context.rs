@@ -25,6 +25,8 @@ use super::problem::{self, Code, Problem};
 use crate::config::HttpConfig;
 use crate::ids::{UserId, uuid_v7};
 use crate::infra::{Clock, Rng};
+use crate::metrics::InFlight;
+use crate::telemetry::{RequestFacts, RequestScope};
 
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REQUEST_ID_MAX: usize = 64;
@@ -217,20 +219,32 @@ where
         let exchange = self.shared.begin(&request);
         let method = request.method().clone();
         let route = request.extensions().get::<MatchedPath>().cloned();
+        let facts = RequestFacts {
+            request_id: exchange.request_id().as_str(),
+            method: method.as_str(),
+            route: template(route.as_ref()),
+        };
+        let asker = exchange.clone();
+        let user = move || asker.user().map(|id| id.to_string());
+        let scope = RequestScope::begin(request.headers(), &self.shared.rng, facts, user);
         let span = tracing::info_span!(
             "request",
-            request_id = exchange.request_id().as_str(),
-            method = method.as_str(),
-            route = template(route.as_ref()),
+            request_id = facts.request_id,
+            trace_id = scope.trace_id(),
+            method = facts.method,
+            route = facts.route,
         );
         request.extensions_mut().insert(exchange.clone());
         let reply = span.in_scope(|| self.inner.call(request)).instrument(span);
+        let reply = scope.bind(reply);
         Box::pin(async move {
             let mut line = AccessLine {
                 exchange,
                 method,
                 route,
                 outcome: None,
+                in_flight: InFlight::begin(),
+                scope,
             };
             let mut response = reply.await?.map(Body::new);
             let id = line.exchange.request_id();
@@ -258,18 +272,25 @@ struct AccessLine {
     method: Method,
     route: Option<MatchedPath>,
     outcome: Option<(u16, Option<Code>)>,
+    in_flight: InFlight,
+    scope: RequestScope,
 }
 
 impl Drop for AccessLine {
     fn drop(&mut self) {
         let (status, code) = self.outcome.unwrap_or((CLIENT_LEFT, None));
         let route = template(self.route.as_ref());
+        let took = self.exchange.0.started.elapsed();
+        self.in_flight.answered(&self.method, route, status, took);
+        let user = || self.exchange.user().map(|id| id.to_string());
+        self.scope.end(status, user);
         macro_rules! line {
             ($level:ident) => {
                 tracing::$level!(
                     target: "access",
                     parent: None,
                     request_id = self.exchange.request_id().as_str(),
+                    trace_id = self.scope.trace_id(),
                     method = self.method.as_str(),
                     route,
                     status,

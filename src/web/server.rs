@@ -32,6 +32,7 @@ use super::problem::{Code, PROBLEM_JSON, Problem};
 use super::stall::Patient;
 use crate::config::HttpConfig;
 use crate::infra::{Clock, Rng};
+use crate::metrics::{self, OpenConnection};
 
 /// Request line and headers together; more is answered with 431 by hyper itself.
 const HEAD_MAX: usize = 32 * 1024;
@@ -175,6 +176,7 @@ impl Server {
         let last_call = self.last_call;
         async move {
             let _permit = permit;
+            let _counted = OpenConnection::begin();
             let mut connection = pin!(connection);
             let leaving = async {
                 stop.cancelled().await;
@@ -194,6 +196,7 @@ impl Server {
     }
 
     fn turn_away(&mut self, mut stream: Patient<TcpStream>) {
+        metrics::count_refused_connection();
         if self.warned.is_none_or(|at| at.elapsed() >= WARN_EVERY) {
             self.warned = Some(Instant::now());
             tracing::warn!("HTTP_MAX_CONNECTIONS is reached: new connections are turned away");

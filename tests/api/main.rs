@@ -14,6 +14,7 @@ mod kit;
 mod login;
 mod logout;
 mod logs;
+mod metrics;
 mod migrations;
 mod process;
 mod refresh;

@@ -1,0 +1,171 @@
+//! Posts what telemetry collects to whoever keeps it, from a thread of its own. Nothing waits for it:
+//! what does not fit the queue is dropped, and what cannot be delivered is forgotten.
+
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use reqwest::header::RETRY_AFTER;
+use reqwest::{Client, StatusCode};
+use tokio::runtime::Runtime;
+
+/// How long one delivery may take.
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// How long a collector that has had enough is left alone when it does not say.
+const PAUSE: Duration = Duration::from_mins(1);
+
+/// Where to post, and how much at once.
+#[derive(Clone, Debug)]
+pub struct Destination {
+    /// The name of the thread.
+    pub name: &'static str,
+    /// The address.
+    pub url: String,
+    /// Headers of every delivery.
+    pub headers: Vec<(&'static str, String)>,
+    /// Items that may wait.
+    pub waiting: usize,
+    /// Items of one delivery at most.
+    pub batch: usize,
+    /// How long the first item of a delivery waits for others.
+    pub linger: Duration,
+}
+
+/// A bounded queue of items and the thread that posts them; a clone is another handle on it.
+#[derive(Debug)]
+pub struct Outbox<T> {
+    queue: SyncSender<T>,
+    pending: Arc<Pending>,
+}
+
+impl<T> Clone for Outbox<T> {
+    fn clone(&self) -> Self {
+        Self {
+            queue: self.queue.clone(),
+            pending: Arc::clone(&self.pending),
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Pending {
+    items: Mutex<usize>,
+    fewer: Condvar,
+}
+
+impl<T: Send + 'static> Outbox<T> {
+    /// Starts the thread; `encode` turns a batch into the body of a delivery.
+    pub fn start(
+        destination: Destination,
+        encode: impl Fn(&[T]) -> Vec<u8> + Send + 'static,
+    ) -> std::io::Result<Self> {
+        let (queue, items) = sync_channel(destination.waiting);
+        let pending = Arc::new(Pending::default());
+        let delivered = Arc::clone(&pending);
+        std::thread::Builder::new()
+            .name(destination.name.to_owned())
+            .spawn(move || deliver(&items, &destination, encode, &delivered))?;
+        Ok(Self { queue, pending })
+    }
+
+    /// Takes an item, or drops it when too many wait already.
+    pub fn send(&self, item: T) {
+        self.pending.add();
+        if self.queue.try_send(item).is_err() {
+            self.pending.remove(1);
+        }
+    }
+
+    /// Waits until nothing waits any more, but not beyond `deadline`; answers whether that was so.
+    #[must_use]
+    pub fn flush(&self, deadline: Instant) -> bool {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let items = self.pending.lock();
+        let waited = self
+            .pending
+            .fewer
+            .wait_timeout_while(items, left, |items| *items > 0);
+        let (items, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        *items == 0
+    }
+}
+
+impl Pending {
+    fn lock(&self) -> std::sync::MutexGuard<'_, usize> {
+        self.items.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add(&self) {
+        *self.lock() += 1;
+    }
+
+    fn remove(&self, items: usize) {
+        *self.lock() -= items;
+        self.fewer.notify_all();
+    }
+}
+
+fn deliver<T>(
+    items: &Receiver<T>,
+    destination: &Destination,
+    encode: impl Fn(&[T]) -> Vec<u8>,
+    pending: &Pending,
+) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let client = Client::builder()
+        .timeout(DEADLINE)
+        .redirect(reqwest::redirect::Policy::none())
+        .build();
+    let (Ok(runtime), Ok(client)) = (runtime, client) else {
+        return tracing::warn!(
+            thread = destination.name,
+            "telemetry cannot be sent from here"
+        );
+    };
+    let mut paused_until = Instant::now();
+    while let Some(batch) = next_batch(items, destination) {
+        if Instant::now() >= paused_until {
+            let body = encode(&batch);
+            if let Some(pause) = post(&runtime, &client, destination, body) {
+                paused_until = Instant::now() + pause;
+            }
+        }
+        pending.remove(batch.len());
+    }
+}
+
+fn next_batch<T>(items: &Receiver<T>, destination: &Destination) -> Option<Vec<T>> {
+    let mut batch = vec![items.recv().ok()?];
+    let until = Instant::now() + destination.linger;
+    while batch.len() < destination.batch {
+        let left = until.saturating_duration_since(Instant::now());
+        match items.recv_timeout(left) {
+            Ok(item) => batch.push(item),
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
+        }
+    }
+    Some(batch)
+}
+
+/// Delivers once; answers how long to pause where the collector asks for it.
+fn post(
+    runtime: &Runtime,
+    client: &Client,
+    destination: &Destination,
+    body: Vec<u8>,
+) -> Option<Duration> {
+    let mut request = client.post(&destination.url).body(body);
+    for (name, value) in &destination.headers {
+        request = request.header(*name, value);
+    }
+    let response = runtime.block_on(request.send()).ok()?;
+    if response.status() != StatusCode::TOO_MANY_REQUESTS {
+        return None;
+    }
+    let asked = response.headers().get(RETRY_AFTER);
+    let seconds = asked.and_then(|text| text.to_str().ok()?.parse().ok());
+    Some(seconds.map_or(PAUSE, Duration::from_secs))
+}

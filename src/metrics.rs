@@ -1,0 +1,298 @@
+//! Every metric on one page: its name, unit, help and labels, and the function that moves it.
+//!
+//! A label takes its values from an enum, from a route's template or from a status, never from what
+//! a client sent, so that the number of series is bounded whatever comes in. To add a metric, add a
+//! line to the table and a function below it. Without `METRICS_ADDR` nothing is recorded.
+
+mod http;
+mod recorder;
+
+use std::time::{Duration, Instant};
+
+use metrics::{Unit, counter, gauge, histogram};
+
+pub use http::{InFlight, OpenConnection};
+pub use recorder::{render, start, upkeep};
+
+/// What a family of series is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// It only grows; its name ends in `_total`.
+    Counter,
+    /// It comes and goes.
+    Gauge,
+    /// It is counted in buckets from 1 ms to 10 s.
+    Histogram,
+}
+
+/// A family of series: what its name stands for.
+#[derive(Clone, Copy, Debug)]
+pub struct Family {
+    /// The name.
+    pub name: &'static str,
+    /// What it is.
+    pub kind: Kind,
+    /// What it counts in.
+    pub unit: Unit,
+    /// The names of its labels.
+    pub labels: &'static [&'static str],
+    /// A sentence on it.
+    pub help: &'static str,
+}
+
+macro_rules! families {
+    ($($ident:ident $name:literal $kind:ident $unit:ident [$($label:literal)*] $help:literal)+) => {
+        $(const $ident: &str = $name;)+
+
+        /// The whole table.
+        pub const ALL: &[Family] = &[$(Family {
+            name: $name,
+            kind: Kind::$kind,
+            unit: Unit::$unit,
+            labels: &[$($label),*],
+            help: $help,
+        }),+];
+    };
+}
+
+families! {
+    HTTP_REQUESTS "http_requests_total" Counter Count ["method" "route" "status"]
+        "Requests answered; status 499 is a client that left before its answer."
+    HTTP_DURATION "http_request_duration_seconds" Histogram Seconds ["method" "route" "class"]
+        "From a request's head to its answer's head, by class of status."
+    HTTP_IN_FLIGHT "http_requests_in_flight" Gauge Count []
+        "Requests that wait for their answer."
+    HTTP_CONNECTIONS "http_connections" Gauge Count []
+        "Open client connections."
+    HTTP_MAX_CONNECTIONS "http_max_connections" Gauge Count []
+        "Client connections at most (HTTP_MAX_CONNECTIONS)."
+    HTTP_REFUSED "http_connections_refused_total" Counter Count []
+        "Connections turned away above the cap."
+    DB_CONNECTIONS "db_pool_connections" Gauge Count ["state"]
+        "Connections of the database pool, idle or busy."
+    DB_MAX_CONNECTIONS "db_pool_max_connections" Gauge Count []
+        "Connections that the database pool may open (DB_POOL_SIZE + DB_MAX_OVERFLOW)."
+    DB_WAIT "db_pool_wait_seconds" Histogram Seconds []
+        "The wait for a connection of the pool, sampled every five seconds."
+    JOBS_WAITING "jobs_waiting" Gauge Count []
+        "Jobs that are due and not begun; the same on every replica."
+    JOBS_OLDEST "jobs_oldest_seconds" Gauge Seconds []
+        "How long the oldest of them has been due."
+    JOBS_DEAD "jobs_dead" Gauge Count []
+        "Jobs given up after their last try."
+    JOBS "jobs_total" Counter Count ["task" "outcome"]
+        "Tries of jobs."
+    HASH_WAIT "password_hash_wait_seconds" Histogram Seconds []
+        "The wait of a password for its turn in the hashing pool."
+    HASH_DURATION "password_hash_duration_seconds" Histogram Seconds []
+        "The hashing itself."
+    HASH_REFUSED "password_hash_refused_total" Counter Count []
+        "Passwords whose turn did not come in time."
+    REDIS_DURATION "redis_command_duration_seconds" Histogram Seconds ["outcome"]
+        "Commands to Redis."
+    SMTP_DURATION "smtp_send_duration_seconds" Histogram Seconds ["outcome"]
+        "Handing letters to the mail server."
+    SIGN_INS "sign_ins_total" Counter Count ["outcome"]
+        "Attempts to sign in."
+    TOKEN_REFRESHES "token_refreshes_total" Counter Count ["outcome"]
+        "Refresh tokens presented."
+    LOG_LINES_DROPPED "log_lines_dropped_total" Counter Count []
+        "Lines of the log that nobody read in time."
+    BUILD_INFO "build_info" Gauge Count ["version" "commit"]
+        "Always 1; its labels name the build."
+}
+
+macro_rules! outcomes {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident $text:literal)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum $name { $($(#[$variant_doc])* $variant),+ }
+
+        impl $name {
+            /// Every value of the label.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text),+ }
+            }
+        }
+    };
+}
+
+outcomes! {
+    /// How a try of a job ended.
+    JobOutcome {
+        /// It did its work.
+        Done "done"
+        /// It is tried again.
+        Retried "retried"
+        /// It is given up.
+        Dead "dead"
+    }
+}
+
+outcomes! {
+    /// How an attempt to sign in ended.
+    SignIn {
+        /// A session began.
+        SignedIn "signed_in"
+        /// The address or the password is wrong.
+        Refused "refused"
+        /// The password was right, the address is not verified.
+        Unverified "unverified"
+        /// The hashing pool was busy.
+        Busy "busy"
+        /// Something of ours failed.
+        Failed "failed"
+    }
+}
+
+outcomes! {
+    /// What became of a refresh token that was presented.
+    TokenRefresh {
+        /// It was replaced.
+        Rotated "rotated"
+        /// It was used before, within the grace, and answered with its successor.
+        Repeated "repeated"
+        /// It was used before, after the grace: its session was ended.
+        Reused "reused"
+        /// It is unknown or expired.
+        Refused "refused"
+        /// Something of ours failed.
+        Failed "failed"
+    }
+}
+
+outcomes! {
+    /// What a call to a service around us came to.
+    CallOutcome {
+        /// It was answered.
+        Ok "ok"
+        /// It was refused.
+        Refused "refused"
+        /// No answer came in time.
+        Timeout "timeout"
+        /// There is no connection.
+        Unreachable "unreachable"
+    }
+}
+
+/// The state of the database pool.
+pub fn set_database_pool(size: usize, idle: usize, max: u32) {
+    let busy = size.saturating_sub(idle);
+    gauge!(DB_CONNECTIONS, "state" => "idle").set(whole(idle));
+    gauge!(DB_CONNECTIONS, "state" => "busy").set(whole(busy));
+    gauge!(DB_MAX_CONNECTIONS).set(f64::from(max));
+}
+
+/// A sampled wait for a connection of the database pool.
+pub fn observe_database_wait(wait: Duration) {
+    histogram!(DB_WAIT).record(wait);
+}
+
+/// The state of the queue; `None` when it cannot be told, which a last good value would hide.
+pub fn set_queue(queue: Option<Queue>) {
+    let unknown = Queue {
+        waiting: f64::NAN,
+        oldest_seconds: f64::NAN,
+        dead: f64::NAN,
+    };
+    let queue = queue.unwrap_or(unknown);
+    gauge!(JOBS_WAITING).set(queue.waiting);
+    gauge!(JOBS_OLDEST).set(queue.oldest_seconds);
+    gauge!(JOBS_DEAD).set(queue.dead);
+}
+
+/// The state of the queue.
+#[derive(Clone, Copy, Debug)]
+pub struct Queue {
+    /// Jobs that are due and not begun.
+    pub waiting: f64,
+    /// How long the oldest of them has been due.
+    pub oldest_seconds: f64,
+    /// Jobs given up.
+    pub dead: f64,
+}
+
+/// One try of a job; `task` is one of those that the worker defines.
+pub fn count_job(task: &str, outcome: JobOutcome) {
+    counter!(JOBS, "task" => task.to_owned(), "outcome" => outcome.as_str()).increment(1);
+}
+
+/// A password's wait for its turn, and whether the turn came in time.
+pub fn observe_hash_wait(wait: Duration, in_time: bool) {
+    histogram!(HASH_WAIT).record(wait);
+    if !in_time {
+        count_hash_refused();
+    }
+}
+
+/// A password that found no place to wait.
+pub fn count_hash_refused() {
+    counter!(HASH_REFUSED).increment(1);
+}
+
+/// The time of one hash.
+pub fn observe_hash(took: Duration) {
+    histogram!(HASH_DURATION).record(took);
+}
+
+/// A command to Redis that began at `began`.
+pub fn observe_redis(began: Instant, outcome: CallOutcome) {
+    histogram!(REDIS_DURATION, "outcome" => outcome.as_str()).record(began.elapsed());
+}
+
+/// A letter whose sending began at `began`.
+pub fn observe_smtp(began: Instant, outcome: CallOutcome) {
+    histogram!(SMTP_DURATION, "outcome" => outcome.as_str()).record(began.elapsed());
+}
+
+/// An attempt to sign in.
+pub fn count_sign_in(outcome: SignIn) {
+    counter!(SIGN_INS, "outcome" => outcome.as_str()).increment(1);
+}
+
+/// A refresh token that was presented.
+pub fn count_token_refresh(outcome: TokenRefresh) {
+    counter!(TOKEN_REFRESHES, "outcome" => outcome.as_str()).increment(1);
+}
+
+/// A connection above the cap.
+pub fn count_refused_connection() {
+    counter!(HTTP_REFUSED).increment(1);
+}
+
+/// The cap on connections.
+pub fn set_max_connections(max: usize) {
+    gauge!(HTTP_MAX_CONNECTIONS).set(whole(max));
+}
+
+/// Lines of the log that were dropped since the start.
+pub fn set_dropped_log_lines(lines: u64) {
+    counter!(LOG_LINES_DROPPED).absolute(lines);
+}
+
+/// What can be told at the start: the build, and zeros where a first event would go unseen, since
+/// Prometheus sees an increase between two samples only.
+fn begin(version: &str, commit: &str) {
+    gauge!(BUILD_INFO, "version" => version.to_owned(), "commit" => commit.to_owned()).set(1.0);
+    for name in [HASH_REFUSED, HTTP_REFUSED, LOG_LINES_DROPPED] {
+        counter!(name).absolute(0);
+    }
+    for outcome in SignIn::ALL {
+        counter!(SIGN_INS, "outcome" => outcome.as_str()).absolute(0);
+    }
+    for outcome in TokenRefresh::ALL {
+        counter!(TOKEN_REFRESHES, "outcome" => outcome.as_str()).absolute(0);
+    }
+    gauge!(HTTP_IN_FLIGHT).set(0.0);
+    gauge!(HTTP_CONNECTIONS).set(0.0);
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "beyond 2^52 connections nobody counts"
+)]
+fn whole(number: usize) -> f64 {
+    number as f64
+}

@@ -1,0 +1,122 @@
+//! What every request moves: handles are kept by series, since building labels anew would cost each
+//! request more than counting does.
+
+use std::collections::HashMap;
+use std::sync::{LazyLock, PoisonError, RwLock};
+use std::time::Duration;
+
+use axum::http::Method;
+use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
+
+use super::recorder::is_on;
+use super::{HTTP_CONNECTIONS, HTTP_DURATION, HTTP_IN_FLIGHT, HTTP_REQUESTS};
+
+type Answer = (&'static str, u16);
+
+#[derive(Clone)]
+struct Series {
+    count: Counter,
+    duration: Histogram,
+}
+
+static SERIES: LazyLock<RwLock<HashMap<String, HashMap<Answer, Series>>>> =
+    LazyLock::new(RwLock::default);
+
+/// A request that waits for its answer; dropped, it waits no longer.
+#[derive(Debug)]
+pub struct InFlight(Option<Gauge>);
+
+impl InFlight {
+    /// Counts a request in.
+    #[must_use]
+    pub fn begin() -> Self {
+        Self(up(HTTP_IN_FLIGHT))
+    }
+
+    /// Counts its answer; `route` is the template.
+    pub fn answered(&self, method: &Method, route: &str, status: u16, took: Duration) {
+        if self.0.is_some() {
+            let series = series(verb(method), route, status);
+            series.count.increment(1);
+            series.duration.record(took);
+        }
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        if let Some(gauge) = &self.0 {
+            gauge.decrement(1.0);
+        }
+    }
+}
+
+/// A client's connection; dropped, it is closed.
+#[derive(Debug)]
+pub struct OpenConnection(Option<Gauge>);
+
+impl OpenConnection {
+    /// Counts a connection in.
+    #[must_use]
+    pub fn begin() -> Self {
+        Self(up(HTTP_CONNECTIONS))
+    }
+}
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        if let Some(gauge) = &self.0 {
+            gauge.decrement(1.0);
+        }
+    }
+}
+
+fn up(name: &'static str) -> Option<Gauge> {
+    let gauge = is_on().then(|| gauge!(name))?;
+    gauge.increment(1.0);
+    Some(gauge)
+}
+
+fn series(method: &'static str, route: &str, status: u16) -> Series {
+    let known = SERIES.read().unwrap_or_else(PoisonError::into_inner);
+    let answers = known.get(route);
+    if let Some(series) = answers.and_then(|answers| answers.get(&(method, status))) {
+        return series.clone();
+    }
+    drop(known);
+    let text = route.to_owned();
+    let series = Series {
+        count: counter!(HTTP_REQUESTS,
+            "method" => method, "route" => text.clone(), "status" => status.to_string()),
+        duration: histogram!(HTTP_DURATION,
+            "method" => method, "route" => text.clone(), "class" => class(status)),
+    };
+    let mut known = SERIES.write().unwrap_or_else(PoisonError::into_inner);
+    let answers = known.entry(text).or_default();
+    answers.insert((method, status), series.clone());
+    series
+}
+
+/// The methods that we serve; a client may make up any other.
+fn verb(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
+        _ => "other",
+    }
+}
+
+fn class(status: u16) -> &'static str {
+    match status {
+        100..200 => "1xx",
+        200..300 => "2xx",
+        300..400 => "3xx",
+        400..500 => "4xx",
+        _ => "5xx",
+    }
+}

@@ -1,0 +1,124 @@
+//! The listener that Prometheus scrapes, apart from the public one, and what is looked at from time
+//! to time because nothing tells when it changes.
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::header::CONTENT_TYPE;
+use axum::routing::get;
+use tokio::net::TcpListener;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::infra::Db;
+use crate::jobs;
+use crate::metrics;
+use crate::state::AppState;
+use crate::telemetry;
+
+/// The version of the text format.
+const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+const POOL_EVERY: Duration = Duration::from_secs(5);
+const QUEUE_EVERY: Duration = Duration::from_secs(15);
+
+/// Why metrics cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum MonitorError {
+    /// `METRICS_ADDR` cannot be listened on.
+    #[error("METRICS_ADDR cannot be listened on")]
+    Listen(#[from] std::io::Error),
+    /// The recorder cannot be built.
+    #[error("metrics cannot be recorded: {0}")]
+    Record(String),
+}
+
+/// Records and serves metrics until `stop`, where `METRICS_ADDR` is set; the listener is bound when
+/// this returns.
+pub async fn start(
+    state: &AppState,
+    config: &Config,
+    stop: CancellationToken,
+) -> Result<Option<Monitor>, MonitorError> {
+    let Some(addr) = config.telemetry.metrics_addr else {
+        return Ok(None);
+    };
+    let listener = TcpListener::bind(addr).await?;
+    metrics::start(&state.version, option_env!("BUILD_COMMIT"))
+        .map_err(|error| MonitorError::Record(error.to_string()))?;
+    metrics::set_max_connections(config.http.max_connections);
+    tracing::info!(addr = %listener.local_addr()?, "serving metrics");
+    Ok(Some(Monitor {
+        listener,
+        db: state.db.clone(),
+        stop,
+    }))
+}
+
+/// A monitor that is bound and not yet run.
+#[derive(Debug)]
+pub struct Monitor {
+    listener: TcpListener,
+    db: Db,
+    stop: CancellationToken,
+}
+
+impl Monitor {
+    /// Where metrics are served.
+    pub fn local_addr(&self) -> std::io::Result<std::net::SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Serves and samples until it is told to stop.
+    pub async fn run(self) {
+        let db = self.db.clone();
+        let scraped = get(async move || {
+            look_at_pool(&db);
+            metrics::set_dropped_log_lines(telemetry::dropped_lines());
+            ([(CONTENT_TYPE, TEXT)], metrics::render())
+        });
+        let app = Router::new().route("/health/metrics", scraped);
+        let work = async {
+            tokio::join!(
+                async { axum::serve(self.listener, app).await },
+                sample_pool(&self.db),
+                sample_queue(&self.db),
+            )
+        };
+        // Open connections are cut: a scrape that is lost costs nothing.
+        let _ = self.stop.run_until_cancelled(work).await;
+    }
+}
+
+fn look_at_pool(db: &Db) {
+    let size = usize::try_from(db.size()).unwrap_or(usize::MAX);
+    metrics::set_database_pool(size, db.num_idle(), db.options().get_max_connections());
+}
+
+/// The pool tells nobody how long its callers wait, so that we stand in line ourselves.
+async fn sample_pool(db: &Db) {
+    let mut ticks = every(POOL_EVERY);
+    loop {
+        ticks.tick().await;
+        let began = Instant::now();
+        let connection = db.acquire().await;
+        metrics::observe_database_wait(began.elapsed());
+        drop(connection);
+        metrics::upkeep();
+    }
+}
+
+async fn sample_queue(db: &Db) {
+    let mut ticks = every(QUEUE_EVERY);
+    loop {
+        ticks.tick().await;
+        metrics::set_queue(jobs::look(db).await.ok());
+    }
+}
+
+fn every(period: Duration) -> tokio::time::Interval {
+    let mut ticks = interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}

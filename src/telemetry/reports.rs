@@ -1,0 +1,277 @@
+//! Errors and panics, reported to Sentry: what happened and to which request, and nothing else.
+//!
+//! An event is built here from an allow-list of fields rather than taken from the library's layers,
+//! which would send every field of every line. Its transport is ours as well: the library's waits
+//! without limit at shutdown once its queue is full.
+
+use std::fmt::Debug;
+use std::panic::PanicHookInfo;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use secrecy::ExposeSecret as _;
+use sentry::protocol::{Event, Exception, Frame, Mechanism, Stacktrace, Value};
+use sentry::{
+    Breadcrumb, Client, ClientOptions, Envelope, Hub, Level, Transport, TransportFactory,
+};
+use tracing::field::{Field, Visit};
+use tracing::{Metadata, Subscriber};
+use tracing_subscriber::Layer;
+use tracing_subscriber::layer::Context;
+
+use super::redact::redact;
+use crate::config::{Environment, TelemetryConfig};
+use crate::infra::{Destination, Outbox};
+
+/// The fields of a line that a report may carry beside its message and its error.
+const FIELDS: [&str; 6] = ["attempt", "code", "id", "job", "status", "variable"];
+
+/// Reports that may wait for delivery.
+const WAITING: usize = 64;
+
+/// The lines before an error that its report tells.
+const BREADCRUMBS: usize = 30;
+
+static TRACED_SHARE: OnceLock<f32> = OnceLock::new();
+
+/// The share of requests that are traced; `None` where nothing is reported.
+pub(super) fn traced_share() -> Option<f32> {
+    TRACED_SHARE.get().copied()
+}
+
+/// Reports until it is dropped.
+#[derive(Debug)]
+pub(super) struct Reports(Outbox<Envelope>);
+
+impl Reports {
+    pub(super) fn flush(&self, deadline: Instant) -> bool {
+        self.0.flush(deadline)
+    }
+}
+
+/// Starts reporting, where there is a DSN.
+pub(super) fn start(config: &TelemetryConfig) -> Option<Reports> {
+    let dsn: sentry::types::Dsn = config.sentry_dsn.as_ref()?.expose_secret().parse().ok()?;
+    let agent = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
+    let destination = Destination {
+        name: "reports",
+        url: dsn.envelope_api_url().to_string(),
+        headers: vec![
+            ("x-sentry-auth", dsn.to_auth(Some(agent)).to_string()),
+            ("content-type", "application/x-sentry-envelope".to_owned()),
+        ],
+        waiting: WAITING,
+        batch: 1,
+        linger: Duration::ZERO,
+    };
+    let outbox = Outbox::start(destination, encode).ok()?;
+    let environment = match config.environment {
+        Environment::Development => "development",
+        Environment::Production => "production",
+    };
+    let mut options = ClientOptions::new()
+        .release(format!("{}@{}", env!("CARGO_PKG_NAME"), config.version))
+        .environment(environment)
+        .max_breadcrumbs(BREADCRUMBS)
+        .default_integrations(false)
+        .before_send(|event| Some(scrub(event)))
+        .transport(ToOutbox(outbox.clone()))
+        // Which request is traced is decided where it begins.
+        .traces_sampler(|_| 1.0);
+    options.dsn = Some(dsn);
+    Hub::main().bind_client(Some(Arc::new(Client::from(options))));
+    let _ = TRACED_SHARE.set(config.sentry_traces_sample_rate);
+    report_panics();
+    Some(Reports(outbox))
+}
+
+/// The library's envelopes, handed to the thread that posts them.
+struct ToOutbox(Outbox<Envelope>);
+
+impl Transport for ToOutbox {
+    fn send_envelope(&self, envelope: Envelope) {
+        self.0.send(envelope);
+    }
+
+    fn flush(&self, timeout: Duration) -> bool {
+        self.0.flush(Instant::now() + timeout)
+    }
+}
+
+impl TransportFactory for ToOutbox {
+    fn create_transport_with_options(&self, _: sentry::TransportOptions) -> Arc<dyn Transport> {
+        Arc::new(Self(self.0.clone()))
+    }
+}
+
+fn encode(envelopes: &[Envelope]) -> Vec<u8> {
+    let mut body = Vec::new();
+    for envelope in envelopes {
+        // Writing to memory does not fail.
+        let _ = envelope.to_writer(&mut body);
+    }
+    body
+}
+
+/// The last look at what leaves: whatever put it there, no request, no host and no user but an id.
+fn scrub(mut event: Event<'static>) -> Event<'static> {
+    event.request = None;
+    event.server_name = None;
+    event.extra.clear();
+    event.message = event.message.map(|text| redact(&text));
+    for exception in &mut event.exception {
+        exception.value = exception.value.as_deref().map(redact);
+    }
+    if let Some(user) = &mut event.user {
+        *user = sentry::User {
+            id: user.id.take(),
+            ..sentry::User::default()
+        };
+    }
+    event
+}
+
+/// Turns lines of the log into reports and into the trail that led to them.
+pub(super) struct ReportLayer;
+
+impl<S: Subscriber> Layer<S> for ReportLayer {
+    fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
+        let metadata = event.metadata();
+        let level = *metadata.level();
+        if level > tracing::Level::INFO || metadata.target() == "access" {
+            return;
+        }
+        let mut line = Line::default();
+        event.record(&mut line);
+        if level > tracing::Level::ERROR {
+            sentry::add_breadcrumb(line.breadcrumb(metadata));
+        } else if !line.is_panic {
+            sentry::capture_event(line.report(metadata));
+        }
+    }
+}
+
+/// What a report takes of a line.
+#[derive(Default)]
+struct Line {
+    message: String,
+    error: Option<String>,
+    /// A panic was reported when it began, with its place.
+    is_panic: bool,
+    fields: Vec<(&'static str, String)>,
+}
+
+impl Line {
+    fn set(&mut self, field: &Field, value: String) {
+        match field.name() {
+            "message" => self.message = value,
+            "error" => self.error = Some(value),
+            "panic" => self.is_panic = true,
+            name if FIELDS.contains(&name) => self.fields.push((name, redact(&value))),
+            _ => {}
+        }
+    }
+
+    fn breadcrumb(self, metadata: &Metadata<'_>) -> Breadcrumb {
+        let error = self.error.map(|error| ("error", redact(&error)));
+        let fields = self.fields.into_iter().chain(error);
+        Breadcrumb {
+            ty: "log".to_owned(),
+            level: level(metadata),
+            category: Some(metadata.target().to_owned()),
+            message: Some(redact(&self.message)),
+            data: fields
+                .map(|(name, value)| (name.to_owned(), Value::String(value)))
+                .collect(),
+            ..Breadcrumb::default()
+        }
+    }
+
+    fn report(self, metadata: &Metadata<'_>) -> Event<'static> {
+        let mut event = Event {
+            level: level(metadata),
+            logger: Some(metadata.target().to_owned()),
+            ..Event::default()
+        };
+        for (name, value) in self.fields {
+            event.tags.insert(name.to_owned(), value);
+        }
+        match self.error {
+            // As an exception, reports are grouped by what went wrong and not by the sentence.
+            Some(error) => event.exception.values.push(Exception {
+                ty: self.message,
+                value: Some(error),
+                module: metadata.module_path().map(str::to_owned),
+                stacktrace: place(metadata.file(), metadata.line()),
+                ..Exception::default()
+            }),
+            None => event.message = Some(self.message),
+        }
+        event
+    }
+}
+
+impl Visit for Line {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.set(field, value.to_owned());
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        self.set(field, format!("{value:?}"));
+    }
+}
+
+fn level(metadata: &Metadata<'_>) -> Level {
+    match *metadata.level() {
+        tracing::Level::ERROR => Level::Error,
+        tracing::Level::WARN => Level::Warning,
+        _ => Level::Info,
+    }
+}
+
+/// Where it happened, as a trace of one frame: the released binary has no symbols for more.
+fn place(file: Option<&str>, line: Option<u32>) -> Option<Stacktrace> {
+    let frame = Frame {
+        filename: Some(file?.to_owned()),
+        lineno: line.map(u64::from),
+        in_app: Some(true),
+        ..Frame::default()
+    };
+    Some(Stacktrace {
+        frames: vec![frame],
+        ..Stacktrace::default()
+    })
+}
+
+/// Reports every panic. The library's own hook would wait for the report to be delivered.
+fn report_panics() {
+    let next = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        sentry::capture_event(panic_report(panic));
+        next(panic);
+    }));
+}
+
+fn panic_report(panic: &PanicHookInfo<'_>) -> Event<'static> {
+    let message = panic.payload_as_str().unwrap_or("no message");
+    let location = panic.location();
+    let exception = Exception {
+        ty: "panic".to_owned(),
+        value: Some(message.to_owned()),
+        mechanism: Some(Mechanism {
+            ty: "panic".to_owned(),
+            handled: Some(false),
+            ..Mechanism::default()
+        }),
+        stacktrace: place(
+            location.map(std::panic::Location::file),
+            location.map(std::panic::Location::line),
+        ),
+        ..Exception::default()
+    };
+    Event {
+        exception: vec![exception].into(),
+        level: Level::Fatal,
+        ..Event::default()
+    }
+}

@@ -1,0 +1,127 @@
+//! Which trace a request belongs to (W3C Trace Context): the caller's, or a new one.
+
+use axum::http::HeaderMap;
+
+use crate::infra::Rng;
+
+/// A request's place in a trace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct TraceContext {
+    /// 32 hexadecimal digits.
+    pub(super) trace_id: String,
+    /// Our own part of the trace, 16 digits.
+    pub(super) span_id: String,
+    /// The caller's part.
+    pub(super) parent_id: Option<String>,
+    /// Whether the caller keeps this trace; `None` where there was no caller to say.
+    pub(super) sampled: Option<bool>,
+}
+
+impl TraceContext {
+    /// Goes on with the trace of a `traceparent` header that is well-formed, or begins a new one.
+    pub(super) fn of(headers: &HeaderMap, rng: &Rng) -> Self {
+        let mut all = headers.get_all("traceparent").iter();
+        let parent = match (all.next(), all.next()) {
+            (Some(one), None) => one.to_str().ok().and_then(parse),
+            _ => None,
+        };
+        let drawn: [u8; 24] = rng.bytes();
+        let (trace, span) = drawn.split_at(16);
+        let span_id = hex(span);
+        match parent {
+            Some((trace_id, parent_id, sampled)) => Self {
+                trace_id: trace_id.to_owned(),
+                span_id,
+                parent_id: Some(parent_id.to_owned()),
+                sampled: Some(sampled),
+            },
+            None => Self {
+                trace_id: hex(trace),
+                span_id,
+                parent_id: None,
+                sampled: None,
+            },
+        }
+    }
+
+    /// A number from 0 to 1, of our own drawing: a caller could choose its trace's id.
+    pub(super) fn lot(&self) -> f32 {
+        let drawn = u16::from_str_radix(&self.span_id[12..], 16).unwrap_or_default();
+        f32::from(drawn) / (f32::from(u16::MAX) + 1.0)
+    }
+}
+
+/// Trace, parent and whether the caller keeps it; versions to come may add fields at the end.
+fn parse(header: &str) -> Option<(&str, &str, bool)> {
+    let mut fields = header.split('-');
+    let mut field = |length: usize| {
+        let field = fields.next()?;
+        let is_hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+        (field.len() == length && field.bytes().all(is_hex)).then_some(field)
+    };
+    let (version, trace_id, parent_id, flags) = (field(2)?, field(32)?, field(16)?, field(2)?);
+    let is_zero = |id: &str| id.bytes().all(|b| b == b'0');
+    let ends_well = version != "00" || fields.next().is_none();
+    if version == "ff" || is_zero(trace_id) || is_zero(parent_id) || !ends_well {
+        return None;
+    }
+    let sampled = u8::from_str_radix(flags, 16).ok()? & 1 == 1;
+    Some((trace_id, parent_id, sampled))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes
+        .iter()
+        .fold(String::with_capacity(32), |mut hex, byte| {
+            let _ = write!(hex, "{byte:02x}");
+            hex
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+
+    fn of(traceparent: &str) -> TraceContext {
+        let mut headers = HeaderMap::new();
+        headers.insert("traceparent", traceparent.parse().unwrap());
+        TraceContext::of(&headers, &Rng::seeded(1))
+    }
+
+    #[test]
+    fn a_callers_trace_goes_on() {
+        let trace = of(&format!("00-{TRACE}-00f067aa0ba902b7-01"));
+        assert_eq!(trace.trace_id, TRACE);
+        assert_eq!(trace.parent_id.as_deref(), Some("00f067aa0ba902b7"));
+        assert_eq!(trace.sampled, Some(true));
+        assert_ne!(trace.span_id, "00f067aa0ba902b7");
+        let later = of(&format!("cc-{TRACE}-00f067aa0ba902b7-00-more"));
+        assert_eq!(
+            (later.trace_id.as_str(), later.sampled),
+            (TRACE, Some(false))
+        );
+    }
+
+    #[test]
+    fn what_is_malformed_begins_a_new_trace() {
+        for header in [
+            "",
+            "00",
+            &format!("00-{TRACE}-00f067aa0ba902b7"),
+            &format!("00-{TRACE}-0000000000000000-01"),
+            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+            &format!("ff-{TRACE}-00f067aa0ba902b7-01"),
+            &format!("00-{TRACE}-00f067aa0ba902b7-01-more"),
+            &format!("00-{}-00f067aa0ba902b7-01", TRACE.to_uppercase()),
+            &format!("00-{TRACE}-00f067aa0ba902b7-zz"),
+        ] {
+            let trace = of(header);
+            assert_ne!(trace.trace_id, TRACE, "{header}");
+            assert_eq!((trace.trace_id.len(), trace.span_id.len()), (32, 16));
+            assert_eq!((trace.parent_id, trace.sampled), (None, None));
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! What Prometheus reads on the internal listener, and that nobody reads it on the public one.
+
+use std::collections::BTreeSet;
+
+use groundwork::metrics::{self, Kind};
+use groundwork::monitor;
+use reqwest::Method;
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use crate::harness::{PASSWORD, TestApp, config, given};
+
+/// The service with its internal listener, and the listener's address.
+async fn monitored() -> (TestApp, String) {
+    let redis = given("TEST_REDIS_URL");
+    let app = TestApp::with(&[("METRICS_ADDR", "127.0.0.1:0"), ("REDIS_URL", &redis)]).await;
+    let monitor = monitor::start(&app.state, &config(&app.settings), CancellationToken::new())
+        .await
+        .expect("it listens")
+        .expect("it is asked for");
+    let url = format!(
+        "http://{}/health/metrics",
+        monitor.local_addr().expect("it is bound")
+    );
+    tokio::spawn(monitor.run());
+    (app, url)
+}
+
+/// The series of one scrape: a name with its labels, and a value.
+struct Scrape(Vec<(String, f64)>, String);
+
+impl Scrape {
+    async fn of(url: &str) -> Self {
+        let answer = reqwest::get(url).await.expect("it answers");
+        assert!(
+            answer.headers()["content-type"]
+                .to_str()
+                .is_ok_and(|kind| kind.starts_with("text/plain; version=0.0.4"))
+        );
+        let text = answer.text().await.expect("it is text");
+        let series = text.lines().filter(|line| !line.starts_with('#'));
+        let series = series.filter_map(|line| {
+            let (series, value) = line.rsplit_once(' ')?;
+            Some((series.to_owned(), value.parse().ok()?))
+        });
+        Self(series.collect(), text)
+    }
+
+    /// The sum of the series of a name whose labels have all of these.
+    fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+        let has = |series: &str| {
+            labels
+                .iter()
+                .all(|(label, value)| series.contains(&format!("{label}=\"{value}\"")))
+        };
+        self.0
+            .iter()
+            .filter(|(series, _)| series.split('{').next() == Some(name) && has(series))
+            .map(|(_, value)| value)
+            .sum()
+    }
+
+    /// The names that are typed, which is every family.
+    fn families(&self) -> BTreeSet<&str> {
+        let typed = self
+            .1
+            .lines()
+            .filter_map(|line| line.strip_prefix("# TYPE "));
+        typed.filter_map(|line| line.split(' ').next()).collect()
+    }
+}
+
+#[tokio::test]
+async fn what_happens_is_counted_by_route_template_and_outcome() {
+    let (app, url) = monitored().await;
+    let before = Scrape::of(&url).await;
+    let session = app.sign_in("ada").await;
+    let wrong = json!({ "email": "ada@example.com", "password": "wrong horse battery" });
+    app.post("/api/v1/auth/login", wrong)
+        .await
+        .assert_status(401);
+    let refreshed = session.replica.refresh(session.refresh_token()).await;
+    refreshed.assert_status(200);
+    session.replica.refresh("never-issued").await;
+    session.get("/api/v1/users/me").await.assert_status(200);
+    app.get("/api/v1/nothing/here-1").await.assert_status(404);
+    let odd = Method::from_bytes(b"BREW").expect("it is a method");
+    app.replica
+        .request(odd, "/coffee")
+        .send()
+        .await
+        .expect("it is answered");
+    let after = Scrape::of(&url).await;
+
+    for (name, labels, at_least) in [
+        (
+            "http_requests_total",
+            &[
+                ("route", "/api/v1/users/me"),
+                ("method", "GET"),
+                ("status", "200"),
+            ][..],
+            1.0,
+        ),
+        (
+            "http_requests_total",
+            &[("route", "/api/v1/auth/login"), ("status", "401")],
+            1.0,
+        ),
+        (
+            "http_requests_total",
+            &[("route", "unmatched"), ("method", "other")],
+            1.0,
+        ),
+        (
+            "http_request_duration_seconds_count",
+            &[("route", "/api/v1/auth/login"), ("class", "2xx")],
+            1.0,
+        ),
+        (
+            "http_request_duration_seconds_bucket",
+            &[("route", "/api/v1/users/me"), ("le", "10")],
+            1.0,
+        ),
+        ("sign_ins_total", &[("outcome", "signed_in")], 1.0),
+        ("sign_ins_total", &[("outcome", "refused")], 1.0),
+        ("token_refreshes_total", &[("outcome", "rotated")], 1.0),
+        ("password_hash_wait_seconds_count", &[], 3.0),
+        ("password_hash_duration_seconds_count", &[], 3.0),
+        (
+            "jobs_total",
+            &[("task", "auth.send_verification"), ("outcome", "done")],
+            1.0,
+        ),
+        (
+            "smtp_send_duration_seconds_count",
+            &[("outcome", "ok")],
+            1.0,
+        ),
+    ] {
+        let grown = after.sum(name, labels) - before.sum(name, labels);
+        assert!(grown >= at_least, "{name} {labels:?} grew by {grown}");
+    }
+    assert!(after.sum("http_connections", &[]) >= 1.0);
+    assert!(after.sum("db_pool_connections", &[]) >= 1.0);
+    assert!(after.sum("db_pool_max_connections", &[]) >= 8.0);
+    assert!(after.sum("process_resident_memory_bytes", &[]) > 1e6);
+    for secret in ["here-1", "coffee", "BREW", "ada", PASSWORD] {
+        assert!(!after.1.contains(secret), "{secret} is a label");
+    }
+}
+
+#[tokio::test]
+async fn the_page_and_a_scrape_name_the_same_metrics() {
+    let (app, url) = monitored().await;
+    app.sign_in("ada").await;
+    let redis = app.state.redis.as_ref().expect("it is configured");
+    redis.ping().await.expect("it answers");
+    // The first samples come at once, though not before the first scrape.
+    let names: BTreeSet<&str> = metrics::ALL.iter().map(|family| family.name).collect();
+    for _ in 0..100 {
+        let scrape = Scrape::of(&url).await;
+        let scraped: BTreeSet<&str> = scrape
+            .families()
+            .into_iter()
+            .filter(|name| !name.starts_with("process_"))
+            .collect();
+        if scraped == names {
+            return described(&scrape);
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    let scrape = Scrape::of(&url).await;
+    let missing: Vec<_> = names.difference(&scrape.families()).copied().collect();
+    panic!("never scraped: {missing:?}\n{}", scrape.1);
+}
+
+fn described(scrape: &Scrape) {
+    for family in metrics::ALL {
+        let kind = match family.kind {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+            Kind::Histogram => "histogram",
+        };
+        for line in [
+            format!("# HELP {} {}", family.name, family.help),
+            format!("# TYPE {} {kind}", family.name),
+        ] {
+            assert!(scrape.1.lines().any(|it| it == line), "no {line}");
+        }
+        assert_eq!(
+            family.name.ends_with("_total"),
+            family.kind == Kind::Counter,
+            "{} is named after its kind",
+            family.name
+        );
+        let own = scrape.0.iter().filter(|(series, _)| {
+            let name = series.split('{').next().unwrap_or_default();
+            name == family.name || name.strip_suffix("_count") == Some(family.name)
+        });
+        for (series, _) in own {
+            let labels: BTreeSet<&str> = series
+                .split(['{', ','])
+                .skip(1)
+                .filter_map(|label| label.split('=').next())
+                .collect();
+            let declared: BTreeSet<&str> = family.labels.iter().copied().collect();
+            assert_eq!(labels, declared, "{series}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_public_listener_has_no_metrics() {
+    let (app, url) = monitored().await;
+    app.get("/health/metrics")
+        .await
+        .assert_problem(404, "not_found");
+    let elsewhere = url.replace("/health/metrics", "/api/v1/users/me");
+    let answer = reqwest::get(elsewhere).await.expect("it answers");
+    assert_eq!(
+        answer.status(),
+        404,
+        "the internal listener serves metrics alone"
+    );
+}
+
+#[tokio::test]
+async fn nothing_is_listened_on_unless_asked_for() {
+    let app = TestApp::new().await;
+    let config = config(&app.settings);
+    let monitor = monitor::start(&app.state, &config, CancellationToken::new()).await;
+    assert!(monitor.expect("it is no fault").is_none());
+}

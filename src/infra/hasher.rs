@@ -354,13 +354,14 @@ mod tests {
     async fn who_waits_too_long_is_turned_away() {
         let slow = PasswordConfig {
             memory_kib: 16_384,
-            iterations: 4,
+            iterations: 20,
             threads: 1,
-            queue_timeout: Duration::from_millis(1),
+            queue_timeout: Duration::from_millis(500),
             ..config()
         };
         let hasher = Hasher::start(&slow, Rng::seeded(1));
-        let waiting = (0..8).map(|_| hasher.hash(secret("x")));
+        // Fifty hashes of no less than 20 ms each, in half a second.
+        let waiting = (0..50).map(|_| hasher.hash(secret("x")));
         let results = futures_util::future::join_all(waiting).await;
         assert!(results.iter().any(Result::is_ok), "the first is hashed");
         assert!(

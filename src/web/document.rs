@@ -18,6 +18,7 @@ type Responses = BTreeMap<String, RefOr<Response>>;
 /// What any route can answer before or instead of its handler.
 const COMMON: &[Code] = &[
     Code::BadRequest,
+    Code::HttpsRequired,
     Code::MisdirectedRequest,
     Code::Internal,
     Code::Unavailable,
@@ -193,7 +194,7 @@ mod tests {
         assert_eq!(
             statuses,
             [
-                "200", "400", "401", "408", "413", "415", "421", "422", "500", "503"
+                "200", "400", "401", "403", "408", "413", "415", "421", "422", "500", "503"
             ]
         );
         let body = &responses["401"]["content"]["application/problem+json"];

@@ -100,6 +100,13 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<Json<T>, Problem> {
             "must not contain the character U+0000",
         ));
     }
+    // Serde would take the items of an array for the fields of a struct, one by one.
+    if !text.trim_ascii_start().starts_with('{') {
+        return Err(match serde_json::from_str::<IgnoredAny>(text) {
+            Ok(_) => Problem::new(Code::InvalidFields).field("", "wrong_type", "must be an object"),
+            Err(error) => malformed(&error),
+        });
+    }
     let mut json = serde_json::Deserializer::from_str(text);
     let value = serde_path_to_error::deserialize(&mut json)
         .map_err(|error| refuse(text, error.path(), error.inner()))?;
@@ -468,7 +475,7 @@ mod tests {
         let endless = post("application/json", Body::from_stream(chunks));
         assert_eq!(app.call(endless).await.unwrap().unwrap_err().0, 413);
         assert!(
-            app.call(post("application/json", "\"12345678\""))
+            app.call(post("application/json", r#"{"a": 123}"#))
                 .await
                 .unwrap()
                 .is_ok()

@@ -21,6 +21,11 @@ run: ## Run the service with a private PostgreSQL and a mail inbox, until Ctrl-C
 test: ## Run every test on a PostgreSQL and a Redis of their own (ARGS="name" for some)
 	@$(BUILD) && $(DEV) test $(ARGS)
 
+.PHONY: test-faults
+test-faults: ## Break what is around the real binary, and the binary's clients (ARGS="name" for some)
+	@$(BUILD) && NEXTEST_TEST_THREADS=2 RUST_TEST_THREADS=2 \
+		$(DEV) test --package groundwork --test faults $(ARGS)
+
 .PHONY: fmt
 fmt: ## Format the code
 	@cargo fmt --all

@@ -8,9 +8,11 @@ pub mod process;
 
 pub mod inbox;
 pub mod postgres;
+pub mod proxy;
 pub mod redis;
 
 pub use error::{Error, Result};
 pub use inbox::Inbox;
 pub use postgres::Postgres;
+pub use proxy::{Fault, Proxy};
 pub use redis::Redis;

@@ -1,0 +1,371 @@
+//! PostgreSQL restarts, vanishes, is locked, and deadlocks.
+
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use groundwork_dev::files::Scratch;
+use groundwork_dev::process::{self, Signal};
+use groundwork_dev::{Fault, Inbox, Postgres, Proxy};
+use reqwest::Method;
+use serde_json::json;
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
+
+use crate::harness::{
+    Load, Outcome, Service, World, connect, count, is_fine, settings, until, with,
+};
+
+const RECOVERS_WITHIN: Duration = Duration::from_secs(10);
+
+/// F1, with `how` to restart.
+async fn restart_under_load(how: Signal) {
+    let home = Scratch::new(None).expect("a scratch directory");
+    let mut postgres = Postgres::keep(home.path(), None).await.expect("it starts");
+    let port = postgres.port();
+    postgres.ensure_database("app").await.expect("it is made");
+    let inbox = Inbox::start().await;
+    let owner_url = postgres.url("app");
+    let settings = with(
+        &settings(&postgres.runtime_url("app"), &inbox.smtp_url()),
+        &[("DATABASE_MIGRATION_URL", &owner_url)],
+    );
+    let service = Service::start(&settings, &["serve", "--migrate"]).await;
+    let tokens = service.sign_in("ada").await;
+
+    let caller = service.caller.clone();
+    let load = Load::start(16, move |client, turn| {
+        let (caller, access) = (caller.clone(), tokens.access.clone());
+        async move {
+            if client % 4 == 0 {
+                caller
+                    .register(&format!("{client}-{turn}@example.com"))
+                    .await
+            } else {
+                caller.me(&access).await
+            }
+        }
+    });
+    for _ in 0..2 {
+        let before = load.so_far().len();
+        until("requests flow", RECOVERS_WITHIN, async || {
+            load.so_far().len() > before + 100
+        })
+        .await;
+        let note = std::fs::read_to_string(postgres.directory().join("data/postmaster.pid"));
+        let note = note.expect("it notes its number");
+        let number = note.lines().next().and_then(|line| line.parse().ok());
+        process::signal(number.expect("it is a number"), how);
+        postgres.stop().await;
+        postgres = Postgres::keep(home.path(), Some(port))
+            .await
+            .expect("it starts again");
+        assert_eq!(postgres.port(), port);
+        let returned = Instant::now();
+        until("requests succeed", RECOVERS_WITHIN, async || {
+            load.so_far()
+                .iter()
+                .rev()
+                .take(16)
+                .all(|outcome| outcome.began > returned && is_fine(outcome))
+        })
+        .await;
+    }
+    let outcomes = load.stop().await;
+    assert_only_shed(&outcomes);
+    assert!(outcomes.iter().any(Outcome::is_shed), "nothing was felt");
+
+    let registered = outcomes.iter().filter(|o| o.status == 202).count();
+    let mut owner = connect(&owner_url).await;
+    let users = count(
+        &mut owner,
+        "SELECT count(*) FROM users WHERE email LIKE '%-%'",
+    )
+    .await;
+    assert!(
+        users >= i64::try_from(registered).expect("not that many"),
+        "{users} of {registered} accounts are there"
+    );
+    let halves = "SELECT count(*) FROM users AS u WHERE email LIKE '%-%' AND NOT EXISTS (
+        SELECT FROM audit_log AS a WHERE a.user_id = u.id AND a.event = 'registered')";
+    assert_eq!(count(&mut owner, halves).await, 0, "half of a sign-up");
+    owner.close().await.expect("it closes");
+    let ready = service.get("/health/ready").await;
+    assert!(is_fine(&ready), "{ready:?}");
+    drop(service);
+    postgres.stop().await;
+}
+
+#[track_caller]
+fn assert_only_shed(outcomes: &[Outcome]) {
+    let wrong: Vec<_> = outcomes
+        .iter()
+        .filter(|outcome| !is_fine(outcome) && !outcome.is_shed())
+        .collect();
+    assert!(
+        wrong.is_empty(),
+        "{} of {}: {:?}",
+        wrong.len(),
+        outcomes.len(),
+        wrong[0]
+    );
+}
+
+#[tokio::test]
+async fn f01_a_fast_restart_is_felt_as_503_alone_and_passes() {
+    restart_under_load(Signal::INT).await;
+}
+
+#[tokio::test]
+async fn f01_a_crash_is_felt_as_503_alone_and_passes() {
+    restart_under_load(Signal::QUIT).await;
+}
+
+/// F2, with a proxy that does `fault`.
+async fn gone(fault: Fault) {
+    let world = World::new().await;
+    let proxy = proxy_to(&world.settings["DATABASE_URL"]).await;
+    let through = proxy.through(&world.settings["DATABASE_URL"]);
+    let service = world.serve(&[("DATABASE_URL", &through)]).await;
+    let tokens = service.sign_in("ada").await;
+    let load = |clients| {
+        let (caller, access) = (service.caller.clone(), tokens.access.clone());
+        Load::start(clients, move |client, _| {
+            let (caller, access) = (caller.clone(), access.clone());
+            async move {
+                if client == 0 {
+                    caller.log_in("ada@example.com").await
+                } else {
+                    caller.me(&access).await
+                }
+            }
+        })
+    };
+    // More than the pool has, so that some wait for a connection and some for an answer.
+    let warm = load(24);
+    until("requests flow", RECOVERS_WITHIN, async || {
+        warm.so_far().len() > 200
+    })
+    .await;
+    let memory = service.memory();
+
+    proxy.set(fault);
+    let begun = Instant::now();
+    until("readiness fails", Duration::from_secs(6), async || {
+        service.get("/health/ready").await.status == 503
+    })
+    .await;
+    while begun.elapsed() < Duration::from_secs(8) {
+        let live = service.get("/health/live").await;
+        assert!(
+            is_fine(&live) && live.took < Duration::from_millis(500),
+            "{live:?}"
+        );
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let outcomes = warm.stop().await;
+    assert_only_shed(&outcomes);
+    let slowest = outcomes.iter().map(|outcome| outcome.took).max();
+    assert!(
+        slowest < Some(Duration::from_secs(4)),
+        "somebody waited for {slowest:?}"
+    );
+    assert!(
+        service.memory() < memory + 32 * 1024,
+        "from {memory} to {} KiB",
+        service.memory()
+    );
+
+    proxy.set(Fault::None);
+    until("requests succeed", Duration::from_secs(5), async || {
+        is_fine(&service.me(&tokens.access).await)
+    })
+    .await;
+    // All of the pool is of use again: nothing waits for connections that are no more.
+    let again = load(24);
+    until("requests flow", Duration::from_secs(5), async || {
+        again.so_far().len() > 500
+    })
+    .await;
+    let slow = Duration::from_secs(3);
+    let outcomes = again.stop().await;
+    assert!(
+        outcomes.iter().all(|o| is_fine(o) && o.took < slow),
+        "{:?}",
+        outcomes.iter().find(|o| !is_fine(o) || o.took >= slow)
+    );
+    until("it is ready", Duration::from_secs(5), async || {
+        is_fine(&service.get("/health/ready").await)
+    })
+    .await;
+
+    // Letters go out again too.
+    assert!(is_fine(&service.register("grace@example.com").await));
+    until("the letter comes", Duration::from_secs(20), async || {
+        !world.inbox.letters_to("grace@example.com").is_empty()
+    })
+    .await;
+}
+
+async fn proxy_to(url: &str) -> Proxy {
+    let url: url::Url = url.parse().expect("it is a URL");
+    Proxy::start(url.port().expect("it has a port"))
+        .await
+        .expect("the proxy starts")
+}
+
+#[tokio::test]
+async fn f02_a_database_that_refuses_is_503_and_comes_back() {
+    gone(Fault::Refuse).await;
+}
+
+#[tokio::test]
+async fn f02_a_database_that_freezes_is_503_and_comes_back() {
+    gone(Fault::Freeze).await;
+}
+
+#[tokio::test]
+async fn f02_a_blackhole_is_503_and_its_connections_are_given_up() {
+    gone(Fault::Blackhole).await;
+}
+
+#[tokio::test]
+async fn f02_the_process_ends_in_time_although_the_database_is_silent() {
+    let world = World::new().await;
+    let proxy = proxy_to(&world.settings["DATABASE_URL"]).await;
+    let through = proxy.through(&world.settings["DATABASE_URL"]);
+    let mut service = world.serve(&[("DATABASE_URL", &through)]).await;
+    let tokens = service.sign_in("ada").await;
+    assert!(is_fine(&service.me(&tokens.access).await));
+    proxy.set(Fault::Blackhole);
+    let begun = Instant::now();
+    service.signal(Signal::TERM);
+    assert_eq!(service.ended().await, Some(0), "{}", service.written());
+    assert!(begun.elapsed() < Duration::from_secs(25));
+}
+
+#[tokio::test]
+async fn f03_a_locked_table_is_503_for_who_needs_it_and_nothing_for_others() {
+    let world = World::new().await;
+    let service = world.serve(&[]).await;
+    let tokens = service.sign_in("ada").await;
+    let mut owner = world.owner().await;
+    let mut locked = owner.begin().await.expect("it begins");
+    locked
+        .execute("LOCK TABLE users IN ACCESS EXCLUSIVE MODE")
+        .await
+        .expect("it locks");
+    let begun = Instant::now();
+    let caller = service.caller.clone();
+    let access = tokens.access.clone();
+    // Three times what the pool has.
+    let load = Load::start(48, move |_, _| {
+        let (caller, access) = (caller.clone(), access.clone());
+        async move { caller.me(&access).await }
+    });
+    while begun.elapsed() < Duration::from_secs(9) {
+        for path in ["/health/live", "/health/ready", "/.well-known/jwks.json"] {
+            let answer = service.get(path).await;
+            assert!(
+                is_fine(&answer) && answer.took < Duration::from_millis(1_500),
+                "{path}: {answer:?}"
+            );
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let outcomes = load.stop().await;
+    assert!(outcomes.iter().all(Outcome::is_shed), "{:?}", outcomes[0]);
+    let slowest = outcomes.iter().map(|outcome| outcome.took).max();
+    assert!(
+        slowest < Some(Duration::from_secs(6)),
+        "somebody waited for {slowest:?}"
+    );
+
+    // With room in the pool, who does not need the table does not notice.
+    let waiting = {
+        let (caller, access) = (service.caller.clone(), tokens.access.clone());
+        Load::start(4, move |_, _| {
+            let (caller, access) = (caller.clone(), access.clone());
+            async move { caller.me(&access).await }
+        })
+    };
+    for _ in 0..20 {
+        let body = json!({ "email": "nobody@example.com" });
+        let answer = service.post("/api/v1/auth/resend-verification", body).await;
+        assert!(
+            is_fine(&answer) && answer.took < Duration::from_secs(1),
+            "{answer:?}"
+        );
+    }
+    assert!(waiting.stop().await.iter().all(Outcome::is_shed));
+    locked.rollback().await.expect("it unlocks");
+    assert!(is_fine(&service.me(&tokens.access).await));
+}
+
+#[tokio::test]
+async fn f04_a_deadlock_is_503() {
+    let world = World::new().await;
+    let service = world.serve(&[]).await;
+    let tokens = service.sign_in("ada").await;
+    assert!(is_fine(&service.log_in("ada@example.com").await));
+    let lock = |newest: bool| {
+        let order = if newest { "DESC" } else { "ASC" };
+        AssertSqlSafe(format!(
+            "SELECT FROM sessions WHERE id = (SELECT id FROM sessions ORDER BY created_at {order} LIMIT 1) FOR UPDATE"
+        ))
+    };
+    let mut owner = world.owner().await;
+    let mut other = owner.begin().await.expect("it begins");
+    // Who looks for the deadlock is its victim, and that shall be the service.
+    let patient = AssertSqlSafe("SET LOCAL deadlock_timeout = '30s'".to_owned());
+    for sql in [patient, lock(true)] {
+        other.execute(sqlx::raw_sql(sql)).await.expect("it locks");
+    }
+    let (caller, access) = (service.caller.clone(), tokens.access.clone());
+    let out = tokio::spawn(async move {
+        let path = "/api/v1/auth/logout-all";
+        caller.call(Method::POST, path, Some(&access), None).await
+    });
+    let waiting = "SELECT count(*) FROM pg_stat_activity
+        WHERE wait_event_type = 'Lock' AND datname = current_database()";
+    let mut looking = world.owner().await;
+    until("the service waits", Duration::from_secs(5), async || {
+        count(&mut looking, waiting).await == 1
+    })
+    .await;
+    other
+        .execute(sqlx::raw_sql(lock(false)))
+        .await
+        .expect("the other side goes on");
+    let answer = out.await.expect("it is answered");
+    assert!(answer.is_shed(), "{answer:?}");
+    other.rollback().await.expect("it unlocks");
+    assert!(
+        is_fine(&service.me(&tokens.access).await),
+        "half signed out"
+    );
+}
+
+#[tokio::test]
+async fn f04_a_serialization_failure_is_503() {
+    let world = World::new().await;
+    let mut owner = world.owner().await;
+    let strict = "DO $$ BEGIN EXECUTE format(
+        'ALTER DATABASE %I SET default_transaction_isolation = serializable', current_database()); END $$";
+    owner.execute(strict).await.expect("it is set");
+    let service = world.serve(&[]).await;
+    let tokens = service.sign_in("ada").await;
+    let mut refused = 0;
+    let mut token = tokens.refresh;
+    for _ in 0..20 {
+        let (caller, now) = (service.caller.clone(), token.clone());
+        let outcomes = join_all((0..12).map(|_| caller.refresh(&now))).await;
+        let wrong = outcomes.iter().find(|o| !is_fine(o) && !o.is_shed());
+        assert!(wrong.is_none(), "{wrong:?}");
+        refused += outcomes.iter().filter(|o| o.is_shed()).count();
+        let next = outcomes.iter().find(|o| is_fine(o)).expect("one is served");
+        token = next.body["refresh_token"]
+            .as_str()
+            .expect("there is one")
+            .to_owned();
+    }
+    assert!(refused > 0, "there was no conflict");
+}

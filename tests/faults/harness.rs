@@ -1,0 +1,156 @@
+//! The binary under test, the world around it, and clients that keep count.
+
+mod load;
+mod service;
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use groundwork::infra::Rng;
+use groundwork_dev::Inbox;
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+use url::Url;
+
+pub use load::{Load, Outcome, is_fine};
+pub use service::{Caller, Service, command, run};
+
+/// A password that any account here may have.
+pub const PASSWORD: &str = "correct horse battery staple";
+
+/// Far longer than anything here takes that has no bound of its own.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+pub type Settings = HashMap<String, String>;
+
+/// A migrated database of the test server, and an inbox.
+pub struct World {
+    pub settings: Settings,
+    pub inbox: Inbox,
+    database: Database,
+}
+
+impl World {
+    pub async fn new() -> Self {
+        let database = Database::copy_of(&given("TEST_DATABASE_TEMPLATE")).await;
+        let inbox = Inbox::start().await;
+        let settings = settings(&database.runtime_url(), &inbox.smtp_url());
+        Self {
+            settings,
+            inbox,
+            database,
+        }
+    }
+
+    /// Starts the service with these settings besides the usual ones.
+    pub async fn serve(&self, more: &[(&str, &str)]) -> Service {
+        Service::start(&with(&self.settings, more), &["serve"]).await
+    }
+
+    /// The database as its owner, past whatever stands between it and the service.
+    pub async fn owner(&self) -> PgConnection {
+        connect(&self.database.owner_url()).await
+    }
+}
+
+/// A database of the test server, which ends with the run.
+pub struct Database(String);
+
+impl Database {
+    pub async fn empty() -> Self {
+        Self::copy_of("template0").await
+    }
+
+    async fn copy_of(template: &str) -> Self {
+        let bytes: [u8; 8] = Rng::system().bytes();
+        let name = format!("f_{:016x}", u64::from_ne_bytes(bytes));
+        let sql = AssertSqlSafe(format!("CREATE DATABASE {name} TEMPLATE {template}"));
+        let mut admin = connect(&given("TEST_DATABASE_ADMIN_URL")).await;
+        sqlx::raw_sql(sql)
+            .execute(&mut admin)
+            .await
+            .expect("the database is created");
+        Self(name)
+    }
+
+    pub fn runtime_url(&self) -> String {
+        self.within(&given("TEST_DATABASE_RUNTIME_URL"))
+    }
+
+    pub fn owner_url(&self) -> String {
+        self.within(&given("TEST_DATABASE_ADMIN_URL"))
+    }
+
+    fn within(&self, server: &str) -> String {
+        let mut url: Url = server.parse().expect("it is a URL");
+        url.set_path(&self.0);
+        url.into()
+    }
+}
+
+/// What `make test-faults` tells of the servers it started.
+pub fn given(name: &str) -> String {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the tests have no configuration of their own"
+    )]
+    let value = std::env::var(name);
+    value.unwrap_or_else(|_| panic!("{name} is not set: run the tests by `make test-faults`"))
+}
+
+/// The settings of a process that is told where its database and its mail server are.
+pub fn settings(database_url: &str, smtp_url: &str) -> Settings {
+    let all = [
+        ("APP_ENV", "development"),
+        ("BIND_ADDR", "127.0.0.1:0"),
+        ("PUBLIC_URL", "http://127.0.0.1"),
+        ("JSON_LOGS", "true"),
+        ("DATABASE_URL", database_url),
+        ("DB_POOL_SIZE", "8"),
+        ("DB_MAX_OVERFLOW", "8"),
+        (
+            "JWT_SIGNING_KEYS",
+            "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8",
+        ),
+        (
+            "TOKEN_SECRET",
+            "ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8",
+        ),
+        ("SMTP_URL", smtp_url),
+        ("MAIL_FROM", "Groundwork <no-reply@example.com>"),
+        ("PASSWORD_MEMORY_KIB", "8192"),
+        ("PASSWORD_ITERATIONS", "1"),
+    ];
+    with(&Settings::new(), &all)
+}
+
+/// Settings with some more.
+pub fn with(settings: &Settings, more: &[(&str, &str)]) -> Settings {
+    let more = more
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    settings.clone().into_iter().chain(more).collect()
+}
+
+pub async fn connect(url: &str) -> PgConnection {
+    PgConnection::connect(url)
+        .await
+        .expect("the database answers")
+}
+
+/// One number out of the database.
+pub async fn count(connection: &mut PgConnection, sql: &'static str) -> i64 {
+    sqlx::query_scalar(sql)
+        .fetch_one(connection)
+        .await
+        .expect("it counts")
+}
+
+/// Asks again and again until it is so; answers how long that took.
+pub async fn until(what: &str, within: Duration, mut is_so: impl AsyncFnMut() -> bool) -> Duration {
+    let begun = Instant::now();
+    while !is_so().await {
+        assert!(begun.elapsed() < within, "not within {within:?}: {what}");
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    begun.elapsed()
+}

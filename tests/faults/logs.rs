@@ -1,0 +1,92 @@
+//! The log cannot be written, or nobody reads it.
+
+use std::fs::{File, OpenOptions};
+use std::net::TcpListener;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use groundwork_dev::process::Signal;
+
+use crate::harness::{Load, Service, World, command, is_fine, until, with};
+
+/// Starts the service with its output going to these files; there is no log to read the port from.
+async fn serve(world: &World, stdout: Stdio, stderr: Stdio) -> Service {
+    let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = free.local_addr().expect("it has a number").port();
+    drop(free);
+    let address = format!("127.0.0.1:{port}");
+    // Every request writes.
+    let more = [("BIND_ADDR", address.as_str()), ("LOG_LEVEL", "debug")];
+    let settings = with(&world.settings, &more);
+    let child = command(&settings, &["serve"])
+        .stdout(stdout)
+        .stderr(stderr)
+        .spawn()
+        .expect("the binary starts");
+    let service = Service::of(child, port, &settings, Arc::new(Mutex::default()));
+    until("it serves", Duration::from_secs(20), async || {
+        is_fine(&service.get("/health/live").await)
+    })
+    .await;
+    service
+}
+
+/// More requests than any pipe or queue of lines holds.
+async fn answers_everybody(service: &Service) {
+    let caller = service.caller.clone();
+    let load = Load::start(8, move |_, turn| {
+        let caller = caller.clone();
+        async move {
+            let path = format!("/api/v1/users/me?{turn}");
+            caller.get(&path).await
+        }
+    });
+    until("requests flow", Duration::from_mins(1), async || {
+        load.so_far().len() > 3_000
+    })
+    .await;
+    let outcomes = load.stop().await;
+    let wrong = outcomes.iter().find(|outcome| outcome.status != 401);
+    assert!(wrong.is_none(), "{wrong:?}");
+}
+
+#[tokio::test]
+async fn f16_with_full_disks_behind_both_outputs_it_serves_on() {
+    let world = World::new().await;
+    let full = || {
+        let file = OpenOptions::new().write(true).open("/dev/full");
+        Stdio::from(file.expect("the system has it"))
+    };
+    let mut service = serve(&world, full(), full()).await;
+    answers_everybody(&service).await;
+    let tokens = service.sign_in("ada").await;
+    assert!(is_fine(&service.me(&tokens.access).await));
+    service.signal(Signal::TERM);
+    assert_eq!(service.ended().await, Some(0));
+}
+
+#[tokio::test]
+async fn f17_with_a_pipe_that_nobody_reads_it_serves_on() {
+    let world = World::new().await;
+    let (unread, pipe) = std::io::pipe().expect("a pipe");
+    let stderr = pipe.try_clone().expect("its twin");
+    let mut service = serve(&world, pipe.into(), stderr.into()).await;
+    answers_everybody(&service).await;
+    let tokens = service.sign_in("ada").await;
+    assert!(is_fine(&service.me(&tokens.access).await));
+    service.signal(Signal::TERM);
+    assert_eq!(service.ended().await, Some(0), "it hangs on its log");
+    drop(unread);
+}
+
+#[tokio::test]
+async fn f17_with_a_pipe_whose_reader_is_gone_it_serves_on() {
+    let world = World::new().await;
+    let (unread, pipe) = std::io::pipe().expect("a pipe");
+    drop(unread);
+    let stderr = File::options().write(true).open("/dev/null");
+    let stderr = stderr.expect("the system has it");
+    let service = serve(&world, pipe.into(), stderr.into()).await;
+    answers_everybody(&service).await;
+}

@@ -1,0 +1,87 @@
+//! The mail server is down, silent, or refuses.
+
+use std::time::Duration;
+
+use groundwork_dev::{Fault, Proxy};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpListener;
+
+use crate::harness::{Outcome, Service, World, until};
+
+/// The next try after one that failed at once comes 3 s later, and the third 8 s after that.
+const ARRIVES_WITHIN: Duration = Duration::from_secs(40);
+
+async fn serve(world: &World, proxy: &Proxy) -> Service {
+    let through = format!("smtp://127.0.0.1:{}", proxy.port());
+    let more = [("SMTP_URL", through.as_str()), ("SMTP_TIMEOUT", "1s")];
+    world.serve(&more).await
+}
+
+#[track_caller]
+fn assert_at_once(answer: &Outcome) {
+    assert_eq!(answer.status, 202, "{answer:?}");
+    assert!(answer.took < Duration::from_secs(1), "{answer:?}");
+}
+
+async fn failed(service: &Service, times: usize) {
+    until("a job fails", Duration::from_secs(20), async || {
+        let failures = service
+            .lines()
+            .filter(|line| line["message"] == "a job failed and is tried again");
+        failures.count() >= times
+    })
+    .await;
+}
+
+async fn arrives(world: &World, email: &str) {
+    until("the letter comes", ARRIVES_WITHIN, async || {
+        !world.inbox.letters_to(email).is_empty()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn f31_letters_wait_for_a_mail_server_that_is_down_or_silent() {
+    let world = World::new().await;
+    let proxy = Proxy::start(world.inbox.smtp_addr().port())
+        .await
+        .expect("it starts");
+    let service = serve(&world, &proxy).await;
+    for (times, (name, fault)) in [
+        ("down", Fault::Refuse),
+        ("silent", Fault::Freeze),
+        ("slow", Fault::Trickle(Duration::from_millis(400))),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        proxy.set(fault);
+        let email = format!("{name}@example.com");
+        assert_at_once(&service.register(&email).await);
+        failed(&service, times + 1).await;
+        assert!(world.inbox.letters_to(&email).is_empty());
+        proxy.set(Fault::None);
+        arrives(&world, &email).await;
+    }
+}
+
+#[tokio::test]
+async fn f31_letters_wait_for_a_mail_server_that_refuses() {
+    let world = World::new().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let proxy = Proxy::start(listener.local_addr().expect("it has one").port())
+        .await
+        .expect("it starts");
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let _ = stream.write_all(b"554 no service here\r\n").await;
+        }
+    });
+    let service = serve(&world, &proxy).await;
+    assert_at_once(&service.register("ada@example.com").await);
+    failed(&service, 1).await;
+    proxy.point_at(world.inbox.smtp_addr().port());
+    arrives(&world, "ada@example.com").await;
+    let copies = world.inbox.letters_to("ada@example.com").len();
+    assert_eq!(copies, 1);
+}

@@ -1,0 +1,19 @@
+//! The service under faults: the real binary in a process of its own, while what is around it breaks.
+//!
+//! Run by `make test-faults`; `docs/faults.md` says which test holds what.
+
+#![expect(
+    unreachable_pub,
+    reason = "a test binary has no outside; `pub` marks what its files share"
+)]
+
+mod harness;
+
+mod database;
+mod hostile;
+mod limits;
+mod logs;
+mod mail;
+mod migrations;
+mod redis;
+mod shutdown;

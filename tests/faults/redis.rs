@@ -1,0 +1,164 @@
+//! Redis is down, slow, frozen, empty, read-only or full. Today it serves readiness alone, which
+//! says `degraded`; requests must not notice.
+
+use std::time::Duration;
+
+use groundwork_dev::{Fault, Proxy, Redis};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use crate::harness::{Load, Service, World, is_fine, until};
+
+/// What a Redis in trouble may cost a request.
+const COST: Duration = Duration::from_millis(100);
+
+struct Trouble {
+    world: World,
+    redis: Redis,
+    proxy: Proxy,
+}
+
+impl Trouble {
+    async fn new() -> Self {
+        let redis = Redis::throw_away().await.expect("it starts");
+        let proxy = Proxy::start(port(&redis)).await.expect("it starts");
+        Self {
+            world: World::new().await,
+            redis,
+            proxy,
+        }
+    }
+
+    async fn serve(&self) -> Service {
+        let through = format!("redis://127.0.0.1:{}", self.proxy.port());
+        self.world.serve(&[("REDIS_URL", &through)]).await
+    }
+}
+
+fn port(redis: &Redis) -> u16 {
+    let url = redis.url();
+    let port = url.rsplit(':').next().and_then(|port| port.parse().ok());
+    port.expect("it has a port")
+}
+
+/// A command, as one types it.
+async fn tell(redis: &Redis, command: &str) {
+    let mut stream = TcpStream::connect(("127.0.0.1", port(redis)))
+        .await
+        .expect("it answers");
+    stream
+        .write_all(format!("{command}\r\n").as_bytes())
+        .await
+        .expect("it is sent");
+    let mut answer = [0; 5];
+    stream.read_exact(&mut answer).await.expect("it answers");
+    assert_eq!(&answer, b"+OK\r\n", "{command}");
+}
+
+async fn says(service: &Service, wanted: &str) {
+    until(
+        &format!("readiness says {wanted}"),
+        Duration::from_secs(8),
+        async || {
+            let ready = service.get("/health/ready").await;
+            assert!(is_fine(&ready), "{ready:?}");
+            ready.body["status"] == wanted
+        },
+    )
+    .await;
+}
+
+/// Holds that requests go on as if nothing were.
+async fn goes_on(service: &Service) {
+    let access = service.sign_in("ada").await.access;
+    serves(service, &access).await;
+}
+
+async fn serves(service: &Service, access: &str) {
+    let (caller, access) = (service.caller.clone(), access.to_owned());
+    let load = Load::start(4, move |_, _| {
+        let (caller, access) = (caller.clone(), access.clone());
+        async move { caller.me(&access).await }
+    });
+    until("requests flow", Duration::from_secs(10), async || {
+        load.so_far().len() > 200
+    })
+    .await;
+    let mut outcomes = load.stop().await;
+    assert!(outcomes.iter().all(is_fine), "{:?}", outcomes[0]);
+    outcomes.sort_by_key(|outcome| outcome.took);
+    let median = outcomes[outcomes.len() / 2].took;
+    assert!(median < COST, "half of the requests take {median:?}");
+}
+
+#[tokio::test]
+async fn f05_redis_down_degrades_readiness_alone_and_comes_back() {
+    let trouble = Trouble::new().await;
+    let service = trouble.serve().await;
+    says(&service, "ok").await;
+    trouble.proxy.set(Fault::Refuse);
+    says(&service, "degraded").await;
+    goes_on(&service).await;
+    trouble.proxy.set(Fault::None);
+    says(&service, "ok").await;
+}
+
+#[tokio::test]
+async fn f06_redis_slow_or_frozen_degrades_readiness_alone() {
+    let trouble = Trouble::new().await;
+    let service = trouble.serve().await;
+    says(&service, "ok").await;
+    let access = service.sign_in("ada").await.access;
+    for fault in [
+        Fault::Delay(Duration::from_millis(200)),
+        Fault::Freeze,
+        Fault::Trickle(Duration::from_millis(50)),
+        Fault::Blackhole,
+    ] {
+        trouble.proxy.set(fault);
+        says(&service, "degraded").await;
+        let ready = service.get("/health/ready").await;
+        assert!(ready.took < Duration::from_millis(500), "{ready:?}");
+        serves(&service, &access).await;
+        trouble.proxy.set(Fault::None);
+        says(&service, "ok").await;
+    }
+}
+
+#[tokio::test]
+async fn f07_the_service_starts_without_redis_and_finds_it_later() {
+    let trouble = Trouble::new().await;
+    for fault in [Fault::Refuse, Fault::Blackhole] {
+        trouble.proxy.set(fault);
+        let service = trouble.serve().await;
+        says(&service, "degraded").await;
+        trouble.proxy.set(Fault::None);
+        says(&service, "ok").await;
+    }
+}
+
+#[tokio::test]
+async fn f08_redis_that_forgets_refuses_writes_or_is_full_hurts_nobody() {
+    let trouble = Trouble::new().await;
+    let service = trouble.serve().await;
+    let tokens = service.sign_in("ada").await;
+    let leaving = service.sign_in("grace").await;
+    let path = "/api/v1/auth/logout-all";
+    let out = service
+        .call(reqwest::Method::POST, path, Some(&leaving.access), None)
+        .await;
+    assert!(is_fine(&out), "{out:?}");
+    for command in [
+        "FLUSHALL",
+        "REPLICAOF 127.0.0.1 1",
+        "REPLICAOF NO ONE",
+        "CONFIG SET maxmemory 1",
+    ] {
+        tell(&trouble.redis, command).await;
+        serves(&service, &tokens.access).await;
+        // Who signed out stays signed out.
+        assert_eq!(service.me(&leaving.access).await.status, 401, "{command}");
+        let ready = service.get("/health/ready").await;
+        assert!(is_fine(&ready), "{ready:?}");
+    }
+}

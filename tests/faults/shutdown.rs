@@ -1,0 +1,96 @@
+//! The process is asked to go, under load and with clients that do not.
+
+use std::time::{Duration, Instant};
+
+use groundwork_dev::process::Signal;
+use tokio::io::AsyncWriteExt as _;
+
+use crate::harness::{Load, World, is_fine, until};
+
+const ROUNDS: usize = 5;
+const CLIENTS: usize = 64;
+
+/// A request that never becomes whole.
+const STALLED: &[u8] = b"POST /api/v1/auth/login HTTP/1.1\r\nhost: 127.0.0.1\r\n\
+    content-type: application/json\r\ncontent-length: 100\r\n\r\n{";
+
+#[tokio::test]
+async fn f14_sigterm_under_load_fails_no_request_that_was_accepted() {
+    let world = World::new().await;
+    for round in 0..ROUNDS {
+        let drain = [("HTTP_DRAIN_DELAY", "300ms"), ("HTTP_DRAIN_TIMEOUT", "5s")];
+        let mut service = world.serve(&drain).await;
+        let access = service.sign_in(&format!("ada{round}")).await.access;
+        let mut stalled = service.open().await;
+        stalled.write_all(STALLED).await.expect("it is sent");
+        let mut partial = service.open().await;
+        partial.write_all(b"GET / HT").await.expect("it is sent");
+        let idle = service.open().await;
+
+        let caller = service.caller.clone();
+        let load = Load::start(CLIENTS, move |client, turn| {
+            let (caller, access) = (caller.clone(), access.clone());
+            async move {
+                match client % 16 {
+                    0 => {
+                        let email = format!("{round}-{client}-{turn}@example.com");
+                        caller.register(&email).await
+                    }
+                    1 => caller.get("/health/live").await,
+                    _ => caller.me(&access).await,
+                }
+            }
+        });
+        until("requests flow", Duration::from_secs(20), async || {
+            load.so_far().len() > 1_000
+        })
+        .await;
+        let begun = Instant::now();
+        service.signal(Signal::TERM);
+        until("readiness fails", Duration::from_secs(2), async || {
+            let ready = service.get("/health/ready").await;
+            ready.status == 503 || ready.refused
+        })
+        .await;
+        assert_eq!(service.ended().await, Some(0), "{}", service.written());
+        let took = begun.elapsed();
+        assert!(took < Duration::from_secs(9), "it took {took:?}");
+
+        let outcomes = load.stop().await;
+        let after = outcomes.iter().filter(|o| o.began > begun && is_fine(o));
+        assert!(after.count() > 0, "nobody was served while it drained");
+        let failed: Vec<_> = outcomes
+            .iter()
+            .filter(|outcome| !is_fine(outcome) && !outcome.refused)
+            .collect();
+        assert!(
+            failed.is_empty(),
+            "round {round}: {} of {} failed: {:?}",
+            failed.len(),
+            outcomes.len(),
+            failed[0]
+        );
+        drop((stalled, partial, idle));
+    }
+}
+
+#[tokio::test]
+async fn f14_a_second_signal_ends_it_at_once() {
+    let world = World::new().await;
+    let mut service = world
+        .serve(&[("HTTP_DRAIN_TIMEOUT", "60s"), ("HTTP_BODY_TIMEOUT", "60s")])
+        .await;
+    let mut stalled = service.open().await;
+    stalled.write_all(STALLED).await.expect("it is sent");
+    service.signal(Signal::TERM);
+    until("it drains", Duration::from_secs(5), async || {
+        service.lines().any(|line| line["message"] == "draining")
+    })
+    .await;
+    assert!(service.child.try_wait().expect("it can be asked").is_none());
+    let begun = Instant::now();
+    service.signal(Signal::TERM);
+    assert_eq!(service.ended().await, Some(130));
+    assert!(begun.elapsed() < Duration::from_secs(2));
+    drop(stalled);
+}

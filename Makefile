@@ -26,6 +26,20 @@ test-faults: ## Break what is around the real binary, and the binary's clients (
 	@$(BUILD) && NEXTEST_TEST_THREADS=2 RUST_TEST_THREADS=2 \
 		$(DEV) test --package groundwork --test faults $(ARGS)
 
+.PHONY: test-container
+test-container: ## Build the image and hold it and the compose files to their contract (needs Docker)
+	@tests/container/run
+
+.PHONY: image
+image: ## Build the image as groundwork:local, with its version and commit in it (needs Docker)
+	@docker build --tag "$${IMAGE:-groundwork:local}" \
+		--build-arg APP_VERSION="$${APP_VERSION:-$$(git describe --tags --always --dirty)}" \
+		--build-arg BUILD_COMMIT="$$(git rev-parse HEAD)" .
+
+.PHONY: sbom
+sbom: ## Write down what the binary is made of, as CycloneDX, to target/sbom.json
+	@deploy/make-sbom "$(TARGET_DIR)"
+
 .PHONY: fmt
 fmt: ## Format the code
 	@cargo fmt --all

@@ -13,7 +13,7 @@ use crate::health::Draining;
 use crate::state::AppState;
 use crate::web::{
     Code, Deadline, Problem, RequestContext, SecurityHeaders, TrustedHosts, body_limit, cors,
-    document_common, panic_guard,
+    document_common, panic_guard, unless_silent,
 };
 use crate::{auth, docs, health, users};
 
@@ -25,11 +25,16 @@ const JSON_LIMIT: usize = 16 * 1024;
 
 /// The whole service: what production serves, and what the tests talk to.
 pub fn router(state: &AppState, config: &Config, draining: Draining) -> Router {
-    let (public, document) = document(public(draining)).split_for_parts();
+    let (apart, document) = document(apart(draining)).split_for_parts();
+    let (public, public_document) = public().split_for_parts();
     let (signed_in, signed_in_document) = signed_in().split_for_parts();
-    let document = finish(document, signed_in_document);
+    let document = finish(document, [public_document, signed_in_document]);
     let signed_in = signed_in.route_layer(from_fn_with_state(state.clone(), auth::require_session));
-    let mut routes = public.merge(signed_in).with_state(state.clone());
+    let mut routes = public
+        .merge(signed_in)
+        .route_layer(from_fn_with_state(state.pulse.clone(), unless_silent))
+        .merge(apart)
+        .with_state(state.clone());
     if config.docs_enabled {
         routes = routes.merge(docs::router(document));
     }
@@ -53,13 +58,17 @@ pub fn router(state: &AppState, config: &Config, draining: Draining) -> Router {
         )
 }
 
-/// The routes that anybody may call.
-fn public(draining: Draining) -> OpenApiRouter<AppState> {
+/// The routes that do without the database, or tell how it is.
+fn apart(draining: Draining) -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .nest("/health", health::router(draining))
         .nest("/.well-known", auth::well_known_router())
         .merge(auth::pages_router())
-        .nest(&format!("{API}/auth"), auth::router())
+}
+
+/// The routes that anybody may call.
+fn public() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().nest(&format!("{API}/auth"), auth::router())
 }
 
 /// The routes that need a session.
@@ -72,9 +81,10 @@ fn signed_in() -> OpenApiRouter<AppState> {
 /// The document of all routes, as `/api/openapi.json` and the `openapi` subcommand have it.
 #[must_use]
 pub fn openapi() -> OpenApi {
-    let (_, document) = document(public(Draining::default())).split_for_parts();
+    let (_, document) = document(apart(Draining::default())).split_for_parts();
+    let (_, public) = public().split_for_parts();
     let (_, signed_in) = signed_in().split_for_parts();
-    finish(document, signed_in)
+    finish(document, [public, signed_in])
 }
 
 #[derive(utoipa::OpenApi)]
@@ -98,8 +108,10 @@ fn document(routes: OpenApiRouter<AppState>) -> OpenApiRouter<AppState> {
 }
 
 /// Adds what is true of every operation.
-fn finish(mut document: OpenApi, more: OpenApi) -> OpenApi {
-    document.merge(more);
+fn finish(mut document: OpenApi, more: [OpenApi; 2]) -> OpenApi {
+    for more in more {
+        document.merge(more);
+    }
     document_common(&mut document);
     let bearer = HttpBuilder::new()
         .scheme(HttpAuthScheme::Bearer)

@@ -13,9 +13,12 @@ use groundwork::infra::{Clock, Rng, db};
 use groundwork::state::AppState;
 use groundwork::{app, auth, config, doctor, health, telemetry, web, worker};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+/// How long connections to the database may take to say goodbye.
+const FAREWELL: std::time::Duration = std::time::Duration::from_secs(2);
 
 type Outcome = Result<(), Box<dyn Error>>;
 
@@ -88,12 +91,14 @@ async fn serve(config: Config, migrate: bool, with_worker: bool) -> Outcome {
     if migrate {
         db::migrate(&config.database).await?;
     }
+    let stop_asked = stop_signal();
     let state = AppState::new(&config, Clock::system(), Rng::system())?;
     let draining = Draining::default();
     let listener = TcpListener::bind(config.http.bind_addr).await?;
     let app = app::router(&state, &config, draining.clone());
     let [stop_accepting, stop_tasks] = [CancellationToken::new(), CancellationToken::new()];
     let tasks = TaskTracker::new();
+    tasks.spawn(state.pulse.clone().watch(stop_tasks.clone()));
     tasks.spawn(auth::watch_ended_sessions(
         state.clone(),
         stop_tasks.clone(),
@@ -109,7 +114,7 @@ async fn serve(config: Config, migrate: bool, with_worker: bool) -> Outcome {
 
     let server = web::serve(listener, app, &config.http, stop_accepting.clone());
     let drain = async {
-        stop_signal().await;
+        stop_asked.await;
         tracing::info!("draining");
         // Readiness fails first, so that balancers look elsewhere while the listener still answers.
         draining.begin();
@@ -120,7 +125,8 @@ async fn serve(config: Config, migrate: bool, with_worker: bool) -> Outcome {
     let (drained, ()) = tokio::join!(server, drain);
     tasks.close();
     tasks.wait().await;
-    state.db.close().await;
+    // A silent database must not hold the exit up.
+    let _ = tokio::time::timeout(FAREWELL, state.db.close()).await;
     tracing::info!(aborted = drained.aborted, "stopped");
     Ok(())
 }
@@ -139,25 +145,32 @@ async fn work(config: Config) -> Outcome {
     let state = AppState::new(&config, Clock::system(), Rng::system())?;
     let stop = CancellationToken::new();
     let stopping = stop.clone();
+    let stop_asked = stop_signal();
     tokio::spawn(async move {
-        stop_signal().await;
+        stop_asked.await;
         stopping.cancel();
     });
+    tokio::spawn(state.pulse.clone().watch(stop.clone()));
     worker::run(state, config.worker, stop).await;
     Ok(())
 }
 
-/// Resolves at the first SIGTERM or SIGINT. At a second one the process ends at once.
-async fn stop_signal() {
-    let (Ok(mut terminate), Ok(mut interrupt)) = (
+/// Listens from now on; resolves at the first SIGTERM or SIGINT. At a second one the process ends
+/// at once.
+fn stop_signal() -> impl Future<Output = ()> + Send + 'static {
+    let signals = (
         signal(SignalKind::terminate()),
         signal(SignalKind::interrupt()),
-    ) else {
+    );
+    stop_asked(signals)
+}
+
+async fn stop_asked(signals: (std::io::Result<Signal>, std::io::Result<Signal>)) {
+    let (Ok(mut terminate), Ok(mut interrupt)) = signals else {
         tracing::error!("signals cannot be listened to: the process can only be killed");
         return std::future::pending().await;
     };
-    let first = async |terminate: &mut tokio::signal::unix::Signal,
-                       interrupt: &mut tokio::signal::unix::Signal| {
+    let first = async |terminate: &mut Signal, interrupt: &mut Signal| {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}

@@ -7,13 +7,16 @@ use std::time::Instant;
 use axum::extract::FromRef;
 
 use crate::config::{AuthConfig, Config, MailConfig};
-use crate::infra::{BadKey, Clock, Db, Denylist, Hasher, Mailer, Redis, Rng, TokenKeys, db};
+use crate::infra::db::{self, Pulse};
+use crate::infra::{BadKey, Clock, Db, Denylist, Hasher, Mailer, Redis, Rng, TokenKeys};
 
 /// Everything that handlers and jobs share; a clone is another handle on the same things.
 #[derive(Clone, Debug, FromRef)]
 pub struct AppState {
     /// PostgreSQL, as the runtime role.
     pub db: Db,
+    /// Whether PostgreSQL answers at all.
+    pub pulse: Pulse,
     /// Redis, where there is one.
     pub redis: Option<Redis>,
     /// The time.
@@ -65,8 +68,10 @@ impl AppState {
             .map(Redis::connect_lazy)
             .transpose();
         let auth = &config.auth;
+        let (db, pulse) = db::connect_lazy(&config.database)?;
         Ok(Self {
-            db: db::connect_lazy(&config.database)?,
+            db,
+            pulse,
             redis: redis.map_err(|error| StateError::Redis(error.to_string()))?,
             hasher: Hasher::start(&auth.password, rng.clone()),
             mailer: Mailer::new(&config.mail).map_err(|_| StateError::Mail)?,

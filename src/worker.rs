@@ -2,17 +2,20 @@
 
 use std::time::Duration;
 
-use graphile_worker::{Cron, Worker, WorkerBuildError, WorkerOptions};
+use graphile_worker::{Cron, Worker, WorkerBuildError, WorkerOptions, WorkerRecoveryConfig};
 use tokio_util::sync::CancellationToken;
 
 use crate::audit::CreatePartitions;
 use crate::auth::{PurgeExpired, SendAlreadyRegistered, SendVerification};
 use crate::config::WorkerConfig;
-use crate::infra::db::QUEUE_SCHEMA;
+use crate::infra::db::{Pulse, QUEUE_SCHEMA};
 use crate::state::AppState;
 
 /// How long jobs that run may go on once the worker is told to stop; then they are handed back.
 const GRACE: Duration = Duration::from_secs(10);
+
+/// What handing jobs back may take on top.
+const MARGIN: Duration = Duration::from_secs(2);
 
 /// The wait before a worker that lost the database starts again.
 const RESTART_AFTER: Duration = Duration::from_secs(2);
@@ -36,6 +39,7 @@ pub async fn worker(
         .listen_os_shutdown_signals(false)
         .shutdown_signal(stop.cancelled_owned())
         .shutdown_grace_period(GRACE)
+        .worker_recovery(recovery())
         .define_job::<SendVerification>()
         .define_job::<SendAlreadyRegistered>()
         .define_job::<PurgeExpired>()
@@ -47,12 +51,22 @@ pub async fn worker(
         .await
 }
 
+/// Hands the jobs of a worker that died without a word to others. Otherwise they wait for hours.
+fn recovery() -> WorkerRecoveryConfig {
+    WorkerRecoveryConfig::default()
+        .heartbeat_interval(Duration::from_secs(10))
+        .sweep_interval(Duration::from_secs(15))
+        .sweep_threshold(Duration::from_mins(1))
+        .recovery_delay(Duration::from_secs(1))
+}
+
 /// Runs a worker until `stop`, and a new one whenever it loses the database.
 pub async fn run(state: AppState, config: WorkerConfig, stop: CancellationToken) {
     while !stop.is_cancelled() {
-        let ended = match worker(state.clone(), &config, stop.clone()).await {
-            Ok(worker) => worker.run().await.map_err(|error| error.to_string()),
-            Err(error) => Err(error.to_string()),
+        let stop_this = stop.child_token();
+        let ended = tokio::select! {
+            ended = attempt(&state, &config, stop_this.clone()) => ended,
+            () = overdue(&state.pulse, &stop_this) => Err("it waits for the database".to_owned()),
         };
         if let Err(error) = ended {
             tracing::warn!(error, "the worker stopped and starts again");
@@ -62,4 +76,24 @@ pub async fn run(state: AppState, config: WorkerConfig, stop: CancellationToken)
             }
         }
     }
+}
+
+async fn attempt(
+    state: &AppState,
+    config: &WorkerConfig,
+    stop: CancellationToken,
+) -> Result<(), String> {
+    let worker = worker(state.clone(), config, stop).await;
+    let worker = worker.map_err(|error| error.to_string())?;
+    worker.run().await.map_err(|error| error.to_string())
+}
+
+/// Resolves when a worker that was told to stop has not ended in time. One whose database is
+/// silent is told so, since what it waits for may never come.
+async fn overdue(pulse: &Pulse, stop: &CancellationToken) {
+    tokio::select! {
+        () = pulse.silenced() => stop.cancel(),
+        () = stop.cancelled() => {}
+    }
+    tokio::time::sleep(GRACE + MARGIN).await;
 }

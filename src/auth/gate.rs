@@ -8,6 +8,7 @@ use axum::http::header::AUTHORIZATION;
 use axum::middleware::Next;
 use axum::response::Response;
 use chrono::{DateTime, TimeDelta, Utc};
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::store;
@@ -18,6 +19,9 @@ use crate::web::{Code, Principal, Problem};
 
 /// How often each process reads which sessions have ended.
 const WATCH_EVERY: Duration = Duration::from_millis(500);
+
+/// A look that takes longer is given up.
+const LOOK_WITHIN: Duration = Duration::from_secs(5);
 
 /// How far each look goes back, for commits that came late and clocks that differ.
 const OVERLAP: TimeDelta = TimeDelta::minutes(2);
@@ -78,13 +82,16 @@ fn bearer(credential: &[u8]) -> Option<&str> {
 pub async fn watch_ended_sessions(state: AppState, stop: CancellationToken) {
     let mut looks = 0;
     loop {
-        match look(&state, looks % FULL_LOOK_EVERY == 0).await {
-            Ok(()) => looks += 1,
-            // Requests ask the database themselves meanwhile, so that nothing ended comes alive.
-            Err(error) => tracing::warn!(%error, "ended sessions cannot be read"),
+        let looking = timeout(LOOK_WITHIN, look(&state, looks % FULL_LOOK_EVERY == 0));
+        // Requests ask the database themselves meanwhile, so that nothing ended comes alive.
+        match stop.run_until_cancelled(looking).await {
+            None => return,
+            Some(Ok(Ok(()))) => looks += 1,
+            Some(Ok(Err(error))) => tracing::warn!(%error, "ended sessions cannot be read"),
+            Some(Err(_)) => tracing::warn!("ended sessions cannot be read in time"),
         }
         tokio::select! {
-            () = tokio::time::sleep(WATCH_EVERY) => {}
+            () = sleep(WATCH_EVERY) => {}
             () = stop.cancelled() => return,
         }
     }

@@ -7,7 +7,8 @@ use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use super::model::{Draining, Readiness, Status};
-use crate::infra::{Db, Redis, db};
+use crate::infra::Redis;
+use crate::infra::db::{self, Pulse};
 
 const DEADLINE: Duration = Duration::from_secs(1);
 const REMEMBERED: Duration = Duration::from_secs(2);
@@ -26,14 +27,14 @@ struct Answers {
 impl Checks {
     pub(super) async fn readiness(
         &self,
-        db: &Db,
+        pulse: &Pulse,
         redis: Option<&Redis>,
         draining: &Draining,
     ) -> Readiness {
         let mut last = self.0.lock().await;
         let answers = match *last {
             Some((at, answers)) if at.elapsed() < REMEMBERED => answers,
-            _ => ask(db, redis).await,
+            _ => ask(pulse, redis).await,
         };
         if last.is_none_or(|(at, _)| at.elapsed() >= REMEMBERED) {
             *last = Some((Instant::now(), answers));
@@ -47,8 +48,8 @@ impl Checks {
     }
 }
 
-async fn ask(db: &Db, redis: Option<&Redis>) -> Answers {
-    let database = timeout(DEADLINE, db::is_current(db));
+async fn ask(pulse: &Pulse, redis: Option<&Redis>) -> Answers {
+    let database = timeout(DEADLINE, pulse.is_current());
     let redis = async {
         match redis {
             Some(redis) => Some(if redis.ping().await.is_ok() {

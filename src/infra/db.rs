@@ -3,6 +3,7 @@
 
 mod inspect;
 mod migrate;
+mod pulse;
 
 use std::str::FromStr as _;
 use std::time::Duration;
@@ -15,6 +16,7 @@ use crate::config::DatabaseConfig;
 
 pub use inspect::{clock_skew, ping, role_faults};
 pub use migrate::{MigrationError, QUEUE_SCHEMA, is_current, migrate};
+pub use pulse::Pulse;
 
 /// The pool of connections that stores are given.
 pub type Db = PgPool;
@@ -23,9 +25,10 @@ pub type Db = PgPool;
 /// Pinging each time would cost every request a round trip.
 const PING_AFTER_IDLE: Duration = Duration::from_secs(20);
 
-/// The pool of the runtime role. It connects when first used, so that a database that is down
-/// does not keep the process from starting.
-pub fn connect_lazy(config: &DatabaseConfig) -> Result<Db, sqlx::Error> {
+/// The pool of the runtime role, and the pulse that tells when the database falls silent. Both
+/// connect when first used, so that a database that is down does not keep the process from
+/// starting.
+pub fn connect_lazy(config: &DatabaseConfig) -> Result<(Db, Pulse), sqlx::Error> {
     let options = options(&config.url, config.echo)?.options([
         ("statement_timeout", millis(config.statement_timeout)),
         ("lock_timeout", millis(config.lock_timeout)),
@@ -35,20 +38,30 @@ pub fn connect_lazy(config: &DatabaseConfig) -> Result<Db, sqlx::Error> {
         ),
         ("tcp_keepalives_idle", "30".to_owned()),
     ]);
+    let pulse = Pulse::new(options.clone(), config.acquire_timeout);
+    let (at_acquire, at_release) = (pulse.clone(), pulse.clone());
     let pool = PgPoolOptions::new()
         .max_connections(config.max_connections)
         .acquire_timeout(config.acquire_timeout)
         .max_lifetime(config.max_lifetime)
         .test_before_acquire(false)
-        .before_acquire(|connection, metadata| {
+        .before_acquire(move |connection, metadata| {
+            let outlived = at_acquire.outlived(metadata.age);
             Box::pin(async move {
-                if metadata.idle_for > PING_AFTER_IDLE {
+                if !outlived && metadata.idle_for > PING_AFTER_IDLE {
                     connection.ping().await?;
                 }
-                Ok(true)
+                Ok(!outlived)
             })
+        })
+        .after_release(move |_, metadata| {
+            // Left to itself the pool asks a connection that comes back whether it is well, and
+            // waits for the answer however long it takes.
+            let outlived = at_release.outlived(metadata.age);
+            let gone = sqlx::Error::Io(std::io::ErrorKind::ConnectionAborted.into());
+            Box::pin(async move { if outlived { Err(gone) } else { Ok(true) } })
         });
-    Ok(pool.connect_lazy_with(options))
+    Ok((pool.connect_lazy_with(options), pulse))
 }
 
 fn options(url: &SecretString, echo: bool) -> Result<PgConnectOptions, sqlx::Error> {

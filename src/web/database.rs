@@ -1,7 +1,11 @@
 //! What a failing database looks like from outside: away or busy is a 503 that invites a retry,
 //! anything else a 500.
 
-use crate::infra::db::is_outage;
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+
+use crate::infra::db::{Pulse, is_outage};
 
 use super::problem::{Code, Problem};
 
@@ -12,5 +16,18 @@ impl From<sqlx::Error> for Problem {
             return Self::new(Code::Unavailable);
         }
         Self::internal(error)
+    }
+}
+
+/// Answers 503 as soon as the database is silent, for a request that would wait for it.
+pub async fn unless_silent(
+    State(pulse): State<Pulse>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    tokio::select! {
+        biased;
+        response = next.run(request) => Ok(response),
+        () = pulse.silenced() => Err(Problem::new(Code::Unavailable)),
     }
 }

@@ -27,6 +27,7 @@ pub use body::{BodyLimit, RawBody, body_limit};
 pub use client::{Client, limit_key};
 pub use context::{Exchange, RequestContext, RequestId};
 pub use cors::cors;
+pub use database::unless_silent;
 pub use deadline::Deadline;
 pub use document::{
     AuthProblems, BodyProblems, ConflictProblem, FieldProblems, ForbiddenProblem, NotFoundProblem,

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection, PgExecutor};
 
-use super::{Db, millis, options};
+use super::{millis, options};
 use crate::config::DatabaseConfig;
 
 /// The migrations of this release, embedded at build time.
@@ -165,11 +165,11 @@ fn percent_decoded(text: &str) -> String {
 }
 
 /// Whether the database has all migrations of this release.
-pub async fn is_current(db: &Db) -> Result<bool, sqlx::Error> {
+pub async fn is_current(conn: impl PgExecutor<'_>) -> Result<bool, sqlx::Error> {
     let newest = MIGRATIONS.iter().map(|migration| migration.version).max();
     let applied: Option<i64> =
         sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations WHERE success")
-            .fetch_one(db)
+            .fetch_one(conn)
             .await?;
     Ok(applied >= newest)
 }

@@ -133,7 +133,7 @@ impl Reader<'_> {
         let max_lifetime = self.duration("DB_POOL_RECYCLE", secs(1_800));
         let connect_timeout = self.duration("DB_CONNECT_TIMEOUT", secs(10));
         let statement_timeout = self.duration("DB_STATEMENT_TIMEOUT", secs(30));
-        let lock_timeout = self.duration("DB_LOCK_TIMEOUT", secs(5));
+        let lock_timeout = self.duration("DB_LOCK_TIMEOUT", secs(2));
         let idle_transaction_timeout = self.duration("DB_IDLE_TRANSACTION_TIMEOUT", secs(15));
         let migration_lock_timeout = self.duration("DB_MIGRATION_LOCK_TIMEOUT", secs(300));
         let echo = self.or("DB_ECHO", Flag(false));
@@ -231,7 +231,7 @@ impl Reader<'_> {
         let from = self.required::<lettre::message::Mailbox>("MAIL_FROM");
         let link_url = self.optional::<WebUrl>("LINK_URL").map(|url| url.0);
         let product_name = self.or("PRODUCT_NAME", "Groundwork".to_owned());
-        let timeout = self.duration("SMTP_TIMEOUT", secs(10));
+        let timeout = self.duration("SMTP_TIMEOUT", secs(30));
         let open = smtp_url.as_ref().is_some_and(|url| {
             !safety::is_encrypted_or_private(&url.0, &["smtps"]) && !safety::requires_tls(&url.0)
         });

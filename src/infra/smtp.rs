@@ -1,11 +1,12 @@
 //! The mail server, spoken to by SMTP (RFC 5321) over TLS where its URL says `smtps`.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use lettre::message::{Mailbox, MultiPart};
 use lettre::transport::smtp::PoolConfig;
 use lettre::{AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor};
 use secrecy::ExposeSecret as _;
+use tokio::time::timeout;
 
 use crate::config::MailConfig;
 use crate::metrics::{self, CallOutcome};
@@ -15,6 +16,7 @@ use crate::metrics::{self, CallOutcome};
 pub struct Mailer {
     transport: AsyncSmtpTransport<Tokio1Executor>,
     from: Mailbox,
+    timeout: Duration,
 }
 
 /// Why a letter could not be handed to the mail server.
@@ -26,6 +28,9 @@ pub enum SendError {
     /// The server is away, or it refused. Its own words are left out, since they quote addresses.
     #[error("the mail server is away or refused ({})", reason(.0))]
     Transport(#[from] lettre::transport::smtp::Error),
+    /// It did not take the letter in time.
+    #[error("the mail server did not take the letter in time")]
+    Timeout,
 }
 
 /// The reply code (RFC 5321 §4.2), or what kept the server from replying.
@@ -52,11 +57,13 @@ impl Mailer {
         let transport =
             AsyncSmtpTransport::<Tokio1Executor>::from_url(config.smtp_url.expose_secret())?
                 .timeout(Some(config.timeout))
-                .pool_config(PoolConfig::new().max_size(4))
+                // None is kept: one whose letter was given up halfway must not carry another.
+                .pool_config(PoolConfig::new().max_size(0))
                 .build();
         Ok(Self {
             transport,
             from: config.from.clone(),
+            timeout: config.timeout,
         })
     }
 
@@ -83,7 +90,11 @@ impl Mailer {
             .header(AutoSubmitted)
             .multipart(MultiPart::alternative_plain_html(text, html))?;
         let began = Instant::now();
-        let sent = self.transport.send(message).await;
+        // The library's own limit ends with the handshake.
+        let Ok(sent) = timeout(self.timeout, self.transport.send(message)).await else {
+            metrics::observe_smtp(began, CallOutcome::Timeout);
+            return Err(SendError::Timeout);
+        };
         metrics::observe_smtp(began, outcome(sent.as_ref().err()));
         sent?;
         Ok(())

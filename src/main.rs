@@ -11,7 +11,7 @@ use groundwork::config::{Config, DatabaseConfig, HttpConfig, Key32, TelemetryCon
 use groundwork::health::Draining;
 use groundwork::infra::{Clock, Rng, db};
 use groundwork::state::AppState;
-use groundwork::{app, auth, config, doctor, health, telemetry, web, worker};
+use groundwork::{app, auth, config, doctor, health, monitor, telemetry, web, worker};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -103,6 +103,9 @@ async fn serve(config: Config, migrate: bool, with_worker: bool) -> Outcome {
         state.clone(),
         stop_tasks.clone(),
     ));
+    if let Some(monitor) = monitor::start(&state, &config, stop_tasks.clone()).await? {
+        tasks.spawn(monitor.run());
+    }
     if with_worker {
         tasks.spawn(worker::run(
             state.clone(),
@@ -151,6 +154,9 @@ async fn work(config: Config) -> Outcome {
         stopping.cancel();
     });
     tokio::spawn(state.pulse.clone().watch(stop.clone()));
+    if let Some(monitor) = monitor::start(&state, &config, stop.clone()).await? {
+        tokio::spawn(monitor.run());
+    }
     worker::run(state, config.worker, stop).await;
     Ok(())
 }

@@ -102,6 +102,17 @@ families! {
         "Always 1; its labels name the build."
 }
 
+/// What is told of the process itself at each scrape, beside the table.
+pub const PROCESS: &[&str] = &[
+    "process_cpu_seconds_total",
+    "process_max_fds",
+    "process_open_fds",
+    "process_resident_memory_bytes",
+    "process_start_time_seconds",
+    "process_threads",
+    "process_virtual_memory_bytes",
+];
+
 macro_rules! outcomes {
     ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident $text:literal)+ }) => {
         $(#[$doc])*

@@ -10,9 +10,11 @@ pub mod inbox;
 pub mod postgres;
 pub mod proxy;
 pub mod redis;
+pub mod sentry_sink;
 
 pub use error::{Error, Result};
 pub use inbox::Inbox;
 pub use postgres::Postgres;
 pub use proxy::{Fault, Proxy};
 pub use redis::Redis;
+pub use sentry_sink::SentrySink;

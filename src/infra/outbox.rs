@@ -161,11 +161,89 @@ fn post(
     for (name, value) in &destination.headers {
         request = request.header(*name, value);
     }
-    let response = runtime.block_on(request.send()).ok()?;
+    // The client looks for the runtime's clock as soon as it is asked to send.
+    let response = runtime.block_on(async { request.send().await }).ok()?;
     if response.status() != StatusCode::TOO_MANY_REQUESTS {
         return None;
     }
     let asked = response.headers().get(RETRY_AFTER);
     let seconds = asked.and_then(|text| text.to_str().ok()?.parse().ok());
     Some(seconds.map_or(PAUSE, Duration::from_secs))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    fn destination(listener: &TcpListener) -> Destination {
+        Destination {
+            name: "test",
+            url: format!("http://{}/", listener.local_addr().unwrap()),
+            headers: vec![("x-test", "yes".to_owned())],
+            waiting: 4,
+            batch: 1,
+            linger: Duration::ZERO,
+        }
+    }
+
+    fn encode(items: &[u8]) -> Vec<u8> {
+        items.to_vec()
+    }
+
+    /// Reads one delivery and answers it.
+    fn answer(mut stream: &TcpStream, status: &str) -> String {
+        let mut request = String::new();
+        let mut buffer = [0; 1024];
+        while !request.ends_with('7') {
+            let count = stream.read(&mut buffer).unwrap();
+            assert!(count > 0, "{request}");
+            request.push_str(&String::from_utf8_lossy(&buffer[..count]));
+        }
+        let reply = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+        stream.write_all(reply.as_bytes()).unwrap();
+        request
+    }
+
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_secs(10)
+    }
+
+    #[test]
+    fn items_are_delivered_and_flushed() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let outbox = Outbox::start(destination(&listener), encode).unwrap();
+        outbox.send(b'7');
+        let request = answer(&listener.accept().unwrap().0, "200 OK");
+        assert!(request.starts_with("POST / HTTP/1.1"), "{request}");
+        assert!(request.contains("x-test: yes"), "{request}");
+        assert!(outbox.flush(soon()));
+    }
+
+    #[test]
+    fn a_collector_that_has_had_enough_is_left_alone() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let outbox = Outbox::start(destination(&listener), encode).unwrap();
+        outbox.send(b'7');
+        answer(&listener.accept().unwrap().0, "429 Too Many Requests");
+        assert!(outbox.flush(soon()));
+        outbox.send(b'7');
+        assert!(outbox.flush(soon()), "it is forgotten");
+        listener.set_nonblocking(true).unwrap();
+        assert!(listener.accept().is_err(), "and not delivered");
+    }
+
+    #[test]
+    fn a_silent_collector_costs_neither_the_sender_nor_the_end() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let outbox = Outbox::start(destination(&listener), encode).unwrap();
+        for _ in 0..10_000 {
+            outbox.send(b'7');
+        }
+        let deadline = Instant::now() + Duration::from_millis(100);
+        assert!(!outbox.flush(deadline));
+        assert!(Instant::now() < soon());
+    }
 }

@@ -19,6 +19,8 @@ mod migrations;
 mod process;
 mod refresh;
 mod register;
+mod sentry;
 mod tokens;
+mod tracing;
 mod users;
 mod worker;

@@ -1,0 +1,144 @@
+//! Traces: the caller's is gone on with, named in the log and sent to a collector.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::routing::post;
+use axum::{Json, Router};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+use crate::harness::TestApp;
+use crate::process::{Server, with};
+
+const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+const PARENT: &str = "00f067aa0ba902b7";
+
+/// A collector that speaks as much OTLP as it takes to look at what comes.
+#[derive(Clone, Default)]
+struct Collector(Arc<Mutex<Vec<Value>>>);
+
+impl Collector {
+    async fn start(&self) -> String {
+        let take = async |State(Self(taken)): State<Self>, Json(body): Json<Value>| {
+            taken.lock().expect("nobody panics here").push(body);
+            Json(json!({}))
+        };
+        let app = Router::new()
+            .route("/v1/traces", post(take))
+            .with_state(self.clone());
+        let listener = TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("a port is free");
+        let addr = listener.local_addr().expect("it has an address");
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        format!("http://{addr}")
+    }
+
+    /// Every span so far, with its resource.
+    fn spans(&self) -> Vec<(Value, Value)> {
+        let taken = self.0.lock().expect("nobody panics here");
+        let mut spans = Vec::new();
+        for resource in taken.iter().flat_map(|body| list(&body["resourceSpans"])) {
+            for scope in list(&resource["scopeSpans"]) {
+                for span in list(&scope["spans"]) {
+                    spans.push((resource["resource"].clone(), span.clone()));
+                }
+            }
+        }
+        spans
+    }
+
+    async fn wait_for(&self, wanted: impl Fn(&Value) -> bool) -> (Value, Value) {
+        for _ in 0..500 {
+            if let Some(found) = self.spans().into_iter().find(|(_, span)| wanted(span)) {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("the span does not come; there are {:#?}", self.spans());
+    }
+}
+
+fn list(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
+}
+
+/// An attribute's value, whatever its type.
+fn attribute(of: &Value, key: &str) -> Value {
+    let all = list(&of["attributes"]);
+    let found = all.iter().find(|it| it["key"] == key);
+    found.map_or(Value::Null, |it| {
+        let value = it["value"].as_object().and_then(|it| it.values().next());
+        value.cloned().unwrap_or_default()
+    })
+}
+
+#[tokio::test]
+async fn a_callers_trace_goes_on_in_the_log_and_at_the_collector() {
+    let app = TestApp::new().await;
+    let collector = Collector::default();
+    let endpoint = collector.start().await;
+    let settings = with(
+        &app.settings,
+        &[
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint),
+            ("APP_VERSION", "9.8.7"),
+        ],
+    );
+    let mut server = Server::start(&settings, &["serve"]).await;
+    let ask = async |path: &str, traceparent: &str| {
+        let request = reqwest::Client::new()
+            .get(format!("{}{path}", server.root))
+            .header("traceparent", traceparent);
+        request.send().await.expect("it answers")
+    };
+    let answer = ask(
+        "api/v1/users/me?token=hunter2",
+        &format!("00-{TRACE}-{PARENT}-01"),
+    )
+    .await;
+    assert_eq!(answer.status(), 401);
+    ask("health/live", &format!("00-{TRACE}-{PARENT}-01")).await;
+    ask(".well-known/jwks.json", "malformed").await;
+    ask("unwanted", &format!("00-{TRACE}-{PARENT}-00")).await;
+
+    let line = server
+        .wait_for_line(|line| line["target"] == "access" && line["trace_id"] == TRACE)
+        .await;
+    let (resource, span) = collector.wait_for(|span| span["traceId"] == TRACE).await;
+    assert_eq!(span["parentSpanId"], PARENT);
+    assert_eq!(span["name"], "GET /api/v1/users/me");
+    assert_eq!(span["kind"], 2);
+    assert_eq!(attribute(&span, "http.route"), "/api/v1/users/me");
+    assert_eq!(attribute(&span, "http.response.status_code"), "401");
+    assert_eq!(attribute(&span, "request.id"), line["request_id"]);
+    assert_eq!(attribute(&resource, "service.version"), "9.8.7");
+    let nanos = |field: &str| {
+        let text = span[field].as_str().expect("it is text");
+        text.parse::<u64>().expect("it is a number")
+    };
+    assert!(nanos("startTimeUnixNano") <= nanos("endTimeUnixNano"));
+
+    let (_, own) = collector
+        .wait_for(|span| span["name"] == "GET /.well-known/jwks.json")
+        .await;
+    assert_ne!(own["traceId"], TRACE);
+    assert!(own["parentSpanId"].is_null());
+
+    // What still waits is delivered at the end.
+    ask("last", "").await;
+    server.terminate().await;
+    assert_eq!(server.ended().await, Some(0), "{}", server.written());
+    let spans = collector.spans();
+    let unmatched = |(_, span): &&(Value, Value)| span["name"] == "GET unmatched";
+    assert_eq!(spans.iter().filter(unmatched).count(), 1, "{spans:#?}");
+    for (_, span) in spans {
+        let text = span.to_string();
+        assert!(
+            !text.contains("health") && !text.contains("hunter2"),
+            "{text}"
+        );
+    }
+}

@@ -68,14 +68,21 @@ fn apart(draining: Draining) -> OpenApiRouter<AppState> {
 
 /// The routes that anybody may call.
 fn public() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().nest(&format!("{API}/auth"), auth::router())
+    let auth = auth::router().merge(auth::recovery_router());
+    OpenApiRouter::new().nest(&format!("{API}/auth"), auth)
 }
 
 /// The routes that need a session.
 fn signed_in() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
-        .nest(&format!("{API}/auth"), auth::signed_in_router())
-        .nest(&format!("{API}/users"), users::router())
+        .nest(
+            &format!("{API}/auth"),
+            auth::signed_in_router().merge(auth::sessions_router()),
+        )
+        .nest(
+            &format!("{API}/users"),
+            users::router().merge(auth::credentials_router()),
+        )
 }
 
 /// The document of all routes, as `/api/openapi.json` and the `openapi` subcommand have it.

@@ -147,6 +147,8 @@ pub struct AuthConfig {
     pub session_max_ttl: Duration,
     /// `VERIFY_EMAIL_TTL`: how long the link in the welcome letter works.
     pub verify_email_ttl: Duration,
+    /// `RESET_PASSWORD_TTL`: how long a link that sets a new password works.
+    pub reset_password_ttl: Duration,
     /// Password hashing.
     pub password: PasswordConfig,
 }

@@ -6,7 +6,10 @@ use graphile_worker::{Cron, Worker, WorkerBuildError, WorkerOptions, WorkerRecov
 use tokio_util::sync::CancellationToken;
 
 use crate::audit::CreatePartitions;
-use crate::auth::{PurgeExpired, SendAlreadyRegistered, SendVerification};
+use crate::auth::{
+    ConfirmNewEmail, PurgeExpired, SendAlreadyRegistered, SendReset, SendVerification,
+    TellEmailChanging, TellPasswordChanged,
+};
 use crate::config::WorkerConfig;
 use crate::infra::db::{Pulse, QUEUE_SCHEMA};
 use crate::state::AppState;
@@ -42,6 +45,10 @@ pub async fn worker(
         .worker_recovery(recovery())
         .define_job::<SendVerification>()
         .define_job::<SendAlreadyRegistered>()
+        .define_job::<SendReset>()
+        .define_job::<TellPasswordChanged>()
+        .define_job::<ConfirmNewEmail>()
+        .define_job::<TellEmailChanging>()
         .define_job::<PurgeExpired>()
         .define_job::<CreatePartitions>()
         .with_cron(Cron::daily_at::<PurgeExpired>(3, 17).expect(DAILY))

@@ -26,6 +26,18 @@ pub enum Event {
     SignedOutEverywhere,
     /// A refresh token was used again after its grace: the session was ended.
     RefreshTokenReused,
+    /// A new password was set by the link in a letter.
+    PasswordReset,
+    /// A new password was set by whoever knew the old one.
+    PasswordChanged,
+    /// Somebody signed in gave a wrong password where it was asked for again.
+    ReauthenticationFailed,
+    /// A new address was named, and waits to be confirmed.
+    EmailChangeRequested,
+    /// A new address was confirmed.
+    EmailChanged,
+    /// A session was ended from another one.
+    SessionEnded,
     /// The profile was changed.
     ProfileChanged,
     /// An account was made at the command line.
@@ -45,6 +57,12 @@ impl Event {
             Self::SignedOut => "signed_out",
             Self::SignedOutEverywhere => "signed_out_everywhere",
             Self::RefreshTokenReused => "refresh_token_reused",
+            Self::PasswordReset => "password_reset",
+            Self::PasswordChanged => "password_changed",
+            Self::ReauthenticationFailed => "reauthentication_failed",
+            Self::EmailChangeRequested => "email_change_requested",
+            Self::EmailChanged => "email_changed",
+            Self::SessionEnded => "session_ended",
             Self::ProfileChanged => "profile_changed",
             Self::CreatedByOperator => "created_by_operator",
         }

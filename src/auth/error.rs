@@ -20,6 +20,12 @@ pub enum Error {
     /// The link is unknown, expired, or was used before.
     #[error("the link is good for nothing")]
     InvalidLink,
+    /// The password that was to prove who is asking is wrong; the field that holds it.
+    #[error("the password is wrong")]
+    WrongPassword(&'static str),
+    /// There is no such session of this account.
+    #[error("there is no such session")]
+    SessionNotFound,
     /// Neither an access token nor a refresh token says which session is meant.
     #[error("nobody is signed in")]
     Unauthenticated,
@@ -56,6 +62,12 @@ impl From<Error> for Problem {
             Error::EmailNotVerified => Self::new(Code::EmailNotVerified),
             Error::InvalidRefreshToken => Self::new(Code::InvalidRefreshToken),
             Error::InvalidLink => Self::new(Code::InvalidToken),
+            Error::WrongPassword(field) => Self::new(Code::InvalidFields).field(
+                field,
+                "wrong_password",
+                "is not your password",
+            ),
+            Error::SessionNotFound => Self::new(Code::NotFound),
             Error::Unauthenticated => Self::new(Code::Unauthenticated),
             Error::Busy(_) => Self::new(Code::Busy).retry_after(Duration::from_secs(2)),
             Error::Database(source) => source.into(),

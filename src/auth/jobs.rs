@@ -3,12 +3,16 @@
 //! A letter's token is made when the letter is sent and never before: what waits in the queue is an
 //! address, so that nobody who reads the queue can follow a link.
 
+use std::time::Duration;
+
 use chrono::TimeDelta;
 use graphile_worker::{IntoTaskHandlerResult, TaskHandler, WorkerContext};
 use serde::{Deserialize, Serialize};
+use url::Url;
 
-use super::store;
+use super::store::{self, Purpose};
 use super::token::OpaqueToken;
+use crate::ids::UserId;
 use crate::infra::after;
 use crate::jobs;
 use crate::mail::{self, Letter};
@@ -33,92 +37,171 @@ fn state(ctx: &WorkerContext) -> Result<&AppState, JobError> {
     ctx.get_ext::<AppState>().ok_or(JobError::NoState)
 }
 
-/// Sends the link that verifies an address, if there is an account that waits for it.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-pub struct SendVerification {
-    email: EmailAddress,
+macro_rules! letters {
+    ($($(#[$doc:meta])* $name:ident $identifier:literal { $($field:ident: $type:ty),+ })+) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Debug, Deserialize, Serialize)]
+        pub struct $name {
+            $($field: $type,)+
+        }
+
+        impl $name {
+            /// A letter to this address.
+            #[must_use]
+            pub fn to($($field: $type),+) -> Self {
+                Self { $($field),+ }
+            }
+
+            /// Two that wait for the same address are one.
+            #[must_use]
+            pub fn key(&self) -> String {
+                format!("{}:{}", Self::IDENTIFIER, self.email.as_str())
+            }
+        }
+
+        impl TaskHandler for $name {
+            const IDENTIFIER: &'static str = $identifier;
+
+            async fn run(self, ctx: WorkerContext) -> impl IntoTaskHandlerResult {
+                let result = async { self.send(state(&ctx)?).await }.await;
+                jobs::report(&ctx, result)
+            }
+        }
+    )+};
+}
+
+letters! {
+    /// Sends the link that verifies an address, if there is an account that waits for it.
+    SendVerification "auth.send_verification" { email: EmailAddress }
+    /// Tells the owner of an account that somebody signed up with its address.
+    SendAlreadyRegistered "auth.send_already_registered" { email: EmailAddress }
+    /// Sends the link that sets a new password, if there is an account with this address.
+    SendReset "auth.send_reset" { email: EmailAddress }
+    /// Tells the owner of an account that its password is another now.
+    TellPasswordChanged "auth.tell_password_changed" { email: EmailAddress }
+    /// Asks the owner of an address to confirm it as that of this account, and tells the owner of
+    /// the present address.
+    ConfirmNewEmail "auth.confirm_new_email" { user_id: UserId, email: EmailAddress }
+    /// Tells the owner of an address that the account is about to leave it.
+    TellEmailChanging "auth.tell_email_changing" { email: EmailAddress }
 }
 
 impl SendVerification {
-    /// A letter to this address.
-    #[must_use]
-    pub fn to(email: EmailAddress) -> Self {
-        Self { email }
-    }
-
-    /// Two that wait for the same address are one.
-    #[must_use]
-    pub fn key(&self) -> String {
-        format!("{}:{}", Self::IDENTIFIER, self.email.as_str())
-    }
-
     async fn send(&self, state: &AppState) -> Result<(), JobError> {
         let Some(user_id) = users::find_unverified(&state.db, &self.email).await? else {
             return Ok(());
         };
-        let now = state.clock.now();
         let life = state.auth.verify_email_ttl;
-        let token = OpaqueToken::new(&state.rng);
-        store::put_verification(&state.db, user_id, token.hash(), now, after(now, life)).await?;
-        let mut link = state.mail.link_url.clone();
-        if let Ok(mut path) = link.path_segments_mut() {
-            path.pop_if_empty().push("verify-email");
-        }
-        link.query_pairs_mut().append_pair("token", &token.encode());
-        let letter = Letter::VerifyEmail {
-            link,
-            hours: life.as_secs().div_ceil(3_600),
-        };
-        mail::send(&state.mailer, &state.mail, self.email.as_str(), &letter).await?;
-        Ok(())
+        let link = new_link(state, user_id, &Purpose::VerifyEmail, life).await?;
+        post(
+            state,
+            &self.email,
+            &Letter::VerifyEmail {
+                link,
+                hours: hours(life),
+            },
+        )
+        .await
     }
-}
-
-impl TaskHandler for SendVerification {
-    const IDENTIFIER: &'static str = "auth.send_verification";
-
-    async fn run(self, ctx: WorkerContext) -> impl IntoTaskHandlerResult {
-        let result = async { self.send(state(&ctx)?).await }.await;
-        jobs::report(&ctx, result)
-    }
-}
-
-/// Tells the owner of an account that somebody signed up with its address.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-pub struct SendAlreadyRegistered {
-    email: EmailAddress,
 }
 
 impl SendAlreadyRegistered {
-    /// A letter to this address.
-    #[must_use]
-    pub fn to(email: EmailAddress) -> Self {
-        Self { email }
-    }
-
-    /// Two that wait for the same address are one.
-    #[must_use]
-    pub fn key(&self) -> String {
-        format!("{}:{}", Self::IDENTIFIER, self.email.as_str())
-    }
-
     async fn send(&self, state: &AppState) -> Result<(), JobError> {
-        let to = self.email.as_str();
-        let letter = Letter::AlreadyRegistered {
-            email: to.to_owned(),
+        let email = self.email.as_str().to_owned();
+        post(state, &self.email, &Letter::AlreadyRegistered { email }).await
+    }
+}
+
+impl SendReset {
+    async fn send(&self, state: &AppState) -> Result<(), JobError> {
+        let Some(user_id) = users::find_by_email(&state.db, &self.email).await? else {
+            return Ok(());
         };
-        mail::send(&state.mailer, &state.mail, to, &letter).await?;
+        let life = state.auth.reset_password_ttl;
+        let link = new_link(state, user_id, &Purpose::ResetPassword, life).await?;
+        let minutes = life.as_secs().div_ceil(60);
+        post(state, &self.email, &Letter::ResetPassword { link, minutes }).await
+    }
+}
+
+impl TellPasswordChanged {
+    async fn send(&self, state: &AppState) -> Result<(), JobError> {
+        post(state, &self.email, &Letter::PasswordChanged {}).await
+    }
+}
+
+impl ConfirmNewEmail {
+    async fn send(&self, state: &AppState) -> Result<(), JobError> {
+        let Some(present) = users::find_own_credentials(&state.db, self.user_id).await? else {
+            return Ok(());
+        };
+        if users::find_by_email(&state.db, &self.email)
+            .await?
+            .is_some()
+        {
+            return Ok(()); // it is somebody's: the one who asked learns nothing
+        }
+        let life = state.auth.verify_email_ttl;
+        let purpose = Purpose::ChangeEmail(self.email.clone());
+        let link = new_link(state, self.user_id, &purpose, life).await?;
+        post(
+            state,
+            &self.email,
+            &Letter::ConfirmNewEmail {
+                link,
+                hours: hours(life),
+            },
+        )
+        .await?;
+        // A job of its own: its failure must not send the first letter again.
+        jobs::enqueue(&state.db, &TellEmailChanging::to(present.email), None).await?;
         Ok(())
     }
 }
 
-impl TaskHandler for SendAlreadyRegistered {
-    const IDENTIFIER: &'static str = "auth.send_already_registered";
-
-    async fn run(self, ctx: WorkerContext) -> impl IntoTaskHandlerResult {
-        let result = async { self.send(state(&ctx)?).await }.await;
-        jobs::report(&ctx, result)
+impl TellEmailChanging {
+    async fn send(&self, state: &AppState) -> Result<(), JobError> {
+        post(state, &self.email, &Letter::EmailChanging {}).await
     }
+}
+
+/// Makes a link that is good for this and replaces the one before.
+async fn new_link(
+    state: &AppState,
+    user_id: UserId,
+    purpose: &Purpose,
+    life: Duration,
+) -> Result<Url, JobError> {
+    let now = state.clock.now();
+    let token = OpaqueToken::new(&state.rng);
+    store::put_link(
+        &state.db,
+        user_id,
+        purpose,
+        token.hash(),
+        now,
+        after(now, life),
+    )
+    .await?;
+    let page = match purpose {
+        Purpose::VerifyEmail | Purpose::ChangeEmail(_) => "verify-email",
+        Purpose::ResetPassword => "reset-password",
+    };
+    // The configured address, never the host of the request that caused the letter.
+    let mut link = state.mail.link_url.clone();
+    if let Ok(mut path) = link.path_segments_mut() {
+        path.pop_if_empty().push(page);
+    }
+    link.query_pairs_mut().append_pair("token", &token.encode());
+    Ok(link)
+}
+
+fn hours(life: Duration) -> u64 {
+    life.as_secs().div_ceil(3_600)
+}
+
+async fn post(state: &AppState, to: &EmailAddress, letter: &Letter) -> Result<(), JobError> {
+    Ok(mail::send(&state.mailer, &state.mail, to.as_str(), letter).await?)
 }
 
 /// Deletes links, tokens and sessions that have long been good for nothing. Runs daily.

@@ -1,10 +1,14 @@
 //! What signing up and signing in are asked and answer.
 
+use std::net::IpAddr;
+
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::password::{NewPassword, TriedPassword};
 use super::token::OpaqueToken;
+use crate::ids::SessionId;
 use crate::infra::PublicKey;
 use crate::users::{EmailAddress, PersonName};
 
@@ -87,6 +91,64 @@ pub(super) struct KeySet {
     pub(super) keys: Vec<PublicKey>,
 }
 
+/// A forgotten password.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PasswordReset {
+    /// The token in the link.
+    pub(super) token: OpaqueToken,
+    /// The password to have from now on.
+    pub(super) password: NewPassword,
+}
+
+/// A password that is to be another.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PasswordChange {
+    /// The present password, to prove who is asking.
+    pub(super) current_password: TriedPassword,
+    /// The password to have from now on.
+    pub(super) new_password: NewPassword,
+}
+
+/// An address that is to be another.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct EmailChange {
+    /// The new address; a letter there asks to confirm it.
+    pub(super) email: EmailAddress,
+    /// The password, to prove who is asking.
+    pub(super) password: TriedPassword,
+}
+
+/// A sign-in on one device.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Device {
+    /// The session's id.
+    pub(super) id: SessionId,
+    /// Whether it is the one that asks.
+    pub(super) is_current: bool,
+    /// What the device calls itself.
+    #[schema(example = "Mozilla/5.0 (X11; Linux x86_64)")]
+    pub(super) user_agent: Option<String>,
+    /// The address it signed in from.
+    #[schema(value_type = Option<String>, example = "203.0.113.7")]
+    pub(super) ip: Option<IpAddr>,
+    /// When it signed in.
+    pub(super) created_at: DateTime<Utc>,
+    /// When it last asked for a new pair of tokens.
+    pub(super) last_used_at: DateTime<Utc>,
+    /// When it ends whatever happens.
+    pub(super) expires_at: DateTime<Utc>,
+}
+
+/// The living sessions of an account, the last used first.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Devices {
+    /// The sessions.
+    pub(super) items: Vec<Device>,
+}
+
 /// Why a session ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum EndReason {
@@ -94,6 +156,10 @@ pub(super) enum EndReason {
     SignedOut,
     /// One of its refresh tokens was used a second time.
     TokenReused,
+    /// Its owner ended it from another one.
+    EndedRemotely,
+    /// The password changed.
+    PasswordChanged,
 }
 
 impl EndReason {
@@ -102,6 +168,8 @@ impl EndReason {
         match self {
             Self::SignedOut => "signed_out",
             Self::TokenReused => "token_reused",
+            Self::EndedRemotely => "ended_remotely",
+            Self::PasswordChanged => "password_changed",
         }
     }
 }

@@ -1,7 +1,7 @@
-//! The page that the link in a letter leads to, for products that have no front end of their own
+//! The pages that the links in letters lead to, for products that have no front end of their own
 //! yet (`LINK_URL` points the links elsewhere).
 //!
-//! Opening it changes nothing, since mail scanners open links too: the visitor presses a button,
+//! Opening one changes nothing, since mail scanners open links too: the visitor presses a button,
 //! and the page's script sends the token to the API. The script first takes the token out of the
 //! address bar, and `Referrer-Policy` keeps it from going anywhere else.
 
@@ -20,15 +20,16 @@ const POLICY: (HeaderName, &str) = (
      form-action 'none'; frame-ancestors 'none'",
 );
 
-/// The page and its two assets.
+/// The pages and the two assets that they share.
 pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(show_verify_email))
-        .route("/assets/verify-email.js", get(script))
-        .route("/assets/verify-email.css", get(style))
+        .routes(routes!(show_reset_password))
+        .route("/assets/link-page.js", get(script))
+        .route("/assets/link-page.css", get(style))
 }
 
-/// The page behind the link in the welcome letter.
+/// The page behind the links that confirm an address.
 #[utoipa::path(get, path = "/verify-email", tag = "pages",
     params(("token" = Option<String>, Query, description = "The token; only the page's script reads it.")),
     responses((status = 200, description = "A page with a button.", content_type = "text/html", body = String)))]
@@ -36,16 +37,24 @@ async fn show_verify_email() -> impl IntoResponse {
     ([POLICY], Html(include_str!("pages/verify_email.html")))
 }
 
+/// The page behind the link that sets a new password.
+#[utoipa::path(get, path = "/reset-password", tag = "pages",
+    params(("token" = Option<String>, Query, description = "The token; only the page's script reads it.")),
+    responses((status = 200, description = "A page with a form.", content_type = "text/html", body = String)))]
+async fn show_reset_password() -> impl IntoResponse {
+    ([POLICY], Html(include_str!("pages/reset_password.html")))
+}
+
 async fn script() -> impl IntoResponse {
     (
         [(CONTENT_TYPE, "text/javascript; charset=utf-8")],
-        include_str!("pages/verify_email.js"),
+        include_str!("pages/link_page.js"),
     )
 }
 
 async fn style() -> impl IntoResponse {
     (
         [(CONTENT_TYPE, "text/css; charset=utf-8")],
-        include_str!("pages/verify_email.css"),
+        include_str!("pages/link_page.css"),
     )
 }

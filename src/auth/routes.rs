@@ -196,7 +196,7 @@ fn body_problems_and(codes: &[Code]) -> Responses {
     problems(&[&body[..], codes].concat())
 }
 
-struct LinkProblems;
+pub(super) struct LinkProblems;
 
 impl IntoResponses for LinkProblems {
     fn responses() -> Responses {

@@ -70,16 +70,37 @@ pub(super) async fn verify_email(
 ) -> Result<(), Error> {
     let now = state.clock.now();
     let mut tx = state.db.begin().await?;
-    let user_id = store::take_verification(&mut *tx, proof.hash(), now)
+    let proven = store::take_address_link(&mut *tx, proof.hash(), now)
         .await?
         .ok_or(Error::InvalidLink)?;
-    if !users::mark_verified(&mut *tx, user_id, now).await? {
+    let user_id = proven.user_id;
+    let (event, is_done) = match &proven.new_email {
+        Some(email) => {
+            let changed = users::change_email(&mut *tx, user_id, email, now).await;
+            // Somebody signed up with the address since: to its owner this is a link like any other
+            // that works no more.
+            (Event::EmailChanged, changed.or_else(not_taken)?)
+        }
+        None => (
+            Event::EmailVerified,
+            users::mark_verified(&mut *tx, user_id, now).await?,
+        ),
+    };
+    if !is_done {
         return Err(Error::InvalidLink);
     }
-    let entry = Entry::own(Event::EmailVerified, user_id, None, origin);
+    let entry = Entry::own(event, user_id, None, origin);
     audit::record(&mut *tx, entry, now, &state.rng).await?;
     tx.commit().await?;
     Ok(())
+}
+
+/// An address that is taken by now is not an error but a change that did not happen.
+fn not_taken(error: users::Error) -> Result<bool, Error> {
+    match error {
+        users::Error::EmailTaken | users::Error::NotFound => Ok(false),
+        users::Error::Database(error) => Err(error.into()),
+    }
 }
 
 /// Begins a session for whoever knows the password. An unknown address costs as much time as a
@@ -313,6 +334,25 @@ pub(super) async fn log_out(
     Ok(())
 }
 
+/// Ends a session of one's own from another one.
+pub(super) async fn end_session(
+    state: &AppState,
+    me: Principal,
+    id: SessionId,
+    origin: &Origin,
+) -> Result<(), Error> {
+    let now = state.clock.now();
+    let mut tx = state.db.begin().await?;
+    if !store::end_session(&mut *tx, me.user_id, id, EndReason::EndedRemotely, now).await? {
+        return Err(Error::SessionNotFound);
+    }
+    let entry = Entry::own(Event::SessionEnded, me.user_id, Some(id), origin);
+    audit::record(&mut *tx, entry, now, &state.rng).await?;
+    tx.commit().await?;
+    deny(state, [id], now);
+    Ok(())
+}
+
 /// Ends the session that a refresh token belongs to, used or not; an unknown token is nobody's.
 pub(super) async fn log_out_by_token(
     state: &AppState,
@@ -338,7 +378,7 @@ pub(super) async fn log_out_everywhere(
 ) -> Result<(), Error> {
     let now = state.clock.now();
     let mut tx = state.db.begin().await?;
-    let ended = store::end_all_sessions(&mut *tx, who.user_id, now).await?;
+    let ended = store::end_sessions(&mut *tx, who.user_id, None, EndReason::SignedOut, now).await?;
     let mut entry = Entry::own(
         Event::SignedOutEverywhere,
         who.user_id,
@@ -354,7 +394,11 @@ pub(super) async fn log_out_everywhere(
 
 /// Refuses the access tokens of ended sessions from now on, in this process; the others read it
 /// from the database within a second.
-fn deny(state: &AppState, sessions: impl IntoIterator<Item = SessionId>, now: DateTime<Utc>) {
+pub(super) fn deny(
+    state: &AppState,
+    sessions: impl IntoIterator<Item = SessionId>,
+    now: DateTime<Utc>,
+) {
     for id in sessions {
         state
             .ended_sessions

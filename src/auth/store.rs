@@ -5,10 +5,11 @@ use ipnetwork::IpNetwork;
 use sqlx::PgExecutor;
 use uuid::Uuid;
 
-use super::model::EndReason;
+use super::model::{Device, EndReason};
 use super::token::TokenHash;
 use crate::audit::Origin;
 use crate::ids::{SessionId, UserId};
+use crate::users::EmailAddress;
 
 /// A session that begins, with its first refresh token.
 pub(super) struct NewSession<'a> {
@@ -143,22 +144,54 @@ pub(super) async fn end_session(
     Ok(done.rows_affected() == 1)
 }
 
-/// Ends all sessions of this owner; answers those that had not ended before.
-pub(super) async fn end_all_sessions(
+/// Ends all sessions of this owner but `kept`; answers those that had not ended before.
+pub(super) async fn end_sessions(
     conn: impl PgExecutor<'_>,
     owner: UserId,
+    kept: Option<SessionId>,
+    reason: EndReason,
     now: DateTime<Utc>,
 ) -> Result<Vec<SessionId>, sqlx::Error> {
     sqlx::query_scalar!(
-        r#"UPDATE sessions SET ended_at = $2, end_reason = $3
-           WHERE user_id = $1 AND ended_at IS NULL
+        r#"UPDATE sessions SET ended_at = $3, end_reason = $4
+           WHERE user_id = $1 AND id IS DISTINCT FROM $2 AND ended_at IS NULL
            RETURNING id AS "id: SessionId""#,
         owner.0,
+        kept.map(|id| id.0),
         now,
-        EndReason::SignedOut.as_str(),
+        reason.as_str(),
     )
     .fetch_all(conn)
     .await
+}
+
+/// The living sessions of this owner, the last used first.
+pub(super) async fn list_sessions(
+    conn: impl PgExecutor<'_>,
+    owner: UserId,
+    current: SessionId,
+    now: DateTime<Utc>,
+) -> Result<Vec<Device>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"SELECT id AS "id: SessionId", user_agent, ip, created_at, last_used_at, expires_at FROM sessions
+           WHERE user_id = $1 AND ended_at IS NULL AND expires_at > $2
+           ORDER BY last_used_at DESC, id DESC
+           LIMIT 200"#,
+        owner.0,
+        now,
+    )
+    .fetch_all(conn)
+    .await?;
+    let device = rows.into_iter().map(|row| Device {
+        id: row.id,
+        is_current: row.id == current,
+        user_agent: row.user_agent,
+        ip: row.ip.map(|network| network.ip()),
+        created_at: row.created_at,
+        last_used_at: row.last_used_at,
+        expires_at: row.expires_at,
+    });
+    Ok(device.collect())
 }
 
 /// The sessions that were ended after `since`, and when.
@@ -194,43 +227,115 @@ pub(super) async fn session_lives(
     .await
 }
 
-/// Makes this the one link that verifies the account's address.
-pub(super) async fn put_verification(
+/// What a link is good for.
+#[derive(Clone, Debug)]
+pub(super) enum Purpose {
+    /// Shows that the account's address is its owner's.
+    VerifyEmail,
+    /// Sets a new password.
+    ResetPassword,
+    /// Shows that this new address is the owner's as well.
+    ChangeEmail(EmailAddress),
+}
+
+impl Purpose {
+    fn as_str(&self) -> &'static str {
+        match self {
+            Self::VerifyEmail => "verify_email",
+            Self::ResetPassword => "reset_password",
+            Self::ChangeEmail(_) => "change_email",
+        }
+    }
+}
+
+/// Makes this the one link of the account that is good for this.
+pub(super) async fn put_link(
     conn: impl PgExecutor<'_>,
     user_id: UserId,
+    purpose: &Purpose,
     token: TokenHash,
     now: DateTime<Utc>,
     expires_at: DateTime<Utc>,
 ) -> Result<(), sqlx::Error> {
+    let new_email = match purpose {
+        Purpose::ChangeEmail(email) => Some(email.as_str()),
+        Purpose::VerifyEmail | Purpose::ResetPassword => None,
+    };
     sqlx::query!(
-        "INSERT INTO one_time_tokens (user_id, purpose, token_hash, created_at, expires_at)
-         VALUES ($1, 'verify_email', $2, $3, $4)
+        "INSERT INTO one_time_tokens (user_id, purpose, token_hash, created_at, expires_at, new_email)
+         VALUES ($1, $2, $3, $4, $5, $6)
          ON CONFLICT ON CONSTRAINT one_time_tokens_pkey
-         DO UPDATE SET token_hash = excluded.token_hash, created_at = excluded.created_at, expires_at = excluded.expires_at",
+         DO UPDATE SET token_hash = excluded.token_hash, created_at = excluded.created_at,
+                       expires_at = excluded.expires_at, new_email = excluded.new_email",
         user_id.0,
+        purpose.as_str(),
         &token.0,
         now,
         expires_at,
+        new_email,
     )
     .execute(conn)
     .await?;
     Ok(())
 }
 
-/// Uses up a link that verifies an address; of any number that race, one gets the account.
-pub(super) async fn take_verification(
+/// A link that shows an address to be its owner's, used up.
+pub(super) struct ProvenAddress {
+    pub(super) user_id: UserId,
+    /// The new address, where the link was to change it.
+    pub(super) new_email: Option<EmailAddress>,
+}
+
+/// Uses up a link that shows an address to be its owner's; of any number that race, one gets it.
+pub(super) async fn take_address_link(
+    conn: impl PgExecutor<'_>,
+    token: TokenHash,
+    now: DateTime<Utc>,
+) -> Result<Option<ProvenAddress>, sqlx::Error> {
+    sqlx::query_as!(
+        ProvenAddress,
+        r#"DELETE FROM one_time_tokens
+           WHERE token_hash = $1 AND purpose IN ('verify_email', 'change_email') AND expires_at > $2
+           RETURNING user_id AS "user_id: UserId", new_email AS "new_email: EmailAddress""#,
+        &token.0,
+        now,
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// Uses up a link that sets a new password; of any number that race, one gets the account.
+pub(super) async fn take_reset(
     conn: impl PgExecutor<'_>,
     token: TokenHash,
     now: DateTime<Utc>,
 ) -> Result<Option<UserId>, sqlx::Error> {
     sqlx::query_scalar!(
         r#"DELETE FROM one_time_tokens
-           WHERE token_hash = $1 AND purpose = 'verify_email' AND expires_at > $2
+           WHERE token_hash = $1 AND purpose = 'reset_password' AND expires_at > $2
            RETURNING user_id AS "user_id: UserId""#,
         &token.0,
         now,
     )
     .fetch_optional(conn)
+    .await
+}
+
+/// Whether there is a link that sets a new password.
+pub(super) async fn reset_exists(
+    conn: impl PgExecutor<'_>,
+    token: TokenHash,
+    now: DateTime<Utc>,
+) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"SELECT EXISTS (
+               SELECT FROM one_time_tokens
+               WHERE token_hash = $1 AND purpose = 'reset_password' AND expires_at > $2
+           ) AS "exists!""#,
+        &token.0,
+        now,
+    )
+    .fetch_one(conn)
     .await
 }
 

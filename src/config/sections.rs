@@ -186,6 +186,7 @@ impl Reader<'_> {
         let session_idle_ttl = self.duration("SESSION_IDLE_TTL", days(14));
         let session_max_ttl = self.duration("SESSION_MAX_TTL", days(90));
         let verify_email_ttl = self.duration("VERIFY_EMAIL_TTL", days(1));
+        let reset_password_ttl = self.duration("RESET_PASSWORD_TTL", secs(30 * 60));
         let password = self.password();
         let advice = "is weak: `keys generate` makes a good one";
         let weak = signing_keys.iter().flatten().any(Key32::is_weak);
@@ -206,6 +207,7 @@ impl Reader<'_> {
             session_idle_ttl: session_idle_ttl?,
             session_max_ttl: session_max_ttl?,
             verify_email_ttl: verify_email_ttl?,
+            reset_password_ttl: reset_password_ttl?,
             password: password?,
         })
     }

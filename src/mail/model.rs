@@ -14,6 +14,24 @@ pub enum Letter {
         /// How long the link works, in hours.
         hours: u64,
     },
+    /// Lets the owner of an account set a new password.
+    ResetPassword {
+        /// Where the new password is set.
+        link: Url,
+        /// How long the link works, in minutes.
+        minutes: u64,
+    },
+    /// Tells the owner of an account that its password is another now.
+    PasswordChanged {},
+    /// Asks the owner of an address to confirm it as the new one of an account.
+    ConfirmNewEmail {
+        /// Where the confirmation is given.
+        link: Url,
+        /// How long the link works, in hours.
+        hours: u64,
+    },
+    /// Tells the owner of an account that a new address waits to be confirmed.
+    EmailChanging {},
     /// Tells the owner of an account that somebody signed up with its address again.
     AlreadyRegistered {
         /// The address in question.
@@ -27,6 +45,10 @@ impl Letter {
     pub fn subject(&self, product: &str) -> String {
         match self {
             Self::VerifyEmail { .. } => format!("Confirm your address for {product}"),
+            Self::ResetPassword { .. } => format!("Set a new password for {product}"),
+            Self::PasswordChanged {} => format!("Your password for {product} was changed"),
+            Self::ConfirmNewEmail { .. } => format!("Confirm your new address for {product}"),
+            Self::EmailChanging {} => format!("Your address for {product} is about to change"),
             Self::AlreadyRegistered { .. } => format!("You already have an account at {product}"),
         }
     }
@@ -35,6 +57,10 @@ impl Letter {
     pub(super) fn template(&self) -> &'static str {
         match self {
             Self::VerifyEmail { .. } => "verify_email",
+            Self::ResetPassword { .. } => "reset_password",
+            Self::PasswordChanged {} => "password_changed",
+            Self::ConfirmNewEmail { .. } => "confirm_new_email",
+            Self::EmailChanging {} => "email_changing",
             Self::AlreadyRegistered { .. } => "already_registered",
         }
     }

@@ -24,6 +24,38 @@ static TEMPLATES: LazyLock<Environment<'static>> = LazyLock::new(|| {
             include_str!("templates/verify_email.txt"),
         ),
         (
+            "reset_password.html",
+            include_str!("templates/reset_password.html"),
+        ),
+        (
+            "reset_password.txt",
+            include_str!("templates/reset_password.txt"),
+        ),
+        (
+            "password_changed.html",
+            include_str!("templates/password_changed.html"),
+        ),
+        (
+            "password_changed.txt",
+            include_str!("templates/password_changed.txt"),
+        ),
+        (
+            "confirm_new_email.html",
+            include_str!("templates/confirm_new_email.html"),
+        ),
+        (
+            "confirm_new_email.txt",
+            include_str!("templates/confirm_new_email.txt"),
+        ),
+        (
+            "email_changing.html",
+            include_str!("templates/email_changing.html"),
+        ),
+        (
+            "email_changing.txt",
+            include_str!("templates/email_changing.txt"),
+        ),
+        (
             "already_registered.html",
             include_str!("templates/already_registered.html"),
         ),

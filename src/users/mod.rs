@@ -7,9 +7,11 @@ mod store;
 
 pub use error::Error;
 pub use model::{
-    Credentials, EmailAddress, NewUser, PersonName, ProfileChanges, Role, SignUp, User,
+    Credentials, EmailAddress, NewUser, OwnCredentials, PersonName, ProfileChanges, Role, SignUp,
+    User,
 };
 pub use routes::router;
 pub use store::{
-    create, find_credentials, find_unverified, mark_verified, set_password_hash, sign_up,
+    change_email, create, find_by_email, find_credentials, find_own_credentials, find_unverified,
+    mark_verified, reset_password_hash, set_password_hash, sign_up,
 };

@@ -188,6 +188,15 @@ pub struct Credentials {
     pub is_verified: bool,
 }
 
+/// What somebody who is signed in is checked against when asked for the password again.
+#[derive(Clone, Debug)]
+pub struct OwnCredentials {
+    /// The account's address.
+    pub email: EmailAddress,
+    /// The PHC string of its password.
+    pub password_hash: String,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

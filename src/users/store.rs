@@ -6,8 +6,11 @@ use sea_query_sqlx::SqlxBinder as _;
 use sqlx::PgExecutor;
 
 use super::error::Error;
-use super::model::{Credentials, EmailAddress, NewUser, ProfileChanges, Role, SignUp, User};
+use super::model::{
+    Credentials, EmailAddress, NewUser, OwnCredentials, ProfileChanges, Role, SignUp, User,
+};
 use crate::ids::UserId;
+use crate::infra::db::violates;
 
 #[derive(Iden)]
 enum Users {
@@ -189,20 +192,94 @@ pub async fn mark_verified(
     Ok(done.rows_affected() == 1)
 }
 
-/// Replaces the stored hash, unless the password was changed since `old` was read.
+/// Replaces the stored hash, unless the password was changed since `old` was read; answers whether
+/// it was replaced.
 pub async fn set_password_hash(
     conn: impl PgExecutor<'_>,
     id: UserId,
     old: &str,
     new: &str,
-) -> Result<(), sqlx::Error> {
-    sqlx::query!(
-        "UPDATE users SET password_hash = $3 WHERE id = $1 AND password_hash = $2",
+) -> Result<bool, sqlx::Error> {
+    let done = sqlx::query!(
+        "UPDATE users SET password_hash = $3 WHERE id = $1 AND password_hash = $2 AND deleted_at IS NULL",
         id.0,
         old,
         new
     )
     .execute(conn)
     .await?;
-    Ok(())
+    Ok(done.rows_affected() == 1)
+}
+
+/// Sets a password whatever it was, for whoever followed a link to the address, which is thereby
+/// verified; answers the address, or nothing when there is no such account.
+pub async fn reset_password_hash(
+    conn: impl PgExecutor<'_>,
+    id: UserId,
+    hash: &str,
+    now: DateTime<Utc>,
+) -> Result<Option<EmailAddress>, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"UPDATE users SET password_hash = $2, email_verified_at = COALESCE(email_verified_at, $3), updated_at = $3
+           WHERE id = $1 AND deleted_at IS NULL
+           RETURNING email AS "email: EmailAddress""#,
+        id.0,
+        hash,
+        now,
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// Gives the account another address, which its owner has confirmed; answers the old one, or nothing
+/// when there is no such account.
+///
+/// # Errors
+/// [`Error::EmailTaken`] when the address has come to belong to another account.
+pub async fn change_email(
+    conn: impl PgExecutor<'_>,
+    id: UserId,
+    email: &EmailAddress,
+    now: DateTime<Utc>,
+) -> Result<bool, Error> {
+    let done = sqlx::query!(
+        "UPDATE users SET email = $2, email_verified_at = $3, updated_at = $3 WHERE id = $1 AND deleted_at IS NULL",
+        id.0,
+        email.as_str(),
+        now,
+    )
+    .execute(conn)
+    .await;
+    match done {
+        Ok(done) => Ok(done.rows_affected() == 1),
+        Err(error) if violates(&error, "users_email_key") => Err(Error::EmailTaken),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What this account's owner is checked against when asked for the password again.
+pub async fn find_own_credentials(
+    conn: impl PgExecutor<'_>,
+    id: UserId,
+) -> Result<Option<OwnCredentials>, sqlx::Error> {
+    sqlx::query_as!(
+        OwnCredentials,
+        r#"SELECT email AS "email: EmailAddress", password_hash FROM users WHERE id = $1 AND deleted_at IS NULL"#,
+        id.0,
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// The account of this address, verified or not.
+pub async fn find_by_email(
+    conn: impl PgExecutor<'_>,
+    email: &EmailAddress,
+) -> Result<Option<UserId>, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"SELECT id AS "id: UserId" FROM users WHERE email = $1 AND deleted_at IS NULL"#,
+        email.as_str(),
+    )
+    .fetch_optional(conn)
+    .await
 }

@@ -503,6 +503,12 @@ impl Session {
             .await
     }
 
+    pub async fn post(&self, path: &str, body: Value) -> Answer {
+        self.replica
+            .call(Method::POST, path, Some(self.access()), Some(body))
+            .await
+    }
+
     pub async fn patch(&self, path: &str, body: Value) -> Answer {
         self.replica
             .call(Method::PATCH, path, Some(self.access()), Some(body))

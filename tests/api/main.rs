@@ -8,6 +8,7 @@
 mod harness;
 
 mod browser;
+mod credentials;
 mod docs;
 mod health;
 mod kit;
@@ -20,6 +21,7 @@ mod process;
 mod refresh;
 mod register;
 mod sentry;
+mod sessions;
 mod tokens;
 mod tracing;
 mod users;

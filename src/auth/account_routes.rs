@@ -1,0 +1,132 @@
+//! What an account's owner does about its password, address and sessions: `/auth/forgot-password`,
+//! `/auth/reset-password`, `/auth/sessions`, `/users/me/password` and `/users/me/email`.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::jobs::SendReset;
+use super::model::{Devices, EmailChange, LetterRequest, PasswordChange, PasswordReset};
+use super::routes::LinkProblems;
+use super::{recovery, service, store};
+use crate::audit::Origin;
+use crate::ids::SessionId;
+use crate::infra::{Clock, Db};
+use crate::jobs;
+use crate::state::AppState;
+use crate::web::{
+    AuthProblems, BodyProblems, Client, Json, Path, PathProblems, Principal, Problem, RequestId,
+};
+
+/// The routes below `/auth` of people who are not signed in.
+pub fn recovery_router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(forgot_password))
+        .routes(routes!(reset_password))
+}
+
+/// The routes below `/auth` of people who are.
+pub fn sessions_router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(list_sessions))
+        .routes(routes!(end_session))
+}
+
+/// The routes below `/users`.
+pub fn credentials_router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(change_password))
+        .routes(routes!(change_email))
+}
+
+/// Ask for a letter with a link that sets a new password. Earlier links stop working when it is sent.
+///
+/// The answer is the same whether or not the address is known.
+#[utoipa::path(post, path = "/forgot-password", tag = "auth",
+    request_body(content = LetterRequest, example = json!({ "email": "ada@example.com" })),
+    responses((status = 202, description = "If there is such an account, a letter is on its way."), BodyProblems))]
+async fn forgot_password(
+    State(db): State<Db>,
+    Json(wanted): Json<LetterRequest>,
+) -> Result<StatusCode, Problem> {
+    // As for a new verification: the job finds out whether there is anybody to write to.
+    let job = SendReset::to(wanted.email);
+    jobs::enqueue(&db, &job, Some(&job.key())).await?;
+    Ok(StatusCode::ACCEPTED)
+}
+
+/// Set a new password by the token in the letter. A token works once; all sessions end.
+#[utoipa::path(post, path = "/reset-password", tag = "auth",
+    request_body(content = PasswordReset, example = json!({
+        "token": "mF9B5f41JqM0Q8r2Zt7uYwXcVbNaSdFgHjKlPoIuYtQ", "password": "correct horse battery staple" })),
+    responses((status = 204, description = "The password is set."), LinkProblems))]
+async fn reset_password(
+    State(state): State<AppState>,
+    client: Client,
+    request_id: RequestId,
+    Json(reset): Json<PasswordReset>,
+) -> Result<StatusCode, Problem> {
+    recovery::reset_password(&state, reset, &Origin::new(&client, &request_id)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// My living sessions, the last used first.
+#[utoipa::path(get, path = "/sessions", tag = "auth", security(("bearer" = [])),
+    responses((status = 200, description = "The sessions.", body = Devices), AuthProblems))]
+async fn list_sessions(
+    me: Principal,
+    State(db): State<Db>,
+    State(clock): State<Clock>,
+) -> Result<Json<Devices>, Problem> {
+    let items = store::list_sessions(&db, me.user_id, me.session_id, clock.now()).await?;
+    Ok(Json(Devices { items }))
+}
+
+/// End one of my sessions. Its tokens are refused from now on.
+#[utoipa::path(delete, path = "/sessions/{id}", tag = "auth", security(("bearer" = [])),
+    params(("id" = SessionId, Path, description = "The session's id.")),
+    responses((status = 204, description = "The session is over."), AuthProblems, PathProblems))]
+async fn end_session(
+    me: Principal,
+    State(state): State<AppState>,
+    client: Client,
+    request_id: RequestId,
+    Path(id): Path<SessionId>,
+) -> Result<StatusCode, Problem> {
+    service::end_session(&state, me, id, &Origin::new(&client, &request_id)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Change my password. It takes the present one; all other sessions end.
+#[utoipa::path(post, path = "/me/password", tag = "users", security(("bearer" = [])),
+    request_body(content = PasswordChange, example = json!({
+        "current_password": "correct horse battery staple", "new_password": "staple battery horse correct" })),
+    responses((status = 204, description = "The password is changed."), AuthProblems, BodyProblems))]
+async fn change_password(
+    me: Principal,
+    State(state): State<AppState>,
+    client: Client,
+    request_id: RequestId,
+    Json(change): Json<PasswordChange>,
+) -> Result<StatusCode, Problem> {
+    recovery::change_password(&state, me, change, &Origin::new(&client, &request_id)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Change my address. A letter asks the new one to confirm it, by `/auth/verify-email`; until then
+/// the old one stays.
+#[utoipa::path(post, path = "/me/email", tag = "users", security(("bearer" = [])),
+    request_body(content = EmailChange, example = json!({
+        "email": "countess@example.com", "password": "correct horse battery staple" })),
+    responses((status = 202, description = "A letter is on its way, if the address is free."), AuthProblems, BodyProblems))]
+async fn change_email(
+    me: Principal,
+    State(state): State<AppState>,
+    client: Client,
+    request_id: RequestId,
+    Json(change): Json<EmailChange>,
+) -> Result<StatusCode, Problem> {
+    recovery::change_email(&state, me, change, &Origin::new(&client, &request_id)).await?;
+    Ok(StatusCode::ACCEPTED)
+}

@@ -1,0 +1,126 @@
+//! Forgotten and changed passwords, and changed addresses: what proves that somebody is the owner,
+//! and what ends because of it.
+
+use secrecy::SecretString;
+
+use super::error::Error;
+use super::jobs::{ConfirmNewEmail, TellPasswordChanged};
+use super::model::{EmailChange, EndReason, PasswordChange, PasswordReset};
+use super::service::deny;
+use super::store;
+use crate::audit::{self, Entry, Event, Origin};
+use crate::jobs;
+use crate::state::AppState;
+use crate::users::{self, OwnCredentials};
+use crate::web::Principal;
+
+/// Sets a new password by the link in a letter. Whoever was signed in is not any more.
+pub(super) async fn reset_password(
+    state: &AppState,
+    reset: PasswordReset,
+    origin: &Origin,
+) -> Result<(), Error> {
+    let token = reset.token.hash();
+    // Looked at before anything is hashed, so that junk costs a look-up and no more.
+    if !store::reset_exists(&state.db, token, state.clock.now()).await? {
+        return Err(Error::InvalidLink);
+    }
+    let hash = state.hasher.hash(reset.password.into_secret()).await?;
+    let now = state.clock.now();
+    let mut tx = state.db.begin().await?;
+    let user_id = store::take_reset(&mut *tx, token, now)
+        .await?
+        .ok_or(Error::InvalidLink)?;
+    // The letter arrived, so the address is its owner's.
+    let email = users::reset_password_hash(&mut *tx, user_id, &hash, now)
+        .await?
+        .ok_or(Error::InvalidLink)?;
+    let ended =
+        store::end_sessions(&mut *tx, user_id, None, EndReason::PasswordChanged, now).await?;
+    let entry = Entry::own(Event::PasswordReset, user_id, None, origin);
+    audit::record(&mut *tx, entry, now, &state.rng).await?;
+    jobs::enqueue(&mut *tx, &TellPasswordChanged::to(email), None).await?;
+    tx.commit().await?;
+    deny(state, ended, now);
+    Ok(())
+}
+
+/// Sets a new password for whoever knows the present one. Other sessions end, this one goes on.
+pub(super) async fn change_password(
+    state: &AppState,
+    me: Principal,
+    change: PasswordChange,
+    origin: &Origin,
+) -> Result<(), Error> {
+    let tried = change.current_password.into_secret();
+    let known = reauthenticate(state, me, tried, "current_password", origin).await?;
+    let hash = state.hasher.hash(change.new_password.into_secret()).await?;
+    let now = state.clock.now();
+    let mut tx = state.db.begin().await?;
+    // Of two that race, the second proved the password that the first has just replaced.
+    if !users::set_password_hash(&mut *tx, me.user_id, &known.password_hash, &hash).await? {
+        return Err(Error::WrongPassword("current_password"));
+    }
+    let reason = EndReason::PasswordChanged;
+    let ended = store::end_sessions(&mut *tx, me.user_id, Some(me.session_id), reason, now).await?;
+    let entry = Entry::own(
+        Event::PasswordChanged,
+        me.user_id,
+        Some(me.session_id),
+        origin,
+    );
+    audit::record(&mut *tx, entry, now, &state.rng).await?;
+    jobs::enqueue(&mut *tx, &TellPasswordChanged::to(known.email), None).await?;
+    tx.commit().await?;
+    deny(state, ended, now);
+    Ok(())
+}
+
+/// Asks the owner of a new address to confirm it. Until then the old one stays. The answer is the
+/// same for an address that has an account: its owner gets no letter, and the link would not work.
+pub(super) async fn change_email(
+    state: &AppState,
+    me: Principal,
+    change: EmailChange,
+    origin: &Origin,
+) -> Result<(), Error> {
+    reauthenticate(state, me, change.password.into_secret(), "password", origin).await?;
+    let now = state.clock.now();
+    let mut tx = state.db.begin().await?;
+    let job = ConfirmNewEmail::to(me.user_id, change.email);
+    jobs::enqueue(&mut *tx, &job, Some(&job.key())).await?;
+    let entry = Entry::own(
+        Event::EmailChangeRequested,
+        me.user_id,
+        Some(me.session_id),
+        origin,
+    );
+    audit::record(&mut *tx, entry, now, &state.rng).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// The account, if the password is its owner's. A session alone may have been left open on
+/// somebody's desk.
+async fn reauthenticate(
+    state: &AppState,
+    me: Principal,
+    password: SecretString,
+    field: &'static str,
+    origin: &Origin,
+) -> Result<OwnCredentials, Error> {
+    let known = users::find_own_credentials(&state.db, me.user_id)
+        .await?
+        .ok_or(Error::Unauthenticated)?;
+    if state.hasher.verify(password, &known.password_hash).await? {
+        return Ok(known);
+    }
+    let entry = Entry::own(
+        Event::ReauthenticationFailed,
+        me.user_id,
+        Some(me.session_id),
+        origin,
+    );
+    audit::record(&state.db, entry, state.clock.now(), &state.rng).await?;
+    Err(Error::WrongPassword(field))
+}

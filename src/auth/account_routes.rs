@@ -9,7 +9,7 @@ use utoipa_axum::routes;
 use super::jobs::SendReset;
 use super::model::{Devices, EmailChange, LetterRequest, PasswordChange, PasswordReset};
 use super::routes::LinkProblems;
-use super::{recovery, service, store};
+use super::{recovery, session, store};
 use crate::audit::Origin;
 use crate::ids::SessionId;
 use crate::infra::{Clock, Db};
@@ -94,7 +94,7 @@ async fn end_session(
     request_id: RequestId,
     Path(id): Path<SessionId>,
 ) -> Result<StatusCode, Problem> {
-    service::end_session(&state, me, id, &Origin::new(&client, &request_id)).await?;
+    session::end_session(&state, me, id, &Origin::new(&client, &request_id)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -114,7 +114,9 @@ async fn change_password(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Change my address. A letter asks the new one to confirm it, by `/auth/verify-email`; until then
+/// Change my address.
+///
+/// A letter asks the new one to confirm it, by `/auth/verify-email`; until then
 /// the old one stays.
 #[utoipa::path(post, path = "/me/email", tag = "users", security(("bearer" = [])),
     request_body(content = EmailChange, example = json!({

@@ -13,6 +13,7 @@ mod password;
 mod recovery;
 mod routes;
 mod service;
+mod session;
 mod store;
 mod token;
 

@@ -6,7 +6,7 @@ use secrecy::SecretString;
 use super::error::Error;
 use super::jobs::{ConfirmNewEmail, TellPasswordChanged};
 use super::model::{EmailChange, EndReason, PasswordChange, PasswordReset};
-use super::service::deny;
+use super::session::deny;
 use super::store;
 use crate::audit::{self, Entry, Event, Origin};
 use crate::jobs;

@@ -14,7 +14,7 @@ use super::error::Error;
 use super::gate::authenticate;
 use super::jobs::SendVerification;
 use super::model::{EmailProof, KeySet, LetterRequest, NewAccount, Refresh, SignIn, TokenPair};
-use super::service;
+use super::{service, session};
 use crate::audit::Origin;
 use crate::infra::Db;
 use crate::jobs;
@@ -123,7 +123,7 @@ async fn refresh(
 ) -> Result<Json<TokenPair>, Problem> {
     let origin = Origin::new(&client, &request_id);
     Ok(Json(
-        service::refresh(&state, wanted.refresh_token, &origin).await?,
+        session::refresh(&state, wanted.refresh_token, &origin).await?,
     ))
 }
 
@@ -143,9 +143,9 @@ async fn logout(
 ) -> Result<StatusCode, Problem> {
     let origin = Origin::new(&client, &request_id);
     match (authenticate(&state, &headers).await, body) {
-        (Ok(Some(who)), _) => service::log_out(&state, who, &origin).await?,
+        (Ok(Some(who)), _) => session::log_out(&state, who, &origin).await?,
         (_, Some(Json(named))) => {
-            service::log_out_by_token(&state, &named.refresh_token, &origin).await?;
+            session::log_out_by_token(&state, &named.refresh_token, &origin).await?;
         }
         (Ok(None), None) => return Err(Error::Unauthenticated.into()),
         (Err(problem), None) => return Err(problem),
@@ -162,7 +162,7 @@ async fn logout_all(
     client: Client,
     request_id: RequestId,
 ) -> Result<StatusCode, Problem> {
-    service::log_out_everywhere(&state, me, &Origin::new(&client, &request_id)).await?;
+    session::log_out_everywhere(&state, me, &Origin::new(&client, &request_id)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

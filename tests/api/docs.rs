@@ -69,18 +69,16 @@ impl Operation {
 
     /// Calls it with its own example.
     async fn call(&self, replica: &Replica, token: Option<&str>) -> Answer {
+        // An id that nobody has: what is asked for does not exist, but the route does.
+        let path = self
+            .path
+            .replace("{id}", "01980b6e-7c00-7000-8000-3f2a51d6c9b1");
         assert!(
-            !self.path.contains('{'),
-            "{} needs a parameter: teach this test to fill it in",
-            self.path
+            !path.contains('{'),
+            "{path} needs a parameter: teach this test to fill it in"
         );
         replica
-            .call(
-                self.method.clone(),
-                &self.path,
-                token,
-                self.example().cloned(),
-            )
+            .call(self.method.clone(), &path, token, self.example().cloned())
             .await
     }
 }
@@ -313,8 +311,11 @@ async fn every_operation_is_served_takes_its_own_example_and_wants_a_session_whe
             let member = operation.call(replica, Some(ada.access())).await;
             let place = format!("{} {}", operation.method, operation.path);
             for answer in [&stranger, &member] {
+                // Nobody has the id that stands for a parameter; that the route is there, the
+                // stranger sees, who is not told so much.
+                let may_be_missing = operation.path.contains('{') && answer.body == member.body;
                 assert!(
-                    !matches!(answer.status.as_u16(), 404 | 405),
+                    answer.status != 405 && (answer.status != 404 || may_be_missing),
                     "{place} is not served"
                 );
                 assert!(

@@ -1,0 +1,283 @@
+//! Sessions from their beginning to their end: signing in hands over here, refresh tokens rotate,
+//! and signing out, reuse and a new password end them.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use super::error::Error;
+use super::model::{EndReason, TokenPair};
+use super::store::{self, NewSession};
+use super::token::{self, OpaqueToken};
+use crate::audit::{self, Entry, Event, Origin};
+use crate::ids::{SessionId, UserId};
+use crate::infra::after;
+use crate::metrics::{self, TokenRefresh};
+use crate::state::AppState;
+use crate::web::Principal;
+
+/// How many tokens one lost reply after the other may have left behind. Each took a round trip
+/// within the grace; a longer walk is no client of ours.
+const LONGEST_WALK: usize = 16;
+
+/// Begins a session of somebody who has proved who they are.
+pub(super) async fn begin_session(
+    state: &AppState,
+    user_id: UserId,
+    origin: &Origin,
+) -> Result<TokenPair, Error> {
+    let now = state.clock.now();
+    let id = SessionId::new(now, &state.rng);
+    let refresh = OpaqueToken::new(&state.rng);
+    let expires_at = after(now, state.auth.session_max_ttl);
+    let token_expires_at = expires_at.min(after(now, state.auth.session_idle_ttl));
+    let session = NewSession {
+        id,
+        user_id,
+        expires_at,
+        token: refresh.hash(),
+        token_expires_at,
+        origin,
+    };
+    let mut tx = state.db.begin().await?;
+    store::insert_session(&mut *tx, &session, now).await?;
+    let entry = Entry::own(Event::SignedIn, user_id, Some(id), origin);
+    audit::record(&mut *tx, entry, now, &state.rng).await?;
+    tx.commit().await?;
+    pair(
+        state,
+        Principal {
+            user_id,
+            session_id: id,
+        },
+        &refresh,
+        token_expires_at,
+        now,
+    )
+}
+
+/// Replaces a refresh token by the next pair.
+///
+/// A token's successor is derived from it, so that whoever lost the reply, and each of any number
+/// of tabs that ask at once on any replica, gets the very same successor: there is one chain. After
+/// the grace the token must be in two hands, and the session ends.
+pub(super) async fn refresh(
+    state: &AppState,
+    presented: OpaqueToken,
+    origin: &Origin,
+) -> Result<TokenPair, Error> {
+    let (outcome, result) = match try_refresh(state, presented, origin).await {
+        Ok((outcome, pair)) => (outcome, pair.ok_or(Error::InvalidRefreshToken)),
+        Err(error) => (TokenRefresh::Failed, Err(error)),
+    };
+    metrics::count_token_refresh(outcome);
+    result
+}
+
+async fn try_refresh(
+    state: &AppState,
+    presented: OpaqueToken,
+    origin: &Origin,
+) -> Result<(TokenRefresh, Option<TokenPair>), Error> {
+    let now = state.clock.now();
+    let child = presented.successor(&state.auth.token_secret);
+    let child_expires_at = after(now, state.auth.session_idle_ttl);
+    let rotated = store::rotate(
+        &state.db,
+        presented.hash(),
+        child.hash(),
+        now,
+        child_expires_at,
+    )
+    .await?;
+    if let Some(session) = rotated {
+        let who = Principal {
+            user_id: session.user_id,
+            session_id: session.session_id,
+        };
+        let pair = pair(state, who, &child, session.expires_at, now)?;
+        return Ok((TokenRefresh::Rotated, Some(pair)));
+    }
+    let known = store::find_token(&state.db, presented.hash(), now).await?;
+    let Some(known) = known.filter(|token| token.session_lives) else {
+        return Ok((TokenRefresh::Refused, None));
+    };
+    let who = Principal {
+        user_id: known.user_id,
+        session_id: known.session_id,
+    };
+    match known.rotated_at {
+        Some(at) if now <= after(at, state.auth.refresh_grace) => {
+            let pair = living_end(state, child, who, now).await?;
+            Ok((TokenRefresh::Repeated, pair))
+        }
+        Some(_) => {
+            // In a task of its own: a client that hangs up must not undo the end of its session.
+            let (state, origin) = (state.clone(), origin.clone());
+            tokio::spawn(async move { end_reused(&state, who, &origin).await }).await??;
+            Ok((TokenRefresh::Reused, None))
+        }
+        None => Ok((TokenRefresh::Refused, None)), // expired unused
+    }
+}
+
+/// Walks from a used token's successor to the end of its chain, which is its one living token.
+async fn living_end(
+    state: &AppState,
+    first: OpaqueToken,
+    who: Principal,
+    now: DateTime<Utc>,
+) -> Result<Option<TokenPair>, Error> {
+    let mut token = first;
+    for _ in 0..LONGEST_WALK {
+        let Some(stored) = store::find_token(&state.db, token.hash(), now).await? else {
+            break;
+        };
+        if stored.rotated_at.is_none() {
+            return pair(state, who, &token, stored.expires_at, now).map(Some);
+        }
+        token = token.successor(&state.auth.token_secret);
+    }
+    Ok(None)
+}
+
+async fn end_reused(state: &AppState, who: Principal, origin: &Origin) -> Result<(), Error> {
+    let now = state.clock.now();
+    let mut tx = state.db.begin().await?;
+    if store::end_session(
+        &mut *tx,
+        who.user_id,
+        who.session_id,
+        EndReason::TokenReused,
+        now,
+    )
+    .await?
+    {
+        let entry = Entry::befell(
+            Event::RefreshTokenReused,
+            Some(who.user_id),
+            Some(who.session_id),
+            origin,
+        );
+        audit::record(&mut *tx, entry, now, &state.rng).await?;
+    }
+    tx.commit().await?;
+    deny(state, [who.session_id], now);
+    Ok(())
+}
+
+/// Ends one session.
+pub(super) async fn log_out(
+    state: &AppState,
+    who: Principal,
+    origin: &Origin,
+) -> Result<(), Error> {
+    let now = state.clock.now();
+    let mut tx = state.db.begin().await?;
+    if store::end_session(
+        &mut *tx,
+        who.user_id,
+        who.session_id,
+        EndReason::SignedOut,
+        now,
+    )
+    .await?
+    {
+        let entry = Entry::own(Event::SignedOut, who.user_id, Some(who.session_id), origin);
+        audit::record(&mut *tx, entry, now, &state.rng).await?;
+    }
+    tx.commit().await?;
+    deny(state, [who.session_id], now);
+    Ok(())
+}
+
+/// Ends a session of one's own from another one.
+pub(super) async fn end_session(
+    state: &AppState,
+    me: Principal,
+    id: SessionId,
+    origin: &Origin,
+) -> Result<(), Error> {
+    let now = state.clock.now();
+    let mut tx = state.db.begin().await?;
+    if !store::end_session(&mut *tx, me.user_id, id, EndReason::EndedRemotely, now).await? {
+        return Err(Error::SessionNotFound);
+    }
+    let entry = Entry::own(Event::SessionEnded, me.user_id, Some(id), origin);
+    audit::record(&mut *tx, entry, now, &state.rng).await?;
+    tx.commit().await?;
+    deny(state, [id], now);
+    Ok(())
+}
+
+/// Ends the session that a refresh token belongs to, used or not; an unknown token is nobody's.
+pub(super) async fn log_out_by_token(
+    state: &AppState,
+    token: &OpaqueToken,
+    origin: &Origin,
+) -> Result<(), Error> {
+    let known = store::find_token(&state.db, token.hash(), state.clock.now()).await?;
+    let Some(known) = known.filter(|token| token.session_lives) else {
+        return Ok(());
+    };
+    let who = Principal {
+        user_id: known.user_id,
+        session_id: known.session_id,
+    };
+    log_out(state, who, origin).await
+}
+
+/// Ends all sessions of one account, this one included.
+pub(super) async fn log_out_everywhere(
+    state: &AppState,
+    who: Principal,
+    origin: &Origin,
+) -> Result<(), Error> {
+    let now = state.clock.now();
+    let mut tx = state.db.begin().await?;
+    let ended = store::end_sessions(&mut *tx, who.user_id, None, EndReason::SignedOut, now).await?;
+    let mut entry = Entry::own(
+        Event::SignedOutEverywhere,
+        who.user_id,
+        Some(who.session_id),
+        origin,
+    );
+    entry.detail = serde_json::json!({ "sessions": ended.len() });
+    audit::record(&mut *tx, entry, now, &state.rng).await?;
+    tx.commit().await?;
+    deny(state, ended, now);
+    Ok(())
+}
+
+/// Refuses the access tokens of ended sessions from now on, in this process; the others read it
+/// from the database within a second.
+pub(super) fn deny(
+    state: &AppState,
+    sessions: impl IntoIterator<Item = SessionId>,
+    now: DateTime<Utc>,
+) {
+    for id in sessions {
+        state
+            .ended_sessions
+            .deny(id.0, token::runs_out(&state.auth, now));
+    }
+}
+
+fn pair(
+    state: &AppState,
+    who: Principal,
+    refresh: &OpaqueToken,
+    refresh_expires_at: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> Result<TokenPair, Error> {
+    let refresh_left = (refresh_expires_at - now)
+        .to_std()
+        .unwrap_or(Duration::ZERO);
+    Ok(TokenPair {
+        access_token: token::issue_access(&state.keys, &state.auth, who, now)?,
+        token_type: "Bearer",
+        expires_in: state.auth.access_ttl.as_secs(),
+        refresh_token: refresh.encode(),
+        refresh_expires_in: refresh_left.as_secs(),
+    })
+}

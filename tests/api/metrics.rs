@@ -1,29 +1,51 @@
 //! What Prometheus reads on the internal listener, and that nobody reads it on the public one.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use groundwork::metrics::{self, Kind};
 use groundwork::monitor;
 use reqwest::Method;
 use serde_json::json;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::harness::{PASSWORD, TestApp, config, given};
 
-/// The service with its internal listener, and the listener's address.
-async fn monitored() -> (TestApp, String) {
-    let redis = given("TEST_REDIS_URL");
-    let app = TestApp::with(&[("METRICS_ADDR", "127.0.0.1:0"), ("REDIS_URL", &redis)]).await;
-    let monitor = monitor::start(&app.state, &config(&app.settings), CancellationToken::new())
-        .await
-        .expect("it listens")
-        .expect("it is asked for");
-    let url = format!(
-        "http://{}/health/metrics",
-        monitor.local_addr().expect("it is bound")
-    );
-    tokio::spawn(monitor.run());
-    (app, url)
+/// The service with its internal listener, which ends before the service's database does: a
+/// connection that is half open when everything stands still would hold that up for a minute.
+struct Monitored {
+    app: TestApp,
+    url: String,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Monitored {
+    async fn start() -> Self {
+        let redis = given("TEST_REDIS_URL");
+        let app = TestApp::with(&[("METRICS_ADDR", "127.0.0.1:0"), ("REDIS_URL", &redis)]).await;
+        let stop = CancellationToken::new();
+        let config = config(&app.settings);
+        let monitor = monitor::start(&app.state, &config, stop.clone()).await;
+        let monitor = monitor.expect("it listens").expect("it is asked for");
+        let addr = monitor.local_addr().expect("it is bound");
+        Self {
+            app,
+            url: format!("http://{addr}/health/metrics"),
+            stop,
+            task: tokio::spawn(monitor.run()),
+        }
+    }
+
+    async fn scrape(&self) -> Scrape {
+        Scrape::of(&self.url).await
+    }
+
+    async fn end(self) {
+        self.stop.cancel();
+        self.task.await.expect("it ends");
+    }
 }
 
 /// The series of one scrape: a name with its labels, and a value.
@@ -60,20 +82,21 @@ impl Scrape {
             .sum()
     }
 
-    /// The names that are typed, which is every family.
-    fn families(&self) -> BTreeSet<&str> {
-        let typed = self
-            .1
-            .lines()
-            .filter_map(|line| line.strip_prefix("# TYPE "));
-        typed.filter_map(|line| line.split(' ').next()).collect()
+    /// The names that are typed, which is every family, without those of the process.
+    fn own_families(&self) -> BTreeSet<&str> {
+        let typed = self.1.lines().filter_map(|line| {
+            let (name, _) = line.strip_prefix("# TYPE ")?.split_once(' ')?;
+            Some(name)
+        });
+        typed.filter(|name| !name.starts_with("process_")).collect()
     }
 }
 
 #[tokio::test]
 async fn what_happens_is_counted_by_route_template_and_outcome() {
-    let (app, url) = monitored().await;
-    let before = Scrape::of(&url).await;
+    let monitored = Monitored::start().await;
+    let app = &monitored.app;
+    let before = monitored.scrape().await;
     let session = app.sign_in("ada").await;
     let wrong = json!({ "email": "ada@example.com", "password": "wrong horse battery" });
     app.post("/api/v1/auth/login", wrong)
@@ -90,7 +113,7 @@ async fn what_happens_is_counted_by_route_template_and_outcome() {
         .send()
         .await
         .expect("it is answered");
-    let after = Scrape::of(&url).await;
+    let after = monitored.scrape().await;
 
     for (name, labels, at_least) in [
         (
@@ -150,31 +173,29 @@ async fn what_happens_is_counted_by_route_template_and_outcome() {
     for secret in ["here-1", "coffee", "BREW", "ada", PASSWORD] {
         assert!(!after.1.contains(secret), "{secret} is a label");
     }
+    monitored.end().await;
 }
 
 #[tokio::test]
 async fn the_page_and_a_scrape_name_the_same_metrics() {
-    let (app, url) = monitored().await;
-    app.sign_in("ada").await;
-    let redis = app.state.redis.as_ref().expect("it is configured");
+    let monitored = Monitored::start().await;
+    monitored.app.sign_in("ada").await;
+    let redis = monitored.app.state.redis.clone();
+    let redis = redis.expect("it is configured");
     redis.ping().await.expect("it answers");
     // The first samples come at once, though not before the first scrape.
     let names: BTreeSet<&str> = metrics::ALL.iter().map(|family| family.name).collect();
+    let mut scrape = monitored.scrape().await;
     for _ in 0..100 {
-        let scrape = Scrape::of(&url).await;
-        let scraped: BTreeSet<&str> = scrape
-            .families()
-            .into_iter()
-            .filter(|name| !name.starts_with("process_"))
-            .collect();
-        if scraped == names {
-            return described(&scrape);
+        if scrape.own_families() == names {
+            break;
         }
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        scrape = monitored.scrape().await;
     }
-    let scrape = Scrape::of(&url).await;
-    let missing: Vec<_> = names.difference(&scrape.families()).copied().collect();
-    panic!("never scraped: {missing:?}\n{}", scrape.1);
+    assert_eq!(scrape.own_families(), names, "{}", scrape.1);
+    described(&scrape);
+    monitored.end().await;
 }
 
 fn described(scrape: &Scrape) {
@@ -214,17 +235,17 @@ fn described(scrape: &Scrape) {
 
 #[tokio::test]
 async fn the_public_listener_has_no_metrics() {
-    let (app, url) = monitored().await;
-    app.get("/health/metrics")
-        .await
-        .assert_problem(404, "not_found");
-    let elsewhere = url.replace("/health/metrics", "/api/v1/users/me");
+    let monitored = Monitored::start().await;
+    let answer = monitored.app.get("/health/metrics").await;
+    answer.assert_problem(404, "not_found");
+    let elsewhere = monitored.url.replace("/health/metrics", "/api/v1/users/me");
     let answer = reqwest::get(elsewhere).await.expect("it answers");
     assert_eq!(
         answer.status(),
         404,
         "the internal listener serves metrics alone"
     );
+    monitored.end().await;
 }
 
 #[tokio::test]

@@ -104,6 +104,8 @@ pub struct DatabaseConfig {
     pub url: SecretString,
     /// `DATABASE_MIGRATION_URL`: the owner, for `migrate`; a direct connection, not a pooler's.
     pub migration_url: Option<SecretString>,
+    /// `DB_POOL_SIZE`: connections that are opened when the process starts.
+    pub first_connections: u32,
     /// `DB_POOL_SIZE` + `DB_MAX_OVERFLOW`: connections at most.
     pub max_connections: u32,
     /// `DB_POOL_TIMEOUT`: to get a connection from the pool; 3 s, so that an outage answers fast.

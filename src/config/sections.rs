@@ -159,6 +159,7 @@ impl Reader<'_> {
         Some(DatabaseConfig {
             url: url?.0,
             migration_url: migration_url.map(|url| url.0),
+            first_connections: size?,
             max_connections: size? + overflow?,
             acquire_timeout: acquire_timeout?,
             max_lifetime: max_lifetime?,

@@ -8,6 +8,7 @@ mod pulse;
 use std::str::FromStr as _;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions as _, Connection as _, PgPool};
@@ -62,6 +63,14 @@ pub fn connect_lazy(config: &DatabaseConfig) -> Result<(Db, Pulse), sqlx::Error>
             Box::pin(async move { if outlived { Err(gone) } else { Ok(true) } })
         });
     Ok((pool.connect_lazy_with(options), pulse))
+}
+
+/// Opens `count` connections at once, ahead of the first requests. Between the many steps of a
+/// connection's authentication the library lets every other task go first, so that one which is
+/// opened while the process is busy can take seconds.
+pub async fn warm_up(db: &Db, count: u32) {
+    // What cannot be had now is opened when it is needed.
+    drop(join_all((0..count).map(|_| db.acquire())).await);
 }
 
 fn options(url: &SecretString, echo: bool) -> Result<PgConnectOptions, sqlx::Error> {

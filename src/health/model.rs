@@ -63,6 +63,8 @@ pub(super) struct Readiness {
     pub(super) database: Status,
     /// The schema is that of this release, or a later one.
     pub(super) migrations: Status,
+    /// Letters and other jobs are done soon after they are due.
+    pub(super) queue: Status,
     /// Redis answers; absent where none is configured.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -73,6 +75,7 @@ impl Readiness {
     pub(super) fn new(
         database: Status,
         migrations: Status,
+        queue: Status,
         redis: Option<Status>,
         draining: bool,
     ) -> Self {
@@ -80,7 +83,7 @@ impl Readiness {
             Status::Draining
         } else if [database, migrations].contains(&Status::Down) {
             Status::Down
-        } else if redis == Some(Status::Degraded) {
+        } else if [Some(queue), redis].contains(&Some(Status::Degraded)) {
             Status::Degraded
         } else {
             Status::Ok
@@ -89,6 +92,7 @@ impl Readiness {
             status,
             database,
             migrations,
+            queue,
             redis,
         }
     }

@@ -53,7 +53,7 @@ async fn get_readiness(
     Extension(draining): Extension<Draining>,
 ) -> (StatusCode, Json<Readiness>) {
     let readiness = checks
-        .readiness(&state.pulse, state.redis.as_ref(), &draining)
+        .readiness(&state.pulse, &state.db, state.redis.as_ref(), &draining)
         .await;
     let status = if readiness.takes_traffic() {
         StatusCode::OK

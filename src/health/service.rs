@@ -7,11 +7,15 @@ use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use super::model::{Draining, Readiness, Status};
-use crate::infra::Redis;
 use crate::infra::db::{self, Pulse};
+use crate::infra::{Db, Redis};
+use crate::jobs;
 
 const DEADLINE: Duration = Duration::from_secs(1);
 const REMEMBERED: Duration = Duration::from_secs(2);
+
+/// A job that has been due for so long waits for a worker that is not there.
+const LATE: Duration = Duration::from_mins(5);
 
 /// The last look around.
 #[derive(Debug, Default)]
@@ -21,6 +25,7 @@ pub(super) struct Checks(Mutex<Option<(Instant, Answers)>>);
 struct Answers {
     database: Status,
     migrations: Status,
+    queue: Status,
     redis: Option<Status>,
 }
 
@@ -28,13 +33,14 @@ impl Checks {
     pub(super) async fn readiness(
         &self,
         pulse: &Pulse,
+        db: &Db,
         redis: Option<&Redis>,
         draining: &Draining,
     ) -> Readiness {
         let mut last = self.0.lock().await;
         let answers = match *last {
             Some((at, answers)) if at.elapsed() < REMEMBERED => answers,
-            _ => ask(pulse, redis).await,
+            _ => ask(pulse, db, redis).await,
         };
         if last.is_none_or(|(at, _)| at.elapsed() >= REMEMBERED) {
             *last = Some((Instant::now(), answers));
@@ -42,13 +48,14 @@ impl Checks {
         let Answers {
             database,
             migrations,
+            queue,
             redis,
         } = answers;
-        Readiness::new(database, migrations, redis, draining.has_begun())
+        Readiness::new(database, migrations, queue, redis, draining.has_begun())
     }
 }
 
-async fn ask(pulse: &Pulse, redis: Option<&Redis>) -> Answers {
+async fn ask(pulse: &Pulse, db: &Db, redis: Option<&Redis>) -> Answers {
     let database = timeout(DEADLINE, pulse.is_current());
     let redis = async {
         match redis {
@@ -60,7 +67,7 @@ async fn ask(pulse: &Pulse, redis: Option<&Redis>) -> Answers {
             None => None,
         }
     };
-    let (database, redis) = tokio::join!(database, redis);
+    let (database, redis, queue) = tokio::join!(database, redis, queue(db));
     let (database, migrations) = match database {
         Ok(Ok(true)) => (Status::Ok, Status::Ok),
         Ok(Ok(false)) => (Status::Ok, Status::Down),
@@ -71,6 +78,15 @@ async fn ask(pulse: &Pulse, redis: Option<&Redis>) -> Answers {
     Answers {
         database,
         migrations,
+        queue,
         redis,
+    }
+}
+
+/// Whether letters and other jobs are done soon after they are due.
+async fn queue(db: &Db) -> Status {
+    match timeout(DEADLINE, jobs::look(db)).await {
+        Ok(Ok(queue)) if queue.oldest_seconds < LATE.as_secs_f64() => Status::Ok,
+        Ok(Ok(_) | Err(_)) | Err(_) => Status::Degraded,
     }
 }

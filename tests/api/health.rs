@@ -59,7 +59,7 @@ async fn a_healthy_process_says_so() {
     ready.assert_status(200);
     assert_eq!(
         ready.body,
-        json!({ "status": "ok", "database": "ok", "migrations": "ok", "redis": "ok" })
+        json!({ "status": "ok", "database": "ok", "migrations": "ok", "queue": "ok", "redis": "ok" })
     );
     app.replica.probe("/health/live").await.assert_status(200);
 }
@@ -67,14 +67,16 @@ async fn a_healthy_process_says_so() {
 #[tokio::test]
 async fn a_process_without_its_database_lives_and_is_not_ready() {
     let app = TestApp::new().await;
-    app.state.db.close().await;
-    app.replica.probe("/health/live").await.assert_status(200);
-    app.replica.probe("/health").await.assert_status(200);
-    let ready = app.replica.probe("/health/ready").await;
+    // Where nobody listens.
+    let nowhere = [("DATABASE_URL", "postgres://app:pw@127.0.0.1:1/app")];
+    let replica = app.another_replica_with(&nowhere).await;
+    replica.probe("/health/live").await.assert_status(200);
+    replica.probe("/health").await.assert_status(200);
+    let ready = replica.probe("/health/ready").await;
     ready.assert_status(503);
     assert_eq!(
         ready.body,
-        json!({ "status": "down", "database": "down", "migrations": "down" })
+        json!({ "status": "down", "database": "down", "migrations": "down", "queue": "degraded" })
     );
     assert!(ready.headers.contains_key("retry-after"));
 }
@@ -120,7 +122,7 @@ async fn an_older_schema_is_not_ready_until_it_is_migrated() {
     ready.assert_status(503);
     assert_eq!(
         ready.body,
-        json!({ "status": "down", "database": "ok", "migrations": "down" })
+        json!({ "status": "down", "database": "ok", "migrations": "down", "queue": "ok" })
     );
 
     let back = "INSERT INTO _sqlx_migrations SELECT * FROM kept ON CONFLICT DO NOTHING";
@@ -143,7 +145,7 @@ async fn an_older_schema_is_not_ready_until_it_is_migrated() {
     ready.assert_status(503);
     assert_eq!(
         ready.body,
-        json!({ "status": "down", "database": "ok", "migrations": "down" })
+        json!({ "status": "down", "database": "ok", "migrations": "down", "queue": "ok" })
     );
 }
 
@@ -156,7 +158,7 @@ async fn a_process_that_is_about_to_stop_lives_and_is_not_ready() {
     ready.assert_status(503);
     assert_eq!(
         ready.body,
-        json!({ "status": "draining", "database": "ok", "migrations": "ok" })
+        json!({ "status": "draining", "database": "ok", "migrations": "ok", "queue": "ok" })
     );
     app.replica.probe("/health/live").await.assert_status(200);
 }
@@ -171,8 +173,25 @@ async fn the_service_does_without_redis_and_says_so() {
     ready.assert_status(200);
     assert_eq!(
         ready.body,
-        json!({ "status": "degraded", "database": "ok", "migrations": "ok", "redis": "degraded" })
+        json!({ "status": "degraded", "database": "ok", "migrations": "ok", "queue": "ok", "redis": "degraded" })
     );
     let without = app.replica.probe("/health/ready").await;
     assert_eq!(without.body.get("redis"), None, "there is none to speak of");
+}
+
+#[tokio::test]
+async fn a_job_that_nobody_does_degrades_readiness_and_keeps_the_traffic() {
+    let app = TestApp::new().await;
+    app.register("ada@example.com").await;
+    sqlx::query("UPDATE graphile_worker._private_jobs SET run_at = now() - interval '6 minutes'")
+        .execute(&app.state.db)
+        .await
+        .expect("the job waits");
+    let ready = app.get("/health/ready").await;
+    ready.assert_status(200);
+    assert_eq!(
+        (&ready.body["status"], &ready.body["queue"]),
+        (&json!("degraded"), &json!("degraded"))
+    );
+    app.run_jobs().await;
 }

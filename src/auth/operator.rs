@@ -5,6 +5,7 @@ use super::jobs::SendVerification;
 use super::password::NewPassword;
 use crate::audit::{self, Entry, Event, Origin};
 use crate::ids::UserId;
+use crate::infra::begin;
 use crate::jobs;
 use crate::state::AppState;
 use crate::users::{self, EmailAddress, NewUser, PersonName, Role};
@@ -42,7 +43,7 @@ pub async fn create_account(state: &AppState, account: OperatorAccount) -> Resul
     } else {
         Role::User
     };
-    let mut tx = state.db.begin().await?;
+    let mut tx = begin(&state.db).await?;
     let verified_at = account.is_verified.then_some(now);
     let Some(id) = users::create(&mut *tx, &new, role, verified_at, now).await? else {
         return Ok(false);

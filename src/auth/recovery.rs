@@ -9,6 +9,7 @@ use super::model::{EmailChange, EndReason, PasswordChange, PasswordReset};
 use super::session::deny;
 use super::store;
 use crate::audit::{self, Entry, Event, Origin};
+use crate::infra::begin;
 use crate::jobs;
 use crate::state::AppState;
 use crate::users::{self, OwnCredentials};
@@ -27,7 +28,7 @@ pub(super) async fn reset_password(
     }
     let hash = state.hasher.hash(reset.password.into_secret()).await?;
     let now = state.clock.now();
-    let mut tx = state.db.begin().await?;
+    let mut tx = begin(&state.db).await?;
     let user_id = store::take_reset(&mut *tx, token, now)
         .await?
         .ok_or(Error::InvalidLink)?;
@@ -56,7 +57,7 @@ pub(super) async fn change_password(
     let known = reauthenticate(state, me, tried, "current_password", origin).await?;
     let hash = state.hasher.hash(change.new_password.into_secret()).await?;
     let now = state.clock.now();
-    let mut tx = state.db.begin().await?;
+    let mut tx = begin(&state.db).await?;
     // Of two that race, the second proved the password that the first has just replaced.
     if !users::set_password_hash(&mut *tx, me.user_id, &known.password_hash, &hash).await? {
         return Err(Error::WrongPassword("current_password"));
@@ -86,7 +87,7 @@ pub(super) async fn change_email(
 ) -> Result<(), Error> {
     reauthenticate(state, me, change.password.into_secret(), "password", origin).await?;
     let now = state.clock.now();
-    let mut tx = state.db.begin().await?;
+    let mut tx = begin(&state.db).await?;
     let job = ConfirmNewEmail::to(me.user_id, change.email);
     jobs::enqueue(&mut *tx, &job, Some(&job.key())).await?;
     let entry = Entry::own(

@@ -8,6 +8,7 @@ use super::store;
 use super::token::OpaqueToken;
 use crate::audit::{self, Entry, Event, Origin};
 use crate::ids::UserId;
+use crate::infra::begin;
 use crate::jobs;
 use crate::metrics;
 use crate::state::AppState;
@@ -29,7 +30,7 @@ pub(super) async fn register(
         first_name: new.first_name,
         last_name: new.last_name,
     };
-    let mut tx = state.db.begin().await?;
+    let mut tx = begin(&state.db).await?;
     let (event, user_id) = match users::sign_up(&mut *tx, &user, now).await? {
         SignUp::Pending(id) => {
             let job = SendVerification::to(new.email);
@@ -60,7 +61,7 @@ pub(super) async fn verify_email(
     origin: &Origin,
 ) -> Result<(), Error> {
     let now = state.clock.now();
-    let mut tx = state.db.begin().await?;
+    let mut tx = begin(&state.db).await?;
     let proven = store::take_address_link(&mut *tx, proof.hash(), now)
         .await?
         .ok_or(Error::InvalidLink)?;

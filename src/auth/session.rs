@@ -11,7 +11,7 @@ use super::store::{self, NewSession};
 use super::token::{self, OpaqueToken};
 use crate::audit::{self, Entry, Event, Origin};
 use crate::ids::{SessionId, UserId};
-use crate::infra::after;
+use crate::infra::{after, begin};
 use crate::metrics::{self, TokenRefresh};
 use crate::state::AppState;
 use crate::web::Principal;
@@ -39,7 +39,7 @@ pub(super) async fn begin_session(
         token_expires_at,
         origin,
     };
-    let mut tx = state.db.begin().await?;
+    let mut tx = begin(&state.db).await?;
     store::insert_session(&mut *tx, &session, now).await?;
     let entry = Entry::own(Event::SignedIn, user_id, Some(id), origin);
     audit::record(&mut *tx, entry, now, &state.rng).await?;
@@ -143,7 +143,7 @@ async fn living_end(
 
 async fn end_reused(state: &AppState, who: Principal, origin: &Origin) -> Result<(), Error> {
     let now = state.clock.now();
-    let mut tx = state.db.begin().await?;
+    let mut tx = begin(&state.db).await?;
     if store::end_session(
         &mut *tx,
         who.user_id,
@@ -173,7 +173,7 @@ pub(super) async fn log_out(
     origin: &Origin,
 ) -> Result<(), Error> {
     let now = state.clock.now();
-    let mut tx = state.db.begin().await?;
+    let mut tx = begin(&state.db).await?;
     if store::end_session(
         &mut *tx,
         who.user_id,
@@ -199,7 +199,7 @@ pub(super) async fn end_session(
     origin: &Origin,
 ) -> Result<(), Error> {
     let now = state.clock.now();
-    let mut tx = state.db.begin().await?;
+    let mut tx = begin(&state.db).await?;
     if !store::end_session(&mut *tx, me.user_id, id, EndReason::EndedRemotely, now).await? {
         return Err(Error::SessionNotFound);
     }
@@ -234,7 +234,7 @@ pub(super) async fn log_out_everywhere(
     origin: &Origin,
 ) -> Result<(), Error> {
     let now = state.clock.now();
-    let mut tx = state.db.begin().await?;
+    let mut tx = begin(&state.db).await?;
     let ended = store::end_sessions(&mut *tx, who.user_id, None, EndReason::SignedOut, now).await?;
     let mut entry = Entry::own(
         Event::SignedOutEverywhere,

@@ -11,7 +11,8 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions as _, Connection as _, PgPool};
+use sqlx::{ConnectOptions as _, Connection as _, PgPool, Postgres, Transaction};
+use tracing::Instrument as _;
 
 use crate::config::DatabaseConfig;
 
@@ -63,6 +64,19 @@ pub fn connect_lazy(config: &DatabaseConfig) -> Result<(Db, Pulse), sqlx::Error>
             Box::pin(async move { if outlived { Err(gone) } else { Ok(true) } })
         });
     Ok((pool.connect_lazy_with(options), pulse))
+}
+
+/// Begins a transaction. In a task of its own, since the library loses track of one whose caller
+/// goes away while it begins: the connection would go back to the pool with the transaction open,
+/// and what others write through it would never be committed.
+pub async fn begin(db: &Db) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
+    let db = db.clone();
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place where it cannot be interrupted"
+    )]
+    let begun = tokio::spawn(async move { db.begin().await }.in_current_span());
+    begun.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
 }
 
 /// Opens `count` connections at once, ahead of the first requests. Between the many steps of a

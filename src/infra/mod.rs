@@ -13,7 +13,7 @@ mod smtp;
 
 pub use clock::Clock;
 pub(crate) use clock::after;
-pub use db::Db;
+pub use db::{Db, begin};
 pub use denylist::{Denylist, Verdict};
 pub use hasher::{Busy, HashError, Hasher, HashingCost};
 pub use jwt::{BadKey, InvalidToken, PublicKey, TokenKeys};

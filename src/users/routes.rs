@@ -7,7 +7,7 @@ use utoipa_axum::routes;
 use super::model::{ProfileChanges, User};
 use super::{Error, store};
 use crate::audit::{self, Entry, Event, Origin};
-use crate::infra::{Clock, Db, Rng};
+use crate::infra::{Clock, Db, Rng, begin};
 use crate::state::AppState;
 use crate::web::{AuthProblems, BodyProblems, Client, Json, Principal, Problem, RequestId};
 
@@ -37,7 +37,7 @@ async fn update_me(
     Json(changes): Json<ProfileChanges>,
 ) -> Result<Json<User>, Problem> {
     let now = clock.now();
-    let mut tx = db.begin().await?;
+    let mut tx = begin(&db).await?;
     let user = store::update(&mut *tx, me.user_id, &changes, now).await?;
     let origin = Origin::new(&client, &request_id);
     let mut entry = Entry::own(

@@ -182,7 +182,7 @@ async fn gone(fault: Fault) {
     // All of the pool is of use again: nothing waits for connections that are no more.
     let again = load(24);
     until("requests flow", Duration::from_secs(5), async || {
-        again.so_far().len() > 500
+        again.so_far().len() > 300
     })
     .await;
     let slow = Duration::from_secs(3);
@@ -275,7 +275,7 @@ async fn f03_a_locked_table_is_503_for_who_needs_it_and_nothing_for_others() {
     assert!(outcomes.iter().all(Outcome::is_shed), "{:?}", outcomes[0]);
     let slowest = outcomes.iter().map(|outcome| outcome.took).max();
     assert!(
-        slowest < Some(Duration::from_secs(6)),
+        slowest < Some(Duration::from_secs(7)),
         "somebody waited for {slowest:?}"
     );
 

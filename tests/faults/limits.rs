@@ -93,15 +93,21 @@ async fn f33_a_thousand_clients_that_hang_up_leave_nothing_behind() {
         .await;
     }
     let mut owner = world.owner().await;
-    let busy = "SELECT count(*) FROM pg_stat_activity AS a WHERE datname = current_database()
-        AND pid <> pg_backend_pid() AND (state <> 'idle' OR EXISTS (
+    let busy = "SELECT concat_ws(' ', state, now() - state_change, query) FROM pg_stat_activity AS a
+        WHERE datname = current_database() AND pid <> pg_backend_pid() AND (state <> 'idle' OR EXISTS (
             SELECT FROM pg_locks AS l WHERE l.pid = a.pid AND l.locktype <> 'virtualxid'))";
-    until(
-        "nobody holds anything",
-        Duration::from_secs(15),
-        async || count(&mut owner, busy).await == 0,
-    )
-    .await;
+    let mut held: Vec<String> = Vec::new();
+    for _ in 0..600 {
+        held = sqlx::query_scalar(busy)
+            .fetch_all(&mut owner)
+            .await
+            .expect("it tells");
+        if held.is_empty() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    assert!(held.is_empty(), "{held:#?}");
     until(
         "descriptors come back",
         Duration::from_secs(15),

@@ -1,12 +1,13 @@
-//! The log cannot be written, or nobody reads it.
+//! The log cannot be written or nobody reads it, and nobody takes reports of errors.
 
 use std::fs::{File, OpenOptions};
 use std::net::TcpListener;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use groundwork_dev::process::Signal;
+use groundwork_dev::{Fault, Proxy};
 
 use crate::harness::{Load, Service, World, command, is_fine, until, with};
 
@@ -49,6 +50,29 @@ async fn answers_everybody(service: &Service) {
     let outcomes = load.stop().await;
     let wrong = outcomes.iter().find(|outcome| outcome.status != 401);
     assert!(wrong.is_none(), "{wrong:?}");
+}
+
+#[tokio::test]
+async fn f32_an_error_collector_that_swallows_everything_costs_nothing() {
+    let world = World::new().await;
+    let nobody = Proxy::start(1).await.expect("it starts");
+    nobody.set(Fault::Blackhole);
+    let dsn = format!("http://key@127.0.0.1:{}/1", nobody.port());
+    let more = [
+        ("SENTRY_DSN", dsn.as_str()),
+        ("SENTRY_TRACES_SAMPLE_RATE", "1"),
+    ];
+    let mut service = world.serve(&more).await;
+    answers_everybody(&service).await;
+    let tokens = service.sign_in("ada").await;
+    let me = service.me(&tokens.access).await;
+    assert!(is_fine(&me) && me.took < Duration::from_secs(1), "{me:?}");
+    assert!(nobody.accepted() > 0, "nothing was reported");
+    let begun = Instant::now();
+    service.signal(Signal::TERM);
+    assert_eq!(service.ended().await, Some(0));
+    let took = begun.elapsed();
+    assert!(took < Duration::from_secs(6), "it took {took:?} to go");
 }
 
 #[tokio::test]

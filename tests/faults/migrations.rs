@@ -1,9 +1,13 @@
 //! Replicas that migrate at once, and a migration that fails.
 
+use std::time::Duration;
+
 use groundwork_dev::Inbox;
 use sqlx::Executor as _;
 
-use crate::harness::{Database, Service, Settings, connect, count, is_fine, run, settings, with};
+use crate::harness::{
+    Database, Service, Settings, connect, count, is_fine, run, settings, until, with,
+};
 
 async fn empty() -> (Database, Settings) {
     let database = Database::empty().await;
@@ -13,6 +17,14 @@ async fn empty() -> (Database, Settings) {
         &[("DATABASE_MIGRATION_URL", &database.owner_url())],
     );
     (database, settings)
+}
+
+async fn is_ready(replica: &Service) {
+    until("it is ready", Duration::from_secs(10), async || {
+        let ready = replica.get("/health/ready").await;
+        is_fine(&ready) && ready.body["migrations"] == "ok"
+    })
+    .await;
 }
 
 fn shipped() -> i64 {
@@ -26,11 +38,7 @@ async fn f27_replicas_that_migrate_an_empty_database_at_once_are_all_ready() {
     let start = || Service::start(&settings, &["serve", "--migrate"]);
     let replicas: [Service; 3] = tokio::join!(start(), start(), start()).into();
     for replica in &replicas {
-        let ready = replica.get("/health/ready").await;
-        assert!(
-            is_fine(&ready) && ready.body["migrations"] == "ok",
-            "{ready:?}"
-        );
+        is_ready(replica).await;
         let name = format!("ada{}", replica.port);
         let tokens = replica.sign_in(&name).await;
         assert!(is_fine(&replica.me(&tokens.access).await));
@@ -62,7 +70,7 @@ async fn f28_a_migration_that_fails_is_named_and_leaves_no_lock() {
         .await
         .expect("it is out of the way");
     let service = Service::start(&settings, &["serve", "--migrate"]).await;
-    assert!(is_fine(&service.get("/health/ready").await));
+    is_ready(&service).await;
     let locks = "SELECT count(*) FROM pg_locks AS l JOIN pg_database AS d ON d.oid = l.database
         WHERE l.locktype = 'advisory' AND d.datname = current_database()";
     assert_eq!(count(&mut owner, locks).await, 0);

@@ -13,6 +13,9 @@ const KITS: &str = "infra web";
 const OUTSIDE: &str = "aws_config aws_sdk_s3 lettre redis reqwest stripe";
 /// Their types for plain values, which configuration and letters may hold.
 const VALUES: &str = "lettre::Address lettre::address lettre::message::Mailbox sea_query::Value";
+/// Crates that one module of ours speaks for, so that what leaves by them is seen in one place.
+const METRICS: &str = "metrics metrics_exporter_prometheus metrics_process";
+const REPORTS: &str = "sentry";
 /// How a connection or a pool comes into being, whichever module of `sqlx` offers it.
 const POOLS: &str = "PgConnectOptions PgListener PgPoolOptions migrate";
 /// How a statement in a string begins.
@@ -139,7 +142,9 @@ impl<'a> Source<'a> {
 
     /// Whether a name begins with a crate, and not with a module of ours that is called the same.
     fn is_foreign(&self, name: &Name) -> bool {
-        let ours = |other: &Name| other.inside && other.segments.last() == name.segments.first();
+        // `use crate::metrics::{self, Queue}` brings `metrics`.
+        let brought = |other: &Name| other.segments.iter().rfind(|it| *it != "self").cloned();
+        let ours = |other: &Name| other.inside && brought(other).as_ref() == name.segments.first();
         !name.inside && !self.names.iter().any(ours)
     }
 }
@@ -351,6 +356,14 @@ fn check_reach(source: &Source, faults: &mut Faults) {
                 format_args!("`{in_full}` is named in infra/ only"),
             );
         }
+        for (crates, keeper) in [(METRICS, "metrics"), (REPORTS, "telemetry")] {
+            if lists(crates, krate) && slice != keeper {
+                faults.add(
+                    name.line,
+                    format_args!("`{in_full}` is named in {keeper} only"),
+                );
+            }
+        }
         if lists("axum axum_extra utoipa_axum", krate) && lists("model store service jobs", part) {
             faults.add(name.line, format_args!("{part}.rs never names axum"));
         }
@@ -533,6 +546,8 @@ src/main.rs | //! x¶fn f() { std::env::var("X"); } | 2: the environment is read
 src/config.rs | //! x¶use lettre::AsyncSmtpTransport; | 2: `lettre::AsyncSmtpTransport` is
 src/app.rs | //! x¶use redis::Client; | 2: `redis::Client` is named in infra/ only
 src/app.rs | //! x¶use sqlx::postgres::PgPoolOptions; | 2: `sqlx::postgres::PgPoolOptions` is
+src/users/jobs.rs | //! x¶fn f() { sentry::capture_message(); } | 2: `sentry::capture_message` is
+src/users/routes.rs | //! x¶fn f() { metrics::counter!("x"); } | 2: `metrics::counter` is
 src/users/service.rs | //! x¶use axum::Json; | 2: service.rs never names axum
 src/users/jobs.rs | //! x¶type R = axum::Router; | 2: jobs.rs never names axum
 src/app/part.rs | //! x¶ | 1: src/app has no front door
@@ -561,6 +576,7 @@ src/app.rs | //! x¶// TODO https://example.org/issues/7¶const V: &str = env!("
 src/app.rs | //! x¶const A: [&str; 2] = ["DELETE", "DELETE /users"];
 src/config.rs | //! x¶use lettre::{Address, address::AddressError, message::Mailbox};
 src/app.rs | //! x¶use crate::infra::redis;¶fn f() { redis::connect(); }
+src/app.rs | //! x¶use crate::infra::redis::{self, Redis};¶fn f() { redis::connect(); }
 migrations/20260116093000_add_index.sql | -- no-transaction¶-- Names are looked up by prefix.
 "#;
 

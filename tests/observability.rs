@@ -88,7 +88,7 @@ fn alerts() -> Vec<Alert> {
             }
             ("runbook", Some(alert)) => value.clone_into(&mut alert.runbook),
             ("for" | "labels" | "annotations", _) => in_expr = false,
-            (_, Some(alert)) if in_expr => alert.expr += &format!(" {line}"),
+            (_, Some(alert)) if in_expr => alert.expr.extend([" ", line]),
             _ => {}
         }
     }

@@ -57,7 +57,11 @@ pub(super) fn is_on() -> bool {
 pub fn render() -> String {
     RECORDER.get().map_or_else(String::new, |recorder| {
         recorder.process.collect();
-        recorder.handle.render()
+        // It has fractions, which the recorder keeps for gauges alone, and yet only grows.
+        recorder.handle.render().replace(
+            "# TYPE process_cpu_seconds_total gauge",
+            "# TYPE process_cpu_seconds_total counter",
+        )
     })
 }
 

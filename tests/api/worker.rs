@@ -50,7 +50,9 @@ async fn a_job_runs_if_what_caused_it_was_committed_and_only_then() {
     app.inbox.clear();
     let job = SendVerification::to(address("ada@example.com"));
 
-    let mut undone = app.state.db.begin().await.expect("it begins");
+    let mut undone = groundwork::infra::begin(&app.state.db)
+        .await
+        .expect("it begins");
     jobs::enqueue(&mut *undone, &job, None)
         .await
         .expect("it is enqueued");
@@ -79,7 +81,9 @@ async fn a_job_runs_if_what_caused_it_was_committed_and_only_then() {
         "a job came of a sign-up that failed"
     );
 
-    let mut done = app.state.db.begin().await.expect("it begins");
+    let mut done = groundwork::infra::begin(&app.state.db)
+        .await
+        .expect("it begins");
     jobs::enqueue(&mut *done, &job, None)
         .await
         .expect("it is enqueued");

@@ -4,6 +4,7 @@
 //! `OTEL_EXPORTER_OTLP_ENDPOINT` is. Neither is ever waited for, and neither carries an address, a
 //! token, a password, a query or a header. `tracing::error!` is what makes a report.
 
+mod capture;
 mod log;
 mod redact;
 mod reports;
@@ -19,6 +20,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::config::TelemetryConfig;
 
+pub use capture::capture;
 pub use log::dropped_lines;
 pub use request::{RequestFacts, RequestScope};
 

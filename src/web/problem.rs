@@ -12,6 +12,8 @@ use serde::Serialize;
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
+use crate::telemetry;
+
 pub(super) const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
 const BEARER: HeaderValue = HeaderValue::from_static("Bearer");
 const BEARER_REFUSED: HeaderValue = HeaderValue::from_static("Bearer error=\"invalid_token\"");
@@ -147,7 +149,7 @@ impl Problem {
     /// Something nobody foresaw: `source` and its causes are logged here, once, and never shown.
     #[must_use]
     pub fn internal(source: impl Error) -> Self {
-        tracing::error!(error = chain(&source), "request failed");
+        telemetry::capture(&source, "request failed");
         Self::new(Code::Internal)
     }
 
@@ -304,21 +306,6 @@ fn is_bare(response: &Response) -> bool {
     }
 }
 
-/// An error and its causes in one line; a cause that its effect already quotes is left out.
-fn chain(error: &dyn Error) -> String {
-    let mut line = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let text = cause.to_string();
-        if !line.ends_with(&text) {
-            line.push_str(": ");
-            line.push_str(&text);
-        }
-        next = cause.source();
-    }
-    line
-}
-
 /// What went wrong, in the shape of RFC 9457.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Problem, example = json!({
@@ -371,7 +358,6 @@ impl ToSchema for Problem {
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
-    use std::io;
 
     use super::*;
 
@@ -471,18 +457,5 @@ mod tests {
         let mut page = (StatusCode::NOT_FOUND, axum::response::Html("<p>gone")).into_response();
         assert_eq!(complete(&mut page, "id-1"), None);
         assert_eq!(page.headers()[CONTENT_TYPE], "text/html; charset=utf-8");
-    }
-
-    #[test]
-    fn causes_are_told_once() {
-        #[derive(Debug, thiserror::Error)]
-        #[error("cannot read: {0}")]
-        struct Quoting(#[source] io::Error);
-        #[derive(Debug, thiserror::Error)]
-        #[error("cannot start")]
-        struct Outer(#[source] Quoting);
-
-        let error = Outer(Quoting(io::Error::other("disk gone")));
-        assert_eq!(chain(&error), "cannot start: cannot read: disk gone");
     }
 }

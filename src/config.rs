@@ -3,6 +3,7 @@
 //! [`Config::read`] reads them all and reports every fault at once, by variable name and never
 //! with a value. A variable `X` may also be given as `X_FILE`, the path of a file that holds it.
 
+mod auth;
 mod key;
 mod reader;
 mod safety;
@@ -22,6 +23,7 @@ use ipnet::IpNet;
 use secrecy::SecretString;
 use url::Url;
 
+pub use auth::{AuthConfig, PasswordConfig};
 pub use key::Key32;
 use reader::Reader;
 
@@ -124,50 +126,6 @@ pub struct DatabaseConfig {
     pub migration_lock_timeout: Duration,
     /// `DB_ECHO`: log each statement.
     pub echo: bool,
-}
-
-/// Tokens, sessions and passwords.
-#[derive(Clone, Debug)]
-pub struct AuthConfig {
-    /// `JWT_SIGNING_KEYS`: Ed25519 seeds; the first signs, all verify.
-    pub signing_keys: Vec<Key32>,
-    /// `JWT_ISSUER`: the `iss` of our tokens.
-    pub issuer: String,
-    /// `JWT_AUDIENCE`: the `aud` of our tokens.
-    pub audience: String,
-    /// `ACCESS_TOKEN_TTL`: how long an access token is good for.
-    pub access_ttl: Duration,
-    /// `TOKEN_LEEWAY`: the clock difference between replicas that is forgiven.
-    pub leeway: Duration,
-    /// `TOKEN_SECRET`: the key that successors of refresh tokens are derived under.
-    pub token_secret: Key32,
-    /// `REFRESH_GRACE`: how long a used refresh token still answers with its successor.
-    pub refresh_grace: Duration,
-    /// `SESSION_IDLE_TTL`: a session that is not refreshed for so long ends.
-    pub session_idle_ttl: Duration,
-    /// `SESSION_MAX_TTL`: a session ends at this age whatever happens.
-    pub session_max_ttl: Duration,
-    /// `VERIFY_EMAIL_TTL`: how long the link in the welcome letter works.
-    pub verify_email_ttl: Duration,
-    /// `RESET_PASSWORD_TTL`: how long a link that sets a new password works.
-    pub reset_password_ttl: Duration,
-    /// Password hashing.
-    pub password: PasswordConfig,
-}
-
-/// Argon2id (RFC 9106) and the pool that runs it.
-#[derive(Clone, Debug)]
-pub struct PasswordConfig {
-    /// `PASSWORD_MEMORY_KIB`: memory of one hash, in KiB.
-    pub memory_kib: u32,
-    /// `PASSWORD_ITERATIONS`: passes over that memory.
-    pub iterations: u32,
-    /// `PASSWORD_PARALLELISM`: lanes.
-    pub parallelism: u32,
-    /// `PASSWORD_THREADS`: hashes at once; as many as cores by default.
-    pub threads: usize,
-    /// `PASSWORD_QUEUE_TIMEOUT`: how long a hash may wait for its turn before it is refused.
-    pub queue_timeout: Duration,
 }
 
 /// Outgoing letters.

@@ -54,6 +54,8 @@ id! {
     UserId,
     /// One sign-in on one device: `sessions.id`.
     SessionId,
+    /// A key that programs act for an account with: `api_keys.id`.
+    ApiKeyId,
     /// A line of the audit log: `audit_log.id`.
     AuditId,
     /// A mailed, single-use link: `one_time_tokens.id`.

@@ -15,7 +15,7 @@ use groundwork::ids::{SessionId, UserId};
 use groundwork::infra::{Clock, Rng};
 use groundwork::metrics::{self, Kind};
 use groundwork::telemetry;
-use groundwork::web::{self, Principal, RequestContext};
+use groundwork::web::{self, Caller, Principal, RequestContext};
 use groundwork_dev::SentrySink;
 use tower::ServiceExt as _;
 use uuid::Uuid;
@@ -313,11 +313,11 @@ async fn a_panic_is_reported_once_with_its_place_and_its_request() {
     };
     let sign_in = async |mut request: Request, next: Next| {
         let (user_id, session_id) = (UserId(Uuid::nil()), SessionId(Uuid::nil()));
-        Principal {
+        let owner = Principal {
             user_id,
             session_id,
-        }
-        .enter(request.extensions_mut());
+        };
+        Caller::from(owner).enter(request.extensions_mut());
         next.run(request).await
     };
     let app = Router::new()

@@ -15,7 +15,7 @@ use super::store;
 use super::token;
 use crate::infra::Verdict;
 use crate::state::AppState;
-use crate::web::{Code, Principal, Problem};
+use crate::web::{Caller, Code, Principal, Problem};
 
 /// How often each process reads which sessions have ended.
 const WATCH_EVERY: Duration = Duration::from_millis(500);
@@ -38,7 +38,7 @@ pub async fn require_session(
     let who = authenticate(&state, request.headers())
         .await?
         .ok_or(Code::Unauthenticated)?;
-    who.enter(request.extensions_mut());
+    Caller::from(who).enter(request.extensions_mut());
     Ok(next.run(request).await)
 }
 

@@ -1,7 +1,6 @@
 //! The sections of the configuration: every variable, its default and what it must be.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use secrecy::SecretString;
 use url::Url;
@@ -9,11 +8,11 @@ use url::Url;
 use super::reader::Reader;
 use super::safety;
 use super::setting::{
-    Flag, HostPattern, LogLevel, Network, Origin, PostgresUrl, RedisUrl, SentryDsn, SmtpUrl, WebUrl,
+    Flag, HostPattern, LogLevel, Network, Origin, PostgresUrl, RedisUrl, SentryDsn, SmtpUrl,
+    WebUrl, secs,
 };
 use super::{
-    AuthConfig, Config, DatabaseConfig, Environment, HttpConfig, Key32, MailConfig, PasswordConfig,
-    TelemetryConfig, WorkerConfig,
+    Config, DatabaseConfig, Environment, HttpConfig, MailConfig, TelemetryConfig, WorkerConfig,
 };
 
 impl Reader<'_> {
@@ -172,63 +171,6 @@ impl Reader<'_> {
         })
     }
 
-    fn auth(&mut self, public_url: Option<&Url>) -> Option<AuthConfig> {
-        let signing_keys = self.list::<Key32>("JWT_SIGNING_KEYS");
-        if signing_keys.as_ref().is_some_and(Vec::is_empty) {
-            self.fault("JWT_SIGNING_KEYS", "is required: `keys generate` makes one");
-        }
-        let own_url = public_url.map(|url| url.as_str().trim_end_matches('/').to_owned());
-        let issuer = self.or("JWT_ISSUER", own_url.clone().unwrap_or_default());
-        let audience = self.or("JWT_AUDIENCE", own_url.unwrap_or_default());
-        let access_ttl = self.duration("ACCESS_TOKEN_TTL", secs(15 * 60));
-        let leeway = self.span("TOKEN_LEEWAY", secs(30));
-        let token_secret = self.required::<Key32>("TOKEN_SECRET");
-        let refresh_grace = self.span("REFRESH_GRACE", secs(10));
-        let session_idle_ttl = self.duration("SESSION_IDLE_TTL", days(14));
-        let session_max_ttl = self.duration("SESSION_MAX_TTL", days(90));
-        let verify_email_ttl = self.duration("VERIFY_EMAIL_TTL", days(1));
-        let reset_password_ttl = self.duration("RESET_PASSWORD_TTL", secs(30 * 60));
-        let password = self.password();
-        let advice = "is weak: `keys generate` makes a good one";
-        let weak = signing_keys.iter().flatten().any(Key32::is_weak);
-        self.refuse_if(weak, "JWT_SIGNING_KEYS", advice);
-        self.refuse_if(
-            token_secret.as_ref().is_some_and(Key32::is_weak),
-            "TOKEN_SECRET",
-            advice,
-        );
-        Some(AuthConfig {
-            signing_keys: signing_keys?,
-            issuer: issuer?,
-            audience: audience?,
-            access_ttl: access_ttl?,
-            leeway: leeway?,
-            token_secret: token_secret?,
-            refresh_grace: refresh_grace?,
-            session_idle_ttl: session_idle_ttl?,
-            session_max_ttl: session_max_ttl?,
-            verify_email_ttl: verify_email_ttl?,
-            reset_password_ttl: reset_password_ttl?,
-            password: password?,
-        })
-    }
-
-    fn password(&mut self) -> Option<PasswordConfig> {
-        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let memory_kib = self.within("PASSWORD_MEMORY_KIB", 19_456, 8_192..=1_048_576);
-        let iterations = self.within("PASSWORD_ITERATIONS", 2, 1..=20);
-        let parallelism = self.within("PASSWORD_PARALLELISM", 1, 1..=16);
-        let threads = self.within("PASSWORD_THREADS", cores, 1..=256);
-        let queue_timeout = self.duration("PASSWORD_QUEUE_TIMEOUT", secs(2));
-        Some(PasswordConfig {
-            memory_kib: memory_kib?,
-            iterations: iterations?,
-            parallelism: parallelism?,
-            threads: threads?,
-            queue_timeout: queue_timeout?,
-        })
-    }
-
     fn mail(&mut self, public_url: Option<&Url>) -> Option<MailConfig> {
         let smtp_url = self.required::<SmtpUrl>("SMTP_URL");
         let from = self.required::<lettre::message::Mailbox>("MAIL_FROM");
@@ -284,12 +226,4 @@ impl Reader<'_> {
             otlp_endpoint: otlp_endpoint.map(|url| url.0),
         })
     }
-}
-
-const fn secs(n: u64) -> Duration {
-    Duration::from_secs(n)
-}
-
-const fn days(n: u64) -> Duration {
-    secs(n * 24 * 60 * 60)
 }

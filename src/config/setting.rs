@@ -10,6 +10,16 @@ use url::Url;
 
 use super::{Environment, Key32};
 
+/// So many seconds.
+pub(super) const fn secs(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+/// So many days.
+pub(super) const fn days(n: u64) -> Duration {
+    secs(n * 24 * 60 * 60)
+}
+
 /// A type that a variable's text can be read as; the error says what it must be.
 pub(super) trait Setting: Sized {
     fn parse(text: &str) -> Result<Self, String>;

@@ -9,7 +9,7 @@ use super::{Error, store};
 use crate::audit::{self, Entry, Event, Origin};
 use crate::infra::{Clock, Db, Rng, begin};
 use crate::state::AppState;
-use crate::web::{AuthProblems, BodyProblems, Client, Json, Principal, Problem, RequestId};
+use crate::web::{AuthProblems, BodyProblems, Caller, Client, Json, Problem, RequestId};
 
 /// The routes of signed-in people.
 pub fn router() -> OpenApiRouter<AppState> {
@@ -19,7 +19,7 @@ pub fn router() -> OpenApiRouter<AppState> {
 /// My account.
 #[utoipa::path(get, path = "/me", tag = "users", security(("bearer" = [])),
     responses((status = 200, description = "The account.", body = User), AuthProblems))]
-async fn get_me(me: Principal, State(db): State<Db>) -> Result<Json<User>, Problem> {
+async fn get_me(me: Caller, State(db): State<Db>) -> Result<Json<User>, Problem> {
     Ok(Json(store::get(&db, me.user_id).await?))
 }
 
@@ -28,7 +28,7 @@ async fn get_me(me: Principal, State(db): State<Db>) -> Result<Json<User>, Probl
     request_body(content = ProfileChanges, example = json!({ "first_name": "Ada", "last_name": null })),
     responses((status = 200, description = "The account as it now stands.", body = User), AuthProblems, BodyProblems))]
 async fn update_me(
-    me: Principal,
+    me: Caller,
     State(db): State<Db>,
     State(clock): State<Clock>,
     State(rng): State<Rng>,
@@ -43,7 +43,7 @@ async fn update_me(
     let mut entry = Entry::own(
         Event::ProfileChanged,
         me.user_id,
-        Some(me.session_id),
+        me.credential.session_id(),
         &origin,
     );
     entry.detail = serde_json::json!({ "fields": changes.fields() });

@@ -9,8 +9,9 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
+use super::code::Code;
 use super::context::Exchange;
-use super::problem::{Code, Problem};
+use super::problem::Problem;
 
 /// The most bytes that a body may have, for the routes under [`body_limit`].
 #[derive(Clone, Copy, Debug)]

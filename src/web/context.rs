@@ -21,7 +21,8 @@ use tower::{Layer, Service};
 use tracing::Instrument as _;
 
 use super::client::Origin;
-use super::problem::{self, Code, Problem};
+use super::code::Code;
+use super::problem::{self, Problem};
 use crate::config::HttpConfig;
 use crate::ids::{UserId, uuid_v7};
 use crate::infra::{Clock, Rng};
@@ -321,8 +322,8 @@ mod tests {
 
     use super::*;
     use crate::ids::SessionId;
-    use crate::web::Principal;
     use crate::web::stack_test::{config, get as request, json};
+    use crate::web::{Caller, Principal};
 
     fn app() -> Router {
         Router::new()
@@ -388,11 +389,11 @@ mod tests {
 
     async fn sign_in(mut request: Request, next: Next) -> Response {
         let session_id = SessionId(Uuid::nil());
-        Principal {
+        let ada = Principal {
             user_id: ADA,
             session_id,
-        }
-        .enter(request.extensions_mut());
+        };
+        Caller::from(ada).enter(request.extensions_mut());
         next.run(request).await
     }
 

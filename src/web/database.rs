@@ -7,7 +7,8 @@ use axum::response::Response;
 
 use crate::infra::db::{Pulse, is_outage};
 
-use super::problem::{Code, Problem};
+use super::code::Code;
+use super::problem::Problem;
 
 impl From<sqlx::Error> for Problem {
     fn from(error: sqlx::Error) -> Self {

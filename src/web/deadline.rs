@@ -13,8 +13,9 @@ use axum::response::{IntoResponse as _, Response};
 use tokio::time::{Instant, sleep_until};
 use tower::{Layer, Service};
 
+use super::code::Code;
 use super::context::Exchange;
-use super::problem::{Code, Problem};
+use super::problem::Problem;
 use crate::config::HttpConfig;
 
 /// The layer. At the deadline the handler's future is dropped: what must finish belongs in a

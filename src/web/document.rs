@@ -11,7 +11,8 @@ use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::{Components, ContentBuilder, OpenApi, Ref, RefOr, Response, ResponseBuilder};
 use utoipa::{IntoResponses, PartialSchema as _, ToSchema as _};
 
-use super::problem::{Code, FieldError, Problem};
+use super::code::Code;
+use super::problem::{FieldError, Problem};
 
 type Responses = BTreeMap<String, RefOr<Response>>;
 
@@ -110,7 +111,7 @@ groups! {
     /// What a route with a query string can answer.
     QueryProblems [BadRequest];
     /// What a route for signed-in callers can answer.
-    AuthProblems [Unauthenticated];
+    AuthProblems [Unauthenticated, SessionRequired, InsufficientScope, CsrfRefused];
     /// What a route with further permissions can answer.
     ForbiddenProblem [Forbidden];
     /// What a route to one thing can answer.

@@ -14,8 +14,9 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::error::Category;
 
 use super::body;
+use super::code::Code;
 use super::fault;
-use super::problem::{Code, FieldError, Problem};
+use super::problem::{FieldError, Problem};
 
 /// A JSON body, in either direction.
 #[derive(Clone, Copy, Debug)]

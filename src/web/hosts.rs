@@ -16,8 +16,9 @@ use futures_util::TryFutureExt as _;
 use futures_util::future::{Either, MapOk, Ready, ready};
 use tower::{Layer, Service};
 
+use super::code::Code;
 use super::context::Exchange;
-use super::problem::{Code, Problem};
+use super::problem::Problem;
 use crate::config::HttpConfig;
 
 /// The layer: a host that is not ours is refused, since links and caches are made from it; plain

@@ -6,6 +6,7 @@
 
 mod body;
 mod client;
+mod code;
 mod context;
 mod cors;
 mod database;
@@ -25,6 +26,7 @@ mod stall;
 
 pub use body::{BodyLimit, RawBody, body_limit};
 pub use client::{Client, limit_key};
+pub use code::Code;
 pub use context::{Exchange, RequestContext, RequestId};
 pub use cors::cors;
 pub use database::unless_silent;
@@ -37,6 +39,6 @@ pub use extract::{Json, Path, Query};
 pub use headers::SecurityHeaders;
 pub use hosts::TrustedHosts;
 pub use panic::{PanicGuard, panic_guard};
-pub use principal::Principal;
-pub use problem::{Code, FieldError, Problem};
+pub use principal::{Caller, Credential, Principal};
+pub use problem::{FieldError, Problem};
 pub use server::{Drained, serve};

@@ -5,7 +5,8 @@ use std::any::Any;
 use axum::response::{IntoResponse as _, Response};
 use tower_http::catch_panic::CatchPanicLayer;
 
-use super::problem::{Code, Problem};
+use super::code::Code;
+use super::problem::Problem;
 
 /// The layer of [`panic_guard`].
 pub type PanicGuard = CatchPanicLayer<fn(Box<dyn Any + Send>) -> Response>;

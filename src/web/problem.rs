@@ -12,100 +12,12 @@ use serde::Serialize;
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
+use super::code::Code;
 use crate::telemetry;
 
 pub(super) const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
 const BEARER: HeaderValue = HeaderValue::from_static("Bearer");
 const BEARER_REFUSED: HeaderValue = HeaderValue::from_static("Bearer error=\"invalid_token\"");
-
-macro_rules! codes {
-    ($($name:ident $status:literal $code:literal $title:literal)+) => {
-        /// Every code a refusal can carry. A code never changes its meaning; a new one is a line.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum Code {
-            $(#[doc = $title] $name,)+
-        }
-
-        impl Code {
-            /// The whole list.
-            pub const ALL: &'static [Self] = &[$(Self::$name),+];
-
-            /// The stable name that clients match on.
-            #[must_use]
-            pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$name => $code,)+ }
-            }
-
-            /// The sentence for people.
-            #[must_use]
-            pub const fn title(self) -> &'static str {
-                match self { $(Self::$name => $title,)+ }
-            }
-
-            /// The HTTP status it travels under.
-            #[must_use]
-            pub const fn status(self) -> StatusCode {
-                let status = match self { $(Self::$name => StatusCode::from_u16($status),)+ };
-                match status {
-                    Ok(status) => status,
-                    Err(_) => StatusCode::INTERNAL_SERVER_ERROR,
-                }
-            }
-
-            const fn urn(self) -> &'static str {
-                match self { $(Self::$name => concat!("urn:problem:", $code),)+ }
-            }
-        }
-    };
-}
-
-codes! {
-    BadRequest            400 "bad_request"            "The request cannot be understood."
-    Unauthenticated       401 "unauthenticated"        "This needs a valid sign-in."
-    InvalidCredentials    401 "invalid_credentials"    "The address or the password is wrong."
-    InvalidRefreshToken   401 "invalid_refresh_token"  "The refresh token is unknown, used or expired."
-    Forbidden             403 "forbidden"              "This is not allowed to you."
-    EmailNotVerified      403 "email_not_verified"     "The e-mail address is not verified yet."
-    HttpsRequired         403 "https_required"         "This is only served over https."
-    NotFound              404 "not_found"              "There is nothing here."
-    MethodNotAllowed      405 "method_not_allowed"     "The method is not allowed here."
-    RequestTimeout        408 "request_timeout"        "The request did not arrive in time."
-    Conflict              409 "conflict"               "This clashes with the present state."
-    PayloadTooLarge       413 "payload_too_large"      "The body is too large."
-    UriTooLong            414 "uri_too_long"           "The address is too long."
-    UnsupportedMediaType  415 "unsupported_media_type" "The body is not of a supported media type."
-    MisdirectedRequest    421 "misdirected_request"    "This host is not served here."
-    InvalidFields         422 "invalid_fields"         "Some fields cannot be accepted."
-    InvalidToken          422 "invalid_token"          "The link is unknown, used or expired."
-    RateLimited           429 "rate_limited"           "Too many requests."
-    Internal              500 "internal"               "Something went wrong on our side."
-    Unavailable           503 "unavailable"            "A service this depends on is not available."
-    Busy                  503 "busy"                   "The service is busy."
-    DeadlineExceeded      503 "deadline_exceeded"      "The answer took too long."
-}
-
-impl Code {
-    /// The code for a refusal that some library made with nothing but a status.
-    fn of_status(status: StatusCode) -> Self {
-        match status.as_u16() {
-            401 => Self::Unauthenticated,
-            403 => Self::Forbidden,
-            404 => Self::NotFound,
-            405 => Self::MethodNotAllowed,
-            408 => Self::RequestTimeout,
-            409 => Self::Conflict,
-            413 => Self::PayloadTooLarge,
-            414 => Self::UriTooLong,
-            415 => Self::UnsupportedMediaType,
-            421 => Self::MisdirectedRequest,
-            422 => Self::InvalidFields,
-            429 => Self::RateLimited,
-            503 => Self::Unavailable,
-            500.. => Self::Internal,
-            _ => Self::BadRequest,
-        }
-    }
-}
 
 /// What is wrong with one field of a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -357,8 +269,6 @@ impl ToSchema for Problem {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashSet;
-
     use super::*;
 
     async fn json(response: Response) -> serde_json::Value {
@@ -366,21 +276,6 @@ mod tests {
             .await
             .unwrap();
         serde_json::from_slice(&bytes).unwrap()
-    }
-
-    #[test]
-    fn codes_are_distinct_snake_case_and_refusals() {
-        let names: HashSet<_> = Code::ALL.iter().map(|code| code.as_str()).collect();
-        assert_eq!(names.len(), Code::ALL.len());
-        for code in Code::ALL {
-            assert!(
-                code.as_str()
-                    .bytes()
-                    .all(|b| b.is_ascii_lowercase() || b == b'_')
-            );
-            assert!((400..600).contains(&code.status().as_u16()));
-            assert!(code.title().ends_with('.'));
-        }
     }
 
     #[tokio::test]

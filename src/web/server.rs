@@ -26,9 +26,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service as _;
 
+use super::code::Code;
 use super::context::{RequestId, X_REQUEST_ID};
 use super::headers::SecurityHeaders;
-use super::problem::{Code, PROBLEM_JSON, Problem};
+use super::problem::{PROBLEM_JSON, Problem};
 use super::stall::Patient;
 use crate::config::HttpConfig;
 use crate::infra::{Clock, Rng};

@@ -84,6 +84,37 @@ pub(super) struct TokenPair {
     pub(super) refresh_expires_in: u64,
 }
 
+/// What a right password leads to.
+pub(super) enum Outcome {
+    /// A session has begun.
+    Session(TokenPair),
+    /// A second factor is asked for first.
+    SecondFactor(MfaChallenge),
+}
+
+/// A sign-in that waits for its second factor.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct MfaChallenge {
+    /// Goes to `/auth/login/mfa` with a code; good for nothing else.
+    #[schema(example = "mF9B5f41JqM0Q8r2Zt7uYwXcVbNaSdFgHjKlPoIuYtQ")]
+    pub(super) mfa_token: String,
+    /// Seconds until the token runs out.
+    #[schema(example = 300)]
+    pub(super) expires_in: u64,
+    /// What the account can answer with.
+    pub(super) methods: Vec<MfaMethod>,
+}
+
+/// A way to show that one has the second factor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum MfaMethod {
+    /// A code that an authenticator app shows.
+    Totp,
+    /// One of the codes that were shown when the factor was turned on.
+    RecoveryCode,
+}
+
 /// The public keys that access tokens are signed with (a JWK Set, RFC 7517 §5).
 #[derive(Serialize, ToSchema)]
 pub(super) struct KeySet {

@@ -3,17 +3,20 @@
 use axum::extract::State;
 use axum::http::header::{CACHE_CONTROL, HeaderMap};
 use axum::http::{HeaderValue, StatusCode};
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
 use std::collections::BTreeMap;
 use utoipa::IntoResponses;
-use utoipa::openapi::{RefOr, Response};
+use utoipa::openapi::{self, RefOr};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::error::Error;
 use super::gate::authenticate;
 use super::jobs::SendVerification;
-use super::model::{EmailProof, KeySet, LetterRequest, NewAccount, Refresh, SignIn, TokenPair};
+use super::model::{
+    EmailProof, KeySet, LetterRequest, MfaChallenge, NewAccount, Outcome, Refresh, SignIn,
+    TokenPair,
+};
 use super::{service, session};
 use crate::audit::Origin;
 use crate::infra::Db;
@@ -94,18 +97,25 @@ async fn resend_verification(
 }
 
 /// Sign in.
+///
+/// An account with a second factor gets a token for `/auth/login/mfa` instead of a session.
 #[utoipa::path(post, path = "/login", tag = "auth",
     request_body(content = SignIn, example = json!({ "email": "ada@example.com", "password": "correct horse battery staple" })),
-    responses((status = 200, description = "A session has begun.", body = TokenPair), LoginProblems))]
+    responses(
+        (status = 200, description = "A session has begun.", body = TokenPair),
+        (status = 202, description = "The password is right; a second factor is asked for.", body = MfaChallenge),
+        LoginProblems))]
 async fn login(
     State(state): State<AppState>,
     client: Client,
     request_id: RequestId,
     Json(sign_in): Json<SignIn>,
-) -> Result<Json<TokenPair>, Problem> {
-    Ok(Json(
-        service::log_in(&state, sign_in, &Origin::new(&client, &request_id)).await?,
-    ))
+) -> Result<Response, Problem> {
+    let origin = Origin::new(&client, &request_id);
+    Ok(match service::log_in(&state, sign_in, &origin).await? {
+        Outcome::Session(pair) => Json(pair).into_response(),
+        Outcome::SecondFactor(challenge) => (StatusCode::ACCEPTED, Json(challenge)).into_response(),
+    })
 }
 
 /// Go on with a session: the refresh token is used up and the next pair returned.
@@ -182,7 +192,7 @@ async fn get_jwks(State(state): State<AppState>) -> impl IntoResponse {
     )
 }
 
-type Responses = BTreeMap<String, RefOr<Response>>;
+type Responses = BTreeMap<String, RefOr<openapi::Response>>;
 
 /// What a body can answer, and what these codes say besides.
 fn body_problems_and(codes: &[Code]) -> Responses {

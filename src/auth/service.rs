@@ -2,7 +2,7 @@
 
 use super::error::Error;
 use super::jobs::{SendAlreadyRegistered, SendVerification};
-use super::model::{NewAccount, SignIn, TokenPair};
+use super::model::{NewAccount, Outcome, SignIn};
 use super::session::begin_session;
 use super::store;
 use super::token::OpaqueToken;
@@ -101,7 +101,7 @@ pub(super) async fn log_in(
     state: &AppState,
     sign_in: SignIn,
     origin: &Origin,
-) -> Result<TokenPair, Error> {
+) -> Result<Outcome, Error> {
     let result = try_log_in(state, sign_in, origin).await;
     metrics::count_sign_in(match &result {
         Ok(_) => metrics::SignIn::SignedIn,
@@ -113,11 +113,7 @@ pub(super) async fn log_in(
     result
 }
 
-async fn try_log_in(
-    state: &AppState,
-    sign_in: SignIn,
-    origin: &Origin,
-) -> Result<TokenPair, Error> {
+async fn try_log_in(state: &AppState, sign_in: SignIn, origin: &Origin) -> Result<Outcome, Error> {
     let found = users::find_credentials(&state.db, &sign_in.email).await?;
     let password = sign_in.password.into_secret();
     let known = match &found {
@@ -142,7 +138,8 @@ async fn try_log_in(
         let new = state.hasher.hash(password).await?;
         users::set_password_hash(&state.db, known.user_id, &known.password_hash, &new).await?;
     }
-    begin_session(state, known.user_id, origin).await
+    let pair = begin_session(state, known.user_id, origin).await?;
+    Ok(Outcome::Session(pair))
 }
 
 /// Notes a failed sign-in and says what it looks like from outside.

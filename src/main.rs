@@ -99,8 +99,12 @@ async fn serve(config: Config, migrate: bool, with_worker: bool) -> Outcome {
     let [stop_accepting, stop_tasks] = [CancellationToken::new(), CancellationToken::new()];
     let tasks = TaskTracker::new();
     tasks.spawn(state.pulse.clone().watch(stop_tasks.clone()));
-    let (db, count) = (state.db.clone(), config.database.first_connections);
-    tokio::spawn(async move { db::warm_up(&db, count).await });
+    tasks.spawn(db::keep_warm(
+        state.db.clone(),
+        state.pulse.clone(),
+        config.database.first_connections,
+        stop_tasks.clone(),
+    ));
     tasks.spawn(auth::watch_ended_sessions(
         state.clone(),
         stop_tasks.clone(),

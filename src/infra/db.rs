@@ -12,6 +12,10 @@ use futures_util::future::join_all;
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions as _, Connection as _, PgPool, Postgres, Transaction};
+use tokio::runtime::Handle;
+use tokio::task::spawn_blocking;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use crate::config::DatabaseConfig;
@@ -79,12 +83,33 @@ pub async fn begin(db: &Db) -> Result<Transaction<'static, Postgres>, sqlx::Erro
     begun.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
 }
 
-/// Opens `count` connections at once, ahead of the first requests. Between the many steps of a
-/// connection's authentication the library lets every other task go first, so that one which is
-/// opened while the process is busy can take seconds.
-pub async fn warm_up(db: &Db, count: u32) {
+/// How often the pool is looked at for connections that are missing.
+const TOP_UP_EVERY: Duration = Duration::from_millis(500);
+
+/// Keeps at least `count` connections open until `stop`, ahead of the requests that need them: at
+/// the start, after an outage, and as old ones are replaced.
+pub async fn keep_warm(db: Db, pulse: Pulse, count: u32, stop: CancellationToken) {
+    stop.run_until_cancelled(async {
+        loop {
+            if db.size() < count && !pulse.is_silent() {
+                open(&db, count).await;
+            }
+            sleep(TOP_UP_EVERY).await;
+        }
+    })
+    .await;
+}
+
+/// Asks for `count` connections at once, each on a thread of its own. Between the many steps of a
+/// connection's authentication the library lets every other task of its thread go first, so that
+/// one which a request opens while the process is busy can take seconds.
+async fn open(db: &Db, count: u32) {
+    let opening = (0..count).map(|_| {
+        let (db, runtime) = (db.clone(), Handle::current());
+        spawn_blocking(move || drop(runtime.block_on(db.acquire())))
+    });
     // What cannot be had now is opened when it is needed.
-    drop(join_all((0..count).map(|_| db.acquire())).await);
+    join_all(opening).await;
 }
 
 fn options(url: &SecretString, echo: bool) -> Result<PgConnectOptions, sqlx::Error> {

@@ -14,9 +14,20 @@ const PAGES: [&str; 6] = [
     "docs/configuration.md",
 ];
 
-fn read(path: &str) -> String {
+fn read(path: impl AsRef<Path>) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The files that name variables: each section of the configuration has its own.
+fn section_files() -> impl Iterator<Item = String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/config");
+    let entries = fs::read_dir(folder).expect("the folder is there");
+    let names = entries.map(|entry| entry.expect("it can be listed").file_name());
+    let names = names.map(|name| name.into_string().expect("it is text"));
+    names
+        .filter(|name| name != "tests.rs")
+        .map(|name| format!("src/config/{name}"))
 }
 
 #[test]
@@ -26,8 +37,10 @@ fn every_setting_is_described_and_nothing_else() {
             && text
                 .bytes()
                 .all(|byte| byte.is_ascii_uppercase() || byte == b'_')
+            && !text.starts_with('_')
+            && !text.ends_with('_')
     };
-    let code = read("src/config/sections.rs");
+    let code: String = section_files().map(read).collect();
     let mut read_by_code: BTreeSet<&str> = code.split('"').filter(is_name).collect();
     read_by_code.remove("CARGO_PKG_VERSION");
     let page = read("docs/configuration.md");

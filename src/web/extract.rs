@@ -5,13 +5,14 @@ use std::error::Error;
 use axum::extract::path::ErrorKind;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, OptionalFromRequest, Request};
-use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, Uri};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::error::Category;
+use url::form_urlencoded;
 
 use super::body;
 use super::code::Code;
@@ -177,11 +178,29 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        match axum::extract::Query::try_from_uri(&parts.uri) {
-            Ok(axum::extract::Query(value)) => Ok(Self(value)),
-            Err(error) => Err(refuse_query(&error)),
-        }
+        read_query(parts.uri.query().unwrap_or_default()).map(Self)
     }
+}
+
+/// What a query string says.
+pub(super) fn read_query<T: DeserializeOwned>(query: &str) -> Result<T, Problem> {
+    let mut pairs = form_urlencoded::parse(query.as_bytes());
+    if let Some((name, _)) = pairs.find(|(_, value)| value.contains('\0')) {
+        return Err(invalid_query().field(
+            fault::cut(&name, fault::PATH_MAX).into_owned(),
+            "invalid",
+            "must not contain the character U+0000",
+        ));
+    }
+    let uri = Uri::try_from(format!("/?{query}")).map_err(|_| invalid_query())?;
+    match axum::extract::Query::try_from_uri(&uri) {
+        Ok(axum::extract::Query(value)) => Ok(value),
+        Err(error) => Err(refuse_query(&error)),
+    }
+}
+
+fn invalid_query() -> Problem {
+    Problem::new(Code::BadRequest).detail("the query string is not valid")
 }
 
 /// The error of the query string's deserializer, which axum keeps among the causes of its own.
@@ -190,7 +209,7 @@ type QueryError = serde_path_to_error::Error<serde::de::value::Error>;
 fn refuse_query(rejection: &QueryRejection) -> Problem {
     let mut causes = std::iter::successors(rejection.source(), |&error| error.source());
     let cause = causes.find_map(|error| error.downcast_ref::<QueryError>());
-    let problem = Problem::new(Code::BadRequest).detail("the query string is not valid");
+    let problem = invalid_query();
     match cause.map(|error| fault::describe(error.path(), &error.inner().to_string())) {
         Some(error) => problem.field(error.field, error.code, error.message),
         None => problem,
@@ -202,7 +221,6 @@ mod tests {
     use std::time::Duration;
 
     use axum::body::{Body, Bytes};
-    use axum::http::Uri;
     use futures_util::stream;
     use serde::Deserialize;
     use serde_json::{Value, json};

@@ -8,7 +8,7 @@ use serde_path_to_error::{Path, Segment};
 
 use super::problem::FieldError;
 
-const PATH_MAX: usize = 128;
+pub(super) const PATH_MAX: usize = 128;
 const MESSAGE_MAX: usize = 240;
 
 /// What is wrong at `path`, from serde's `message`.
@@ -136,7 +136,7 @@ fn push(place: &mut String, segment: &Segment) {
 }
 
 /// At most `max` bytes of `text`, marked when it was longer.
-fn cut(text: &str, max: usize) -> Cow<'_, str> {
+pub(super) fn cut(text: &str, max: usize) -> Cow<'_, str> {
     if text.len() <= max {
         return text.into();
     }

@@ -16,6 +16,7 @@ mod extract;
 mod fault;
 mod headers;
 mod hosts;
+mod page;
 mod panic;
 mod principal;
 mod problem;
@@ -38,6 +39,7 @@ pub use document::{
 pub use extract::{Json, Path, Query};
 pub use headers::SecurityHeaders;
 pub use hosts::TrustedHosts;
+pub use page::{Limit, Moment, NoFilter, Page, PageParams, Paged, Position};
 pub use panic::{PanicGuard, panic_guard};
 pub use principal::{Caller, Credential, Principal};
 pub use problem::{FieldError, Problem};

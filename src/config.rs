@@ -4,7 +4,10 @@
 //! with a value. A variable `X` may also be given as `X_FILE`, the path of a file that holds it.
 
 mod auth;
+mod breaches;
 mod key;
+mod mfa;
+mod plans;
 mod reader;
 mod safety;
 mod sections;
@@ -24,7 +27,10 @@ use secrecy::SecretString;
 use url::Url;
 
 pub use auth::{AuthConfig, PasswordConfig};
+pub use breaches::BreachConfig;
 pub use key::Key32;
+pub use mfa::MfaConfig;
+pub use plans::{Currency, PlansConfig, PriceId, Quota, TierConfig};
 use reader::Reader;
 
 /// All settings of one process.
@@ -42,6 +48,14 @@ pub struct Config {
     pub redis_url: Option<SecretString>,
     /// Tokens, sessions and passwords.
     pub auth: AuthConfig,
+    /// Second factors.
+    pub mfa: MfaConfig,
+    /// `ENCRYPTION_KEYS`: what is sealed at rest; the first seals, all open.
+    pub encryption_keys: Vec<Key32>,
+    /// The check of new passwords against known breaches, where there is one.
+    pub breaches: Option<BreachConfig>,
+    /// Plans and prices.
+    pub plans: PlansConfig,
     /// Outgoing letters.
     pub mail: MailConfig,
     /// The job worker.

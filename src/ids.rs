@@ -56,6 +56,10 @@ id! {
     SessionId,
     /// A key that programs act for an account with: `api_keys.id`.
     ApiKeyId,
+    /// What an account pays for: `subscriptions.id`.
+    SubscriptionId,
+    /// Money that moved: `payments.id`.
+    PaymentId,
     /// A line of the audit log: `audit_log.id`.
     AuditId,
     /// A mailed, single-use link: `one_time_tokens.id`.

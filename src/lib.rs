@@ -22,6 +22,7 @@ pub mod mail;
 
 pub mod docs;
 pub mod health;
+pub mod plans;
 pub mod users;
 
 pub mod auth;

@@ -6,9 +6,10 @@ use std::time::Instant;
 
 use axum::extract::FromRef;
 
-use crate::config::{AuthConfig, Config, MailConfig};
+use crate::config::{AuthConfig, Config, MailConfig, PlansConfig};
 use crate::infra::db::{self, Pulse};
-use crate::infra::{BadKey, Clock, Db, Denylist, Hasher, Mailer, Redis, Rng, TokenKeys};
+use crate::infra::{BadKey, Breaches, Clock, Db, Denylist, Hasher, Mailer, Redis, Rng, TokenKeys};
+use crate::web::OwnOrigins;
 
 /// Everything that handlers and jobs share; a clone is another handle on the same things.
 #[derive(Clone, Debug, FromRef)]
@@ -25,14 +26,20 @@ pub struct AppState {
     pub rng: Rng,
     /// The password hashing pool.
     pub hasher: Hasher,
+    /// Passwords known from breaches, where they can be asked for.
+    pub breaches: Option<Breaches>,
     /// The mail server.
     pub mailer: Mailer,
     /// The signing keys of access tokens.
     pub keys: Arc<TokenKeys>,
     /// Sessions that have ended while their access tokens still run.
     pub ended_sessions: Denylist,
+    /// The pages that may act for somebody who signed in with cookies.
+    pub own_origins: OwnOrigins,
     /// Settings of tokens, sessions and passwords.
     pub auth: Arc<AuthConfig>,
+    /// Plans and prices.
+    pub plans: Arc<PlansConfig>,
     /// Settings of letters.
     pub mail: Arc<MailConfig>,
     /// The release, as `/health` names it.
@@ -50,6 +57,9 @@ pub enum StateError {
     /// `REDIS_URL` cannot be used.
     #[error("REDIS_URL cannot be used: {0}")]
     Redis(String),
+    /// `BREACH_CHECK_URL` cannot be used.
+    #[error("BREACH_CHECK_URL cannot be used")]
+    Breaches,
     /// `SMTP_URL` cannot be used.
     #[error("SMTP_URL cannot be used")]
     Mail,
@@ -67,6 +77,7 @@ impl AppState {
             .as_ref()
             .map(Redis::connect_lazy)
             .transpose();
+        let breaches = config.breaches.as_ref().map(Breaches::new).transpose();
         let auth = &config.auth;
         let (db, pulse) = db::connect_lazy(&config.database)?;
         Ok(Self {
@@ -74,6 +85,7 @@ impl AppState {
             pulse,
             redis: redis.map_err(|error| StateError::Redis(error.to_string()))?,
             hasher: Hasher::start(&auth.password, rng.clone()),
+            breaches: breaches.map_err(|_| StateError::Breaches)?,
             mailer: Mailer::new(&config.mail).map_err(|_| StateError::Mail)?,
             keys: Arc::new(TokenKeys::new(
                 &auth.signing_keys,
@@ -81,7 +93,9 @@ impl AppState {
                 &auth.audience,
             )?),
             ended_sessions: Denylist::default(),
+            own_origins: OwnOrigins::new(&config.http),
             auth: Arc::new(auth.clone()),
+            plans: Arc::new(config.plans.clone()),
             mail: Arc::new(config.mail.clone()),
             version: config.telemetry.version.as_str().into(),
             started: Instant::now(),

@@ -25,6 +25,10 @@ impl Reader<'_> {
         let redis_url = self.redis();
         let public_url = http.as_ref().map(|http| &http.public_url);
         let auth = self.auth(public_url);
+        let mfa = self.mfa();
+        let encryption_keys = self.encryption_keys(auth.as_ref());
+        let breaches = self.breaches();
+        let plans = self.plans();
         let mail = self.mail(public_url);
         let worker = self.worker();
         let telemetry = self.telemetry();
@@ -36,6 +40,10 @@ impl Reader<'_> {
             database: database?,
             redis_url,
             auth: auth?,
+            mfa: mfa?,
+            encryption_keys: encryption_keys?,
+            breaches: breaches?,
+            plans: plans?,
             mail: mail?,
             worker: worker?,
             telemetry: telemetry?,

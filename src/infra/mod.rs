@@ -1,6 +1,9 @@
 //! One file per outside service, and the clock and the randomness that the rest is given: whatever
 //! the process cannot decide for itself enters here.
 
+mod breaches;
+mod cache;
+mod cipher;
 mod clock;
 pub mod db;
 mod denylist;
@@ -11,6 +14,9 @@ mod redis;
 mod rng;
 mod smtp;
 
+pub use breaches::{Breaches, Unchecked};
+pub use cache::LoadError;
+pub use cipher::{Cipher, KeyId, NoKey, OpenError, Opened, Place, Sealed};
 pub use clock::Clock;
 pub(crate) use clock::after;
 pub use db::{Db, begin};

@@ -5,6 +5,7 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 
+use crate::infra::LoadError;
 use crate::infra::db::{Pulse, is_outage};
 
 use super::code::Code;
@@ -12,12 +13,22 @@ use super::problem::Problem;
 
 impl From<sqlx::Error> for Problem {
     fn from(error: sqlx::Error) -> Self {
-        if is_outage(&error) {
-            tracing::warn!(error = %error, "the database is not available");
-            return Self::new(Code::Unavailable);
-        }
-        Self::internal(error)
+        failed(&error)
     }
+}
+
+impl From<LoadError> for Problem {
+    fn from(LoadError(error): LoadError) -> Self {
+        failed(&error)
+    }
+}
+
+fn failed(error: &sqlx::Error) -> Problem {
+    if is_outage(error) {
+        tracing::warn!(%error, "the database is not available");
+        return Problem::new(Code::Unavailable);
+    }
+    Problem::internal(error)
 }
 
 /// Answers 503 as soon as the database is silent, for a request that would wait for it.

@@ -1,0 +1,23 @@
+//! Every statement on `subscriptions`.
+
+use sqlx::PgExecutor;
+
+use super::model::{Plan, Subscription, SubscriptionStatus};
+use crate::ids::UserId;
+
+/// The subscription that may give this account a plan.
+pub(super) async fn find_living(
+    conn: impl PgExecutor<'_>,
+    user_id: UserId,
+) -> Result<Option<Subscription>, sqlx::Error> {
+    sqlx::query_as!(
+        Subscription,
+        r#"SELECT plan AS "plan: Plan", status AS "status: SubscriptionStatus",
+                  current_period_start, current_period_end, cancel_at_period_end
+           FROM subscriptions
+           WHERE user_id = $1 AND status IN ('trialing', 'active', 'past_due')"#,
+        user_id.0,
+    )
+    .fetch_optional(conn)
+    .await
+}

@@ -15,6 +15,7 @@ mod setting;
 mod suspects;
 #[cfg(test)]
 mod tests;
+mod usage;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -32,6 +33,7 @@ pub use key::Key32;
 pub use mfa::MfaConfig;
 pub use plans::{Currency, PlansConfig, PriceId, Quota, TierConfig};
 use reader::Reader;
+pub use usage::{Retention, UsageConfig};
 
 /// All settings of one process.
 #[derive(Debug)]
@@ -56,6 +58,8 @@ pub struct Config {
     pub breaches: Option<BreachConfig>,
     /// Plans and prices.
     pub plans: PlansConfig,
+    /// Metering and events.
+    pub usage: UsageConfig,
     /// Outgoing letters.
     pub mail: MailConfig,
     /// The job worker.

@@ -60,7 +60,7 @@ fn run(command: Command) -> Outcome {
         }
         Command::Keys(Keys::Generate) => {
             let rng = Rng::system();
-            for variable in ["JWT_SIGNING_KEYS", "TOKEN_SECRET"] {
+            for variable in ["JWT_SIGNING_KEYS", "TOKEN_SECRET", "ENCRYPTION_KEYS"] {
                 print(&format!("{variable}={}", Key32::new(rng.bytes()).encode()));
             }
             Ok(())

@@ -6,9 +6,13 @@ use std::time::Instant;
 
 use axum::extract::FromRef;
 
-use crate::config::{AuthConfig, Config, MailConfig, PlansConfig};
+use crate::config::{AuthConfig, Config, MailConfig, MfaConfig, PlansConfig, UsageConfig};
+use crate::ids;
 use crate::infra::db::{self, Pulse};
-use crate::infra::{BadKey, Breaches, Clock, Db, Denylist, Hasher, Mailer, Redis, Rng, TokenKeys};
+use crate::infra::{
+    BadKey, Breaches, Cipher, Clock, Db, Denylist, Hasher, Mailer, Meter, NoKey, Redis, Rng,
+    TokenKeys,
+};
 use crate::web::OwnOrigins;
 
 /// Everything that handlers and jobs share; a clone is another handle on the same things.
@@ -36,10 +40,18 @@ pub struct AppState {
     pub ended_sessions: Denylist,
     /// The pages that may act for somebody who signed in with cookies.
     pub own_origins: OwnOrigins,
+    /// What each account called, until it is written.
+    pub meter: Meter,
+    /// Seals values at rest.
+    pub cipher: Arc<Cipher>,
     /// Settings of tokens, sessions and passwords.
     pub auth: Arc<AuthConfig>,
+    /// Settings of second factors.
+    pub mfa: Arc<MfaConfig>,
     /// Plans and prices.
     pub plans: Arc<PlansConfig>,
+    /// Settings of metering and events.
+    pub usage: Arc<UsageConfig>,
     /// Settings of letters.
     pub mail: Arc<MailConfig>,
     /// The release, as `/health` names it.
@@ -66,6 +78,9 @@ pub enum StateError {
     /// `JWT_SIGNING_KEYS` cannot be used.
     #[error("JWT_SIGNING_KEYS cannot be used: {0}")]
     Keys(#[from] BadKey),
+    /// `ENCRYPTION_KEYS` cannot be used.
+    #[error("ENCRYPTION_KEYS cannot be used: {0}")]
+    Encryption(#[from] NoKey),
 }
 
 impl AppState {
@@ -94,8 +109,12 @@ impl AppState {
             )?),
             ended_sessions: Denylist::default(),
             own_origins: OwnOrigins::new(&config.http),
+            meter: Meter::new(config.usage.buffer, ids::uuid_v7(clock.now(), &rng)),
+            cipher: Arc::new(Cipher::new(&config.encryption_keys, rng.clone())?),
             auth: Arc::new(auth.clone()),
+            mfa: Arc::new(config.mfa.clone()),
             plans: Arc::new(config.plans.clone()),
+            usage: Arc::new(config.usage.clone()),
             mail: Arc::new(config.mail.clone()),
             version: config.telemetry.version.as_str().into(),
             started: Instant::now(),

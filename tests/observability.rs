@@ -286,6 +286,10 @@ fn config(dsn: &str) -> Config {
             "TOKEN_SECRET",
             "ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8",
         ),
+        (
+            "ENCRYPTION_KEYS",
+            "QEFCQ0RFRkdISUpLTE1OT1BRUlNUVVZXWFlaW1xdXl8",
+        ),
         ("SMTP_URL", "smtp://127.0.0.1"),
         ("MAIL_FROM", "no-reply@example.com"),
         ("SENTRY_DSN", dsn),

@@ -29,6 +29,7 @@ impl Reader<'_> {
         let encryption_keys = self.encryption_keys(auth.as_ref());
         let breaches = self.breaches();
         let plans = self.plans();
+        let usage = self.usage();
         let mail = self.mail(public_url);
         let worker = self.worker();
         let telemetry = self.telemetry();
@@ -44,6 +45,7 @@ impl Reader<'_> {
             encryption_keys: encryption_keys?,
             breaches: breaches?,
             plans: plans?,
+            usage: usage?,
             mail: mail?,
             worker: worker?,
             telemetry: telemetry?,

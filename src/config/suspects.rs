@@ -6,10 +6,12 @@ use std::collections::{BTreeSet, HashMap};
 use super::Fault;
 
 /// What nobody else's variables begin with.
-const FAMILIES: [&str; 8] = [
+const FAMILIES: [&str; 10] = [
     "DB_",
+    "ENCRYPTION_",
     "JWT_",
     "MAIL_",
+    "MFA_",
     "PASSWORD_",
     "REFRESH_",
     "SESSION_",

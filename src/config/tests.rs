@@ -22,6 +22,10 @@ fn read(overrides: &[(&str, &str)]) -> Result<Config, Faults> {
             "TOKEN_SECRET",
             "ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8",
         ),
+        (
+            "ENCRYPTION_KEYS",
+            "QEFCQ0RFRkdISUpLTE1OT1BRUlNUVVZXWFlaW1xdXl8",
+        ),
         ("SMTP_URL", "smtps://user:8kX2pQ@mail.example.com"),
         ("MAIL_FROM", "Acme <hello@example.com>"),
     ];

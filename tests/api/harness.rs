@@ -322,6 +322,10 @@ pub fn settings(database: &str, smtp: &str, overrides: &[(&str, &str)]) -> HashM
             "TOKEN_SECRET",
             "ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8",
         ),
+        (
+            "ENCRYPTION_KEYS",
+            "QEFCQ0RFRkdISUpLTE1OT1BRUlNUVVZXWFlaW1xdXl8",
+        ),
         ("SMTP_URL", smtp),
         ("MAIL_FROM", "Groundwork <no-reply@example.com>"),
         ("PASSWORD_MEMORY_KIB", "8192"),

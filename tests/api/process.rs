@@ -34,6 +34,7 @@ async fn a_faulty_configuration_ends_every_command_with_all_faults_and_no_value(
         "PUBLIC_URL",
         "JWT_SIGNING_KEYS",
         "TOKEN_SECRET",
+        "ENCRYPTION_KEYS",
         "SMTP_URL",
         "MAIL_FROM",
     ];

@@ -115,6 +115,10 @@ pub fn settings(database_url: &str, smtp_url: &str) -> Settings {
             "TOKEN_SECRET",
             "ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8",
         ),
+        (
+            "ENCRYPTION_KEYS",
+            "QEFCQ0RFRkdISUpLTE1OT1BRUlNUVVZXWFlaW1xdXl8",
+        ),
         ("SMTP_URL", smtp_url),
         ("MAIL_FROM", "Groundwork <no-reply@example.com>"),
         ("PASSWORD_MEMORY_KIB", "8192"),

@@ -1,6 +1,7 @@
 //! `.dev/`: what a checkout keeps between runs. Holding it keeps a second run out.
 
 use std::{
+    collections::HashSet,
     env, fs,
     path::{Path, PathBuf},
     time::Duration,
@@ -84,14 +85,21 @@ impl Home {
         let _ = fs::remove_file(self.path.join("urls.json"));
     }
 
-    /// The secrets of this checkout, made at the first run.
+    /// The secrets of this checkout, each made at the first run that needs it.
     pub(super) fn secrets(&self, make: impl FnOnce() -> Result<String>) -> Result<String> {
         let path = self.path.join("secrets.env");
-        if let Ok(text) = fs::read_to_string(&path) {
-            return Ok(text);
+        let mut text = fs::read_to_string(&path).unwrap_or_default();
+        let name = |line: &str| line.split('=').next().map(str::to_owned);
+        let known: HashSet<_> = text.lines().map(name).collect();
+        let made = make()?;
+        let missing: Vec<_> = made
+            .lines()
+            .filter(|it| !known.contains(&name(it)))
+            .collect();
+        if !missing.is_empty() {
+            text += &(missing.join("\n") + "\n");
+            files::write_private(&path, &text)?;
         }
-        let text = make()?;
-        files::write_private(&path, &text)?;
         Ok(text)
     }
 

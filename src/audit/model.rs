@@ -2,13 +2,16 @@
 
 use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use crate::ids::{SessionId, UserId};
-use crate::web::{Client, RequestId};
+use crate::web::{Client, Principal, RequestId};
 
 /// What happened. The names are stored and never change their meaning.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum Event {
     /// Somebody signed up.
     Registered,
@@ -42,6 +45,16 @@ pub enum Event {
     ProfileChanged,
     /// An account was made at the command line.
     CreatedByOperator,
+    /// A password was right, but the account is shut.
+    SignInRefused,
+    /// An administrator, or an operator at the command line, gave an account another role.
+    RoleChanged,
+    /// An administrator shut an account.
+    AccountDisabled,
+    /// An administrator opened an account again.
+    AccountEnabled,
+    /// An administrator ended all sessions of an account.
+    SessionsEndedByAdmin,
 }
 
 impl Event {
@@ -65,6 +78,11 @@ impl Event {
             Self::SessionEnded => "session_ended",
             Self::ProfileChanged => "profile_changed",
             Self::CreatedByOperator => "created_by_operator",
+            Self::SignInRefused => "sign_in_refused",
+            Self::RoleChanged => "role_changed",
+            Self::AccountDisabled => "account_disabled",
+            Self::AccountEnabled => "account_enabled",
+            Self::SessionsEndedByAdmin => "sessions_ended_by_admin",
         }
     }
 }
@@ -125,6 +143,23 @@ impl<'a> Entry<'a> {
         }
     }
 
+    /// An act of an administrator on somebody's account; the session is the administrator's.
+    #[must_use]
+    pub fn by_admin(
+        event: Event,
+        admin: Principal,
+        user_id: UserId,
+        origin: &'a Origin,
+        detail: Value,
+    ) -> Self {
+        let entry = Self::befell(event, Some(user_id), Some(admin.session_id), origin);
+        Self {
+            actor_id: Some(admin.user_id),
+            detail,
+            ..entry
+        }
+    }
+
     /// Something that befell an account, done by nobody who is signed in.
     #[must_use]
     pub fn befell(
@@ -141,6 +176,25 @@ impl<'a> Entry<'a> {
             session_id,
             origin,
             detail,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use utoipa::PartialSchema as _;
+
+    use super::*;
+
+    #[test]
+    fn an_event_is_read_by_the_name_it_is_stored_under() {
+        let schema = serde_json::to_value(Event::schema()).expect("it is JSON");
+        let names = schema["enum"].as_array().expect("it lists the names");
+        assert!(names.len() > 20, "{schema}");
+        for name in names {
+            let event: Event = serde_json::from_value(name.clone()).expect("it is an event");
+            assert_eq!(json!(event.as_str()), *name);
         }
     }
 }

@@ -2,11 +2,31 @@
 
 use chrono::{DateTime, Utc};
 use ipnetwork::IpNetwork;
+use sea_query::{Expr, ExprTrait as _, Iden, Order, PostgresQueryBuilder, Query};
+use sea_query_sqlx::SqlxBinder as _;
+use serde_json::Value;
 use sqlx::PgExecutor;
 
-use super::model::Entry;
-use crate::ids::AuditId;
+use super::model::{Entry, Event};
+use super::record::{Record, RecordFilter};
+use crate::ids::{AuditId, SessionId, UserId};
 use crate::infra::Rng;
+use crate::web::{Limit, Moment};
+
+#[derive(Clone, Copy, Iden)]
+enum AuditLog {
+    Table,
+    Id,
+    CreatedAt,
+    Event,
+    UserId,
+    ActorId,
+    SessionId,
+    RequestId,
+    Ip,
+    UserAgent,
+    Detail,
+}
 
 /// Writes one entry, in the transaction of what it tells.
 pub async fn record(
@@ -16,8 +36,8 @@ pub async fn record(
     rng: &Rng,
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
-        "INSERT INTO audit_log (id, created_at, event, user_id, actor_id, session_id, request_id, ip, detail)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        "INSERT INTO audit_log (id, created_at, event, user_id, actor_id, session_id, request_id, ip, user_agent, detail)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
         AuditId::new(now, rng).0,
         now,
         entry.event.as_str(),
@@ -26,6 +46,7 @@ pub async fn record(
         entry.session_id.map(|id| id.0),
         entry.origin.request_id.as_deref(),
         entry.origin.ip.map(IpNetwork::from),
+        entry.origin.user_agent.as_deref(),
         entry.detail,
     )
     .execute(conn)
@@ -44,4 +65,92 @@ pub(super) async fn create_partitions(
     )
     .fetch_one(conn)
     .await
+}
+
+/// An entry as it is stored.
+#[derive(sqlx::FromRow)]
+struct Row {
+    id: AuditId,
+    created_at: DateTime<Utc>,
+    event: String,
+    user_id: Option<UserId>,
+    actor_id: Option<UserId>,
+    session_id: Option<SessionId>,
+    request_id: Option<String>,
+    ip: Option<IpNetwork>,
+    user_agent: Option<String>,
+    detail: Value,
+}
+
+/// The entries that match, the newest first, of which one more is read than the page has.
+pub async fn list_records(
+    conn: impl PgExecutor<'_>,
+    filter: &RecordFilter,
+    after: Option<Moment>,
+    limit: Limit,
+) -> Result<Vec<Record>, sqlx::Error> {
+    let mut query = Query::select();
+    query
+        .columns([
+            AuditLog::Id,
+            AuditLog::CreatedAt,
+            AuditLog::Event,
+            AuditLog::UserId,
+            AuditLog::ActorId,
+            AuditLog::SessionId,
+            AuditLog::RequestId,
+            AuditLog::Ip,
+            AuditLog::UserAgent,
+            AuditLog::Detail,
+        ])
+        .from(AuditLog::Table)
+        .order_by(AuditLog::CreatedAt, Order::Desc)
+        .order_by(AuditLog::Id, Order::Desc)
+        .limit(u64::try_from(limit.one_more()).unwrap_or_default());
+    let equal: [(AuditLog, Option<sea_query::Value>); 4] = [
+        (AuditLog::UserId, filter.user_id.map(Into::into)),
+        (AuditLog::ActorId, filter.actor_id.map(Into::into)),
+        (
+            AuditLog::Event,
+            filter.event.map(|event| Event::as_str(event).into()),
+        ),
+        (
+            AuditLog::RequestId,
+            filter.request_id.clone().map(Into::into),
+        ),
+    ];
+    for (column, wanted) in equal {
+        if let Some(value) = wanted {
+            query.and_where(Expr::col(column).eq(value));
+        }
+    }
+    if let Some(from) = filter.from {
+        query.and_where(Expr::col(AuditLog::CreatedAt).gte(from));
+    }
+    if let Some(to) = filter.to {
+        query.and_where(Expr::col(AuditLog::CreatedAt).lt(to));
+    }
+    if let Some(Moment(at, id)) = after {
+        // The first says nothing new, but by it whole months are left out.
+        query.and_where(Expr::col(AuditLog::CreatedAt).lte(at));
+        let place = Expr::tuple([Expr::col(AuditLog::CreatedAt), Expr::col(AuditLog::Id)]);
+        query.and_where(place.lt(Expr::tuple([Expr::value(at), Expr::value(id)])));
+    }
+    let (sql, values) = query.build_sqlx(PostgresQueryBuilder);
+    let rows: Vec<Row> = sqlx::query_as_with(sqlx::AssertSqlSafe(sql), values)
+        .fetch_all(conn)
+        .await?;
+    let record = |row: Row| Record {
+        id: row.id,
+        created_at: row.created_at,
+        event: row.event,
+        user_id: row.user_id,
+        actor_id: row.actor_id,
+        session_id: row.session_id,
+        request_id: row.request_id,
+        ip: row.ip.map(|network| network.ip()),
+        user_agent: row.user_agent,
+        detail: row.detail,
+    };
+    Ok(rows.into_iter().map(record).collect())
 }

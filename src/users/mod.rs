@@ -1,10 +1,12 @@
 //! People and their profiles. Owns the table `users` and the routes `/users/me`.
 
+mod account;
 mod error;
 mod model;
 mod routes;
 mod store;
 
+pub use account::{Account, AccountCounts, AccountFilter, DisabledReason, SearchText, SignUps};
 pub use error::Error;
 pub use model::{
     Credentials, EmailAddress, NewUser, OwnCredentials, PersonName, ProfileChanges, Role, SignUp,
@@ -12,6 +14,7 @@ pub use model::{
 };
 pub use routes::router;
 pub use store::{
-    change_email, create, find_by_email, find_credentials, find_own_credentials, find_unverified,
-    mark_verified, reset_password_hash, set_password_hash, sign_up,
+    change_email, count_accounts, count_sign_ups, create, find_by_email, find_credentials,
+    find_own_credentials, find_unverified, get_account, list_accounts, lock_account, lock_admins,
+    mark_verified, reset_password_hash, set_disabled, set_password_hash, set_role, sign_up,
 };

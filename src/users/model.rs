@@ -186,6 +186,8 @@ pub struct Credentials {
     pub password_hash: String,
     /// Whether the address is verified.
     pub is_verified: bool,
+    /// Whether an administrator has shut the account.
+    pub is_disabled: bool,
 }
 
 /// What somebody who is signed in is checked against when asked for the password again.

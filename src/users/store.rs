@@ -12,7 +12,14 @@ use super::model::{
 use crate::ids::UserId;
 use crate::infra::db::violates;
 
-#[derive(Iden)]
+mod accounts;
+
+pub use accounts::{
+    count_accounts, count_sign_ups, get_account, list_accounts, lock_account, lock_admins,
+    set_disabled, set_role,
+};
+
+#[derive(Clone, Copy, Iden)]
 enum Users {
     Table,
     Id,
@@ -21,6 +28,8 @@ enum Users {
     LastName,
     Role,
     EmailVerifiedAt,
+    DisabledAt,
+    DisabledReason,
     CreatedAt,
     UpdatedAt,
     DeletedAt,
@@ -153,7 +162,8 @@ pub async fn find_credentials(
 ) -> Result<Option<Credentials>, sqlx::Error> {
     sqlx::query_as!(
         Credentials,
-        r#"SELECT id AS "user_id: UserId", password_hash, email_verified_at IS NOT NULL AS "is_verified!"
+        r#"SELECT id AS "user_id: UserId", password_hash, email_verified_at IS NOT NULL AS "is_verified!",
+                  disabled_at IS NOT NULL AS "is_disabled!"
            FROM users WHERE email = $1 AND deleted_at IS NULL"#,
         email.as_str(),
     )
@@ -221,7 +231,7 @@ pub async fn reset_password_hash(
 ) -> Result<Option<EmailAddress>, sqlx::Error> {
     sqlx::query_scalar!(
         r#"UPDATE users SET password_hash = $2, email_verified_at = COALESCE(email_verified_at, $3), updated_at = $3
-           WHERE id = $1 AND deleted_at IS NULL
+           WHERE id = $1 AND disabled_at IS NULL AND deleted_at IS NULL
            RETURNING email AS "email: EmailAddress""#,
         id.0,
         hash,
@@ -243,7 +253,8 @@ pub async fn change_email(
     now: DateTime<Utc>,
 ) -> Result<bool, Error> {
     let done = sqlx::query!(
-        "UPDATE users SET email = $2, email_verified_at = $3, updated_at = $3 WHERE id = $1 AND deleted_at IS NULL",
+        "UPDATE users SET email = $2, email_verified_at = $3, updated_at = $3
+         WHERE id = $1 AND disabled_at IS NULL AND deleted_at IS NULL",
         id.0,
         email.as_str(),
         now,

@@ -172,6 +172,15 @@ impl<T> Page<T> {
             items: rows,
         }
     }
+
+    /// The same page with its items as they are shown.
+    #[must_use]
+    pub fn map<U>(self, show: impl FnMut(T) -> U) -> Page<U> {
+        Page {
+            items: self.items.into_iter().map(show).collect(),
+            next_cursor: self.next_cursor,
+        }
+    }
 }
 
 /// A position as its holder gets it. Opaque only so that nobody builds on its form: it says nothing

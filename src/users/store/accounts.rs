@@ -1,0 +1,201 @@
+//! The statements on `users` that administrators cause.
+
+use chrono::{DateTime, Utc};
+use sea_query::{Expr, ExprTrait as _, Order, PostgresQueryBuilder, Query};
+use sea_query_sqlx::SqlxBinder as _;
+use sqlx::PgExecutor;
+
+use super::{super::Error, Users};
+use crate::ids::UserId;
+use crate::users::account::{Account, AccountCounts, AccountFilter, DisabledReason, SignUps};
+use crate::users::model::{EmailAddress, Role};
+use crate::web::{Limit, Moment};
+
+/// The accounts that match, the newest first, of which one more is read than the page has.
+pub async fn list_accounts(
+    conn: impl PgExecutor<'_>,
+    filter: &AccountFilter,
+    after: Option<Moment>,
+    limit: Limit,
+) -> Result<Vec<Account>, sqlx::Error> {
+    let mut query = Query::select();
+    query
+        .columns(Account::COLUMNS)
+        .from(Users::Table)
+        .and_where(Expr::col(Users::DeletedAt).is_null())
+        .order_by(Users::CreatedAt, Order::Desc)
+        .order_by(Users::Id, Order::Desc)
+        .limit(u64::try_from(limit.one_more()).unwrap_or_default());
+    if let Some(text) = &filter.search {
+        // By the letter as the indexes have it, also the lower case of names.
+        query.and_where(Expr::cust_with_values(
+            "(email LIKE lower($1) \
+              OR lower(COALESCE(first_name || ' ', '') || COALESCE(last_name, '')) LIKE lower($1) \
+              OR lower(last_name) LIKE lower($1))",
+            [text.prefix_pattern()],
+        ));
+    }
+    if let Some(role) = filter.role {
+        // Written out, not bound, so that the index of administrators alone is used.
+        query.and_where(Expr::col(Users::Role).eq(Expr::Constant(role.as_str().into())));
+    }
+    for (wanted, column) in [
+        (filter.disabled, Users::DisabledAt),
+        (filter.verified, Users::EmailVerifiedAt),
+    ] {
+        match wanted {
+            Some(true) => query.and_where(Expr::col(column).is_not_null()),
+            Some(false) => query.and_where(Expr::col(column).is_null()),
+            None => &mut query,
+        };
+    }
+    if let Some(Moment(at, id)) = after {
+        let place = Expr::tuple([Expr::col(Users::CreatedAt), Expr::col(Users::Id)]);
+        query.and_where(place.lt(Expr::tuple([Expr::value(at), Expr::value(id)])));
+    }
+    let (sql, values) = query.build_sqlx(PostgresQueryBuilder);
+    sqlx::query_as_with(sqlx::AssertSqlSafe(sql), values)
+        .fetch_all(conn)
+        .await
+}
+
+impl Account {
+    const COLUMNS: [Users; 10] = [
+        Users::Id,
+        Users::Email,
+        Users::FirstName,
+        Users::LastName,
+        Users::Role,
+        Users::EmailVerifiedAt,
+        Users::DisabledAt,
+        Users::DisabledReason,
+        Users::CreatedAt,
+        Users::UpdatedAt,
+    ];
+}
+
+/// The account with this id, as administrators see it.
+pub async fn get_account(conn: impl PgExecutor<'_>, id: UserId) -> Result<Account, Error> {
+    let row = sqlx::query_as!(
+        Account,
+        r#"SELECT id AS "id: UserId", email AS "email: EmailAddress", first_name AS "first_name: _",
+                  last_name AS "last_name: _", role AS "role: Role", email_verified_at, disabled_at,
+                  disabled_reason AS "disabled_reason: _", created_at, updated_at
+           FROM users WHERE id = $1 AND deleted_at IS NULL"#,
+        id.0,
+    )
+    .fetch_optional(conn)
+    .await?;
+    row.ok_or(Error::NotFound)
+}
+
+/// The account with this id, held until the transaction ends: also against sessions that begin,
+/// which share a lock on their owner.
+pub async fn lock_account(conn: impl PgExecutor<'_>, id: UserId) -> Result<Account, Error> {
+    let row = sqlx::query_as!(
+        Account,
+        r#"SELECT id AS "id: UserId", email AS "email: EmailAddress", first_name AS "first_name: _",
+                  last_name AS "last_name: _", role AS "role: Role", email_verified_at, disabled_at,
+                  disabled_reason AS "disabled_reason: _", created_at, updated_at
+           FROM users WHERE id = $1 AND deleted_at IS NULL
+           FOR UPDATE"#,
+        id.0,
+    )
+    .fetch_optional(conn)
+    .await?;
+    row.ok_or(Error::NotFound)
+}
+
+/// Everybody who is an administrator and may sign in, held until the transaction ends. Of any
+/// number that take administrators away at once, each waits for the one before and sees what it did.
+pub async fn lock_admins(conn: impl PgExecutor<'_>) -> Result<Vec<UserId>, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"SELECT id AS "id: UserId" FROM users
+           WHERE role = 'admin' AND disabled_at IS NULL AND deleted_at IS NULL
+           ORDER BY id
+           FOR UPDATE"#,
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Gives the account another role.
+pub async fn set_role(
+    conn: impl PgExecutor<'_>,
+    id: UserId,
+    role: Role,
+    now: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "UPDATE users SET role = $2, updated_at = $3 WHERE id = $1 AND deleted_at IS NULL",
+        id.0,
+        role.as_str(),
+        now,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Shuts the account, or opens it again where `disabled_at` is none.
+pub async fn set_disabled(
+    conn: impl PgExecutor<'_>,
+    id: UserId,
+    disabled_at: Option<DateTime<Utc>>,
+    reason: Option<&DisabledReason>,
+    now: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "UPDATE users SET disabled_at = $2, disabled_reason = $3, updated_at = $4
+         WHERE id = $1 AND deleted_at IS NULL",
+        id.0,
+        disabled_at,
+        reason.map(DisabledReason::as_str),
+        now,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// How many accounts there are in each state.
+pub async fn count_accounts(conn: impl PgExecutor<'_>) -> Result<AccountCounts, sqlx::Error> {
+    sqlx::query_as!(
+        AccountCounts,
+        r#"SELECT count(*) AS "total!",
+                  count(email_verified_at) AS "verified!",
+                  count(*) FILTER (WHERE email_verified_at IS NULL) AS "unverified!",
+                  count(disabled_at) AS "disabled!",
+                  count(*) FILTER (WHERE role = 'admin' AND disabled_at IS NULL) AS "admins!"
+           FROM users WHERE deleted_at IS NULL"#
+    )
+    .fetch_one(conn)
+    .await
+}
+
+/// How many of today's accounts were made on each of these last days, today included.
+pub async fn count_sign_ups(
+    conn: impl PgExecutor<'_>,
+    days: i32,
+    now: DateTime<Utc>,
+) -> Result<Vec<SignUps>, sqlx::Error> {
+    sqlx::query_as!(
+        SignUps,
+        r#"WITH made AS (
+               SELECT (created_at AT TIME ZONE 'UTC')::date AS day, count(*) AS count FROM users
+               WHERE deleted_at IS NULL
+                 AND created_at >= ($2::timestamptz AT TIME ZONE 'UTC')::date::timestamp AT TIME ZONE 'UTC'
+                                   - make_interval(days => $1 - 1)
+               GROUP BY 1
+           )
+           SELECT day::date AS "day!", COALESCE(made.count, 0) AS "count!"
+           FROM generate_series(($2::timestamptz AT TIME ZONE 'UTC')::date - ($1 - 1),
+                                ($2::timestamptz AT TIME ZONE 'UTC')::date, interval '1 day') AS days (day)
+           LEFT JOIN made USING (day)
+           ORDER BY 1"#,
+        days,
+        now,
+    )
+    .fetch_all(conn)
+    .await
+}

@@ -3,9 +3,11 @@
 //! [`Config::read`] reads them all and reports every fault at once, by variable name and never
 //! with a value. A variable `X` may also be given as `X_FILE`, the path of a file that holds it.
 
+mod api_keys;
 mod auth;
 mod breaches;
 mod key;
+mod limits;
 mod mfa;
 mod plans;
 mod reader;
@@ -27,9 +29,11 @@ use ipnet::IpNet;
 use secrecy::SecretString;
 use url::Url;
 
+pub use api_keys::ApiKeyConfig;
 pub use auth::{AuthConfig, PasswordConfig};
 pub use breaches::BreachConfig;
 pub use key::Key32;
+pub use limits::{Limit, LimitsConfig, Rate};
 pub use mfa::MfaConfig;
 pub use plans::{Currency, PlansConfig, PriceId, Quota, TierConfig};
 use reader::Reader;
@@ -48,6 +52,10 @@ pub struct Config {
     pub database: DatabaseConfig,
     /// Redis, where there is one.
     pub redis_url: Option<SecretString>,
+    /// `REDIS_TIMEOUT`: what one command to Redis may cost a request.
+    pub redis_timeout: Duration,
+    /// Who may ask how often.
+    pub limits: LimitsConfig,
     /// Tokens, sessions and passwords.
     pub auth: AuthConfig,
     /// Second factors.
@@ -60,6 +68,8 @@ pub struct Config {
     pub plans: PlansConfig,
     /// Metering and events.
     pub usage: UsageConfig,
+    /// API keys.
+    pub api_keys: ApiKeyConfig,
     /// Outgoing letters.
     pub mail: MailConfig,
     /// The job worker.

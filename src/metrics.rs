@@ -90,12 +90,22 @@ families! {
         "Passwords whose turn did not come in time."
     REDIS_DURATION "redis_command_duration_seconds" Histogram Seconds ["outcome"]
         "Commands to Redis."
+    BREACH_CHECKS "breach_check_duration_seconds" Histogram Seconds ["outcome"]
+        "New passwords looked up among those of known breaches."
+    REDIS_UP "redis_up" Gauge Count []
+        "1 while Redis answers, 0 while nobody asks it because it does not."
+    LIMITS_SHARED "limits_shared" Gauge Count []
+        "1 while all replicas count limits together in Redis, 0 while this one counts alone."
+    LIMIT_CHECKS "limit_checks_total" Counter Count ["kept"]
+        "Requests counted against limits, together in Redis or by this process alone."
     SMTP_DURATION "smtp_send_duration_seconds" Histogram Seconds ["outcome"]
         "Handing letters to the mail server."
     SIGN_INS "sign_ins_total" Counter Count ["outcome"]
         "Attempts to sign in."
     TOKEN_REFRESHES "token_refreshes_total" Counter Count ["outcome"]
         "Refresh tokens presented."
+    API_KEYS "api_key_requests_total" Counter Count ["outcome"]
+        "Requests that came with an API key in good form."
     LOG_LINES_DROPPED "log_lines_dropped_total" Counter Count []
         "Lines of the log that nobody read in time."
     BUILD_INFO "build_info" Gauge Count ["version" "commit"]
@@ -171,6 +181,48 @@ outcomes! {
         Refused "refused"
         /// Something of ours failed.
         Failed "failed"
+    }
+}
+
+outcomes! {
+    /// What looking a password up among those of known breaches came to.
+    BreachCheck {
+        /// It is among them.
+        Known "known"
+        /// It is not.
+        Unknown "unknown"
+        /// No answer came in time.
+        Timeout "timeout"
+        /// There is no connection.
+        Unreachable "unreachable"
+        /// The answer was a refusal.
+        Refused "refused"
+        /// The answer was no list of hashes.
+        Malformed "malformed"
+    }
+}
+
+outcomes! {
+    /// Where a limit was counted.
+    LimitsKept {
+        /// In Redis, with all other replicas.
+        Together "together"
+        /// In this process.
+        Alone "alone"
+    }
+}
+
+outcomes! {
+    /// What became of a request with an API key.
+    ApiKeyUse {
+        /// It was let in.
+        Accepted "accepted"
+        /// The key is unknown, revoked or expired, or its secret wrong.
+        Refused "refused"
+        /// The account is disabled.
+        Disabled "disabled"
+        /// The key may not do this.
+        OutOfScope "out_of_scope"
     }
 }
 
@@ -253,6 +305,26 @@ pub fn observe_redis(began: Instant, outcome: CallOutcome) {
     histogram!(REDIS_DURATION, "outcome" => outcome.as_str()).record(began.elapsed());
 }
 
+/// A password that was looked up among those of known breaches, from `began` on.
+pub fn observe_breach_check(began: Instant, outcome: BreachCheck) {
+    histogram!(BREACH_CHECKS, "outcome" => outcome.as_str()).record(began.elapsed());
+}
+
+/// Whether Redis is asked at all.
+pub fn set_redis_up(up: bool) {
+    gauge!(REDIS_UP).set(if up { 1.0 } else { 0.0 });
+}
+
+/// Whether all replicas count limits together.
+pub fn set_limits_shared(shared: bool) {
+    gauge!(LIMITS_SHARED).set(if shared { 1.0 } else { 0.0 });
+}
+
+/// A request that was counted against its limits.
+pub fn count_limit_check(kept: LimitsKept) {
+    counter!(LIMIT_CHECKS, "kept" => kept.as_str()).increment(1);
+}
+
 /// A letter whose sending began at `began`.
 pub fn observe_smtp(began: Instant, outcome: CallOutcome) {
     histogram!(SMTP_DURATION, "outcome" => outcome.as_str()).record(began.elapsed());
@@ -266,6 +338,11 @@ pub fn count_sign_in(outcome: SignIn) {
 /// A refresh token that was presented.
 pub fn count_token_refresh(outcome: TokenRefresh) {
     counter!(TOKEN_REFRESHES, "outcome" => outcome.as_str()).increment(1);
+}
+
+/// A request with an API key.
+pub fn count_api_key(outcome: ApiKeyUse) {
+    counter!(API_KEYS, "outcome" => outcome.as_str()).increment(1);
 }
 
 /// A connection above the cap.
@@ -292,6 +369,9 @@ fn begin(version: &str, commit: &str) {
     }
     for outcome in SignIn::ALL {
         counter!(SIGN_INS, "outcome" => outcome.as_str()).absolute(0);
+    }
+    for outcome in ApiKeyUse::ALL {
+        counter!(API_KEYS, "outcome" => outcome.as_str()).absolute(0);
     }
     for outcome in TokenRefresh::ALL {
         counter!(TOKEN_REFRESHES, "outcome" => outcome.as_str()).absolute(0);

@@ -6,12 +6,14 @@ use std::time::Instant;
 
 use axum::extract::FromRef;
 
-use crate::config::{AuthConfig, Config, MailConfig, MfaConfig, PlansConfig, UsageConfig};
+use crate::config::{ApiKeyConfig, 
+    AuthConfig, Config, LimitsConfig, MailConfig, MfaConfig, PlansConfig, UsageConfig,
+};
 use crate::ids;
 use crate::infra::db::{self, Pulse};
 use crate::infra::{
-    BadKey, Breaches, Cipher, Clock, Db, Denylist, Hasher, Mailer, Meter, NoKey, Redis, Rng,
-    TokenKeys,
+    BadKey, Breaches, Cipher, Clock, Db, Denylist, Hasher, LastSeen, Limiter, Mailer, Meter, NoKey, Redis,
+    Rng, TokenKeys,
 };
 use crate::web::OwnOrigins;
 
@@ -24,6 +26,10 @@ pub struct AppState {
     pub pulse: Pulse,
     /// Redis, where there is one.
     pub redis: Option<Redis>,
+    /// How often who did what.
+    pub limiter: Limiter,
+    /// Who may ask how often.
+    pub limits: Arc<LimitsConfig>,
     /// The time.
     pub clock: Clock,
     /// Randomness.
@@ -52,6 +58,14 @@ pub struct AppState {
     pub plans: Arc<PlansConfig>,
     /// Settings of metering and events.
     pub usage: Arc<UsageConfig>,
+    /// Settings of API keys.
+    pub api_keys: Arc<ApiKeyConfig>,
+    /// When API keys were last used, until it is written.
+    #[from_ref(skip)]
+    pub key_uses: LastSeen,
+    /// When API keys were last refused for want of a scope.
+    #[from_ref(skip)]
+    pub key_refusals: LastSeen,
     /// Settings of letters.
     pub mail: Arc<MailConfig>,
     /// The release, as `/health` names it.
@@ -90,15 +104,17 @@ impl AppState {
         let redis = config
             .redis_url
             .as_ref()
-            .map(Redis::connect_lazy)
-            .transpose();
+            .map(|url| Redis::connect_lazy(url, config.redis_timeout))
+            .transpose()
+            .map_err(|error| StateError::Redis(error.to_string()))?;
         let breaches = config.breaches.as_ref().map(Breaches::new).transpose();
         let auth = &config.auth;
         let (db, pulse) = db::connect_lazy(&config.database)?;
         Ok(Self {
             db,
             pulse,
-            redis: redis.map_err(|error| StateError::Redis(error.to_string()))?,
+            limiter: Limiter::new(redis.clone(), clock.clone(), &auth.token_secret),
+            redis,
             hasher: Hasher::start(&auth.password, rng.clone()),
             breaches: breaches.map_err(|_| StateError::Breaches)?,
             mailer: Mailer::new(&config.mail).map_err(|_| StateError::Mail)?,
@@ -111,10 +127,14 @@ impl AppState {
             own_origins: OwnOrigins::new(&config.http),
             meter: Meter::new(config.usage.buffer, ids::uuid_v7(clock.now(), &rng)),
             cipher: Arc::new(Cipher::new(&config.encryption_keys, rng.clone())?),
+            limits: Arc::new(config.limits.clone()),
             auth: Arc::new(auth.clone()),
             mfa: Arc::new(config.mfa.clone()),
             plans: Arc::new(config.plans.clone()),
             usage: Arc::new(config.usage.clone()),
+            api_keys: Arc::new(config.api_keys.clone()),
+            key_uses: LastSeen::default(),
+            key_refusals: LastSeen::default(),
             mail: Arc::new(config.mail.clone()),
             version: config.telemetry.version.as_str().into(),
             started: Instant::now(),

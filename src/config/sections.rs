@@ -1,6 +1,7 @@
 //! The sections of the configuration: every variable, its default and what it must be.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use secrecy::SecretString;
 use url::Url;
@@ -23,14 +24,18 @@ impl Reader<'_> {
         let http = self.http();
         let database = self.database();
         let redis_url = self.redis();
+        let redis_timeout = self.redis_timeout();
         let public_url = http.as_ref().map(|http| &http.public_url);
         let auth = self.auth(public_url);
         let mfa = self.mfa();
         let encryption_keys = self.encryption_keys(auth.as_ref());
         let breaches = self.breaches();
         let plans = self.plans();
+        let limits = self.limits(plans.as_ref());
         let usage = self.usage();
         let mail = self.mail(public_url);
+        let product = mail.as_ref().map(|mail| mail.product_name.as_str());
+        let api_keys = self.api_keys(product);
         let worker = self.worker();
         let telemetry = self.telemetry();
         let docs_enabled = self.docs_enabled();
@@ -40,12 +45,15 @@ impl Reader<'_> {
             http: http?,
             database: database?,
             redis_url,
+            redis_timeout: redis_timeout?,
+            limits: limits?,
             auth: auth?,
             mfa: mfa?,
             encryption_keys: encryption_keys?,
             breaches: breaches?,
             plans: plans?,
             usage: usage?,
+            api_keys: api_keys?,
             mail: mail?,
             worker: worker?,
             telemetry: telemetry?,
@@ -79,6 +87,15 @@ impl Reader<'_> {
             "must be rediss:// outside of a private network",
         );
         Some(url)
+    }
+
+    fn redis_timeout(&mut self) -> Option<Duration> {
+        let timeout = self.duration("REDIS_TIMEOUT", Duration::from_millis(50))?;
+        if timeout > secs(1) {
+            self.fault("REDIS_TIMEOUT", "must be at most 1s: a request waits for so long");
+            return None;
+        }
+        Some(timeout)
     }
 
     fn http(&mut self) -> Option<HttpConfig> {

@@ -37,6 +37,12 @@ impl Clock {
         DateTime::from_timestamp_micros(micros).unwrap_or_default()
     }
 
+    /// The time of a clock that a test moves; `None` of the system's.
+    #[must_use]
+    pub fn fixed_now(&self) -> Option<DateTime<Utc>> {
+        self.0.is_some().then(|| self.now())
+    }
+
     /// Moves a fixed clock on; the system's clock stays as it is.
     pub fn advance(&self, by: Duration) {
         if let Some(fixed) = &self.0 {

@@ -1,22 +1,27 @@
-//! Redis, which may be lost at any time: every command has a deadline, and nobody waits for a
-//! reconnect.
+//! Redis, which may be lost at any time: every command has a deadline, nobody waits for a
+//! reconnect, and once it stays silent nobody asks it until it answers again.
 
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+mod breaker;
+
+use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant};
 
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{Client, Cmd, FromRedisValue};
 use secrecy::{ExposeSecret as _, SecretString};
+use tokio::time::{sleep, timeout};
 
+use self::breaker::Breaker;
 use crate::metrics::{self, CallOutcome};
 
-/// What one command may cost a request, reconnecting included.
-const DEADLINE: Duration = Duration::from_millis(100);
+/// What opening a connection may take. No request waits for so long: it goes on in the background.
+const CONNECT: Duration = Duration::from_secs(1);
 
-/// So many commands in a row without an answer, and the connection is taken for dead. The library
-/// mends one that is cut, but goes on with one that is silent.
-const SILENT_AFTER: u32 = 3;
+/// What a probe's command may take.
+const PING: Duration = Duration::from_millis(100);
+
+/// How often a Redis that fell silent is asked whether it is back.
+const PROBE_EVERY: Duration = Duration::from_millis(500);
 
 /// A connection that is shared and mends itself; a clone is another handle on it.
 #[derive(Clone)]
@@ -25,7 +30,9 @@ pub struct Redis(Arc<Shared>);
 struct Shared {
     client: Client,
     connection: RwLock<ConnectionManager>,
-    unanswered: AtomicU32,
+    /// What one command may cost a request.
+    deadline: Duration,
+    breaker: Breaker,
 }
 
 impl std::fmt::Debug for Redis {
@@ -40,67 +47,128 @@ pub enum RedisError {
     /// It took longer than a command may take.
     #[error("Redis did not answer in time")]
     Timeout,
+    /// It did not answer lately, and is not asked until it does.
+    #[error("Redis does not answer")]
+    Down,
     /// It is away or refused.
     #[error(transparent)]
     Command(#[from] redis::RedisError),
 }
 
 impl Redis {
-    /// A connection that is opened when first used.
-    pub fn connect_lazy(url: &SecretString) -> Result<Self, redis::RedisError> {
+    /// A connection that is opened when first used; no command costs a request more than
+    /// `deadline`.
+    pub fn connect_lazy(url: &SecretString, deadline: Duration) -> Result<Self, redis::RedisError> {
         let client = Client::open(url.expose_secret())?;
         let connection = RwLock::new(connection(&client)?);
         Ok(Self(Arc::new(Shared {
             client,
             connection,
-            unanswered: AtomicU32::new(0),
+            deadline,
+            breaker: Breaker::default(),
         })))
     }
 
-    /// Whether Redis answers.
+    /// Whether Redis answers. Asks even when requests do not, and takes up to a tenth of a second.
     pub async fn ping(&self) -> Result<(), RedisError> {
-        self.ask(&redis::cmd("PING")).await
+        self.attempt(&redis::cmd("PING"), PING).await
     }
 
-    /// One command, within the deadline.
-    async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, RedisError> {
+    /// Opens the connection ahead of the first requests.
+    pub async fn warm_up(&self) {
+        let _ = self.0.run::<()>(&redis::cmd("PING"), CONNECT).await;
+    }
+
+    /// One command, within the deadline. Fails at once while Redis does not answer.
+    pub(super) async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, RedisError> {
+        if self.0.breaker.is_open() {
+            return Err(RedisError::Down);
+        }
+        self.attempt(command, self.0.deadline).await
+    }
+
+    async fn attempt<T: FromRedisValue>(
+        &self,
+        command: &Cmd,
+        within: Duration,
+    ) -> Result<T, RedisError> {
+        let answer = self.0.run(command, within).await;
+        if !answer.as_ref().is_err_and(RedisError::is_silence) {
+            self.0.breaker.note_answer();
+        } else if self.0.breaker.note_failure() {
+            tracing::warn!("Redis does not answer: going on without it");
+            metrics::set_redis_up(false);
+            tokio::spawn(probe(Arc::downgrade(&self.0)));
+        }
+        answer
+    }
+}
+
+impl RedisError {
+    /// Whether there was no answer, unlike one that refuses.
+    fn is_silence(&self) -> bool {
+        matches!(
+            outcome(Some(self)),
+            CallOutcome::Timeout | CallOutcome::Unreachable
+        )
+    }
+}
+
+impl Shared {
+    async fn run<T: FromRedisValue>(
+        &self,
+        command: &Cmd,
+        within: Duration,
+    ) -> Result<T, RedisError> {
         let mut connection = self.connection();
         let began = Instant::now();
-        let answer = tokio::time::timeout(DEADLINE, command.query_async(&mut connection)).await;
+        let answer = timeout(within, command.query_async(&mut connection)).await;
         let answer = match answer {
             Ok(answer) => answer.map_err(RedisError::from),
             Err(_) => Err(RedisError::Timeout),
         };
-        let outcome = outcome(answer.as_ref().err());
-        metrics::observe_redis(began, outcome);
-        self.notice(outcome);
+        metrics::observe_redis(began, outcome(answer.as_ref().err()));
         answer
     }
 
     fn connection(&self) -> ConnectionManager {
-        let connection = self.0.connection.read();
+        let connection = self.connection.read();
         connection.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn notice(&self, outcome: CallOutcome) {
-        if outcome != CallOutcome::Timeout {
-            self.0.unanswered.store(0, Ordering::Relaxed);
-            return;
-        }
-        let unanswered = self.0.unanswered.fetch_add(1, Ordering::Relaxed) + 1;
-        if unanswered.is_multiple_of(SILENT_AFTER)
-            && let Ok(fresh) = connection(&self.0.client)
-        {
-            let current = self.0.connection.write();
+    /// Puts a new connection in the place of one that may be silent for ever: the library mends
+    /// one that is cut, but goes on with one whose other end is gone.
+    fn reconnect(&self) {
+        if let Ok(fresh) = connection(&self.client) {
+            let current = self.connection.write();
             *current.unwrap_or_else(PoisonError::into_inner) = fresh;
         }
     }
 }
 
+/// Asks until there is an answer in time, or nobody is left who would want to know.
+async fn probe(redis: Weak<Shared>) {
+    let ping = redis::cmd("PING");
+    loop {
+        let Some(redis) = redis.upgrade() else { return };
+        redis.reconnect();
+        // The first one opens the connection, the second one tells how fast Redis is.
+        let opened = redis.run::<()>(&ping, CONNECT).await;
+        if opened.is_ok() && redis.run::<()>(&ping, redis.deadline).await.is_ok() {
+            redis.breaker.close();
+            tracing::info!("Redis answers again");
+            metrics::set_redis_up(true);
+            return;
+        }
+        drop(redis);
+        sleep(PROBE_EVERY).await;
+    }
+}
+
 fn connection(client: &Client) -> Result<ConnectionManager, redis::RedisError> {
     let config = ConnectionManagerConfig::new()
-        .set_connection_timeout(Some(DEADLINE))
-        .set_response_timeout(Some(DEADLINE))
+        .set_connection_timeout(Some(CONNECT))
+        .set_response_timeout(Some(CONNECT))
         .set_number_of_retries(1)
         .set_max_delay(Duration::from_secs(1));
     ConnectionManager::new_lazy_with_config(client.clone(), config)
@@ -110,6 +178,7 @@ fn outcome(error: Option<&RedisError>) -> CallOutcome {
     match error {
         None => CallOutcome::Ok,
         Some(RedisError::Timeout) => CallOutcome::Timeout,
+        Some(RedisError::Down) => CallOutcome::Unreachable,
         Some(RedisError::Command(error)) if error.is_timeout() => CallOutcome::Timeout,
         Some(RedisError::Command(error)) if error.is_io_error() => CallOutcome::Unreachable,
         Some(RedisError::Command(_)) => CallOutcome::Refused,

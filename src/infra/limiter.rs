@@ -1,0 +1,241 @@
+//! Counts who did what how often, and decides whether once more is too often.
+//!
+//! A sliding window, kept exactly: the times of what was let through, newest last. Redis keeps
+//! them for all replicas, by one script and in one round trip for all limits of a request. Each
+//! process keeps its own part besides, which holds the same limits while Redis is gone, and refuses
+//! by itself whoever has spent the whole limit here.
+
+mod key;
+mod local;
+mod shared;
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use aws_lc_rs::hmac;
+use tokio_util::sync::CancellationToken;
+
+pub use self::key::{Key, network_of};
+use self::local::Local;
+use super::{Clock, Redis};
+use crate::config::{Key32, Limit};
+use crate::metrics::{self, LimitsKept};
+
+/// How often what no longer counts is dropped.
+const TIDY_EVERY: Duration = Duration::from_secs(30);
+
+/// One limit that a request meets, the key it is counted by, and whether it is spent.
+#[derive(Clone, Copy, Debug)]
+pub struct Ask {
+    limit: Limit,
+    key: Key,
+    spends: bool,
+}
+
+impl Ask {
+    /// Spends one of the limit, if it allows.
+    #[must_use]
+    pub const fn spend(limit: Limit, key: Key) -> Self {
+        Self {
+            limit,
+            key,
+            spends: true,
+        }
+    }
+
+    /// Asks whether the limit allows, and leaves it as it is.
+    #[must_use]
+    pub const fn peek(limit: Limit, key: Key) -> Self {
+        Self {
+            limit,
+            key,
+            spends: false,
+        }
+    }
+}
+
+/// How one limit stands for one key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// The limit.
+    pub limit: Limit,
+    /// How much of it is used now.
+    pub used: u32,
+    /// When the oldest use is forgotten; the whole window when there is none.
+    pub reset: Duration,
+    /// When it allows again; `None` when it allowed.
+    pub wait: Option<Duration>,
+}
+
+impl Standing {
+    /// How much of the limit is left.
+    #[must_use]
+    pub const fn left(&self) -> u32 {
+        self.limit.max().saturating_sub(self.used)
+    }
+}
+
+/// What was decided: all limits allow, or nothing was spent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// How each limit stands, in the order they were asked.
+    pub standings: Vec<Standing>,
+}
+
+impl Decision {
+    /// Whether every limit allows.
+    #[must_use]
+    pub fn allows(&self) -> bool {
+        self.retry_after().is_none()
+    }
+
+    /// When all of them allow again; `None` when they do.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.standings.iter().filter_map(|one| one.wait).max()
+    }
+
+    /// The limit that stands most in the way: that refuses for longest, else that has least left.
+    #[must_use]
+    pub fn tightest(&self) -> Option<&Standing> {
+        let by = |one: &&Standing| (one.wait, std::cmp::Reverse(one.left()));
+        self.standings.iter().max_by_key(by)
+    }
+}
+
+/// Keeps the limits; a clone is another handle on the same counts.
+#[derive(Clone)]
+pub struct Limiter(Arc<Inner>);
+
+struct Inner {
+    redis: Option<Redis>,
+    local: Local,
+    clock: Clock,
+    started: Instant,
+    secret: hmac::Key,
+    alone: AtomicBool,
+}
+
+impl fmt::Debug for Limiter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Limiter")
+    }
+}
+
+impl Limiter {
+    /// A limiter that counts in `redis`, where there is one; `secret` hides what keys are made of.
+    #[must_use]
+    pub fn new(redis: Option<Redis>, clock: Clock, secret: &Key32) -> Self {
+        Self(Arc::new(Inner {
+            alone: AtomicBool::new(redis.is_none()),
+            redis,
+            local: Local::default(),
+            clock,
+            started: Instant::now(),
+            secret: hmac::Key::new(hmac::HMAC_SHA256, secret.expose()),
+        }))
+    }
+
+    /// The key of something that must not be read in Redis, such as an address: a keyed hash of it.
+    #[must_use]
+    pub fn hidden_key(&self, text: &str) -> Key {
+        let mut context = hmac::Context::with_key(&self.0.secret);
+        context.update(b"limit key");
+        context.update(text.as_bytes());
+        Key::hidden(context.sign().as_ref())
+    }
+
+    /// Decides about all limits at once: if every one allows, those that are to be spent are, and
+    /// otherwise none is.
+    pub async fn check(&self, asks: &[Ask]) -> Decision {
+        let now = self.local_now();
+        // Whoever has spent all of it here need not be asked about elsewhere.
+        if let Some(refused) = self.0.local.refuses(asks, now) {
+            return refused;
+        }
+        match self.shared(asks, false).await {
+            Some(decision) => {
+                if decision.allows() {
+                    self.0.local.note(asks, now);
+                }
+                decision
+            }
+            None => self.0.local.check(asks, now),
+        }
+    }
+
+    /// Spends in any case, to count what has happened; answers how the limits stand now.
+    pub async fn count(&self, asks: &[Ask]) -> Decision {
+        let now = self.local_now();
+        let counted = self.0.local.note(asks, now);
+        self.shared(asks, true).await.unwrap_or(counted)
+    }
+
+    /// Forgets what was counted.
+    pub async fn forget(&self, uses: &[(Limit, Key)]) {
+        self.0.local.forget(uses);
+        if let Some(redis) = &self.0.redis {
+            shared::forget(redis, uses).await;
+        }
+    }
+
+    /// Drops what no longer counts, until `stop`; [`Limiter::check`] does so too, as it needs room.
+    pub async fn tidy(self, stop: CancellationToken) {
+        stop.run_until_cancelled(async {
+            loop {
+                tokio::time::sleep(TIDY_EVERY).await;
+                self.0.local.tidy(self.local_now());
+            }
+        })
+        .await;
+    }
+
+    /// How many keys the process keeps itself.
+    #[must_use]
+    pub fn kept_here(&self) -> usize {
+        self.0.local.len()
+    }
+
+    /// What Redis says; `None` without it.
+    async fn shared(&self, asks: &[Ask], forced: bool) -> Option<Decision> {
+        let redis = self.0.redis.as_ref()?;
+        let now = self.0.clock.fixed_now();
+        match shared::decide(redis, asks, now.map(|now| now.timestamp_micros()), forced).await {
+            Ok(decision) => {
+                self.note_mode(LimitsKept::Together, None);
+                Some(decision)
+            }
+            Err(error) => {
+                self.note_mode(LimitsKept::Alone, Some(&error));
+                None
+            }
+        }
+    }
+
+    fn note_mode(&self, kept: LimitsKept, why: Option<&super::RedisError>) {
+        metrics::count_limit_check(kept);
+        let alone = kept == LimitsKept::Alone;
+        // Read first, since every request passes here.
+        if self.0.alone.load(Ordering::Relaxed) == alone
+            || self.0.alone.swap(alone, Ordering::Relaxed) == alone
+        {
+            return;
+        }
+        metrics::set_limits_shared(!alone);
+        match why {
+            Some(error) => tracing::warn!(%error, "limits are kept by each process alone"),
+            None => tracing::info!("limits are kept by all processes together"),
+        }
+    }
+
+    /// Microseconds on a clock that never goes back, unless the clock is a test's.
+    fn local_now(&self) -> u64 {
+        let micros = match self.0.clock.fixed_now() {
+            Some(fixed) => u64::try_from(fixed.timestamp_micros()).ok(),
+            None => u64::try_from(self.0.started.elapsed().as_micros()).ok(),
+        };
+        micros.unwrap_or_default()
+    }
+}

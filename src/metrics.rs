@@ -98,6 +98,8 @@ families! {
         "1 while all replicas count limits together in Redis, 0 while this one counts alone."
     LIMIT_CHECKS "limit_checks_total" Counter Count ["kept"]
         "Requests counted against limits, together in Redis or by this process alone."
+    CACHE_LOOKUPS "cache_lookups_total" Counter Count ["family" "outcome"]
+        "Look-ups in the cache, by where the value came from."
     SMTP_DURATION "smtp_send_duration_seconds" Histogram Seconds ["outcome"]
         "Handing letters to the mail server."
     SIGN_INS "sign_ins_total" Counter Count ["outcome"]
@@ -133,7 +135,9 @@ macro_rules! outcomes {
             /// Every value of the label.
             pub const ALL: &'static [Self] = &[$(Self::$variant),+];
 
-            const fn as_str(self) -> &'static str {
+            /// The label's value.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $text),+ }
             }
         }
@@ -161,6 +165,8 @@ outcomes! {
         Refused "refused"
         /// The password was right, the address is not verified.
         Unverified "unverified"
+        /// The password was right, but the account is shut.
+        Disabled "disabled"
         /// The hashing pool was busy.
         Busy "busy"
         /// Something of ours failed.
@@ -223,6 +229,32 @@ outcomes! {
         Disabled "disabled"
         /// The key may not do this.
         OutOfScope "out_of_scope"
+    }
+}
+
+outcomes! {
+    /// What is kept in the cache.
+    CacheFamily {
+        /// The plan of an account.
+        Plan "plan"
+        /// The page of plans.
+        Pricing "pricing"
+        /// What an account sees first.
+        Dashboard "dashboard"
+    }
+}
+
+outcomes! {
+    /// Where a value that was looked up in the cache came from.
+    CacheLookup {
+        /// The process had it.
+        Process "process"
+        /// Somebody was reading it already.
+        Joined "joined"
+        /// Redis had it.
+        Redis "redis"
+        /// It was read anew.
+        Loaded "loaded"
     }
 }
 
@@ -325,6 +357,12 @@ pub fn count_limit_check(kept: LimitsKept) {
     counter!(LIMIT_CHECKS, "kept" => kept.as_str()).increment(1);
 }
 
+/// A look-up in the cache.
+pub fn count_cache_lookup(family: CacheFamily, outcome: CacheLookup) {
+    counter!(CACHE_LOOKUPS, "family" => family.as_str(), "outcome" => outcome.as_str())
+        .increment(1);
+}
+
 /// A letter whose sending began at `began`.
 pub fn observe_smtp(began: Instant, outcome: CallOutcome) {
     histogram!(SMTP_DURATION, "outcome" => outcome.as_str()).record(began.elapsed());
@@ -372,6 +410,12 @@ fn begin(version: &str, commit: &str) {
     }
     for outcome in ApiKeyUse::ALL {
         counter!(API_KEYS, "outcome" => outcome.as_str()).absolute(0);
+    }
+    for family in CacheFamily::ALL {
+        for outcome in CacheLookup::ALL {
+            counter!(CACHE_LOOKUPS, "family" => family.as_str(), "outcome" => outcome.as_str())
+                .absolute(0);
+        }
     }
     for outcome in TokenRefresh::ALL {
         counter!(TOKEN_REFRESHES, "outcome" => outcome.as_str()).absolute(0);

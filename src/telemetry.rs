@@ -22,7 +22,7 @@ use crate::config::TelemetryConfig;
 
 pub use capture::capture;
 pub use log::dropped_lines;
-pub use request::{RequestFacts, RequestScope};
+pub use request::{RequestFacts, RequestScope, traceparent};
 
 /// How long the end of the process waits for reports and traces that are still to be delivered.
 const FLUSH: Duration = Duration::from_secs(2);

@@ -19,7 +19,7 @@ mod rng;
 mod smtp;
 
 pub use breaches::{Breaches, Unchecked};
-pub use cache::LoadError;
+pub use cache::{Cache, Family, LoadError};
 pub use cipher::{Cipher, KeyId, NoKey, OpenError, Opened, Place, Sealed};
 pub use clock::Clock;
 pub(crate) use clock::after;

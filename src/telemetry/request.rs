@@ -25,6 +25,20 @@ pub struct RequestFacts<'a> {
     pub route: &'a str,
 }
 
+tokio::task_local! {
+    /// The trace of the request that is being handled, and whether we keep our part of it.
+    static CURRENT: (Arc<TraceContext>, bool);
+}
+
+/// The `traceparent` header for what the request at hand asks of other services (W3C Trace Context
+/// §3.2); `None` outside of a request.
+#[must_use]
+pub fn traceparent() -> Option<String> {
+    CURRENT
+        .try_with(|(trace, is_kept)| trace.header(*is_kept))
+        .ok()
+}
+
 /// Tells who is signed in.
 pub trait Asker:
     Fn() -> Option<String> + Send + Sync + UnwindSafe + RefUnwindSafe + 'static
@@ -39,7 +53,7 @@ impl<F> Asker for F where
 /// The trace of a request and the scope that its reports are made in.
 #[derive(Debug)]
 pub struct RequestScope {
-    trace: TraceContext,
+    trace: Arc<TraceContext>,
     hub: Option<Arc<Hub>>,
     transaction: Option<Transaction>,
     span: Option<OpenSpan>,
@@ -54,7 +68,7 @@ impl RequestScope {
         facts: RequestFacts<'_>,
         user: impl Asker,
     ) -> Self {
-        let trace = TraceContext::of(headers, rng);
+        let trace = Arc::new(TraceContext::of(headers, rng));
         let share = reports::traced_share();
         let is_probe = facts.route.starts_with("/health");
         let hub = share.map(|_| hub(facts, &trace, user));
@@ -82,10 +96,12 @@ impl RequestScope {
 
     /// Lets what `future` reports belong to this request.
     pub fn bind<F: Future>(&self, future: F) -> impl Future<Output = F::Output> + use<F> {
-        match &self.hub {
+        let future = match &self.hub {
             Some(hub) => Either::Left(future.bind_hub(Arc::clone(hub))),
             None => Either::Right(future),
-        }
+        };
+        let is_kept = self.span.is_some() || self.transaction.is_some();
+        CURRENT.scope((Arc::clone(&self.trace), is_kept), future)
     }
 
     /// Ends the request.

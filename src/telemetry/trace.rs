@@ -44,6 +44,12 @@ impl TraceContext {
         }
     }
 
+    /// The header that hands the trace on, with our part of it as the parent.
+    pub(super) fn header(&self, is_kept: bool) -> String {
+        let flags = u8::from(is_kept);
+        format!("00-{}-{}-{flags:02x}", self.trace_id, self.span_id)
+    }
+
     /// A number from 0 to 1, of our own drawing: a caller could choose its trace's id.
     pub(super) fn lot(&self) -> f32 {
         let drawn = u16::from_str_radix(&self.span_id[12..], 16).unwrap_or_default();
@@ -103,6 +109,17 @@ mod tests {
             (later.trace_id.as_str(), later.sampled),
             (TRACE, Some(false))
         );
+    }
+
+    #[test]
+    fn what_is_handed_on_is_well_formed_and_of_the_same_trace() {
+        let ours = of(&format!("00-{TRACE}-00f067aa0ba902b7-01"));
+        for is_kept in [true, false] {
+            let next = of(&ours.header(is_kept));
+            assert_eq!(next.trace_id, TRACE);
+            assert_eq!(next.parent_id.as_ref(), Some(&ours.span_id));
+            assert_eq!(next.sampled, Some(is_kept));
+        }
     }
 
     #[test]

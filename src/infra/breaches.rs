@@ -1,0 +1,213 @@
+//! Whether a password is known from a breach, asked of a service that learns nothing by it: five of
+//! the forty digits of the password's SHA-1 leave the process, and what comes back are the endings
+//! of all hashes that begin so (the range API of Have I Been Pwned).
+
+use std::time::{Duration, Instant};
+
+use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
+use reqwest::{Client, StatusCode, redirect};
+use secrecy::{ExposeSecret as _, SecretString};
+use url::Url;
+use zeroize::Zeroizing;
+
+use crate::config::BreachConfig;
+use crate::metrics::{self, BreachCheck};
+
+/// The digits that are sent.
+const PREFIX: usize = 5;
+
+/// The digits that are compared here.
+const SUFFIX: usize = 35;
+
+/// The most that is read of an answer. Real ones have about a thousand lines of forty bytes.
+const LARGEST_ANSWER: usize = 512 * 1024;
+
+/// The service that is asked; a clone is another handle on its connections.
+#[derive(Clone, Debug)]
+pub struct Breaches {
+    client: Client,
+    base: Url,
+    timeout: Duration,
+    fail_open: bool,
+}
+
+/// The password could not be checked, and the settings say that it is not taken then.
+#[derive(Debug, thiserror::Error)]
+#[error("the password could not be checked against known breaches")]
+pub struct Unchecked;
+
+/// Why there is no answer. None of these texts has the address, which ends in the digits.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("no answer in time")]
+    Timeout,
+    #[error("it cannot be reached")]
+    Unreachable(#[source] reqwest::Error),
+    #[error("it answered {0}")]
+    Refused(StatusCode),
+    #[error("its answer is not a list of hashes, or too long")]
+    Malformed,
+}
+
+impl Breaches {
+    /// The service of these settings. Nothing is connected to yet.
+    pub fn new(config: &BreachConfig) -> Result<Self, reqwest::Error> {
+        let client = Client::builder()
+            .redirect(redirect::Policy::none())
+            .user_agent(concat!(
+                env!("CARGO_PKG_NAME"),
+                "/",
+                env!("CARGO_PKG_VERSION")
+            ));
+        Ok(Self {
+            client: client.build()?,
+            base: config.url.clone(),
+            timeout: config.timeout,
+            fail_open: config.fail_open,
+        })
+    }
+
+    /// Whether the password is known from a breach; `traceparent` ties the call to the request it
+    /// is made for. When that cannot be told in time, the settings decide.
+    pub async fn knows(
+        &self,
+        password: &SecretString,
+        traceparent: Option<&str>,
+    ) -> Result<bool, Unchecked> {
+        let began = Instant::now();
+        let digits = digits(password);
+        let asking = self.ask(&digits, traceparent);
+        let answer = tokio::time::timeout(self.timeout, asking).await;
+        let answer = answer.unwrap_or(Err(Failure::Timeout));
+        metrics::observe_breach_check(began, outcome(&answer));
+        match answer {
+            Ok(found) => Ok(found),
+            Err(error) => {
+                tracing::warn!(%error, fail_open = self.fail_open, "a password could not be checked against known breaches");
+                if self.fail_open {
+                    Ok(false)
+                } else {
+                    Err(Unchecked)
+                }
+            }
+        }
+    }
+
+    /// Whether the service answers as it should.
+    pub async fn ping(&self) -> Result<(), String> {
+        let nobodys = Zeroizing::new("0".repeat(PREFIX + SUFFIX));
+        let answer = tokio::time::timeout(self.timeout, self.ask(&nobodys, None)).await;
+        let answer = answer.unwrap_or(Err(Failure::Timeout));
+        answer.map(drop).map_err(|error| error.to_string())
+    }
+
+    async fn ask(&self, digits: &str, traceparent: Option<&str>) -> Result<bool, Failure> {
+        let (prefix, suffix) = digits.split_at(PREFIX);
+        let mut url = self.base.clone();
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop_if_empty().push("range").push(prefix);
+        }
+        // Padded answers are all about as long, so that their length does not tell the prefix.
+        let mut request = self.client.get(url).header("add-padding", "true");
+        if let Some(traceparent) = traceparent {
+            request = request.header("traceparent", traceparent);
+        }
+        let mut response = request.send().await.map_err(unreachable)?;
+        if response.status() != StatusCode::OK {
+            return Err(Failure::Refused(response.status()));
+        }
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
+            if body.len() + chunk.len() > LARGEST_ANSWER {
+                return Err(Failure::Malformed);
+            }
+            body.extend_from_slice(&chunk);
+        }
+        let text = std::str::from_utf8(&body).map_err(|_| Failure::Malformed)?;
+        find(text, suffix).ok_or(Failure::Malformed)
+    }
+}
+
+fn unreachable(error: reqwest::Error) -> Failure {
+    Failure::Unreachable(error.without_url())
+}
+
+fn outcome(answer: &Result<bool, Failure>) -> BreachCheck {
+    match answer {
+        Ok(true) => BreachCheck::Known,
+        Ok(false) => BreachCheck::Unknown,
+        Err(Failure::Timeout) => BreachCheck::Timeout,
+        Err(Failure::Unreachable(_)) => BreachCheck::Unreachable,
+        Err(Failure::Refused(_)) => BreachCheck::Refused,
+        Err(Failure::Malformed) => BreachCheck::Malformed,
+    }
+}
+
+/// The SHA-1 of a password in capital digits. It only names an entry of a public list.
+fn digits(password: &SecretString) -> Zeroizing<String> {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    let hash = digest(
+        &SHA1_FOR_LEGACY_USE_ONLY,
+        password.expose_secret().as_bytes(),
+    );
+    let halves = hash
+        .as_ref()
+        .iter()
+        .flat_map(|byte| [byte >> 4, byte & 15].map(|half| char::from(DIGITS[usize::from(half)])));
+    Zeroizing::new(halves.collect())
+}
+
+/// Whether the list of `ENDING:COUNT` lines has this ending; a count of nought is padding. `None`
+/// when it is no such list.
+fn find(list: &str, suffix: &str) -> Option<bool> {
+    let mut found = None;
+    for line in list.lines().filter(|line| !line.is_empty()) {
+        let (ending, count) = line.split_once(':')?;
+        let is_ending = ending.len() == SUFFIX && ending.bytes().all(|b| b.is_ascii_hexdigit());
+        let count: u64 = count.trim().parse().ok().filter(|_| is_ending)?;
+        let is_it = count > 0 && ending.eq_ignore_ascii_case(suffix);
+        found = Some(is_it || found == Some(true));
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHA1_OF_PASSWORD: &str = "5BAA61E4C9B93F3F0682250B6CF8331B7EE68FD8";
+
+    #[test]
+    fn the_digits_are_those_of_sha_1() {
+        assert_eq!(*digits(&"password".into()), SHA1_OF_PASSWORD);
+        assert_eq!(SHA1_OF_PASSWORD.len(), PREFIX + SUFFIX);
+    }
+
+    #[test]
+    fn an_ending_is_found_whatever_its_case_and_padding_is_not() {
+        let suffix = &SHA1_OF_PASSWORD[PREFIX..];
+        let other = "0".repeat(SUFFIX);
+        let list = format!("{other}:7\r\n{}:42\r\n", suffix.to_lowercase());
+        assert_eq!(find(&list, suffix), Some(true));
+        assert_eq!(
+            find(&format!("{other}:7\r\n{suffix}:0"), suffix),
+            Some(false)
+        );
+        assert_eq!(find(&format!("{other}:7"), suffix), Some(false));
+    }
+
+    #[test]
+    fn what_is_no_list_says_nothing() {
+        let suffix = &SHA1_OF_PASSWORD[PREFIX..];
+        for text in [
+            "",
+            "\r\n",
+            "<html>come back later</html>",
+            &format!("{suffix}:many"),
+            &format!("{suffix}:42\n<html>"),
+            &format!("{}:42", &suffix[1..]),
+        ] {
+            assert_eq!(find(text, suffix), None, "{text}");
+        }
+    }
+}

@@ -74,6 +74,9 @@ pub async fn examine(state: &AppState, config: &Config) -> Findings {
     if let Some(redis) = &state.redis {
         findings.add("redis answers", checked(redis.ping()).await);
     }
+    if let Some(breaches) = &state.breaches {
+        findings.add("breach check answers", checked(breaches.ping()).await);
+    }
     findings.add("mail server answers", checked(state.mailer.ping()).await);
     findings
 }

@@ -9,6 +9,7 @@ pub mod process;
 pub mod inbox;
 pub mod postgres;
 pub mod proxy;
+pub mod range_server;
 pub mod redis;
 pub mod sentry_sink;
 
@@ -16,5 +17,6 @@ pub use error::{Error, Result};
 pub use inbox::Inbox;
 pub use postgres::Postgres;
 pub use proxy::{Fault, Proxy};
+pub use range_server::{Mood, RangeServer};
 pub use redis::Redis;
 pub use sentry_sink::SentrySink;

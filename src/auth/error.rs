@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::infra::{Busy, HashError};
+use super::csrf;
+use crate::infra::{Busy, HashError, Unchecked};
 use crate::web::{Code, Problem};
 
 /// What can go wrong while signing up and in.
@@ -14,15 +15,31 @@ pub enum Error {
     /// The password was right, but the address is not verified yet.
     #[error("the address is not verified")]
     EmailNotVerified,
+    /// The password was right, but an administrator has shut the account.
+    #[error("the account is disabled")]
+    AccountDisabled,
     /// The refresh token is unknown, expired, or was used before; or its session is over.
     #[error("the refresh token is good for nothing")]
     InvalidRefreshToken,
+    /// The refresh cookie is of another session than the one that the calling page is in.
+    #[error("the refresh token is of another session")]
+    ForeignSession,
     /// The link is unknown, expired, or was used before.
     #[error("the link is good for nothing")]
     InvalidLink,
     /// The password that was to prove who is asking is wrong; the field that holds it.
     #[error("the password is wrong")]
     WrongPassword(&'static str),
+    /// The new password is little more than the account's address or the product's name; the field
+    /// that holds it.
+    #[error("the password is little more than the address or the product's name")]
+    GuessablePassword(&'static str),
+    /// The new password is known from a breach; the field that holds it.
+    #[error("the password is known from a breach")]
+    BreachedPassword(&'static str),
+    /// Whether the new password is known from a breach cannot be told.
+    #[error(transparent)]
+    Unchecked(#[from] Unchecked),
     /// There is no such session of this account.
     #[error("there is no such session")]
     SessionNotFound,
@@ -60,13 +77,26 @@ impl From<Error> for Problem {
         match error {
             Error::InvalidCredentials => Self::new(Code::InvalidCredentials),
             Error::EmailNotVerified => Self::new(Code::EmailNotVerified),
+            Error::AccountDisabled => Self::new(Code::AccountDisabled),
             Error::InvalidRefreshToken => Self::new(Code::InvalidRefreshToken),
+            Error::ForeignSession => csrf::foreign_token(),
             Error::InvalidLink => Self::new(Code::InvalidToken),
             Error::WrongPassword(field) => Self::new(Code::InvalidFields).field(
                 field,
                 "wrong_password",
                 "is not your password",
             ),
+            Error::GuessablePassword(field) => Self::new(Code::InvalidFields).field(
+                field,
+                "too_guessable",
+                "is little more than your address or the name of this product",
+            ),
+            Error::BreachedPassword(field) => Self::new(Code::InvalidFields).field(
+                field,
+                "breached",
+                "is known from a breach of another service",
+            ),
+            Error::Unchecked(_) => Self::new(Code::Unavailable).retry_after(Duration::from_secs(5)),
             Error::SessionNotFound => Self::new(Code::NotFound),
             Error::Unauthenticated => Self::new(Code::Unauthenticated),
             Error::Busy(_) => Self::new(Code::Busy).retry_after(Duration::from_secs(2)),

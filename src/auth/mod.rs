@@ -3,13 +3,21 @@
 //! letters lead to, and the letters about accounts.
 
 mod account_routes;
+mod admin_gate;
+mod browser;
+mod cookie;
+mod csrf;
+mod document;
 mod error;
 mod gate;
+mod guessable;
 mod jobs;
 mod model;
 mod operator;
+mod oversight;
 mod pages;
 mod password;
+mod policy;
 mod recovery;
 mod routes;
 mod service;
@@ -18,13 +26,20 @@ mod store;
 mod token;
 
 pub use account_routes::{credentials_router, recovery_router, sessions_router};
+pub use admin_gate::require_admin;
+pub use browser::csrf_router;
+pub use document::document_credentials;
 pub use error::Error;
-pub use gate::{require_session, watch_ended_sessions};
+pub use gate::{bearer_token, require_session, watch_ended_sessions};
 pub use jobs::{
     ConfirmNewEmail, PurgeExpired, SendAlreadyRegistered, SendReset, SendVerification,
     TellEmailChanging, TellPasswordChanged,
 };
+pub use model::{Device, Devices};
 pub use operator::{OperatorAccount, create_account};
+pub use oversight::{count_living_sessions, end_sessions_of, list_sessions_of, shut_out};
 pub use pages::router as pages_router;
-pub use password::{NewPassword, PasswordFault};
+pub use password::{NewPassword, PasswordFault, TriedPassword};
+pub use recovery::reauthenticate;
 pub use routes::{router, signed_in_router, well_known_router};
+pub use session::deny as deny_sessions;

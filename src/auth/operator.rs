@@ -3,6 +3,7 @@
 use super::error::Error;
 use super::jobs::SendVerification;
 use super::password::NewPassword;
+use super::policy;
 use crate::audit::{self, Entry, Event, Origin};
 use crate::ids::UserId;
 use crate::infra::begin;
@@ -29,7 +30,8 @@ pub struct OperatorAccount {
 
 /// Makes the account; answers false, and changes nothing, when the address has one already.
 pub async fn create_account(state: &AppState, account: OperatorAccount) -> Result<bool, Error> {
-    let password_hash = state.hasher.hash(account.password.into_secret()).await?;
+    let password = policy::admit(state, account.password, &account.email, "password").await?;
+    let password_hash = state.hasher.hash(password).await?;
     let now = state.clock.now();
     let new = NewUser {
         id: UserId::new(now, &state.rng),

@@ -6,6 +6,7 @@ use secrecy::SecretString;
 use super::error::Error;
 use super::jobs::{ConfirmNewEmail, TellPasswordChanged};
 use super::model::{EmailChange, EndReason, PasswordChange, PasswordReset};
+use super::policy;
 use super::session::deny;
 use super::store;
 use crate::audit::{self, Entry, Event, Origin};
@@ -23,10 +24,14 @@ pub(super) async fn reset_password(
 ) -> Result<(), Error> {
     let token = reset.token.hash();
     // Looked at before anything is hashed, so that junk costs a look-up and no more.
-    if !store::reset_exists(&state.db, token, state.clock.now()).await? {
-        return Err(Error::InvalidLink);
-    }
-    let hash = state.hasher.hash(reset.password.into_secret()).await?;
+    let owner = store::find_reset(&state.db, token, state.clock.now())
+        .await?
+        .ok_or(Error::InvalidLink)?;
+    let known = users::find_own_credentials(&state.db, owner)
+        .await?
+        .ok_or(Error::InvalidLink)?;
+    let password = policy::admit(state, reset.password, &known.email, "password").await?;
+    let hash = state.hasher.hash(password).await?;
     let now = state.clock.now();
     let mut tx = begin(&state.db).await?;
     let user_id = store::take_reset(&mut *tx, token, now)
@@ -55,7 +60,8 @@ pub(super) async fn change_password(
 ) -> Result<(), Error> {
     let tried = change.current_password.into_secret();
     let known = reauthenticate(state, me, tried, "current_password", origin).await?;
-    let hash = state.hasher.hash(change.new_password.into_secret()).await?;
+    let password = policy::admit(state, change.new_password, &known.email, "new_password").await?;
+    let hash = state.hasher.hash(password).await?;
     let now = state.clock.now();
     let mut tx = begin(&state.db).await?;
     // Of two that race, the second proved the password that the first has just replaced.
@@ -103,7 +109,7 @@ pub(super) async fn change_email(
 
 /// The account, if the password is its owner's. A session alone may have been left open on
 /// somebody's desk.
-async fn reauthenticate(
+pub async fn reauthenticate(
     state: &AppState,
     me: Principal,
     password: SecretString,

@@ -3,6 +3,7 @@
 use super::error::Error;
 use super::jobs::{SendAlreadyRegistered, SendVerification};
 use super::model::{NewAccount, Outcome, SignIn};
+use super::policy;
 use super::session::begin_session;
 use super::store;
 use super::token::OpaqueToken;
@@ -21,7 +22,8 @@ pub(super) async fn register(
     new: NewAccount,
     origin: &Origin,
 ) -> Result<(), Error> {
-    let password_hash = state.hasher.hash(new.password.into_secret()).await?;
+    let password = policy::admit(state, new.password, &new.email, "password").await?;
+    let password_hash = state.hasher.hash(password).await?;
     let now = state.clock.now();
     let user = NewUser {
         id: UserId::new(now, &state.rng),
@@ -107,6 +109,7 @@ pub(super) async fn log_in(
         Ok(_) => metrics::SignIn::SignedIn,
         Err(Error::InvalidCredentials) => metrics::SignIn::Refused,
         Err(Error::EmailNotVerified) => metrics::SignIn::Unverified,
+        Err(Error::AccountDisabled) => metrics::SignIn::Disabled,
         Err(Error::Busy(_)) => metrics::SignIn::Busy,
         Err(_) => metrics::SignIn::Failed,
     });
@@ -131,6 +134,11 @@ async fn try_log_in(state: &AppState, sign_in: SignIn, origin: &Origin) -> Resul
             return Err(refuse(state, None, origin).await?);
         }
     };
+    if known.is_disabled {
+        let entry = Entry::befell(Event::SignInRefused, Some(known.user_id), None, origin);
+        audit::record(&state.db, entry, state.clock.now(), &state.rng).await?;
+        return Err(Error::AccountDisabled);
+    }
     if !known.is_verified {
         return Err(Error::EmailNotVerified);
     }

@@ -11,6 +11,10 @@ use crate::audit::Origin;
 use crate::ids::{SessionId, UserId};
 use crate::users::EmailAddress;
 
+mod oversight;
+
+pub(super) use oversight::{Standing, count_living, delete_links, find_standing};
+
 /// A session that begins, with its first refresh token.
 pub(super) struct NewSession<'a> {
     pub(super) id: SessionId,
@@ -21,16 +25,19 @@ pub(super) struct NewSession<'a> {
     pub(super) origin: &'a Origin,
 }
 
-/// Begins a session.
+/// Begins a session; answers false, and begins none, when the account has been shut or is gone. An
+/// account that is being shut holds its row meanwhile, so that no session slips in.
 pub(super) async fn insert_session(
     conn: impl PgExecutor<'_>,
     new: &NewSession<'_>,
     now: DateTime<Utc>,
-) -> Result<(), sqlx::Error> {
-    sqlx::query!(
-        "WITH session AS (
+) -> Result<bool, sqlx::Error> {
+    let done = sqlx::query!(
+        "WITH owner AS (
+             SELECT id FROM users WHERE id = $2 AND disabled_at IS NULL AND deleted_at IS NULL FOR KEY SHARE
+         ), session AS (
              INSERT INTO sessions (id, user_id, created_at, last_used_at, expires_at, user_agent, ip)
-             VALUES ($1, $2, $3, $3, $4, $5, $6)
+             SELECT $1, id, $3, $3, $4, $5, $6 FROM owner
              RETURNING id
          )
          INSERT INTO refresh_tokens (token_hash, session_id, issued_at, expires_at)
@@ -46,7 +53,7 @@ pub(super) async fn insert_session(
     )
     .execute(conn)
     .await?;
-    Ok(())
+    Ok(done.rows_affected() == 1)
 }
 
 /// A refresh token's session, when the token has just been replaced by its successor.
@@ -58,10 +65,12 @@ pub(super) struct Rotated {
 }
 
 /// Replaces a living refresh token by its successor, in one statement and one commit. Of any number
-/// that race, one gets an answer; the others wait for its commit and get none.
+/// that race, one gets an answer; the others wait for its commit and get none. A token of another
+/// session than `of` is left alone.
 pub(super) async fn rotate(
     conn: impl PgExecutor<'_>,
     parent: TokenHash,
+    of: Option<SessionId>,
     child: TokenHash,
     now: DateTime<Utc>,
     child_expires_at: DateTime<Utc>,
@@ -71,9 +80,10 @@ pub(super) async fn rotate(
         r#"WITH parent AS (
                UPDATE refresh_tokens AS t SET rotated_at = $3
                FROM sessions AS s
-               JOIN users AS u ON u.id = s.user_id AND u.deleted_at IS NULL
+               JOIN users AS u ON u.id = s.user_id AND u.disabled_at IS NULL AND u.deleted_at IS NULL
                WHERE t.token_hash = $1 AND t.rotated_at IS NULL AND t.expires_at > $3
                  AND s.id = t.session_id AND s.ended_at IS NULL AND s.expires_at > $3
+                 AND ($5::uuid IS NULL OR s.id = $5)
                RETURNING s.id AS session_id, s.user_id, LEAST(s.expires_at, $4) AS expires_at
            ), child AS (
                INSERT INTO refresh_tokens (token_hash, session_id, issued_at, expires_at)
@@ -87,6 +97,7 @@ pub(super) async fn rotate(
         &child.0,
         now,
         child_expires_at,
+        of.map(|id| id.0),
     )
     .fetch_optional(conn)
     .await
@@ -112,7 +123,8 @@ pub(super) async fn find_token(
     sqlx::query_as!(
         StoredToken,
         r#"SELECT s.id AS "session_id: SessionId", s.user_id AS "user_id: UserId", t.expires_at, t.rotated_at,
-                  (s.ended_at IS NULL AND s.expires_at > $2 AND u.deleted_at IS NULL) AS "session_lives!"
+                  (s.ended_at IS NULL AND s.expires_at > $2 AND u.disabled_at IS NULL AND u.deleted_at IS NULL)
+                      AS "session_lives!"
            FROM refresh_tokens AS t
            JOIN sessions AS s ON s.id = t.session_id
            JOIN users AS u ON u.id = s.user_id
@@ -321,21 +333,19 @@ pub(super) async fn take_reset(
     .await
 }
 
-/// Whether there is a link that sets a new password.
-pub(super) async fn reset_exists(
+/// The account whose password this link sets, if it is good.
+pub(super) async fn find_reset(
     conn: impl PgExecutor<'_>,
     token: TokenHash,
     now: DateTime<Utc>,
-) -> Result<bool, sqlx::Error> {
+) -> Result<Option<UserId>, sqlx::Error> {
     sqlx::query_scalar!(
-        r#"SELECT EXISTS (
-               SELECT FROM one_time_tokens
-               WHERE token_hash = $1 AND purpose = 'reset_password' AND expires_at > $2
-           ) AS "exists!""#,
+        r#"SELECT user_id AS "user_id: UserId" FROM one_time_tokens
+           WHERE token_hash = $1 AND purpose = 'reset_password' AND expires_at > $2"#,
         &token.0,
         now,
     )
-    .fetch_one(conn)
+    .fetch_optional(conn)
     .await
 }
 

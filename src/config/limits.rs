@@ -19,7 +19,7 @@ pub struct Limit {
 }
 
 impl Limit {
-    const fn new(name: &'static str, rate: Rate) -> Self {
+    pub(super) const fn new(name: &'static str, rate: Rate) -> Self {
         Self { name, rate }
     }
 
@@ -57,7 +57,7 @@ pub struct Rate {
 }
 
 impl Rate {
-    const fn new(max: u32, window: Duration) -> Self {
+    pub(super) const fn new(max: u32, window: Duration) -> Self {
         Self { max, window }
     }
 

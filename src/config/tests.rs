@@ -290,3 +290,15 @@ fn an_example_that_is_not_filled_in_is_refused() {
         ]
     );
 }
+
+#[test]
+fn the_service_that_knows_of_breaches_is_spoken_to_by_https_in_production() {
+    let refused = [("BREACH_CHECK_URL", "http://range.example.com")];
+    assert_eq!(faulty(&refused), ["BREACH_CHECK_URL"]);
+    for good in ["https://range.example.com", "http://range.internal"] {
+        let config = read(&[("BREACH_CHECK_URL", good)]).expect("it is good");
+        let breaches = config.breaches.expect("it is set");
+        assert!(breaches.fail_open && breaches.timeout == Duration::from_secs(1));
+    }
+    assert!(read(&[]).expect("it is good").breaches.is_none());
+}

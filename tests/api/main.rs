@@ -8,6 +8,7 @@
 mod harness;
 
 mod browser;
+mod cookies;
 mod credentials;
 mod docs;
 mod health;
@@ -17,6 +18,7 @@ mod logout;
 mod logs;
 mod metrics;
 mod migrations;
+mod passwords;
 mod process;
 mod refresh;
 mod register;

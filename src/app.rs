@@ -5,7 +5,6 @@ use axum::middleware::from_fn_with_state;
 use tower::ServiceBuilder;
 use utoipa::OpenApi as _;
 use utoipa::openapi::OpenApi;
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::config::Config;
@@ -15,7 +14,7 @@ use crate::web::{
     Code, Deadline, Problem, RequestContext, SecurityHeaders, TrustedHosts, body_limit, cors,
     document_common, panic_guard, unless_silent,
 };
-use crate::{auth, docs, health, users};
+use crate::{api_keys, auth, docs, health, users};
 
 /// What every versioned route begins with.
 const API: &str = "/api/v1";
@@ -29,7 +28,9 @@ pub fn router(state: &AppState, config: &Config, draining: Draining) -> Router {
     let (public, public_document) = public().split_for_parts();
     let (signed_in, signed_in_document) = signed_in().split_for_parts();
     let document = finish(document, [public_document, signed_in_document]);
-    let signed_in = signed_in.route_layer(from_fn_with_state(state.clone(), auth::require_session));
+    let signed_in = signed_in
+        .route_layer(from_fn_with_state(state.clone(), auth::require_session))
+        .route_layer(from_fn_with_state(state.clone(), api_keys::admit_keys));
     let mut routes = public
         .merge(signed_in)
         .route_layer(from_fn_with_state(state.pulse.clone(), unless_silent))
@@ -68,7 +69,9 @@ fn apart(draining: Draining) -> OpenApiRouter<AppState> {
 
 /// The routes that anybody may call.
 fn public() -> OpenApiRouter<AppState> {
-    let auth = auth::router().merge(auth::recovery_router());
+    let auth = auth::router()
+        .merge(auth::csrf_router())
+        .merge(auth::recovery_router());
     OpenApiRouter::new().nest(&format!("{API}/auth"), auth)
 }
 
@@ -83,6 +86,7 @@ fn signed_in() -> OpenApiRouter<AppState> {
             &format!("{API}/users"),
             users::router().merge(auth::credentials_router()),
         )
+        .nest(&format!("{API}/api-keys"), api_keys::router())
 }
 
 /// The document of all routes, as `/api/openapi.json` and the `openapi` subcommand have it.
@@ -104,6 +108,7 @@ pub fn openapi() -> OpenApi {
     tags(
         (name = "auth", description = "Signing up, in and out"),
         (name = "users", description = "One's own account"),
+        (name = "api keys", description = "Keys for programs"),
         (name = "health", description = "For probes and balancers"),
         (name = "pages", description = "Where links in letters lead"),
     ),
@@ -120,15 +125,6 @@ fn finish(mut document: OpenApi, more: [OpenApi; 2]) -> OpenApi {
         document.merge(more);
     }
     document_common(&mut document);
-    let bearer = HttpBuilder::new()
-        .scheme(HttpAuthScheme::Bearer)
-        .bearer_format("JWT")
-        .description(Some(
-            "The `access_token` that `/auth/login` and `/auth/refresh` answer with.",
-        ));
-    document
-        .components
-        .get_or_insert_default()
-        .add_security_scheme("bearer", SecurityScheme::Http(bearer.build()));
+    auth::document_credentials(&mut document);
     document
 }

@@ -12,7 +12,7 @@ use crate::config::{ApiKeyConfig,
 use crate::ids;
 use crate::infra::db::{self, Pulse};
 use crate::infra::{
-    BadKey, Breaches, Cipher, Clock, Db, Denylist, Hasher, LastSeen, Limiter, Mailer, Meter, NoKey, Redis,
+    BadKey, Breaches, Cache, Cipher, Clock, Db, Denylist, Hasher, LastSeen, Limiter, Mailer, Meter, NoKey, Redis,
     Rng, TokenKeys,
 };
 use crate::web::OwnOrigins;
@@ -26,6 +26,8 @@ pub struct AppState {
     pub pulse: Pulse,
     /// Redis, where there is one.
     pub redis: Option<Redis>,
+    /// What was read before, kept for a while.
+    pub cache: Cache,
     /// How often who did what.
     pub limiter: Limiter,
     /// Who may ask how often.
@@ -113,6 +115,7 @@ impl AppState {
         Ok(Self {
             db,
             pulse,
+            cache: Cache::new(redis.clone(), clock.clone(), rng.clone()),
             limiter: Limiter::new(redis.clone(), clock.clone(), &auth.token_secret),
             redis,
             hasher: Hasher::start(&auth.password, rng.clone()),

@@ -6,11 +6,13 @@ use axum::extract::{Request, State};
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::cookie::{self, Ambiguous, Cookie};
+use super::csrf;
 use super::store;
 use super::token;
 use crate::infra::Verdict;
@@ -29,12 +31,19 @@ const OVERLAP: TimeDelta = TimeDelta::minutes(2);
 /// Every so many looks one goes back as far as a token can run, whatever the clocks say.
 const FULL_LOOK_EVERY: u32 = 120;
 
-/// Lets a request pass that carries a good access token of a session that has not ended.
+/// Lets a request pass that carries a good access token of a session that has not ended, and one
+/// that a door before this one has let in.
 pub async fn require_session(
     State(state): State<AppState>,
     mut request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
+    if request.extensions().get::<Caller>().is_some() {
+        return Ok(next.run(request).await);
+    }
+    if cookie::signs(&state, request.headers()) {
+        return Ok(pass_browser(&state, request, next).await);
+    }
     let who = authenticate(&state, request.headers())
         .await?
         .ok_or(Code::Unauthenticated)?;
@@ -42,7 +51,45 @@ pub async fn require_session(
     Ok(next.run(request).await)
 }
 
-/// Who the request's access token speaks for; `None` when it has no credentials at all.
+/// Lets a request pass that a browser signs by its cookie, and takes the cookie back where it turns
+/// out to be good for nothing.
+async fn pass_browser(state: &AppState, mut request: Request, next: Next) -> Response {
+    let changes_something = !request.method().is_safe();
+    let admitted = by_cookie(state, request.headers()).await;
+    let who = match admitted.and_then(|who| who.ok_or_else(|| Code::Unauthenticated.into())) {
+        Ok(who) => who,
+        Err(problem) if problem.code() == Code::Unauthenticated => {
+            return cookie::take_back(state, problem.into_response(), &[Cookie::Access]);
+        }
+        Err(problem) => return problem.into_response(),
+    };
+    if changes_something
+        && let Err(problem) = csrf::check_in(state, request.headers(), who.session_id)
+    {
+        return problem.into_response();
+    }
+    Caller::from(who).enter(request.extensions_mut());
+    let response = next.run(request).await;
+    let has_ended = || state.ended_sessions.verdict(who.session_id.0) == Verdict::Denied;
+    if changes_something && has_ended() {
+        return cookie::clear(state, response);
+    }
+    response
+}
+
+/// Who the access cookie speaks for; `None` when there is none.
+pub(super) async fn by_cookie(
+    state: &AppState,
+    headers: &HeaderMap,
+) -> Result<Option<Principal>, Problem> {
+    match Cookie::Access.find(state, headers) {
+        Ok(None) => Ok(None),
+        Ok(Some(token)) => holder(state, token).await.map(Some),
+        Err(Ambiguous) => Err(Problem::unauthenticated_token()),
+    }
+}
+
+/// Who the `Authorization` header speaks for; `None` when there is none.
 pub(super) async fn authenticate(
     state: &AppState,
     headers: &HeaderMap,
@@ -55,6 +102,11 @@ pub(super) async fn authenticate(
     if credentials.next().is_some() {
         return Err(Problem::unauthenticated_token());
     }
+    holder(state, token).await.map(Some)
+}
+
+/// Who an access token speaks for, if its session has not ended.
+async fn holder(state: &AppState, token: &str) -> Result<Principal, Problem> {
     let now = state.clock.now();
     let who = token::read_access(&state.keys, &state.auth, token, now)
         .map_err(|_| Problem::unauthenticated_token())?;
@@ -67,8 +119,16 @@ pub(super) async fn authenticate(
         }
     };
     lives
-        .then_some(Some(who))
+        .then_some(who)
         .ok_or_else(Problem::unauthenticated_token)
+}
+
+/// The token of the one `Authorization` header, where there is just one and it has a token.
+#[must_use]
+pub fn bearer_token(headers: &HeaderMap) -> Option<&str> {
+    let mut credentials = headers.get_all(AUTHORIZATION).iter();
+    let token = bearer(credentials.next()?.as_bytes());
+    token.filter(|_| credentials.next().is_none())
 }
 
 /// The token of an `Authorization: Bearer` header (RFC 6750 §2.1).

@@ -52,6 +52,20 @@ pub(super) struct SignIn {
     pub(super) email: EmailAddress,
     /// The account's password.
     pub(super) password: TriedPassword,
+    /// How the tokens are to travel.
+    #[serde(default)]
+    pub(super) transport: Transport,
+}
+
+/// How the tokens of a session travel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Transport {
+    /// In bodies and the `Authorization` header, for programs.
+    #[default]
+    Bearer,
+    /// As cookies that no script can read, for browsers.
+    Cookie,
 }
 
 /// A session that wants to go on.
@@ -82,6 +96,46 @@ pub(super) struct TokenPair {
     /// Seconds until the refresh token runs out.
     #[schema(example = 1_209_600)]
     pub(super) refresh_expires_in: u64,
+    /// The session that they are of.
+    #[serde(skip)]
+    pub(super) session_id: SessionId,
+}
+
+/// A session whose tokens are cookies.
+#[derive(Serialize, ToSchema)]
+pub(super) struct CookieSession {
+    /// Goes into the `X-CSRF-Token` header of each call that is not a GET; good for as long as the
+    /// session is.
+    #[schema(
+        example = "AZgLbnwAcACAAD8qUdbJsW1GOUI1ZjQxSnFNMFE4cjJadDd1WXdYY1ZiTmFTZEZn"
+    )]
+    pub(super) csrf_token: String,
+    /// Seconds until the access token runs out.
+    #[schema(example = 900)]
+    pub(super) expires_in: u64,
+    /// Seconds until the refresh token runs out.
+    #[schema(example = 1_209_600)]
+    pub(super) refresh_expires_in: u64,
+}
+
+/// A session that has begun or goes on: with its tokens, or with cookies that hold them.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+pub(super) enum SignedIn {
+    /// The transport is `bearer`.
+    Tokens(TokenPair),
+    /// The transport is `cookie`.
+    Cookies(CookieSession),
+}
+
+/// What shows that a call of a browser comes from a page in this session.
+#[derive(Serialize, ToSchema)]
+pub(super) struct CsrfProof {
+    /// Goes into the `X-CSRF-Token` header.
+    #[schema(
+        example = "AZgLbnwAcACAAD8qUdbJsW1GOUI1ZjQxSnFNMFE4cjJadDd1WXdYY1ZiTmFTZEZn"
+    )]
+    pub(super) csrf_token: String,
 }
 
 /// What a right password leads to.
@@ -154,30 +208,30 @@ pub(super) struct EmailChange {
 
 /// A sign-in on one device.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Device {
+pub struct Device {
     /// The session's id.
-    pub(super) id: SessionId,
+    pub id: SessionId,
     /// Whether it is the one that asks.
-    pub(super) is_current: bool,
+    pub is_current: bool,
     /// What the device calls itself.
     #[schema(example = "Mozilla/5.0 (X11; Linux x86_64)")]
-    pub(super) user_agent: Option<String>,
+    pub user_agent: Option<String>,
     /// The address it signed in from.
     #[schema(value_type = Option<String>, example = "203.0.113.7")]
-    pub(super) ip: Option<IpAddr>,
+    pub ip: Option<IpAddr>,
     /// When it signed in.
-    pub(super) created_at: DateTime<Utc>,
+    pub created_at: DateTime<Utc>,
     /// When it last asked for a new pair of tokens.
-    pub(super) last_used_at: DateTime<Utc>,
+    pub last_used_at: DateTime<Utc>,
     /// When it ends whatever happens.
-    pub(super) expires_at: DateTime<Utc>,
+    pub expires_at: DateTime<Utc>,
 }
 
 /// The living sessions of an account, the last used first.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Devices {
+pub struct Devices {
     /// The sessions.
-    pub(super) items: Vec<Device>,
+    pub items: Vec<Device>,
 }
 
 /// Why a session ended.
@@ -191,6 +245,10 @@ pub(super) enum EndReason {
     EndedRemotely,
     /// The password changed.
     PasswordChanged,
+    /// An administrator shut the account.
+    AccountDisabled,
+    /// An administrator ended all of the account's sessions.
+    EndedByAdmin,
 }
 
 impl EndReason {
@@ -201,6 +259,8 @@ impl EndReason {
             Self::TokenReused => "token_reused",
             Self::EndedRemotely => "ended_remotely",
             Self::PasswordChanged => "password_changed",
+            Self::AccountDisabled => "account_disabled",
+            Self::EndedByAdmin => "ended_by_admin",
         }
     }
 }

@@ -15,9 +15,9 @@ use super::gate::authenticate;
 use super::jobs::SendVerification;
 use super::model::{
     EmailProof, KeySet, LetterRequest, MfaChallenge, NewAccount, Outcome, Refresh, SignIn,
-    TokenPair,
+    SignedIn, Transport,
 };
-use super::{service, session};
+use super::{browser, cookie, service, session};
 use crate::audit::Origin;
 use crate::infra::Db;
 use crate::jobs;
@@ -98,22 +98,33 @@ async fn resend_verification(
 
 /// Sign in.
 ///
-/// An account with a second factor gets a token for `/auth/login/mfa` instead of a session.
+/// An account with a second factor gets a token for `/auth/login/mfa` instead of a session. With
+/// `"transport": "cookie"` the tokens are set as cookies and the answer holds the CSRF token; pages
+/// of other sites are refused.
 #[utoipa::path(post, path = "/login", tag = "auth",
-    request_body(content = SignIn, example = json!({ "email": "ada@example.com", "password": "correct horse battery staple" })),
+    request_body(content = SignIn, examples(
+        ("bearer" = (summary = "A program", value = json!({ "email": "ada@example.com", "password": "correct horse battery staple" }))),
+        ("cookie" = (summary = "A browser", value = json!({ "email": "ada@example.com", "password": "correct horse battery staple", "transport": "cookie" }))))),
     responses(
-        (status = 200, description = "A session has begun.", body = TokenPair),
+        (status = 200, description = "A session has begun.", body = SignedIn,
+            headers(("Set-Cookie" = Option<String>, description = "With the transport `cookie`: the access and the refresh cookie.")),
+            examples(
+                ("bearer" = (summary = "To a program", value = json!({ "access_token": "eyJ0eXAiOiJhdCtqd3QiLCJhbGciOiJFZERTQSIsImtpZCI6Ii4uLiJ9.eyJzdWIiOiIuLi4ifQ.c2lnbmF0dXJl", "token_type": "Bearer", "expires_in": 900, "refresh_token": "mF9B5f41JqM0Q8r2Zt7uYwXcVbNaSdFgHjKlPoIuYtQ", "refresh_expires_in": 1_209_600 }))),
+                ("cookie" = (summary = "To a browser", value = json!({ "csrf_token": "AZgLbnwAcACAAD8qUdbJsW1GOUI1ZjQxSnFNMFE4cjJadDd1WXdYY1ZiTmFTZEZn", "expires_in": 900, "refresh_expires_in": 1_209_600 }))))),
         (status = 202, description = "The password is right; a second factor is asked for.", body = MfaChallenge),
         LoginProblems))]
 async fn login(
     State(state): State<AppState>,
     client: Client,
     request_id: RequestId,
+    headers: HeaderMap,
     Json(sign_in): Json<SignIn>,
 ) -> Result<Response, Problem> {
     let origin = Origin::new(&client, &request_id);
+    let transport = sign_in.transport;
+    cookie::check_sign_in(&state, &headers, transport)?;
     Ok(match service::log_in(&state, sign_in, &origin).await? {
-        Outcome::Session(pair) => Json(pair).into_response(),
+        Outcome::Session(pair) => cookie::answer(&state, transport, pair),
         Outcome::SecondFactor(challenge) => (StatusCode::ACCEPTED, Json(challenge)).into_response(),
     })
 }
@@ -121,37 +132,54 @@ async fn login(
 /// Go on with a session: the refresh token is used up and the next pair returned.
 ///
 /// For a few seconds the used token still answers with the same next one, for clients whose reply
-/// was lost and for tabs that refresh at once. After that its use ends the session.
-#[utoipa::path(post, path = "/refresh", tag = "auth",
-    request_body(content = Refresh, example = json!({ "refresh_token": "mF9B5f41JqM0Q8r2Zt7uYwXcVbNaSdFgHjKlPoIuYtQ" })),
-    responses((status = 200, description = "The next pair.", body = TokenPair), RefreshProblems))]
+/// was lost and for tabs that refresh at once. After that its use ends the session. Without a body
+/// the refresh cookie is meant, with the CSRF token in `X-CSRF-Token`.
+#[utoipa::path(post, path = "/refresh", tag = "auth", security((), ("refresh_cookie" = [], "csrf" = [])),
+    request_body(content = Option<Refresh>, example = json!({ "refresh_token": "mF9B5f41JqM0Q8r2Zt7uYwXcVbNaSdFgHjKlPoIuYtQ" })),
+    responses(
+        (status = 200, description = "The next pair.", body = SignedIn,
+            headers(("Set-Cookie" = Option<String>, description = "Without a body: the next access and refresh cookie.")),
+            examples(
+                ("bearer" = (summary = "To a program", value = json!({ "access_token": "eyJ0eXAiOiJhdCtqd3QiLCJhbGciOiJFZERTQSIsImtpZCI6Ii4uLiJ9.eyJzdWIiOiIuLi4ifQ.c2lnbmF0dXJl", "token_type": "Bearer", "expires_in": 900, "refresh_token": "mF9B5f41JqM0Q8r2Zt7uYwXcVbNaSdFgHjKlPoIuYtQ", "refresh_expires_in": 1_209_600 }))),
+                ("cookie" = (summary = "To a browser", value = json!({ "csrf_token": "AZgLbnwAcACAAD8qUdbJsW1GOUI1ZjQxSnFNMFE4cjJadDd1WXdYY1ZiTmFTZEZn", "expires_in": 900, "refresh_expires_in": 1_209_600 }))))),
+        RefreshProblems))]
 async fn refresh(
     State(state): State<AppState>,
     client: Client,
     request_id: RequestId,
-    Json(wanted): Json<Refresh>,
-) -> Result<Json<TokenPair>, Problem> {
+    headers: HeaderMap,
+    body: Option<Json<Refresh>>,
+) -> Result<Response, Problem> {
     let origin = Origin::new(&client, &request_id);
-    Ok(Json(
-        session::refresh(&state, wanted.refresh_token, &origin).await?,
-    ))
+    let Some(Json(wanted)) = body else {
+        return browser::refresh(&state, &headers, &origin).await;
+    };
+    let pair = session::refresh(&state, wanted.refresh_token, None, &origin).await?;
+    Ok(cookie::answer(&state, Transport::Bearer, pair))
 }
 
 /// Sign out.
 ///
 /// Ends the session of the access token, or of the refresh token in the body for whoever has no
-/// running access token any more.
-#[utoipa::path(post, path = "/logout", tag = "auth", security(("bearer" = []), ()),
+/// running access token any more, or of either cookie, with the CSRF token in `X-CSRF-Token`.
+#[utoipa::path(post, path = "/logout", tag = "auth",
+    security(("bearer" = []), ("cookie" = [], "csrf" = []), ("refresh_cookie" = [], "csrf" = []), ()),
     request_body(content = Option<Refresh>, example = json!({ "refresh_token": "mF9B5f41JqM0Q8r2Zt7uYwXcVbNaSdFgHjKlPoIuYtQ" })),
-    responses((status = 204, description = "The session is over."), AuthProblems, BodyProblems))]
+    responses(
+        (status = 204, description = "The session is over.",
+            headers(("Set-Cookie" = Option<String>, description = "To a browser: both cookies, run out."))),
+        AuthProblems, BodyProblems))]
 async fn logout(
     State(state): State<AppState>,
     client: Client,
     request_id: RequestId,
     headers: HeaderMap,
     body: Option<Json<Refresh>>,
-) -> Result<StatusCode, Problem> {
+) -> Result<Response, Problem> {
     let origin = Origin::new(&client, &request_id);
+    if body.is_none() && browser::is_calling(&state, &headers) {
+        return browser::log_out(&state, &headers, &origin).await;
+    }
     match (authenticate(&state, &headers).await, body) {
         (Ok(Some(who)), _) => session::log_out(&state, who, &origin).await?,
         (_, Some(Json(named))) => {
@@ -160,7 +188,7 @@ async fn logout(
         (Ok(None), None) => return Err(Error::Unauthenticated.into()),
         (Err(problem), None) => return Err(problem),
     }
-    Ok(StatusCode::NO_CONTENT)
+    Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 /// Sign out everywhere: ends all sessions of the account.
@@ -218,7 +246,12 @@ struct LoginProblems;
 
 impl IntoResponses for LoginProblems {
     fn responses() -> Responses {
-        body_problems_and(&[Code::InvalidCredentials, Code::EmailNotVerified])
+        body_problems_and(&[
+            Code::InvalidCredentials,
+            Code::EmailNotVerified,
+            Code::AccountDisabled,
+            Code::CsrfRefused,
+        ])
     }
 }
 
@@ -226,6 +259,6 @@ struct RefreshProblems;
 
 impl IntoResponses for RefreshProblems {
     fn responses() -> Responses {
-        body_problems_and(&[Code::InvalidRefreshToken])
+        body_problems_and(&[Code::InvalidRefreshToken, Code::CsrfRefused])
     }
 }

@@ -40,7 +40,9 @@ pub(super) async fn begin_session(
         origin,
     };
     let mut tx = begin(&state.db).await?;
-    store::insert_session(&mut *tx, &session, now).await?;
+    if !store::insert_session(&mut *tx, &session, now).await? {
+        return Err(Error::AccountDisabled);
+    }
     let entry = Entry::own(Event::SignedIn, user_id, Some(id), origin);
     audit::record(&mut *tx, entry, now, &state.rng).await?;
     tx.commit().await?;
@@ -61,13 +63,17 @@ pub(super) async fn begin_session(
 /// A token's successor is derived from it, so that whoever lost the reply, and each of any number
 /// of tabs that ask at once on any replica, gets the very same successor: there is one chain. After
 /// the grace the token must be in two hands, and the session ends.
+///
+/// `of` is the one session whose tokens will do, where the caller has shown to be in it.
 pub(super) async fn refresh(
     state: &AppState,
     presented: OpaqueToken,
+    of: Option<SessionId>,
     origin: &Origin,
 ) -> Result<TokenPair, Error> {
-    let (outcome, result) = match try_refresh(state, presented, origin).await {
+    let (outcome, result) = match try_refresh(state, presented, of, origin).await {
         Ok((outcome, pair)) => (outcome, pair.ok_or(Error::InvalidRefreshToken)),
+        Err(error @ Error::ForeignSession) => (TokenRefresh::Refused, Err(error)),
         Err(error) => (TokenRefresh::Failed, Err(error)),
     };
     metrics::count_token_refresh(outcome);
@@ -77,6 +83,7 @@ pub(super) async fn refresh(
 async fn try_refresh(
     state: &AppState,
     presented: OpaqueToken,
+    of: Option<SessionId>,
     origin: &Origin,
 ) -> Result<(TokenRefresh, Option<TokenPair>), Error> {
     let now = state.clock.now();
@@ -85,6 +92,7 @@ async fn try_refresh(
     let rotated = store::rotate(
         &state.db,
         presented.hash(),
+        of,
         child.hash(),
         now,
         child_expires_at,
@@ -106,6 +114,9 @@ async fn try_refresh(
         user_id: known.user_id,
         session_id: known.session_id,
     };
+    if of.is_some_and(|session| session != who.session_id) {
+        return Err(Error::ForeignSession);
+    }
     match known.rotated_at {
         Some(at) if now <= after(at, state.auth.refresh_grace) => {
             let pair = living_end(state, child, who, now).await?;
@@ -142,27 +153,13 @@ async fn living_end(
 }
 
 async fn end_reused(state: &AppState, who: Principal, origin: &Origin) -> Result<(), Error> {
-    let now = state.clock.now();
-    let mut tx = begin(&state.db).await?;
-    if store::end_session(
-        &mut *tx,
-        who.user_id,
-        who.session_id,
-        EndReason::TokenReused,
-        now,
-    )
-    .await?
-    {
-        let entry = Entry::befell(
-            Event::RefreshTokenReused,
-            Some(who.user_id),
-            Some(who.session_id),
-            origin,
-        );
-        audit::record(&mut *tx, entry, now, &state.rng).await?;
-    }
-    tx.commit().await?;
-    deny(state, [who.session_id], now);
+    let entry = Entry::befell(
+        Event::RefreshTokenReused,
+        Some(who.user_id),
+        Some(who.session_id),
+        origin,
+    );
+    end(state, who, EndReason::TokenReused, entry).await?;
     Ok(())
 }
 
@@ -172,22 +169,8 @@ pub(super) async fn log_out(
     who: Principal,
     origin: &Origin,
 ) -> Result<(), Error> {
-    let now = state.clock.now();
-    let mut tx = begin(&state.db).await?;
-    if store::end_session(
-        &mut *tx,
-        who.user_id,
-        who.session_id,
-        EndReason::SignedOut,
-        now,
-    )
-    .await?
-    {
-        let entry = Entry::own(Event::SignedOut, who.user_id, Some(who.session_id), origin);
-        audit::record(&mut *tx, entry, now, &state.rng).await?;
-    }
-    tx.commit().await?;
-    deny(state, [who.session_id], now);
+    let entry = Entry::own(Event::SignedOut, who.user_id, Some(who.session_id), origin);
+    end(state, who, EndReason::SignedOut, entry).await?;
     Ok(())
 }
 
@@ -198,16 +181,49 @@ pub(super) async fn end_session(
     id: SessionId,
     origin: &Origin,
 ) -> Result<(), Error> {
+    let entry = Entry::own(Event::SessionEnded, me.user_id, Some(id), origin);
+    let other = Principal {
+        session_id: id,
+        ..me
+    };
+    if end(state, other, EndReason::EndedRemotely, entry).await? {
+        Ok(())
+    } else {
+        Err(Error::SessionNotFound)
+    }
+}
+
+/// Ends a session of this owner, notes it and refuses its access tokens; answers false when there
+/// is none that has not ended before.
+async fn end(
+    state: &AppState,
+    who: Principal,
+    reason: EndReason,
+    entry: Entry<'_>,
+) -> Result<bool, Error> {
     let now = state.clock.now();
     let mut tx = begin(&state.db).await?;
-    if !store::end_session(&mut *tx, me.user_id, id, EndReason::EndedRemotely, now).await? {
-        return Err(Error::SessionNotFound);
+    if !store::end_session(&mut *tx, who.user_id, who.session_id, reason, now).await? {
+        return Ok(false);
     }
-    let entry = Entry::own(Event::SessionEnded, me.user_id, Some(id), origin);
     audit::record(&mut *tx, entry, now, &state.rng).await?;
     tx.commit().await?;
-    deny(state, [id], now);
-    Ok(())
+    deny(state, [who.session_id], now);
+    Ok(true)
+}
+
+/// Who holds a refresh token, used or not, of a session that has not ended.
+pub(super) async fn find_holder(
+    state: &AppState,
+    token: &OpaqueToken,
+) -> Result<Option<Principal>, Error> {
+    let known = store::find_token(&state.db, token.hash(), state.clock.now()).await?;
+    Ok(known
+        .filter(|token| token.session_lives)
+        .map(|token| Principal {
+            user_id: token.user_id,
+            session_id: token.session_id,
+        }))
 }
 
 /// Ends the session that a refresh token belongs to, used or not; an unknown token is nobody's.
@@ -216,15 +232,10 @@ pub(super) async fn log_out_by_token(
     token: &OpaqueToken,
     origin: &Origin,
 ) -> Result<(), Error> {
-    let known = store::find_token(&state.db, token.hash(), state.clock.now()).await?;
-    let Some(known) = known.filter(|token| token.session_lives) else {
-        return Ok(());
-    };
-    let who = Principal {
-        user_id: known.user_id,
-        session_id: known.session_id,
-    };
-    log_out(state, who, origin).await
+    match find_holder(state, token).await? {
+        Some(who) => log_out(state, who, origin).await,
+        None => Ok(()),
+    }
 }
 
 /// Ends all sessions of one account, this one included.
@@ -251,7 +262,7 @@ pub(super) async fn log_out_everywhere(
 
 /// Refuses the access tokens of ended sessions from now on, in this process; the others read it
 /// from the database within a second.
-pub(super) fn deny(
+pub fn deny(
     state: &AppState,
     sessions: impl IntoIterator<Item = SessionId>,
     now: DateTime<Utc>,
@@ -279,5 +290,6 @@ fn pair(
         expires_in: state.auth.access_ttl.as_secs(),
         refresh_token: refresh.encode(),
         refresh_expires_in: refresh_left.as_secs(),
+        session_id: who.session_id,
     })
 }

@@ -8,10 +8,13 @@ use uuid::Uuid;
 const HIDDEN: &str = "[hidden]";
 
 /// Words after which a value follows that is nobody's business.
-const SECRETS: [&str; 8] = [
+const SECRETS: [&str; 11] = [
+    "-access",
+    "-refresh",
     "authorization",
     "bearer",
     "cookie",
+    "csrf",
     "key",
     "passwd",
     "password",
@@ -57,9 +60,10 @@ fn is_name_of_secret(word: &str) -> bool {
 
 fn looks_secret(word: &str) -> bool {
     let has_digit = word.bytes().any(|b| b.is_ascii_digit());
+    let is_key = word.contains("_live_") || word.contains("_test_");
     let is_id = Uuid::parse_str(word).is_ok();
     let is_path = word.contains('.') && !word.starts_with("ey");
-    word.contains('@') || (word.len() >= SHORTEST_TOKEN && has_digit && !is_id && !is_path)
+    word.contains('@') || is_key || (word.len() >= SHORTEST_TOKEN && has_digit && !is_id && !is_path)
 }
 
 #[cfg(test)]
@@ -77,8 +81,18 @@ mod tests {
                 "\"refresh_token\":\"short\"",
                 "\"refresh_token\":\"[hidden]\"",
             ),
+            (
+                "cookie: a=b; __Host-access=short; __Secure-refresh=other",
+                "cookie: [hidden]=b; __Host-access=[hidden]; __Secure-refresh=[hidden]",
+            ),
+            (
+                "set-cookie: __Host-access=short; Path=/",
+                "set-cookie: [hidden]=[hidden]; Path=/",
+            ),
+            ("x-csrf-token: short", "x-csrf-token: [hidden]"),
             ("GET /a/b?token=x&y=z failed", "GET /a/b failed"),
             ("eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiIx.c2ln", "[hidden]"),
+            ("is acme_live_abc_xyz known", "is [hidden] known"),
         ] {
             assert_eq!(redact(text), left);
         }

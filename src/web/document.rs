@@ -1,6 +1,7 @@
 //! Refusals as the OpenAPI document shows them: groups for handlers to list, and what any route
 //! can answer.
 
+use axum::http::Method;
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
@@ -138,7 +139,7 @@ pub fn document_common(api: &mut OpenApi) {
     }
     let common = problems(COMMON);
     for item in api.paths.paths.values_mut() {
-        for operation in operations(item) {
+        for (_, operation) in operations(item) {
             for (status, response) in &common {
                 let responses = &mut operation.responses.responses;
                 responses
@@ -149,7 +150,8 @@ pub fn document_common(api: &mut OpenApi) {
     }
 }
 
-fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+/// The operations of a path by their methods.
+pub fn operations(item: &mut PathItem) -> impl Iterator<Item = (Method, &mut Operation)> {
     let PathItem {
         get,
         put,
@@ -161,9 +163,18 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
         trace,
         ..
     } = item;
-    [get, put, post, delete, options, head, patch, trace]
-        .into_iter()
-        .flatten()
+    [
+        (Method::GET, get),
+        (Method::PUT, put),
+        (Method::POST, post),
+        (Method::DELETE, delete),
+        (Method::OPTIONS, options),
+        (Method::HEAD, head),
+        (Method::PATCH, patch),
+        (Method::TRACE, trace),
+    ]
+    .into_iter()
+    .filter_map(|(method, operation)| Some((method, operation.as_mut()?)))
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ mod extract;
 mod fault;
 mod headers;
 mod hosts;
+mod own_origins;
 mod page;
 mod panic;
 mod principal;
@@ -34,11 +35,12 @@ pub use database::unless_silent;
 pub use deadline::Deadline;
 pub use document::{
     AuthProblems, BodyProblems, ConflictProblem, FieldProblems, ForbiddenProblem, NotFoundProblem,
-    PathProblems, QueryProblems, RateProblem, document_common, problems,
+    PathProblems, QueryProblems, RateProblem, document_common, operations, problems,
 };
 pub use extract::{Json, Path, Query};
 pub use headers::SecurityHeaders;
 pub use hosts::TrustedHosts;
+pub use own_origins::OwnOrigins;
 pub use page::{Limit, Moment, NoFilter, Page, PageParams, Paged, Position};
 pub use panic::{PanicGuard, panic_guard};
 pub use principal::{Caller, Credential, Principal};

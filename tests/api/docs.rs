@@ -54,8 +54,11 @@ impl Operation {
     }
 
     fn example(&self) -> Option<&Value> {
-        self.spec
-            .pointer("/requestBody/content/application~1json/example")
+        let content = self.spec.pointer("/requestBody/content/application~1json")?;
+        content.get("example").or_else(|| {
+            let examples = content.get("examples")?.as_object()?;
+            examples.values().next()?.get("value")
+        })
     }
 
     /// Whether it needs to be signed in; `None` where it is one way of several.
@@ -120,11 +123,44 @@ fn the_document_says_what_it_is() {
             "{key}"
         );
     }
-    let bearer = &document["components"]["securitySchemes"]["bearer"];
+    let schemes = &document["components"]["securitySchemes"];
     assert_eq!(
-        (&bearer["type"], &bearer["scheme"]),
+        (&schemes["bearer"]["type"], &schemes["bearer"]["scheme"]),
         (&json!("http"), &json!("bearer"))
     );
+    for (scheme, place, name) in [
+        ("cookie", "cookie", "__Host-access"),
+        ("refresh_cookie", "cookie", "__Secure-refresh"),
+        ("csrf", "header", "X-CSRF-Token"),
+    ] {
+        let scheme = &schemes[scheme];
+        assert_eq!(
+            (&scheme["type"], &scheme["in"], &scheme["name"]),
+            (&json!("apiKey"), &json!(place), &json!(name))
+        );
+    }
+}
+
+#[test]
+fn whatever_takes_an_access_token_takes_the_cookie_and_writes_with_the_csrf_token() {
+    let mut seen = BTreeSet::new();
+    for operation in Operation::all() {
+        let Some(ways) = operation.spec.get("security").and_then(Value::as_array) else {
+            continue;
+        };
+        if !ways.contains(&json!({ "bearer": [] })) {
+            continue;
+        }
+        let reads = operation.method.is_safe();
+        let with_cookie = if reads {
+            json!({ "cookie": [] })
+        } else {
+            json!({ "cookie": [], "csrf": [] })
+        };
+        assert!(ways.contains(&with_cookie), "{}: {ways:?}", operation.path);
+        seen.insert(reads);
+    }
+    assert_eq!(seen.len(), 2, "there are both kinds");
 }
 
 #[test]

@@ -1,0 +1,120 @@
+//! What browsers do with the cookies of a session: go on with it, end it, and ask for the token
+//! that shows whose page is calling.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::{AUTHORIZATION, HeaderMap};
+use axum::response::{IntoResponse as _, Response};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::cookie::{self, Cookie};
+use super::error::Error;
+use super::gate;
+use super::model::{CsrfProof, Transport};
+use super::token::OpaqueToken;
+use super::{csrf, session};
+use crate::audit::Origin;
+use crate::state::AppState;
+use crate::web::{AuthProblems, Code, Json, Principal, Problem};
+
+/// The route of pages that have lost their token, below `/auth`.
+pub fn csrf_router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(get_csrf_token))
+}
+
+/// The CSRF token of my session, for a page that was loaded anew.
+///
+/// Calls that are signed by cookie and are not a GET carry it in `X-CSRF-Token`. It is good for as
+/// long as the session is, and the refresh cookie alone is enough to get it.
+#[utoipa::path(get, path = "/csrf", tag = "auth",
+    security(("bearer" = []), ("cookie" = []), ("refresh_cookie" = [])),
+    responses((status = 200, description = "The token.", body = CsrfProof), AuthProblems))]
+async fn get_csrf_token(
+    State(state): State<AppState>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let who = if headers.contains_key(AUTHORIZATION) {
+        gate::authenticate(&state, &headers).await?
+    } else {
+        holder(&state, &headers).await?
+    };
+    let Some(who) = who else {
+        return Ok(refuse(&state, &headers, Code::Unauthenticated.into()));
+    };
+    let csrf_token = csrf::token(&state.auth.token_secret, who.session_id);
+    Ok(Json(CsrfProof { csrf_token }).into_response())
+}
+
+/// Goes on with the session of the refresh cookie.
+pub(super) async fn refresh(
+    state: &AppState,
+    headers: &HeaderMap,
+    origin: &Origin,
+) -> Result<Response, Problem> {
+    if !Cookie::Refresh.is_in(state, headers) {
+        return Err(Error::InvalidRefreshToken.into());
+    }
+    // Before the token is looked at: a stranger's page must not use it up.
+    let session = csrf::check(state, headers)?;
+    let refreshed = match refresh_token(state, headers) {
+        Some(token) => session::refresh(state, token, Some(session), origin).await,
+        None => Err(Error::InvalidRefreshToken),
+    };
+    match refreshed {
+        Ok(pair) => Ok(cookie::answer(state, Transport::Cookie, pair)),
+        Err(error @ Error::InvalidRefreshToken) => Ok(refuse(state, headers, error.into())),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Ends the session that the cookies are of, if it has not ended, and takes them back.
+pub(super) async fn log_out(
+    state: &AppState,
+    headers: &HeaderMap,
+    origin: &Origin,
+) -> Result<Response, Problem> {
+    let session = csrf::check(state, headers)?;
+    if let Some(who) = holder(state, headers).await? {
+        if who.session_id != session {
+            return Err(csrf::foreign_token());
+        }
+        session::log_out(state, who, origin).await?;
+    }
+    Ok(cookie::clear(state, StatusCode::NO_CONTENT.into_response()))
+}
+
+/// Whether a browser signs out: it has cookies, and no header that says otherwise.
+pub(super) fn is_calling(state: &AppState, headers: &HeaderMap) -> bool {
+    let cookies = [Cookie::Access, Cookie::Refresh];
+    let has_any = cookies.iter().any(|cookie| cookie.is_in(state, headers));
+    has_any && !headers.contains_key(AUTHORIZATION)
+}
+
+/// Whose cookies these are: the access cookie's, or the refresh cookie's where that has run out.
+async fn holder(state: &AppState, headers: &HeaderMap) -> Result<Option<Principal>, Problem> {
+    match gate::by_cookie(state, headers).await {
+        Ok(Some(who)) => return Ok(Some(who)),
+        Err(problem) if problem.code() != Code::Unauthenticated => return Err(problem),
+        Ok(None) | Err(_) => {}
+    }
+    match refresh_token(state, headers) {
+        Some(token) => Ok(session::find_holder(state, &token).await?),
+        None => Ok(None),
+    }
+}
+
+fn refresh_token(state: &AppState, headers: &HeaderMap) -> Option<OpaqueToken> {
+    let raw = Cookie::Refresh.find(state, headers).ok().flatten()?;
+    OpaqueToken::try_from(raw.to_owned()).ok()
+}
+
+/// A refusal that takes back what it refused.
+fn refuse(state: &AppState, headers: &HeaderMap, problem: Problem) -> Response {
+    let response = problem.into_response();
+    if is_calling(state, headers) {
+        cookie::clear(state, response)
+    } else {
+        response
+    }
+}

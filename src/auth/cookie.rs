@@ -1,0 +1,222 @@
+//! Browser mode: the tokens of a session as cookies that no script can read.
+//!
+//! Both are `SameSite=Strict`: what this service answers is fetched by pages, never walked to from
+//! another site's link, so nothing is lost by it. Over https their names begin with `__Host-` and
+//! `__Secure-` (RFC 6265bis §4.1.3), which keeps plain-text neighbours, and for the first one
+//! sub-domains too, from setting them. Browsers refuse such names over plain http, so there, and
+//! nowhere else, they are called by the rest of it.
+
+use axum::http::header::{AUTHORIZATION, COOKIE, SET_COOKIE};
+use axum::http::{HeaderMap, HeaderValue};
+use axum::response::{IntoResponse as _, Response};
+
+use super::csrf;
+use super::model::{CookieSession, SignedIn, TokenPair, Transport};
+use crate::state::AppState;
+use crate::web::{Json, Problem};
+
+/// Where browsers send the refresh token: to the routes that take it, and to no others.
+const REFRESH_PATH: &str = "/api/v1/auth";
+
+/// One of the two cookies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cookie {
+    /// The access token, for all routes.
+    Access,
+    /// The refresh token, for those that begin, go on with and end a session.
+    Refresh,
+}
+
+/// A cookie that was sent more than once: one of them is somebody else's doing, and which one
+/// cannot be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Ambiguous;
+
+impl Cookie {
+    /// Its name, over https or in the open.
+    pub(super) const fn name(self, is_https: bool) -> &'static str {
+        match (self, is_https) {
+            (Self::Access, true) => "__Host-access",
+            (Self::Access, false) => "access",
+            (Self::Refresh, true) => "__Secure-refresh",
+            (Self::Refresh, false) => "refresh",
+        }
+    }
+
+    const fn path(self) -> &'static str {
+        match self {
+            Self::Access => "/",
+            Self::Refresh => REFRESH_PATH,
+        }
+    }
+
+    /// What the request has under this name.
+    pub(super) fn find<'a>(
+        self,
+        state: &AppState,
+        headers: &'a HeaderMap,
+    ) -> Result<Option<&'a str>, Ambiguous> {
+        find(headers, self.name(state.own_origins.is_https()))
+    }
+
+    /// Whether the request has it at all.
+    pub(super) fn is_in(self, state: &AppState, headers: &HeaderMap) -> bool {
+        self.find(state, headers) != Ok(None)
+    }
+
+    /// The line that gives it to a browser for so many seconds; none at all takes it back.
+    fn set(self, is_https: bool, value: &str, seconds: u64) -> HeaderValue {
+        let (name, path) = (self.name(is_https), self.path());
+        let secure = if is_https { "; Secure" } else { "" };
+        let line = format!(
+            "{name}={value}; Path={path}; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}"
+        );
+        let mut line = HeaderValue::try_from(line).expect("tokens are base64url and dots");
+        line.set_sensitive(true);
+        line
+    }
+}
+
+/// The one value under this name in all `Cookie` lines (RFC 6265 §4.2.1).
+fn find<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Ambiguous> {
+    let lines = headers.get_all(COOKIE).into_iter();
+    let pairs = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
+    let mut values = pairs.filter_map(|pair| {
+        let value = pair.trim_ascii().strip_prefix(name.as_bytes())?;
+        value.strip_prefix(b"=")
+    });
+    match (values.next(), values.next()) {
+        (None, _) => Ok(None),
+        (Some(value), None) => std::str::from_utf8(value).map(Some).map_err(|_| Ambiguous),
+        (Some(_), Some(_)) => Err(Ambiguous),
+    }
+}
+
+/// Refuses to sign somebody in by cookies for a page that is not ours: it would put its own account
+/// under the reader's hands.
+pub(super) fn check_sign_in(
+    state: &AppState,
+    headers: &HeaderMap,
+    transport: Transport,
+) -> Result<(), Problem> {
+    match transport {
+        Transport::Bearer => Ok(()),
+        Transport::Cookie => csrf::check_origin(state, headers),
+    }
+}
+
+/// A pair of tokens as its holder asked for it: in the body, or as cookies.
+pub(super) fn answer(state: &AppState, transport: Transport, pair: TokenPair) -> Response {
+    match transport {
+        Transport::Bearer => Json(SignedIn::Tokens(pair)).into_response(),
+        Transport::Cookie => {
+            let is_https = state.own_origins.is_https();
+            let body = CookieSession {
+                csrf_token: csrf::token(&state.auth.token_secret, pair.session_id),
+                expires_in: pair.expires_in,
+                refresh_expires_in: pair.refresh_expires_in,
+            };
+            let lines = [
+                Cookie::Access.set(is_https, &pair.access_token, pair.expires_in),
+                Cookie::Refresh.set(is_https, &pair.refresh_token, pair.refresh_expires_in),
+            ];
+            with(Json(SignedIn::Cookies(body)).into_response(), lines)
+        }
+    }
+}
+
+/// Takes both cookies back, since their session is over.
+pub(super) fn clear(state: &AppState, response: Response) -> Response {
+    take_back(state, response, &[Cookie::Access, Cookie::Refresh])
+}
+
+/// Takes these cookies back, since they are good for nothing.
+pub(super) fn take_back(state: &AppState, response: Response, cookies: &[Cookie]) -> Response {
+    let is_https = state.own_origins.is_https();
+    with(
+        response,
+        cookies.iter().map(|cookie| cookie.set(is_https, "", 0)),
+    )
+}
+
+fn with(mut response: Response, lines: impl IntoIterator<Item = HeaderValue>) -> Response {
+    for line in lines {
+        response.headers_mut().append(SET_COOKIE, line);
+    }
+    response
+}
+
+/// Whether a browser signs this request by the cookie alone. A page that sends an `Authorization`
+/// header means that and nothing else, and no page of another site can make a browser add one.
+pub(super) fn signs(state: &AppState, headers: &HeaderMap) -> bool {
+    !headers.contains_key(AUTHORIZATION) && Cookie::Access.is_in(state, headers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cookies(lines: &[&'static str]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            headers.append(COOKIE, HeaderValue::from_static(line));
+        }
+        headers
+    }
+
+    #[test]
+    fn a_cookie_is_found_among_others_by_its_whole_name() {
+        for lines in [
+            &["access=x"][..],
+            &["a=1; access=x; b=2"],
+            &["a=1;access=x"],
+            &["a=1", "access=x"],
+            &["my-access=y; access=x; access2=z; accessory"],
+        ] {
+            assert_eq!(find(&cookies(lines), "access"), Ok(Some("x")), "{lines:?}");
+        }
+        for lines in [
+            &[][..],
+            &[""],
+            &["a=1"],
+            &["Access=x"],
+            &["access"],
+            &["b=access=x"],
+        ] {
+            assert_eq!(find(&cookies(lines), "access"), Ok(None), "{lines:?}");
+        }
+        assert_eq!(find(&cookies(&["access="]), "access"), Ok(Some("")));
+    }
+
+    #[test]
+    fn a_cookie_that_is_there_twice_is_neither() {
+        for lines in [&["access=x; access=x"][..], &["access=x", "access=y"]] {
+            assert_eq!(find(&cookies(lines), "access"), Err(Ambiguous), "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn cookies_are_kept_from_scripts_from_other_sites_and_from_plain_http() {
+        let line = |cookie: Cookie, is_https| {
+            let line = cookie.set(is_https, "x", 900);
+            assert!(line.is_sensitive());
+            line.to_str().expect("it is text").to_owned()
+        };
+        assert_eq!(
+            line(Cookie::Access, true),
+            "__Host-access=x; Path=/; Max-Age=900; HttpOnly; SameSite=Strict; Secure"
+        );
+        assert_eq!(
+            line(Cookie::Refresh, true),
+            "__Secure-refresh=x; Path=/api/v1/auth; Max-Age=900; HttpOnly; SameSite=Strict; Secure"
+        );
+        assert_eq!(
+            line(Cookie::Access, false),
+            "access=x; Path=/; Max-Age=900; HttpOnly; SameSite=Strict"
+        );
+        assert_eq!(
+            line(Cookie::Refresh, false),
+            "refresh=x; Path=/api/v1/auth; Max-Age=900; HttpOnly; SameSite=Strict"
+        );
+    }
+}

@@ -25,7 +25,12 @@ pub mod health;
 pub mod plans;
 pub mod users;
 
+pub mod mfa;
+
 pub mod auth;
+
+pub mod admin;
+pub mod api_keys;
 
 pub mod app;
 pub mod doctor;

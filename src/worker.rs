@@ -5,6 +5,7 @@ use std::time::Duration;
 use graphile_worker::{Cron, Worker, WorkerBuildError, WorkerOptions, WorkerRecoveryConfig};
 use tokio_util::sync::CancellationToken;
 
+use crate::api_keys::{PurgeKeys, TellKeyCreated, TellKeyRotated};
 use crate::audit::CreatePartitions;
 use crate::auth::{
     ConfirmNewEmail, PurgeExpired, SendAlreadyRegistered, SendReset, SendVerification,
@@ -12,6 +13,7 @@ use crate::auth::{
 };
 use crate::config::WorkerConfig;
 use crate::infra::db::{Pulse, QUEUE_SCHEMA};
+use crate::mfa::TellSecondFactor;
 use crate::state::AppState;
 
 /// How long jobs that run may go on once the worker is told to stop; then they are handed back.
@@ -49,9 +51,14 @@ pub async fn worker(
         .define_job::<TellPasswordChanged>()
         .define_job::<ConfirmNewEmail>()
         .define_job::<TellEmailChanging>()
+        .define_job::<TellSecondFactor>()
         .define_job::<PurgeExpired>()
+        .define_job::<TellKeyCreated>()
+        .define_job::<TellKeyRotated>()
+        .define_job::<PurgeKeys>()
         .define_job::<CreatePartitions>()
         .with_cron(Cron::daily_at::<PurgeExpired>(3, 17).expect(DAILY))
+        .with_cron(Cron::daily_at::<PurgeKeys>(3, 37).expect(DAILY))
         .with_cron(Cron::daily_at::<CreatePartitions>(4, 17).expect(DAILY))
         .add_extension(state)
         .init()

@@ -45,6 +45,28 @@ pub enum Event {
     ProfileChanged,
     /// An account was made at the command line.
     CreatedByOperator,
+    /// A password was right, and the account asks for a second factor.
+    SecondFactorAsked,
+    /// A code of a second factor was wrong, or used before.
+    SecondFactorFailed,
+    /// An authenticator was added, and waits to be confirmed.
+    SecondFactorBegun,
+    /// A second factor was turned on.
+    SecondFactorOn,
+    /// A second factor was turned off.
+    SecondFactorOff,
+    /// A recovery code was used instead of a code.
+    RecoveryCodeUsed,
+    /// The recovery codes were replaced.
+    RecoveryCodesRenewed,
+    /// An API key was made.
+    ApiKeyCreated,
+    /// An API key was given another secret.
+    ApiKeyRotated,
+    /// An API key was revoked.
+    ApiKeyRevoked,
+    /// An API key was used for what its scopes do not allow.
+    ApiKeyRefused,
     /// A password was right, but the account is shut.
     SignInRefused,
     /// An administrator, or an operator at the command line, gave an account another role.
@@ -78,6 +100,17 @@ impl Event {
             Self::SessionEnded => "session_ended",
             Self::ProfileChanged => "profile_changed",
             Self::CreatedByOperator => "created_by_operator",
+            Self::SecondFactorAsked => "second_factor_asked",
+            Self::SecondFactorFailed => "second_factor_failed",
+            Self::SecondFactorBegun => "second_factor_begun",
+            Self::SecondFactorOn => "second_factor_on",
+            Self::SecondFactorOff => "second_factor_off",
+            Self::RecoveryCodeUsed => "recovery_code_used",
+            Self::RecoveryCodesRenewed => "recovery_codes_renewed",
+            Self::ApiKeyCreated => "api_key_created",
+            Self::ApiKeyRotated => "api_key_rotated",
+            Self::ApiKeyRevoked => "api_key_revoked",
+            Self::ApiKeyRefused => "api_key_refused",
             Self::SignInRefused => "sign_in_refused",
             Self::RoleChanged => "role_changed",
             Self::AccountDisabled => "account_disabled",

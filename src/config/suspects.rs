@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashMap};
 use super::Fault;
 
 /// What nobody else's variables begin with.
-const FAMILIES: [&str; 10] = [
+const FAMILIES: [&str; 11] = [
     "DB_",
     "ENCRYPTION_",
     "JWT_",
@@ -16,6 +16,7 @@ const FAMILIES: [&str; 10] = [
     "REFRESH_",
     "SESSION_",
     "SMTP_",
+    "USAGE_",
     "WORKER_",
 ];
 

@@ -32,6 +32,24 @@ pub enum Letter {
     },
     /// Tells the owner of an account that a new address waits to be confirmed.
     EmailChanging {},
+    /// Tells the owner of an account that it has a new API key.
+    ApiKeyCreated {
+        /// The end of the key.
+        hint: String,
+    },
+    /// Tells the owner of an account that an API key has another secret.
+    ApiKeyRotated {
+        /// The new end of the key.
+        hint: String,
+    },
+    /// Tells the owner of an account that it has a second factor now.
+    SecondFactorOn {},
+    /// Tells the owner of an account that it has none any more.
+    SecondFactorOff {},
+    /// Tells the owner of an account that a recovery code was used.
+    RecoveryCodeUsed {},
+    /// Tells the owner of an account that somebody with the password gives wrong codes.
+    SecondFactorFailures {},
     /// Tells the owner of an account that somebody signed up with its address again.
     AlreadyRegistered {
         /// The address in question.
@@ -49,6 +67,12 @@ impl Letter {
             Self::PasswordChanged {} => format!("Your password for {product} was changed"),
             Self::ConfirmNewEmail { .. } => format!("Confirm your new address for {product}"),
             Self::EmailChanging {} => format!("Your address for {product} is about to change"),
+            Self::ApiKeyCreated { .. } => format!("Your account at {product} has a new API key"),
+            Self::ApiKeyRotated { .. } => format!("An API key for {product} has a new secret"),
+            Self::SecondFactorOn {} => format!("Your account at {product} has a second factor"),
+            Self::SecondFactorOff {} => format!("The second factor for {product} was turned off"),
+            Self::RecoveryCodeUsed {} => format!("A recovery code for {product} was used"),
+            Self::SecondFactorFailures {} => format!("Somebody knows your password for {product}"),
             Self::AlreadyRegistered { .. } => format!("You already have an account at {product}"),
         }
     }
@@ -61,6 +85,12 @@ impl Letter {
             Self::PasswordChanged {} => "password_changed",
             Self::ConfirmNewEmail { .. } => "confirm_new_email",
             Self::EmailChanging {} => "email_changing",
+            Self::ApiKeyCreated { .. } => "api_key_created",
+            Self::ApiKeyRotated { .. } => "api_key_rotated",
+            Self::SecondFactorOn {} => "second_factor_on",
+            Self::SecondFactorOff {} => "second_factor_off",
+            Self::RecoveryCodeUsed {} => "recovery_code_used",
+            Self::SecondFactorFailures {} => "second_factor_failures",
             Self::AlreadyRegistered { .. } => "already_registered",
         }
     }

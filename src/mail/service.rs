@@ -56,6 +56,54 @@ static TEMPLATES: LazyLock<Environment<'static>> = LazyLock::new(|| {
             include_str!("templates/email_changing.txt"),
         ),
         (
+            "api_key_created.html",
+            include_str!("templates/api_key_created.html"),
+        ),
+        (
+            "api_key_created.txt",
+            include_str!("templates/api_key_created.txt"),
+        ),
+        (
+            "api_key_rotated.html",
+            include_str!("templates/api_key_rotated.html"),
+        ),
+        (
+            "api_key_rotated.txt",
+            include_str!("templates/api_key_rotated.txt"),
+        ),
+        (
+            "second_factor_on.html",
+            include_str!("templates/second_factor_on.html"),
+        ),
+        (
+            "second_factor_on.txt",
+            include_str!("templates/second_factor_on.txt"),
+        ),
+        (
+            "second_factor_off.html",
+            include_str!("templates/second_factor_off.html"),
+        ),
+        (
+            "second_factor_off.txt",
+            include_str!("templates/second_factor_off.txt"),
+        ),
+        (
+            "recovery_code_used.html",
+            include_str!("templates/recovery_code_used.html"),
+        ),
+        (
+            "recovery_code_used.txt",
+            include_str!("templates/recovery_code_used.txt"),
+        ),
+        (
+            "second_factor_failures.html",
+            include_str!("templates/second_factor_failures.html"),
+        ),
+        (
+            "second_factor_failures.txt",
+            include_str!("templates/second_factor_failures.txt"),
+        ),
+        (
             "already_registered.html",
             include_str!("templates/already_registered.html"),
         ),

@@ -1,0 +1,19 @@
+//! Second factors of accounts: an authenticator app's codes (TOTP) and recovery codes. Owns the
+//! tables `mfa_factors` and `recovery_codes` and the letters about them. Whose turn it is to show
+//! one, and what follows, is for `auth` to say.
+
+mod error;
+mod jobs;
+mod model;
+mod recovery_code;
+mod service;
+mod store;
+mod totp;
+
+pub use error::Error;
+pub use jobs::{News, TellSecondFactor};
+pub use model::{Enrolment, Method, MfaStatus, Proof, RecoveryCodes};
+pub use recovery_code::RecoveryCode;
+pub use service::{begin, confirm, prove, renew_codes, turn_off};
+pub use store::{find_status, has_second_factor, purge_pending};
+pub use totp::TotpCode;

@@ -1,0 +1,148 @@
+//! Recovery codes: for the day on which the authenticator is lost.
+
+use aws_lc_rs::digest::{SHA256, digest};
+use serde::Deserialize;
+use utoipa::ToSchema;
+use zeroize::Zeroizing;
+
+use crate::infra::Rng;
+
+/// Digits and letters without I, L, O and U, which people misread (Crockford's base32).
+const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+
+const BYTES: usize = 15;
+const CHARACTERS: usize = BYTES * 8 / 5;
+
+/// 120 random bits, written as 24 characters in groups of four.
+#[derive(Clone, Deserialize, ToSchema)]
+#[serde(try_from = "String")]
+#[schema(value_type = String, min_length = 24, max_length = 48, example = "7k2m-p9x4-3qvt-h8wd-5nbz-c6rj")]
+pub struct RecoveryCode(Zeroizing<[u8; BYTES]>);
+
+impl RecoveryCode {
+    pub(super) fn new(rng: &Rng) -> Self {
+        Self(Zeroizing::new(rng.bytes()))
+    }
+
+    /// The code as its holder gets it.
+    pub(super) fn encode(&self) -> String {
+        let mut text = String::with_capacity(CHARACTERS + CHARACTERS / 4);
+        for at in 0..CHARACTERS {
+            if at > 0 && at % 4 == 0 {
+                text.push('-');
+            }
+            let five = (0..5).fold(0, |five, bit| five << 1 | self.bit(at * 5 + bit));
+            text.push(char::from(ALPHABET[five]));
+        }
+        text
+    }
+
+    fn bit(&self, at: usize) -> usize {
+        usize::from(self.0[at / 8] >> (7 - at % 8) & 1)
+    }
+
+    /// All that is stored. A slow hash, or a key, would add nothing to 120 random bits: above 112 a
+    /// plain one is enough (ASVS 5.0 §6.5.2), and it stays good whatever happens to our keys.
+    pub(super) fn hash(&self) -> [u8; 32] {
+        let hash = digest(&SHA256, &*self.0);
+        hash.as_ref().try_into().expect("SHA-256 gives 32 bytes")
+    }
+}
+
+impl TryFrom<String> for RecoveryCode {
+    type Error = &'static str;
+
+    /// Takes what people type: any case, groups parted anyhow, and the letters that look alike.
+    fn try_from(raw: String) -> Result<Self, &'static str> {
+        let wrong = "must be a recovery code: 24 letters and digits";
+        let raw = Zeroizing::new(raw);
+        if raw.len() > 2 * CHARACTERS {
+            return Err(wrong);
+        }
+        let mut bytes = Zeroizing::new([0_u8; BYTES]);
+        let mut count = 0;
+        for byte in raw.bytes().filter(|byte| !matches!(byte, b'-' | b' ')) {
+            let plain = match byte.to_ascii_lowercase() {
+                b'o' => b'0',
+                b'i' | b'l' => b'1',
+                other => other,
+            };
+            let five = ALPHABET
+                .iter()
+                .position(|known| *known == plain)
+                .ok_or(wrong)?;
+            for bit in 0..5 {
+                let at = count * 5 + bit;
+                let byte = bytes.get_mut(at / 8).ok_or(wrong)?;
+                *byte |= u8::from(five >> (4 - bit) & 1 == 1) << (7 - at % 8);
+            }
+            count += 1;
+        }
+        (count == CHARACTERS).then_some(Self(bytes)).ok_or(wrong)
+    }
+}
+
+impl std::fmt::Debug for RecoveryCode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("RecoveryCode([redacted])")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<[u8; 32], &'static str> {
+        RecoveryCode::try_from(text.to_owned()).map(|code| code.hash())
+    }
+
+    #[test]
+    fn a_code_is_read_as_people_type_it() {
+        for seed in 0..50 {
+            let code = RecoveryCode::new(&Rng::seeded(seed));
+            let text = code.encode();
+            assert_eq!(text.len(), 29);
+            let loose = format!(
+                " {} ",
+                text.replace('-', " ").to_uppercase().replace('0', "O")
+            );
+            let alike = text.replace('-', "").replace('1', "l");
+            for typed in [&text, &loose, &alike, &text.replace('1', "I")] {
+                assert_eq!(parse(typed), Ok(code.hash()), "{typed}");
+            }
+            assert!(!format!("{code:?}").contains(&text[..4]));
+        }
+    }
+
+    #[test]
+    fn every_bit_of_a_code_counts() {
+        let text = RecoveryCode::new(&Rng::seeded(1)).encode();
+        let all: std::collections::HashSet<_> = (0..text.len())
+            .filter(|at| &text[*at..=*at] != "-")
+            .flat_map(|at| {
+                let text = text.clone();
+                ALPHABET.iter().map(move |other| {
+                    let mut changed = text.clone().into_bytes();
+                    changed[at] = *other;
+                    parse(std::str::from_utf8(&changed).expect("it is text")).expect("it parses")
+                })
+            })
+            .collect();
+        assert_eq!(all.len(), CHARACTERS * 31 + 1);
+    }
+
+    #[test]
+    fn what_cannot_be_a_code_is_refused() {
+        for wrong in [
+            "",
+            "7k2m",
+            "7k2m-p9x4-3qvt-h8wd-5nbz-c6r",
+            "7k2m-p9x4-3qvt-h8wd-5nbz-c6rj7",
+            "7k2m-p9x4-3qvt-h8wd-5nbz-c6ru",
+            "7k2m-p9x4-3qvt-h8wd-5nbz-c6rä",
+            &" ".repeat(1_000_000),
+        ] {
+            assert!(parse(wrong).is_err());
+        }
+    }
+}

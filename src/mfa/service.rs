@@ -1,0 +1,169 @@
+//! Turning a second factor on and off, and showing that one has it.
+//!
+//! Each step runs in the transaction of its caller, who says in the audit log what came of it.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::PgConnection;
+
+use super::error::Error;
+use super::jobs::{News, TellSecondFactor};
+use super::model::{Enrolment, Method, Proof, RecoveryCodes};
+use super::recovery_code::RecoveryCode;
+use super::store::{self, Factor};
+use super::totp::{Secret, TotpCode};
+use crate::ids::UserId;
+use crate::infra::{OpenError, Place};
+use crate::jobs;
+use crate::state::AppState;
+use crate::users::EmailAddress;
+
+/// How many recovery codes an account gets.
+const CODES: usize = 10;
+
+/// How long an authenticator waits to be confirmed.
+const PENDING: TimeDelta = TimeDelta::hours(1);
+
+/// How often the owner is told of wrong codes, however many there are.
+const WARNED_EVERY: TimeDelta = TimeDelta::days(1);
+
+/// Begins to add an authenticator. It asks nobody for anything until a code of it was shown.
+pub async fn begin(
+    conn: &mut PgConnection,
+    state: &AppState,
+    owner: UserId,
+    email: &EmailAddress,
+) -> Result<Enrolment, Error> {
+    let secret = Secret::new(&state.rng);
+    let sealed = state.cipher.seal(&place(&[owner.0]), secret.expose());
+    if !store::put_pending(conn, owner, &sealed, state.clock.now()).await? {
+        return Err(Error::IsOn);
+    }
+    Ok(secret.enrolment(&state.mail.product_name, email.as_str())?)
+}
+
+/// Turns the authenticator on for whoever shows a code of it, and hands out recovery codes; nothing
+/// when the code is wrong, which is counted: the caller commits in either case.
+pub async fn confirm(
+    conn: &mut PgConnection,
+    state: &AppState,
+    owner: UserId,
+    code: &TotpCode,
+) -> Result<Option<RecoveryCodes>, Error> {
+    let now = state.clock.now();
+    let waiting = store::lock(&mut *conn, owner).await?;
+    let factor = waiting
+        .filter(|factor| factor.is_confirmed || now - factor.created_at < PENDING)
+        .ok_or(Error::NotBegun)?;
+    if factor.is_confirmed {
+        return Err(Error::IsOn);
+    }
+    if !try_code(conn, state, owner, &factor, code, now).await? {
+        return Ok(None);
+    }
+    store::confirm(&mut *conn, owner, now).await?;
+    let codes = new_codes(conn, state, owner, now).await?;
+    tell(conn, owner, News::TurnedOn).await?;
+    Ok(Some(codes))
+}
+
+/// How this shows that its bearer has the account's second factor; nothing when it is wrong, which
+/// is counted: the caller commits in either case.
+pub async fn prove(
+    conn: &mut PgConnection,
+    state: &AppState,
+    owner: UserId,
+    proof: &Proof,
+) -> Result<Option<Method>, Error> {
+    let now = state.clock.now();
+    let factor = store::lock(&mut *conn, owner).await?;
+    let factor = factor.filter(|it| it.is_confirmed).ok_or(Error::IsOff)?;
+    let (is_right, method) = match proof {
+        Proof::Totp(code) => (
+            try_code(conn, state, owner, &factor, code, now).await?,
+            Method::Totp,
+        ),
+        // Not limited like codes of six digits: nobody guesses 120 bits, and the owner whom a
+        // stranger's guesses keep out gets in by one.
+        Proof::Recovery(code) => (
+            store::use_code(&mut *conn, owner, code.hash(), now).await?,
+            Method::RecoveryCode,
+        ),
+    };
+    if is_right && method == Method::RecoveryCode {
+        tell(conn, owner, News::RecoveryCodeUsed).await?;
+    }
+    Ok(is_right.then_some(method))
+}
+
+/// Turns the second factor off.
+pub async fn turn_off(conn: &mut PgConnection, owner: UserId) -> Result<(), Error> {
+    store::delete(&mut *conn, owner).await?;
+    Ok(tell(conn, owner, News::TurnedOff).await?)
+}
+
+/// Replaces the recovery codes.
+pub async fn renew_codes(
+    conn: &mut PgConnection,
+    state: &AppState,
+    owner: UserId,
+) -> Result<RecoveryCodes, Error> {
+    new_codes(conn, state, owner, state.clock.now()).await
+}
+
+/// Whether a code is right, not used before, and not one guess too many.
+async fn try_code(
+    conn: &mut PgConnection,
+    state: &AppState,
+    owner: UserId,
+    factor: &Factor,
+    code: &TotpCode,
+    now: DateTime<Utc>,
+) -> Result<bool, Error> {
+    let most = state.mfa.failures_per_hour as usize;
+    if let Some(wait) = factor.failures.wait(most, now) {
+        return Err(Error::TooManyFailures(wait.to_std().unwrap_or_default()));
+    }
+    let opened = state.cipher.open(&place(&[owner.0]), &factor.secret)?;
+    let secret = Secret::of(opened.expose()).ok_or(OpenError::Damaged)?;
+    if let Some(step) = secret.step_of(code, now)
+        && store::use_step(&mut *conn, owner, step).await?
+    {
+        return Ok(true);
+    }
+    let failures = factor.failures.and_now(now);
+    let mut warned_at = factor.warned_at;
+    let is_news = warned_at.is_none_or(|at| now - at >= WARNED_EVERY);
+    if factor.is_confirmed && is_news && failures.wait(most, now).is_some() {
+        tell(conn, owner, News::TooManyFailures).await?;
+        warned_at = Some(now);
+    }
+    store::update_failures(&mut *conn, owner, &failures, warned_at).await?;
+    Ok(false)
+}
+
+async fn new_codes(
+    conn: &mut PgConnection,
+    state: &AppState,
+    owner: UserId,
+    now: DateTime<Utc>,
+) -> Result<RecoveryCodes, Error> {
+    let codes: Vec<_> = (0..CODES).map(|_| RecoveryCode::new(&state.rng)).collect();
+    let hashes: Vec<_> = codes.iter().map(|code| code.hash().to_vec()).collect();
+    store::replace_codes(&mut *conn, owner, &hashes, now).await?;
+    Ok(RecoveryCodes {
+        recovery_codes: codes.iter().map(RecoveryCode::encode).collect(),
+    })
+}
+
+async fn tell(conn: &mut PgConnection, owner: UserId, news: News) -> Result<(), sqlx::Error> {
+    jobs::enqueue(&mut *conn, &TellSecondFactor::of(owner, news), None).await
+}
+
+/// Where the secret of an account stands.
+fn place(owner: &[uuid::Uuid]) -> Place<'_> {
+    Place {
+        table: "mfa_factors",
+        column: "secret",
+        row: owner,
+    }
+}

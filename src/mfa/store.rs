@@ -1,0 +1,209 @@
+//! Every statement on `mfa_factors` and `recovery_codes`.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgExecutor;
+
+use super::model::{Failures, MfaStatus};
+use crate::ids::UserId;
+use crate::infra::Sealed;
+
+/// Whether sign-ins of this account are asked for a second factor.
+pub async fn has_second_factor(
+    conn: impl PgExecutor<'_>,
+    owner: UserId,
+) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"SELECT EXISTS (
+               SELECT FROM mfa_factors WHERE user_id = $1 AND confirmed_at IS NOT NULL
+           ) AS "exists!""#,
+        owner.0,
+    )
+    .fetch_one(conn)
+    .await
+}
+
+/// Whether this account has a second factor, and since when.
+pub async fn find_status(
+    conn: impl PgExecutor<'_>,
+    owner: UserId,
+) -> Result<MfaStatus, sqlx::Error> {
+    let row = sqlx::query!(
+        r#"SELECT confirmed_at,
+                  (SELECT count(*) FROM recovery_codes WHERE user_id = $1 AND used_at IS NULL) AS "left!"
+           FROM mfa_factors WHERE user_id = $1 AND confirmed_at IS NOT NULL"#,
+        owner.0,
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(MfaStatus {
+        enabled: row.is_some(),
+        enabled_at: row.as_ref().and_then(|row| row.confirmed_at),
+        recovery_codes_left: row.map_or(0, |row| row.left),
+    })
+}
+
+/// Makes this the authenticator that waits to be confirmed; answers false, and changes nothing,
+/// when one is confirmed.
+pub(super) async fn put_pending(
+    conn: impl PgExecutor<'_>,
+    owner: UserId,
+    secret: &Sealed,
+    now: DateTime<Utc>,
+) -> Result<bool, sqlx::Error> {
+    // Wrong codes stay counted: beginning anew gives no further guesses.
+    let done = sqlx::query!(
+        "INSERT INTO mfa_factors AS f (user_id, secret, created_at) VALUES ($1, $2, $3)
+         ON CONFLICT ON CONSTRAINT mfa_factors_pkey
+         DO UPDATE SET secret = excluded.secret, created_at = excluded.created_at, last_used_step = NULL
+         WHERE f.confirmed_at IS NULL",
+        owner.0,
+        secret as _,
+        now,
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// An account's authenticator, as it is stored.
+#[derive(Debug)]
+pub(super) struct Factor {
+    pub(super) secret: Sealed,
+    pub(super) created_at: DateTime<Utc>,
+    pub(super) is_confirmed: bool,
+    pub(super) failures: Failures,
+    pub(super) warned_at: Option<DateTime<Utc>>,
+}
+
+/// The account's authenticator, confirmed or not, which nobody else can use or change until the
+/// transaction ends: what is tried at once is counted one after the other.
+pub(super) async fn lock(
+    conn: impl PgExecutor<'_>,
+    owner: UserId,
+) -> Result<Option<Factor>, sqlx::Error> {
+    let row = sqlx::query!(
+        r#"SELECT secret AS "secret: Sealed", created_at, confirmed_at IS NOT NULL AS "is_confirmed!", failed_at, warned_at
+           FROM mfa_factors WHERE user_id = $1 FOR UPDATE"#,
+        owner.0,
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(|row| Factor {
+        secret: row.secret,
+        created_at: row.created_at,
+        is_confirmed: row.is_confirmed,
+        failures: Failures(row.failed_at),
+        warned_at: row.warned_at,
+    }))
+}
+
+/// Uses up the codes of this step and of those before; of any number that race, one does.
+pub(super) async fn use_step(
+    conn: impl PgExecutor<'_>,
+    owner: UserId,
+    step: i64,
+) -> Result<bool, sqlx::Error> {
+    let done = sqlx::query!(
+        "UPDATE mfa_factors SET last_used_step = $2
+         WHERE user_id = $1 AND (last_used_step IS NULL OR last_used_step < $2)",
+        owner.0,
+        step,
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Turns the authenticator on.
+pub(super) async fn confirm(
+    conn: impl PgExecutor<'_>,
+    owner: UserId,
+    now: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "UPDATE mfa_factors SET confirmed_at = $2 WHERE user_id = $1 AND confirmed_at IS NULL",
+        owner.0,
+        now,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Writes down which wrong codes count, and when the owner was told of them.
+pub(super) async fn update_failures(
+    conn: impl PgExecutor<'_>,
+    owner: UserId,
+    failures: &Failures,
+    warned_at: Option<DateTime<Utc>>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "UPDATE mfa_factors SET failed_at = $2, warned_at = $3 WHERE user_id = $1",
+        owner.0,
+        &failures.0,
+        warned_at,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Forgets the account's authenticator and with it the recovery codes.
+pub(super) async fn delete(conn: impl PgExecutor<'_>, owner: UserId) -> Result<(), sqlx::Error> {
+    sqlx::query!("DELETE FROM mfa_factors WHERE user_id = $1", owner.0)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Makes these the account's recovery codes.
+pub(super) async fn replace_codes(
+    conn: impl PgExecutor<'_>,
+    owner: UserId,
+    hashes: &[Vec<u8>],
+    now: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "WITH before AS (DELETE FROM recovery_codes WHERE user_id = $1)
+         INSERT INTO recovery_codes (user_id, code_hash, created_at)
+         SELECT $1, code_hash, $3 FROM unnest($2::bytea[]) AS new (code_hash)",
+        owner.0,
+        hashes,
+        now,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Uses up a recovery code; of any number that race, one does.
+pub(super) async fn use_code(
+    conn: impl PgExecutor<'_>,
+    owner: UserId,
+    hash: [u8; 32],
+    now: DateTime<Utc>,
+) -> Result<bool, sqlx::Error> {
+    let done = sqlx::query!(
+        "UPDATE recovery_codes SET used_at = $3 WHERE user_id = $1 AND code_hash = $2 AND used_at IS NULL",
+        owner.0,
+        &hash,
+        now,
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Forgets authenticators that were never confirmed.
+pub async fn purge_pending(
+    conn: impl PgExecutor<'_>,
+    before: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "DELETE FROM mfa_factors WHERE confirmed_at IS NULL AND created_at < $1",
+        before,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}

@@ -41,6 +41,14 @@ macro_rules! id {
             }
         }
 
+        impl std::str::FromStr for $name {
+            type Err = uuid::Error;
+
+            fn from_str(text: &str) -> Result<Self, uuid::Error> {
+                text.parse().map(Self)
+            }
+        }
+
         impl From<$name> for sea_query::Value {
             fn from(id: $name) -> Self {
                 id.0.into()
@@ -62,6 +70,8 @@ id! {
     PaymentId,
     /// A line of the audit log: `audit_log.id`.
     AuditId,
+    /// What an account's product told of: `events.id`.
+    EventId,
     /// A mailed, single-use link: `one_time_tokens.id`.
     OneTimeTokenId,
 }

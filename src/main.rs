@@ -11,7 +11,7 @@ use groundwork::config::{Config, DatabaseConfig, HttpConfig, Key32, TelemetryCon
 use groundwork::health::Draining;
 use groundwork::infra::{Clock, Rng, db};
 use groundwork::state::AppState;
-use groundwork::{app, auth, config, doctor, health, monitor, telemetry, web, worker};
+use groundwork::{api_keys, app, auth, config, doctor, health, monitor, telemetry, web, worker};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -109,6 +109,8 @@ async fn serve(config: Config, migrate: bool, with_worker: bool) -> Outcome {
         state.clone(),
         stop_tasks.clone(),
     ));
+    tasks.spawn(api_keys::watch_uses(state.clone(), stop_tasks.clone()));
+    tasks.spawn(state.cache.clone().watch(stop_tasks.clone()));
     if let Some(monitor) = monitor::start(&state, &config, stop_tasks.clone()).await? {
         tasks.spawn(monitor.run());
     }
@@ -134,7 +136,8 @@ async fn serve(config: Config, migrate: bool, with_worker: bool) -> Outcome {
     let (drained, ()) = tokio::join!(server, drain);
     tasks.close();
     tasks.wait().await;
-    // A silent database must not hold the exit up.
+    // A silent database must not hold the exit up. Only now has the last request been answered.
+    let _ = tokio::time::timeout(FAREWELL, api_keys::write_uses(&state)).await;
     let _ = tokio::time::timeout(FAREWELL, state.db.close()).await;
     tracing::info!(aborted = drained.aborted, "stopped");
     Ok(())
@@ -160,6 +163,7 @@ async fn work(config: Config) -> Outcome {
         stopping.cancel();
     });
     tokio::spawn(state.pulse.clone().watch(stop.clone()));
+    tokio::spawn(state.cache.clone().watch(stop.clone()));
     if let Some(monitor) = monitor::start(&state, &config, stop.clone()).await? {
         tokio::spawn(monitor.run());
     }

@@ -5,6 +5,7 @@
 //! line to the table and a function below it. Without `METRICS_ADDR` nothing is recorded.
 
 mod http;
+mod limits;
 mod recorder;
 
 use std::time::{Duration, Instant};
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant};
 use metrics::{Unit, counter, gauge, histogram};
 
 pub use http::{InFlight, OpenConnection};
+pub use limits::{count_limit_check, count_refused, set_limits_shared, set_max_requests, set_redis_up};
 pub use recorder::{render, start, upkeep};
 
 /// What a family of series is.
@@ -66,6 +68,10 @@ families! {
         "Open client connections."
     HTTP_MAX_CONNECTIONS "http_max_connections" Gauge Count []
         "Client connections at most (HTTP_MAX_CONNECTIONS)."
+    HTTP_MAX_REQUESTS "http_max_requests" Gauge Count []
+        "Requests answered at once at most (HTTP_MAX_REQUESTS)."
+    REQUESTS_REFUSED "requests_refused_total" Counter Count ["by"]
+        "Requests turned away by a limit, the guard, the cap on requests (load) or a deny-list."
     HTTP_REFUSED "http_connections_refused_total" Counter Count []
         "Connections turned away above the cap."
     DB_CONNECTIONS "db_pool_connections" Gauge Count ["state"]
@@ -108,6 +114,14 @@ families! {
         "Refresh tokens presented."
     API_KEYS "api_key_requests_total" Counter Count ["outcome"]
         "Requests that came with an API key in good form."
+    USAGE_WAITING "usage_counts_waiting" Gauge Count []
+        "Counts of requests that are not written yet, looked at when they are written."
+    USAGE_FLUSH "usage_flush_duration_seconds" Histogram Seconds ["outcome"]
+        "Writing counts of requests, a batch each."
+    USAGE_DROPPED "usage_requests_dropped_total" Counter Count []
+        "Requests that were not counted, since too many counts waited to be written (USAGE_BUFFER)."
+    QUOTA_REFUSALS "quota_refusals_total" Counter Count ["plan"]
+        "Requests refused since the month's quota of their account was used up."
     LOG_LINES_DROPPED "log_lines_dropped_total" Counter Count []
         "Lines of the log that nobody read in time."
     BUILD_INFO "build_info" Gauge Count ["version" "commit"]
@@ -342,27 +356,6 @@ pub fn observe_breach_check(began: Instant, outcome: BreachCheck) {
     histogram!(BREACH_CHECKS, "outcome" => outcome.as_str()).record(began.elapsed());
 }
 
-/// Whether Redis is asked at all.
-pub fn set_redis_up(up: bool) {
-    gauge!(REDIS_UP).set(if up { 1.0 } else { 0.0 });
-}
-
-/// Whether all replicas count limits together.
-pub fn set_limits_shared(shared: bool) {
-    gauge!(LIMITS_SHARED).set(if shared { 1.0 } else { 0.0 });
-}
-
-/// A request that was counted against its limits.
-pub fn count_limit_check(kept: LimitsKept) {
-    counter!(LIMIT_CHECKS, "kept" => kept.as_str()).increment(1);
-}
-
-/// A look-up in the cache.
-pub fn count_cache_lookup(family: CacheFamily, outcome: CacheLookup) {
-    counter!(CACHE_LOOKUPS, "family" => family.as_str(), "outcome" => outcome.as_str())
-        .increment(1);
-}
-
 /// A letter whose sending began at `began`.
 pub fn observe_smtp(began: Instant, outcome: CallOutcome) {
     histogram!(SMTP_DURATION, "outcome" => outcome.as_str()).record(began.elapsed());
@@ -381,6 +374,26 @@ pub fn count_token_refresh(outcome: TokenRefresh) {
 /// A request with an API key.
 pub fn count_api_key(outcome: ApiKeyUse) {
     counter!(API_KEYS, "outcome" => outcome.as_str()).increment(1);
+}
+
+/// How many counts of requests are not written yet.
+pub fn set_waiting_usage(counts: usize) {
+    gauge!(USAGE_WAITING).set(whole(counts));
+}
+
+/// A batch of counts whose writing began at `began`.
+pub fn observe_usage_flush(began: Instant, outcome: CallOutcome) {
+    histogram!(USAGE_FLUSH, "outcome" => outcome.as_str()).record(began.elapsed());
+}
+
+/// A request that there was no room to count.
+pub fn count_dropped_usage() {
+    counter!(USAGE_DROPPED).increment(1);
+}
+
+/// A request beyond a quota; `plan` is one of those that there are.
+pub fn count_quota_refusal(plan: &'static str) {
+    counter!(QUOTA_REFUSALS, "plan" => plan).increment(1);
 }
 
 /// A connection above the cap.
@@ -402,7 +415,7 @@ pub fn set_dropped_log_lines(lines: u64) {
 /// Prometheus sees an increase between two samples only.
 fn begin(version: &str, commit: &str) {
     gauge!(BUILD_INFO, "version" => version.to_owned(), "commit" => commit.to_owned()).set(1.0);
-    for name in [HASH_REFUSED, HTTP_REFUSED, LOG_LINES_DROPPED] {
+    for name in [HASH_REFUSED, HTTP_REFUSED, LOG_LINES_DROPPED, USAGE_DROPPED] {
         counter!(name).absolute(0);
     }
     for outcome in SignIn::ALL {

@@ -1,0 +1,95 @@
+//! What all replicas keep together. Whoever misses a value leaves a lease in its place and may store
+//! the value as long as the lease stands: a value that is forgotten while it is read takes the lease
+//! with it, and the old row is not stored after the news of its change.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use redis::cmd;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::super::redis::{Redis, RedisError};
+use super::super::rng::Rng;
+
+/// How long a lease stands when the reader never comes back.
+const LEASE: Duration = Duration::from_secs(5);
+
+/// Answers what stands there, and leaves a lease where nothing does.
+const FIND: &str = "local held = redis.call('GET', KEYS[1])
+if not held then redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) end
+return held";
+
+/// Puts a value in the place of a lease that still stands.
+const STORE: &str = "if redis.call('GET', KEYS[1]) == ARGV[1] then
+  redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+end
+return 0";
+
+/// What Redis has.
+pub(super) enum Held<V> {
+    /// The value, and when it was read.
+    Value { value: V, stored: DateTime<Utc> },
+    /// Nothing: whoever asked may bring it.
+    Leased(Lease),
+    /// Nothing that can be used, or no answer.
+    Unknown,
+}
+
+/// The right to store one value.
+pub(super) struct Lease {
+    name: String,
+    mark: String,
+}
+
+#[derive(Deserialize, Serialize)]
+struct Stored<V> {
+    at: DateTime<Utc>,
+    value: V,
+}
+
+/// The key that a value has in Redis.
+pub(super) fn key(text: &str) -> String {
+    format!("cache:{text}")
+}
+
+/// Looks a value up. No answer in time is nothing found.
+pub(super) async fn find<V: DeserializeOwned>(redis: &Redis, rng: &Rng, text: String) -> Held<V> {
+    let name = key(&text);
+    // No JSON begins like this.
+    let mark = format!("lease {:032x}", u128::from_be_bytes(rng.bytes()));
+    let mut find = cmd("EVAL");
+    find.arg(FIND).arg(1).arg(&name);
+    find.arg(&mark).arg(millis(LEASE));
+    let held: Result<Option<String>, RedisError> = redis.ask(&find).await;
+    match held {
+        Ok(None) => Held::Leased(Lease { name, mark }),
+        Ok(Some(held)) => serde_json::from_str(&held).map_or(Held::Unknown, |it| {
+            let Stored { at, value } = it;
+            Held::Value { value, stored: at }
+        }),
+        Err(_) => Held::Unknown,
+    }
+}
+
+/// Stores a value under a lease, if it still stands.
+pub(super) async fn store<V: Serialize>(
+    redis: &Redis,
+    lease: &Lease,
+    value: &V,
+    at: DateTime<Utc>,
+    ttl: Duration,
+) {
+    let Ok(json) = serde_json::to_string(&Stored { at, value }) else {
+        return;
+    };
+    let mut store = cmd("EVAL");
+    store.arg(STORE).arg(1).arg(&lease.name);
+    store.arg(&lease.mark).arg(json).arg(millis(ttl));
+    // A value that is not stored is read again.
+    let _: Result<i64, RedisError> = redis.ask(&store).await;
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

@@ -14,7 +14,7 @@ use crate::web::{
     Code, Deadline, Problem, RequestContext, SecurityHeaders, TrustedHosts, body_limit, cors,
     document_common, panic_guard, unless_silent,
 };
-use crate::{api_keys, auth, docs, health, users};
+use crate::{admin, api_keys, audit, auth, docs, health, users};
 
 /// What every versioned route begins with.
 const API: &str = "/api/v1";
@@ -27,8 +27,13 @@ pub fn router(state: &AppState, config: &Config, draining: Draining) -> Router {
     let (apart, document) = document(apart(draining)).split_for_parts();
     let (public, public_document) = public().split_for_parts();
     let (signed_in, signed_in_document) = signed_in().split_for_parts();
-    let document = finish(document, [public_document, signed_in_document]);
+    let (administrative, administrative_document) = administrative().split_for_parts();
+    let documents = [public_document, signed_in_document, administrative_document];
+    let document = finish(document, documents);
+    let administrative =
+        administrative.route_layer(from_fn_with_state(state.clone(), auth::require_admin));
     let signed_in = signed_in
+        .merge(administrative)
         .route_layer(from_fn_with_state(state.clone(), auth::require_session))
         .route_layer(from_fn_with_state(state.clone(), api_keys::admit_keys));
     let mut routes = public
@@ -87,6 +92,12 @@ fn signed_in() -> OpenApiRouter<AppState> {
             users::router().merge(auth::credentials_router()),
         )
         .nest(&format!("{API}/api-keys"), api_keys::router())
+        .nest(API, audit::router())
+}
+
+/// The routes that need a session of an administrator.
+fn administrative() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().nest(&format!("{API}/admin"), admin::router())
 }
 
 /// The document of all routes, as `/api/openapi.json` and the `openapi` subcommand have it.
@@ -95,7 +106,8 @@ pub fn openapi() -> OpenApi {
     let (_, document) = document(apart(Draining::default())).split_for_parts();
     let (_, public) = public().split_for_parts();
     let (_, signed_in) = signed_in().split_for_parts();
-    finish(document, [public, signed_in])
+    let (_, administrative) = administrative().split_for_parts();
+    finish(document, [public, signed_in, administrative])
 }
 
 #[derive(utoipa::OpenApi)]
@@ -109,6 +121,7 @@ pub fn openapi() -> OpenApi {
         (name = "auth", description = "Signing up, in and out"),
         (name = "users", description = "One's own account"),
         (name = "api keys", description = "Keys for programs"),
+        (name = "admin", description = "Other people's accounts, for administrators"),
         (name = "health", description = "For probes and balancers"),
         (name = "pages", description = "Where links in letters lead"),
     ),
@@ -120,11 +133,12 @@ fn document(routes: OpenApiRouter<AppState>) -> OpenApiRouter<AppState> {
 }
 
 /// Adds what is true of every operation.
-fn finish(mut document: OpenApi, more: [OpenApi; 2]) -> OpenApi {
+fn finish(mut document: OpenApi, more: [OpenApi; 3]) -> OpenApi {
     for more in more {
         document.merge(more);
     }
     document_common(&mut document);
     auth::document_credentials(&mut document);
+    api_keys::document_keys(&mut document);
     document
 }

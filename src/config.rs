@@ -6,6 +6,7 @@
 mod api_keys;
 mod auth;
 mod breaches;
+mod deny;
 mod key;
 mod limits;
 mod mfa;
@@ -32,6 +33,7 @@ use url::Url;
 pub use api_keys::ApiKeyConfig;
 pub use auth::{AuthConfig, PasswordConfig};
 pub use breaches::BreachConfig;
+pub use deny::{AgentPattern, CountryCode, DenyConfig};
 pub use key::Key32;
 pub use limits::{Limit, LimitsConfig, Rate};
 pub use mfa::MfaConfig;
@@ -54,6 +56,8 @@ pub struct Config {
     pub redis_url: Option<SecretString>,
     /// `REDIS_TIMEOUT`: what one command to Redis may cost a request.
     pub redis_timeout: Duration,
+    /// Whom the service does not serve.
+    pub deny: DenyConfig,
     /// Who may ask how often.
     pub limits: LimitsConfig,
     /// Tokens, sessions and passwords.
@@ -105,6 +109,8 @@ pub struct HttpConfig {
     pub trusted_proxies: Vec<IpNet>,
     /// `HTTP_MAX_CONNECTIONS`: open connections, above which new ones are turned away.
     pub max_connections: usize,
+    /// `HTTP_MAX_REQUESTS`: requests answered at once, above which new ones are turned away.
+    pub max_requests: usize,
     /// `HTTP_HEADER_TIMEOUT`: from an idle connection to a whole request head.
     pub header_timeout: Duration,
     /// `HTTP_BODY_TIMEOUT`: for a request's body to arrive in whole.

@@ -19,6 +19,7 @@ pub mod state;
 
 pub mod audit;
 pub mod mail;
+pub mod partitions;
 
 pub mod docs;
 pub mod health;
@@ -28,6 +29,8 @@ pub mod users;
 pub mod mfa;
 
 pub mod auth;
+pub mod events;
+pub mod usage;
 
 pub mod admin;
 pub mod api_keys;

@@ -4,6 +4,7 @@
 //! a client sent, so that the number of series is bounded whatever comes in. To add a metric, add a
 //! line to the table and a function below it. Without `METRICS_ADDR` nothing is recorded.
 
+mod cache;
 mod http;
 mod limits;
 mod recorder;
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use metrics::{Unit, counter, gauge, histogram};
 
+pub use cache::{CacheFamily, CacheLookup, count_cache_lookup};
 pub use http::{InFlight, OpenConnection};
 pub use limits::{count_limit_check, count_refused, set_limits_shared, set_max_requests, set_redis_up};
 pub use recorder::{render, start, upkeep};
@@ -247,32 +249,6 @@ outcomes! {
 }
 
 outcomes! {
-    /// What is kept in the cache.
-    CacheFamily {
-        /// The plan of an account.
-        Plan "plan"
-        /// The page of plans.
-        Pricing "pricing"
-        /// What an account sees first.
-        Dashboard "dashboard"
-    }
-}
-
-outcomes! {
-    /// Where a value that was looked up in the cache came from.
-    CacheLookup {
-        /// The process had it.
-        Process "process"
-        /// Somebody was reading it already.
-        Joined "joined"
-        /// Redis had it.
-        Redis "redis"
-        /// It was read anew.
-        Loaded "loaded"
-    }
-}
-
-outcomes! {
     /// What a call to a service around us came to.
     CallOutcome {
         /// It was answered.
@@ -424,12 +400,7 @@ fn begin(version: &str, commit: &str) {
     for outcome in ApiKeyUse::ALL {
         counter!(API_KEYS, "outcome" => outcome.as_str()).absolute(0);
     }
-    for family in CacheFamily::ALL {
-        for outcome in CacheLookup::ALL {
-            counter!(CACHE_LOOKUPS, "family" => family.as_str(), "outcome" => outcome.as_str())
-                .absolute(0);
-        }
-    }
+    cache::begin();
     for outcome in TokenRefresh::ALL {
         counter!(TOKEN_REFRESHES, "outcome" => outcome.as_str()).absolute(0);
     }

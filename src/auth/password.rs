@@ -61,10 +61,12 @@ impl TryFrom<String> for NewPassword {
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(try_from = "String")]
 #[schema(value_type = String, format = Password, min_length = 1, max_length = 128, example = "correct horse battery staple")]
-pub(super) struct TriedPassword(SecretString);
+pub struct TriedPassword(SecretString);
 
 impl TriedPassword {
-    pub(super) fn into_secret(self) -> SecretString {
+    /// The password, to hold against a hash.
+    #[must_use]
+    pub fn into_secret(self) -> SecretString {
         self.0
     }
 }

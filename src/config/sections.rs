@@ -31,6 +31,8 @@ impl Reader<'_> {
         let encryption_keys = self.encryption_keys(auth.as_ref());
         let breaches = self.breaches();
         let plans = self.plans();
+        let proxies = http.as_ref().map(|http| http.trusted_proxies.as_slice());
+        let deny = self.deny(proxies);
         let limits = self.limits(plans.as_ref());
         let usage = self.usage();
         let mail = self.mail(public_url);
@@ -46,6 +48,7 @@ impl Reader<'_> {
             database: database?,
             redis_url,
             redis_timeout: redis_timeout?,
+            deny: deny?,
             limits: limits?,
             auth: auth?,
             mfa: mfa?,
@@ -105,6 +108,7 @@ impl Reader<'_> {
         let allowed_hosts = self.list::<HostPattern>("ALLOWED_HOSTS");
         let trusted_proxies = self.list::<Network>("TRUSTED_PROXIES");
         let max_connections = self.within("HTTP_MAX_CONNECTIONS", 10_000, 1..=1_000_000);
+        let max_requests = self.within("HTTP_MAX_REQUESTS", 1_000, 1..=1_000_000);
         let header_timeout = self.duration("HTTP_HEADER_TIMEOUT", secs(10));
         let body_timeout = self.duration("HTTP_BODY_TIMEOUT", secs(10));
         let write_timeout = self.duration("HTTP_WRITE_TIMEOUT", secs(30));
@@ -141,6 +145,7 @@ impl Reader<'_> {
                 .map(|network| network.0)
                 .collect(),
             max_connections: max_connections?,
+            max_requests: max_requests?,
             header_timeout: header_timeout?,
             body_timeout: body_timeout?,
             write_timeout: write_timeout?,

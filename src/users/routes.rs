@@ -17,14 +17,14 @@ pub fn router() -> OpenApiRouter<AppState> {
 }
 
 /// My account.
-#[utoipa::path(get, path = "/me", tag = "users", security(("bearer" = [])),
+#[utoipa::path(get, path = "/me", tag = "users", security(("bearer" = []), ("api_key" = [])),
     responses((status = 200, description = "The account.", body = User), AuthProblems))]
 async fn get_me(me: Caller, State(db): State<Db>) -> Result<Json<User>, Problem> {
     Ok(Json(store::get(&db, me.user_id).await?))
 }
 
 /// Change my profile. A field left out stays as it is, and `null` empties it.
-#[utoipa::path(patch, path = "/me", tag = "users", security(("bearer" = [])),
+#[utoipa::path(patch, path = "/me", tag = "users", security(("bearer" = []), ("api_key" = [])),
     request_body(content = ProfileChanges, example = json!({ "first_name": "Ada", "last_name": null })),
     responses((status = 200, description = "The account as it now stands.", body = User), AuthProblems, BodyProblems))]
 async fn update_me(
@@ -46,7 +46,10 @@ async fn update_me(
         me.credential.session_id(),
         &origin,
     );
-    entry.detail = serde_json::json!({ "fields": changes.fields() });
+    entry.detail = serde_json::json!({
+        "fields": changes.fields(),
+        "api_key": me.credential.api_key_id(),
+    });
     audit::record(&mut *tx, entry, now, &rng).await?;
     tx.commit().await.map_err(Error::from)?;
     Ok(Json(user))

@@ -282,6 +282,35 @@ pub async fn find_own_credentials(
     .await
 }
 
+/// Holds the account until the transaction ends, against others that hold it so; answers false when
+/// there is none that is open. For what an account may have a number of: of those that race, each
+/// counts what the one before has committed.
+pub async fn lock(conn: impl PgExecutor<'_>, id: UserId) -> Result<bool, sqlx::Error> {
+    let found = sqlx::query_scalar!(
+        r#"SELECT id AS "id: UserId" FROM users
+           WHERE id = $1 AND disabled_at IS NULL AND deleted_at IS NULL
+           FOR NO KEY UPDATE"#,
+        id.0,
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(found.is_some())
+}
+
+/// The account of this address, verified or not, unless an administrator has shut it.
+pub async fn find_enabled(
+    conn: impl PgExecutor<'_>,
+    email: &EmailAddress,
+) -> Result<Option<UserId>, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"SELECT id AS "id: UserId" FROM users
+           WHERE email = $1 AND disabled_at IS NULL AND deleted_at IS NULL"#,
+        email.as_str(),
+    )
+    .fetch_optional(conn)
+    .await
+}
+
 /// The account of this address, verified or not.
 pub async fn find_by_email(
     conn: impl PgExecutor<'_>,

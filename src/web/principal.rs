@@ -37,6 +37,15 @@ impl Credential {
             Self::ApiKey(_) => None,
         }
     }
+
+    /// The API key, where it is one.
+    #[must_use]
+    pub const fn api_key_id(self) -> Option<ApiKeyId> {
+        match self {
+            Self::Session(_) => None,
+            Self::ApiKey(id) => Some(id),
+        }
+    }
 }
 
 impl Caller {

@@ -41,6 +41,7 @@ pub struct Problem {
     errors: Vec<FieldError>,
     retry_after: Option<u64>,
     token_refused: bool,
+    scope: Option<&'static str>,
     closes: bool,
 }
 
@@ -54,6 +55,7 @@ impl Problem {
             errors: Vec::new(),
             retry_after: None,
             token_refused: false,
+            scope: None,
             closes: false,
         }
     }
@@ -70,6 +72,14 @@ impl Problem {
     pub const fn unauthenticated_token() -> Self {
         let mut problem = Self::new(Code::Unauthenticated);
         problem.token_refused = true;
+        problem
+    }
+
+    /// The credential is good, and does not reach this far (RFC 6750 §3.1); it would take `scope`.
+    #[must_use]
+    pub const fn insufficient_scope(scope: &'static str) -> Self {
+        let mut problem = Self::new(Code::InsufficientScope);
+        problem.scope = Some(scope);
         problem
     }
 
@@ -141,6 +151,13 @@ impl Problem {
                 headers.insert(WWW_AUTHENTICATE, BEARER);
             }
             _ => {}
+        }
+        let challenge = self.scope.and_then(|scope| {
+            let text = format!("Bearer error=\"insufficient_scope\", scope=\"{scope}\"");
+            HeaderValue::from_str(&text).ok()
+        });
+        if let Some(challenge) = challenge {
+            headers.insert(WWW_AUTHENTICATE, challenge);
         }
         if let Some(seconds) = self.retry_after {
             headers.insert(RETRY_AFTER, seconds.into());

@@ -1,0 +1,94 @@
+//! The door for programs: lets in who presents a key, where the key's scopes reach.
+
+use axum::extract::{FromRequestParts as _, MatchedPath, Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::key::PresentedKey;
+use super::scope::{Scope, asked_for};
+use super::store::{self, StoredKey};
+use crate::audit::{self, Entry, Event, Origin};
+use crate::auth;
+use crate::ids::ApiKeyId;
+use crate::metrics::{self, ApiKeyUse};
+use crate::state::AppState;
+use crate::web::{Caller, Client, Code, Credential, Problem, RequestId};
+
+/// The log has one refusal of a key in so long, and a key's last use is written as seldom.
+const SELDOM: TimeDelta = TimeDelta::minutes(1);
+
+/// Lets a request in that carries a good key. One that carries none, or something else, goes on to
+/// the door behind, which refuses what it does not know.
+///
+/// The database is asked each time: a key that is revoked, and one whose account is disabled, is
+/// refused by the next request on any replica.
+pub async fn admit_keys(
+    State(state): State<AppState>,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    let token = auth::bearer_token(request.headers());
+    let Some(presented) = token.and_then(|token| PresentedKey::read(token, &state.api_keys)) else {
+        return Ok(next.run(request).await);
+    };
+    let now = state.clock.now();
+    let found = store::find_living(&state.db, presented.id, now).await?;
+    let Some(key) = found.filter(|key| key.has(&presented.hash)) else {
+        metrics::count_api_key(ApiKeyUse::Refused);
+        return Err(Problem::unauthenticated_token());
+    };
+    if key.is_disabled {
+        metrics::count_api_key(ApiKeyUse::Disabled);
+        return Err(Code::AccountDisabled.into());
+    }
+    note_use(&state, presented.id, &key, now);
+    Caller {
+        user_id: key.user_id,
+        credential: Credential::ApiKey(presented.id),
+    }
+    .enter(request.extensions_mut());
+    let route = request.extensions().get::<MatchedPath>();
+    let wanted = route.and_then(|route| asked_for(route.as_str(), request.method()));
+    let Some((area, access)) = wanted else {
+        metrics::count_api_key(ApiKeyUse::OutOfScope);
+        return Err(Code::SessionRequired.into());
+    };
+    if !key.scopes().allow(area, access) {
+        metrics::count_api_key(ApiKeyUse::OutOfScope);
+        let scope = Scope::within(area, access).as_str();
+        tell_refused(&state, request, presented.id, &key, scope, now).await?;
+        return Err(Problem::insufficient_scope(scope));
+    }
+    metrics::count_api_key(ApiKeyUse::Accepted);
+    Ok(next.run(request).await)
+}
+
+fn note_use(state: &AppState, id: ApiKeyId, key: &StoredKey, now: DateTime<Utc>) {
+    if key.last_used_at.is_none_or(|last| now - last >= SELDOM) {
+        state.key_uses.note(id.0, now);
+    }
+}
+
+/// Tells the account's owner, by the log, that a key of theirs was used for what it may not do.
+async fn tell_refused(
+    state: &AppState,
+    request: Request,
+    id: ApiKeyId,
+    key: &StoredKey,
+    scope: &'static str,
+    now: DateTime<Utc>,
+) -> Result<(), Problem> {
+    let last = state.key_refusals.note(id.0, now);
+    if last.is_some_and(|last| now - last < SELDOM) {
+        return Ok(());
+    }
+    let (mut parts, _) = request.into_parts();
+    let request_id = RequestId::from_request_parts(&mut parts, &()).await?;
+    let Ok(client) = Client::from_request_parts(&mut parts, &()).await;
+    let origin = Origin::new(&client, &request_id);
+    let mut entry = Entry::own(Event::ApiKeyRefused, key.user_id, None, &origin);
+    entry.detail = serde_json::json!({ "api_key": id, "scope": scope });
+    audit::record(&state.db, entry, now, &state.rng).await?;
+    Ok(())
+}

@@ -1,0 +1,85 @@
+//! The letters about keys, and clearing away those that are good for nothing.
+
+use chrono::TimeDelta;
+use graphile_worker::{IntoTaskHandlerResult, TaskHandler, WorkerContext};
+use serde::{Deserialize, Serialize};
+
+use super::store;
+use crate::jobs;
+use crate::mail::{self, Letter};
+use crate::state::AppState;
+use crate::users::EmailAddress;
+
+/// How long what is good for nothing is kept, for whoever looks into an incident.
+const KEPT: TimeDelta = TimeDelta::days(30);
+
+/// Why a job failed; the queue keeps the text and tries again.
+#[derive(Debug, thiserror::Error)]
+enum JobError {
+    #[error("the worker was started without its state")]
+    NoState,
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+    #[error(transparent)]
+    Mail(#[from] mail::Error),
+}
+
+fn state(ctx: &WorkerContext) -> Result<&AppState, JobError> {
+    ctx.get_ext::<AppState>().ok_or(JobError::NoState)
+}
+
+macro_rules! letters {
+    ($($(#[$doc:meta])* $name:ident $identifier:literal $letter:ident)+) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Debug, Deserialize, Serialize)]
+        pub struct $name {
+            email: EmailAddress,
+            hint: String,
+        }
+
+        impl $name {
+            /// A letter to this address, about the key that ends with this.
+            pub(super) fn to(email: EmailAddress, hint: String) -> Self {
+                Self { email, hint }
+            }
+
+            async fn send(self, state: &AppState) -> Result<(), JobError> {
+                let letter = Letter::$letter { hint: self.hint };
+                Ok(mail::send(&state.mailer, &state.mail, self.email.as_str(), &letter).await?)
+            }
+        }
+
+        impl TaskHandler for $name {
+            const IDENTIFIER: &'static str = $identifier;
+
+            async fn run(self, ctx: WorkerContext) -> impl IntoTaskHandlerResult {
+                let result = async { self.send(state(&ctx)?).await }.await;
+                jobs::report(&ctx, result)
+            }
+        }
+    )+};
+}
+
+letters! {
+    /// Tells the owner of an account that it has a new key.
+    TellKeyCreated "api_keys.tell_created" ApiKeyCreated
+    /// Tells the owner of an account that a key has another secret.
+    TellKeyRotated "api_keys.tell_rotated" ApiKeyRotated
+}
+
+/// Deletes keys that expired or were revoked long ago. Runs daily.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub struct PurgeKeys {}
+
+impl TaskHandler for PurgeKeys {
+    const IDENTIFIER: &'static str = "api_keys.purge";
+
+    async fn run(self, ctx: WorkerContext) -> impl IntoTaskHandlerResult {
+        let result = async {
+            let state = state(&ctx)?;
+            Ok::<_, JobError>(store::purge(&state.db, state.clock.now() - KEPT).await?)
+        }
+        .await;
+        jobs::report(&ctx, result)
+    }
+}

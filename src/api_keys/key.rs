@@ -1,0 +1,251 @@
+//! A key as its holder has it: `gw_live_<id>_<secret>`.
+//!
+//! The id is the key's own in base62, 22 characters. The secret is 43 characters drawn evenly from
+//! base62, which is 256 bits, and 6 more that are a checksum over all that stands before them: a
+//! scanner of other people's code knows a key when it sees one, and what is mistyped or made up
+//! costs no look-up. All of it is one word to a double click.
+
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use aws_lc_rs::digest::{SHA256, digest};
+use uuid::Uuid;
+use zeroize::Zeroizing;
+
+use crate::config::ApiKeyConfig;
+use crate::ids::ApiKeyId;
+use crate::infra::Rng;
+
+const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
+/// Characters of an id: 62^22 is more than 2^128.
+const ID: usize = 22;
+/// Characters of a secret: 62^43 is more than 2^256.
+const SECRET: usize = 43;
+/// Characters of a checksum: 62^6 is more than 2^32.
+const CHECKSUM: usize = 6;
+/// Characters that an owner tells keys apart by, from the end.
+const HINT: usize = 4;
+
+/// The SHA-256 of a secret: all that is stored of it. A slow hash would add nothing to 256 random
+/// bits, and cost every request.
+#[derive(Clone, Copy)]
+pub(super) struct SecretHash(pub(super) [u8; 32]);
+
+impl SecretHash {
+    fn of(secret: &str) -> Self {
+        let hash = digest(&SHA256, secret.as_bytes());
+        Self(hash.as_ref().try_into().expect("SHA-256 gives 32 bytes"))
+    }
+
+    /// Whether this is the hash that is stored, in a time that does not tell where they differ.
+    pub(super) fn is(&self, stored: &[u8]) -> bool {
+        verify_slices_are_equal(&self.0, stored).is_ok()
+    }
+}
+
+/// A key that was just made; the only time that its text is known.
+pub(super) struct NewKey {
+    /// The whole key.
+    pub(super) text: Zeroizing<String>,
+    /// What is stored of its secret.
+    pub(super) hash: SecretHash,
+}
+
+impl NewKey {
+    /// Draws a secret for the key with this id.
+    pub(super) fn draw(config: &ApiKeyConfig, id: ApiKeyId, rng: &Rng) -> Self {
+        let secret = draw_secret(rng);
+        let (prefix, environment) = (&config.prefix, config.environment);
+        let id = encode::<ID>(id.0.as_u128());
+        let mut text = Zeroizing::new(String::with_capacity(96));
+        for part in [prefix, "_", environment, "_", &id, "_", &*secret] {
+            text.push_str(part);
+        }
+        let checksum = checksum(&text);
+        text.push_str(&checksum);
+        Self {
+            hash: SecretHash::of(&secret),
+            text,
+        }
+    }
+
+    /// The end of the key, which the owner's list shows.
+    pub(super) fn hint(&self) -> &str {
+        &self.text[self.text.len() - HINT..]
+    }
+}
+
+/// A key that somebody presents: well formed, of this environment, and not yet known to be good.
+pub(super) struct PresentedKey {
+    /// Which key it says it is.
+    pub(super) id: ApiKeyId,
+    /// The hash of its secret.
+    pub(super) hash: SecretHash,
+}
+
+impl PresentedKey {
+    /// Reads a key. Its prefix is not asked for, so that a product that takes another name leaves
+    /// its customers' keys alone; its environment is, so that a key for production is no good to a
+    /// copy of production's database.
+    pub(super) fn read(text: &str, config: &ApiKeyConfig) -> Option<Self> {
+        let plain = |part: &str| part.bytes().all(|b| b.is_ascii_alphanumeric());
+        let mut parts = text.split('_');
+        let (prefix, environment) = (parts.next()?, parts.next()?);
+        let (id, secret) = (parts.next()?, parts.next()?);
+        let fits = parts.next().is_none()
+            && plain(prefix)
+            && environment == config.environment
+            && id.len() == ID
+            && secret.len() == SECRET + CHECKSUM
+            && plain(secret);
+        if !fits {
+            return None;
+        }
+        let (body, given) = text.split_at_checked(text.len() - CHECKSUM)?;
+        if checksum(body) != given {
+            return None;
+        }
+        Some(Self {
+            id: ApiKeyId(Uuid::from_u128(decode(id)?)),
+            hash: SecretHash::of(&secret[..SECRET]),
+        })
+    }
+}
+
+/// Characters drawn evenly: a byte beyond the last whole round of the alphabet is drawn again.
+fn draw_secret(rng: &Rng) -> Zeroizing<String> {
+    let even = u8::MAX - u8::MAX % 62;
+    let mut secret = Zeroizing::new(String::with_capacity(SECRET));
+    while secret.len() < SECRET {
+        let bytes = Zeroizing::new(rng.bytes::<64>());
+        let drawn = bytes.iter().filter(|byte| **byte < even);
+        let drawn = drawn.map(|byte| char::from(ALPHABET[usize::from(byte % 62)]));
+        let missing = SECRET - secret.len();
+        secret.extend(drawn.take(missing));
+    }
+    secret
+}
+
+/// The first 32 bits of the text's SHA-256. No secret: whoever has the text can compute it.
+fn checksum(text: &str) -> String {
+    let hash = digest(&SHA256, text.as_bytes());
+    let start: [u8; 4] = hash.as_ref()[..4].try_into().expect("there are 32 bytes");
+    encode::<CHECKSUM>(u32::from_be_bytes(start).into())
+}
+
+fn encode<const LENGTH: usize>(mut number: u128) -> String {
+    let mut text = [b'0'; LENGTH];
+    for place in text.iter_mut().rev() {
+        let digit = usize::try_from(number % 62).expect("it is less than 62");
+        *place = ALPHABET[digit];
+        number /= 62;
+    }
+    text.into_iter().map(char::from).collect()
+}
+
+fn decode(text: &str) -> Option<u128> {
+    text.bytes().try_fold(0_u128, |number, byte| {
+        let digit = ALPHABET.iter().position(|known| *known == byte)?;
+        number.checked_mul(62)?.checked_add(digit as u128)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::time::Duration;
+
+    use super::*;
+
+    fn config(environment: &'static str) -> ApiKeyConfig {
+        ApiKeyConfig {
+            prefix: "gw".to_owned(),
+            environment,
+            max_ttl: Duration::from_secs(1),
+            max_count: 1,
+        }
+    }
+
+    fn id() -> ApiKeyId {
+        ApiKeyId(Uuid::from_u128(0x0198_0b6e_7c00_7000_8000_3f2a_51d6_c9b1))
+    }
+
+    fn key() -> String {
+        let new = NewKey::draw(&config("live"), id(), &Rng::seeded(1));
+        new.text.to_string()
+    }
+
+    /// The text with the checksum that belongs to it.
+    fn sealed(body: &str) -> String {
+        format!("{body}{}", checksum(body))
+    }
+
+    #[test]
+    fn a_key_is_read_as_it_was_made() {
+        let new = NewKey::draw(&config("live"), id(), &Rng::seeded(1));
+        let parts: Vec<_> = new.text.split('_').collect();
+        assert_eq!(parts[..2], ["gw", "live"]);
+        assert_eq!((parts[2].len(), parts[3].len()), (22, 49));
+        assert!(new.text.ends_with(new.hint()) && new.hint().len() == 4);
+        let read = PresentedKey::read(&new.text, &config("live")).expect("it is a key");
+        assert_eq!(read.id, id());
+        assert!(read.hash.is(&new.hash.0) && !read.hash.is(&[0; 32]) && !read.hash.is(&[]));
+    }
+
+    #[test]
+    fn an_earlier_prefix_is_good_and_another_environment_is_not() {
+        let body = key();
+        let body = &body[..body.len() - CHECKSUM];
+        let renamed = sealed(&body.replacen("gw_", "acme_", 1));
+        assert!(PresentedKey::read(&renamed, &config("live")).is_some());
+        assert!(PresentedKey::read(&key(), &config("test")).is_none());
+        let test = sealed(&body.replacen("_live_", "_test_", 1));
+        assert!(PresentedKey::read(&test, &config("live")).is_none());
+    }
+
+    #[test]
+    fn what_is_mistyped_or_made_up_is_no_key() {
+        let key = key();
+        for at in 0..key.len() {
+            for with in ["0", "a", "_", ".", "é", ""] {
+                let mut mistyped = key.clone();
+                mistyped.replace_range(at..=at, with);
+                let read = PresentedKey::read(&mistyped, &config("live"));
+                assert_eq!(read.is_some(), mistyped == key, "{mistyped}");
+            }
+        }
+        let (id, secret) = ("z".repeat(22), "0".repeat(43));
+        for body in [
+            format!("gw_live_{id}_{secret}"), // beyond 128 bits
+            format!("gw_live_{}_{secret}", "0".repeat(21)),
+            format!("gw_live_{}_{secret}0", "0".repeat(22)),
+            format!("gw_live_{}_{secret}_", "0".repeat(22)),
+            format!("gw_live__{secret}"),
+            "gw_live".to_owned(),
+            String::new(),
+        ] {
+            assert!(
+                PresentedKey::read(&sealed(&body), &config("live")).is_none(),
+                "{body}"
+            );
+        }
+        let least = sealed(&format!("gw_live_{}_{secret}", "0".repeat(22)));
+        assert!(PresentedKey::read(&least, &config("live")).is_some());
+    }
+
+    #[test]
+    fn secrets_use_the_whole_alphabet_and_never_repeat() {
+        let rng = Rng::seeded(7);
+        let secrets: BTreeSet<_> = (0..200).map(|_| draw_secret(&rng).to_string()).collect();
+        assert_eq!(secrets.len(), 200);
+        assert!(secrets.iter().all(|secret| secret.len() == SECRET));
+        let used: BTreeSet<_> = secrets.iter().flat_map(|secret| secret.bytes()).collect();
+        assert!(used.into_iter().eq(ALPHABET.iter().copied()));
+    }
+
+    #[test]
+    fn numbers_are_the_same_there_and_back() {
+        for number in [0, 61, 62, u128::MAX] {
+            assert_eq!(decode(&encode::<ID>(number)), Some(number));
+        }
+    }
+}

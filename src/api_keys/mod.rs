@@ -1,0 +1,21 @@
+//! Keys that programs act for an account with. Owns the table `api_keys`, the routes `/api-keys`,
+//! the door for programs and the letters about keys.
+
+mod document;
+mod error;
+mod gate;
+mod jobs;
+mod key;
+mod model;
+mod routes;
+mod scope;
+mod service;
+mod store;
+mod uses;
+
+pub use document::document_keys;
+pub use error::Error;
+pub use gate::admit_keys;
+pub use jobs::{PurgeKeys, TellKeyCreated, TellKeyRotated};
+pub use routes::router;
+pub use uses::{watch_uses, write_uses};

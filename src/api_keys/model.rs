@@ -1,0 +1,175 @@
+//! Keys as their owner asks for them and sees them.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::scope::Scopes;
+use crate::auth::TriedPassword;
+use crate::ids::ApiKeyId;
+
+/// The shortest life that a key can be given, in seconds.
+const LIFE_MIN: u32 = 60;
+
+/// The longest time that two secrets of a key work side by side, in seconds: a week.
+const OVERLAP_MAX: u32 = 7 * 24 * 60 * 60;
+
+/// What a key is called: 1 to 100 characters in one line.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema, sqlx::Type)]
+#[serde(try_from = "String")]
+#[sqlx(transparent)]
+#[schema(value_type = String, min_length = 1, max_length = 100, example = "Nightly import")]
+pub(super) struct KeyName(String);
+
+impl KeyName {
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for KeyName {
+    type Error = &'static str;
+
+    fn try_from(raw: String) -> Result<Self, &'static str> {
+        let name = raw.trim();
+        let fits = (1..=100).contains(&name.chars().count()) && !name.contains(char::is_control);
+        fits.then(|| Self(name.to_owned()))
+            .ok_or("must be 1 to 100 characters in one line")
+    }
+}
+
+/// How long a key is to live.
+#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
+#[serde(try_from = "u32")]
+#[schema(value_type = u32, minimum = 60, example = 7_776_000)]
+pub(super) struct Life(u32);
+
+impl Life {
+    pub(super) fn get(self) -> Duration {
+        Duration::from_secs(self.0.into())
+    }
+}
+
+impl TryFrom<u32> for Life {
+    type Error = &'static str;
+
+    fn try_from(seconds: u32) -> Result<Self, &'static str> {
+        (seconds >= LIFE_MIN)
+            .then_some(Self(seconds))
+            .ok_or("must be at least 60 seconds")
+    }
+}
+
+/// How long the secret before works beside the new one.
+#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
+#[serde(try_from = "u32")]
+#[schema(value_type = u32, minimum = 0, maximum = 604_800, default = 86_400, example = 86_400)]
+pub(super) struct Overlap(u32);
+
+impl Overlap {
+    pub(super) fn get(self) -> Duration {
+        Duration::from_secs(self.0.into())
+    }
+}
+
+impl Default for Overlap {
+    fn default() -> Self {
+        Self(24 * 60 * 60)
+    }
+}
+
+impl TryFrom<u32> for Overlap {
+    type Error = &'static str;
+
+    fn try_from(seconds: u32) -> Result<Self, &'static str> {
+        (seconds <= OVERLAP_MAX)
+            .then_some(Self(seconds))
+            .ok_or("must be 0 to 604800 seconds")
+    }
+}
+
+/// A key that is wanted.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewApiKey {
+    /// What to call it.
+    pub(super) name: KeyName,
+    /// What it may do.
+    pub(super) scopes: Scopes,
+    /// Seconds that it works for; left out, as long as a key may live here.
+    #[serde(default)]
+    pub(super) expires_in: Option<Life>,
+    /// The account's password, to prove who is asking.
+    pub(super) password: TriedPassword,
+}
+
+/// A key that is to have another secret.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Rotation {
+    /// Seconds that the present secret goes on working beside the new one.
+    #[serde(default)]
+    pub(super) overlap: Overlap,
+    /// The account's password, to prove who is asking.
+    pub(super) password: TriedPassword,
+}
+
+/// A key, as its owner sees it.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(super) struct ApiKey {
+    /// The key's id.
+    pub(super) id: ApiKeyId,
+    /// What its owner calls it.
+    pub(super) name: KeyName,
+    /// What it may do.
+    pub(super) scopes: Scopes,
+    /// The last four characters of the key, to know it by.
+    #[schema(example = "3fYk")]
+    pub(super) hint: String,
+    /// When it was made.
+    pub(super) created_at: DateTime<Utc>,
+    /// When it was last given another secret.
+    pub(super) rotated_at: Option<DateTime<Utc>>,
+    /// Until when the secret before works as well.
+    pub(super) previous_expires_at: Option<DateTime<Utc>>,
+    /// When it stops working.
+    pub(super) expires_at: DateTime<Utc>,
+    /// When it was last used, to about a minute.
+    pub(super) last_used_at: Option<DateTime<Utc>>,
+}
+
+/// A key with its text, which is shown this once.
+#[derive(Serialize, ToSchema)]
+pub(super) struct IssuedApiKey {
+    /// The key. Goes into the `Authorization` header of each call, after `Bearer`.
+    #[schema(
+        example = "gw_live_02tDhiSYBZFLHPVwaSGzLp_hR3nCxW7kQpE9sVbTzL2mYfD8uJgA5oXiK4wNcH6rPqB1dMtG0a3fYk"
+    )]
+    pub(super) key: String,
+    /// All else about it.
+    #[serde(flatten)]
+    pub(super) about: ApiKey,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_have_their_bounds() {
+        assert!(Life::try_from(59).is_err() && Life::try_from(60).is_ok());
+        assert!(Overlap::try_from(604_801).is_err() && Overlap::try_from(604_800).is_ok());
+        assert_eq!(Overlap::default().get(), Duration::from_hours(24));
+    }
+
+    #[test]
+    fn names_are_one_line_of_1_to_100_characters() {
+        let parse = |raw: &str| KeyName::try_from(raw.to_owned());
+        assert_eq!(parse(" CI ").expect("it is good").as_str(), "CI");
+        for wrong in ["", "  ", "a\nb", &"ö".repeat(101)] {
+            assert!(parse(wrong).is_err(), "{wrong:?}");
+        }
+    }
+}

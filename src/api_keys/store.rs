@@ -1,0 +1,267 @@
+//! Every statement on `api_keys`.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use sqlx::PgExecutor;
+use uuid::Uuid;
+
+use super::key::SecretHash;
+use super::model::{ApiKey, KeyName};
+use super::scope::Scopes;
+use crate::ids::{ApiKeyId, UserId};
+use crate::web::{Limit, Moment};
+
+/// A key to write down.
+pub(super) struct Draft<'a> {
+    pub(super) id: ApiKeyId,
+    pub(super) user_id: UserId,
+    pub(super) name: &'a KeyName,
+    pub(super) scopes: &'a Scopes,
+    pub(super) hint: &'a str,
+    pub(super) secret: SecretHash,
+    pub(super) expires_at: DateTime<Utc>,
+}
+
+struct Row {
+    id: ApiKeyId,
+    name: KeyName,
+    scopes: Vec<String>,
+    hint: String,
+    created_at: DateTime<Utc>,
+    rotated_at: Option<DateTime<Utc>>,
+    previous_expires_at: Option<DateTime<Utc>>,
+    expires_at: DateTime<Utc>,
+    last_used_at: Option<DateTime<Utc>>,
+}
+
+impl Row {
+    fn read(self, now: DateTime<Utc>) -> ApiKey {
+        ApiKey {
+            id: self.id,
+            name: self.name,
+            scopes: Scopes::of_names(&self.scopes),
+            hint: self.hint,
+            created_at: self.created_at,
+            rotated_at: self.rotated_at,
+            previous_expires_at: self.previous_expires_at.filter(|until| *until > now),
+            expires_at: self.expires_at,
+            last_used_at: self.last_used_at,
+        }
+    }
+}
+
+/// How many keys of this account work.
+pub(super) async fn count_living(
+    conn: impl PgExecutor<'_>,
+    owner: UserId,
+    now: DateTime<Utc>,
+) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"SELECT count(*) AS "count!" FROM api_keys
+           WHERE user_id = $1 AND revoked_at IS NULL AND expires_at > $2"#,
+        owner.0,
+        now,
+    )
+    .fetch_one(conn)
+    .await
+}
+
+/// Writes a new key down.
+pub(super) async fn insert(
+    conn: impl PgExecutor<'_>,
+    new: &Draft<'_>,
+    now: DateTime<Utc>,
+) -> Result<ApiKey, sqlx::Error> {
+    let row = sqlx::query_as!(
+        Row,
+        r#"INSERT INTO api_keys (id, user_id, name, scopes, hint, secret_hash, created_at, expires_at)
+           VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+           RETURNING id AS "id: ApiKeyId", name AS "name: KeyName", scopes, hint, created_at, rotated_at,
+                     previous_expires_at, expires_at, last_used_at"#,
+        new.id.0,
+        new.user_id.0,
+        new.name.as_str(),
+        &new.scopes.names(),
+        new.hint,
+        &new.secret.0,
+        now,
+        new.expires_at,
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(row.read(now))
+}
+
+/// The keys of this account that are not revoked, the newest first; those that expired are among
+/// them until they are purged, so that their owner sees why something stopped.
+pub(super) async fn list(
+    conn: impl PgExecutor<'_>,
+    owner: UserId,
+    after: Option<Moment>,
+    limit: Limit,
+    now: DateTime<Utc>,
+) -> Result<Vec<ApiKey>, sqlx::Error> {
+    let (created_at, id) = after.map(|Moment(at, id)| (at, id)).unzip();
+    let rows = sqlx::query_as!(
+        Row,
+        r#"SELECT id AS "id: ApiKeyId", name AS "name: KeyName", scopes, hint, created_at, rotated_at,
+                  previous_expires_at, expires_at, last_used_at
+           FROM api_keys
+           WHERE user_id = $1 AND revoked_at IS NULL
+             AND ($2::timestamptz IS NULL OR (created_at, id) < ($2, $3))
+           ORDER BY created_at DESC, id DESC
+           LIMIT $4"#,
+        owner.0,
+        created_at,
+        id,
+        limit.one_more(),
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| row.read(now)).collect())
+}
+
+/// Gives a living key of this owner another secret; answers nothing when there is none, and when
+/// the secret before still works and `overlap_until` lies ahead. It lives as long as it did
+/// before, from now on. Of any number that race with an overlap, one gets an answer.
+pub(super) async fn rotate(
+    conn: impl PgExecutor<'_>,
+    (owner, id): (UserId, ApiKeyId),
+    (secret, hint): (SecretHash, &str),
+    overlap_until: DateTime<Utc>,
+    expires_at_most: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> Result<Option<ApiKey>, sqlx::Error> {
+    let row = sqlx::query_as!(
+        Row,
+        r#"UPDATE api_keys SET
+               previous_secret_hash = CASE WHEN $6 > $5 THEN secret_hash END,
+               previous_expires_at = CASE WHEN $6 > $5 THEN LEAST($6, expires_at) END,
+               secret_hash = $3, hint = $4, rotated_at = $5,
+               expires_at = LEAST($5 + (expires_at - COALESCE(rotated_at, created_at)), $7)
+           WHERE user_id = $1 AND id = $2 AND revoked_at IS NULL AND expires_at > $5
+             AND ($6 <= $5 OR previous_expires_at IS NULL OR previous_expires_at <= $5)
+           RETURNING id AS "id: ApiKeyId", name AS "name: KeyName", scopes, hint, created_at, rotated_at,
+                     previous_expires_at, expires_at, last_used_at"#,
+        owner.0,
+        id.0,
+        &secret.0,
+        hint,
+        now,
+        overlap_until,
+        expires_at_most,
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(|row| row.read(now)))
+}
+
+/// When this owner's key stops working, unless it was revoked.
+pub(super) async fn find_expiry(
+    conn: impl PgExecutor<'_>,
+    owner: UserId,
+    id: ApiKeyId,
+) -> Result<Option<DateTime<Utc>>, sqlx::Error> {
+    sqlx::query_scalar!(
+        "SELECT expires_at FROM api_keys WHERE user_id = $1 AND id = $2 AND revoked_at IS NULL",
+        owner.0,
+        id.0,
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// Revokes a key of this owner; answers false when there is none, or it was revoked before.
+pub(super) async fn revoke(
+    conn: impl PgExecutor<'_>,
+    owner: UserId,
+    id: ApiKeyId,
+    now: DateTime<Utc>,
+) -> Result<bool, sqlx::Error> {
+    let done = sqlx::query!(
+        "UPDATE api_keys SET revoked_at = $3 WHERE user_id = $1 AND id = $2 AND revoked_at IS NULL",
+        owner.0,
+        id.0,
+        now,
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// What a key that somebody presents is checked against.
+pub(super) struct StoredKey {
+    pub(super) user_id: UserId,
+    secret_hash: Vec<u8>,
+    previous_secret_hash: Option<Vec<u8>>,
+    scopes: Vec<String>,
+    pub(super) last_used_at: Option<DateTime<Utc>>,
+    pub(super) is_disabled: bool,
+}
+
+impl StoredKey {
+    /// Whether this is the key's secret, or the one before while that still works.
+    pub(super) fn has(&self, secret: &SecretHash) -> bool {
+        let previous = self.previous_secret_hash.as_ref();
+        secret.is(&self.secret_hash) || previous.is_some_and(|previous| secret.is(previous))
+    }
+
+    /// What it may do.
+    pub(super) fn scopes(&self) -> Scopes {
+        Scopes::of_names(&self.scopes)
+    }
+}
+
+/// The key with this id, if it works and its owner is there.
+pub(super) async fn find_living(
+    conn: impl PgExecutor<'_>,
+    id: ApiKeyId,
+    now: DateTime<Utc>,
+) -> Result<Option<StoredKey>, sqlx::Error> {
+    sqlx::query_as!(
+        StoredKey,
+        r#"SELECT k.user_id AS "user_id: UserId", k.secret_hash,
+                  CASE WHEN k.previous_expires_at > $2 THEN k.previous_secret_hash END AS previous_secret_hash,
+                  k.scopes, k.last_used_at, u.disabled_at IS NOT NULL AS "is_disabled!"
+           FROM api_keys AS k
+           JOIN users AS u ON u.id = k.user_id AND u.deleted_at IS NULL AND u.email_verified_at IS NOT NULL
+           WHERE k.id = $1 AND k.revoked_at IS NULL AND k.expires_at > $2"#,
+        id.0,
+        now,
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// Notes when keys were last used, for each at most once a minute, whichever replica asks.
+pub(super) async fn note_uses(
+    conn: impl PgExecutor<'_>,
+    uses: &HashMap<Uuid, DateTime<Utc>>,
+) -> Result<(), sqlx::Error> {
+    let (ids, moments): (Vec<Uuid>, Vec<DateTime<Utc>>) = uses.iter().unzip();
+    sqlx::query!(
+        "UPDATE api_keys AS k SET last_used_at = u.used_at
+         FROM unnest($1::uuid[], $2::timestamptz[]) AS u (id, used_at)
+         WHERE k.id = u.id AND (k.last_used_at IS NULL OR k.last_used_at <= u.used_at - interval '1 minute')",
+        &ids,
+        &moments,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Deletes keys that have been good for nothing since `before`.
+pub(super) async fn purge(
+    conn: impl PgExecutor<'_>,
+    before: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "DELETE FROM api_keys WHERE expires_at < $1 OR revoked_at < $1",
+        before,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}

@@ -8,6 +8,7 @@ mod cache;
 mod http;
 mod limits;
 mod recorder;
+mod usage;
 
 use std::time::{Duration, Instant};
 
@@ -15,8 +16,11 @@ use metrics::{Unit, counter, gauge, histogram};
 
 pub use cache::{CacheFamily, CacheLookup, count_cache_lookup};
 pub use http::{InFlight, OpenConnection};
-pub use limits::{count_limit_check, count_refused, set_limits_shared, set_max_requests, set_redis_up};
+pub use limits::{
+    count_limit_check, count_refused, set_limits_shared, set_max_requests, set_redis_up,
+};
 pub use recorder::{render, start, upkeep};
+pub use usage::{count_dropped_usage, count_quota_refusal, observe_usage_flush, set_waiting_usage};
 
 /// What a family of series is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -160,6 +164,8 @@ macro_rules! outcomes {
     };
 }
 
+use outcomes;
+
 outcomes! {
     /// How a try of a job ended.
     JobOutcome {
@@ -183,6 +189,12 @@ outcomes! {
         Unverified "unverified"
         /// The password was right, but the account is shut.
         Disabled "disabled"
+        /// The password was right; a second factor is asked for.
+        Asked "asked"
+        /// The code of the second factor was wrong, or one too many.
+        WrongCode "wrong_code"
+        /// The second step came too late, or without the first.
+        Stale "stale"
         /// The hashing pool was busy.
         Busy "busy"
         /// Something of ours failed.
@@ -350,26 +362,6 @@ pub fn count_token_refresh(outcome: TokenRefresh) {
 /// A request with an API key.
 pub fn count_api_key(outcome: ApiKeyUse) {
     counter!(API_KEYS, "outcome" => outcome.as_str()).increment(1);
-}
-
-/// How many counts of requests are not written yet.
-pub fn set_waiting_usage(counts: usize) {
-    gauge!(USAGE_WAITING).set(whole(counts));
-}
-
-/// A batch of counts whose writing began at `began`.
-pub fn observe_usage_flush(began: Instant, outcome: CallOutcome) {
-    histogram!(USAGE_FLUSH, "outcome" => outcome.as_str()).record(began.elapsed());
-}
-
-/// A request that there was no room to count.
-pub fn count_dropped_usage() {
-    counter!(USAGE_DROPPED).increment(1);
-}
-
-/// A request beyond a quota; `plan` is one of those that there are.
-pub fn count_quota_refusal(plan: &'static str) {
-    counter!(QUOTA_REFUSALS, "plan" => plan).increment(1);
 }
 
 /// A connection above the cap.

@@ -191,7 +191,7 @@ mod tests {
     use super::SubscriptionStatus as Status;
     use super::*;
 
-    const GRACE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+    const GRACE: Duration = Duration::from_hours(7 * 24);
 
     /// The plan on some days after the start of a period of thirty.
     fn plan(status: Status, cancel_at_period_end: bool, days: i64) -> Plan {

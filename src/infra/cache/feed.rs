@@ -39,6 +39,7 @@ return 0";
 const LISTEN: &str = "return {redis.call('GET', KEYS[1]) or '0', redis.call('ZRANGEBYSCORE', KEYS[2], '(' .. ARGV[1], '+inf')}";
 
 /// What to forget.
+#[derive(Clone, Copy)]
 pub(super) enum News<'a> {
     /// The value of this name.
     One(&'a str),

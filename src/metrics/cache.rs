@@ -1,0 +1,47 @@
+//! What the cache tells.
+
+use metrics::counter;
+
+use super::{CACHE_LOOKUPS, outcomes};
+
+outcomes! {
+    /// What is kept in the cache.
+    CacheFamily {
+        /// The plan of an account.
+        Plan "plan"
+        /// The page of plans.
+        Pricing "pricing"
+        /// What an account sees first.
+        Dashboard "dashboard"
+    }
+}
+
+outcomes! {
+    /// Where a value that was looked up in the cache came from.
+    CacheLookup {
+        /// The process had it.
+        Process "process"
+        /// Somebody was reading it already.
+        Joined "joined"
+        /// Redis had it.
+        Redis "redis"
+        /// It was read anew.
+        Loaded "loaded"
+    }
+}
+
+/// A look-up in the cache.
+pub fn count_cache_lookup(family: CacheFamily, outcome: CacheLookup) {
+    counter!(CACHE_LOOKUPS, "family" => family.as_str(), "outcome" => outcome.as_str())
+        .increment(1);
+}
+
+/// Zeros where a first look-up would go unseen.
+pub(super) fn begin() {
+    for family in CacheFamily::ALL {
+        for outcome in CacheLookup::ALL {
+            counter!(CACHE_LOOKUPS, "family" => family.as_str(), "outcome" => outcome.as_str())
+                .absolute(0);
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! The metrics of limits and of Redis, which keeps them.
+
+use metrics::{counter, gauge};
+
+use super::{
+    HTTP_MAX_REQUESTS, LIMIT_CHECKS, LIMITS_SHARED, LimitsKept, REDIS_UP, REQUESTS_REFUSED, whole,
+};
+
+/// Whether Redis is asked at all.
+pub fn set_redis_up(up: bool) {
+    gauge!(REDIS_UP).set(if up { 1.0 } else { 0.0 });
+}
+
+/// Whether all replicas count limits together.
+pub fn set_limits_shared(shared: bool) {
+    gauge!(LIMITS_SHARED).set(if shared { 1.0 } else { 0.0 });
+}
+
+/// A request that was counted against its limits.
+pub fn count_limit_check(kept: LimitsKept) {
+    counter!(LIMIT_CHECKS, "kept" => kept.as_str()).increment(1);
+}
+
+/// A request turned away: `by` is the name of a limit, of the guard, the cap or a deny-list.
+pub fn count_refused(by: &'static str) {
+    counter!(REQUESTS_REFUSED, "by" => by).increment(1);
+}
+
+/// The cap on requests that are answered at once.
+pub fn set_max_requests(max: usize) {
+    gauge!(HTTP_MAX_REQUESTS).set(whole(max));
+}

@@ -1,0 +1,27 @@
+//! What metering moves.
+
+use std::time::Instant;
+
+use metrics::{counter, gauge, histogram};
+
+use super::{CallOutcome, QUOTA_REFUSALS, USAGE_DROPPED, USAGE_FLUSH, USAGE_WAITING, whole};
+
+/// How many counts of requests are not written yet.
+pub fn set_waiting_usage(counts: usize) {
+    gauge!(USAGE_WAITING).set(whole(counts));
+}
+
+/// A batch of counts whose writing began at `began`.
+pub fn observe_usage_flush(began: Instant, outcome: CallOutcome) {
+    histogram!(USAGE_FLUSH, "outcome" => outcome.as_str()).record(began.elapsed());
+}
+
+/// A request that there was no room to count.
+pub fn count_dropped_usage() {
+    counter!(USAGE_DROPPED).increment(1);
+}
+
+/// A request beyond a quota; `plan` is one of those that there are.
+pub fn count_quota_refusal(plan: &'static str) {
+    counter!(QUOTA_REFUSALS, "plan" => plan).increment(1);
+}

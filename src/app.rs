@@ -10,11 +10,12 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::config::Config;
 use crate::health::Draining;
 use crate::state::AppState;
+use crate::usage::Metering;
 use crate::web::{
     Code, Deadline, Problem, RequestContext, SecurityHeaders, TrustedHosts, body_limit, cors,
     document_common, panic_guard, unless_silent,
 };
-use crate::{admin, api_keys, audit, auth, docs, health, users};
+use crate::{admin, api_keys, audit, auth, docs, events, health, usage, users};
 
 /// What every versioned route begins with.
 const API: &str = "/api/v1";
@@ -32,8 +33,10 @@ pub fn router(state: &AppState, config: &Config, draining: Draining) -> Router {
     let document = finish(document, documents);
     let administrative =
         administrative.route_layer(from_fn_with_state(state.clone(), auth::require_admin));
+    let metering = Metering::new(state, &document);
     let signed_in = signed_in
         .merge(administrative)
+        .route_layer(from_fn_with_state(metering, usage::meter))
         .route_layer(from_fn_with_state(state.clone(), auth::require_session))
         .route_layer(from_fn_with_state(state.clone(), api_keys::admit_keys));
     let mut routes = public
@@ -75,6 +78,7 @@ fn apart(draining: Draining) -> OpenApiRouter<AppState> {
 /// The routes that anybody may call.
 fn public() -> OpenApiRouter<AppState> {
     let auth = auth::router()
+        .merge(auth::second_step_router())
         .merge(auth::csrf_router())
         .merge(auth::recovery_router());
     OpenApiRouter::new().nest(&format!("{API}/auth"), auth)
@@ -85,7 +89,9 @@ fn signed_in() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .nest(
             &format!("{API}/auth"),
-            auth::signed_in_router().merge(auth::sessions_router()),
+            auth::signed_in_router()
+                .merge(auth::sessions_router())
+                .merge(auth::mfa_router()),
         )
         .nest(
             &format!("{API}/users"),
@@ -93,6 +99,8 @@ fn signed_in() -> OpenApiRouter<AppState> {
         )
         .nest(&format!("{API}/api-keys"), api_keys::router())
         .nest(API, audit::router())
+        .nest(&format!("{API}/usage"), usage::router())
+        .nest(&format!("{API}/events"), events::router())
 }
 
 /// The routes that need a session of an administrator.
@@ -122,6 +130,8 @@ pub fn openapi() -> OpenApi {
         (name = "users", description = "One's own account"),
         (name = "api keys", description = "Keys for programs"),
         (name = "admin", description = "Other people's accounts, for administrators"),
+        (name = "usage", description = "What an account called, and what of its quota is left"),
+        (name = "events", description = "What happened in an account's product"),
         (name = "health", description = "For probes and balancers"),
         (name = "pages", description = "Where links in letters lead"),
     ),

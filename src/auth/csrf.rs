@@ -52,9 +52,12 @@ pub(super) fn check_origin(state: &AppState, headers: &HeaderMap) -> Result<(), 
     if state.own_origins.vouch_for(headers) {
         return Ok(());
     }
-    Err(refused(
-        "the call does not come from a page that may act for its reader",
-    ))
+    Err(foreign_page())
+}
+
+/// The refusal of a call that no page of ours makes.
+pub(super) fn foreign_page() -> Problem {
+    refused("the call does not come from a page that may act for its reader")
 }
 
 /// Refuses a call that is not shown to come from a page of ours; answers the session that the page

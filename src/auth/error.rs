@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::csrf;
 use crate::infra::{Busy, HashError, Unchecked};
+use crate::mfa;
 use crate::web::{Code, Problem};
 
 /// What can go wrong while signing up and in.
@@ -24,6 +25,18 @@ pub enum Error {
     /// The refresh cookie is of another session than the one that the calling page is in.
     #[error("the refresh token is of another session")]
     ForeignSession,
+    /// The sign-in does not wait for a second factor any more, or never did.
+    #[error("the sign-in is to begin anew")]
+    InvalidMfaToken,
+    /// The code is wrong, or was used before.
+    #[error("the code is wrong")]
+    InvalidMfaCode,
+    /// A page that is not ours asks to sign somebody in by cookies.
+    #[error("the call does not come from a page of ours")]
+    ForeignPage,
+    /// Something about a second factor.
+    #[error(transparent)]
+    Mfa(#[from] mfa::Error),
     /// The link is unknown, expired, or was used before.
     #[error("the link is good for nothing")]
     InvalidLink,
@@ -80,6 +93,10 @@ impl From<Error> for Problem {
             Error::AccountDisabled => Self::new(Code::AccountDisabled),
             Error::InvalidRefreshToken => Self::new(Code::InvalidRefreshToken),
             Error::ForeignSession => csrf::foreign_token(),
+            Error::InvalidMfaToken => Self::new(Code::InvalidMfaToken),
+            Error::InvalidMfaCode => Self::new(Code::InvalidMfaCode),
+            Error::ForeignPage => csrf::foreign_page(),
+            Error::Mfa(error) => error.into(),
             Error::InvalidLink => Self::new(Code::InvalidToken),
             Error::WrongPassword(field) => Self::new(Code::InvalidFields).field(
                 field,

@@ -16,11 +16,15 @@ use crate::ids::UserId;
 use crate::infra::after;
 use crate::jobs;
 use crate::mail::{self, Letter};
+use crate::mfa;
 use crate::state::AppState;
 use crate::users::{self, EmailAddress};
 
 /// How long what is good for nothing is kept, for whoever looks into an incident.
 const KEPT: TimeDelta = TimeDelta::days(30);
+
+/// How long an authenticator is kept that nobody has confirmed.
+const UNCONFIRMED: TimeDelta = TimeDelta::days(1);
 
 /// Why a job failed; the queue keeps the text and tries again.
 #[derive(Debug, thiserror::Error)]
@@ -75,7 +79,8 @@ letters! {
     SendVerification "auth.send_verification" { email: EmailAddress }
     /// Tells the owner of an account that somebody signed up with its address.
     SendAlreadyRegistered "auth.send_already_registered" { email: EmailAddress }
-    /// Sends the link that sets a new password, if there is an account with this address.
+    /// Sends the link that sets a new password, if there is an account with this address that is
+    /// not shut.
     SendReset "auth.send_reset" { email: EmailAddress }
     /// Tells the owner of an account that its password is another now.
     TellPasswordChanged "auth.tell_password_changed" { email: EmailAddress }
@@ -114,7 +119,7 @@ impl SendAlreadyRegistered {
 
 impl SendReset {
     async fn send(&self, state: &AppState) -> Result<(), JobError> {
-        let Some(user_id) = users::find_by_email(&state.db, &self.email).await? else {
+        let Some(user_id) = users::find_enabled(&state.db, &self.email).await? else {
             return Ok(());
         };
         let life = state.auth.reset_password_ttl;
@@ -210,7 +215,9 @@ pub struct PurgeExpired {}
 
 impl PurgeExpired {
     async fn purge(&self, state: &AppState) -> Result<(), JobError> {
-        Ok(store::purge(&state.db, state.clock.now() - KEPT).await?)
+        let now = state.clock.now();
+        mfa::purge_pending(&state.db, now - UNCONFIRMED).await?;
+        Ok(store::purge(&state.db, now - KEPT).await?)
     }
 }
 

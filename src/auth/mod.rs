@@ -1,4 +1,4 @@
-//! Sign-up, sign-in and sessions. Owns the tables `sessions`, `refresh_tokens` and
+//! Sign-up, sign-in and sessions. Owns the tables `sessions`, `refresh_tokens`, `mfa_challenges` and
 //! `one_time_tokens`, the routes `/auth/*`, `/.well-known/jwks.json` and the page that the links in
 //! letters lead to, and the letters about accounts.
 
@@ -20,6 +20,8 @@ mod password;
 mod policy;
 mod recovery;
 mod routes;
+mod second_factor;
+mod second_factor_routes;
 mod service;
 mod session;
 mod store;
@@ -42,4 +44,5 @@ pub use pages::router as pages_router;
 pub use password::{NewPassword, PasswordFault, TriedPassword};
 pub use recovery::reauthenticate;
 pub use routes::{router, signed_in_router, well_known_router};
+pub use second_factor_routes::{mfa_router, second_step_router};
 pub use session::deny as deny_sessions;

@@ -10,6 +10,7 @@ use super::password::{NewPassword, TriedPassword};
 use super::token::OpaqueToken;
 use crate::ids::SessionId;
 use crate::infra::PublicKey;
+use crate::mfa::{Method, RecoveryCode, TotpCode};
 use crate::users::{EmailAddress, PersonName};
 
 /// Somebody who wants an account.
@@ -68,6 +69,25 @@ pub(super) enum Transport {
     Cookie,
 }
 
+impl Transport {
+    /// The stored name.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Bearer => "bearer",
+            Self::Cookie => "cookie",
+        }
+    }
+
+    /// The one with this stored name. Whatever else there might be one day goes out by cookie, which
+    /// is the more guarded of the two.
+    pub(super) fn from_stored(name: &str) -> Self {
+        match name {
+            "bearer" => Self::Bearer,
+            _ => Self::Cookie,
+        }
+    }
+}
+
 /// A session that wants to go on.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -106,9 +126,7 @@ pub(super) struct TokenPair {
 pub(super) struct CookieSession {
     /// Goes into the `X-CSRF-Token` header of each call that is not a GET; good for as long as the
     /// session is.
-    #[schema(
-        example = "AZgLbnwAcACAAD8qUdbJsW1GOUI1ZjQxSnFNMFE4cjJadDd1WXdYY1ZiTmFTZEZn"
-    )]
+    #[schema(example = "AZgLbnwAcACAAD8qUdbJsW1GOUI1ZjQxSnFNMFE4cjJadDd1WXdYY1ZiTmFTZEZn")]
     pub(super) csrf_token: String,
     /// Seconds until the access token runs out.
     #[schema(example = 900)]
@@ -132,9 +150,7 @@ pub(super) enum SignedIn {
 #[derive(Serialize, ToSchema)]
 pub(super) struct CsrfProof {
     /// Goes into the `X-CSRF-Token` header.
-    #[schema(
-        example = "AZgLbnwAcACAAD8qUdbJsW1GOUI1ZjQxSnFNMFE4cjJadDd1WXdYY1ZiTmFTZEZn"
-    )]
+    #[schema(example = "AZgLbnwAcACAAD8qUdbJsW1GOUI1ZjQxSnFNMFE4cjJadDd1WXdYY1ZiTmFTZEZn")]
     pub(super) csrf_token: String,
 }
 
@@ -156,17 +172,51 @@ pub(super) struct MfaChallenge {
     #[schema(example = 300)]
     pub(super) expires_in: u64,
     /// What the account can answer with.
-    pub(super) methods: Vec<MfaMethod>,
+    pub(super) methods: Vec<Method>,
 }
 
-/// A way to show that one has the second factor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum MfaMethod {
-    /// A code that an authenticator app shows.
-    Totp,
-    /// One of the codes that were shown when the factor was turned on.
-    RecoveryCode,
+/// The second step of a sign-in. One of the two codes is required.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct MfaAnswer {
+    /// What `/auth/login` answered with.
+    pub(super) mfa_token: OpaqueToken,
+    /// What the authenticator app shows.
+    #[serde(default)]
+    pub(super) code: Option<TotpCode>,
+    /// One of the codes that were written down.
+    #[serde(default)]
+    pub(super) recovery_code: Option<RecoveryCode>,
+}
+
+/// An authenticator app that is to be added.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct MfaBegin {
+    /// The password, to prove who is asking.
+    pub(super) password: TriedPassword,
+}
+
+/// An authenticator app that was added.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct MfaConfirm {
+    /// What it shows.
+    pub(super) code: TotpCode,
+}
+
+/// Both factors, to prove who is asking. One of the two codes is required.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct MfaProof {
+    /// The password.
+    pub(super) password: TriedPassword,
+    /// What the authenticator app shows.
+    #[serde(default)]
+    pub(super) code: Option<TotpCode>,
+    /// One of the codes that were written down.
+    #[serde(default)]
+    pub(super) recovery_code: Option<RecoveryCode>,
 }
 
 /// The public keys that access tokens are signed with (a JWK Set, RFC 7517 §5).

@@ -220,10 +220,10 @@ async fn get_jwks(State(state): State<AppState>) -> impl IntoResponse {
     )
 }
 
-type Responses = BTreeMap<String, RefOr<openapi::Response>>;
+pub(super) type Responses = BTreeMap<String, RefOr<openapi::Response>>;
 
 /// What a body can answer, and what these codes say besides.
-fn body_problems_and(codes: &[Code]) -> Responses {
+pub(super) fn body_problems_and(codes: &[Code]) -> Responses {
     let body = [
         Code::BadRequest,
         Code::RequestTimeout,

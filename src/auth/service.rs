@@ -4,6 +4,7 @@ use super::error::Error;
 use super::jobs::{SendAlreadyRegistered, SendVerification};
 use super::model::{NewAccount, Outcome, SignIn};
 use super::policy;
+use super::second_factor;
 use super::session::begin_session;
 use super::store;
 use super::token::OpaqueToken;
@@ -12,6 +13,7 @@ use crate::ids::UserId;
 use crate::infra::begin;
 use crate::jobs;
 use crate::metrics;
+use crate::mfa;
 use crate::state::AppState;
 use crate::users::{self, NewUser, SignUp};
 
@@ -106,7 +108,8 @@ pub(super) async fn log_in(
 ) -> Result<Outcome, Error> {
     let result = try_log_in(state, sign_in, origin).await;
     metrics::count_sign_in(match &result {
-        Ok(_) => metrics::SignIn::SignedIn,
+        Ok(Outcome::Session(_)) => metrics::SignIn::SignedIn,
+        Ok(Outcome::SecondFactor(_)) => metrics::SignIn::Asked,
         Err(Error::InvalidCredentials) => metrics::SignIn::Refused,
         Err(Error::EmailNotVerified) => metrics::SignIn::Unverified,
         Err(Error::AccountDisabled) => metrics::SignIn::Disabled,
@@ -145,6 +148,10 @@ async fn try_log_in(state: &AppState, sign_in: SignIn, origin: &Origin) -> Resul
     if state.hasher.is_outdated(&known.password_hash) {
         let new = state.hasher.hash(password).await?;
         users::set_password_hash(&state.db, known.user_id, &known.password_hash, &new).await?;
+    }
+    if mfa::has_second_factor(&state.db, known.user_id).await? {
+        let challenge = second_factor::ask(state, known.user_id, sign_in.transport, origin).await?;
+        return Ok(Outcome::SecondFactor(challenge));
     }
     let pair = begin_session(state, known.user_id, origin).await?;
     Ok(Outcome::Session(pair))

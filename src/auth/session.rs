@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
 
 use super::error::Error;
 use super::model::{EndReason, TokenPair};
@@ -26,6 +27,20 @@ pub(super) async fn begin_session(
     user_id: UserId,
     origin: &Origin,
 ) -> Result<TokenPair, Error> {
+    let mut tx = begin(&state.db).await?;
+    let pair = begin_session_in(&mut tx, state, user_id, origin).await?;
+    tx.commit().await?;
+    Ok(pair)
+}
+
+/// Begins a session in the transaction of what proved who somebody is. The tokens are good for
+/// something once it is committed.
+pub(super) async fn begin_session_in(
+    tx: &mut PgConnection,
+    state: &AppState,
+    user_id: UserId,
+    origin: &Origin,
+) -> Result<TokenPair, Error> {
     let now = state.clock.now();
     let id = SessionId::new(now, &state.rng);
     let refresh = OpaqueToken::new(&state.rng);
@@ -39,23 +54,16 @@ pub(super) async fn begin_session(
         token_expires_at,
         origin,
     };
-    let mut tx = begin(&state.db).await?;
     if !store::insert_session(&mut *tx, &session, now).await? {
         return Err(Error::AccountDisabled);
     }
     let entry = Entry::own(Event::SignedIn, user_id, Some(id), origin);
     audit::record(&mut *tx, entry, now, &state.rng).await?;
-    tx.commit().await?;
-    pair(
-        state,
-        Principal {
-            user_id,
-            session_id: id,
-        },
-        &refresh,
-        token_expires_at,
-        now,
-    )
+    let who = Principal {
+        user_id,
+        session_id: id,
+    };
+    pair(state, who, &refresh, token_expires_at, now)
 }
 
 /// Replaces a refresh token by the next pair.
@@ -262,11 +270,7 @@ pub(super) async fn log_out_everywhere(
 
 /// Refuses the access tokens of ended sessions from now on, in this process; the others read it
 /// from the database within a second.
-pub fn deny(
-    state: &AppState,
-    sessions: impl IntoIterator<Item = SessionId>,
-    now: DateTime<Utc>,
-) {
+pub fn deny(state: &AppState, sessions: impl IntoIterator<Item = SessionId>, now: DateTime<Utc>) {
     for id in sessions {
         state
             .ended_sessions

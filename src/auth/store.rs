@@ -11,8 +11,10 @@ use crate::audit::Origin;
 use crate::ids::{SessionId, UserId};
 use crate::users::EmailAddress;
 
+mod challenge;
 mod oversight;
 
+pub(super) use challenge::{NewChallenge, delete_challenge, insert_challenge, take_attempt};
 pub(super) use oversight::{Standing, count_living, delete_links, find_standing};
 
 /// A session that begins, with its first refresh token.
@@ -156,7 +158,8 @@ pub(super) async fn end_session(
     Ok(done.rows_affected() == 1)
 }
 
-/// Ends all sessions of this owner but `kept`; answers those that had not ended before.
+/// Ends all sessions of this owner but `kept`, and the sign-ins that wait to become one; answers
+/// those that had not ended before.
 pub(super) async fn end_sessions(
     conn: impl PgExecutor<'_>,
     owner: UserId,
@@ -165,7 +168,8 @@ pub(super) async fn end_sessions(
     now: DateTime<Utc>,
 ) -> Result<Vec<SessionId>, sqlx::Error> {
     sqlx::query_scalar!(
-        r#"UPDATE sessions SET ended_at = $3, end_reason = $4
+        r#"WITH waiting AS (DELETE FROM mfa_challenges WHERE user_id = $1)
+           UPDATE sessions SET ended_at = $3, end_reason = $4
            WHERE user_id = $1 AND id IS DISTINCT FROM $2 AND ended_at IS NULL
            RETURNING id AS "id: SessionId""#,
         owner.0,
@@ -356,6 +360,7 @@ pub(super) async fn purge(
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "WITH links AS (DELETE FROM one_time_tokens WHERE expires_at < $1),
+              waiting AS (DELETE FROM mfa_challenges WHERE expires_at < $1),
               tokens AS (DELETE FROM refresh_tokens WHERE expires_at < $1)
          DELETE FROM sessions WHERE expires_at < $1 OR ended_at < $1",
         before,

@@ -1,0 +1,219 @@
+//! Second factors: turning them on and off, and the second step of signing in.
+
+use super::error::Error;
+use super::model::{EndReason, MfaAnswer, MfaChallenge, TokenPair, Transport};
+use super::password::TriedPassword;
+use super::recovery::reauthenticate;
+use super::session::{begin_session_in, deny};
+use super::store::{self, NewChallenge};
+use super::token::OpaqueToken;
+use crate::audit::{self, Entry, Event, Origin};
+use crate::ids::{SessionId, UserId};
+use crate::infra::{after, begin};
+use crate::metrics;
+use crate::mfa::{self, Enrolment, Method, Proof, RecoveryCodes, TotpCode};
+use crate::state::AppState;
+use crate::web::Principal;
+
+/// How often a code may be tried before the sign-in begins anew with the password.
+const ATTEMPTS: i32 = 5;
+
+/// Lets the sign-in of somebody whose password was right wait for the second factor.
+pub(super) async fn ask(
+    state: &AppState,
+    user_id: UserId,
+    transport: Transport,
+    origin: &Origin,
+) -> Result<MfaChallenge, Error> {
+    let now = state.clock.now();
+    let token = OpaqueToken::new(&state.rng);
+    let challenge = NewChallenge {
+        token: token.hash(),
+        user_id,
+        transport,
+        expires_at: after(now, state.mfa.challenge_ttl),
+        attempts: ATTEMPTS,
+    };
+    let mut tx = begin(&state.db).await?;
+    store::insert_challenge(&mut *tx, &challenge, now).await?;
+    let entry = Entry::befell(Event::SecondFactorAsked, Some(user_id), None, origin);
+    audit::record(&mut *tx, entry, now, &state.rng).await?;
+    tx.commit().await?;
+    Ok(MfaChallenge {
+        mfa_token: token.encode(),
+        expires_in: state.mfa.challenge_ttl.as_secs(),
+        methods: Method::ALL.to_vec(),
+    })
+}
+
+/// Begins the session that waited for the second factor. The tokens travel as was asked for with
+/// the password; by cookie only to a page that may act for its reader.
+pub(super) async fn log_in(
+    state: &AppState,
+    answer: MfaAnswer,
+    is_own_page: bool,
+    origin: &Origin,
+) -> Result<(Transport, TokenPair), Error> {
+    let result = try_log_in(state, answer, is_own_page, origin).await;
+    metrics::count_sign_in(match &result {
+        Ok(_) => metrics::SignIn::SignedIn,
+        Err(Error::InvalidMfaCode | Error::Mfa(mfa::Error::TooManyFailures(_))) => {
+            metrics::SignIn::WrongCode
+        }
+        Err(Error::InvalidMfaToken) => metrics::SignIn::Stale,
+        Err(Error::ForeignPage | Error::Mfa(mfa::Error::OneProof)) => return result,
+        Err(Error::AccountDisabled) => metrics::SignIn::Disabled,
+        Err(_) => metrics::SignIn::Failed,
+    });
+    result
+}
+
+async fn try_log_in(
+    state: &AppState,
+    answer: MfaAnswer,
+    is_own_page: bool,
+    origin: &Origin,
+) -> Result<(Transport, TokenPair), Error> {
+    let proof = Proof::one_of(answer.code, answer.recovery_code)?;
+    let token = answer.mfa_token.hash();
+    let now = state.clock.now();
+    let mut tx = begin(&state.db).await?;
+    let challenge = store::take_attempt(&mut *tx, token, now)
+        .await?
+        .ok_or(Error::InvalidMfaToken)?;
+    let user_id = challenge.user_id;
+    if challenge.transport == Transport::Cookie && !is_own_page {
+        return Err(Error::ForeignPage);
+    }
+    let method = match mfa::prove(&mut tx, state, user_id, &proof).await {
+        Err(mfa::Error::IsOff) => return Err(Error::InvalidMfaToken), // turned off meanwhile
+        proven => proven?,
+    };
+    let Some(method) = method else {
+        let mut entry = Entry::befell(Event::SecondFactorFailed, Some(user_id), None, origin);
+        entry.detail = serde_json::json!({ "field": proof.field() });
+        audit::record(&mut *tx, entry, now, &state.rng).await?;
+        tx.commit().await?;
+        return Err(Error::InvalidMfaCode);
+    };
+    store::delete_challenge(&mut *tx, user_id, token).await?;
+    let pair = begin_session_in(&mut tx, state, user_id, origin).await?;
+    if method == Method::RecoveryCode {
+        let entry = Entry::own(
+            Event::RecoveryCodeUsed,
+            user_id,
+            Some(pair.session_id),
+            origin,
+        );
+        audit::record(&mut *tx, entry, now, &state.rng).await?;
+    }
+    tx.commit().await?;
+    Ok((challenge.transport, pair))
+}
+
+/// Begins to add an authenticator.
+pub(super) async fn begin_enrolment(
+    state: &AppState,
+    me: Principal,
+    password: TriedPassword,
+    origin: &Origin,
+) -> Result<Enrolment, Error> {
+    let known = reauthenticate(state, me, password.into_secret(), "password", origin).await?;
+    let mut tx = begin(&state.db).await?;
+    let enrolment = mfa::begin(&mut tx, state, me.user_id, &known.email).await?;
+    let entry = own(Event::SecondFactorBegun, me, origin);
+    audit::record(&mut *tx, entry, state.clock.now(), &state.rng).await?;
+    tx.commit().await?;
+    Ok(enrolment)
+}
+
+/// Turns the authenticator on. The other sessions end, since nobody in them has shown it.
+pub(super) async fn confirm(
+    state: &AppState,
+    me: Principal,
+    code: &TotpCode,
+    origin: &Origin,
+) -> Result<RecoveryCodes, Error> {
+    let now = state.clock.now();
+    let mut tx = begin(&state.db).await?;
+    let codes = mfa::confirm(&mut tx, state, me.user_id, code).await?;
+    let mut ended: Vec<SessionId> = Vec::new();
+    if codes.is_some() {
+        let (kept, why) = (Some(me.session_id), EndReason::EndedRemotely);
+        ended = store::end_sessions(&mut *tx, me.user_id, kept, why, now).await?;
+    }
+    let event = match codes {
+        Some(_) => Event::SecondFactorOn,
+        None => Event::SecondFactorFailed,
+    };
+    audit::record(&mut *tx, own(event, me, origin), now, &state.rng).await?;
+    tx.commit().await?;
+    deny(state, ended, now);
+    codes.ok_or(mfa::Error::WrongCode("code").into())
+}
+
+/// Turns the second factor off, for whoever knows the password and has the factor.
+pub(super) async fn turn_off(
+    state: &AppState,
+    me: Principal,
+    password: TriedPassword,
+    proof: &Proof,
+    origin: &Origin,
+) -> Result<(), Error> {
+    reauthenticate(state, me, password.into_secret(), "password", origin).await?;
+    let mut tx = begin(&state.db).await?;
+    if !is_shown(&mut tx, state, me, proof, origin).await? {
+        tx.commit().await?;
+        return Err(mfa::Error::WrongCode(proof.field()).into());
+    }
+    mfa::turn_off(&mut tx, me.user_id).await?;
+    let entry = own(Event::SecondFactorOff, me, origin);
+    audit::record(&mut *tx, entry, state.clock.now(), &state.rng).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Replaces the recovery codes, for whoever knows the password and has the factor: with the password
+/// alone they would be a way around it.
+pub(super) async fn renew_codes(
+    state: &AppState,
+    me: Principal,
+    password: TriedPassword,
+    proof: &Proof,
+    origin: &Origin,
+) -> Result<RecoveryCodes, Error> {
+    reauthenticate(state, me, password.into_secret(), "password", origin).await?;
+    let mut tx = begin(&state.db).await?;
+    if !is_shown(&mut tx, state, me, proof, origin).await? {
+        tx.commit().await?;
+        return Err(mfa::Error::WrongCode(proof.field()).into());
+    }
+    let codes = mfa::renew_codes(&mut tx, state, me.user_id).await?;
+    let entry = own(Event::RecoveryCodesRenewed, me, origin);
+    audit::record(&mut *tx, entry, state.clock.now(), &state.rng).await?;
+    tx.commit().await?;
+    Ok(codes)
+}
+
+/// Whether somebody signed in shows the second factor; what came of it is in the log.
+async fn is_shown(
+    tx: &mut sqlx::PgConnection,
+    state: &AppState,
+    me: Principal,
+    proof: &Proof,
+    origin: &Origin,
+) -> Result<bool, Error> {
+    let method = mfa::prove(&mut *tx, state, me.user_id, proof).await?;
+    let event = match method {
+        None => Event::SecondFactorFailed,
+        Some(Method::RecoveryCode) => Event::RecoveryCodeUsed,
+        Some(Method::Totp) => return Ok(true), // told by what it was shown for
+    };
+    let now = state.clock.now();
+    audit::record(tx, own(event, me, origin), now, &state.rng).await?;
+    Ok(method.is_some())
+}
+
+fn own(event: Event, me: Principal, origin: &Origin) -> Entry<'_> {
+    Entry::own(event, me.user_id, Some(me.session_id), origin)
+}

@@ -11,7 +11,9 @@ use groundwork::config::{Config, DatabaseConfig, HttpConfig, Key32, TelemetryCon
 use groundwork::health::Draining;
 use groundwork::infra::{Clock, Rng, db};
 use groundwork::state::AppState;
-use groundwork::{api_keys, app, auth, config, doctor, health, monitor, telemetry, web, worker};
+use groundwork::{
+    api_keys, app, auth, config, doctor, health, monitor, telemetry, usage, web, worker,
+};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -96,7 +98,7 @@ async fn serve(config: Config, migrate: bool, with_worker: bool) -> Outcome {
     let draining = Draining::default();
     let listener = TcpListener::bind(config.http.bind_addr).await?;
     let app = app::router(&state, &config, draining.clone());
-    let [stop_accepting, stop_tasks] = [CancellationToken::new(), CancellationToken::new()];
+    let [stop_accepting, stop_tasks, stop_counting] = [(); 3].map(|()| CancellationToken::new());
     let tasks = TaskTracker::new();
     tasks.spawn(state.pulse.clone().watch(stop_tasks.clone()));
     tasks.spawn(db::keep_warm(
@@ -111,6 +113,7 @@ async fn serve(config: Config, migrate: bool, with_worker: bool) -> Outcome {
     ));
     tasks.spawn(api_keys::watch_uses(state.clone(), stop_tasks.clone()));
     tasks.spawn(state.cache.clone().watch(stop_tasks.clone()));
+    tasks.spawn(usage::run(state.clone(), stop_counting.clone()));
     if let Some(monitor) = monitor::start(&state, &config, stop_tasks.clone()).await? {
         tasks.spawn(monitor.run());
     }
@@ -134,6 +137,8 @@ async fn serve(config: Config, migrate: bool, with_worker: bool) -> Outcome {
         stop_tasks.cancel();
     };
     let (drained, ()) = tokio::join!(server, drain);
+    // Only now has the last request been answered, and can the last counts be written.
+    stop_counting.cancel();
     tasks.close();
     tasks.wait().await;
     // A silent database must not hold the exit up. Only now has the last request been answered.

@@ -6,15 +6,18 @@ use graphile_worker::{Cron, Worker, WorkerBuildError, WorkerOptions, WorkerRecov
 use tokio_util::sync::CancellationToken;
 
 use crate::api_keys::{PurgeKeys, TellKeyCreated, TellKeyRotated};
-use crate::audit::CreatePartitions;
+use crate::audit;
 use crate::auth::{
     ConfirmNewEmail, PurgeExpired, SendAlreadyRegistered, SendReset, SendVerification,
     TellEmailChanging, TellPasswordChanged,
 };
 use crate::config::WorkerConfig;
+use crate::events;
 use crate::infra::db::{Pulse, QUEUE_SCHEMA};
 use crate::mfa::TellSecondFactor;
+use crate::partitions::{MaintainPartitions, Monthly, Table};
 use crate::state::AppState;
+use crate::usage::{self, PurgeUsage};
 
 /// How long jobs that run may go on once the worker is told to stop; then they are handed back.
 const GRACE: Duration = Duration::from_secs(10);
@@ -56,13 +59,26 @@ pub async fn worker(
         .define_job::<TellKeyCreated>()
         .define_job::<TellKeyRotated>()
         .define_job::<PurgeKeys>()
-        .define_job::<CreatePartitions>()
+        .define_job::<PurgeUsage>()
+        .define_job::<MaintainPartitions>()
         .with_cron(Cron::daily_at::<PurgeExpired>(3, 17).expect(DAILY))
         .with_cron(Cron::daily_at::<PurgeKeys>(3, 37).expect(DAILY))
-        .with_cron(Cron::daily_at::<CreatePartitions>(4, 17).expect(DAILY))
+        .with_cron(Cron::daily_at::<PurgeUsage>(3, 57).expect(DAILY))
+        .with_cron(Cron::daily_at::<MaintainPartitions>(4, 17).expect(DAILY))
+        .add_extension(monthly(&state))
         .add_extension(state)
         .init()
         .await
+}
+
+/// The tables that are by month, and how long their months are kept.
+fn monthly(state: &AppState) -> Monthly {
+    let table = |name, retention| Table { name, retention };
+    Monthly(vec![
+        table(audit::TABLE, None),
+        table(usage::TABLE, Some(state.usage.retention)),
+        table(events::TABLE, Some(state.usage.events_retention)),
+    ])
 }
 
 /// Hands the jobs of a worker that died without a word to others. Otherwise they wait for hours.

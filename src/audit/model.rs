@@ -9,6 +9,9 @@ use utoipa::ToSchema;
 use crate::ids::{SessionId, UserId};
 use crate::web::{Client, Principal, RequestId};
 
+/// The log's table, by month.
+pub const TABLE: &str = "audit_log";
+
 /// What happened. The names are stored and never change their meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]

@@ -54,19 +54,6 @@ pub async fn record(
     Ok(())
 }
 
-/// Makes the log's partitions for this month and the next ones; answers how many were missing.
-pub(super) async fn create_partitions(
-    conn: impl PgExecutor<'_>,
-    months_ahead: i32,
-) -> Result<i32, sqlx::Error> {
-    sqlx::query_scalar!(
-        r#"SELECT create_month_partitions('audit_log', $1) AS "made!""#,
-        months_ahead
-    )
-    .fetch_one(conn)
-    .await
-}
-
 /// An entry as it is stored.
 #[derive(sqlx::FromRow)]
 struct Row {

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use groundwork::audit::CreatePartitions;
 use groundwork::auth::{PurgeExpired, SendVerification};
+use groundwork::partitions::MaintainPartitions;
 use groundwork::users::EmailAddress;
 use groundwork::{jobs, worker};
 use serde_json::json;
@@ -176,9 +176,9 @@ async fn the_daily_jobs_are_on_the_schedule() {
     let app = TestApp::new().await;
     let (running, stop) = start(&app);
     let listed = "SELECT count(*) FROM graphile_worker._private_known_crontabs
-        WHERE identifier IN ('auth.purge_expired', 'audit.create_partitions')";
+        WHERE identifier IN ('auth.purge_expired', 'usage.purge', 'partitions.maintain')";
     let mut looks = 0;
-    while count(&app, listed).await < 2 {
+    while count(&app, listed).await < 3 {
         looks += 1;
         assert!(looks < 200, "the schedule is not known");
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -269,7 +269,7 @@ async fn partitions_that_are_missing_are_made_by_the_runtime_role() {
         there.fetch_one(&app.state.db).await.expect("it answers")
     };
     let run = async || {
-        jobs::enqueue(&app.state.db, &CreatePartitions::default(), None)
+        jobs::enqueue(&app.state.db, &MaintainPartitions::default(), None)
             .await
             .expect("it is enqueued");
         app.run_jobs().await;

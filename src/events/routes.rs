@@ -1,0 +1,77 @@
+//! `/events`: telling what happened.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::model::{Batch, NewEvent, NewEvents, StoredEvent, StoredEvents};
+use super::service::Told;
+use crate::state::AppState;
+use crate::web::{AuthProblems, BodyProblems, Caller, ConflictProblem, Json, Problem, body_limit};
+
+/// The largest body of a batch, in bytes: a hundred events as large as they may be.
+const BATCH_LIMIT: usize = 1024 * 1024;
+
+/// The routes.
+pub fn router() -> OpenApiRouter<AppState> {
+    let batch = OpenApiRouter::new().routes(routes!(create_events));
+    OpenApiRouter::new()
+        .routes(routes!(create_event))
+        .merge(batch.route_layer(body_limit(BATCH_LIMIT)))
+}
+
+/// Tell of an event.
+///
+/// With an `id` of the caller's own it can be sent again: an event that is stored already is answered
+/// with 200, and another one under the same id is refused.
+#[utoipa::path(post, path = "", tag = "events", security(("bearer" = [])),
+    request_body(content = NewEvent, example = json!({ "type": "report.created", "data": { "report": 7, "pages": 12 } })),
+    responses(
+        (status = 201, description = "It is stored.", body = StoredEvent),
+        (status = 200, description = "It was stored before.", body = StoredEvent),
+        AuthProblems, BodyProblems, ConflictProblem))]
+async fn create_event(
+    me: Caller,
+    State(state): State<AppState>,
+    Json(event): Json<NewEvent>,
+) -> Result<(StatusCode, Json<StoredEvent>), Problem> {
+    let mut told = Told::default();
+    let stored = told.add(&state, event, || "id".to_owned())?;
+    let is_new = told.store(&state, me.user_id).await?;
+    Ok((status(is_new), Json(stored)))
+}
+
+/// Tell of up to 100 events: all of them are stored, or none.
+///
+/// Those with an `id` of the caller's own can be sent again, as single ones can.
+#[utoipa::path(post, path = "/batch", tag = "events", security(("bearer" = [])),
+    request_body(content = NewEvents, example = json!({ "events": [{ "type": "report.created" }, { "type": "report.sent", "data": { "to": 3 } }] })),
+    responses(
+        (status = 201, description = "They are stored.", body = StoredEvents),
+        (status = 200, description = "All of them were stored before.", body = StoredEvents),
+        AuthProblems, BodyProblems, ConflictProblem))]
+async fn create_events(
+    me: Caller,
+    State(state): State<AppState>,
+    Json(NewEvents {
+        events: Batch(events),
+    }): Json<NewEvents>,
+) -> Result<(StatusCode, Json<StoredEvents>), Problem> {
+    let mut told = Told::default();
+    let stored = events.into_iter().enumerate().map(|(at, event)| {
+        let field = || format!("events[{at}].id");
+        told.add(&state, event, field)
+    });
+    let events = stored.collect::<Result<_, _>>()?;
+    let is_new = told.store(&state, me.user_id).await?;
+    Ok((status(is_new), Json(StoredEvents { events })))
+}
+
+fn status(is_new: bool) -> StatusCode {
+    if is_new {
+        StatusCode::CREATED
+    } else {
+        StatusCode::OK
+    }
+}

@@ -1,0 +1,46 @@
+//! Storing events: all that are told together, or none.
+
+use super::error::Error;
+use super::model::{NewEvent, StoredEvent};
+use super::store::{self, Columns};
+use crate::ids::UserId;
+use crate::infra::begin;
+use crate::state::AppState;
+
+/// Events that are told together.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    columns: Columns,
+    may_repeat: bool,
+}
+
+impl Told {
+    /// Adds an event; `field` is where its id was read.
+    pub(super) fn add(
+        &mut self,
+        state: &AppState,
+        event: NewEvent,
+        field: impl FnOnce() -> String,
+    ) -> Result<StoredEvent, Error> {
+        self.may_repeat |= event.id.is_some();
+        let stored = StoredEvent::identify(event.id, state.clock.now(), &state.rng);
+        let stored = stored.ok_or_else(|| Error::Id { field: field() })?;
+        self.columns.push(stored, event);
+        Ok(stored)
+    }
+
+    /// Stores the events of an account; answers whether any of them was not stored before.
+    pub(super) async fn store(&self, state: &AppState, user_id: UserId) -> Result<bool, Error> {
+        if !self.may_repeat {
+            return Ok(store::insert(&state.db, user_id, &self.columns).await? > 0);
+        }
+        let (columns, count) = (&self.columns, self.columns.len());
+        let mut tx = begin(&state.db).await?;
+        let inserted = store::insert(&mut *tx, user_id, columns).await?;
+        if inserted < count && store::count_same(&mut *tx, user_id, columns).await? < count {
+            return Err(Error::IdTaken);
+        }
+        tx.commit().await?;
+        Ok(inserted > 0)
+    }
+}

@@ -1,0 +1,221 @@
+//! The layer behind which every signed-in route stands: it holds accounts to their quota before a
+//! request, and counts it after. Neither asks the database, or waits for anybody who does.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::Method;
+use axum::middleware::Next;
+use axum::response::Response;
+use chrono::{DateTime, Utc};
+use utoipa::openapi::OpenApi;
+use utoipa::openapi::path::PathItem;
+
+use super::model::{Month, is_charged, minute_of};
+use crate::ids::UserId;
+use crate::infra::{Endpoint, Meter, MeterKey};
+use crate::metrics;
+use crate::plans::{self, Plan};
+use crate::state::AppState;
+use crate::web::{Caller, Code, Problem};
+
+/// Routes that a spent quota does not close, by what follows the version in their path: whoever ran
+/// out must still be able to see that, to pay, and to look after the account. They count like others.
+const ALWAYS_OPEN: [&str; 9] = [
+    "admin",
+    "api-keys",
+    "audit-log",
+    "auth",
+    "billing",
+    "dashboard",
+    "payments",
+    "usage",
+    "users",
+];
+
+/// How a client is shown that left before its answer, as the access log has it.
+const CLIENT_LEFT: u16 = 499;
+
+/// What the layer knows; a clone is another handle on it.
+#[derive(Clone, Debug)]
+pub struct Metering(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    state: AppState,
+    operations: HashMap<String, Vec<(Method, Operation)>>,
+    /// Below this nobody's quota is spent, whatever the plan.
+    smallest_quota: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Operation {
+    endpoint: Endpoint,
+    is_always_open: bool,
+}
+
+impl Metering {
+    /// The layer's knowledge, for the operations of this document.
+    #[must_use]
+    pub fn new(state: &AppState, document: &OpenApi) -> Self {
+        let mut operations = HashMap::new();
+        for (path, item) in &document.paths.paths {
+            let is_always_open = is_always_open(path);
+            let found = methods(item).map(|method| {
+                let endpoint = state.meter.endpoint(&format!("{method} {path}"));
+                let operation = Operation {
+                    endpoint,
+                    is_always_open,
+                };
+                (method, operation)
+            });
+            operations.insert(path.clone(), found.collect());
+        }
+        let quotas = Plan::ALL
+            .into_iter()
+            .filter_map(|plan| hard_quota(state, plan));
+        Self(Arc::new(Inner {
+            smallest_quota: quotas.min(),
+            operations,
+            state: state.clone(),
+        }))
+    }
+
+    fn find(&self, method: &Method, path: &str) -> Option<Operation> {
+        // What answers GET answers HEAD as well.
+        let method = if *method == Method::HEAD {
+            &Method::GET
+        } else {
+            method
+        };
+        let known = self.0.operations.get(path)?;
+        known.iter().find(|it| it.0 == *method).map(|it| it.1)
+    }
+
+    /// Refuses an account whose plan ends at a quota that is used up.
+    async fn hold_to_quota(
+        &self,
+        user_id: UserId,
+        month: Month,
+        now: DateTime<Utc>,
+    ) -> Result<(), Problem> {
+        let state = &self.0.state;
+        let used = state.meter.used(user_id.0, month.number());
+        if self.0.smallest_quota.is_none_or(|quota| used < quota) {
+            return Ok(());
+        }
+        // Not knowing the plan is our fault, and the limit by the minute holds all the same.
+        let Ok(plan) = plans::plan_of(state, user_id).await else {
+            return Ok(());
+        };
+        if hard_quota(state, plan).is_none_or(|quota| used < quota) {
+            return Ok(());
+        }
+        state.meter.refused(user_id.0, month.number());
+        metrics::count_quota_refusal(plan.as_str());
+        let wait = (month.end() - now).to_std().unwrap_or(Duration::ZERO);
+        Err(Problem::new(Code::QuotaExceeded).retry_after(wait))
+    }
+}
+
+/// The requests a month after which a plan ends, if it does.
+fn hard_quota(state: &AppState, plan: Plan) -> Option<u64> {
+    let quota = plan.tier(&state.plans).quota;
+    quota
+        .filter(|quota| quota.hard)
+        .map(|quota| quota.requests.into())
+}
+
+fn is_always_open(path: &str) -> bool {
+    // `/api/v1/users/me`
+    let group = path.split('/').nth(3);
+    group.is_some_and(|group| ALWAYS_OPEN.contains(&group))
+}
+
+fn methods(item: &PathItem) -> impl Iterator<Item = Method> {
+    let known = [
+        (&item.get, Method::GET),
+        (&item.put, Method::PUT),
+        (&item.post, Method::POST),
+        (&item.patch, Method::PATCH),
+        (&item.delete, Method::DELETE),
+    ];
+    known
+        .into_iter()
+        .filter_map(|(operation, method)| operation.as_ref().map(|_| method))
+}
+
+/// Counts a request of a signed-in caller, unless it is refused for a spent quota.
+pub async fn meter(
+    State(metering): State<Metering>,
+    caller: Caller,
+    request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    let path = request.extensions().get::<MatchedPath>();
+    let found = path.and_then(|path| metering.find(request.method(), path.as_str()));
+    let Some(operation) = found else {
+        return Ok(next.run(request).await);
+    };
+    let now = metering.0.state.clock.now();
+    let month = Month::of(now);
+    if !operation.is_always_open {
+        metering.hold_to_quota(caller.user_id, month, now).await?;
+    }
+    let mut call = Call {
+        meter: metering.0.state.meter.clone(),
+        key: MeterKey {
+            account: caller.user_id.0,
+            endpoint: operation.endpoint,
+            status: CLIENT_LEFT,
+            minute: minute_of(now),
+        },
+        month,
+        began: Instant::now(),
+    };
+    let response = next.run(request).await;
+    call.key.status = response.status().as_u16();
+    Ok(response)
+}
+
+/// A request that is counted when this is dropped: also when its client leaves, or its handler
+/// panics.
+struct Call {
+    meter: Meter,
+    key: MeterKey,
+    month: Month,
+    began: Instant,
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.key.status = 500;
+        }
+        let period = is_charged(self.key.status).then(|| self.month.number());
+        if !self.meter.record(self.key, self.began.elapsed(), period) {
+            metrics::count_dropped_usage();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_always_open;
+
+    #[test]
+    fn the_account_stays_open_and_the_product_does_not() {
+        for open in [
+            "/api/v1/usage",
+            "/api/v1/users/me",
+            "/api/v1/auth/sessions/{id}",
+        ] {
+            assert!(is_always_open(open), "{open}");
+        }
+        for closed in ["/api/v1/events", "/api/v1/usages", "/usage", "/api/usage"] {
+            assert!(!is_always_open(closed), "{closed}");
+        }
+    }
+}

@@ -1,0 +1,326 @@
+//! What counts, for which month, and what a look at one's own use may ask for.
+
+use chrono::{DateTime, Datelike as _, DurationRound as _, NaiveDate, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::plans::Plan;
+use crate::web::{Code, Position, Problem};
+
+/// The table of counts, by month.
+pub const TABLE: &str = "api_usage";
+
+/// Whether a request with this answer counts towards the quota: what we failed to do does not, nor
+/// does what we put off.
+pub(super) const fn is_charged(status: u16) -> bool {
+    status < 500 && status != 429
+}
+
+/// A calendar month in UTC, which quotas are for whatever the rhythm of the invoices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct Month(NaiveDate);
+
+impl Month {
+    pub(super) fn of(time: DateTime<Utc>) -> Self {
+        let day = time.date_naive();
+        Self(day.with_day(1).unwrap_or(day))
+    }
+
+    /// The month that a minute since 1970 is in.
+    pub(super) fn of_minute(minute: i64) -> Self {
+        Self::of(time_of(minute))
+    }
+
+    /// A number that grows by one from month to month.
+    pub(super) fn number(self) -> i32 {
+        self.0.year() * 12 + i32::try_from(self.0.month0()).unwrap_or_default()
+    }
+
+    pub(super) const fn first_day(self) -> NaiveDate {
+        self.0
+    }
+
+    pub(super) fn start(self) -> DateTime<Utc> {
+        self.0.and_time(chrono::NaiveTime::MIN).and_utc()
+    }
+
+    /// The start of the next one.
+    pub(super) fn end(self) -> DateTime<Utc> {
+        let next = self.0.checked_add_months(chrono::Months::new(1));
+        Self(next.unwrap_or(NaiveDate::MAX)).start()
+    }
+}
+
+impl From<NaiveDate> for Month {
+    fn from(first_day: NaiveDate) -> Self {
+        Self(first_day)
+    }
+}
+
+/// The start of a minute since 1970.
+pub(super) fn time_of(minute: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp(minute * 60, 0).unwrap_or_default()
+}
+
+/// The minute since 1970 that a moment is in.
+pub(super) fn minute_of(time: DateTime<Utc>) -> i64 {
+    time.timestamp().div_euclid(60)
+}
+
+/// How long each item of a look is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Granularity {
+    /// Minutes.
+    Minute,
+    /// Hours.
+    Hour,
+    /// Days, in UTC.
+    #[default]
+    Day,
+}
+
+impl Granularity {
+    /// The name that PostgreSQL has for it.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Minute => "minute",
+            Self::Hour => "hour",
+            Self::Day => "day",
+        }
+    }
+
+    /// How long a look reaches back when nothing is said.
+    const fn usual(self) -> TimeDelta {
+        match self {
+            Self::Minute => TimeDelta::hours(1),
+            Self::Hour => TimeDelta::days(1),
+            Self::Day => TimeDelta::days(30),
+        }
+    }
+
+    /// How long a look may be.
+    const fn most(self) -> TimeDelta {
+        match self {
+            Self::Minute => TimeDelta::days(1),
+            Self::Hour => TimeDelta::days(31),
+            Self::Day => TimeDelta::days(400),
+        }
+    }
+}
+
+/// What besides time the items of a look are told apart by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Grouping {
+    /// By endpoint.
+    Endpoint,
+}
+
+/// Which of one's own use to show.
+#[derive(Clone, Copy, Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct UsageFilter {
+    /// The first moment (RFC 3339); `to` less 30 days, a day or an hour by default, as items are
+    /// days, hours or minutes.
+    #[param(example = "2026-03-01T00:00:00Z")]
+    from: Option<DateTime<Utc>>,
+    /// The first moment that is not shown any more (RFC 3339); now by default. At most 400 days, 31
+    /// days or one day after `from`, as items are days, hours or minutes.
+    #[param(example = "2026-04-01T00:00:00Z")]
+    to: Option<DateTime<Utc>>,
+    /// How long each item is.
+    #[param(inline)]
+    granularity: Option<Granularity>,
+    /// What besides time items are told apart by.
+    #[param(inline)]
+    group_by: Option<Grouping>,
+}
+
+/// A look at use, within bounds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Look {
+    pub from: DateTime<Utc>,
+    pub to: DateTime<Utc>,
+    pub granularity: Granularity,
+    pub by_endpoint: bool,
+}
+
+impl UsageFilter {
+    /// What is asked for, in whole minutes; `from` is rounded down and `to` up.
+    pub(super) fn look(&self, now: DateTime<Utc>) -> Result<Look, Problem> {
+        let refuse = |field, message: &'static str| {
+            Problem::new(Code::BadRequest)
+                .detail("the query string is not valid")
+                .field(field, "invalid_value", message)
+        };
+        let granularity = self.granularity.unwrap_or_default();
+        let minute = TimeDelta::minutes(1);
+        let to = self.to.unwrap_or(now);
+        let to = (to + minute - TimeDelta::nanoseconds(1)).duration_trunc(minute);
+        let to = to.map_err(|_| refuse("to", "is too far from now"))?;
+        let from = self.from.unwrap_or(to - granularity.usual());
+        let from = from.duration_trunc(minute);
+        let from = from.map_err(|_| refuse("from", "is too far from now"))?;
+        if from >= to {
+            return Err(refuse("from", "must be before `to`"));
+        }
+        if to - from > granularity.most() {
+            let message = match granularity {
+                Granularity::Minute => "must be at most one day before `to`, by the minute",
+                Granularity::Hour => "must be at most 31 days before `to`, by the hour",
+                Granularity::Day => "must be at most 400 days before `to`",
+            };
+            return Err(refuse("from", message));
+        }
+        Ok(Look {
+            from,
+            to,
+            granularity,
+            by_endpoint: self.group_by == Some(Grouping::Endpoint),
+        })
+    }
+}
+
+/// The last item of a page: its start, and its endpoint where items are told apart by it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct LastItem(pub DateTime<Utc>, pub String);
+
+impl Position for LastItem {
+    const ORDER: &'static str = "usage.1";
+}
+
+/// The requests of a minute, an hour or a day.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(super) struct UsageItem {
+    /// When it begins.
+    #[schema(example = "2026-03-14T00:00:00Z")]
+    pub start: DateTime<Utc>,
+    /// The operation, where they are told apart.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = "GET /api/v1/users/me")]
+    pub endpoint: Option<String>,
+    /// Requests.
+    #[schema(example = 120)]
+    pub requests: i64,
+    /// Those of them that were refused: answers 400 to 499.
+    #[schema(example = 2)]
+    pub client_errors: i64,
+    /// Those of them that we failed: answers 500 to 599.
+    #[schema(example = 0)]
+    pub server_errors: i64,
+    /// From a request's arrival to its answer's head: the mean.
+    #[schema(example = 3.25)]
+    pub response_time_mean_ms: f64,
+    /// The same: the longest.
+    #[schema(example = 41.5)]
+    pub response_time_max_ms: f64,
+}
+
+/// What of this month's quota is used.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(super) struct CurrentUsage {
+    /// The plan.
+    pub plan: Plan,
+    /// Requests a minute that the plan allows.
+    #[schema(example = 100)]
+    pub requests_per_minute: u32,
+    /// Requests a month that the plan includes; `null` is without end.
+    #[schema(example = 10_000)]
+    pub monthly_quota: Option<u32>,
+    /// Whether requests beyond the quota are refused.
+    pub quota_is_hard: bool,
+    /// The start of the month, in UTC.
+    #[schema(example = "2026-03-01T00:00:00Z")]
+    pub period_start: DateTime<Utc>,
+    /// The start of the next one.
+    #[schema(example = "2026-04-01T00:00:00Z")]
+    pub period_end: DateTime<Utc>,
+    /// Requests of the month so far, up to a few seconds ago; answers 429 and 500 to 599 do not count.
+    #[schema(example = 1_234)]
+    pub used: u64,
+    /// What of the quota is left; `null` is without end.
+    #[schema(example = 8_766)]
+    pub remaining: Option<u64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn time(text: &str) -> DateTime<Utc> {
+        text.parse().expect("it is a time")
+    }
+
+    fn filter(text: &str) -> UsageFilter {
+        serde_json::from_str(text).expect("it is a filter")
+    }
+
+    #[test]
+    fn a_month_begins_and_ends_in_utc() {
+        let last = time("2026-12-31T23:59:59.999Z");
+        let month = Month::of(last);
+        assert_eq!(month.start(), time("2026-12-01T00:00:00Z"));
+        assert_eq!(month.end(), time("2027-01-01T00:00:00Z"));
+        assert_eq!(Month::of(month.end()).number(), month.number() + 1);
+        assert_eq!(Month::of_minute(minute_of(last)), month);
+        assert_eq!(time_of(minute_of(last)), time("2026-12-31T23:59:00Z"));
+        assert_eq!(minute_of(time("1969-12-31T23:59:30Z")), -1);
+    }
+
+    #[test]
+    fn what_we_fail_and_what_we_put_off_is_not_charged() {
+        for (status, charged) in [
+            (200, true),
+            (404, true),
+            (422, true),
+            (499, true),
+            (429, false),
+            (500, false),
+            (503, false),
+        ] {
+            assert_eq!(is_charged(status), charged, "{status}");
+        }
+    }
+
+    #[test]
+    fn a_look_is_in_whole_minutes_and_has_defaults() {
+        let now = time("2026-03-14T09:26:53Z");
+        let look = filter("{}").look(now).expect("it is good");
+        assert_eq!(look.to, time("2026-03-14T09:27:00Z"));
+        assert_eq!(look.from, time("2026-02-12T09:27:00Z"));
+        assert_eq!(look.granularity, Granularity::Day);
+        assert!(!look.by_endpoint);
+        let asked = r#"{"from": "2026-03-01T10:00:30+02:00", "to": "2026-03-02T00:00:00Z",
+            "granularity": "hour", "group_by": "endpoint"}"#;
+        let look = filter(asked).look(now).expect("it is good");
+        assert_eq!(look.from, time("2026-03-01T08:00:00Z"));
+        assert_eq!(look.to, time("2026-03-02T00:00:00Z"));
+        assert!(look.by_endpoint);
+    }
+
+    #[test]
+    fn a_look_backwards_or_beyond_its_bounds_is_refused() {
+        let now = time("2026-03-14T09:26:53Z");
+        let day = r#""to": "2026-03-14T00:00:00Z""#;
+        for wrong in [
+            format!(r#"{{"from": "2026-03-14T00:00:00Z", {day}}}"#),
+            format!(r#"{{"from": "2026-03-15T00:00:00Z", {day}}}"#),
+            format!(r#"{{"from": "2025-02-06T23:59:00Z", {day}}}"#),
+            format!(r#"{{"from": "2026-02-10T23:59:00Z", {day}, "granularity": "hour"}}"#),
+            format!(r#"{{"from": "2026-03-12T23:59:00Z", {day}, "granularity": "minute"}}"#),
+            r#"{"from": "2026-03-14T09:27:00Z"}"#.to_owned(),
+            r#"{"from": "0001-01-01T00:00:00Z"}"#.to_owned(),
+            r#"{"to": "9999-12-31T23:59:59Z"}"#.to_owned(),
+        ] {
+            let refused = filter(&wrong).look(now);
+            assert!(
+                refused.is_err_and(|it| it.code() == Code::BadRequest),
+                "{wrong}"
+            );
+        }
+        let widest = format!(r#"{{"from": "2025-02-07T00:00:00Z", {day}}}"#);
+        assert!(filter(&widest).look(now).is_ok());
+    }
+}

@@ -1,0 +1,182 @@
+//! Every statement on `api_usage`, `usage_totals` and `usage_writers`.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, NaiveDate, Utc};
+use sqlx::PgExecutor;
+use uuid::Uuid;
+
+use super::model::{LastItem, Look, Month, UsageItem, is_charged, time_of};
+use crate::ids::UserId;
+use crate::infra::{EndpointNames, MeterKey, Outgoing, Sum};
+use crate::web::Paged;
+
+/// The columns of a batch, as arrays.
+#[derive(Default)]
+struct Columns {
+    users: Vec<Uuid>,
+    endpoints: Vec<String>,
+    statuses: Vec<i16>,
+    minutes: Vec<DateTime<Utc>>,
+    requests: Vec<i64>,
+    took: Vec<f64>,
+    longest: Vec<f64>,
+    charged: Vec<bool>,
+}
+
+impl Columns {
+    fn of(rows: &[(MeterKey, Sum)], names: &EndpointNames) -> Self {
+        let mut columns = Self::default();
+        for (key, sum) in rows {
+            columns.users.push(key.account);
+            columns.endpoints.push(names.get(key.endpoint).to_owned());
+            columns
+                .statuses
+                .push(i16::try_from(key.status).unwrap_or(i16::MAX));
+            columns.minutes.push(time_of(key.minute));
+            columns
+                .requests
+                .push(i64::try_from(sum.requests).unwrap_or(i64::MAX));
+            columns.took.push(sum.took.as_secs_f64() * 1e3);
+            columns.longest.push(sum.longest.as_secs_f64() * 1e3);
+            columns.charged.push(is_charged(key.status));
+        }
+        columns
+    }
+}
+
+/// Adds a batch to the counts, unless it was added before; answers what its accounts have used of
+/// its months since. One statement, so that it is written whole or not at all; in the order of the
+/// keys, so that two processes never wait for each other.
+pub(super) async fn write(
+    conn: impl PgExecutor<'_>,
+    batch: &Outgoing,
+    rows: &[(MeterKey, Sum)],
+    names: &EndpointNames,
+    now: DateTime<Utc>,
+) -> Result<HashMap<(Uuid, Month), u64>, sqlx::Error> {
+    let columns = Columns::of(rows, names);
+    let totals = sqlx::query!(
+        r#"WITH fresh AS (
+               INSERT INTO usage_writers AS w (id, batch, written_at) VALUES ($1, $2, $3)
+               ON CONFLICT ON CONSTRAINT usage_writers_pkey
+               DO UPDATE SET batch = excluded.batch, written_at = excluded.written_at
+               WHERE w.batch < excluded.batch
+               RETURNING id
+           ), counted AS MATERIALIZED (
+               SELECT c.* FROM unnest($4::uuid[], $5::text[], $6::int2[], $7::timestamptz[], $8::int8[],
+                                      $9::float8[], $10::float8[], $11::boolean[])
+                   AS c (user_id, endpoint, status_code, created_at, request_count,
+                         response_time_ms, response_time_max_ms, is_charged)
+               WHERE EXISTS (SELECT FROM fresh)
+           ), written AS (
+               INSERT INTO api_usage AS u (user_id, endpoint, status_code, created_at, request_count,
+                                           response_time_ms, response_time_max_ms)
+               SELECT user_id, endpoint, status_code, created_at, request_count,
+                      response_time_ms, response_time_max_ms
+               FROM counted ORDER BY user_id, created_at, endpoint, status_code
+               ON CONFLICT (user_id, created_at, endpoint, status_code) DO UPDATE SET
+                   request_count = u.request_count + excluded.request_count,
+                   response_time_ms = u.response_time_ms + excluded.response_time_ms,
+                   response_time_max_ms = greatest(u.response_time_max_ms, excluded.response_time_max_ms)
+           )
+           INSERT INTO usage_totals AS t (user_id, month, request_count)
+           SELECT user_id, date_trunc('month', created_at AT TIME ZONE 'UTC')::date, sum(request_count)::int8
+           FROM counted WHERE is_charged GROUP BY 1, 2 ORDER BY 1, 2
+           ON CONFLICT ON CONSTRAINT usage_totals_pkey
+           DO UPDATE SET request_count = t.request_count + excluded.request_count
+           RETURNING user_id, month, request_count"#,
+        batch.writer(),
+        batch.batch(),
+        now,
+        &columns.users,
+        &columns.endpoints,
+        &columns.statuses,
+        &columns.minutes,
+        &columns.requests,
+        &columns.took,
+        &columns.longest,
+        &columns.charged,
+    )
+    .fetch_all(conn)
+    .await?;
+    let total = |count| u64::try_from(count).unwrap_or_default();
+    Ok(totals
+        .into_iter()
+        .map(|row| {
+            (
+                (row.user_id, Month::from(row.month)),
+                total(row.request_count),
+            )
+        })
+        .collect())
+}
+
+/// How much of a month's quota an account has used.
+pub(super) async fn find_total(
+    conn: impl PgExecutor<'_>,
+    user_id: UserId,
+    month: NaiveDate,
+) -> Result<u64, sqlx::Error> {
+    let total = sqlx::query_scalar!(
+        "SELECT request_count FROM usage_totals WHERE user_id = $1 AND month = $2",
+        user_id.0,
+        month,
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(total.map_or(0, |count| u64::try_from(count).unwrap_or_default()))
+}
+
+/// A page of an account's use, the oldest first.
+pub(super) async fn list<F>(
+    conn: impl PgExecutor<'_>,
+    user_id: UserId,
+    look: &Look,
+    page: &Paged<LastItem, F>,
+) -> Result<Vec<UsageItem>, sqlx::Error> {
+    let after = page.after.as_ref();
+    sqlx::query_as!(
+        UsageItem,
+        r#"SELECT start AS "start!", nullif(endpoint, '') AS endpoint,
+                  sum(request_count)::int8 AS "requests!",
+                  coalesce(sum(request_count) FILTER (WHERE status_code BETWEEN 400 AND 499), 0)::int8 AS "client_errors!",
+                  coalesce(sum(request_count) FILTER (WHERE status_code >= 500), 0)::int8 AS "server_errors!",
+                  (sum(response_time_ms) / sum(request_count))::float8 AS "response_time_mean_ms!",
+                  max(response_time_max_ms) AS "response_time_max_ms!"
+           FROM (SELECT date_trunc($4, created_at, 'UTC') AS start,
+                        CASE WHEN $5 THEN endpoint ELSE '' END COLLATE "C" AS endpoint,
+                        status_code, request_count, response_time_ms, response_time_max_ms
+                 FROM api_usage
+                 WHERE user_id = $1 AND created_at >= greatest($2, $6::timestamptz) AND created_at < $3) AS u
+           WHERE $6::timestamptz IS NULL OR (start, endpoint) > ($6, $7)
+           GROUP BY start, endpoint ORDER BY start, endpoint LIMIT $8"#,
+        user_id.0,
+        look.from,
+        look.to,
+        look.granularity.as_str(),
+        look.by_endpoint,
+        after.map(|last| last.0),
+        after.map(|last| last.1.as_str()),
+        page.limit.one_more(),
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Forgets totals of months before a day, and processes that have not written since a moment.
+pub(super) async fn purge(
+    conn: impl PgExecutor<'_>,
+    months_before: NaiveDate,
+    writers_before: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "WITH totals AS (DELETE FROM usage_totals WHERE month < $1)
+         DELETE FROM usage_writers WHERE written_at < $2",
+        months_before,
+        writers_before,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}

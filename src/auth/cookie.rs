@@ -3,8 +3,8 @@
 //! Both are `SameSite=Strict`: what this service answers is fetched by pages, never walked to from
 //! another site's link, so nothing is lost by it. Over https their names begin with `__Host-` and
 //! `__Secure-` (RFC 6265bis §4.1.3), which keeps plain-text neighbours, and for the first one
-//! sub-domains too, from setting them. Browsers refuse such names over plain http, so there, and
-//! nowhere else, they are called by the rest of it.
+//! sub-domains too, from setting them. Over plain http browsers refuse such names, some of them on
+//! one's own machine too, so there, and nowhere else, they are called by the rest of it.
 
 use axum::http::header::{AUTHORIZATION, COOKIE, SET_COOKIE};
 use axum::http::{HeaderMap, HeaderValue};

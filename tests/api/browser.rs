@@ -2,6 +2,7 @@
 //! signs in and sees the account, with nothing but the examples that the page shows.
 
 mod chromium;
+mod session;
 
 use serde_json::Value;
 use url::Url;

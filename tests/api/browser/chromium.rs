@@ -142,6 +142,17 @@ impl Browser {
         }
     }
 
+    /// Lets the page run the body of an async function, and answers what it returns.
+    pub async fn run(&self, script: &str, arguments: Vec<Value>) -> Value {
+        let script = format!(
+            "const done = arguments[arguments.length - 1];
+             (async (...given) => {{ {script} }})(...arguments)
+                 .then(done, error => done({{ error: String(error) }}));"
+        );
+        let answer = self.client.execute_async(&script, arguments).await;
+        answer.expect("the page runs it")
+    }
+
     /// What the browser has complained of since it was asked last, breaches of a page's policy
     /// among it. Statuses of replies are not: a page may well be refused something.
     pub async fn complaints(&self) -> Vec<String> {

@@ -4,6 +4,7 @@
 //! with a value. A variable `X` may also be given as `X_FILE`, the path of a file that holds it.
 
 mod api_keys;
+mod attempts;
 mod auth;
 mod breaches;
 mod deny;
@@ -31,6 +32,7 @@ use secrecy::SecretString;
 use url::Url;
 
 pub use api_keys::ApiKeyConfig;
+pub use attempts::{AttemptsConfig, Ladder};
 pub use auth::{AuthConfig, PasswordConfig};
 pub use breaches::BreachConfig;
 pub use deny::{AgentPattern, CountryCode, DenyConfig};
@@ -62,6 +64,8 @@ pub struct Config {
     pub limits: LimitsConfig,
     /// Tokens, sessions and passwords.
     pub auth: AuthConfig,
+    /// Wrong passwords.
+    pub attempts: AttemptsConfig,
     /// Second factors.
     pub mfa: MfaConfig,
     /// `ENCRYPTION_KEYS`: what is sealed at rest; the first seals, all open.

@@ -116,6 +116,8 @@ families! {
         "Handing letters to the mail server."
     SIGN_INS "sign_ins_total" Counter Count ["outcome"]
         "Attempts to sign in."
+    SIGN_IN_WAITS "sign_in_waits_total" Counter Count ["by"]
+        "Waits begun after too many wrong passwords, of a client, an account, a client known to it, or a session."
     TOKEN_REFRESHES "token_refreshes_total" Counter Count ["outcome"]
         "Refresh tokens presented."
     API_KEYS "api_key_requests_total" Counter Count ["outcome"]
@@ -183,6 +185,8 @@ outcomes! {
     SignIn {
         /// A session began.
         SignedIn "signed_in"
+        /// Too many attempts had failed before.
+        Locked "locked"
         /// The address or the password is wrong.
         Refused "refused"
         /// The password was right, the address is not verified.
@@ -352,6 +356,11 @@ pub fn observe_smtp(began: Instant, outcome: CallOutcome) {
 /// An attempt to sign in.
 pub fn count_sign_in(outcome: SignIn) {
     counter!(SIGN_INS, "outcome" => outcome.as_str()).increment(1);
+}
+
+/// A wait that began; `by` names what its failures are counted by, of which there are four.
+pub fn count_sign_in_wait(by: &'static str) {
+    counter!(SIGN_IN_WAITS, "by" => by).increment(1);
 }
 
 /// A refresh token that was presented.

@@ -6,14 +6,15 @@ use std::time::Instant;
 
 use axum::extract::FromRef;
 
-use crate::config::{ApiKeyConfig, 
-    AuthConfig, Config, LimitsConfig, MailConfig, MfaConfig, PlansConfig, UsageConfig,
+use crate::config::{
+    ApiKeyConfig, AttemptsConfig, AuthConfig, Config, LimitsConfig, MailConfig, MfaConfig,
+    PlansConfig, UsageConfig,
 };
 use crate::ids;
 use crate::infra::db::{self, Pulse};
 use crate::infra::{
-    BadKey, Breaches, Cache, Cipher, Clock, Db, Denylist, Hasher, LastSeen, Limiter, Mailer, Meter, NoKey, Redis,
-    Rng, TokenKeys,
+    BadKey, Breaches, Cache, Cipher, Clock, Db, Denylist, Hasher, LastSeen, Limiter, Mailer, Meter,
+    NoKey, Redis, Rng, TokenKeys, Turns,
 };
 use crate::web::OwnOrigins;
 
@@ -36,6 +37,8 @@ pub struct AppState {
     pub clock: Clock,
     /// Randomness.
     pub rng: Rng,
+    /// Attempts at passwords that are under way.
+    pub turns: Turns,
     /// The password hashing pool.
     pub hasher: Hasher,
     /// Passwords known from breaches, where they can be asked for.
@@ -54,6 +57,8 @@ pub struct AppState {
     pub cipher: Arc<Cipher>,
     /// Settings of tokens, sessions and passwords.
     pub auth: Arc<AuthConfig>,
+    /// How many wrong passwords anybody gets.
+    pub attempts: Arc<AttemptsConfig>,
     /// Settings of second factors.
     pub mfa: Arc<MfaConfig>,
     /// Plans and prices.
@@ -118,6 +123,7 @@ impl AppState {
             cache: Cache::new(redis.clone(), clock.clone(), rng.clone()),
             limiter: Limiter::new(redis.clone(), clock.clone(), &auth.token_secret),
             redis,
+            turns: Turns::default(),
             hasher: Hasher::start(&auth.password, rng.clone()),
             breaches: breaches.map_err(|_| StateError::Breaches)?,
             mailer: Mailer::new(&config.mail).map_err(|_| StateError::Mail)?,
@@ -132,6 +138,7 @@ impl AppState {
             cipher: Arc::new(Cipher::new(&config.encryption_keys, rng.clone())?),
             limits: Arc::new(config.limits.clone()),
             auth: Arc::new(auth.clone()),
+            attempts: Arc::new(config.attempts.clone()),
             mfa: Arc::new(config.mfa.clone()),
             plans: Arc::new(config.plans.clone()),
             usage: Arc::new(config.usage.clone()),

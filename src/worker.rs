@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use crate::api_keys::{PurgeKeys, TellKeyCreated, TellKeyRotated};
 use crate::audit;
 use crate::auth::{
-    ConfirmNewEmail, PurgeExpired, SendAlreadyRegistered, SendReset, SendVerification,
+    ConfirmNewEmail, PurgeExpired, SendAlreadyRegistered, SendReset, SendUnlock, SendVerification,
     TellEmailChanging, TellPasswordChanged,
 };
 use crate::config::WorkerConfig;
@@ -51,6 +51,7 @@ pub async fn worker(
         .define_job::<SendVerification>()
         .define_job::<SendAlreadyRegistered>()
         .define_job::<SendReset>()
+        .define_job::<SendUnlock>()
         .define_job::<TellPasswordChanged>()
         .define_job::<ConfirmNewEmail>()
         .define_job::<TellEmailChanging>()

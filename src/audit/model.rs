@@ -26,6 +26,10 @@ pub enum Event {
     SignedIn,
     /// A password was wrong, or there is no account to have one.
     SignInFailed,
+    /// Too many passwords were wrong: the next attempt has to wait. `detail` says whose and for how long.
+    SignInLocked,
+    /// The owner followed the link in a letter, and may try again.
+    SignInUnlocked,
     /// A session was ended by its owner.
     SignedOut,
     /// All sessions were ended by their owner.
@@ -46,6 +50,8 @@ pub enum Event {
     SessionEnded,
     /// The profile was changed.
     ProfileChanged,
+    /// An account was deleted that nobody ever confirmed.
+    UnverifiedPurged,
     /// An account was made at the command line.
     CreatedByOperator,
     /// A password was right, and the account asks for a second factor.
@@ -92,6 +98,8 @@ impl Event {
             Self::EmailVerified => "email_verified",
             Self::SignedIn => "signed_in",
             Self::SignInFailed => "sign_in_failed",
+            Self::SignInLocked => "sign_in_locked",
+            Self::SignInUnlocked => "sign_in_unlocked",
             Self::SignedOut => "signed_out",
             Self::SignedOutEverywhere => "signed_out_everywhere",
             Self::RefreshTokenReused => "refresh_token_reused",
@@ -102,6 +110,7 @@ impl Event {
             Self::EmailChanged => "email_changed",
             Self::SessionEnded => "session_ended",
             Self::ProfileChanged => "profile_changed",
+            Self::UnverifiedPurged => "unverified_purged",
             Self::CreatedByOperator => "created_by_operator",
             Self::SecondFactorAsked => "second_factor_asked",
             Self::SecondFactorFailed => "second_factor_failed",

@@ -7,7 +7,9 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::jobs::SendReset;
-use super::model::{Devices, EmailChange, LetterRequest, PasswordChange, PasswordReset};
+use super::model::{
+    Devices, EmailChange, EmailProof, LetterRequest, PasswordChange, PasswordReset,
+};
 use super::routes::LinkProblems;
 use super::{recovery, session, store};
 use crate::audit::Origin;
@@ -24,6 +26,7 @@ pub fn recovery_router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(forgot_password))
         .routes(routes!(reset_password))
+        .routes(routes!(unlock))
 }
 
 /// The routes below `/auth` of people who are.
@@ -68,6 +71,22 @@ async fn reset_password(
     Json(reset): Json<PasswordReset>,
 ) -> Result<StatusCode, Problem> {
     recovery::reset_password(&state, reset, &Origin::new(&client, &request_id)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Try to sign in again, from where this is asked, by the token in the letter.
+///
+/// The letter comes when too many passwords for an account were wrong. A token works once.
+#[utoipa::path(post, path = "/unlock", tag = "auth",
+    request_body(content = EmailProof, example = json!({ "token": "mF9B5f41JqM0Q8r2Zt7uYwXcVbNaSdFgHjKlPoIuYtQ" })),
+    responses((status = 204, description = "This client may try again."), LinkProblems))]
+async fn unlock(
+    State(state): State<AppState>,
+    client: Client,
+    request_id: RequestId,
+    Json(proof): Json<EmailProof>,
+) -> Result<StatusCode, Problem> {
+    recovery::unlock(&state, &proof.token, &Origin::new(&client, &request_id)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -19,6 +19,9 @@ pub enum Error {
     /// The password was right, but an administrator has shut the account.
     #[error("the account is disabled")]
     AccountDisabled,
+    /// Too many attempts have failed; the next one may come after so long.
+    #[error("too many attempts have failed")]
+    TooManyAttempts(Duration),
     /// The refresh token is unknown, expired, or was used before; or its session is over.
     #[error("the refresh token is good for nothing")]
     InvalidRefreshToken,
@@ -91,6 +94,7 @@ impl From<Error> for Problem {
             Error::InvalidCredentials => Self::new(Code::InvalidCredentials),
             Error::EmailNotVerified => Self::new(Code::EmailNotVerified),
             Error::AccountDisabled => Self::new(Code::AccountDisabled),
+            Error::TooManyAttempts(wait) => Self::new(Code::TooManyAttempts).retry_after(wait),
             Error::InvalidRefreshToken => Self::new(Code::InvalidRefreshToken),
             Error::ForeignSession => csrf::foreign_token(),
             Error::InvalidMfaToken => Self::new(Code::InvalidMfaToken),

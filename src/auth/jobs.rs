@@ -12,8 +12,9 @@ use url::Url;
 
 use super::store::{self, Purpose};
 use super::token::OpaqueToken;
+use crate::audit::{self, Entry, Event, Origin};
 use crate::ids::UserId;
-use crate::infra::after;
+use crate::infra::{after, before, begin};
 use crate::jobs;
 use crate::mail::{self, Letter};
 use crate::mfa;
@@ -25,6 +26,9 @@ const KEPT: TimeDelta = TimeDelta::days(30);
 
 /// How long an authenticator is kept that nobody has confirmed.
 const UNCONFIRMED: TimeDelta = TimeDelta::days(1);
+
+/// Accounts that one transaction deletes.
+const PURGED_AT_ONCE: i64 = 500;
 
 /// Why a job failed; the queue keeps the text and tries again.
 #[derive(Debug, thiserror::Error)]
@@ -82,6 +86,9 @@ letters! {
     /// Sends the link that sets a new password, if there is an account with this address that is
     /// not shut.
     SendReset "auth.send_reset" { email: EmailAddress }
+    /// Sends the link that lets the owner of an account try again, if there is one with this address
+    /// that could be signed in to.
+    SendUnlock "auth.send_unlock" { email: EmailAddress }
     /// Tells the owner of an account that its password is another now.
     TellPasswordChanged "auth.tell_password_changed" { email: EmailAddress }
     /// Asks the owner of an address to confirm it as that of this account, and tells the owner of
@@ -126,6 +133,19 @@ impl SendReset {
         let link = new_link(state, user_id, &Purpose::ResetPassword, life).await?;
         let minutes = life.as_secs().div_ceil(60);
         post(state, &self.email, &Letter::ResetPassword { link, minutes }).await
+    }
+}
+
+impl SendUnlock {
+    async fn send(&self, state: &AppState) -> Result<(), JobError> {
+        let found = users::find_credentials(&state.db, &self.email).await?;
+        let Some(known) = found.filter(|known| known.is_verified && !known.is_disabled) else {
+            return Ok(());
+        };
+        let life = state.attempts.unlock_ttl;
+        let link = new_link(state, known.user_id, &Purpose::Unlock, life).await?;
+        let minutes = life.as_secs().div_ceil(60);
+        post(state, &self.email, &Letter::Unlock { link, minutes }).await
     }
 }
 
@@ -191,6 +211,7 @@ async fn new_link(
     let page = match purpose {
         Purpose::VerifyEmail | Purpose::ChangeEmail(_) => "verify-email",
         Purpose::ResetPassword => "reset-password",
+        Purpose::Unlock => "unlock",
     };
     // The configured address, never the host of the request that caused the letter.
     let mut link = state.mail.link_url.clone();
@@ -209,16 +230,33 @@ async fn post(state: &AppState, to: &EmailAddress, letter: &Letter) -> Result<()
     Ok(mail::send(&state.mailer, &state.mail, to.as_str(), letter).await?)
 }
 
-/// Deletes links, tokens and sessions that have long been good for nothing. Runs daily.
+/// Deletes accounts that nobody ever confirmed, and links, tokens and sessions that have long been
+/// good for nothing. Runs daily.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct PurgeExpired {}
 
 impl PurgeExpired {
     async fn purge(&self, state: &AppState) -> Result<(), JobError> {
+        while purge_unverified(state).await? {}
         let now = state.clock.now();
         mfa::purge_pending(&state.db, now - UNCONFIRMED).await?;
         Ok(store::purge(&state.db, now - KEPT).await?)
     }
+}
+
+/// Deletes some accounts that nobody confirmed in time; answers whether there may be more.
+async fn purge_unverified(state: &AppState) -> Result<bool, JobError> {
+    let now = state.clock.now();
+    let since = before(now, state.auth.unverified_ttl);
+    let mut tx = begin(&state.db).await?;
+    let purged = store::purge_unverified(&mut *tx, since, now, PURGED_AT_ONCE).await?;
+    let origin = Origin::default();
+    for user_id in &purged {
+        let entry = Entry::befell(Event::UnverifiedPurged, Some(*user_id), None, &origin);
+        audit::record(&mut *tx, entry, now, &state.rng).await?;
+    }
+    tx.commit().await?;
+    Ok(!purged.is_empty())
 }
 
 impl TaskHandler for PurgeExpired {

@@ -4,6 +4,7 @@
 
 mod account_routes;
 mod admin_gate;
+mod attempts;
 mod browser;
 mod cookie;
 mod csrf;
@@ -34,7 +35,7 @@ pub use document::document_credentials;
 pub use error::Error;
 pub use gate::{bearer_token, require_session, watch_ended_sessions};
 pub use jobs::{
-    ConfirmNewEmail, PurgeExpired, SendAlreadyRegistered, SendReset, SendVerification,
+    ConfirmNewEmail, PurgeExpired, SendAlreadyRegistered, SendReset, SendUnlock, SendVerification,
     TellEmailChanging, TellPasswordChanged,
 };
 pub use model::{Device, Devices};

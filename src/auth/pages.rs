@@ -25,6 +25,7 @@ pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(show_verify_email))
         .routes(routes!(show_reset_password))
+        .routes(routes!(show_unlock))
         .route("/assets/link-page.js", get(script))
         .route("/assets/link-page.css", get(style))
 }
@@ -43,6 +44,14 @@ async fn show_verify_email() -> impl IntoResponse {
     responses((status = 200, description = "A page with a form.", content_type = "text/html", body = String)))]
 async fn show_reset_password() -> impl IntoResponse {
     ([POLICY], Html(include_str!("pages/reset_password.html")))
+}
+
+/// The page behind the link that lets the owner of a locked account try again.
+#[utoipa::path(get, path = "/unlock", tag = "pages",
+    params(("token" = Option<String>, Query, description = "The token; only the page's script reads it.")),
+    responses((status = 200, description = "A page with a button.", content_type = "text/html", body = String)))]
+async fn show_unlock() -> impl IntoResponse {
+    ([POLICY], Html(include_str!("pages/unlock.html")))
 }
 
 async fn script() -> impl IntoResponse {

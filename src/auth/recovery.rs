@@ -3,12 +3,14 @@
 
 use secrecy::SecretString;
 
+use super::attempts::{self, Again};
 use super::error::Error;
 use super::jobs::{ConfirmNewEmail, TellPasswordChanged};
 use super::model::{EmailChange, EndReason, PasswordChange, PasswordReset};
 use super::policy;
 use super::session::deny;
 use super::store;
+use super::token::OpaqueToken;
 use crate::audit::{self, Entry, Event, Origin};
 use crate::infra::begin;
 use crate::jobs;
@@ -48,6 +50,28 @@ pub(super) async fn reset_password(
     jobs::enqueue(&mut *tx, &TellPasswordChanged::to(email), None).await?;
     tx.commit().await?;
     deny(state, ended, now);
+    attempts::unlock(state, &known.email, user_id, origin).await;
+    Ok(())
+}
+
+/// Lets the owner of an account try again, by the link in a letter.
+pub(super) async fn unlock(
+    state: &AppState,
+    proof: &OpaqueToken,
+    origin: &Origin,
+) -> Result<(), Error> {
+    let now = state.clock.now();
+    let mut tx = begin(&state.db).await?;
+    let user_id = store::take_unlock(&mut *tx, proof.hash(), now)
+        .await?
+        .ok_or(Error::InvalidLink)?;
+    let known = users::find_own_credentials(&mut *tx, user_id)
+        .await?
+        .ok_or(Error::InvalidLink)?;
+    let entry = Entry::own(Event::SignInUnlocked, user_id, None, origin);
+    audit::record(&mut *tx, entry, now, &state.rng).await?;
+    tx.commit().await?;
+    attempts::unlock(state, &known.email, user_id, origin).await;
     Ok(())
 }
 
@@ -107,8 +131,8 @@ pub(super) async fn change_email(
     Ok(())
 }
 
-/// The account, if the password is its owner's. A session alone may have been left open on
-/// somebody's desk.
+/// The account, if the password is its owner's and was not tried too often. A session alone may have
+/// been left open on somebody's desk, or stolen.
 pub async fn reauthenticate(
     state: &AppState,
     me: Principal,
@@ -119,9 +143,12 @@ pub async fn reauthenticate(
     let known = users::find_own_credentials(&state.db, me.user_id)
         .await?
         .ok_or(Error::Unauthenticated)?;
+    let attempt = Again::begin(state, me.user_id).await?;
     if state.hasher.verify(password, &known.password_hash).await? {
+        attempt.succeed().await?;
         return Ok(known);
     }
+    attempt.fail().await?;
     let entry = Entry::own(
         Event::ReauthenticationFailed,
         me.user_id,

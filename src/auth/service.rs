@@ -1,5 +1,6 @@
 //! Signing up, showing an address to be one's own, and signing in: what takes several steps.
 
+use super::attempts::Attempt;
 use super::error::Error;
 use super::jobs::{SendAlreadyRegistered, SendVerification};
 use super::model::{NewAccount, Outcome, SignIn};
@@ -99,8 +100,8 @@ fn not_taken(error: users::Error) -> Result<bool, Error> {
     }
 }
 
-/// Begins a session for whoever knows the password. An unknown address costs as much time as a
-/// wrong password: a look-up, a hash and a line in the log.
+/// Begins a session for whoever knows the password and has not tried too often. An unknown address
+/// costs as much time as a wrong password: the same look-ups, a hash and a line in the log.
 pub(super) async fn log_in(
     state: &AppState,
     sign_in: SignIn,
@@ -111,6 +112,7 @@ pub(super) async fn log_in(
         Ok(Outcome::Session(_)) => metrics::SignIn::SignedIn,
         Ok(Outcome::SecondFactor(_)) => metrics::SignIn::Asked,
         Err(Error::InvalidCredentials) => metrics::SignIn::Refused,
+        Err(Error::TooManyAttempts(_)) => metrics::SignIn::Locked,
         Err(Error::EmailNotVerified) => metrics::SignIn::Unverified,
         Err(Error::AccountDisabled) => metrics::SignIn::Disabled,
         Err(Error::Busy(_)) => metrics::SignIn::Busy,
@@ -121,6 +123,8 @@ pub(super) async fn log_in(
 
 async fn try_log_in(state: &AppState, sign_in: SignIn, origin: &Origin) -> Result<Outcome, Error> {
     let found = users::find_credentials(&state.db, &sign_in.email).await?;
+    let user_id = found.as_ref().map(|account| account.user_id);
+    let attempt = Attempt::begin(state, &sign_in.email, user_id, origin).await?;
     let password = sign_in.password.into_secret();
     let known = match &found {
         Some(account)
@@ -131,12 +135,13 @@ async fn try_log_in(state: &AppState, sign_in: SignIn, origin: &Origin) -> Resul
         {
             account
         }
-        Some(account) => return Err(refuse(state, Some(account.user_id), origin).await?),
+        Some(_) => return Err(attempt.fail().await?),
         None => {
             state.hasher.verify_nobody(password).await?;
-            return Err(refuse(state, None, origin).await?);
+            return Err(attempt.fail().await?);
         }
     };
+    attempt.succeed().await?;
     if known.is_disabled {
         let entry = Entry::befell(Event::SignInRefused, Some(known.user_id), None, origin);
         audit::record(&state.db, entry, state.clock.now(), &state.rng).await?;
@@ -155,15 +160,4 @@ async fn try_log_in(state: &AppState, sign_in: SignIn, origin: &Origin) -> Resul
     }
     let pair = begin_session(state, known.user_id, origin).await?;
     Ok(Outcome::Session(pair))
-}
-
-/// Notes a failed sign-in and says what it looks like from outside.
-async fn refuse(
-    state: &AppState,
-    user_id: Option<UserId>,
-    origin: &Origin,
-) -> Result<Error, Error> {
-    let entry = Entry::befell(Event::SignInFailed, user_id, None, origin);
-    audit::record(&state.db, entry, state.clock.now(), &state.rng).await?;
-    Ok(Error::InvalidCredentials)
 }

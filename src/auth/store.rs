@@ -11,11 +11,13 @@ use crate::audit::Origin;
 use crate::ids::{SessionId, UserId};
 use crate::users::EmailAddress;
 
+mod attempts;
 mod challenge;
 mod oversight;
 
+pub(super) use attempts::{is_known_client, purge_unverified, take_unlock, unlock_is_recent};
 pub(super) use challenge::{NewChallenge, delete_challenge, insert_challenge, take_attempt};
-pub(super) use oversight::{Standing, count_living, delete_links, find_standing};
+pub(super) use oversight::{count_living, delete_links, find_standing};
 
 /// A session that begins, with its first refresh token.
 pub(super) struct NewSession<'a> {
@@ -250,6 +252,8 @@ pub(super) enum Purpose {
     VerifyEmail,
     /// Sets a new password.
     ResetPassword,
+    /// Lets the owner try to sign in again.
+    Unlock,
     /// Shows that this new address is the owner's as well.
     ChangeEmail(EmailAddress),
 }
@@ -259,6 +263,7 @@ impl Purpose {
         match self {
             Self::VerifyEmail => "verify_email",
             Self::ResetPassword => "reset_password",
+            Self::Unlock => "unlock",
             Self::ChangeEmail(_) => "change_email",
         }
     }
@@ -275,7 +280,7 @@ pub(super) async fn put_link(
 ) -> Result<(), sqlx::Error> {
     let new_email = match purpose {
         Purpose::ChangeEmail(email) => Some(email.as_str()),
-        Purpose::VerifyEmail | Purpose::ResetPassword => None,
+        Purpose::VerifyEmail | Purpose::ResetPassword | Purpose::Unlock => None,
     };
     sqlx::query!(
         "INSERT INTO one_time_tokens (user_id, purpose, token_hash, created_at, expires_at, new_email)

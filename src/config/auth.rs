@@ -33,6 +33,8 @@ pub struct AuthConfig {
     pub verify_email_ttl: Duration,
     /// `RESET_PASSWORD_TTL`: how long a link that sets a new password works.
     pub reset_password_ttl: Duration,
+    /// `UNVERIFIED_TTL`: an account that nobody confirms for so long is deleted.
+    pub unverified_ttl: Duration,
     /// Password hashing.
     pub password: PasswordConfig,
 }
@@ -69,6 +71,7 @@ impl Reader<'_> {
         let session_max_ttl = self.duration("SESSION_MAX_TTL", days(90));
         let verify_email_ttl = self.duration("VERIFY_EMAIL_TTL", days(1));
         let reset_password_ttl = self.duration("RESET_PASSWORD_TTL", secs(30 * 60));
+        let unverified_ttl = self.duration("UNVERIFIED_TTL", days(7));
         let password = self.password();
         let advice = "is weak: `keys generate` makes a good one";
         let weak = signing_keys.iter().flatten().any(Key32::is_weak);
@@ -90,6 +93,7 @@ impl Reader<'_> {
             session_max_ttl: session_max_ttl?,
             verify_email_ttl: verify_email_ttl?,
             reset_password_ttl: reset_password_ttl?,
+            unverified_ttl: unverified_ttl?,
             password: password?,
         })
     }

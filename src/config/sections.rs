@@ -34,6 +34,7 @@ impl Reader<'_> {
         let proxies = http.as_ref().map(|http| http.trusted_proxies.as_slice());
         let deny = self.deny(proxies);
         let limits = self.limits(plans.as_ref());
+        let attempts = self.attempts(limits.as_ref());
         let usage = self.usage();
         let mail = self.mail(public_url);
         let product = mail.as_ref().map(|mail| mail.product_name.as_str());
@@ -51,6 +52,7 @@ impl Reader<'_> {
             deny: deny?,
             limits: limits?,
             auth: auth?,
+            attempts: attempts?,
             mfa: mfa?,
             encryption_keys: encryption_keys?,
             breaches: breaches?,
@@ -95,7 +97,10 @@ impl Reader<'_> {
     fn redis_timeout(&mut self) -> Option<Duration> {
         let timeout = self.duration("REDIS_TIMEOUT", Duration::from_millis(50))?;
         if timeout > secs(1) {
-            self.fault("REDIS_TIMEOUT", "must be at most 1s: a request waits for so long");
+            self.fault(
+                "REDIS_TIMEOUT",
+                "must be at most 1s: a request waits for so long",
+            );
             return None;
         }
         Some(timeout)

@@ -52,6 +52,15 @@ impl Clock {
     }
 }
 
+/// `time` less a configured duration, at the calendar's beginning when it would pass it.
+#[must_use]
+pub(crate) fn before(time: DateTime<Utc>, by: Duration) -> DateTime<Utc> {
+    TimeDelta::from_std(by)
+        .ok()
+        .and_then(|by| time.checked_sub_signed(by))
+        .unwrap_or(DateTime::<Utc>::MIN_UTC)
+}
+
 /// `time` plus a configured duration, at the calendar's end when it would pass it.
 #[must_use]
 pub(crate) fn after(time: DateTime<Utc>, by: Duration) -> DateTime<Utc> {

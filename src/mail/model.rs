@@ -21,6 +21,13 @@ pub enum Letter {
         /// How long the link works, in minutes.
         minutes: u64,
     },
+    /// Lets the owner of an account try again after too many wrong passwords.
+    Unlock {
+        /// Where that is asked for.
+        link: Url,
+        /// How long the link works, in minutes.
+        minutes: u64,
+    },
     /// Tells the owner of an account that its password is another now.
     PasswordChanged {},
     /// Asks the owner of an address to confirm it as the new one of an account.
@@ -64,6 +71,9 @@ impl Letter {
         match self {
             Self::VerifyEmail { .. } => format!("Confirm your address for {product}"),
             Self::ResetPassword { .. } => format!("Set a new password for {product}"),
+            Self::Unlock { .. } => {
+                format!("Somebody tried to sign in to your account at {product}")
+            }
             Self::PasswordChanged {} => format!("Your password for {product} was changed"),
             Self::ConfirmNewEmail { .. } => format!("Confirm your new address for {product}"),
             Self::EmailChanging {} => format!("Your address for {product} is about to change"),
@@ -82,6 +92,7 @@ impl Letter {
         match self {
             Self::VerifyEmail { .. } => "verify_email",
             Self::ResetPassword { .. } => "reset_password",
+            Self::Unlock { .. } => "unlock",
             Self::PasswordChanged {} => "password_changed",
             Self::ConfirmNewEmail { .. } => "confirm_new_email",
             Self::EmailChanging {} => "email_changing",

@@ -31,6 +31,8 @@ static TEMPLATES: LazyLock<Environment<'static>> = LazyLock::new(|| {
             "reset_password.txt",
             include_str!("templates/reset_password.txt"),
         ),
+        ("unlock.html", include_str!("templates/unlock.html")),
+        ("unlock.txt", include_str!("templates/unlock.txt")),
         (
             "password_changed.html",
             include_str!("templates/password_changed.html"),

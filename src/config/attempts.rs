@@ -1,0 +1,141 @@
+//! How many wrong passwords anybody gets, and how long the wait is then.
+
+use std::time::Duration;
+
+use super::LimitsConfig;
+use super::limits::{Limit, Rate};
+use super::reader::Reader;
+use super::setting::{days, secs};
+
+const HOUR: Duration = secs(60 * 60);
+
+/// Strikes are forgotten after so long, and counted as far as that.
+const STRIKES: Rate = Rate::new(64, days(1));
+
+/// Waits that grow, at most.
+const RUNGS: usize = 6;
+
+/// What happens to whoever gives wrong passwords.
+#[derive(Clone, Debug)]
+pub struct AttemptsConfig {
+    /// By client, whatever the account: `LIMIT_FAILURES_CLIENT`.
+    pub client: Ladder,
+    /// By account, whoever tries: `LIMIT_FAILURES_ACCOUNT`.
+    pub account: Ladder,
+    /// By account and a client that has signed in to it before, which the others do not shut out:
+    /// as many as by account.
+    pub known: Ladder,
+    /// By account, for the password that is asked for again of somebody signed in: as many.
+    pub reauthentication: Ladder,
+    /// Spent by a client that has followed the link in a letter: it counts as known meanwhile.
+    pub unlocked: Limit,
+    /// `KNOWN_CLIENT_TTL`: for how long after a sign-in its client is known to the account.
+    pub known_for: Duration,
+    /// `UNLOCK_TTL`: how long the link works that lets the owner of a locked account try again, and
+    /// the least time between two such letters.
+    pub unlock_ttl: Duration,
+}
+
+/// So many failures within a window, then waits that grow from one time to the next.
+#[derive(Clone, Debug)]
+pub struct Ladder {
+    /// The name, for the audit log and metrics.
+    pub name: &'static str,
+    /// Failures before the first wait.
+    pub failures: Limit,
+    /// The waits, each a limit of one: the window of the failures first, then twice as long each
+    /// time, up to `SIGN_IN_MAX_WAIT`.
+    pub waits: Vec<Limit>,
+    /// How often it came to a wait within a day.
+    pub strikes: Limit,
+}
+
+/// The names of a ladder's limits.
+macro_rules! ladder {
+    ($name:literal, $failures:expr, $longest:expr) => {
+        Ladder::new(
+            $name,
+            $failures,
+            concat!("strikes-", $name),
+            [
+                concat!("wait-1-", $name),
+                concat!("wait-2-", $name),
+                concat!("wait-3-", $name),
+                concat!("wait-4-", $name),
+                concat!("wait-5-", $name),
+                concat!("wait-6-", $name),
+            ],
+            $longest,
+        )
+    };
+}
+
+impl Ladder {
+    fn new(
+        name: &'static str,
+        failures: Limit,
+        strikes: &'static str,
+        waits: [&'static str; RUNGS],
+        longest: Duration,
+    ) -> Self {
+        let first = failures.window();
+        let rung = |doublings: u32| first.saturating_mul(1 << doublings).min(longest.max(first));
+        let rungs = (0..).map(rung).zip(waits);
+        let waits = rungs.scan(Duration::ZERO, |before, (wait, name)| {
+            let grows = wait > *before;
+            *before = wait;
+            grows.then(|| Limit::new(name, Rate::new(1, wait)))
+        });
+        Self {
+            name,
+            failures,
+            waits: waits.collect(),
+            strikes: Limit::new(strikes, STRIKES),
+        }
+    }
+}
+
+impl Reader<'_> {
+    pub(super) fn attempts(&mut self, limits: Option<&LimitsConfig>) -> Option<AttemptsConfig> {
+        let longest = self.duration("SIGN_IN_MAX_WAIT", HOUR);
+        let known_for = self.span("KNOWN_CLIENT_TTL", days(30));
+        let unlock_ttl = self.duration("UNLOCK_TTL", HOUR);
+        let (limits, longest) = (limits?, longest?);
+        let by_account = limits.failures_account;
+        let named = |name| Limit::new(name, Rate::new(by_account.max(), by_account.window()));
+        Some(AttemptsConfig {
+            client: ladder!("client", limits.failures_client, longest),
+            account: ladder!("account", by_account, longest),
+            known: ladder!("known", named("failures-known"), longest),
+            reauthentication: ladder!(
+                "reauthentication",
+                named("failures-reauthentication"),
+                longest
+            ),
+            unlocked: Limit::new("unlocked", Rate::new(1, HOUR)),
+            known_for: known_for?,
+            unlock_ttl: unlock_ttl?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn waits(window: u64, longest: u64) -> Vec<u64> {
+        let failures = Limit::new("failures", Rate::new(5, secs(window)));
+        let ladder = ladder!("test", failures, secs(longest));
+        let waits = ladder.waits.iter().map(|wait| wait.window().as_secs());
+        waits.collect()
+    }
+
+    #[test]
+    fn waits_double_up_to_the_longest() {
+        assert_eq!(waits(900, 3_600), [900, 1_800, 3_600]);
+        assert_eq!(waits(900, 3_000), [900, 1_800, 3_000]);
+        assert_eq!(waits(900, 900), [900]);
+        assert_eq!(waits(900, 60), [900], "never shorter than the window");
+        assert_eq!(waits(1, 86_400), [1, 2, 4, 8, 16, 32]);
+    }
+}

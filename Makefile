@@ -26,6 +26,10 @@ test-faults: ## Break what is around the real binary, and the binary's clients (
 	@$(BUILD) && NEXTEST_TEST_THREADS=2 RUST_TEST_THREADS=2 \
 		$(DEV) test --package groundwork --test faults $(ARGS)
 
+.PHONY: test-api
+test-api: ## Hold the running service to its OpenAPI document with generated requests (needs Python)
+	@$(BUILD) && $(DEV) db -- tests/openapi/run "$(TARGET_DIR)" $(ARGS)
+
 .PHONY: test-container
 test-container: ## Build the image and hold it and the compose files to their contract (needs Docker)
 	@tests/container/run
@@ -39,6 +43,11 @@ image: ## Build the image as groundwork:local, with its version and commit in it
 .PHONY: sbom
 sbom: ## Write down what the binary is made of, as CycloneDX, to target/sbom.json
 	@deploy/make-sbom "$(TARGET_DIR)"
+
+.PHONY: bench
+bench: ## Measure the service beside a bare one, both built for release (ARGS="--seconds 10" for longer)
+	@cargo build --release --package groundwork --package groundwork-bench --bins
+	@exec "$(TARGET_DIR)/release/groundwork-bench" $(ARGS)
 
 .PHONY: fmt
 fmt: ## Format the code

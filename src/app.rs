@@ -7,15 +7,16 @@ use utoipa::OpenApi as _;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::config::Config;
+use crate::config::{Config, Limit, LimitsConfig};
 use crate::health::Draining;
 use crate::state::AppState;
 use crate::usage::Metering;
 use crate::web::{
-    Code, Deadline, Problem, RequestContext, SecurityHeaders, TrustedHosts, body_limit, cors,
-    document_common, panic_guard, unless_silent,
+    ClientLimits, Code, Deadline, DenyLists, Problem, RequestContext, SecurityHeaders,
+    TrustedHosts, body_limit, cors, document_common, document_limits, guard, limit_client,
+    limit_guesses, panic_guard, shed, unless_silent,
 };
-use crate::{admin, api_keys, audit, auth, docs, events, health, usage, users};
+use crate::{admin, api_keys, audit, auth, dashboard, docs, events, health, plans, usage, users};
 
 /// What every versioned route begins with.
 const API: &str = "/api/v1";
@@ -26,7 +27,7 @@ const JSON_LIMIT: usize = 16 * 1024;
 /// The whole service: what production serves, and what the tests talk to.
 pub fn router(state: &AppState, config: &Config, draining: Draining) -> Router {
     let (apart, document) = document(apart(draining)).split_for_parts();
-    let (public, public_document) = public().split_for_parts();
+    let (public, public_document) = limit_public(state).split_for_parts();
     let (signed_in, signed_in_document) = signed_in().split_for_parts();
     let (administrative, administrative_document) = administrative().split_for_parts();
     let documents = [public_document, signed_in_document, administrative_document];
@@ -37,8 +38,13 @@ pub fn router(state: &AppState, config: &Config, draining: Draining) -> Router {
     let signed_in = signed_in
         .merge(administrative)
         .route_layer(from_fn_with_state(metering, usage::meter))
+        .route_layer(from_fn_with_state(state.clone(), plans::limit_by_plan))
         .route_layer(from_fn_with_state(state.clone(), auth::require_session))
-        .route_layer(from_fn_with_state(state.clone(), api_keys::admit_keys));
+        .route_layer(from_fn_with_state(state.clone(), api_keys::admit_keys))
+        .route_layer(from_fn_with_state(
+            ClientLimits::new(&state.limiter, &[state.limits.anonymous]),
+            limit_guesses,
+        ));
     let mut routes = public
         .merge(signed_in)
         .route_layer(from_fn_with_state(state.pulse.clone(), unless_silent))
@@ -59,9 +65,12 @@ pub fn router(state: &AppState, config: &Config, draining: Draining) -> Router {
                     state.rng.clone(),
                 ))
                 .layer(SecurityHeaders::new(&config.http))
+                .layer(DenyLists::new(&config.deny))
                 .layer(TrustedHosts::new(&config.http))
                 .layer(cors(&config.http))
                 .layer(panic_guard())
+                .layer(shed(&config.http))
+                .layer(guard(config.limits.guard))
                 .layer(body_limit(JSON_LIMIT))
                 .layer(Deadline::new(&config.http)),
         )
@@ -75,13 +84,38 @@ fn apart(draining: Draining) -> OpenApiRouter<AppState> {
         .merge(auth::pages_router())
 }
 
-/// The routes that anybody may call.
-fn public() -> OpenApiRouter<AppState> {
-    let auth = auth::router()
+/// The routes that anybody may call, in groups by what one client may ask of them.
+fn public() -> [(OpenApiRouter<AppState>, Budget); 5] {
+    let auth = |group| OpenApiRouter::new().nest(&format!("{API}/auth"), group);
+    let anonymous = auth(auth::csrf_router()).nest(API, plans::router());
+    let sign_in = auth::router()
         .merge(auth::second_step_router())
-        .merge(auth::csrf_router())
         .merge(auth::recovery_router());
-    OpenApiRouter::new().nest(&format!("{API}/auth"), auth)
+    [
+        (anonymous, |limits| vec![limits.anonymous]),
+        (auth(auth::session_router()), |limits| vec![limits.session]),
+        (auth(sign_in), |limits| vec![limits.auth]),
+        (auth(auth::register_router()), |limits| {
+            vec![limits.auth, limits.register]
+        }),
+        (auth(auth::forgotten_router()), |limits| {
+            vec![limits.auth, limits.reset]
+        }),
+    ]
+}
+
+/// What one client may ask of a group of routes.
+type Budget = fn(&LimitsConfig) -> Vec<Limit>;
+
+/// The routes that anybody may call, each group behind its limits.
+fn limit_public(state: &AppState) -> OpenApiRouter<AppState> {
+    let groups = public().map(|(group, budget)| {
+        let limits = ClientLimits::new(&state.limiter, &budget(&state.limits));
+        group.route_layer(from_fn_with_state(limits, limit_client))
+    });
+    groups
+        .into_iter()
+        .fold(OpenApiRouter::new(), OpenApiRouter::merge)
 }
 
 /// The routes that need a session.
@@ -99,6 +133,7 @@ fn signed_in() -> OpenApiRouter<AppState> {
         )
         .nest(&format!("{API}/api-keys"), api_keys::router())
         .nest(API, audit::router())
+        .nest(API, dashboard::router())
         .nest(&format!("{API}/usage"), usage::router())
         .nest(&format!("{API}/events"), events::router())
 }
@@ -112,7 +147,9 @@ fn administrative() -> OpenApiRouter<AppState> {
 #[must_use]
 pub fn openapi() -> OpenApi {
     let (_, document) = document(apart(Draining::default())).split_for_parts();
-    let (_, public) = public().split_for_parts();
+    let public = public().map(|(group, _)| group).into_iter();
+    let public = public.fold(OpenApiRouter::new(), OpenApiRouter::merge);
+    let (_, public) = public.split_for_parts();
     let (_, signed_in) = signed_in().split_for_parts();
     let (_, administrative) = administrative().split_for_parts();
     finish(document, [public, signed_in, administrative])
@@ -130,6 +167,7 @@ pub fn openapi() -> OpenApi {
         (name = "users", description = "One's own account"),
         (name = "api keys", description = "Keys for programs"),
         (name = "admin", description = "Other people's accounts, for administrators"),
+        (name = "billing", description = "Plans, and what they cost"),
         (name = "usage", description = "What an account called, and what of its quota is left"),
         (name = "events", description = "What happened in an account's product"),
         (name = "health", description = "For probes and balancers"),
@@ -144,7 +182,8 @@ fn document(routes: OpenApiRouter<AppState>) -> OpenApiRouter<AppState> {
 
 /// Adds what is true of every operation.
 fn finish(mut document: OpenApi, more: [OpenApi; 3]) -> OpenApi {
-    for more in more {
+    for mut more in more {
+        document_limits(&mut more);
         document.merge(more);
     }
     document_common(&mut document);

@@ -1,6 +1,8 @@
 //! The commands of the one binary.
 
-use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// A SaaS backend: accounts, sessions and letters over HTTP, and the worker behind them.
 #[derive(Debug, Parser)]
@@ -54,6 +56,52 @@ pub enum Command {
 pub enum Keys {
     /// Print new random secrets, one variable a line; needs no configuration
     Generate,
+    /// List the keys of a ring by their ids, and what each does; never a key
+    Status {
+        /// Which ring
+        #[arg(long, value_enum, default_value_t = Ring::Signing)]
+        ring: Ring,
+    },
+    /// Print a ring as it is to be after the next step of its rotation, and what to do then
+    ///
+    /// Reads the present ring from the configuration and changes nothing: give the new value to
+    /// every replica before the next step. Replicas with the ring of before and of after a step
+    /// accept each other's tokens, so that a rolling restart refuses nobody.
+    Rotate(Rotation),
+}
+
+/// A step of a ring's rotation.
+#[derive(Debug, Args)]
+pub struct Rotation {
+    /// Which step
+    #[arg(long, value_enum)]
+    pub step: Step,
+    /// Which ring
+    #[arg(long, value_enum, default_value_t = Ring::Signing)]
+    pub ring: Ring,
+    /// Write the value to this new file, which only its owner may read, instead of printing it
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+}
+
+/// A ring of keys, of which the first is used and all are recognised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Ring {
+    /// `JWT_SIGNING_KEYS`: what access tokens are signed with
+    Signing,
+    /// `ENCRYPTION_KEYS`: what is sealed in the database
+    Encryption,
+}
+
+/// A step of a ring's rotation, in their order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Step {
+    /// Put a new key at the end, where it is recognised and not used
+    Add,
+    /// Take the last key to the front, where it is used
+    Promote,
+    /// Drop the last key
+    Drop,
 }
 
 /// Accounts.
@@ -61,6 +109,29 @@ pub enum Keys {
 pub enum Users {
     /// Make an account; its password is read from the first line of standard input
     Create(NewAccount),
+    /// Make an administrator; the password is read from the first line of standard input
+    ///
+    /// The address is taken as verified. Exits with 3 when it has an account already, and with 4
+    /// when that account cannot be made an administrator's.
+    CreateAdmin(NewAdmin),
+}
+
+/// An administrator to make.
+#[derive(Debug, Args)]
+pub struct NewAdmin {
+    /// The address to sign in with
+    #[arg(long)]
+    pub email: String,
+    /// Given name
+    #[arg(long)]
+    pub first_name: Option<String>,
+    /// Family name
+    #[arg(long)]
+    pub last_name: Option<String>,
+    /// Make the account that the address has an administrator's; its password stays, and none is
+    /// read
+    #[arg(long)]
+    pub promote: bool,
 }
 
 /// An account to make.

@@ -13,6 +13,7 @@ mod limits;
 mod mfa;
 mod plans;
 mod reader;
+mod ring;
 mod safety;
 mod sections;
 mod setting;
@@ -41,6 +42,7 @@ pub use limits::{Limit, LimitsConfig, Rate};
 pub use mfa::MfaConfig;
 pub use plans::{Currency, PlansConfig, PriceId, Quota, TierConfig};
 use reader::Reader;
+pub use ring::RingConfig;
 pub use usage::{Retention, UsageConfig};
 
 /// All settings of one process.

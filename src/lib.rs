@@ -34,8 +34,10 @@ pub mod usage;
 
 pub mod admin;
 pub mod api_keys;
+pub mod dashboard;
 
 pub mod app;
 pub mod doctor;
+pub mod keyring;
 pub mod monitor;
 pub mod worker;

@@ -6,13 +6,14 @@ use std::io::BufRead as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use groundwork::cli::{Cli, Command, Keys, NewAccount, Users};
-use groundwork::config::{Config, DatabaseConfig, HttpConfig, Key32, TelemetryConfig};
+use groundwork::cli::{Cli, Command, Keys, NewAccount, NewAdmin, Ring, Rotation, Users};
+use groundwork::config::{Config, DatabaseConfig, HttpConfig, Key32, RingConfig, TelemetryConfig};
 use groundwork::health::Draining;
 use groundwork::infra::{Clock, Rng, db};
 use groundwork::state::AppState;
+use groundwork::users::EmailAddress;
 use groundwork::{
-    api_keys, app, auth, config, doctor, health, monitor, telemetry, usage, web, worker,
+    api_keys, app, auth, config, doctor, health, keyring, monitor, telemetry, usage, web, worker,
 };
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -29,7 +30,8 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             report(&*error);
-            ExitCode::FAILURE
+            let refused = error.downcast_ref::<auth::OperatorError>();
+            refused.map_or(ExitCode::FAILURE, |error| error.exit_code().into())
         }
     }
 }
@@ -47,6 +49,9 @@ fn run(command: Command) -> Outcome {
             Ok(runtime()?.block_on(db::migrate(&database))?)
         }
         Command::Doctor => with_config(&variables, examine),
+        Command::Users(Users::CreateAdmin(new)) => {
+            with_config(&variables, async |config| create_admin(&config, new).await)
+        }
         Command::Users(Users::Create(new)) => {
             with_config(&variables, async |config| create_user(&config, new).await)
         }
@@ -60,6 +65,11 @@ fn run(command: Command) -> Outcome {
             print(&app::openapi().to_pretty_json()?);
             Ok(())
         }
+        Command::Keys(Keys::Status { ring }) => {
+            print(&keyring::status(ring, &read_ring(ring, &variables)?)?);
+            Ok(())
+        }
+        Command::Keys(Keys::Rotate(rotation)) => rotate(&rotation, &variables),
         Command::Keys(Keys::Generate) => {
             let rng = Rng::system();
             for variable in ["JWT_SIGNING_KEYS", "TOKEN_SECRET", "ENCRYPTION_KEYS"] {
@@ -114,6 +124,10 @@ async fn serve(config: Config, migrate: bool, with_worker: bool) -> Outcome {
     tasks.spawn(api_keys::watch_uses(state.clone(), stop_tasks.clone()));
     tasks.spawn(state.cache.clone().watch(stop_tasks.clone()));
     tasks.spawn(usage::run(state.clone(), stop_counting.clone()));
+    tasks.spawn(state.limiter.clone().tidy(stop_tasks.clone()));
+    if let Some(redis) = state.redis.clone() {
+        tokio::spawn(async move { redis.warm_up().await });
+    }
     if let Some(monitor) = monitor::start(&state, &config, stop_tasks.clone()).await? {
         tasks.spawn(monitor.run());
     }
@@ -204,10 +218,56 @@ async fn stop_asked(signals: (std::io::Result<Signal>, std::io::Result<Signal>))
     });
 }
 
-async fn create_user(config: &Config, new: NewAccount) -> Outcome {
+fn read_ring(
+    ring: Ring,
+    variables: &HashMap<String, String>,
+) -> Result<RingConfig, Box<dyn Error>> {
+    Ok(match ring {
+        Ring::Signing => RingConfig::read_signing(variables)?,
+        Ring::Encryption => RingConfig::read_encryption(variables)?,
+    })
+}
+
+fn rotate(rotation: &Rotation, variables: &HashMap<String, String>) -> Outcome {
+    let config = read_ring(rotation.ring, variables)?;
+    let rotated = keyring::rotate(rotation.ring, rotation.step, &config, &Rng::system())?;
+    match &rotation.out {
+        Some(path) => rotated.write(path)?,
+        None => print(&format!("{}={}", config.variable, rotated.value())),
+    }
+    tell(&rotated.advice);
+    Ok(())
+}
+
+/// The first line of standard input.
+fn read_password() -> std::io::Result<String> {
     let mut password = String::new();
     std::io::stdin().lock().read_line(&mut password)?;
-    let password = password.trim_end_matches(['\r', '\n']).to_owned();
+    Ok(password.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+async fn create_admin(config: &Config, new: NewAdmin) -> Outcome {
+    let state = AppState::new(config, Clock::system(), Rng::system())?;
+    let email: EmailAddress = new.email.try_into()?;
+    if new.promote && auth::promote_account(&state, &email).await? {
+        return Ok(());
+    }
+    let account = auth::OperatorAccount {
+        email,
+        password: read_password()?.try_into()?,
+        first_name: new.first_name.map(TryInto::try_into).transpose()?,
+        last_name: new.last_name.map(TryInto::try_into).transpose()?,
+        is_verified: true,
+        is_admin: true,
+    };
+    if auth::create_account(&state, account).await? {
+        return Ok(());
+    }
+    Err(auth::OperatorError::AccountExists.into())
+}
+
+async fn create_user(config: &Config, new: NewAccount) -> Outcome {
+    let password = read_password()?;
     let state = AppState::new(config, Clock::system(), Rng::system())?;
     let account = auth::OperatorAccount {
         email: new.email.try_into()?,
@@ -235,6 +295,12 @@ fn report(error: &dyn Error) {
         eprintln!("  because: {error}");
         cause = error.source();
     }
+}
+
+/// What is to be read by a person, beside what a program reads from standard output.
+#[expect(clippy::print_stderr, reason = "what these commands are for")]
+fn tell(text: &str) {
+    eprintln!("{text}");
 }
 
 #[expect(clippy::print_stdout, reason = "what these commands are for")]

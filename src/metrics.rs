@@ -5,6 +5,7 @@
 //! line to the table and a function below it. Without `METRICS_ADDR` nothing is recorded.
 
 mod cache;
+mod forgery;
 mod http;
 mod limits;
 mod recorder;
@@ -15,6 +16,7 @@ use std::time::{Duration, Instant};
 use metrics::{Unit, counter, gauge, histogram};
 
 pub use cache::{CacheFamily, CacheLookup, count_cache_lookup};
+pub use forgery::{CsrfRefusal, count_csrf_refusal};
 pub use http::{InFlight, OpenConnection};
 pub use limits::{
     count_limit_check, count_refused, set_limits_shared, set_max_requests, set_redis_up,
@@ -120,6 +122,8 @@ families! {
         "Waits begun after too many wrong passwords, of a client, an account, a client known to it, or a session."
     TOKEN_REFRESHES "token_refreshes_total" Counter Count ["outcome"]
         "Refresh tokens presented."
+    CSRF_REFUSALS "csrf_refusals_total" Counter Count ["reason"]
+        "Calls with cookies that are not shown to come from a page of ours, or from one in the session."
     API_KEYS "api_key_requests_total" Counter Count ["outcome"]
         "Requests that came with an API key in good form."
     USAGE_WAITING "usage_counts_waiting" Gauge Count []
@@ -402,6 +406,7 @@ fn begin(version: &str, commit: &str) {
         counter!(API_KEYS, "outcome" => outcome.as_str()).absolute(0);
     }
     cache::begin();
+    forgery::begin();
     for outcome in TokenRefresh::ALL {
         counter!(TOKEN_REFRESHES, "outcome" => outcome.as_str()).absolute(0);
     }

@@ -1,5 +1,7 @@
 //! Accounts that an operator makes at the command line.
 
+use serde_json::json;
+
 use super::error::Error;
 use super::jobs::SendVerification;
 use super::password::NewPassword;
@@ -26,6 +28,59 @@ pub struct OperatorAccount {
     pub is_verified: bool,
     /// May look after other people's accounts.
     pub is_admin: bool,
+}
+
+/// Why an operator's wish is refused; each has an exit code of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OperatorError {
+    /// The address has an account.
+    #[error("the address has an account already: `--promote` makes it an administrator's")]
+    AccountExists,
+    /// Whoever signed up with the address has not shown it to be theirs, and chose the password.
+    #[error("the account's address is not verified, so it cannot be an administrator's")]
+    NotVerified,
+    /// The account is shut.
+    #[error("the account is disabled, so it cannot be an administrator's")]
+    Disabled,
+}
+
+impl OperatorError {
+    /// What the process ends with.
+    #[must_use]
+    pub const fn exit_code(self) -> u8 {
+        match self {
+            Self::AccountExists => 3,
+            Self::NotVerified | Self::Disabled => 4,
+        }
+    }
+}
+
+/// Makes the account of this address an administrator's; answers false when it has none.
+pub async fn promote_account(
+    state: &AppState,
+    email: &EmailAddress,
+) -> Result<bool, Box<dyn std::error::Error>> {
+    let now = state.clock.now();
+    let mut tx = begin(&state.db).await?;
+    let Some(id) = users::find_by_email(&mut *tx, email).await? else {
+        return Ok(false);
+    };
+    let account = users::lock_account(&mut *tx, id).await?;
+    if account.is_disabled() {
+        return Err(OperatorError::Disabled.into());
+    }
+    if account.email_verified_at.is_none() {
+        return Err(OperatorError::NotVerified.into());
+    }
+    if account.role != Role::Admin {
+        users::set_role(&mut *tx, id, Role::Admin, now).await?;
+        let origin = Origin::default();
+        let mut entry = Entry::befell(Event::RoleChanged, Some(id), None, &origin);
+        entry.detail = json!({ "from": account.role, "to": Role::Admin });
+        audit::record(&mut *tx, entry, now, &state.rng).await?;
+        tx.commit().await?;
+    }
+    Ok(true)
 }
 
 /// Makes the account; answers false, and changes nothing, when the address has one already.

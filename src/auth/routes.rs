@@ -29,10 +29,19 @@ use crate::web::{
 /// The routes of people who are not signed in.
 pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
-        .routes(routes!(register))
         .routes(routes!(verify_email))
         .routes(routes!(resend_verification))
         .routes(routes!(login))
+}
+
+/// The route of people who have no account yet.
+pub fn register_router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(register))
+}
+
+/// The routes that a session goes on and ends by, with nothing but its refresh token.
+pub fn session_router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
         .routes(routes!(refresh))
         .routes(routes!(logout))
 }

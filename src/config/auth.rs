@@ -54,17 +54,17 @@ pub struct PasswordConfig {
     pub queue_timeout: Duration,
 }
 
+/// What a key that looks typed is told by.
+const WEAK: &str = "is weak: `keys generate` makes a good one";
+
 impl Reader<'_> {
     pub(super) fn auth(&mut self, public_url: Option<&Url>) -> Option<AuthConfig> {
-        let signing_keys = self.list::<Key32>("JWT_SIGNING_KEYS");
-        if signing_keys.as_ref().is_some_and(Vec::is_empty) {
-            self.fault("JWT_SIGNING_KEYS", "is required: `keys generate` makes one");
-        }
+        let signing_keys = self.signing_keys();
         let own_url = public_url.map(|url| url.as_str().trim_end_matches('/').to_owned());
         let issuer = self.or("JWT_ISSUER", own_url.clone().unwrap_or_default());
         let audience = self.or("JWT_AUDIENCE", own_url.unwrap_or_default());
-        let access_ttl = self.duration("ACCESS_TOKEN_TTL", secs(15 * 60));
-        let leeway = self.span("TOKEN_LEEWAY", secs(30));
+        let access_ttl = self.access_ttl();
+        let leeway = self.leeway();
         let token_secret = self.required::<Key32>("TOKEN_SECRET");
         let refresh_grace = self.span("REFRESH_GRACE", secs(10));
         let session_idle_ttl = self.duration("SESSION_IDLE_TTL", days(14));
@@ -73,13 +73,10 @@ impl Reader<'_> {
         let reset_password_ttl = self.duration("RESET_PASSWORD_TTL", secs(30 * 60));
         let unverified_ttl = self.duration("UNVERIFIED_TTL", days(7));
         let password = self.password();
-        let advice = "is weak: `keys generate` makes a good one";
-        let weak = signing_keys.iter().flatten().any(Key32::is_weak);
-        self.refuse_if(weak, "JWT_SIGNING_KEYS", advice);
         self.refuse_if(
             token_secret.as_ref().is_some_and(Key32::is_weak),
             "TOKEN_SECRET",
-            advice,
+            WEAK,
         );
         Some(AuthConfig {
             signing_keys: signing_keys?,
@@ -96,6 +93,25 @@ impl Reader<'_> {
             unverified_ttl: unverified_ttl?,
             password: password?,
         })
+    }
+
+    /// The ring of signing keys.
+    pub(super) fn signing_keys(&mut self) -> Option<Vec<Key32>> {
+        const NAME: &str = "JWT_SIGNING_KEYS";
+        let keys = self.list::<Key32>(NAME)?;
+        if keys.is_empty() {
+            self.fault(NAME, "is required: `keys generate` makes one");
+        }
+        self.refuse_if(keys.iter().any(Key32::is_weak), NAME, WEAK);
+        Some(keys)
+    }
+
+    pub(super) fn access_ttl(&mut self) -> Option<Duration> {
+        self.duration("ACCESS_TOKEN_TTL", secs(15 * 60))
+    }
+
+    pub(super) fn leeway(&mut self) -> Option<Duration> {
+        self.span("TOKEN_LEEWAY", secs(30))
     }
 
     fn password(&mut self) -> Option<PasswordConfig> {

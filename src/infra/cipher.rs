@@ -130,6 +130,17 @@ impl std::fmt::Debug for Cipher {
 
 impl Member {
     fn new(key: &Key32) -> Self {
+        Self {
+            id: KeyId::of(key),
+            cipher: XChaCha20Poly1305::new(key.expose().into()),
+        }
+    }
+}
+
+impl KeyId {
+    /// The id of a key.
+    #[must_use]
+    pub fn of(key: &Key32) -> Self {
         let tag = hmac::sign(
             &hmac::Key::new(hmac::HMAC_SHA256, key.expose()),
             b"encryption key id",
@@ -138,14 +149,9 @@ impl Member {
             .as_ref()
             .first_chunk()
             .expect("HMAC-SHA-256 gives 32 bytes");
-        Self {
-            id: KeyId(*id),
-            cipher: XChaCha20Poly1305::new(key.expose().into()),
-        }
+        Self(*id)
     }
-}
 
-impl KeyId {
     /// The id as it stands in a sealed value, from its second byte on.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {

@@ -1,6 +1,9 @@
 //! JSON Web Tokens (RFC 7519) signed with Ed25519 (RFC 8037): a ring of keys of which the first
 //! signs and all verify. Nothing about the algorithm is taken from a token.
 
+use std::any::Any;
+use std::sync::Arc;
+
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use base64::Engine as _;
@@ -10,6 +13,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use utoipa::ToSchema;
 
+use super::remembered::Remembered;
 use crate::config::Key32;
 
 /// An Ed25519 private key as PKCS #8 wants it (RFC 8410 §7): this, then the seed.
@@ -22,7 +26,16 @@ pub struct TokenKeys {
     signing: EncodingKey,
     ring: Vec<Member>,
     validation: Validation,
+    verified: Remembered<Fingerprint, Arc<dyn Any + Send + Sync>>,
 }
+
+/// So many tokens are remembered once they are verified, which costs twenty times as much as to
+/// recognise one. A client sends each of its tokens for minutes.
+const REMEMBERED: usize = 20_000;
+
+/// The SHA-256 of a token's type and the whole token, so that no token is kept that could be stolen
+/// from memory.
+type Fingerprint = [u8; 32];
 
 struct Member {
     public: PublicKey,
@@ -63,6 +76,14 @@ pub struct InvalidToken;
 #[error("a signing key cannot be used")]
 pub struct BadKey;
 
+impl PublicKey {
+    /// The key's id.
+    #[must_use]
+    pub fn kid(&self) -> &str {
+        &self.kid
+    }
+}
+
 impl std::fmt::Debug for TokenKeys {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_list().entries(self.public()).finish()
@@ -89,6 +110,7 @@ impl TokenKeys {
             signing: EncodingKey::from_ed_der(&pkcs8),
             ring,
             validation,
+            verified: Remembered::new(REMEMBERED),
         };
         let probe =
             serde_json::json!({ "iss": issuer, "aud": audience, "sub": "", "exp": 0, "nbf": 0 });
@@ -111,12 +133,25 @@ impl TokenKeys {
     }
 
     /// The claims of a token of type `typ` that one of our keys signed for us. Whether it is still,
-    /// or already, valid is for the caller to compare.
-    pub fn verify<C: DeserializeOwned + Clone>(
-        &self,
-        typ: &str,
-        token: &str,
-    ) -> Result<C, InvalidToken> {
+    /// or already, valid is for the caller to compare each time.
+    pub fn verify<C>(&self, typ: &str, token: &str) -> Result<Arc<C>, InvalidToken>
+    where
+        C: DeserializeOwned + Clone + Send + Sync + 'static,
+    {
+        let fingerprint = fingerprint(typ, token);
+        let known = self.verified.recall(&fingerprint);
+        if let Some(Ok(claims)) = known.map(Arc::downcast) {
+            return Ok(claims);
+        }
+        let claims = Arc::new(self.verify_signature::<C>(typ, token)?);
+        self.verified.remember(fingerprint, claims.clone());
+        Ok(claims)
+    }
+
+    fn verify_signature<C>(&self, typ: &str, token: &str) -> Result<C, InvalidToken>
+    where
+        C: DeserializeOwned + Clone,
+    {
         let header = jsonwebtoken::decode_header(token).map_err(|_| InvalidToken)?;
         if header.typ.as_deref() != Some(typ) {
             return Err(InvalidToken);
@@ -135,6 +170,15 @@ impl TokenKeys {
     pub fn public(&self) -> impl Iterator<Item = &PublicKey> {
         self.ring.iter().map(|member| &member.public)
     }
+}
+
+fn fingerprint(typ: &str, token: &str) -> Fingerprint {
+    let mut context = aws_lc_rs::digest::Context::new(&SHA256);
+    context.update(typ.as_bytes());
+    context.update(b"\0");
+    context.update(token.as_bytes());
+    let hash = context.finish();
+    hash.as_ref().try_into().expect("SHA-256 gives 32 bytes")
 }
 
 impl Member {
@@ -183,7 +227,12 @@ mod tests {
             keys.sign("at+jwt", claims).expect("it is signed")
         };
         let ring = TokenKeys::new(&[new.clone(), old.clone()], "us", "them").expect("it works");
-        let verify = |typ: &str, token: &str| ring.verify::<serde_json::Value>(typ, token).is_ok();
+        // The second time it is recognised, or refused as the first time.
+        let verify = |typ: &str, token: &str| {
+            let [first, again] = [(); 2].map(|()| ring.verify::<serde_json::Value>(typ, token));
+            assert_eq!(first.is_ok(), again.is_ok());
+            first.is_ok()
+        };
         assert!(verify("at+jwt", &sign(&old, &claims)));
         assert!(verify("at+jwt", &sign(&new, &claims)));
         assert!(!verify("at+jwt", &sign(&foreign, &claims)));

@@ -7,16 +7,22 @@
 
 mod harness;
 
+mod admin;
+mod audit_log;
+mod api_keys;
 mod browser;
+mod brute_force;
 mod cookies;
 mod credentials;
 mod docs;
+mod events;
 mod health;
 mod kit;
 mod login;
 mod logout;
 mod logs;
 mod metrics;
+mod mfa;
 mod migrations;
 mod passwords;
 mod process;
@@ -26,5 +32,6 @@ mod sentry;
 mod sessions;
 mod tokens;
 mod tracing;
+mod usage;
 mod users;
 mod worker;

@@ -1,0 +1,221 @@
+//! What administrators change of an account and are told of all.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::error::Error;
+use crate::ids::UserId;
+use crate::users::{Account, AccountCounts, DisabledReason, Role, SignUps};
+
+/// What to change of an account. A field left out stays as it is.
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AccountChanges {
+    /// What the account may do from now on.
+    #[serde(default)]
+    #[schema(nullable = false)]
+    pub(super) role: Option<Role>,
+    /// Whether the account is shut. Shutting it ends its sessions at once.
+    #[serde(default)]
+    #[schema(nullable = false)]
+    pub(super) disabled: Option<bool>,
+    /// Why it is shut, for administrators alone.
+    #[serde(default)]
+    #[schema(nullable = false)]
+    pub(super) reason: Option<DisabledReason>,
+}
+
+/// What is to become of an account, once it is known how it stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Plan {
+    /// Another role than it has.
+    pub(super) role: Option<Role>,
+    /// Another state than it is in.
+    pub(super) door: Option<Door>,
+}
+
+/// Whether one can sign in to an account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Door {
+    /// It is shut, or shut for another reason.
+    Shut(Option<DisabledReason>),
+    /// It is opened again.
+    Opened,
+}
+
+impl AccountChanges {
+    /// Holds that the fields make sense together.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        if self.reason.is_some() && self.disabled != Some(true) {
+            return Err(Error::ReasonWithoutDisabling);
+        }
+        if self.role.is_none() && self.disabled.is_none() {
+            return Err(Error::NothingToChange);
+        }
+        Ok(())
+    }
+
+    /// What these changes come to for an account as it stands, by the will of `actor`, where
+    /// `admins` are all who may look after accounts at this moment.
+    pub(super) fn plan(
+        self,
+        before: &Account,
+        actor: UserId,
+        admins: &[UserId],
+    ) -> Result<Plan, Error> {
+        if !admins.contains(&actor) {
+            return Err(Error::NoLongerAdmin);
+        }
+        let role = self.role.unwrap_or(before.role);
+        let is_shut = self.disabled.unwrap_or(before.is_disabled());
+        let stays_admin = role == Role::Admin && !is_shut;
+        if admins == [before.id] && !stays_admin {
+            return Err(Error::LastAdmin);
+        }
+        if self.disabled == Some(true) && before.id == actor {
+            return Err(Error::OwnAccount);
+        }
+        if role == Role::Admin && before.role != Role::Admin {
+            if is_shut {
+                return Err(Error::Disabled);
+            }
+            if before.email_verified_at.is_none() {
+                return Err(Error::NotVerified);
+            }
+        }
+        let door = match (before.is_disabled(), is_shut) {
+            (false, true) => Some(Door::Shut(self.reason)),
+            (true, true) if self.reason.is_some() && self.reason != before.disabled_reason => {
+                Some(Door::Shut(self.reason))
+            }
+            (true, false) => Some(Door::Opened),
+            (true, true) | (false, false) => None,
+        };
+        Ok(Plan {
+            role: (role != before.role).then_some(role),
+            door,
+        })
+    }
+}
+
+/// How the product is doing, by its accounts.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Stats {
+    /// How many accounts there are in each state.
+    pub(super) accounts: AccountCounts,
+    /// How many were made on each of the last 30 days, today last; days are those of UTC.
+    pub(super) sign_ups: Vec<SignUps>,
+    /// How many sessions have neither ended nor expired.
+    #[schema(example = 870)]
+    pub(super) living_sessions: i64,
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+    use uuid::Uuid;
+
+    use super::*;
+
+    const NOW: DateTime<chrono::Utc> = DateTime::UNIX_EPOCH;
+    const ADA: UserId = UserId(Uuid::from_u128(1));
+    const BOB: UserId = UserId(Uuid::from_u128(2));
+    const EVE: UserId = UserId(Uuid::from_u128(3));
+
+    fn account(id: UserId, role: Role) -> Account {
+        Account {
+            id,
+            email: "ada@example.com".to_owned().try_into().expect("it is good"),
+            first_name: None,
+            last_name: None,
+            role,
+            email_verified_at: Some(NOW),
+            disabled_at: None,
+            disabled_reason: None,
+            created_at: NOW,
+            updated_at: NOW,
+        }
+    }
+
+    fn reason(text: &str) -> Option<DisabledReason> {
+        Some(text.to_owned().try_into().expect("it is good"))
+    }
+
+    fn changes(json: &str) -> AccountChanges {
+        serde_json::from_str(json).expect("it parses")
+    }
+
+    /// What ADA, an administrator beside BOB, comes to by these changes.
+    fn plan(json: &str, before: &Account) -> Result<Plan, Error> {
+        changes(json).plan(before, ADA, &[ADA, BOB])
+    }
+
+    #[test]
+    fn only_what_differs_is_changed() {
+        let eve = account(EVE, Role::User);
+        let promoted = plan(r#"{"role":"admin","disabled":false}"#, &eve).expect("it may be");
+        assert_eq!((promoted.role, promoted.door), (Some(Role::Admin), None));
+        let shut = plan(r#"{"disabled":true,"reason":"spam"}"#, &eve).expect("it may be");
+        assert_eq!(shut.door, Some(Door::Shut(reason("spam"))));
+        assert_eq!(
+            plan(r#"{"role":"user"}"#, &eve).expect("it may be"),
+            Plan::default()
+        );
+
+        let mut gone = account(EVE, Role::User);
+        (gone.disabled_at, gone.disabled_reason) = (Some(NOW), reason("spam"));
+        for same in [
+            r#"{"disabled":true}"#,
+            r#"{"disabled":true,"reason":"spam"}"#,
+        ] {
+            assert_eq!(plan(same, &gone).expect("it may be"), Plan::default());
+        }
+        let other = plan(r#"{"disabled":true,"reason":"fraud"}"#, &gone).expect("it may be");
+        assert_eq!(other.door, Some(Door::Shut(reason("fraud"))));
+        let opened = plan(r#"{"disabled":false}"#, &gone).expect("it may be");
+        assert_eq!(opened.door, Some(Door::Opened));
+    }
+
+    #[test]
+    fn an_administrator_is_left_whatever_is_asked() {
+        let ada = account(ADA, Role::Admin);
+        for json in [r#"{"role":"user"}"#, r#"{"disabled":true}"#] {
+            let alone = changes(json).plan(&ada, ADA, &[ADA]);
+            assert!(matches!(alone, Err(Error::LastAdmin)), "{json}");
+        }
+        assert!(plan(r#"{"role":"user"}"#, &ada).is_ok(), "there is another");
+        let own = plan(r#"{"disabled":true}"#, &ada);
+        assert!(matches!(own, Err(Error::OwnAccount)));
+        let ousted = changes(r#"{"role":"user"}"#).plan(&ada, BOB, &[ADA]);
+        assert!(matches!(ousted, Err(Error::NoLongerAdmin)));
+    }
+
+    #[test]
+    fn an_administrator_is_somebody_who_can_sign_in() {
+        let mut eve = account(EVE, Role::User);
+        eve.email_verified_at = None;
+        let unverified = plan(r#"{"role":"admin"}"#, &eve);
+        assert!(matches!(unverified, Err(Error::NotVerified)));
+        eve.email_verified_at = Some(NOW);
+        eve.disabled_at = Some(NOW);
+        let shut = plan(r#"{"role":"admin"}"#, &eve);
+        assert!(matches!(shut, Err(Error::Disabled)));
+        assert!(plan(r#"{"role":"admin","disabled":false}"#, &eve).is_ok());
+    }
+
+    #[test]
+    fn fields_that_make_no_sense_together_are_refused() {
+        for json in [
+            r#"{"reason":"spam"}"#,
+            r#"{"disabled":false,"reason":"spam"}"#,
+        ] {
+            let check = changes(json).check();
+            assert!(
+                matches!(check, Err(Error::ReasonWithoutDisabling)),
+                "{json}"
+            );
+        }
+        assert!(matches!(changes("{}").check(), Err(Error::NothingToChange)));
+        assert!(changes(r#"{"disabled":true}"#).check().is_ok());
+    }
+}

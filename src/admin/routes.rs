@@ -1,0 +1,159 @@
+//! `/admin/*`.
+
+use std::collections::BTreeMap;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use utoipa::IntoResponses;
+use utoipa::openapi::{RefOr, Response};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::error::Error;
+use super::model::{AccountChanges, Stats};
+use super::service;
+use crate::audit::{self, Origin, Record, RecordFilter};
+use crate::auth::{self, Devices};
+use crate::ids::UserId;
+use crate::infra::{Clock, Db};
+use crate::state::AppState;
+use crate::users::{self, Account, AccountFilter};
+use crate::web::{
+    BodyProblems, Client, Code, Json, Moment, Page, PageParams, Paged, Path, PathProblems,
+    Principal, Problem, QueryProblems, RequestId, problems,
+};
+
+/// The routes of administrators.
+pub fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(list_accounts))
+        .routes(routes!(get_account, change_account))
+        .routes(routes!(list_account_sessions, end_account_sessions))
+        .routes(routes!(list_audit_log))
+        .routes(routes!(get_stats))
+}
+
+/// All accounts, the newest first.
+#[utoipa::path(get, path = "/users", tag = "admin", security(("bearer" = [])),
+    params(AccountFilter, PageParams),
+    responses((status = 200, description = "A page of accounts.", body = Page<Account>), AdminProblems, QueryProblems))]
+async fn list_accounts(
+    State(db): State<Db>,
+    paged: Paged<Moment, AccountFilter>,
+) -> Result<Json<Page<Account>>, Problem> {
+    let rows = users::list_accounts(&db, &paged.filter, paged.after, paged.limit).await?;
+    let page = Page::cut(rows, paged.limit, |account| {
+        Moment(account.created_at, account.id.0)
+    });
+    Ok(Json(page))
+}
+
+/// One account.
+#[utoipa::path(get, path = "/users/{id}", tag = "admin", security(("bearer" = [])),
+    params(("id" = UserId, Path, description = "The account's id.")),
+    responses((status = 200, description = "The account.", body = Account), AdminProblems, PathProblems))]
+async fn get_account(
+    State(db): State<Db>,
+    Path(id): Path<UserId>,
+) -> Result<Json<Account>, Problem> {
+    let account = users::get_account(&db, id).await.map_err(Error::from)?;
+    Ok(Json(account))
+}
+
+/// Change an account's role, disable it or enable it.
+///
+/// Disabling ends its sessions at once; nobody can sign in to it, and its API keys and the links in
+/// its letters do not work. The last administrator who can sign in stays one, and nobody disables
+/// their own account.
+#[utoipa::path(patch, path = "/users/{id}", tag = "admin", security(("bearer" = [])),
+    params(("id" = UserId, Path, description = "The account's id.")),
+    request_body(content = AccountChanges, example = json!({ "disabled": true, "reason": "sends spam" })),
+    responses((status = 200, description = "The account as it now stands.", body = Account),
+        AdminProblems, PathProblems, BodyProblems, ChangeProblems))]
+async fn change_account(
+    me: Principal,
+    State(state): State<AppState>,
+    client: Client,
+    request_id: RequestId,
+    Path(id): Path<UserId>,
+    Json(changes): Json<AccountChanges>,
+) -> Result<Json<Account>, Problem> {
+    let origin = Origin::new(&client, &request_id);
+    let account = service::change_account(&state, me, id, changes, &origin).await?;
+    Ok(Json(account))
+}
+
+/// An account's living sessions, the last used first.
+#[utoipa::path(get, path = "/users/{id}/sessions", tag = "admin", security(("bearer" = [])),
+    params(("id" = UserId, Path, description = "The account's id.")),
+    responses((status = 200, description = "The sessions.", body = Devices), AdminProblems, PathProblems))]
+async fn list_account_sessions(
+    me: Principal,
+    State(db): State<Db>,
+    State(clock): State<Clock>,
+    Path(id): Path<UserId>,
+) -> Result<Json<Devices>, Problem> {
+    users::get_account(&db, id).await.map_err(Error::from)?;
+    let sessions = auth::list_sessions_of(&db, id, me.session_id, clock.now()).await?;
+    Ok(Json(sessions))
+}
+
+/// End all of an account's sessions. Their tokens are refused from now on.
+#[utoipa::path(delete, path = "/users/{id}/sessions", tag = "admin", security(("bearer" = [])),
+    params(("id" = UserId, Path, description = "The account's id.")),
+    responses((status = 204, description = "The sessions are over."), AdminProblems, PathProblems))]
+async fn end_account_sessions(
+    me: Principal,
+    State(state): State<AppState>,
+    client: Client,
+    request_id: RequestId,
+    Path(id): Path<UserId>,
+) -> Result<StatusCode, Problem> {
+    service::end_sessions(&state, me, id, &Origin::new(&client, &request_id)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// What happened to all accounts, the newest first.
+#[utoipa::path(get, path = "/audit-log", tag = "admin", security(("bearer" = [])),
+    params(RecordFilter, PageParams),
+    responses((status = 200, description = "A page of the log.", body = Page<Record>), AdminProblems, QueryProblems))]
+async fn list_audit_log(
+    State(db): State<Db>,
+    paged: Paged<Moment, RecordFilter>,
+) -> Result<Json<Page<Record>>, Problem> {
+    let rows = audit::list_records(&db, &paged.filter, paged.after, paged.limit).await?;
+    Ok(Json(Page::cut(rows, paged.limit, Record::moment)))
+}
+
+/// How many accounts and sessions there are, and how many sign up.
+#[utoipa::path(get, path = "/stats", tag = "admin", security(("bearer" = [])),
+    responses((status = 200, description = "The numbers.", body = Stats), AdminProblems))]
+async fn get_stats(State(state): State<AppState>) -> Result<Json<Stats>, Problem> {
+    Ok(Json(service::stats(&state).await?))
+}
+
+type Responses = BTreeMap<String, RefOr<Response>>;
+
+/// What the door of administrators can answer.
+struct AdminProblems;
+
+impl IntoResponses for AdminProblems {
+    fn responses() -> Responses {
+        problems(&[
+            Code::Unauthenticated,
+            Code::SessionRequired,
+            Code::CsrfRefused,
+            Code::Forbidden,
+            Code::MfaRequired,
+        ])
+    }
+}
+
+/// What changing an account can answer.
+struct ChangeProblems;
+
+impl IntoResponses for ChangeProblems {
+    fn responses() -> Responses {
+        problems(&[Code::Conflict, Code::LastAdmin])
+    }
+}

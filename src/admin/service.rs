@@ -1,0 +1,102 @@
+//! Changing other people's accounts: what is written, ended and noted together.
+
+use serde_json::json;
+
+use super::error::Error;
+use super::model::{AccountChanges, Door, Stats};
+use crate::audit::{self, Entry, Event, Origin};
+use crate::auth;
+use crate::ids::UserId;
+use crate::infra::begin;
+use crate::state::AppState;
+use crate::users::{self, Account};
+use crate::web::Principal;
+
+/// How far back sign-ups are counted by the day.
+const SIGN_UP_DAYS: i32 = 30;
+
+/// Changes an account and answers it as it now stands. All who do so wait for each other at the
+/// rows of the administrators, so that of any number who would take the last ones away, one is
+/// refused.
+pub(super) async fn change_account(
+    state: &AppState,
+    me: Principal,
+    id: UserId,
+    changes: AccountChanges,
+    origin: &Origin,
+) -> Result<Account, Error> {
+    changes.check()?;
+    let now = state.clock.now();
+    let mut tx = begin(&state.db).await?;
+    let admins = users::lock_admins(&mut *tx).await?;
+    let before = users::lock_account(&mut *tx, id).await?;
+    let plan = changes.plan(&before, me.user_id, &admins)?;
+    let mut notes = Vec::new();
+    let mut ended = Vec::new();
+    if let Some(role) = plan.role {
+        users::set_role(&mut *tx, id, role, now).await?;
+        notes.push((
+            Event::RoleChanged,
+            json!({ "from": before.role, "to": role }),
+        ));
+    }
+    match plan.door {
+        Some(Door::Shut(reason)) => {
+            let since = before.disabled_at.unwrap_or(now);
+            users::set_disabled(&mut *tx, id, Some(since), reason.as_ref(), now).await?;
+            ended = auth::shut_out(&mut tx, id, now).await?;
+            let from = door(before.is_disabled());
+            let detail = json!({ "from": from, "to": door(true), "reason": reason, "sessions": ended.len() });
+            notes.push((Event::AccountDisabled, detail));
+        }
+        Some(Door::Opened) => {
+            users::set_disabled(&mut *tx, id, None, None, now).await?;
+            let reason = &before.disabled_reason;
+            let detail = json!({ "from": door(true), "to": door(false), "reason": reason });
+            notes.push((Event::AccountEnabled, detail));
+        }
+        None => {}
+    }
+    for (event, detail) in notes {
+        let entry = Entry::by_admin(event, me, id, origin, detail);
+        audit::record(&mut *tx, entry, now, &state.rng).await?;
+    }
+    let after = users::get_account(&mut *tx, id).await?;
+    tx.commit().await?;
+    auth::deny_sessions(state, ended, now);
+    Ok(after)
+}
+
+/// The state of an account's door, as the log has it.
+fn door(is_shut: bool) -> &'static str {
+    if is_shut { "disabled" } else { "enabled" }
+}
+
+/// Ends all sessions of an account.
+pub(super) async fn end_sessions(
+    state: &AppState,
+    me: Principal,
+    id: UserId,
+    origin: &Origin,
+) -> Result<(), Error> {
+    let now = state.clock.now();
+    let mut tx = begin(&state.db).await?;
+    users::lock_account(&mut *tx, id).await?;
+    let ended = auth::end_sessions_of(&mut tx, id, now).await?;
+    let detail = json!({ "sessions": ended.len() });
+    let entry = Entry::by_admin(Event::SessionsEndedByAdmin, me, id, origin, detail);
+    audit::record(&mut *tx, entry, now, &state.rng).await?;
+    tx.commit().await?;
+    auth::deny_sessions(state, ended, now);
+    Ok(())
+}
+
+/// How the product is doing, by its accounts.
+pub(super) async fn stats(state: &AppState) -> Result<Stats, Error> {
+    let now = state.clock.now();
+    Ok(Stats {
+        accounts: users::count_accounts(&state.db).await?,
+        sign_ups: users::count_sign_ups(&state.db, SIGN_UP_DAYS, now).await?,
+        living_sessions: auth::count_living_sessions(&state.db, now).await?,
+    })
+}

@@ -1,0 +1,47 @@
+//! What administrators see and end of other people's sessions. Who they are is for the caller to
+//! have found out.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+
+use super::model::{Devices, EndReason};
+use super::store;
+use crate::ids::{SessionId, UserId};
+use crate::infra::Db;
+
+/// The living sessions of an account, the last used first; `current` is the one that asks.
+pub async fn list_sessions_of(
+    db: &Db,
+    user_id: UserId,
+    current: SessionId,
+    now: DateTime<Utc>,
+) -> Result<Devices, sqlx::Error> {
+    let items = store::list_sessions(db, user_id, current, now).await?;
+    Ok(Devices { items })
+}
+
+/// How many sessions live, of all accounts.
+pub async fn count_living_sessions(db: &Db, now: DateTime<Utc>) -> Result<i64, sqlx::Error> {
+    store::count_living(db, now).await
+}
+
+/// Ends all sessions of an account. Their access tokens are refused here once the caller has
+/// committed and passed them to [`super::deny_sessions`], and by other processes within a second.
+pub async fn end_sessions_of(
+    conn: &mut PgConnection,
+    user_id: UserId,
+    now: DateTime<Utc>,
+) -> Result<Vec<SessionId>, sqlx::Error> {
+    store::end_sessions(conn, user_id, None, EndReason::EndedByAdmin, now).await
+}
+
+/// Ends all sessions of an account that is being shut, and what links in letters are still good
+/// for, so that none works when the account is opened again.
+pub async fn shut_out(
+    conn: &mut PgConnection,
+    user_id: UserId,
+    now: DateTime<Utc>,
+) -> Result<Vec<SessionId>, sqlx::Error> {
+    store::delete_links(&mut *conn, user_id).await?;
+    store::end_sessions(conn, user_id, None, EndReason::AccountDisabled, now).await
+}

@@ -1,0 +1,227 @@
+//! Rotating a ring of keys in three steps, none of which refuses anybody while replicas with the
+//! ring of before and of after it run side by side.
+//!
+//! A new key is first added at the end, where it is recognised and not used; then, once every
+//! replica knows it, promoted to the front; and the last key is dropped when nothing depends on it.
+
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::cli::{Ring, Step};
+use crate::config::{Key32, RingConfig};
+use crate::infra::{BadKey, KeyId, Rng, TokenKeys};
+
+/// How long other services may keep our public keys before they ask again (the `max-age` of
+/// `/.well-known/jwks.json`).
+const JWKS_KEPT: Duration = Duration::from_secs(300);
+
+/// Why a ring is not shown or rotated.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is nothing to promote or to drop.
+    #[error("the ring has one key only: `keys rotate --step add` makes another")]
+    OneKey,
+    /// What is sealed under the key would be lost.
+    #[error(
+        "an encryption key is not dropped by a command: what is still sealed under it could never be opened again"
+    )]
+    StillSealed,
+    /// A key is none.
+    #[error(transparent)]
+    Signing(#[from] BadKey),
+    /// The file cannot be written.
+    #[error("the ring cannot be written to that file")]
+    Write(#[from] std::io::Error),
+}
+
+/// A ring after a step, and what to do with it.
+#[derive(Debug)]
+pub struct Rotated {
+    /// The keys as they are to be from now on.
+    pub keys: Vec<Key32>,
+    /// What this comes to, and what to do next; never a key.
+    pub advice: String,
+}
+
+/// The keys of a ring by their ids, and what each does; never a key.
+pub fn status(ring: Ring, config: &RingConfig) -> Result<String, Error> {
+    let (used, kept) = verbs(ring);
+    let lines = ids(ring, &config.keys)?.into_iter().enumerate();
+    let lines = lines.map(|(at, id)| {
+        let does = if at == 0 { used } else { kept };
+        format!("{id}  {does}")
+    });
+    let lines: Vec<String> = lines.collect();
+    Ok(format!("{}\n{}", config.variable, lines.join("\n")))
+}
+
+/// Takes one step of a rotation.
+pub fn rotate(ring: Ring, step: Step, config: &RingConfig, rng: &Rng) -> Result<Rotated, Error> {
+    let mut keys = config.keys.clone();
+    if step != Step::Add && keys.len() < 2 {
+        return Err(Error::OneKey);
+    }
+    let subject = match step {
+        Step::Add => {
+            keys.push(Key32::new(rng.bytes()));
+            keys.last().cloned()
+        }
+        Step::Promote => {
+            keys.rotate_right(1);
+            keys.first().cloned()
+        }
+        Step::Drop if ring == Ring::Encryption => return Err(Error::StillSealed),
+        Step::Drop => keys.pop(),
+    };
+    let subject: Vec<Key32> = subject.into_iter().collect();
+    let id = ids(ring, &subject)?.join(", ");
+    let advice = advice(ring, step, &id, config);
+    Ok(Rotated { keys, advice })
+}
+
+impl Rotated {
+    /// The ring as the variable holds it.
+    #[must_use]
+    pub fn value(&self) -> String {
+        let keys: Vec<String> = self.keys.iter().map(Key32::encode).collect();
+        keys.join(",")
+    }
+
+    /// Writes the ring to a new file that only its owner may read, for `<variable>_FILE`.
+    pub fn write(&self, path: &Path) -> Result<(), Error> {
+        let mut options = std::fs::OpenOptions::new();
+        let mut file = options
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(path)?;
+        file.write_all(self.value().as_bytes())?;
+        file.write_all(b"\n")?;
+        file.sync_all()?;
+        Ok(())
+    }
+}
+
+/// What the first key of a ring does, and the others.
+fn verbs(ring: Ring) -> (&'static str, &'static str) {
+    match ring {
+        Ring::Signing => ("signs and verifies", "verifies"),
+        Ring::Encryption => ("seals and opens", "opens"),
+    }
+}
+
+fn ids(ring: Ring, keys: &[Key32]) -> Result<Vec<String>, Error> {
+    Ok(match ring {
+        Ring::Signing => {
+            let ring = TokenKeys::new(keys, "", "")?;
+            ring.public().map(|key| key.kid().to_owned()).collect()
+        }
+        Ring::Encryption => keys.iter().map(|key| KeyId::of(key).to_string()).collect(),
+    })
+}
+
+fn advice(ring: Ring, step: Step, id: &str, config: &RingConfig) -> String {
+    let variable = config.variable;
+    let restart = format!("Give every replica this value of {variable}, one after the other.");
+    let (used, kept) = verbs(ring);
+    match step {
+        Step::Add => {
+            let wait = match ring {
+                Ring::Signing => format!(
+                    " Wait {} s more for services that keep /.well-known/jwks.json.",
+                    JWKS_KEPT.as_secs()
+                ),
+                Ring::Encryption => String::new(),
+            };
+            format!("The new key {id} {kept}. {restart}{wait} Then: keys rotate --step promote")
+        }
+        Step::Promote => {
+            let next = match config.outlived_by {
+                Some(wait) => format!(
+                    "{} s after the last of them has restarted, nothing depends on the last key any more. Then: keys rotate --step drop",
+                    wait.as_secs()
+                ),
+                None => {
+                    "Keep the other keys: what was sealed under them is opened by them.".to_owned()
+                }
+            };
+            format!("The key {id} {used} from now on. {restart} {next}")
+        }
+        Step::Drop => format!("The key {id} is gone, and so is what it signed. {restart}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ring(bytes: &[u8]) -> RingConfig {
+        RingConfig {
+            variable: "JWT_SIGNING_KEYS",
+            keys: bytes.iter().map(|byte| Key32::new([*byte; 32])).collect(),
+            outlived_by: Some(Duration::from_secs(960)),
+        }
+    }
+
+    fn bytes(keys: &[Key32]) -> Vec<u8> {
+        keys.iter().map(|key| key.expose()[0]).collect()
+    }
+
+    fn step(step: Step, of: &[u8]) -> Result<Rotated, Error> {
+        rotate(Ring::Signing, step, &ring(of), &Rng::seeded(1))
+    }
+
+    #[test]
+    fn each_step_moves_one_key_and_three_of_them_replace_the_ring() {
+        let added = step(Step::Add, &[1]).expect("it is added");
+        assert_eq!((added.keys.len(), added.keys[0].expose()[0]), (2, 1));
+        assert_ne!(added.keys[1].expose(), added.keys[0].expose());
+        let promoted = step(Step::Promote, &[1, 2]).expect("it is promoted");
+        assert_eq!(bytes(&promoted.keys), [2, 1]);
+        assert!(promoted.advice.contains("960 s"), "{}", promoted.advice);
+        let dropped = step(Step::Drop, &[2, 1]).expect("it is dropped");
+        assert_eq!(bytes(&dropped.keys), [2]);
+
+        // A ring of which the oldest was not dropped in time.
+        let promoted = step(Step::Promote, &[2, 1, 3]).expect("it is promoted");
+        assert_eq!(bytes(&promoted.keys), [3, 2, 1]);
+        for wrong in [Step::Promote, Step::Drop] {
+            assert!(matches!(step(wrong, &[1]), Err(Error::OneKey)));
+        }
+    }
+
+    #[test]
+    fn neither_advice_nor_status_tells_a_key() {
+        let config = ring(&[1, 2]);
+        for ring in [Ring::Signing, Ring::Encryption] {
+            let told = status(ring, &config).expect("they are keys");
+            assert_eq!(told.lines().count(), 3, "{told}");
+            for key in &config.keys {
+                assert!(!told.contains(&key.encode()), "{told}");
+            }
+        }
+        for kind in [Step::Add, Step::Promote, Step::Drop] {
+            let rotated = step(kind, &[1, 2]).expect("it is done");
+            for key in rotated.keys.iter().chain(&config.keys) {
+                assert!(
+                    !rotated.advice.contains(&key.encode()),
+                    "{}",
+                    rotated.advice
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn an_encryption_key_is_not_dropped() {
+        let dropped = rotate(
+            Ring::Encryption,
+            Step::Drop,
+            &ring(&[1, 2]),
+            &Rng::seeded(1),
+        );
+        assert!(matches!(dropped, Err(Error::StillSealed)));
+    }
+}

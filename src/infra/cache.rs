@@ -30,17 +30,35 @@ use tokio_util::sync::CancellationToken;
 
 use self::feed::Feed;
 use self::memory::{Found, Memory, Ticket};
-use self::redis_layer::Held;
+use self::redis_layer::{Codec, Held};
 use super::{Clock, Redis, Rng};
 use crate::metrics::{self, CacheFamily, CacheLookup};
 
 /// How long a replica believes what it keeps while it cannot hear of changes.
 const DEAF_TTL: Duration = Duration::from_secs(2);
 
-/// What is cached could not be read. Whoever waited for the same read has the same error.
+/// What is cached could not be had. Whoever waited for the same read has the same error.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error(transparent)]
-pub struct LoadError(#[from] pub Arc<sqlx::Error>);
+pub enum LoadError {
+    /// The database failed.
+    #[error(transparent)]
+    Database(Arc<sqlx::Error>),
+    /// It could not be written as JSON.
+    #[error(transparent)]
+    Json(Arc<serde_json::Error>),
+}
+
+impl From<sqlx::Error> for LoadError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(Arc::new(error))
+    }
+}
+
+impl From<serde_json::Error> for LoadError {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Json(Arc::new(error))
+    }
+}
 
 /// What a value is found by.
 pub trait Key: Clone + Eq + Hash + Display + FromStr + Send + Sync + 'static {}
@@ -51,11 +69,11 @@ impl<K: Clone + Eq + Hash + Display + FromStr + Send + Sync + 'static> Key for K
 #[derive(Debug)]
 pub struct Family<K, V> {
     name: CacheFamily,
-    /// The version of what is in Redis, where values of this family are.
-    shared: Option<u32>,
     ttl: Duration,
     capacity: usize,
-    types: PhantomData<fn(K) -> V>,
+    /// How values of this family are written in Redis, where they are.
+    shared: Option<Codec<V>>,
+    keys: PhantomData<fn(K)>,
 }
 
 impl<K, V> Family<K, V> {
@@ -64,20 +82,26 @@ impl<K, V> Family<K, V> {
     pub const fn in_process(name: CacheFamily, ttl: Duration, capacity: usize) -> Self {
         Self {
             name,
-            shared: None,
             ttl,
             capacity,
-            types: PhantomData,
+            shared: None,
+            keys: PhantomData,
         }
     }
 
     /// Values that are in Redis as well. Whenever their JSON changes, `version` does: replicas of
     /// two releases run side by side.
     #[must_use]
-    pub const fn shared(name: CacheFamily, version: u32, ttl: Duration, capacity: usize) -> Self {
+    pub const fn shared(name: CacheFamily, version: u32, ttl: Duration, capacity: usize) -> Self
+    where
+        V: Serialize + DeserializeOwned,
+    {
         Self {
-            shared: Some(version),
-            ..Self::in_process(name, ttl, capacity)
+            name,
+            ttl,
+            capacity,
+            shared: Some(Codec::new(version)),
+            keys: PhantomData,
         }
     }
 
@@ -86,7 +110,7 @@ impl<K, V> Family<K, V> {
     where
         K: Display,
     {
-        let version = self.shared.unwrap_or_default();
+        let version = self.shared.as_ref().map_or(0, Codec::version);
         format!("{}:v{version}:{key}", self.name.as_str())
     }
 }
@@ -143,7 +167,7 @@ impl Cache {
     }
 
     /// The value of a key, read by `load` where it is not known.
-    pub async fn get<K, V, F>(
+    pub async fn get<K, V, F, E>(
         &self,
         family: &'static Family<K, V>,
         key: &K,
@@ -151,8 +175,9 @@ impl Cache {
     ) -> Result<Arc<V>, LoadError>
     where
         K: Key,
-        V: Serialize + DeserializeOwned + Send + Sync + 'static,
-        F: Future<Output = Result<V, sqlx::Error>> + Send + 'static,
+        V: Send + Sync + 'static,
+        F: Future<Output = Result<V, E>> + Send + 'static,
+        E: Into<LoadError> + 'static,
     {
         let now = self.0.clock.now();
         let ttl = if self.0.feed.is_heard() {
@@ -179,22 +204,24 @@ impl Cache {
     }
 
     /// Reads a value from Redis or by `load`, and keeps it unless it was forgotten meanwhile.
-    async fn read<K, V>(
+    async fn read<K, V, E: Into<LoadError>>(
         &self,
         family: &'static Family<K, V>,
         ticket: Ticket<K, V>,
-        load: impl Future<Output = Result<V, sqlx::Error>> + Send,
+        load: impl Future<Output = Result<V, E>> + Send,
     ) -> Result<Arc<V>, LoadError>
     where
         K: Key,
-        V: Serialize + DeserializeOwned + Send + Sync + 'static,
+        V: Send + Sync + 'static,
     {
         let began = self.0.clock.now();
-        let held = match (&self.0.redis, family.shared) {
-            (Some(redis), Some(_)) => {
-                redis_layer::find(redis, &self.0.rng, family.text(ticket.key())).await
+        let layer = self.0.redis.as_ref().zip(family.shared.as_ref());
+        let held = match layer {
+            Some((redis, codec)) => {
+                let name = family.text(ticket.key());
+                redis_layer::find(redis, codec, &self.0.rng, &name).await
             }
-            _ => Held::Unknown,
+            None => Held::Unknown,
         };
         let lease = match held {
             Held::Value { value, stored } => {
@@ -207,10 +234,10 @@ impl Cache {
             Held::Unknown => None,
         };
         metrics::count_cache_lookup(family.name, CacheLookup::Loaded);
-        let value = Arc::new(load.await.map_err(Arc::new)?);
+        let value = Arc::new(load.await.map_err(Into::into)?);
         ticket.keep(&value, began);
-        if let (Some(redis), Some(lease)) = (&self.0.redis, lease) {
-            redis_layer::store(redis, &lease, &*value, began, family.ttl).await;
+        if let (Some((redis, codec)), Some(lease)) = (layer, lease) {
+            redis_layer::store(redis, codec, &lease, &value, began, family.ttl).await;
         }
         Ok(value)
     }

@@ -1,9 +1,13 @@
 //! Plans: what each is good for, and which one an account has now. Owns the tables `subscriptions`
-//! and `payments`.
+//! and `payments`, and the route `/pricing`.
 
+mod limit;
 mod model;
+mod routes;
 mod service;
 mod store;
 
-pub use model::{Feature, Plan, Standing, SubscriptionStatus};
+pub use limit::limit_by_plan;
+pub use model::{Feature, Interval, Offer, Payment, PaymentStatus, Plan, Price, Standing, Subscription, SubscriptionStatus};
+pub use routes::router;
 pub use service::{changed, plan_of};

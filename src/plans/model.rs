@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::config::{PlansConfig, TierConfig};
+use crate::ids::PaymentId;
 use crate::infra::after;
 
 /// What an account is good for.
@@ -90,7 +91,7 @@ impl Plan {
 }
 
 /// What a plan can include beside its numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Feature {
     /// Keys for programs.
@@ -103,6 +104,86 @@ pub enum Feature {
     PrioritySupport,
     /// An agreement on availability.
     UptimeAgreement,
+}
+
+/// All plans, as everybody may see them.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(super) struct Pricing {
+    /// The plans, the smallest first.
+    pub plans: Vec<Offer>,
+}
+
+/// What a plan costs and gives.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Offer {
+    /// The plan.
+    pub plan: Plan,
+    /// Its name for people.
+    #[schema(example = "Pro")]
+    pub name: String,
+    /// What it costs.
+    pub price: Price,
+    /// Requests a minute that it allows.
+    #[schema(example = 1_000)]
+    pub requests_per_minute: u32,
+    /// Requests a month that it includes; `null` is without end.
+    #[schema(example = 1_000_000)]
+    pub monthly_quota: Option<u32>,
+    /// Whether requests beyond the quota are refused.
+    pub quota_is_hard: bool,
+    /// What it includes beside its numbers.
+    pub features: Vec<Feature>,
+}
+
+/// A price for a month.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Price {
+    /// In minor units of the currency: cents.
+    #[schema(example = 2_900)]
+    pub amount: u32,
+    /// The currency (ISO 4217).
+    #[schema(example = "USD", min_length = 3, max_length = 3)]
+    pub currency: String,
+    /// What the price is for.
+    pub interval: Interval,
+}
+
+/// The time that a price is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Interval {
+    /// A month.
+    Month,
+}
+
+impl Pricing {
+    pub(super) fn of(config: &PlansConfig) -> Self {
+        let plans = Plan::ALL.into_iter();
+        Self {
+            plans: plans.map(|plan| Offer::of(plan, config)).collect(),
+        }
+    }
+}
+
+impl Offer {
+    /// What a plan costs and gives by these settings.
+    #[must_use]
+    pub fn of(plan: Plan, config: &PlansConfig) -> Self {
+        let tier = plan.tier(config);
+        Self {
+            plan,
+            name: plan.name().to_owned(),
+            price: Price {
+                amount: tier.price,
+                currency: config.currency.as_str().to_owned(),
+                interval: Interval::Month,
+            },
+            requests_per_minute: tier.rate,
+            monthly_quota: tier.quota.map(|quota| quota.requests),
+            quota_is_hard: tier.quota.is_some_and(|quota| quota.hard),
+            features: plan.features().to_vec(),
+        }
+    }
 }
 
 /// How a subscription stands, in the payment provider's words.
@@ -128,14 +209,54 @@ pub enum SubscriptionStatus {
     Paused,
 }
 
-/// What of a subscription decides.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Subscription {
+/// What an account pays for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Subscription {
+    /// The plan that is paid for.
     pub plan: Plan,
+    /// How it stands.
     pub status: SubscriptionStatus,
+    /// The start of the period that is paid, or to be paid.
     pub current_period_start: DateTime<Utc>,
+    /// Its end.
     pub current_period_end: DateTime<Utc>,
+    /// Whether the subscription ends there.
     pub cancel_at_period_end: bool,
+}
+
+/// Money that moved, or tried to.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Payment {
+    /// The payment's id.
+    pub id: PaymentId,
+    /// In minor units of the currency: cents.
+    #[schema(example = 2_900)]
+    pub amount: i64,
+    /// The currency (ISO 4217).
+    #[schema(example = "USD", min_length = 3, max_length = 3)]
+    pub currency: String,
+    /// What became of it.
+    pub status: PaymentStatus,
+    /// When it was begun.
+    pub created_at: DateTime<Utc>,
+}
+
+/// What became of a payment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PaymentStatus {
+    /// It is under way.
+    Pending,
+    /// The money is here.
+    Succeeded,
+    /// It was refused.
+    Failed,
+    /// A part went back.
+    PartiallyRefunded,
+    /// All of it went back.
+    Refunded,
+    /// The payer's bank asks for it back.
+    Disputed,
 }
 
 /// The plan that an account's subscription gives it, and until when.
@@ -150,7 +271,8 @@ impl Standing {
     /// What a subscription is good for. One that is paid or tried is so to the end of its period;
     /// unless it is to end there, it goes on for the grace, since its renewal may be told late.
     /// One that is past due is so for the grace, from the start of the period that is not paid.
-    pub(super) fn of(subscription: Option<Subscription>, grace: Duration) -> Self {
+    #[must_use]
+    pub fn of(subscription: Option<Subscription>, grace: Duration) -> Self {
         use SubscriptionStatus as Status;
         let Some(subscription) = subscription else {
             return Self::default();

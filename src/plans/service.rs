@@ -19,7 +19,7 @@ pub async fn plan_of(state: &AppState, user_id: UserId) -> Result<Plan, LoadErro
         let (db, grace) = (state.db.clone(), state.plans.past_due_grace);
         async move {
             let subscription = store::find_living(&db, user_id).await?;
-            Ok(Standing::of(subscription, grace))
+            Ok::<_, sqlx::Error>(Standing::of(subscription, grace))
         }
     });
     // What is kept is until when the plan is good, so that it ends in time.

@@ -13,6 +13,6 @@ mod store;
 pub use error::FlushError;
 pub use jobs::PurgeUsage;
 pub use metering::{Metering, meter};
-pub use model::TABLE;
+pub use model::{Month, TABLE};
 pub use routes::router;
 pub use service::{flush, run};

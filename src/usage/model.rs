@@ -18,10 +18,12 @@ pub(super) const fn is_charged(status: u16) -> bool {
 
 /// A calendar month in UTC, which quotas are for whatever the rhythm of the invoices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct Month(NaiveDate);
+pub struct Month(NaiveDate);
 
 impl Month {
-    pub(super) fn of(time: DateTime<Utc>) -> Self {
+    /// The month of a moment.
+    #[must_use]
+    pub fn of(time: DateTime<Utc>) -> Self {
         let day = time.date_naive();
         Self(day.with_day(1).unwrap_or(day))
     }
@@ -36,16 +38,21 @@ impl Month {
         self.0.year() * 12 + i32::try_from(self.0.month0()).unwrap_or_default()
     }
 
-    pub(super) const fn first_day(self) -> NaiveDate {
+    /// Its first day.
+    #[must_use]
+    pub const fn first_day(self) -> NaiveDate {
         self.0
     }
 
-    pub(super) fn start(self) -> DateTime<Utc> {
+    /// Its start.
+    #[must_use]
+    pub fn start(self) -> DateTime<Utc> {
         self.0.and_time(chrono::NaiveTime::MIN).and_utc()
     }
 
     /// The start of the next one.
-    pub(super) fn end(self) -> DateTime<Utc> {
+    #[must_use]
+    pub fn end(self) -> DateTime<Utc> {
         let next = self.0.checked_add_months(chrono::Months::new(1));
         Self(next.unwrap_or(NaiveDate::MAX)).start()
     }

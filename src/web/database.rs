@@ -18,8 +18,11 @@ impl From<sqlx::Error> for Problem {
 }
 
 impl From<LoadError> for Problem {
-    fn from(LoadError(error): LoadError) -> Self {
-        failed(&error)
+    fn from(error: LoadError) -> Self {
+        match error {
+            LoadError::Database(error) => failed(&error),
+            LoadError::Json(error) => Self::internal(error),
+        }
     }
 }
 

@@ -11,15 +11,22 @@ mod context;
 mod cors;
 mod database;
 mod deadline;
+mod deny;
 mod document;
+mod etag;
 mod extract;
 mod fault;
+mod guard;
 mod headers;
 mod hosts;
+mod limit;
+mod limit_document;
 mod own_origins;
 mod page;
+mod overload;
 mod panic;
 mod principal;
+mod probes;
 mod problem;
 mod server;
 #[cfg(test)]
@@ -33,16 +40,23 @@ pub use context::{Exchange, RequestContext, RequestId};
 pub use cors::cors;
 pub use database::unless_silent;
 pub use deadline::Deadline;
+pub use deny::DenyLists;
 pub use document::{
     AuthProblems, BodyProblems, ConflictProblem, FieldProblems, ForbiddenProblem, NotFoundProblem,
     PathProblems, QueryProblems, RateProblem, document_common, operations, problems,
 };
+pub use etag::Etag;
 pub use extract::{Json, Path, Query};
+pub use guard::{ByClient, Guard, guard};
 pub use headers::SecurityHeaders;
 pub use hosts::TrustedHosts;
+pub use limit::{ClientLimits, client_key, limit_client, limit_guesses, limited, spend};
 pub use own_origins::OwnOrigins;
 pub use page::{Limit, Moment, NoFilter, Page, PageParams, Paged, Position};
+pub use limit_document::document_limits;
+pub use overload::{Cap, Shed, shed};
 pub use panic::{PanicGuard, panic_guard};
 pub use principal::{Caller, Credential, Principal};
+pub use probes::PastProbes;
 pub use problem::{FieldError, Problem};
 pub use server::{Drained, serve};

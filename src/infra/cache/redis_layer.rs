@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use redis::cmd;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 
 use super::super::redis::{Redis, RedisError};
 use super::super::rng::Rng;
@@ -42,10 +42,32 @@ pub(super) struct Lease {
     mark: String,
 }
 
-#[derive(Deserialize, Serialize)]
-struct Stored<V> {
-    at: DateTime<Utc>,
-    value: V,
+/// A value, and when it was read.
+type Dated<V> = (DateTime<Utc>, V);
+
+/// How values are written.
+#[derive(Debug)]
+pub(super) struct Codec<V> {
+    version: u32,
+    encode: fn(DateTime<Utc>, &V) -> serde_json::Result<String>,
+    decode: fn(&str) -> serde_json::Result<Dated<V>>,
+}
+
+impl<V> Codec<V> {
+    pub(super) const fn new(version: u32) -> Self
+    where
+        V: Serialize + DeserializeOwned,
+    {
+        Self {
+            version,
+            encode: |stored, value| serde_json::to_string(&(stored, value)),
+            decode: |json| serde_json::from_str(json),
+        }
+    }
+
+    pub(super) const fn version(&self) -> u32 {
+        self.version
+    }
 }
 
 /// The key that a value has in Redis.
@@ -54,9 +76,9 @@ pub(super) fn key(text: &str) -> String {
 }
 
 /// Looks a value up. No answer in time is nothing found.
-pub(super) async fn find<V: DeserializeOwned>(redis: &Redis, rng: &Rng, text: String) -> Held<V> {
-    let name = key(&text);
-    // No JSON begins like this.
+pub(super) async fn find<V>(redis: &Redis, codec: &Codec<V>, rng: &Rng, name: &str) -> Held<V> {
+    let name = key(name);
+    // No value begins like this.
     let mark = format!("lease {:032x}", u128::from_be_bytes(rng.bytes()));
     let mut find = cmd("EVAL");
     find.arg(FIND).arg(1).arg(&name);
@@ -64,23 +86,23 @@ pub(super) async fn find<V: DeserializeOwned>(redis: &Redis, rng: &Rng, text: St
     let held: Result<Option<String>, RedisError> = redis.ask(&find).await;
     match held {
         Ok(None) => Held::Leased(Lease { name, mark }),
-        Ok(Some(held)) => serde_json::from_str(&held).map_or(Held::Unknown, |it| {
-            let Stored { at, value } = it;
-            Held::Value { value, stored: at }
+        Ok(Some(held)) => (codec.decode)(&held).map_or(Held::Unknown, |(stored, value)| {
+            Held::Value { value, stored }
         }),
         Err(_) => Held::Unknown,
     }
 }
 
 /// Stores a value under a lease, if it still stands.
-pub(super) async fn store<V: Serialize>(
+pub(super) async fn store<V>(
     redis: &Redis,
+    codec: &Codec<V>,
     lease: &Lease,
     value: &V,
-    at: DateTime<Utc>,
+    stored: DateTime<Utc>,
     ttl: Duration,
 ) {
-    let Ok(json) = serde_json::to_string(&Stored { at, value }) else {
+    let Ok(json) = (codec.encode)(stored, value) else {
         return;
     };
     let mut store = cmd("EVAL");

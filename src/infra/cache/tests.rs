@@ -83,7 +83,10 @@ async fn who_waits_for_a_read_that_fails_has_its_error_and_the_next_one_reads_ag
         bench.let_end(1);
     });
     for answer in all {
-        assert!(matches!(*answer.unwrap_err().0, sqlx::Error::PoolTimedOut));
+        let LoadError::Database(error) = answer.unwrap_err() else {
+            panic!("it is the database's");
+        };
+        assert!(matches!(*error, sqlx::Error::PoolTimedOut));
     }
     assert_eq!((bench.reads(), bench.reads_under_way()), (1, 0));
     bench.let_end(1);
@@ -138,7 +141,9 @@ async fn what_cannot_hear_of_changes_is_believed_for_two_seconds_and_no_other_ti
     let bench = Bench::new();
     bench.let_end(3);
     assert_eq!(*bench.get(Ok("one")).await.unwrap(), "one");
-    bench.clock.advance(DEAF_TTL.saturating_sub(Duration::from_millis(1)));
+    bench
+        .clock
+        .advance(DEAF_TTL.saturating_sub(Duration::from_millis(1)));
     assert_eq!(*bench.get(Ok("two")).await.unwrap(), "one");
     bench.clock.advance(Duration::from_millis(1));
     assert_eq!(*bench.get(Ok("two")).await.unwrap(), "two");
@@ -151,7 +156,7 @@ async fn no_more_is_kept_than_the_family_allows_and_what_is_used_stays() {
     let get = async |key: u64| {
         let read = || {
             reads.fetch_add(1, Ordering::SeqCst);
-            async move { Ok(key.to_string()) }
+            async move { Ok::<_, sqlx::Error>(key.to_string()) }
         };
         bench.cache.get(&WORDS, &key, read).await.unwrap()
     };

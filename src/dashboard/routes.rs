@@ -1,0 +1,80 @@
+//! `/dashboard`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::HeaderValue;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
+use chrono::{DateTime, Utc};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::model::{Dashboard, Facts, MonthUsage};
+use super::store;
+use crate::config::PlansConfig;
+use crate::ids::UserId;
+use crate::infra::{Cache, Clock, Db, Family, LoadError};
+use crate::metrics::CacheFamily;
+use crate::plans::{Offer, Standing};
+use crate::state::AppState;
+use crate::usage::Month;
+use crate::web::{AuthProblems, Caller, Code, Problem};
+
+/// How many payments are shown.
+const PAYMENTS: i64 = 5;
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// As they are sent. Kept in the process alone: an account's address has no business in Redis.
+static DASHBOARDS: Family<UserId, Option<Bytes>> =
+    Family::in_process(CacheFamily::Dashboard, Duration::from_secs(5), 2_000);
+
+/// The route.
+pub fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(show_dashboard))
+}
+
+/// My account in one look, as it was at most five seconds ago.
+#[utoipa::path(get, path = "/dashboard", tag = "users", security(("bearer" = [])),
+    responses((status = 200, description = "The account, its plan, its use this month and its last payments.",
+        body = Dashboard), AuthProblems))]
+async fn show_dashboard(
+    me: Caller,
+    State(cache): State<Cache>,
+    State(db): State<Db>,
+    State(clock): State<Clock>,
+    State(plans): State<Arc<PlansConfig>>,
+) -> Result<impl IntoResponse, Problem> {
+    let dashboard = cache.get(&DASHBOARDS, &me.user_id, || async move {
+        let now = clock.now();
+        let facts = store::find(&db, me.user_id, Month::of(now), PAYMENTS).await?;
+        let dashboard = facts.map(|facts| put_together(facts, &plans, now));
+        let json = dashboard.as_ref().map(serde_json::to_vec).transpose()?;
+        Ok::<_, LoadError>(json.map(Bytes::from))
+    });
+    // Without one, one's own account is gone.
+    let json = Option::clone(&*dashboard.await?).ok_or(Code::Unauthenticated)?;
+    Ok(([(CONTENT_TYPE, JSON)], json))
+}
+
+fn put_together(facts: Facts, plans: &PlansConfig, now: DateTime<Utc>) -> Dashboard {
+    let plan = Standing::of(facts.subscription, plans.past_due_grace).plan(now);
+    let (month, quota) = (Month::of(now), plan.tier(plans).quota);
+    Dashboard {
+        account: facts.account,
+        plan: Offer::of(plan, plans),
+        subscription: facts.subscription,
+        usage: MonthUsage {
+            period_start: month.start(),
+            period_end: month.end(),
+            used: facts.used,
+            remaining: quota.map(|quota| (i64::from(quota.requests) - facts.used).max(0)),
+            days: facts.days,
+        },
+        payments: facts.payments,
+        as_of: now,
+    }
+}

@@ -1,0 +1,71 @@
+//! The one statement of the dashboard.
+
+use sqlx::PgExecutor;
+use sqlx::types::Json;
+
+use super::model::{Account, DayUsage, Facts};
+use crate::ids::UserId;
+use crate::plans::{Payment, Subscription};
+use crate::usage::Month;
+use crate::users::{EmailAddress, PersonName};
+
+/// Everything about an account and a month of its use, with its newest payments, at one moment.
+pub(super) async fn find(
+    conn: impl PgExecutor<'_>,
+    user_id: UserId,
+    month: Month,
+    payments: i64,
+) -> Result<Option<Facts>, sqlx::Error> {
+    let row = sqlx::query!(
+        r#"SELECT u.email AS "email: EmailAddress", u.first_name AS "first_name: PersonName",
+                  u.last_name AS "last_name: PersonName", u.created_at,
+                  (SELECT to_jsonb(s) FROM (
+                      SELECT plan, status, current_period_start, current_period_end, cancel_at_period_end
+                      FROM subscriptions
+                      WHERE user_id = $1 AND status IN ('trialing', 'active', 'past_due')
+                  ) AS s) AS "subscription: Json<Subscription>",
+                  coalesce((
+                      SELECT request_count FROM usage_totals WHERE user_id = $1 AND month = $2
+                  ), 0) AS "used!",
+                  coalesce((SELECT jsonb_agg(d) FROM (
+                      SELECT date_trunc('day', created_at, 'UTC') AS start,
+                             sum(request_count)::int8 AS requests,
+                             coalesce(sum(request_count) FILTER (WHERE status_code BETWEEN 400 AND 499), 0)::int8
+                                 AS client_errors,
+                             coalesce(sum(request_count) FILTER (WHERE status_code >= 500), 0)::int8
+                                 AS server_errors
+                      FROM api_usage
+                      WHERE user_id = $1 AND created_at >= $3 AND created_at < $4
+                      GROUP BY 1 ORDER BY 1
+                  ) AS d), '[]') AS "days!: Json<Vec<DayUsage>>",
+                  coalesce((SELECT jsonb_agg(p) FROM (
+                      SELECT id, amount, currency, status, created_at
+                      FROM payments
+                      WHERE user_id = $1
+                      ORDER BY created_at DESC, id DESC
+                      LIMIT $5
+                  ) AS p), '[]') AS "payments!: Json<Vec<Payment>>"
+           FROM users AS u
+           WHERE u.id = $1 AND u.deleted_at IS NULL"#,
+        user_id.0,
+        month.first_day(),
+        month.start(),
+        month.end(),
+        payments,
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(|row| Facts {
+        account: Account {
+            id: user_id,
+            email: row.email,
+            first_name: row.first_name,
+            last_name: row.last_name,
+            created_at: row.created_at,
+        },
+        subscription: row.subscription.map(|it| it.0),
+        used: row.used,
+        days: row.days.0,
+        payments: row.payments.0,
+    }))
+}

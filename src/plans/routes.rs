@@ -1,0 +1,67 @@
+//! `/pricing`: the plans, for everybody.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::model::Pricing;
+use crate::config::PlansConfig;
+use crate::infra::{Cache, Family};
+use crate::metrics::CacheFamily;
+use crate::state::AppState;
+use crate::web::{Etag, Problem};
+
+/// Prices change with a release: a page may be so old without harm.
+const MAX_AGE: HeaderValue = HeaderValue::from_static("public, max-age=300");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// The page as it is sent. Each process has its own, since it is made of the process's settings.
+static PAGES: Family<u8, Prepared> =
+    Family::in_process(CacheFamily::Pricing, Duration::from_hours(1), 2);
+
+struct Prepared {
+    json: Bytes,
+    etag: Etag,
+}
+
+/// The routes of everybody.
+pub fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(show_pricing))
+}
+
+/// The plans: what they cost and what they give.
+#[utoipa::path(get, path = "/pricing", tag = "billing",
+    params(("If-None-Match" = Option<String>, Header, description = "The `ETag` of the page that one has.")),
+    responses(
+        (status = 200, description = "The plans, the smallest first.", body = Pricing, headers(
+            ("ETag" = String, description = "Changes with the page."),
+            ("Cache-Control" = String, description = "For how long anybody may keep it."))),
+        (status = 304, description = "The page that one has is up to date."),
+    ))]
+async fn show_pricing(
+    State(cache): State<Cache>,
+    State(plans): State<Arc<PlansConfig>>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let page = cache.get(&PAGES, &0, || async move {
+        let json = Bytes::from(serde_json::to_vec(&Pricing::of(&plans))?);
+        let etag = Etag::of(&json);
+        Ok::<_, serde_json::Error>(Prepared { json, etag })
+    });
+    let page = page.await?;
+    let mut response = if page.etag.is_held(&headers) {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        ([(CONTENT_TYPE, JSON)], page.json.clone()).into_response()
+    };
+    response.headers_mut().insert(CACHE_CONTROL, MAX_AGE);
+    response.headers_mut().insert(ETAG, page.etag.header());
+    Ok(response)
+}

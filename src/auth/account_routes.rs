@@ -21,10 +21,14 @@ use crate::web::{
     AuthProblems, BodyProblems, Client, Json, Path, PathProblems, Principal, Problem, RequestId,
 };
 
-/// The routes below `/auth` of people who are not signed in.
+/// The route below `/auth` of people who have forgotten their password.
+pub fn forgotten_router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(forgot_password))
+}
+
+/// The routes below `/auth` that the links in letters lead to.
 pub fn recovery_router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
-        .routes(routes!(forgot_password))
         .routes(routes!(reset_password))
         .routes(routes!(unlock))
 }

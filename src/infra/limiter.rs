@@ -2,8 +2,7 @@
 //!
 //! A sliding window, kept exactly: the times of what was let through, newest last. Redis keeps
 //! them for all replicas, by one script and in one round trip for all limits of a request. Each
-//! process keeps its own part besides, which holds the same limits while Redis is gone, and refuses
-//! by itself whoever has spent the whole limit here.
+//! process keeps its own part besides, which holds the same limits while Redis is gone.
 
 mod key;
 mod local;
@@ -147,14 +146,19 @@ impl Limiter {
         Key::hidden(context.sign().as_ref())
     }
 
+    /// Like [`Limiter::check`], for limits that are never forgotten: whoever has spent the whole of
+    /// one in this process is refused here, so that a flood costs Redis nothing.
+    pub async fn admit(&self, asks: &[Ask]) -> Decision {
+        match self.0.local.refuses(asks, self.local_now()) {
+            Some(refused) => refused,
+            None => self.check(asks).await,
+        }
+    }
+
     /// Decides about all limits at once: if every one allows, those that are to be spent are, and
     /// otherwise none is.
     pub async fn check(&self, asks: &[Ask]) -> Decision {
         let now = self.local_now();
-        // Whoever has spent all of it here need not be asked about elsewhere.
-        if let Some(refused) = self.0.local.refuses(asks, now) {
-            return refused;
-        }
         match self.shared(asks, false).await {
             Some(decision) => {
                 if decision.allows() {

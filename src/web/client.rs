@@ -1,7 +1,7 @@
 //! Who is calling, by address: the peer, or what a trusted proxy says of it.
 
 use std::convert::Infallible;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use axum::extract::FromRequestParts;
 use axum::http::header::{FORWARDED, USER_AGENT};
@@ -10,6 +10,7 @@ use axum::http::{HeaderMap, HeaderName};
 use ipnet::IpNet;
 
 use super::context::Exchange;
+use crate::infra::network_of;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -40,14 +41,11 @@ impl<S: Sync> FromRequestParts<S> for Client {
 /// budgets as addresses in it.
 #[must_use]
 pub fn limit_key(addr: IpAddr) -> IpAddr {
-    match addr {
-        IpAddr::V4(_) => addr,
-        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << 64)).into(),
-    }
+    network_of(addr)
 }
 
 /// What stands for a caller whose connection is not known, as in a test without a socket.
-const UNKNOWN: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+pub(super) const UNKNOWN: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
 /// Where a request came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +53,8 @@ pub(super) struct Origin {
     pub(super) addr: IpAddr,
     /// The scheme the client spoke, where a trusted proxy tells it.
     pub(super) https: Option<bool>,
+    /// Whether the peer is a trusted proxy, whose other headers may be believed as well.
+    pub(super) proxied: bool,
 }
 
 impl Origin {
@@ -65,6 +65,7 @@ impl Origin {
             return Self {
                 addr: peer,
                 https: None,
+                proxied: false,
             };
         }
         let listed = last_untrusted(headers, &X_FORWARDED_FOR, parse_node, peer, trusted);
@@ -78,6 +79,7 @@ impl Origin {
         Self {
             addr,
             https: scheme(headers),
+            proxied: true,
         }
     }
 }

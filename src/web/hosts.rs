@@ -18,6 +18,7 @@ use tower::{Layer, Service};
 
 use super::code::Code;
 use super::context::Exchange;
+use super::probes::is_probe;
 use super::problem::Problem;
 use crate::config::HttpConfig;
 
@@ -95,8 +96,7 @@ fn literal(host: &str) -> Option<IpAddr> {
 impl Rules {
     /// What stands in the request's way, if anything does.
     fn refuse(&self, request: &Request) -> Option<Response> {
-        let path = request.uri().path();
-        if path == "/health" || path.starts_with("/health/") {
+        if is_probe(request.uri().path()) {
             return None;
         }
         let authority = match authority(request) {

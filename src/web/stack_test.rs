@@ -26,6 +26,7 @@ pub(super) fn config() -> HttpConfig {
         allowed_origins: vec!["https://www.example.com".parse().unwrap()],
         allowed_hosts: vec!["app.example.com".into()],
         trusted_proxies: vec!["0.0.0.0/32".parse().unwrap()],
+        max_requests: 1_000,
         max_connections: 100,
         header_timeout: Duration::from_secs(10),
         body_timeout: Duration::from_secs(10),

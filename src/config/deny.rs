@@ -1,0 +1,133 @@
+//! Whom the service does not serve at all. Every list is empty unless it is set.
+
+use axum::http::HeaderName;
+use ipnet::IpNet;
+
+use super::reader::Reader;
+use super::setting::{Network, Setting};
+
+/// Whom the service does not serve.
+#[derive(Clone, Debug, Default)]
+pub struct DenyConfig {
+    /// `DENY_NETWORKS`: networks and addresses of clients.
+    pub networks: Vec<IpNet>,
+    /// `DENY_USER_AGENTS`: patterns of what clients call themselves.
+    pub user_agents: Vec<AgentPattern>,
+    /// `DENY_COUNTRIES`: countries by the code that the proxy tells.
+    pub countries: Vec<CountryCode>,
+    /// `COUNTRY_HEADER`: the header in which trusted proxies tell a client's country.
+    pub country_header: Option<HeaderName>,
+}
+
+/// Text that a `User-Agent` has somewhere in it, in any case; `*` stands for anything between.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AgentPattern(Vec<String>);
+
+impl AgentPattern {
+    /// Whether this lower-case text has all parts of the pattern, in their order. Takes time in
+    /// proportion to the text, whatever the pattern.
+    #[must_use]
+    pub fn matches(&self, agent: &str) -> bool {
+        let found = self.0.iter().try_fold(agent, |rest, part| {
+            rest.split_once(part.as_str()).map(|(_, rest)| rest)
+        });
+        found.is_some()
+    }
+}
+
+impl Setting for AgentPattern {
+    fn parse(text: &str) -> Result<Self, String> {
+        let parts = text.split('*').filter(|part| !part.is_empty());
+        let parts: Vec<_> = parts.map(str::to_lowercase).collect();
+        // A single letter would shut everybody out.
+        let longest = parts.iter().map(String::len).max();
+        if longest.is_none_or(|longest| longest < 3) {
+            return Err(
+                "must be patterns such as badbot or python*requests, with 3 letters at least"
+                    .to_owned(),
+            );
+        }
+        Ok(Self(parts))
+    }
+}
+
+/// The code of a country (ISO 3166-1), or one that a proxy makes up, such as `T1` for Tor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CountryCode(String);
+
+impl CountryCode {
+    /// The two letters, in upper case.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Setting for CountryCode {
+    fn parse(text: &str) -> Result<Self, String> {
+        let fits = text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        fits.then(|| Self(text.to_ascii_uppercase()))
+            .ok_or_else(|| "must be codes of two letters, such as AQ".to_owned())
+    }
+}
+
+impl Setting for HeaderName {
+    fn parse(text: &str) -> Result<Self, String> {
+        text.parse()
+            .map_err(|_| "must be the name of a header, such as CF-IPCountry".to_owned())
+    }
+}
+
+impl Reader<'_> {
+    pub(super) fn deny(&mut self, trusted_proxies: Option<&[IpNet]>) -> Option<DenyConfig> {
+        let networks = self.list::<Network>("DENY_NETWORKS");
+        let user_agents = self.list::<AgentPattern>("DENY_USER_AGENTS");
+        let countries = self.list::<CountryCode>("DENY_COUNTRIES");
+        let country_header = self.optional::<HeaderName>("COUNTRY_HEADER");
+        if countries.as_ref().is_some_and(|list| !list.is_empty()) {
+            if country_header.is_none() {
+                self.fault("COUNTRY_HEADER", "is required with DENY_COUNTRIES");
+            }
+            if trusted_proxies.is_some_and(<[IpNet]>::is_empty) {
+                self.fault(
+                    "TRUSTED_PROXIES",
+                    "is required with DENY_COUNTRIES: nobody else's word is taken",
+                );
+            }
+        }
+        let networks = networks?.into_iter().map(|network| network.0);
+        Some(DenyConfig {
+            networks: networks.collect(),
+            user_agents: user_agents?,
+            countries: countries?,
+            country_header,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_is_found_anywhere_in_any_case_and_in_order() {
+        let matches = |pattern: &str, agent: &str| {
+            let pattern = AgentPattern::parse(pattern).expect("it is one");
+            pattern.matches(&agent.to_lowercase())
+        };
+        assert!(matches("BadBot", "Mozilla/5.0 (compatible; badbot/2.1)"));
+        assert!(matches("python*requests", "python-requests/2.31"));
+        assert!(matches("*curl*", "curl/8.5"));
+        assert!(!matches("python*requests", "requests for python"));
+        assert!(!matches("badbot", "goodbot"));
+        let hostile = "a".repeat(100_000);
+        assert!(!matches(&"*aaa".repeat(40_000), &hostile));
+    }
+
+    #[test]
+    fn a_pattern_that_shuts_everybody_out_is_refused() {
+        for pattern in ["*", "***", "a", "ab", "*a*b*"] {
+            assert!(AgentPattern::parse(pattern).is_err(), "{pattern}");
+        }
+    }
+}

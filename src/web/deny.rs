@@ -1,0 +1,128 @@
+//! Whom the service does not serve: networks, programs by what they call themselves, and countries
+//! where a trusted proxy tells them. Each list is empty unless it is set.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use axum::BoxError;
+use axum::body::{Body, Bytes, HttpBody};
+use axum::extract::Request;
+use axum::http::HeaderMap;
+use axum::http::header::USER_AGENT;
+use axum::response::{IntoResponse as _, Response};
+use futures_util::TryFutureExt as _;
+use futures_util::future::{Either, MapOk, Ready, ready};
+use tower::{Layer, Service};
+
+use super::client::Origin;
+use super::code::Code;
+use super::context::Exchange;
+use super::probes::is_probe;
+use super::problem::Problem;
+use crate::config::DenyConfig;
+use crate::metrics;
+
+/// More of a `User-Agent` than this is not looked at.
+const USER_AGENT_MAX: usize = 1024;
+
+/// The layer. `/health` passes, since a prober may be anywhere.
+#[derive(Clone, Debug)]
+pub struct DenyLists(Arc<DenyConfig>);
+
+impl DenyLists {
+    /// The layer for these settings.
+    #[must_use]
+    pub fn new(config: &DenyConfig) -> Self {
+        Self(Arc::new(config.clone()))
+    }
+}
+
+/// The list that a request is on, as the metric names it.
+fn denied(config: &DenyConfig, request: &Request) -> Option<&'static str> {
+    if is_probe(request.uri().path()) {
+        return None;
+    }
+    let origin = Exchange::of(request.extensions()).map(Exchange::origin)?;
+    let headers = request.headers();
+    if config.networks.iter().any(|net| net.contains(&origin.addr)) {
+        Some("network")
+    } else if names_denied_agent(config, headers) {
+        Some("user_agent")
+    } else if comes_from_denied_country(config, origin, headers) {
+        Some("country")
+    } else {
+        None
+    }
+}
+
+fn names_denied_agent(config: &DenyConfig, headers: &HeaderMap) -> bool {
+    if config.user_agents.is_empty() {
+        return false;
+    }
+    let Some(agent) = headers.get(USER_AGENT) else {
+        return false;
+    };
+    let bytes = agent.as_bytes();
+    let agent = String::from_utf8_lossy(&bytes[..bytes.len().min(USER_AGENT_MAX)]);
+    let agent = agent.to_lowercase();
+    let mut patterns = config.user_agents.iter();
+    patterns.any(|pattern| pattern.matches(&agent))
+}
+
+/// Anybody could write the header; a trusted proxy writes it anew.
+fn comes_from_denied_country(config: &DenyConfig, origin: Origin, headers: &HeaderMap) -> bool {
+    let Some(header) = config.country_header.as_ref().filter(|_| origin.proxied) else {
+        return false;
+    };
+    let told = headers.get_all(header).iter();
+    let told = told.filter_map(|value| value.to_str().ok());
+    told.into_iter().any(|told| {
+        let mut countries = config.countries.iter();
+        countries.any(|country| country.as_str().eq_ignore_ascii_case(told.trim()))
+    })
+}
+
+impl<S> Layer<S> for DenyLists {
+    type Service = DenyService<S>;
+
+    fn layer(&self, inner: S) -> DenyService<S> {
+        DenyService {
+            inner,
+            config: Arc::clone(&self.0),
+        }
+    }
+}
+
+/// The service of [`DenyLists`].
+#[derive(Clone, Debug)]
+pub struct DenyService<S> {
+    inner: S,
+    config: Arc<DenyConfig>,
+}
+
+impl<S, B> Service<Request> for DenyService<S>
+where
+    S: Service<Request, Response = Response<B>, Error = Infallible>,
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future =
+        Either<MapOk<S::Future, fn(Response<B>) -> Response>, Ready<Result<Response, Infallible>>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        if let Some(list) = denied(&self.config, &request) {
+            metrics::count_refused(list);
+            let refused = Problem::new(Code::AccessDenied).into_response();
+            return Either::Right(ready(Ok(refused)));
+        }
+        let passed: fn(Response<B>) -> Response = |response| response.map(Body::new);
+        Either::Left(self.inner.call(request).map_ok(passed))
+    }
+}

@@ -1,0 +1,78 @@
+//! The guard before everything: what one client may ask of this process, counted here and nowhere
+//! else, so that a flood is turned away before it costs anything.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::response::{IntoResponse as _, Response};
+use governor::middleware::NoOpMiddleware;
+use tower_governor::governor::GovernorConfigBuilder;
+use tower_governor::key_extractor::KeyExtractor;
+use tower_governor::{GovernorError, GovernorLayer};
+
+use super::client::{UNKNOWN, limit_key};
+use super::code::Code;
+use super::context::Exchange;
+use super::probes::PastProbes;
+use super::problem::Problem;
+use crate::config::Rate;
+use crate::metrics;
+
+/// How often clients that have their whole budget back are forgotten.
+const FORGET_EVERY: Duration = Duration::from_secs(30);
+
+/// The layer of [`guard`].
+pub type Guard = PastProbes<GovernorLayer<ByClient, NoOpMiddleware, Body>>;
+
+/// The layer: a client may ask `rate.max()` at once and gets that much back in `rate.window()`.
+/// `/health` passes. Runs inside a Tokio runtime.
+#[must_use]
+pub fn guard(rate: Rate) -> Guard {
+    // Rounded down, in favour of the client; never nought, at most a million in a second.
+    let period = rate.window() / rate.max();
+    let config = GovernorConfigBuilder::default()
+        .key_extractor(ByClient)
+        .period(period)
+        .burst_size(rate.max())
+        .finish();
+    let config = Arc::new(config.expect("neither the count nor the time is nought"));
+    let clients = Arc::downgrade(config.limiter());
+    tokio::spawn(async move {
+        // Ends with the layer.
+        loop {
+            tokio::time::sleep(FORGET_EVERY).await;
+            let Some(clients) = clients.upgrade() else {
+                return;
+            };
+            clients.retain_recent();
+            clients.shrink_to_fit();
+        }
+    });
+    PastProbes(GovernorLayer::new(config).error_handler(refuse))
+}
+
+/// Counts by the client as the proxies tell of it, an IPv6 customer by its /64.
+#[derive(Clone, Copy, Debug)]
+pub struct ByClient;
+
+impl KeyExtractor for ByClient {
+    type Key = IpAddr;
+
+    fn extract<T>(&self, request: &axum::http::Request<T>) -> Result<IpAddr, GovernorError> {
+        let addr = Exchange::of(request.extensions()).map(Exchange::client_addr);
+        Ok(limit_key(addr.unwrap_or(UNKNOWN)))
+    }
+}
+
+fn refuse(error: GovernorError) -> Response {
+    let GovernorError::TooManyRequests { wait_time, .. } = error else {
+        return Problem::new(Code::Internal).into_response();
+    };
+    metrics::count_refused("guard");
+    Problem::new(Code::RateLimited)
+        // The library rounds down.
+        .retry_after(Duration::from_secs(wait_time + 1))
+        .into_response()
+}

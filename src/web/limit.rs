@@ -1,0 +1,150 @@
+//! The limits that requests meet: whoever has spent a budget is told when to come back, and
+//! everybody how much is left (draft-ietf-httpapi-ratelimit-headers).
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Request, State};
+use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+
+use super::client::UNKNOWN;
+use super::code::Code;
+use super::context::Exchange;
+use super::problem::Problem;
+use crate::config::Limit;
+use crate::infra::{Ask, Decision, LimitKey, Limiter};
+use crate::metrics;
+
+pub(super) const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
+pub(super) const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+
+/// What a client may ask of a group of routes: the state of [`limit_client`] and [`limit_guesses`].
+#[derive(Clone, Debug)]
+pub struct ClientLimits {
+    limiter: Limiter,
+    limits: Arc<[Limit]>,
+}
+
+impl ClientLimits {
+    /// All of these limits at once, each by the client.
+    #[must_use]
+    pub fn new(limiter: &Limiter, limits: &[Limit]) -> Self {
+        Self {
+            limiter: limiter.clone(),
+            limits: limits.into(),
+        }
+    }
+
+    fn asks(&self, extensions: &Extensions) -> Vec<Ask> {
+        let key = client_key(extensions);
+        let asks = self.limits.iter().map(|limit| Ask::spend(*limit, key));
+        asks.collect()
+    }
+}
+
+/// The key that a request's client is counted by.
+#[must_use]
+pub fn client_key(extensions: &Extensions) -> LimitKey {
+    let addr = Exchange::of(extensions).map(Exchange::client_addr);
+    LimitKey::client(addr.unwrap_or(UNKNOWN))
+}
+
+/// Lets a request pass that its client has a budget for, in one round trip for all limits.
+pub async fn limit_client(
+    State(group): State<ClientLimits>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let asks = group.asks(request.extensions());
+    limited(&group.limiter, &asks, request, next).await
+}
+
+/// Counts credentials that were refused against their client, so that they cannot be guessed at
+/// leisure. Good ones spend nothing here.
+pub async fn limit_guesses(
+    State(group): State<ClientLimits>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let asks = group.asks(request.extensions());
+    let mut response = next.run(request).await;
+    let problem = response.extensions().get::<Problem>();
+    if problem.is_none_or(|problem| problem.code() != Code::Unauthenticated) {
+        return response;
+    }
+    let decision = group.limiter.admit(&asks).await;
+    if !decision.allows() {
+        return refused(&decision);
+    }
+    tell(&decision, response.headers_mut());
+    response
+}
+
+/// Spends `asks` and goes on, or refuses; the reply tells how the limits stand either way.
+pub async fn limited(limiter: &Limiter, asks: &[Ask], request: Request, next: Next) -> Response {
+    let decision = limiter.admit(asks).await;
+    if !decision.allows() {
+        return refused(&decision);
+    }
+    let mut response = next.run(request).await;
+    tell(&decision, response.headers_mut());
+    response
+}
+
+/// Spends `asks`, for a handler that knows only by then whom they are about.
+pub async fn spend(limiter: &Limiter, asks: &[Ask]) -> Result<(), Problem> {
+    let decision = limiter.admit(asks).await;
+    if decision.allows() {
+        return Ok(());
+    }
+    Err(problem(&decision))
+}
+
+fn refused(decision: &Decision) -> Response {
+    let mut response = problem(decision).into_response();
+    tell(decision, response.headers_mut());
+    response
+}
+
+fn problem(decision: &Decision) -> Problem {
+    let problem = Problem::new(Code::RateLimited);
+    let Some(tightest) = decision.tightest() else {
+        return problem;
+    };
+    metrics::count_refused(tightest.limit.name());
+    let detail = format!(
+        "the limit `{}` allows {} in {} s",
+        tightest.limit.name(),
+        tightest.limit.max(),
+        tightest.limit.window().as_secs(),
+    );
+    problem
+        .detail(detail)
+        .retry_after(decision.retry_after().unwrap_or_default())
+}
+
+/// Writes how the limits stand: `q` in `w` seconds are allowed, `r` are left, and the oldest of
+/// those spent is forgotten in `t` seconds.
+fn tell(decision: &Decision, headers: &mut HeaderMap) {
+    let (mut policy, mut standing) = (String::new(), String::new());
+    for one in &decision.standings {
+        let (limit, comma) = (one.limit, if policy.is_empty() { "" } else { ", " });
+        let (name, q, w) = (limit.name(), limit.max(), limit.window().as_secs());
+        let (r, t) = (one.left(), whole_seconds(one.wait.unwrap_or(one.reset)));
+        // Writing to a string cannot fail.
+        let _ = write!(policy, "{comma}\"{name}\";q={q};w={w}");
+        let _ = write!(standing, "{comma}\"{name}\";r={r};t={t}");
+    }
+    for (name, value) in [(RATELIMIT_POLICY, policy), (RATELIMIT, standing)] {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            headers.insert(name, value);
+        }
+    }
+}
+
+fn whole_seconds(span: Duration) -> u64 {
+    span.as_secs() + u64::from(span.subsec_nanos() > 0)
+}

@@ -1,0 +1,126 @@
+//! Limits as the OpenAPI document shows them.
+
+use utoipa::openapi::header::HeaderBuilder;
+use utoipa::openapi::schema::{ObjectBuilder, Type};
+use utoipa::openapi::{Header, OpenApi, RefOr, Response};
+
+use super::code::Code;
+use super::document::{operations, problems};
+
+/// Adds to every operation of a document that it is limited: the refusal, beside others of its
+/// status, and the headers that tell how the limits stand.
+pub fn document_limits(api: &mut OpenApi) {
+    for item in api.paths.paths.values_mut() {
+        for (_, operation) in operations(item) {
+            let responses = &mut operation.responses.responses;
+            for (status, refusal) in problems(&[Code::RateLimited]) {
+                match responses.get_mut(&status) {
+                    Some(RefOr::T(known)) => add(known, refusal),
+                    _ => drop(responses.insert(status, refusal)),
+                }
+            }
+            let told = responses
+                .iter_mut()
+                .filter(|(status, _)| status.starts_with('2') || *status == "429");
+            for (_, response) in told {
+                let RefOr::T(response) = response else {
+                    continue;
+                };
+                for (name, header) in headers() {
+                    response.headers.insert(name.to_owned(), header.into());
+                }
+            }
+        }
+    }
+}
+
+/// Adds one refusal to others of the same status.
+fn add(known: &mut Response, more: RefOr<Response>) {
+    let RefOr::T(more) = more else { return };
+    known.description = format!("{}\n\n{}", more.description, known.description);
+    known.headers.extend(more.headers);
+    for (kind, content) in more.content {
+        match (known.content.get_mut(&kind), content) {
+            (Some(RefOr::T(known)), RefOr::T(more)) => known.examples.extend(more.examples),
+            (_, content) => drop(known.content.insert(kind, content)),
+        }
+    }
+}
+
+fn headers() -> [(&'static str, Header); 2] {
+    let header = |description: &str| {
+        let schema = ObjectBuilder::new().schema_type(Type::String).build();
+        HeaderBuilder::new()
+            .schema(Some(schema))
+            .description(Some(description))
+            .build()
+    };
+    [
+        (
+            "RateLimit-Policy",
+            header("The limits met: `\"name\";q=100;w=60` allows 100 in any 60 seconds."),
+        ),
+        (
+            "RateLimit",
+            header(
+                "How they stand: of `\"name\";r=57;t=30` 57 are left, and the oldest that was spent comes back in 30 seconds.",
+            ),
+        ),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use utoipa::IntoResponses;
+    use utoipa::OpenApi;
+
+    use super::*;
+    use crate::web::document::RateProblem;
+
+    struct Attempts;
+
+    impl IntoResponses for Attempts {
+        fn responses() -> std::collections::BTreeMap<String, RefOr<Response>> {
+            problems(&[Code::TooManyAttempts])
+        }
+    }
+
+    #[utoipa::path(get, path = "/a", responses((status = 200, description = "ok")))]
+    #[expect(dead_code, reason = "only its documentation is read")]
+    fn plain() {}
+
+    #[utoipa::path(get, path = "/b", responses((status = 200, description = "ok"), Attempts))]
+    #[expect(dead_code, reason = "only its documentation is read")]
+    fn attempts() {}
+
+    #[utoipa::path(get, path = "/c", responses((status = 204, description = "ok"), RateProblem))]
+    #[expect(dead_code, reason = "only its documentation is read")]
+    fn limited() {}
+
+    #[derive(OpenApi)]
+    #[openapi(paths(plain, attempts, limited))]
+    struct Api;
+
+    #[test]
+    fn every_operation_tells_of_its_limit_beside_its_other_refusals() {
+        let mut api = Api::openapi();
+        document_limits(&mut api);
+        let doc = serde_json::to_value(&api).unwrap();
+        for (path, status, codes) in [
+            ("/a", "200", &["rate_limited"][..]),
+            ("/b", "200", &["rate_limited", "too_many_attempts"]),
+            ("/c", "204", &["rate_limited"]),
+        ] {
+            let responses = &doc["paths"][path]["get"]["responses"];
+            let refusal = &responses["429"];
+            let examples = &refusal["content"]["application/problem+json"]["examples"];
+            let told: Vec<_> = examples.as_object().unwrap().keys().collect();
+            assert_eq!(told, codes, "{path}");
+            assert!(refusal["headers"]["Retry-After"].is_object(), "{path}");
+            for headers in [&refusal["headers"], &responses[status]["headers"]] {
+                assert!(headers["RateLimit"].is_object(), "{path}");
+                assert!(headers["RateLimit-Policy"].is_object(), "{path}");
+            }
+        }
+    }
+}

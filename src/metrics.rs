@@ -5,6 +5,7 @@
 //! line to the table and a function below it. Without `METRICS_ADDR` nothing is recorded.
 
 mod cache;
+mod credentials;
 mod forgery;
 mod http;
 mod limits;
@@ -16,6 +17,10 @@ use std::time::{Duration, Instant};
 use metrics::{Unit, counter, gauge, histogram};
 
 pub use cache::{CacheFamily, CacheLookup, count_cache_lookup};
+pub use credentials::{
+    ApiKeyUse, SignIn, TokenRefresh, count_api_key, count_sign_in, count_sign_in_wait,
+    count_token_refresh,
+};
 pub use forgery::{CsrfRefusal, count_csrf_refusal};
 pub use http::{InFlight, OpenConnection};
 pub use limits::{
@@ -185,48 +190,6 @@ outcomes! {
 }
 
 outcomes! {
-    /// How an attempt to sign in ended.
-    SignIn {
-        /// A session began.
-        SignedIn "signed_in"
-        /// Too many attempts had failed before.
-        Locked "locked"
-        /// The address or the password is wrong.
-        Refused "refused"
-        /// The password was right, the address is not verified.
-        Unverified "unverified"
-        /// The password was right, but the account is shut.
-        Disabled "disabled"
-        /// The password was right; a second factor is asked for.
-        Asked "asked"
-        /// The code of the second factor was wrong, or one too many.
-        WrongCode "wrong_code"
-        /// The second step came too late, or without the first.
-        Stale "stale"
-        /// The hashing pool was busy.
-        Busy "busy"
-        /// Something of ours failed.
-        Failed "failed"
-    }
-}
-
-outcomes! {
-    /// What became of a refresh token that was presented.
-    TokenRefresh {
-        /// It was replaced.
-        Rotated "rotated"
-        /// It was used before, within the grace, and answered with its successor.
-        Repeated "repeated"
-        /// It was used before, after the grace: its session was ended.
-        Reused "reused"
-        /// It is unknown or expired.
-        Refused "refused"
-        /// Something of ours failed.
-        Failed "failed"
-    }
-}
-
-outcomes! {
     /// What looking a password up among those of known breaches came to.
     BreachCheck {
         /// It is among them.
@@ -251,20 +214,6 @@ outcomes! {
         Together "together"
         /// In this process.
         Alone "alone"
-    }
-}
-
-outcomes! {
-    /// What became of a request with an API key.
-    ApiKeyUse {
-        /// It was let in.
-        Accepted "accepted"
-        /// The key is unknown, revoked or expired, or its secret wrong.
-        Refused "refused"
-        /// The account is disabled.
-        Disabled "disabled"
-        /// The key may not do this.
-        OutOfScope "out_of_scope"
     }
 }
 
@@ -355,26 +304,6 @@ pub fn observe_breach_check(began: Instant, outcome: BreachCheck) {
 /// A letter whose sending began at `began`.
 pub fn observe_smtp(began: Instant, outcome: CallOutcome) {
     histogram!(SMTP_DURATION, "outcome" => outcome.as_str()).record(began.elapsed());
-}
-
-/// An attempt to sign in.
-pub fn count_sign_in(outcome: SignIn) {
-    counter!(SIGN_INS, "outcome" => outcome.as_str()).increment(1);
-}
-
-/// A wait that began; `by` names what its failures are counted by, of which there are four.
-pub fn count_sign_in_wait(by: &'static str) {
-    counter!(SIGN_IN_WAITS, "by" => by).increment(1);
-}
-
-/// A refresh token that was presented.
-pub fn count_token_refresh(outcome: TokenRefresh) {
-    counter!(TOKEN_REFRESHES, "outcome" => outcome.as_str()).increment(1);
-}
-
-/// A request with an API key.
-pub fn count_api_key(outcome: ApiKeyUse) {
-    counter!(API_KEYS, "outcome" => outcome.as_str()).increment(1);
 }
 
 /// A connection above the cap.

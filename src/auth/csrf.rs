@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use crate::config::Key32;
 use crate::ids::SessionId;
+use crate::metrics::{self, CsrfRefusal};
 use crate::state::AppState;
 use crate::web::{Code, Problem};
 
@@ -57,7 +58,10 @@ pub(super) fn check_origin(state: &AppState, headers: &HeaderMap) -> Result<(), 
 
 /// The refusal of a call that no page of ours makes.
 pub(super) fn foreign_page() -> Problem {
-    refused("the call does not come from a page that may act for its reader")
+    refused(
+        CsrfRefusal::Page,
+        "the call does not come from a page that may act for its reader",
+    )
 }
 
 /// Refuses a call that is not shown to come from a page of ours; answers the session that the page
@@ -66,7 +70,10 @@ pub(super) fn check(state: &AppState, headers: &HeaderMap) -> Result<SessionId, 
     check_origin(state, headers)?;
     let mut lines = headers.get_all(X_CSRF_TOKEN).iter();
     let (Some(token), None) = (lines.next(), lines.next()) else {
-        return Err(refused("one X-CSRF-Token header is needed"));
+        return Err(refused(
+            CsrfRefusal::Token,
+            "one X-CSRF-Token header is needed",
+        ));
     };
     session_of(&state.auth.token_secret, token.as_bytes()).ok_or_else(foreign_token)
 }
@@ -85,10 +92,14 @@ pub(super) fn check_in(
 
 /// The refusal of a token that is not of the session that the cookies are of.
 pub(super) fn foreign_token() -> Problem {
-    refused("the X-CSRF-Token is not of this session")
+    refused(
+        CsrfRefusal::Token,
+        "the X-CSRF-Token is not of this session",
+    )
 }
 
-fn refused(detail: &'static str) -> Problem {
+fn refused(reason: CsrfRefusal, detail: &'static str) -> Problem {
+    metrics::count_csrf_refusal(reason);
     Problem::new(Code::CsrfRefused).detail(detail)
 }
 

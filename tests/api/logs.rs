@@ -235,7 +235,35 @@ async fn live(app: &TestApp, server: &Server) -> Vec<String> {
         text(&next["access_token"]),
         text(&next["refresh_token"]),
     ]);
+    secrets.extend(browse(server).await);
     secrets
+}
+
+/// Signs in by cookies, goes on and is refused; answers the secrets of it.
+async fn browse(server: &Server) -> Vec<String> {
+    let client = reqwest::Client::new();
+    let post = |path: &str| {
+        let url = server.root.join(path).expect("it is a path");
+        client.post(url).header("sec-fetch-site", "same-origin")
+    };
+    let send = async |request: reqwest::RequestBuilder, status: u16| {
+        let answer = request.send().await.expect("the service answers");
+        assert_eq!(answer.status(), status);
+        let cookies = answer.headers().get_all("set-cookie").into_iter();
+        let cookies = cookies.filter_map(|line| line.to_str().ok()?.split(';').next());
+        let cookies: Vec<_> = cookies.map(str::to_owned).collect();
+        let body: Value = answer.json().await.expect("it is JSON");
+        let csrf = body["csrf_token"].as_str().unwrap_or_default().to_owned();
+        (cookies, csrf)
+    };
+    let sign_in = json!({ "email": EMAIL, "password": PASSWORD, "transport": "cookie" });
+    let (first, csrf) = send(post(LOGIN).json(&sign_in), 200).await;
+    let refresh = || post("/api/v1/auth/refresh").header("cookie", first.join("; "));
+    send(refresh().header("x-csrf-token", "hunter2-csrf"), 403).await;
+    let (next, _) = send(refresh().header("x-csrf-token", &csrf), 200).await;
+    let values = [first, next].concat().into_iter();
+    let values = values.filter_map(|cookie| Some(cookie.split_once('=')?.1.to_owned()));
+    values.chain([csrf]).collect()
 }
 
 /// Holds that nothing of a life with the service is written at this level.

@@ -60,6 +60,7 @@ async fn a_500_is_reported_with_what_identifies_it_and_nothing_personal() {
         ))
         .bearer_auth(&token)
         .header("cookie", "session=hunter2-cookie")
+        .header("x-csrf-token", "hunter2-csrf")
         .header("x-forwarded-for", "203.0.113.7")
         .header("user-agent", "hunter2-agent")
         .send()

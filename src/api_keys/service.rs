@@ -4,7 +4,7 @@
 use super::error::Error;
 use super::jobs::{TellKeyCreated, TellKeyRotated};
 use super::key::NewKey;
-use super::model::{ApiKey, IssuedApiKey, NewApiKey, Rotation};
+use super::model::{ApiKey, IssuedApiKey, Life, NewApiKey, Rotation};
 use super::store::{self, Draft};
 use crate::audit::{self, Entry, Event, Origin};
 use crate::auth;
@@ -23,7 +23,7 @@ pub(super) async fn create(
     origin: &Origin,
 ) -> Result<IssuedApiKey, Error> {
     let most = state.api_keys.max_ttl;
-    let life = new.expires_in.map_or(most, |life| life.get());
+    let life = new.expires_in.map_or(most, Life::get);
     if life > most {
         return Err(Error::TooLong(most.as_secs()));
     }

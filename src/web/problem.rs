@@ -326,6 +326,16 @@ mod tests {
     }
 
     #[test]
+    fn a_scope_that_is_missing_is_named() {
+        let refused = Problem::insufficient_scope("usage:read").into_response();
+        assert_eq!(refused.status(), 403);
+        assert_eq!(
+            refused.headers()[WWW_AUTHENTICATE],
+            "Bearer error=\"insufficient_scope\", scope=\"usage:read\""
+        );
+    }
+
+    #[test]
     fn retry_after_is_rounded_up_and_never_missing() {
         for (wait, seconds) in [
             (0, "1"),

@@ -57,7 +57,7 @@ pub(super) fn read_access(
     token: &str,
     now: DateTime<Utc>,
 ) -> Result<Principal, InvalidToken> {
-    let claims: AccessClaims = keys.verify(ACCESS, token)?;
+    let claims = keys.verify::<AccessClaims>(ACCESS, token)?;
     let leeway = i64::try_from(config.leeway.as_secs()).unwrap_or_default();
     let now = now.timestamp();
     let is_running =

@@ -6,12 +6,13 @@ WORKDIR /build
 ENV CARGO_INCREMENTAL=0 SQLX_OFFLINE=true
 
 # The dependencies first, from the manifests alone: this layer is rebuilt when Cargo.lock changes and
-# not when the code does. The box for development is a member of the workspace, so Cargo wants to
-# see its manifest and a target; it is never compiled.
+# not when the code does. The box for development and the benchmark are members of the workspace, so
+# Cargo wants to see their manifests and a target; they are never compiled.
 COPY Cargo.toml Cargo.lock ./
+COPY bench/Cargo.toml bench/
 COPY dev/Cargo.toml dev/
-RUN mkdir -p src dev/src \
- && echo '//! A stand-in.' | tee src/lib.rs dev/src/lib.rs >src/main.rs \
+RUN mkdir -p src bench/src dev/src \
+ && echo '//! A stand-in.' | tee src/lib.rs bench/src/main.rs dev/src/lib.rs >src/main.rs \
  && echo 'fn main() {}' >>src/main.rs \
  && cargo build --release --locked --bin groundwork
 

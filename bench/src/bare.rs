@@ -1,0 +1,147 @@
+//! The bare service: what a handler costs with nothing around it. No ids, logs, metrics, limits,
+//! headers or errors that one could show to anybody.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::IntoResponse;
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use groundwork_dev::{Error, Result};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use sqlx::PgPool;
+use sqlx::postgres::PgPoolOptions;
+use sqlx::types::Uuid;
+
+/// As many connections as the service that it is compared with opens at first.
+const POOL: u32 = 10;
+
+/// Seconds since 1970, when the tokens run out.
+const NEVER: u64 = 4_000_000_000;
+
+/// The key that tokens are signed with.
+const KEY: &[u8] = b"the bare service's key, 32 bytes";
+
+/// What a token says.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+struct Claims {
+    sub: Uuid,
+    exp: u64,
+}
+
+#[derive(Clone)]
+struct Bare {
+    db: PgPool,
+    keys: Arc<(EncodingKey, DecodingKey, Validation)>,
+}
+
+/// Serves on `addr` until it is killed.
+pub(crate) async fn serve(addr: SocketAddr, database_url: &str) -> Result<()> {
+    let pool = PgPoolOptions::new()
+        .max_connections(POOL)
+        .min_connections(POOL);
+    let bare = Bare {
+        db: pool
+            .test_before_acquire(false)
+            .connect(database_url)
+            .await?,
+        keys: Arc::new((
+            EncodingKey::from_secret(KEY),
+            DecodingKey::from_secret(KEY),
+            Validation::new(Algorithm::HS256),
+        )),
+    };
+    let app = Router::new()
+        .route(
+            "/static",
+            get(async || ([(CONTENT_TYPE, "application/json")], r#"{"status":"ok"}"#)),
+        )
+        .route("/me", get(me))
+        .route("/rotate", post(rotate))
+        .with_state(bare);
+    let listener = tokio::net::TcpListener::bind(addr).await;
+    let listener = listener.map_err(|error| Error::Other(error.to_string()))?;
+    let served = axum::serve(listener, app).await;
+    served.map_err(|error| Error::Other(error.to_string()))
+}
+
+async fn me(State(bare): State<Bare>, headers: HeaderMap) -> Result<impl IntoResponse, StatusCode> {
+    let token = headers
+        .get("authorization")
+        .and_then(|value| value.to_str().ok());
+    let token = token.and_then(|value| value.strip_prefix("Bearer "));
+    let token = token.ok_or(StatusCode::UNAUTHORIZED)?;
+    let (_, key, validation) = &*bare.keys;
+    let data = jsonwebtoken::decode::<Claims>(token, key, validation);
+    let user = data.map_err(|_| StatusCode::UNAUTHORIZED)?.claims.sub;
+    let row: (Uuid, String, Option<String>, Option<String>, String, String) = sqlx::query_as(
+        "SELECT id, email, first_name, last_name, role, created_at::text FROM users
+         WHERE id = $1 AND deleted_at IS NULL",
+    )
+    .bind(user)
+    .fetch_one(&bare.db)
+    .await
+    .map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
+    Ok(Json(json!({
+        "id": row.0, "email": row.1, "first_name": row.2, "last_name": row.3, "role": row.4, "created_at": row.5,
+    })))
+}
+
+/// A token that the bare service takes.
+pub(crate) fn access_token(sub: Uuid) -> Result<String> {
+    let claims = Claims { sub, exp: NEVER };
+    let token = jsonwebtoken::encode(&Header::default(), &claims, &EncodingKey::from_secret(KEY));
+    token.map_err(|error| Error::Other(error.to_string()))
+}
+
+/// A new refresh token, and its hash.
+pub(crate) fn refresh_token() -> Result<(String, Vec<u8>)> {
+    let mut token = [0_u8; 32];
+    let filled = SystemRandom::new().fill(&mut token);
+    filled.map_err(|_| Error::Other("there is no randomness".into()))?;
+    let hash = digest(&SHA256, &token).as_ref().to_vec();
+    Ok((BASE64_URL_SAFE_NO_PAD.encode(token), hash))
+}
+
+#[derive(Deserialize)]
+struct Rotate {
+    refresh_token: String,
+}
+
+async fn rotate(
+    State(bare): State<Bare>,
+    Json(asked): Json<Rotate>,
+) -> Result<Json<Value>, StatusCode> {
+    let old = BASE64_URL_SAFE_NO_PAD.decode(&asked.refresh_token);
+    let old = digest(&SHA256, &old.map_err(|_| StatusCode::BAD_REQUEST)?);
+    let (new, hash) = refresh_token().map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
+    let user: Option<Uuid> = sqlx::query_scalar(
+        "WITH used AS (
+             UPDATE bare_tokens SET rotated_at = now() WHERE hash = $1 AND rotated_at IS NULL RETURNING user_id
+         )
+         INSERT INTO bare_tokens (hash, user_id) SELECT $2, user_id FROM used RETURNING user_id",
+    )
+    .bind(old.as_ref())
+    .bind(hash)
+    .fetch_optional(&bare.db)
+    .await
+    .map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
+    let claims = Claims {
+        sub: user.ok_or(StatusCode::UNAUTHORIZED)?,
+        exp: NEVER,
+    };
+    let token = jsonwebtoken::encode(&Header::default(), &claims, &bare.keys.0);
+    Ok(Json(json!({
+        "access_token": token.map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?,
+        "refresh_token": new,
+    })))
+}

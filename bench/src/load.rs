@@ -1,0 +1,171 @@
+//! The load: connections that each send a request as soon as the last one is answered.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+
+/// A reply: its status and its body.
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Reply {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_default()
+    }
+}
+
+/// A connection that is kept alive. It does as little as a client can, since it runs on the cores
+/// that it measures.
+pub(crate) struct Connection {
+    stream: TcpStream,
+    buffer: Vec<u8>,
+}
+
+impl Connection {
+    pub(crate) async fn open(addr: SocketAddr) -> io::Result<Self> {
+        let stream = TcpStream::connect(addr).await?;
+        stream.set_nodelay(true)?;
+        let buffer = Vec::with_capacity(4096);
+        Ok(Self { stream, buffer })
+    }
+
+    pub(crate) async fn send(&mut self, request: &[u8]) -> io::Result<Reply> {
+        self.stream.write_all(request).await?;
+        self.buffer.clear();
+        loop {
+            if self.stream.read_buf(&mut self.buffer).await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            let mut headers = [httparse::EMPTY_HEADER; 64];
+            let mut head = httparse::Response::new(&mut headers);
+            let parsed = head.parse(&self.buffer).map_err(io::Error::other)?;
+            let httparse::Status::Complete(body) = parsed else {
+                continue;
+            };
+            let status = head.code.unwrap_or_default();
+            let end = body + content_length(head.headers);
+            while self.buffer.len() < end {
+                if self.stream.read_buf(&mut self.buffer).await? == 0 {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+            }
+            let body = self.buffer[body..end].to_vec();
+            return Ok(Reply { status, body });
+        }
+    }
+}
+
+fn content_length(headers: &[httparse::Header<'_>]) -> usize {
+    let length = headers
+        .iter()
+        .find(|header| header.name.eq_ignore_ascii_case("content-length"));
+    let length = length.and_then(|header| std::str::from_utf8(header.value).ok());
+    length
+        .and_then(|length| length.parse().ok())
+        .unwrap_or_default()
+}
+
+/// A request's bytes.
+pub(crate) fn request(
+    method: &str,
+    path: &str,
+    token: Option<&str>,
+    body: Option<&Value>,
+) -> Vec<u8> {
+    let token = token.map(|token| format!("authorization: Bearer {token}\r\n"));
+    let body = body.map(Value::to_string);
+    let content = body.as_ref().map(|body| {
+        let length = body.len();
+        format!("content-type: application/json\r\ncontent-length: {length}\r\n")
+    });
+    let [token, content, body] = [token, content, body].map(Option::unwrap_or_default);
+    let text = format!("{method} {path} HTTP/1.1\r\nhost: 127.0.0.1\r\n{token}{content}\r\n{body}");
+    text.into_bytes()
+}
+
+/// What one connection sends: the next request, given the last reply.
+pub(crate) trait Script: Send + 'static {
+    fn next(&mut self, last: Option<&Reply>) -> &[u8];
+}
+
+/// The same request each time.
+pub(crate) struct Same(pub(crate) Vec<u8>);
+
+impl Script for Same {
+    fn next(&mut self, _: Option<&Reply>) -> &[u8] {
+        &self.0
+    }
+}
+
+/// What a round of load came to.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Round {
+    /// Good replies in a second.
+    pub(crate) rate: f64,
+    /// Replies that were not 2xx, and connections that broke.
+    pub(crate) errors: usize,
+    /// The time that 99 of 100 replies took at most.
+    pub(crate) p99: Duration,
+}
+
+/// Runs one script a connection for so long.
+pub(crate) async fn run<S: Script>(
+    addr: SocketAddr,
+    scripts: Vec<S>,
+    length: Duration,
+) -> io::Result<Round> {
+    let mut connections = Vec::new();
+    for script in scripts {
+        connections.push((Connection::open(addr).await?, script));
+    }
+    let began = Instant::now();
+    let mut clients = JoinSet::new();
+    for (connection, script) in connections {
+        clients.spawn(client(connection, script, began + length));
+    }
+    let (mut took, mut errors) = (Vec::new(), 0);
+    while let Some(ended) = clients.join_next().await {
+        let (its, wrong) = ended.map_err(io::Error::other)?;
+        took.extend(its);
+        errors += wrong;
+    }
+    let elapsed = began.elapsed();
+    took.sort_unstable();
+    let p99 = took.get(took.len() * 99 / 100).copied().unwrap_or_default();
+    let count = u32::try_from(took.len()).unwrap_or(u32::MAX);
+    Ok(Round {
+        rate: f64::from(count) / elapsed.as_secs_f64(),
+        errors,
+        p99,
+    })
+}
+
+async fn client(
+    mut connection: Connection,
+    mut script: impl Script,
+    until: Instant,
+) -> (Vec<Duration>, usize) {
+    let (mut took, mut errors) = (Vec::new(), 0);
+    let mut last = None;
+    loop {
+        let sent = Instant::now();
+        if sent >= until {
+            return (took, errors);
+        }
+        match connection.send(script.next(last.as_ref())).await {
+            Ok(reply) if (200..300).contains(&reply.status) => {
+                took.push(sent.elapsed());
+                last = Some(reply);
+            }
+            Ok(_) => errors += 1,
+            Err(_) => return (took, errors + 1),
+        }
+    }
+}

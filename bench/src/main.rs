@@ -1,0 +1,64 @@
+//! `make bench`: what the service costs beside a bare one. Both are built for release and share the
+//! machine with their database, Redis and the load, so only the ratios of one run mean anything.
+
+mod argon;
+mod bare;
+mod load;
+mod ours;
+mod report;
+mod scenario;
+mod world;
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use groundwork_dev::Result;
+
+/// Measures the service beside a bare one.
+#[derive(Debug, Parser)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// Seconds that each round of load lasts
+    #[arg(long, default_value_t = 4)]
+    seconds: u64,
+    /// Sign-ins before the memory is read again
+    #[arg(long, default_value_t = 5_000)]
+    sign_ins: u32,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve as the bare service; the measurement starts this itself
+    Bare {
+        /// Where to listen
+        addr: SocketAddr,
+        /// The database with the accounts
+        database_url: String,
+    },
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let done = match &cli.command {
+        Some(Command::Bare { addr, database_url }) => bare::serve(*addr, database_url).await,
+        None => measure(&cli).await,
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            report::complain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn measure(cli: &Cli) -> Result<()> {
+    let world = world::World::build().await?;
+    let findings = world.measure(cli.seconds, cli.sign_ins).await;
+    world.stop().await;
+    report::print(&findings?);
+    Ok(())
+}

@@ -1,0 +1,341 @@
+//! What is measured, and beside what.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use groundwork_dev::error::Doing as _;
+use groundwork_dev::{Error, Result};
+use serde_json::{Value, json};
+
+use crate::argon;
+use crate::load::{self, Reply, Round, Same, Script, request};
+use crate::ours::{self, Ours};
+use crate::report::{Figure, Finding, Promise, tell};
+use crate::world::{CONNECTIONS, World, email, wait_for};
+
+/// Connections that sign in.
+const SIGNING_IN: usize = 16;
+
+/// Connections that read beside them.
+const READING: usize = 4;
+
+/// Rounds, ours and the bare one's by turns; the median counts.
+const ROUNDS: usize = 3;
+
+/// Starts whose median counts.
+const STARTS: usize = 10;
+
+impl World {
+    pub(crate) async fn measure(&self, seconds: u64, sign_ins: u32) -> Result<Vec<Finding>> {
+        let length = Duration::from_secs(seconds);
+        let mut findings = vec![self.cold_start().await?];
+        let (service, _) = self.setup.start().await?;
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        let at_rest = service.memory();
+        findings.push(memory("memory at rest", at_rest, 30.0));
+        let mut tokens = Vec::new();
+        for client in 0..CONNECTIONS {
+            tokens.push(service.log_in(&email(client)).await?);
+        }
+        wait_for(self.bare_addr).await?;
+        findings.extend(self.reads(&service, &tokens, length).await?);
+        findings.push(self.refreshes(&service, &tokens, length).await?);
+        findings.extend(sign_ins_beside_reads(&service, &tokens, length).await?);
+        findings.push(memory_after(&service, sign_ins).await?);
+        service.stop().await;
+        Ok(findings)
+    }
+
+    async fn cold_start(&self) -> Result<Finding> {
+        tell("cold starts");
+        let mut took = Vec::new();
+        for _ in 0..STARTS {
+            let (service, ready) = self.setup.start().await?;
+            took.push(ready.as_secs_f64() * 1e3);
+            service.stop().await;
+        }
+        Ok(Finding {
+            what: "cold start to ready",
+            ours: Figure::Millis(median(took)),
+            bare: None,
+            promise: Promise::Below(100.0),
+        })
+    }
+
+    async fn reads(
+        &self,
+        service: &Ours,
+        tokens: &[Value],
+        length: Duration,
+    ) -> Result<Vec<Finding>> {
+        let fixed = |path: &str| vec_of(|_| Same(request("GET", path, None, None)));
+        let bare_tokens = self.bare_access_tokens().await?;
+        let ours_me = || {
+            vec_of(|client| {
+                Same(request(
+                    "GET",
+                    "/api/v1/users/me",
+                    tokens[client]["access_token"].as_str(),
+                    None,
+                ))
+            })
+        };
+        let bare_me =
+            || vec_of(|client| Same(request("GET", "/me", Some(&bare_tokens[client]), None)));
+        let mut findings = Vec::new();
+        let (ours, bare) = self
+            .by_turns(
+                "GET /health/live",
+                || load::run(service.addr, fixed("/health/live"), length),
+                || load::run(self.bare_addr, fixed("/static"), length),
+            )
+            .await?;
+        findings.push(rates(
+            "GET /health/live / a static handler",
+            &ours,
+            &bare,
+            0.6,
+        ));
+        let (ours, bare) = self
+            .by_turns(
+                "GET /pricing",
+                || load::run(service.addr, fixed("/api/v1/pricing"), length),
+                || load::run(self.bare_addr, fixed("/static"), length),
+            )
+            .await?;
+        findings.push(rates("GET /pricing / a static handler", &ours, &bare, 0.5));
+        let (ours, bare) = self
+            .by_turns(
+                "GET /users/me",
+                || load::run(service.addr, ours_me(), length),
+                || load::run(self.bare_addr, bare_me(), length),
+            )
+            .await?;
+        findings.push(rates(
+            "GET /users/me / HS256 and the same row",
+            &ours,
+            &bare,
+            0.6,
+        ));
+        findings.push(Finding {
+            what: "GET /users/me, p99 / the same",
+            ours: Figure::Millis(median(ours.iter().map(millis).collect())),
+            bare: Some(Figure::Millis(median(bare.iter().map(millis).collect()))),
+            promise: Promise::AtMost(3.0),
+        });
+        Ok(findings)
+    }
+
+    async fn refreshes(
+        &self,
+        service: &Ours,
+        tokens: &[Value],
+        length: Duration,
+    ) -> Result<Finding> {
+        let mut ours_next: Vec<String> = tokens.iter().map(refresh_token).collect();
+        let mut bare_next = self.bare_refresh_tokens().await?;
+        let (mut ours, mut bare) = (Vec::new(), Vec::new());
+        tell("POST /auth/refresh");
+        for _ in 0..ROUNDS {
+            ours.push(rotate(service.addr, "/api/v1/auth/refresh", &mut ours_next, length).await?);
+            bare.push(rotate(self.bare_addr, "/rotate", &mut bare_next, length).await?);
+        }
+        Ok(rates(
+            "POST /auth/refresh / one statement",
+            &ours,
+            &bare,
+            0.7,
+        ))
+    }
+
+    /// Rounds of two loads by turns, so that what else the machine does meets both.
+    async fn by_turns<A, B>(
+        &self,
+        what: &str,
+        mut ours: impl FnMut() -> A,
+        mut bare: impl FnMut() -> B,
+    ) -> Result<(Vec<Round>, Vec<Round>)>
+    where
+        A: Future<Output = std::io::Result<Round>>,
+        B: Future<Output = std::io::Result<Round>>,
+    {
+        tell(what);
+        let mut rounds = (Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            rounds
+                .0
+                .push(ours().await.doing(|| format!("load {what}"))?);
+            rounds.1.push(
+                bare()
+                    .await
+                    .doing(|| format!("load what stands beside {what}"))?,
+            );
+        }
+        Ok(rounds)
+    }
+}
+
+/// Sign-ins as fast as they go, alone and with readers beside them, and the hash alone.
+async fn sign_ins_beside_reads(
+    service: &Ours,
+    tokens: &[Value],
+    length: Duration,
+) -> Result<Vec<Finding>> {
+    tell("POST /auth/login");
+    let (mut ours, mut raw, mut beside) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        let log_in = load::run(service.addr, signing_in(), length);
+        ours.push(log_in.await.doing(|| "load /auth/login".into())?);
+        raw.push(
+            tokio::task::spawn_blocking(move || argon::rate(length))
+                .await
+                .unwrap_or_default(),
+        );
+        let reader = |token: &Value| {
+            let token = token["access_token"].as_str();
+            Same(request("GET", "/api/v1/users/me", token, None))
+        };
+        let readers: Vec<_> = tokens.iter().take(READING).map(reader).collect();
+        let (_, reads) = tokio::join!(
+            load::run(service.addr, signing_in(), length),
+            load::run(service.addr, readers, length),
+        );
+        beside.push(reads.doing(|| "read beside sign-ins".into())?);
+    }
+    let errors: usize = ours.iter().map(|round| round.errors).sum();
+    let rate = median(ours.iter().map(|round| round.rate).collect());
+    Ok(vec![
+        Finding {
+            what: "POST /auth/login / argon2id alone on all cores",
+            ours: Figure::Rate(rate),
+            bare: Some(Figure::Rate(median(raw))),
+            promise: Promise::AtLeast(0.85),
+        },
+        Finding {
+            what: "POST /auth/login, errors",
+            #[expect(clippy::cast_precision_loss, reason = "there are few")]
+            ours: Figure::Count(errors as f64),
+            bare: None,
+            promise: Promise::Below(0.0),
+        },
+        Finding {
+            what: "GET /users/me beside 16 that sign in, p99",
+            ours: Figure::Millis(median(beside.iter().map(millis).collect())),
+            bare: None,
+            promise: Promise::Below(20.0),
+        },
+    ])
+}
+
+async fn memory_after(service: &Ours, sign_ins: u32) -> Result<Finding> {
+    tell("memory after sign-ins");
+    let mut left = f64::from(sign_ins);
+    while left > 0.0 {
+        let length = Duration::from_secs(5);
+        let round = load::run(service.addr, signing_in(), length).await;
+        let rate = round.doing(|| "sign in".into())?.rate;
+        if rate == 0.0 {
+            return Err(Error::Other("nobody can sign in".into()));
+        }
+        left -= rate * length.as_secs_f64();
+    }
+    Ok(memory("memory after sign-ins", service.memory(), 120.0))
+}
+
+fn signing_in() -> Vec<Same> {
+    let script = |client| {
+        let body = ours::sign_in(&email(client));
+        Same(request("POST", "/api/v1/auth/login", None, Some(&body)))
+    };
+    (0..SIGNING_IN).map(script).collect()
+}
+
+/// A client that goes on with its session again and again.
+struct Rotating {
+    path: &'static str,
+    token: Arc<Mutex<String>>,
+    request: Vec<u8>,
+}
+
+impl Script for Rotating {
+    fn next(&mut self, last: Option<&Reply>) -> &[u8] {
+        let mut token = self.token.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(reply) = last {
+            *token = refresh_token(&reply.json());
+        }
+        let body = json!({ "refresh_token": *token });
+        self.request = request("POST", self.path, None, Some(&body));
+        &self.request
+    }
+}
+
+/// One round; `tokens` are those to go on with, before and after.
+async fn rotate(
+    addr: SocketAddr,
+    path: &'static str,
+    tokens: &mut [String],
+    length: Duration,
+) -> Result<Round> {
+    let shared: Vec<_> = tokens
+        .iter()
+        .map(|token| Arc::new(Mutex::new(token.clone())))
+        .collect();
+    let scripts = shared.iter().map(|token| Rotating {
+        path,
+        token: token.clone(),
+        request: Vec::new(),
+    });
+    let round = load::run(addr, scripts.collect(), length).await;
+    let round = round.doing(|| format!("load {path}"))?;
+    for (kept, token) in tokens.iter_mut().zip(shared) {
+        kept.clone_from(&token.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+    Ok(round)
+}
+
+fn refresh_token(reply: &Value) -> String {
+    reply["refresh_token"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned()
+}
+
+fn vec_of<S>(script: impl Fn(usize) -> S) -> Vec<S> {
+    (0..CONNECTIONS).map(script).collect()
+}
+
+fn rates(what: &'static str, ours: &[Round], bare: &[Round], least: f64) -> Finding {
+    let errors: usize = ours.iter().chain(bare).map(|round| round.errors).sum();
+    if errors > 0 {
+        tell(&format!("  {errors} errors: {what}"));
+    }
+    let rate =
+        |rounds: &[Round]| Figure::Rate(median(rounds.iter().map(|round| round.rate).collect()));
+    Finding {
+        what,
+        ours: rate(ours),
+        bare: Some(rate(bare)),
+        promise: Promise::AtLeast(least),
+    }
+}
+
+fn memory(what: &'static str, mebibytes: u64, most: f64) -> Finding {
+    Finding {
+        what,
+        #[expect(clippy::cast_precision_loss, reason = "there are few")]
+        ours: Figure::Mebibytes(mebibytes as f64),
+        bare: None,
+        promise: Promise::Below(most),
+    }
+}
+
+fn millis(round: &Round) -> f64 {
+    round.p99.as_secs_f64() * 1e3
+}
+
+fn median(mut figures: Vec<f64>) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    figures.get(figures.len() / 2).copied().unwrap_or_default()
+}

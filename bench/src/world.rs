@@ -1,0 +1,136 @@
+//! Everything that runs while something is measured: PostgreSQL, Redis, an inbox and the bare
+//! service, and how the service itself is started.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use groundwork_dev::error::Doing as _;
+use groundwork_dev::files::Scratch;
+use groundwork_dev::process::{self, OnOurDeath, Server, Signal};
+use groundwork_dev::{Error, Inbox, Postgres, Redis, Result, ports};
+use sqlx::types::Uuid;
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+
+use crate::bare;
+use crate::load::Connection;
+use crate::ours::Setup;
+use crate::report::tell;
+
+/// Connections of the load.
+pub(crate) const CONNECTIONS: usize = 64;
+
+/// Accounts in the table besides those that sign in, as a look-up without an index only shows then.
+const CROWD: i32 = 10_000;
+
+/// Everything that runs while something is measured.
+pub(crate) struct World {
+    // In the order in which they end.
+    bare: Server,
+    pub(crate) bare_addr: SocketAddr,
+    pub(crate) setup: Setup,
+    redis: Redis,
+    postgres: Postgres,
+    _inbox: Inbox,
+    _home: Scratch,
+}
+
+impl World {
+    pub(crate) async fn build() -> Result<Self> {
+        tell("starting PostgreSQL, Redis and the bare service");
+        let home = Scratch::new(None)?;
+        let postgres = Postgres::keep(home.path(), None).await?;
+        let redis = Redis::throw_away().await?;
+        let inbox = Inbox::start().await;
+        postgres.ensure_database("bench").await?;
+        let setup = Setup::new(home.path(), &postgres, &redis, &inbox)?;
+        for client in 0..CONNECTIONS {
+            setup.create_account(&email(client))?;
+        }
+        let mut owner = PgConnection::connect(&postgres.url("bench")).await?;
+        let crowd = format!(
+            "INSERT INTO users (id, email, password_hash, email_verified_at, created_at, updated_at)
+             SELECT gen_random_uuid(), 'crowd' || n || '@example.com', '', now(), now(), now()
+             FROM generate_series(1, {CROWD}) AS n;
+             CREATE TABLE bare_tokens (hash bytea PRIMARY KEY, user_id uuid NOT NULL, rotated_at timestamptz);
+             ANALYZE"
+        );
+        sqlx::raw_sql(AssertSqlSafe(crowd))
+            .execute(&mut owner)
+            .await?;
+        owner.close().await?;
+        let (bare, bare_addr) = start_bare(&postgres, home.path())?;
+        Ok(Self {
+            bare,
+            bare_addr,
+            setup,
+            redis,
+            postgres,
+            _inbox: inbox,
+            _home: home,
+        })
+    }
+
+    pub(crate) async fn stop(mut self) {
+        self.bare.stop(Duration::from_secs(5)).await;
+        self.redis.stop().await;
+        self.postgres.stop().await;
+    }
+
+    /// Tokens that the bare service takes, one a connection.
+    pub(crate) async fn bare_access_tokens(&self) -> Result<Vec<String>> {
+        let mut owner = PgConnection::connect(&self.postgres.url("bench")).await?;
+        let mut tokens = Vec::new();
+        for client in 0..CONNECTIONS {
+            let user: Uuid = sqlx::query_scalar("SELECT id FROM users WHERE email = $1")
+                .bind(email(client))
+                .fetch_one(&mut owner)
+                .await?;
+            tokens.push(bare::access_token(user)?);
+        }
+        Ok(tokens)
+    }
+
+    /// Refresh tokens of the bare service, one a connection.
+    pub(crate) async fn bare_refresh_tokens(&self) -> Result<Vec<String>> {
+        let mut owner = PgConnection::connect(&self.postgres.url("bench")).await?;
+        let mut tokens = Vec::new();
+        for _ in 0..CONNECTIONS {
+            let (token, hash) = bare::refresh_token()?;
+            sqlx::query("INSERT INTO bare_tokens (hash, user_id) VALUES ($1, gen_random_uuid())")
+                .bind(hash)
+                .execute(&mut owner)
+                .await?;
+            tokens.push(token);
+        }
+        Ok(tokens)
+    }
+}
+
+fn start_bare(postgres: &Postgres, home: &Path) -> Result<(Server, SocketAddr)> {
+    let me = std::env::current_exe().doing(|| "find this program".into())?;
+    let addr = SocketAddr::from(([127, 0, 0, 1], ports::any()?.port));
+    let mut command = process::command(me.as_os_str(), None, OnOurDeath::Terminate);
+    command.args(["bare", &addr.to_string(), &postgres.url("bench")]);
+    let log = home.join("bare.log");
+    Ok((
+        Server::start("the bare service", &mut command, Signal::TERM, Some(&log))?,
+        addr,
+    ))
+}
+
+/// Waits until something listens.
+pub(crate) async fn wait_for(addr: SocketAddr) -> Result<()> {
+    for _ in 0..200 {
+        if Connection::open(addr).await.is_ok() {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Err(Error::Other(format!("nothing listens on {addr}")))
+}
+
+/// The address that a connection signs in with.
+pub(crate) fn email(client: usize) -> String {
+    format!("client{client}@example.com")
+}

@@ -14,6 +14,7 @@ mod hostile;
 mod limits;
 mod logs;
 mod mail;
+mod metering;
 mod migrations;
 mod redis;
 mod shutdown;

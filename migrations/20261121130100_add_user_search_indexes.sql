@@ -1,5 +1,5 @@
 -- What administrators find accounts by: the beginning of an address or a name, and the few that
--- are not like the others. `text_pattern_ops` since LIKE does not use an index of another collation.
+-- are not like the others. `text_pattern_ops` orders by bytes, so that a prefix is a range in any collation.
 CREATE INDEX users_email_prefix_idx ON users (email text_pattern_ops);
 CREATE INDEX users_full_name_prefix_idx
     ON users (lower(COALESCE(first_name || ' ', '') || COALESCE(last_name, '')) text_pattern_ops);

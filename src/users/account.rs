@@ -63,17 +63,9 @@ pub struct AccountFilter {
 pub struct SearchText(String);
 
 impl SearchText {
-    /// The pattern for `LIKE` of texts that begin with this, whatever characters it has.
-    pub(super) fn prefix_pattern(&self) -> String {
-        let mut pattern = String::with_capacity(self.0.len() + 1);
-        for character in self.0.chars() {
-            if matches!(character, '\\' | '%' | '_') {
-                pattern.push('\\');
-            }
-            pattern.push(character);
-        }
-        pattern.push('%');
-        pattern
+    /// The least text that begins with this, and one that is greater than all that do, byte by byte.
+    pub(super) fn range(&self) -> [String; 2] {
+        [self.0.clone(), format!("{}{}", self.0, char::MAX)]
     }
 }
 
@@ -153,14 +145,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_looked_for_is_taken_by_the_letter() {
-        let pattern = |raw: &str| {
+    fn what_begins_with_a_text_lies_in_its_range_and_nothing_else() {
+        let range = |raw: &str| {
             SearchText::try_from(raw.to_owned())
                 .expect("it is good")
-                .prefix_pattern()
+                .range()
         };
-        assert_eq!(pattern("  ada "), "ada%");
-        assert_eq!(pattern(r"50%_a\b"), r"50\%\_a\\b%");
+        for (text, inside, outside) in [
+            (" ada ", ["ada", "adaž@example.com"], ["ad", "adb"]),
+            ("a_b", ["a_b", "a_bc"], ["axb", "a"]),
+            ("ö", ["ö", "ö\u{10fffe}"], ["o", "ø"]),
+        ] {
+            let [least, above] = range(text);
+            let fits = |other: &str| *least <= *other && *other < *above;
+            assert!(inside.iter().all(|other| fits(other)), "{text}");
+            assert!(!outside.iter().any(|other| fits(other)), "{text}");
+        }
         for raw in ["", "  ", "a\nb", "a\0b", &"a".repeat(101)] {
             assert!(SearchText::try_from(raw.to_owned()).is_err(), "{raw:?}");
         }

@@ -11,8 +11,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-pub use binary::{Server, Settings, run, stderr, with};
-use binary::{run_with, stdout};
+pub use binary::{Server, Settings, run, run_with, stderr, stdout, with};
 
 use crate::harness::{PASSWORD, TestApp, create_database_from, database_url, given, owner_url};
 

@@ -112,7 +112,7 @@ struct CreateProblems;
 impl IntoResponses for CreateProblems {
     fn responses() -> Responses {
         let mut all = BodyProblems::responses();
-        all.extend(problems(&[Code::TooManyApiKeys]));
+        all.extend(problems(&[Code::TooManyApiKeys, Code::TooManyAttempts]));
         all
     }
 }
@@ -122,7 +122,11 @@ struct RotateProblems;
 impl IntoResponses for RotateProblems {
     fn responses() -> Responses {
         let mut all = BodyProblems::responses();
-        all.extend(problems(&[Code::NotFound, Code::Conflict]));
+        all.extend(problems(&[
+            Code::NotFound,
+            Code::Conflict,
+            Code::TooManyAttempts,
+        ]));
         all
     }
 }

@@ -14,11 +14,12 @@ use super::routes::LinkProblems;
 use super::{recovery, session, store};
 use crate::audit::Origin;
 use crate::ids::SessionId;
-use crate::infra::{Clock, Db};
+use crate::infra::{Ask, Clock, Db};
 use crate::jobs;
 use crate::state::AppState;
 use crate::web::{
-    AuthProblems, BodyProblems, Client, Json, Path, PathProblems, Principal, Problem, RequestId,
+    AttemptsProblem, AuthProblems, BodyProblems, Client, Json, Path, PathProblems, Principal,
+    Problem, RequestId, spend,
 };
 
 /// The route below `/auth` of people who have forgotten their password.
@@ -54,12 +55,16 @@ pub fn credentials_router() -> OpenApiRouter<AppState> {
     request_body(content = LetterRequest, example = json!({ "email": "ada@example.com" })),
     responses((status = 202, description = "If there is such an account, a letter is on its way."), BodyProblems))]
 async fn forgot_password(
-    State(db): State<Db>,
+    State(state): State<AppState>,
     Json(wanted): Json<LetterRequest>,
 ) -> Result<StatusCode, Problem> {
+    // The same for any address, so that the limit does not tell which are known.
+    let address = state.limiter.hidden_key(wanted.email.as_str());
+    let ask = Ask::spend(state.limits.reset_address, address);
+    spend(&state.limiter, &[ask]).await?;
     // As for a new verification: the job finds out whether there is anybody to write to.
     let job = SendReset::to(wanted.email);
-    jobs::enqueue(&db, &job, Some(&job.key())).await?;
+    jobs::enqueue(&state.db, &job, Some(&job.key())).await?;
     Ok(StatusCode::ACCEPTED)
 }
 
@@ -125,7 +130,7 @@ async fn end_session(
 #[utoipa::path(post, path = "/me/password", tag = "users", security(("bearer" = [])),
     request_body(content = PasswordChange, example = json!({
         "current_password": "correct horse battery staple", "new_password": "staple battery horse correct" })),
-    responses((status = 204, description = "The password is changed."), AuthProblems, BodyProblems))]
+    responses((status = 204, description = "The password is changed."), AuthProblems, BodyProblems, AttemptsProblem))]
 async fn change_password(
     me: Principal,
     State(state): State<AppState>,
@@ -144,7 +149,7 @@ async fn change_password(
 #[utoipa::path(post, path = "/me/email", tag = "users", security(("bearer" = [])),
     request_body(content = EmailChange, example = json!({
         "email": "countess@example.com", "password": "correct horse battery staple" })),
-    responses((status = 202, description = "A letter is on its way, if the address is free."), AuthProblems, BodyProblems))]
+    responses((status = 202, description = "A letter is on its way, if the address is free."), AuthProblems, BodyProblems, AttemptsProblem))]
 async fn change_email(
     me: Principal,
     State(state): State<AppState>,

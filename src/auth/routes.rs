@@ -19,11 +19,11 @@ use super::model::{
 };
 use super::{browser, cookie, service, session};
 use crate::audit::Origin;
-use crate::infra::Db;
+use crate::infra::Ask;
 use crate::jobs;
 use crate::state::AppState;
 use crate::web::{
-    AuthProblems, BodyProblems, Client, Code, Json, Principal, Problem, RequestId, problems,
+    AuthProblems, BodyProblems, Client, Code, Json, Principal, Problem, RequestId, problems, spend,
 };
 
 /// The routes of people who are not signed in.
@@ -95,13 +95,17 @@ async fn verify_email(
     request_body(content = LetterRequest, example = json!({ "email": "ada@example.com" })),
     responses((status = 202, description = "If the address waits to be verified, a letter is on its way."), BodyProblems))]
 async fn resend_verification(
-    State(db): State<Db>,
+    State(state): State<AppState>,
     Json(wanted): Json<LetterRequest>,
 ) -> Result<StatusCode, Problem> {
+    // The same for any address, so that the limit does not tell which are known.
+    let address = state.limiter.hidden_key(wanted.email.as_str());
+    let ask = Ask::spend(state.limits.resend_address, address);
+    spend(&state.limiter, &[ask]).await?;
     // Whether there is anything to send is found out when the job runs, so that the answer takes
     // as long either way.
     let job = SendVerification::to(wanted.email);
-    jobs::enqueue(&db, &job, Some(&job.key())).await?;
+    jobs::enqueue(&state.db, &job, Some(&job.key())).await?;
     Ok(StatusCode::ACCEPTED)
 }
 
@@ -257,6 +261,7 @@ impl IntoResponses for LoginProblems {
     fn responses() -> Responses {
         body_problems_and(&[
             Code::InvalidCredentials,
+            Code::TooManyAttempts,
             Code::EmailNotVerified,
             Code::AccountDisabled,
             Code::CsrfRefused,

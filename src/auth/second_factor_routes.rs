@@ -159,7 +159,7 @@ struct StateProblem;
 
 impl IntoResponses for StateProblem {
     fn responses() -> Responses {
-        problems(&[Code::Conflict])
+        problems(&[Code::Conflict, Code::TooManyAttempts])
     }
 }
 

@@ -119,6 +119,8 @@ groups! {
     NotFoundProblem [NotFound];
     /// What a route that changes contended things can answer.
     ConflictProblem [Conflict];
+    /// What a route that asks for the password again can answer.
+    AttemptsProblem [TooManyAttempts];
     /// What a limited route can answer.
     RateProblem [RateLimited];
 }

@@ -42,8 +42,9 @@ pub use database::unless_silent;
 pub use deadline::Deadline;
 pub use deny::DenyLists;
 pub use document::{
-    AuthProblems, BodyProblems, ConflictProblem, FieldProblems, ForbiddenProblem, NotFoundProblem,
-    PathProblems, QueryProblems, RateProblem, document_common, operations, problems,
+    AttemptsProblem, AuthProblems, BodyProblems, ConflictProblem, FieldProblems, ForbiddenProblem,
+    NotFoundProblem, PathProblems, QueryProblems, RateProblem, document_common, operations,
+    problems,
 };
 pub use etag::Etag;
 pub use extract::{Json, Path, Query};

@@ -38,7 +38,7 @@ pub fn router() -> OpenApiRouter<AppState> {
 }
 
 /// My account in one look, as it was at most five seconds ago.
-#[utoipa::path(get, path = "/dashboard", tag = "users", security(("bearer" = [])),
+#[utoipa::path(get, path = "/dashboard", tag = "users", security(("bearer" = []), ("api_key" = [])),
     responses((status = 200, description = "The account, its plan, its use this month and its last payments.",
         body = Dashboard), AuthProblems))]
 async fn show_dashboard(

@@ -25,7 +25,7 @@ pub fn router() -> OpenApiRouter<AppState> {
 ///
 /// With an `id` of the caller's own it can be sent again: an event that is stored already is answered
 /// with 200, and another one under the same id is refused.
-#[utoipa::path(post, path = "", tag = "events", security(("bearer" = [])),
+#[utoipa::path(post, path = "", tag = "events", security(("bearer" = []), ("api_key" = [])),
     request_body(content = NewEvent, example = json!({ "type": "report.created", "data": { "report": 7, "pages": 12 } })),
     responses(
         (status = 201, description = "It is stored.", body = StoredEvent),
@@ -45,7 +45,7 @@ async fn create_event(
 /// Tell of up to 100 events: all of them are stored, or none.
 ///
 /// Those with an `id` of the caller's own can be sent again, as single ones can.
-#[utoipa::path(post, path = "/batch", tag = "events", security(("bearer" = [])),
+#[utoipa::path(post, path = "/batch", tag = "events", security(("bearer" = []), ("api_key" = [])),
     request_body(content = NewEvents, example = json!({ "events": [{ "type": "report.created" }, { "type": "report.sent", "data": { "to": 3 } }] })),
     responses(
         (status = 201, description = "They are stored.", body = StoredEvents),

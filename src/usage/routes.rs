@@ -20,7 +20,7 @@ pub fn router() -> OpenApiRouter<AppState> {
 
 /// My requests by the day, the hour or the minute, the oldest first. Times without requests are left
 /// out, and the last seconds are not written yet.
-#[utoipa::path(get, path = "", tag = "usage", security(("bearer" = [])), params(UsageFilter, PageParams),
+#[utoipa::path(get, path = "", tag = "usage", security(("bearer" = []), ("api_key" = [])), params(UsageFilter, PageParams),
     responses((status = 200, description = "A page of them.", body = Page<UsageItem>), AuthProblems, QueryProblems))]
 async fn list_usage(
     me: Caller,
@@ -36,7 +36,7 @@ async fn list_usage(
 }
 
 /// My plan, its limits, and what of this month's quota is used.
-#[utoipa::path(get, path = "/current", tag = "usage", security(("bearer" = [])),
+#[utoipa::path(get, path = "/current", tag = "usage", security(("bearer" = []), ("api_key" = [])),
     responses((status = 200, description = "As it stands.", body = CurrentUsage), AuthProblems))]
 async fn get_current_usage(
     me: Caller,

@@ -14,7 +14,7 @@ use crate::auth::{
 use crate::config::WorkerConfig;
 use crate::events;
 use crate::infra::db::{Pulse, QUEUE_SCHEMA};
-use crate::mfa::TellSecondFactor;
+use crate::mfa::{SealAnew, TellSecondFactor};
 use crate::partitions::{MaintainPartitions, Monthly, Table};
 use crate::state::AppState;
 use crate::usage::{self, PurgeUsage};
@@ -56,6 +56,7 @@ pub async fn worker(
         .define_job::<ConfirmNewEmail>()
         .define_job::<TellEmailChanging>()
         .define_job::<TellSecondFactor>()
+        .define_job::<SealAnew>()
         .define_job::<PurgeExpired>()
         .define_job::<TellKeyCreated>()
         .define_job::<TellKeyRotated>()
@@ -64,6 +65,7 @@ pub async fn worker(
         .define_job::<MaintainPartitions>()
         .with_cron(Cron::daily_at::<PurgeExpired>(3, 17).expect(DAILY))
         .with_cron(Cron::daily_at::<PurgeKeys>(3, 37).expect(DAILY))
+        .with_cron(Cron::daily_at::<SealAnew>(4, 37).expect(DAILY))
         .with_cron(Cron::daily_at::<PurgeUsage>(3, 57).expect(DAILY))
         .with_cron(Cron::daily_at::<MaintainPartitions>(4, 17).expect(DAILY))
         .add_extension(monthly(&state))

@@ -286,6 +286,7 @@ fn an_example_that_is_not_filled_in_is_refused() {
             "DATABASE_URL",
             "JWT_SIGNING_KEYS",
             "TOKEN_SECRET",
+            "ENCRYPTION_KEYS",
             "SMTP_URL"
         ]
     );
@@ -301,4 +302,30 @@ fn the_service_that_knows_of_breaches_is_spoken_to_by_https_in_production() {
         assert!(breaches.fail_open && breaches.timeout == Duration::from_secs(1));
     }
     assert!(read(&[]).expect("it is good").breaches.is_none());
+}
+
+#[test]
+fn what_is_sealed_has_keys_of_its_own_that_were_drawn() {
+    let own = "QEFCQ0RFRkdISUpLTE1OT1BRUlNUVVZXWFlaW1xdXl8";
+    let weak = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+    let signing = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
+    let of_tokens = "ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8";
+    let ring = |more: &str| format!("{own},{more}");
+    for bad in [
+        "",
+        "hunter2",
+        &ring("hunter2"),
+        &ring(weak),
+        &ring(signing),
+        &ring(of_tokens),
+    ] {
+        assert_eq!(faulty(&[("ENCRYPTION_KEYS", bad)]), ["ENCRYPTION_KEYS"]);
+    }
+    for (keys, allowed) in [(ring(weak), true), (String::new(), false)] {
+        let set = [("APP_ENV", "development"), ("ENCRYPTION_KEYS", &keys)];
+        assert_eq!(read(&set).is_ok(), allowed);
+    }
+    assert!(read(&[]).expect("it is good").mfa.admin_required);
+    let config = read(&[("APP_ENV", "development")]).expect("it is good");
+    assert!(!config.mfa.admin_required);
 }

@@ -72,8 +72,8 @@ pub struct NoKey;
 
 impl Cipher {
     /// The cipher of this ring: the first key seals, all open.
-    pub fn new(ring: &[Key32], rng: Rng) -> Result<Self, NoKey> {
-        let (first, older) = ring.split_first().ok_or(NoKey)?;
+    pub fn new(keys: &[Key32], rng: Rng) -> Result<Self, NoKey> {
+        let (first, older) = keys.split_first().ok_or(NoKey)?;
         Ok(Self {
             first: Member::new(first),
             older: older.iter().map(Member::new).collect(),
@@ -145,11 +145,9 @@ impl KeyId {
             &hmac::Key::new(hmac::HMAC_SHA256, key.expose()),
             b"encryption key id",
         );
-        let id = tag
-            .as_ref()
-            .first_chunk()
-            .expect("HMAC-SHA-256 gives 32 bytes");
-        Self(*id)
+        let mut id = [0; ID];
+        id.copy_from_slice(&tag.as_ref()[..ID]);
+        Self(id)
     }
 
     /// The id as it stands in a sealed value, from its second byte on.

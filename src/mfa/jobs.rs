@@ -1,9 +1,12 @@
-//! The letters about second factors.
+//! The letters about second factors, and sealing them under the newest key.
 
 use graphile_worker::{IntoTaskHandlerResult, TaskHandler, WorkerContext};
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
+use super::{service, store};
 use crate::ids::UserId;
+use crate::infra::begin;
 use crate::jobs;
 use crate::mail::{self, Letter};
 use crate::state::AppState;
@@ -39,6 +42,8 @@ enum JobError {
     Database(#[from] sqlx::Error),
     #[error(transparent)]
     Mail(#[from] mail::Error),
+    #[error("{0} secret(s) do not open")]
+    Closed(usize),
 }
 
 impl TellSecondFactor {
@@ -68,6 +73,47 @@ impl TaskHandler for TellSecondFactor {
 
     async fn run(self, ctx: WorkerContext) -> impl IntoTaskHandlerResult {
         let result = self.send(ctx.get_ext::<AppState>()).await;
+        jobs::report(&ctx, result)
+    }
+}
+
+/// How many secrets are sealed anew in one transaction.
+const BATCH: i64 = 200;
+
+/// Seals under the first key of the ring what is still sealed under another, so that the other can
+/// be done without. Runs daily.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub struct SealAnew {}
+
+impl SealAnew {
+    async fn seal(&self, state: Option<&AppState>) -> Result<(), JobError> {
+        let state = state.ok_or(JobError::NoState)?;
+        let key = state.cipher.sealing_key();
+        let (mut after, mut closed) = (UserId(Uuid::nil()), 0);
+        loop {
+            let mut tx = begin(&state.db).await?;
+            let found = store::lock_sealed_otherwise(&mut *tx, key, after, BATCH).await?;
+            for (owner, sealed) in &found {
+                match service::seal_anew(state, *owner, sealed) {
+                    Ok(sealed) => store::update_secret(&mut *tx, *owner, &sealed).await?,
+                    Err(_) => closed += 1,
+                }
+            }
+            tx.commit().await?;
+            match found.last() {
+                Some((last, _)) => after = *last,
+                None if closed > 0 => return Err(JobError::Closed(closed)),
+                None => return Ok(()),
+            }
+        }
+    }
+}
+
+impl TaskHandler for SealAnew {
+    const IDENTIFIER: &'static str = "mfa.seal_anew";
+
+    async fn run(self, ctx: WorkerContext) -> impl IntoTaskHandlerResult {
+        let result = self.seal(ctx.get_ext::<AppState>()).await;
         jobs::report(&ctx, result)
     }
 }

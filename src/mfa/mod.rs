@@ -11,7 +11,7 @@ mod store;
 mod totp;
 
 pub use error::Error;
-pub use jobs::{News, TellSecondFactor};
+pub use jobs::{News, SealAnew, TellSecondFactor};
 pub use model::{Enrolment, Method, MfaStatus, Proof, RecoveryCodes};
 pub use recovery_code::RecoveryCode;
 pub use service::{begin, confirm, prove, renew_codes, turn_off};

@@ -12,7 +12,7 @@ use super::recovery_code::RecoveryCode;
 use super::store::{self, Factor};
 use super::totp::{Secret, TotpCode};
 use crate::ids::UserId;
-use crate::infra::{OpenError, Place};
+use crate::infra::{OpenError, Place, Sealed};
 use crate::jobs;
 use crate::state::AppState;
 use crate::users::EmailAddress;
@@ -153,6 +153,17 @@ async fn new_codes(
     Ok(RecoveryCodes {
         recovery_codes: codes.iter().map(RecoveryCode::encode).collect(),
     })
+}
+
+/// The same secret, sealed under the first key of the ring.
+pub(super) fn seal_anew(
+    state: &AppState,
+    owner: UserId,
+    sealed: &Sealed,
+) -> Result<Sealed, OpenError> {
+    let row = [owner.0];
+    let opened = state.cipher.open(&place(&row), sealed)?;
+    Ok(state.cipher.seal(&place(&row), opened.expose()))
 }
 
 async fn tell(conn: &mut PgConnection, owner: UserId, news: News) -> Result<(), sqlx::Error> {

@@ -5,7 +5,7 @@ use sqlx::PgExecutor;
 
 use super::model::{Failures, MfaStatus};
 use crate::ids::UserId;
-use crate::infra::Sealed;
+use crate::infra::{KeyId, Sealed};
 
 /// Whether sign-ins of this account are asked for a second factor.
 pub async fn has_second_factor(
@@ -202,6 +202,46 @@ pub async fn purge_pending(
     sqlx::query!(
         "DELETE FROM mfa_factors WHERE confirmed_at IS NULL AND created_at < $1",
         before,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// The secrets of accounts after this one that are not sealed under this key, in order; nobody else
+/// can use or change them until the transaction ends.
+pub(super) async fn lock_sealed_otherwise(
+    conn: impl PgExecutor<'_>,
+    key: KeyId,
+    after: UserId,
+    most: i64,
+) -> Result<Vec<(UserId, Sealed)>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"SELECT user_id AS "user_id: UserId", secret AS "secret: Sealed" FROM mfa_factors
+           WHERE substr(secret, 2, 8) <> $1 AND user_id > $2
+           ORDER BY user_id LIMIT $3 FOR UPDATE"#,
+        key.as_bytes(),
+        after.0,
+        most,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| (row.user_id, row.secret))
+        .collect())
+}
+
+/// Stores the same secret, sealed anew.
+pub(super) async fn update_secret(
+    conn: impl PgExecutor<'_>,
+    owner: UserId,
+    secret: &Sealed,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "UPDATE mfa_factors SET secret = $2 WHERE user_id = $1",
+        owner.0,
+        secret as _,
     )
     .execute(conn)
     .await?;

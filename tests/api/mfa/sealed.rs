@@ -1,8 +1,11 @@
 //! What the database knows of a second factor, and what it does not.
 
+use groundwork::jobs;
+use groundwork::mfa::SealAnew;
+use serde_json::json;
+
 use super::{CONFIRM, begin};
 use crate::harness::TestApp;
-use serde_json::json;
 
 /// What `keys generate` might print.
 const NEW_KEY: &str = "YGFiY2RlZmdoaWprbG1ub3BxcnN0dXZ3eHl6e3x9fn8";
@@ -90,4 +93,42 @@ async fn a_new_key_in_front_opens_what_the_old_one_sealed() {
     grace.replica = without;
     grace.post(CONFIRM, body).await.assert_status(200);
     app.run_jobs().await;
+}
+
+#[tokio::test]
+async fn every_night_what_an_older_key_sealed_is_sealed_under_the_first() {
+    let mut app = TestApp::new().await;
+    let ada = app.enrol("ada").await;
+    let grace = app.enrol("grace").await;
+    sqlx::query(
+        "UPDATE mfa_factors SET secret = set_byte(secret, 40, get_byte(secret, 40) # 1)
+         WHERE user_id = (SELECT id FROM users WHERE email = $1)",
+    )
+    .bind(&grace.email)
+    .execute(&app.state.db)
+    .await
+    .expect("it is damaged");
+    let both = format!("{NEW_KEY},{}", app.settings["ENCRYPTION_KEYS"]);
+    let rotated = app
+        .another_replica_with(&[("ENCRYPTION_KEYS", &both)])
+        .await;
+    app.state = rotated.state;
+    jobs::enqueue(&app.state.db, &SealAnew::default(), None)
+        .await
+        .expect("it is enqueued");
+    app.run_jobs().await;
+
+    let without = app
+        .another_replica_with(&[("ENCRYPTION_KEYS", NEW_KEY)])
+        .await;
+    let token = app.ask(&ada.email).await;
+    let answer = super::try_code_at(&without, &token, &ada.app.code(&app)).await;
+    answer.assert_status(200);
+    // What does not open stays as it is, and the job tells of it by failing.
+    let error: String = sqlx::query_scalar("SELECT last_error FROM graphile_worker._private_jobs")
+        .fetch_one(&app.state.db)
+        .await
+        .expect("it waits for its next try");
+    assert!(error.contains("1 secret(s) do not open"), "{error}");
+    app.expect_dead_jobs();
 }

@@ -336,6 +336,9 @@ fn begin(version: &str, commit: &str) {
     }
     cache::begin();
     forgery::begin();
+    for by in ["client", "account", "known", "reauthentication"] {
+        counter!(SIGN_IN_WAITS, "by" => by).absolute(0);
+    }
     for outcome in TokenRefresh::ALL {
         counter!(TOKEN_REFRESHES, "outcome" => outcome.as_str()).absolute(0);
     }

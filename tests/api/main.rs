@@ -38,5 +38,6 @@ mod sessions;
 mod tokens;
 mod tracing;
 mod usage;
+mod unverified;
 mod users;
 mod worker;

@@ -28,8 +28,7 @@ pub(super) async fn change_account(
     changes.check()?;
     let now = state.clock.now();
     let mut tx = begin(&state.db).await?;
-    let admins = users::lock_admins(&mut *tx).await?;
-    let before = users::lock_account(&mut *tx, id).await?;
+    let (before, admins) = users::lock_account_and_admins(&mut *tx, id).await?;
     let plan = changes.plan(&before, me.user_id, &admins)?;
     let mut notes = Vec::new();
     let mut ended = Vec::new();

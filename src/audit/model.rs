@@ -76,7 +76,7 @@ pub enum Event {
     ApiKeyRevoked,
     /// An API key was used for what its scopes do not allow.
     ApiKeyRefused,
-    /// A password was right, but the account is shut.
+    /// A password was right, but the account is shut, or its address not verified.
     SignInRefused,
     /// An administrator, or an operator at the command line, gave an account another role.
     RoleChanged,

@@ -142,13 +142,16 @@ async fn try_log_in(state: &AppState, sign_in: SignIn, origin: &Origin) -> Resul
         }
     };
     attempt.succeed().await?;
-    if known.is_disabled {
-        let entry = Entry::befell(Event::SignInRefused, Some(known.user_id), None, origin);
+    let refused = match known {
+        account if account.is_disabled => Some(("disabled", Error::AccountDisabled)),
+        account if !account.is_verified => Some(("not_verified", Error::EmailNotVerified)),
+        _ => None,
+    };
+    if let Some((reason, error)) = refused {
+        let mut entry = Entry::befell(Event::SignInRefused, Some(known.user_id), None, origin);
+        entry.detail = serde_json::json!({ "reason": reason });
         audit::record(&state.db, entry, state.clock.now(), &state.rng).await?;
-        return Err(Error::AccountDisabled);
-    }
-    if !known.is_verified {
-        return Err(Error::EmailNotVerified);
+        return Err(error);
     }
     if state.hasher.is_outdated(&known.password_hash) {
         let new = state.hasher.hash(password).await?;

@@ -16,6 +16,6 @@ pub use routes::router;
 pub use store::{
     change_email, count_accounts, count_sign_ups, create, find_by_email, find_credentials,
     find_enabled, find_own_credentials, find_unverified, get_account, list_accounts, lock,
-    lock_account, lock_admins, mark_verified, reset_password_hash, set_disabled, set_password_hash,
-    set_role, sign_up,
+    lock_account, lock_account_and_admins, mark_verified, reset_password_hash, set_disabled,
+    set_password_hash, set_role, sign_up,
 };

@@ -15,8 +15,8 @@ use crate::infra::db::violates;
 mod accounts;
 
 pub use accounts::{
-    count_accounts, count_sign_ups, get_account, list_accounts, lock_account, lock_admins,
-    set_disabled, set_role,
+    count_accounts, count_sign_ups, get_account, list_accounts, lock_account,
+    lock_account_and_admins, set_disabled, set_role,
 };
 
 #[derive(Clone, Copy, Iden)]

@@ -10,6 +10,13 @@ use crate::harness::{Answer, PASSWORD, Replica, Session, TestApp};
 
 const USERS: &str = "/api/v1/admin/users";
 
+/// Waits that no busy machine makes too long, so that a race is refused for a deadlock alone.
+const PATIENT: &[(&str, &str)] = &[
+    ("DB_LOCK_TIMEOUT", "30s"),
+    ("DB_POOL_TIMEOUT", "30s"),
+    ("HTTP_REQUEST_TIMEOUT", "60s"),
+];
+
 /// Every administrative route: its method, its path, and a body where it takes one.
 fn routes(id: &str) -> [(Method, String, Option<Value>); 7] {
     let own = format!("{USERS}/{id}");
@@ -453,7 +460,7 @@ async fn the_last_administrator_can_do_nothing_about_it() {
 
 #[tokio::test]
 async fn of_two_administrators_who_oust_each_other_twenty_times_one_remains() {
-    let app = TestApp::new().await;
+    let app = TestApp::with(PATIENT).await;
     let (ada, bob) = (
         app.sign_in_admin("ada").await,
         app.sign_in_admin("bob").await,
@@ -488,7 +495,7 @@ async fn of_two_administrators_who_oust_each_other_twenty_times_one_remains() {
 
 #[tokio::test]
 async fn of_twenty_administrators_who_resign_at_once_one_cannot() {
-    let app = TestApp::new().await;
+    let app = TestApp::with(PATIENT).await;
     let mut admins = Vec::new();
     for n in 0..20 {
         let admin = app.sign_in_admin(&format!("admin{n}")).await;

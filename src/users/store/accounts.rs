@@ -110,17 +110,32 @@ pub async fn lock_account(conn: impl PgExecutor<'_>, id: UserId) -> Result<Accou
     row.ok_or(Error::NotFound)
 }
 
-/// Everybody who is an administrator and may sign in, held until the transaction ends. Of any
-/// number that take administrators away at once, each waits for the one before and sees what it did.
-pub async fn lock_admins(conn: impl PgExecutor<'_>) -> Result<Vec<UserId>, sqlx::Error> {
-    sqlx::query_scalar!(
-        r#"SELECT id AS "id: UserId" FROM users
-           WHERE role = 'admin' AND disabled_at IS NULL AND deleted_at IS NULL
+/// The account with this id and everybody who is an administrator and may sign in, all held until
+/// the transaction ends. Of any number that take administrators away at once, each waits for the one
+/// before and sees what it did. One statement, as whoever locked the two apart would lock them in
+/// another order than somebody else, and both would wait for ever.
+pub async fn lock_account_and_admins(
+    conn: impl PgExecutor<'_>,
+    id: UserId,
+) -> Result<(Account, Vec<UserId>), Error> {
+    let rows = sqlx::query_as!(
+        Account,
+        r#"SELECT id AS "id: UserId", email AS "email: EmailAddress", first_name AS "first_name: _",
+                  last_name AS "last_name: _", role AS "role: Role", email_verified_at, disabled_at,
+                  disabled_reason AS "disabled_reason: _", created_at, updated_at
+           FROM users WHERE (id = $1 OR role = 'admin' AND disabled_at IS NULL) AND deleted_at IS NULL
            ORDER BY id
            FOR UPDATE"#,
+        id.0,
     )
     .fetch_all(conn)
-    .await
+    .await?;
+    let admins = rows
+        .iter()
+        .filter(|row| row.role == Role::Admin && !row.is_disabled());
+    let admins = admins.map(|row| row.id).collect();
+    let account = rows.into_iter().find(|row| row.id == id);
+    Ok((account.ok_or(Error::NotFound)?, admins))
 }
 
 /// Gives the account another role.

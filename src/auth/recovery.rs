@@ -12,10 +12,11 @@ use super::session::deny;
 use super::store;
 use super::token::OpaqueToken;
 use crate::audit::{self, Entry, Event, Origin};
+use crate::ids::UserId;
 use crate::infra::begin;
 use crate::jobs;
 use crate::state::AppState;
-use crate::users::{self, OwnCredentials};
+use crate::users::{self, EmailAddress, OwnCredentials};
 use crate::web::Principal;
 
 /// Sets a new password by the link in a letter. Whoever was signed in is not any more.
@@ -50,7 +51,19 @@ pub(super) async fn reset_password(
     jobs::enqueue(&mut *tx, &TellPasswordChanged::to(email), None).await?;
     tx.commit().await?;
     deny(state, ended, now);
-    attempts::unlock(state, &known.email, user_id, origin).await;
+    let_back_in(state, known.email, user_id, origin).await
+}
+
+/// Lets the owner try again from where they are. In a task of its own: the link is used up by now,
+/// and a client that hangs up must not lose what it stood for.
+async fn let_back_in(
+    state: &AppState,
+    email: EmailAddress,
+    user_id: UserId,
+    origin: &Origin,
+) -> Result<(), Error> {
+    let (state, origin) = (state.clone(), origin.clone());
+    tokio::spawn(async move { attempts::unlock(&state, &email, user_id, &origin).await }).await?;
     Ok(())
 }
 
@@ -71,8 +84,7 @@ pub(super) async fn unlock(
     let entry = Entry::own(Event::SignInUnlocked, user_id, None, origin);
     audit::record(&mut *tx, entry, now, &state.rng).await?;
     tx.commit().await?;
-    attempts::unlock(state, &known.email, user_id, origin).await;
-    Ok(())
+    let_back_in(state, known.email, user_id, origin).await
 }
 
 /// Sets a new password for whoever knows the present one. Other sessions end, this one goes on.

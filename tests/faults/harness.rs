@@ -131,6 +131,8 @@ pub fn settings(database_url: &str, smtp_url: &str) -> Settings {
         ("LIMIT_REGISTER", "100000/1h"),
         ("LIMIT_RESET", "100000/1h"),
         ("LIMIT_RESEND", "100000/1h"),
+        ("LIMIT_FAILURES_CLIENT", "100000/1m"),
+        ("LIMIT_FAILURES_ACCOUNT", "100000/1m"),
         ("PLAN_FREE_RATE", "100000"),
     ];
     with(&Settings::new(), &all)

@@ -166,6 +166,12 @@ impl Cache {
         }))
     }
 
+    /// Whether it would know by now what other replicas have forgotten.
+    #[must_use]
+    pub fn hears(&self) -> bool {
+        self.0.feed.is_heard()
+    }
+
     /// The value of a key, read by `load` where it is not known.
     pub async fn get<K, V, F, E>(
         &self,
@@ -180,7 +186,7 @@ impl Cache {
         E: Into<LoadError> + 'static,
     {
         let now = self.0.clock.now();
-        let ttl = if self.0.feed.is_heard() {
+        let ttl = if self.hears() {
             family.ttl
         } else {
             family.ttl.min(DEAF_TTL)

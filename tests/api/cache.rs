@@ -1,0 +1,253 @@
+//! The cache between replicas: what Redis keeps for them, what they tell each other, and what is left
+//! when it goes.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use groundwork::infra::{Cache, Clock, Family, Redis, Rng};
+use groundwork::metrics::CacheFamily;
+use groundwork_dev::{Fault, Proxy};
+use tokio::sync::{Notify, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+/// What a command to Redis may cost.
+const COST: Duration = Duration::from_millis(100);
+
+static WORDS: Family<u32, String> =
+    Family::shared(CacheFamily::Plan, 1, Duration::from_mins(1), 100);
+
+/// A table with one row, which is read and counted.
+#[derive(Clone, Default)]
+struct Table(Arc<AtomicUsize>);
+
+impl Table {
+    fn reads(&self) -> usize {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+/// A Redis of its own behind a network that can fail, and replicas that use it.
+struct World {
+    redis: groundwork_dev::Redis,
+    proxy: Proxy,
+    clock: Clock,
+    table: Table,
+}
+
+struct Replica {
+    cache: Cache,
+    table: Table,
+    _watch: Option<AbortOnDropHandle<()>>,
+}
+
+impl World {
+    async fn new() -> Self {
+        let redis = groundwork_dev::Redis::throw_away().await;
+        let redis = redis.expect("it starts");
+        let port = redis.url().rsplit(':').next().map(str::parse);
+        let port = port.and_then(Result::ok).expect("it has a port");
+        Self {
+            redis,
+            proxy: Proxy::start(port).await.expect("it starts"),
+            clock: Clock::fixed(DateTime::<Utc>::UNIX_EPOCH),
+            table: Table::default(),
+        }
+    }
+
+    /// A process whose way to Redis never fails.
+    fn replica(&self) -> Replica {
+        self.connected(&self.redis.url())
+    }
+
+    /// A process whose way to Redis is the network that can.
+    fn behind_the_network(&self) -> Replica {
+        self.connected(&self.proxy.through(&self.redis.url()))
+    }
+
+    fn connected(&self, url: &str) -> Replica {
+        let redis = Redis::connect_lazy(&url.into(), COST).expect("it is a URL");
+        let cache = Cache::new(Some(redis), self.clock.clone(), Rng::system());
+        Replica {
+            cache,
+            table: self.table.clone(),
+            _watch: None,
+        }
+    }
+}
+
+impl Replica {
+    /// Listens to the others from now on.
+    async fn watching(mut self) -> Self {
+        let watch = self.cache.clone().watch(CancellationToken::new());
+        self._watch = Some(AbortOnDropHandle::new(tokio::spawn(watch)));
+        self.hears().await;
+        self
+    }
+
+    /// Waits until news arrive, told by another value that somebody else forgets.
+    async fn hears(&self) {
+        let began = Instant::now();
+        while !self.cache.hears() {
+            assert!(began.elapsed() < Duration::from_secs(10), "it hears");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Looks 7 up; the row has `word`.
+    async fn get(&self, word: &str) -> String {
+        let (table, word) = (self.table.clone(), word.to_owned());
+        let got = self.cache.get(&WORDS, &7, || async move {
+            table.0.fetch_add(1, Ordering::SeqCst);
+            Ok::<_, sqlx::Error>(word)
+        });
+        got.await.expect("it is read").as_ref().clone()
+    }
+
+    async fn forget(&self) {
+        self.cache.forget(&WORDS, &7).await;
+    }
+
+    /// Waits until the row's `word` is seen, for so long at most.
+    async fn sees(&self, word: &str, within: Duration) {
+        let began = Instant::now();
+        while self.get(word).await != word {
+            assert!(began.elapsed() < within, "it sees {word}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_one_replica_has_read_another_finds_in_redis() {
+    let world = World::new().await;
+    let (one, two) = (world.replica(), world.replica());
+    assert_eq!(one.get("word").await, "word");
+    assert_eq!(two.get("another").await, "word");
+    assert_eq!(world.table.reads(), 1);
+}
+
+#[tokio::test]
+async fn what_one_replica_forgets_the_others_forget_within_a_second() {
+    let world = World::new().await;
+    let (one, two) = (
+        world.replica().watching().await,
+        world.replica().watching().await,
+    );
+    assert_eq!(
+        (one.get("old").await, two.get("old").await),
+        ("old".into(), "old".into())
+    );
+    assert_eq!(two.get("new").await, "old", "it is warm");
+    one.forget().await;
+    assert_eq!(one.get("new").await, "new", "here it is gone at once");
+    two.sees("new", Duration::from_secs(1)).await;
+    assert_eq!(world.table.reads(), 2, "the other one found it in Redis");
+}
+
+#[tokio::test]
+async fn an_old_row_does_not_come_back_through_redis() {
+    let world = World::new().await;
+    let (one, two) = (world.replica(), world.replica());
+    let (began, may_end) = (Arc::new(Notify::new()), Arc::new(Semaphore::new(0)));
+    let slow = {
+        let (cache, began, may_end) = (one.cache.clone(), began.clone(), may_end.clone());
+        tokio::spawn(async move {
+            let got = cache.get(&WORDS, &7, || async move {
+                began.notify_one();
+                let _permit = may_end.acquire().await;
+                Ok::<_, sqlx::Error>("old".to_owned())
+            });
+            got.await.expect("it is read").as_ref().clone()
+        })
+    };
+    began.notified().await;
+    // The row changes, and the news of it overtake whoever read it before.
+    two.forget().await;
+    may_end.add_permits(1);
+    assert_eq!(slow.await.expect("it ends"), "old", "it asked before");
+    assert_eq!(two.get("new").await, "new");
+    assert_eq!(
+        world.replica().get("newer").await,
+        "new",
+        "Redis has the new one"
+    );
+}
+
+#[tokio::test]
+async fn without_redis_everything_is_read_and_nothing_waits() {
+    let world = World::new().await;
+    let one = world.behind_the_network().watching().await;
+    assert_eq!(one.get("one").await, "one");
+    for fault in [Fault::Refuse, Fault::Blackhole] {
+        world.proxy.set(fault);
+        let mut slowest = Duration::ZERO;
+        for round in 0..20 {
+            let word = format!("{round}");
+            let began = Instant::now();
+            one.forget().await;
+            assert_eq!(one.get(&word).await, word);
+            slowest = slowest.max(began.elapsed());
+        }
+        assert!(slowest < 4 * COST, "{fault:?} costs {slowest:?}");
+        world.proxy.set(Fault::None);
+    }
+}
+
+#[tokio::test]
+async fn who_cannot_hear_believes_nothing_for_longer_than_two_seconds() {
+    let world = World::new().await;
+    let deaf = world.behind_the_network().watching().await;
+    let other = world.replica().watching().await;
+    assert_eq!(
+        (deaf.get("old").await, other.get("old").await),
+        ("old".into(), "old".into())
+    );
+    world.proxy.set(Fault::Refuse);
+    other.forget().await;
+    while deaf.cache.hears() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    world.clock.advance(Duration::from_secs(2));
+    assert_eq!(deaf.get("new").await, "new");
+}
+
+#[tokio::test]
+async fn what_could_not_be_told_is_told_when_redis_is_back() {
+    let world = World::new().await;
+    let cut_off = world.behind_the_network().watching().await;
+    let other = world.replica().watching().await;
+    assert_eq!(cut_off.get("old").await, "old");
+    assert_eq!(other.get("old").await, "old");
+    world.proxy.set(Fault::Refuse);
+    cut_off.forget().await;
+    assert_eq!(other.get("new").await, "old", "nobody told it");
+    world.proxy.set(Fault::None);
+    other.sees("new", Duration::from_secs(10)).await;
+    assert_eq!(cut_off.get("newer").await, "new");
+}
+
+#[tokio::test]
+async fn what_may_have_gone_unheard_is_read_again() {
+    let world = World::new().await;
+    let one = world.behind_the_network().watching().await;
+    let other = world.replica().watching().await;
+    assert_eq!(
+        (one.get("old").await, other.get("old").await),
+        ("old".into(), "old".into())
+    );
+    world.proxy.set(Fault::Refuse);
+    other.forget().await;
+    while one.cache.hears() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    world.proxy.set(Fault::None);
+    one.hears().await;
+    assert_eq!(
+        one.get("new").await,
+        "new",
+        "the clock stands, so that no time ended it"
+    );
+}

@@ -137,7 +137,7 @@ families! {
         "Writing counts of requests, a batch each."
     USAGE_DROPPED "usage_requests_dropped_total" Counter Count []
         "Requests that were not counted, since too many counts waited to be written (USAGE_BUFFER)."
-    QUOTA_REFUSALS "quota_refusals_total" Counter Count ["plan"]
+    QUOTA_REFUSALS "quota_refusals_total" Counter Count []
         "Requests refused since the month's quota of their account was used up."
     LOG_LINES_DROPPED "log_lines_dropped_total" Counter Count []
         "Lines of the log that nobody read in time."
@@ -325,7 +325,13 @@ pub fn set_dropped_log_lines(lines: u64) {
 /// Prometheus sees an increase between two samples only.
 fn begin(version: &str, commit: &str) {
     gauge!(BUILD_INFO, "version" => version.to_owned(), "commit" => commit.to_owned()).set(1.0);
-    for name in [HASH_REFUSED, HTTP_REFUSED, LOG_LINES_DROPPED, USAGE_DROPPED] {
+    for name in [
+        HASH_REFUSED,
+        HTTP_REFUSED,
+        LOG_LINES_DROPPED,
+        USAGE_DROPPED,
+        QUOTA_REFUSALS,
+    ] {
         counter!(name).absolute(0);
     }
     for outcome in SignIn::ALL {
@@ -336,6 +342,7 @@ fn begin(version: &str, commit: &str) {
     }
     cache::begin();
     forgery::begin();
+    limits::begin();
     for by in ["client", "account", "known", "reauthentication"] {
         counter!(SIGN_IN_WAITS, "by" => by).absolute(0);
     }
@@ -343,6 +350,7 @@ fn begin(version: &str, commit: &str) {
         counter!(TOKEN_REFRESHES, "outcome" => outcome.as_str()).absolute(0);
     }
     gauge!(HTTP_IN_FLIGHT).set(0.0);
+    gauge!(USAGE_WAITING).set(0.0);
     gauge!(HTTP_CONNECTIONS).set(0.0);
 }
 

@@ -8,7 +8,9 @@ use utoipa_axum::routes;
 use super::model::{Batch, NewEvent, NewEvents, StoredEvent, StoredEvents};
 use super::service::Told;
 use crate::state::AppState;
-use crate::web::{AuthProblems, BodyProblems, Caller, ConflictProblem, Json, Problem, body_limit};
+use crate::web::{
+    AuthProblems, BodyProblems, Caller, ConflictProblem, Json, Problem, QuotaProblem, body_limit,
+};
 
 /// The largest body of a batch, in bytes: a hundred events as large as they may be.
 const BATCH_LIMIT: usize = 1024 * 1024;
@@ -23,14 +25,11 @@ pub fn router() -> OpenApiRouter<AppState> {
 
 /// Tell of an event.
 ///
-/// With an `id` of the caller's own it can be sent again: an event that is stored already is answered
-/// with 200, and another one under the same id is refused.
+/// With an `id` of the caller's own it can be sent again: the answer is the same, and it is stored
+/// once. Another event under that id is refused.
 #[utoipa::path(post, path = "", tag = "events", security(("bearer" = []), ("api_key" = [])),
     request_body(content = NewEvent, example = json!({ "type": "report.created", "data": { "report": 7, "pages": 12 } })),
-    responses(
-        (status = 201, description = "It is stored.", body = StoredEvent),
-        (status = 200, description = "It was stored before.", body = StoredEvent),
-        AuthProblems, BodyProblems, ConflictProblem))]
+    responses((status = 201, description = "It is stored.", body = StoredEvent), AuthProblems, BodyProblems, ConflictProblem, QuotaProblem))]
 async fn create_event(
     me: Caller,
     State(state): State<AppState>,
@@ -38,8 +37,8 @@ async fn create_event(
 ) -> Result<(StatusCode, Json<StoredEvent>), Problem> {
     let mut told = Told::default();
     let stored = told.add(&state, event, || "id".to_owned())?;
-    let is_new = told.store(&state, me.user_id).await?;
-    Ok((status(is_new), Json(stored)))
+    told.store(&state, me.user_id).await?;
+    Ok((StatusCode::CREATED, Json(stored)))
 }
 
 /// Tell of up to 100 events: all of them are stored, or none.
@@ -47,10 +46,7 @@ async fn create_event(
 /// Those with an `id` of the caller's own can be sent again, as single ones can.
 #[utoipa::path(post, path = "/batch", tag = "events", security(("bearer" = []), ("api_key" = [])),
     request_body(content = NewEvents, example = json!({ "events": [{ "type": "report.created" }, { "type": "report.sent", "data": { "to": 3 } }] })),
-    responses(
-        (status = 201, description = "They are stored.", body = StoredEvents),
-        (status = 200, description = "All of them were stored before.", body = StoredEvents),
-        AuthProblems, BodyProblems, ConflictProblem))]
+    responses((status = 201, description = "They are stored.", body = StoredEvents), AuthProblems, BodyProblems, ConflictProblem, QuotaProblem))]
 async fn create_events(
     me: Caller,
     State(state): State<AppState>,
@@ -64,14 +60,6 @@ async fn create_events(
         told.add(&state, event, field)
     });
     let events = stored.collect::<Result<_, _>>()?;
-    let is_new = told.store(&state, me.user_id).await?;
-    Ok((status(is_new), Json(StoredEvents { events })))
-}
-
-fn status(is_new: bool) -> StatusCode {
-    if is_new {
-        StatusCode::CREATED
-    } else {
-        StatusCode::OK
-    }
+    told.store(&state, me.user_id).await?;
+    Ok((StatusCode::CREATED, Json(StoredEvents { events })))
 }

@@ -29,10 +29,11 @@ impl Told {
         Ok(stored)
     }
 
-    /// Stores the events of an account; answers whether any of them was not stored before.
-    pub(super) async fn store(&self, state: &AppState, user_id: UserId) -> Result<bool, Error> {
+    /// Stores the events of an account, except those that are stored already and the same.
+    pub(super) async fn store(&self, state: &AppState, user_id: UserId) -> Result<(), Error> {
         if !self.may_repeat {
-            return Ok(store::insert(&state.db, user_id, &self.columns).await? > 0);
+            store::insert(&state.db, user_id, &self.columns).await?;
+            return Ok(());
         }
         let (columns, count) = (&self.columns, self.columns.len());
         let mut tx = begin(&state.db).await?;
@@ -41,6 +42,6 @@ impl Told {
             return Err(Error::IdTaken);
         }
         tx.commit().await?;
-        Ok(inserted > 0)
+        Ok(())
     }
 }

@@ -21,7 +21,7 @@ pub fn count_dropped_usage() {
     counter!(USAGE_DROPPED).increment(1);
 }
 
-/// A request beyond a quota; `plan` is one of those that there are.
-pub fn count_quota_refusal(plan: &'static str) {
-    counter!(QUOTA_REFUSALS, "plan" => plan).increment(1);
+/// A request beyond a hard quota.
+pub fn count_quota_refusal() {
+    counter!(QUOTA_REFUSALS).increment(1);
 }

@@ -114,7 +114,7 @@ impl Metering {
             return Ok(());
         }
         state.meter.refused(user_id.0, month.number());
-        metrics::count_quota_refusal(plan.as_str());
+        metrics::count_quota_refusal();
         let wait = (month.end() - now).to_std().unwrap_or(Duration::ZERO);
         Err(Problem::new(Code::QuotaExceeded).retry_after(wait))
     }

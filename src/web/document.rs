@@ -123,6 +123,8 @@ groups! {
     AttemptsProblem [TooManyAttempts];
     /// What a limited route can answer.
     RateProblem [RateLimited];
+    /// What a route that a spent quota closes can answer.
+    QuotaProblem [QuotaExceeded];
 }
 
 /// Adds to every operation what any route can answer, and the schema of it to the components;

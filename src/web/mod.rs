@@ -21,9 +21,9 @@ mod headers;
 mod hosts;
 mod limit;
 mod limit_document;
+mod overload;
 mod own_origins;
 mod page;
-mod overload;
 mod panic;
 mod principal;
 mod probes;
@@ -43,8 +43,8 @@ pub use deadline::Deadline;
 pub use deny::DenyLists;
 pub use document::{
     AttemptsProblem, AuthProblems, BodyProblems, ConflictProblem, FieldProblems, ForbiddenProblem,
-    NotFoundProblem, PathProblems, QueryProblems, RateProblem, document_common, operations,
-    problems,
+    NotFoundProblem, PathProblems, QueryProblems, QuotaProblem, RateProblem, document_common,
+    operations, problems,
 };
 pub use etag::Etag;
 pub use extract::{Json, Path, Query};
@@ -52,10 +52,10 @@ pub use guard::{ByClient, Guard, guard};
 pub use headers::SecurityHeaders;
 pub use hosts::TrustedHosts;
 pub use limit::{ClientLimits, client_key, limit_client, limit_guesses, limited, spend};
-pub use own_origins::OwnOrigins;
-pub use page::{Limit, Moment, NoFilter, Page, PageParams, Paged, Position};
 pub use limit_document::document_limits;
 pub use overload::{Cap, Shed, shed};
+pub use own_origins::OwnOrigins;
+pub use page::{Limit, Moment, NoFilter, Page, PageParams, Paged, Position};
 pub use panic::{PanicGuard, panic_guard};
 pub use principal::{Caller, Credential, Principal};
 pub use probes::PastProbes;

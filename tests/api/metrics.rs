@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use groundwork::metrics::{self, Kind};
 use groundwork::monitor;
+use groundwork::usage;
+use groundwork_dev::RangeServer;
 use reqwest::Method;
 use serde_json::json;
 use tokio::task::JoinHandle;
@@ -19,12 +21,19 @@ struct Monitored {
     url: String,
     stop: CancellationToken,
     task: JoinHandle<()>,
+    _breaches: RangeServer,
 }
 
 impl Monitored {
     async fn start() -> Self {
         let redis = given("TEST_REDIS_URL");
-        let app = TestApp::with(&[("METRICS_ADDR", "127.0.0.1:0"), ("REDIS_URL", &redis)]).await;
+        let breaches = RangeServer::start().await;
+        let settings = [
+            ("METRICS_ADDR", "127.0.0.1:0"),
+            ("REDIS_URL", &redis),
+            ("BREACH_CHECK_URL", &breaches.url()),
+        ];
+        let app = TestApp::with(&settings).await;
         let stop = CancellationToken::new();
         let config = config(&app.settings);
         let monitor = monitor::start(&app.state, &config, stop.clone()).await;
@@ -35,6 +44,7 @@ impl Monitored {
             url: format!("http://{addr}/health/metrics"),
             stop,
             task: tokio::spawn(monitor.run()),
+            _breaches: breaches,
         }
     }
 
@@ -179,7 +189,10 @@ async fn what_happens_is_counted_by_route_template_and_outcome() {
 #[tokio::test]
 async fn the_page_and_a_scrape_name_the_same_metrics() {
     let monitored = Monitored::start().await;
-    monitored.app.sign_in("ada").await;
+    let ada = monitored.app.sign_in("ada").await;
+    ada.get("/api/v1/users/me").await.assert_status(200);
+    let counts = usage::flush(&monitored.app.state).await;
+    counts.expect("they are written");
     let redis = monitored.app.state.redis.clone();
     let redis = redis.expect("it is configured");
     redis.ping().await.expect("it answers");

@@ -15,7 +15,7 @@ use crate::infra::{BadKey, KeyId, Rng, TokenKeys};
 
 /// How long other services may keep our public keys before they ask again (the `max-age` of
 /// `/.well-known/jwks.json`).
-const JWKS_KEPT: Duration = Duration::from_secs(300);
+const JWKS_KEPT: Duration = Duration::from_mins(5);
 
 /// Why a ring is not shown or rotated.
 #[derive(Debug, thiserror::Error)]
@@ -58,14 +58,14 @@ pub fn status(ring: Ring, config: &RingConfig) -> Result<String, Error> {
 }
 
 /// Takes one step of a rotation.
-pub fn rotate(ring: Ring, step: Step, config: &RingConfig, rng: &Rng) -> Result<Rotated, Error> {
+pub fn rotate(ring: Ring, step: Step, config: &RingConfig, chance: &Rng) -> Result<Rotated, Error> {
     let mut keys = config.keys.clone();
     if step != Step::Add && keys.len() < 2 {
         return Err(Error::OneKey);
     }
     let subject = match step {
         Step::Add => {
-            keys.push(Key32::new(rng.bytes()));
+            keys.push(Key32::new(chance.bytes()));
             keys.last().cloned()
         }
         Step::Promote => {
@@ -161,7 +161,7 @@ mod tests {
         RingConfig {
             variable: "JWT_SIGNING_KEYS",
             keys: bytes.iter().map(|byte| Key32::new([*byte; 32])).collect(),
-            outlived_by: Some(Duration::from_secs(960)),
+            outlived_by: Some(Duration::from_mins(16)),
         }
     }
 

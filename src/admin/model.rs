@@ -137,8 +137,8 @@ mod tests {
         }
     }
 
-    fn reason(text: &str) -> Option<DisabledReason> {
-        Some(text.to_owned().try_into().expect("it is good"))
+    fn reason(text: &str) -> DisabledReason {
+        text.to_owned().try_into().expect("it is good")
     }
 
     fn changes(json: &str) -> AccountChanges {
@@ -156,14 +156,14 @@ mod tests {
         let promoted = plan(r#"{"role":"admin","disabled":false}"#, &eve).expect("it may be");
         assert_eq!((promoted.role, promoted.door), (Some(Role::Admin), None));
         let shut = plan(r#"{"disabled":true,"reason":"spam"}"#, &eve).expect("it may be");
-        assert_eq!(shut.door, Some(Door::Shut(reason("spam"))));
+        assert_eq!(shut.door, Some(Door::Shut(Some(reason("spam")))));
         assert_eq!(
             plan(r#"{"role":"user"}"#, &eve).expect("it may be"),
             Plan::default()
         );
 
         let mut gone = account(EVE, Role::User);
-        (gone.disabled_at, gone.disabled_reason) = (Some(NOW), reason("spam"));
+        (gone.disabled_at, gone.disabled_reason) = (Some(NOW), Some(reason("spam")));
         for same in [
             r#"{"disabled":true}"#,
             r#"{"disabled":true,"reason":"spam"}"#,
@@ -171,7 +171,7 @@ mod tests {
             assert_eq!(plan(same, &gone).expect("it may be"), Plan::default());
         }
         let other = plan(r#"{"disabled":true,"reason":"fraud"}"#, &gone).expect("it may be");
-        assert_eq!(other.door, Some(Door::Shut(reason("fraud"))));
+        assert_eq!(other.door, Some(Door::Shut(Some(reason("fraud")))));
         let opened = plan(r#"{"disabled":false}"#, &gone).expect("it may be");
         assert_eq!(opened.door, Some(Door::Opened));
     }

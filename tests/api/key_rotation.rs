@@ -52,9 +52,9 @@ async fn is_taken_everywhere(at: &Replica, other: &Replica) -> bool {
     let session = sign_in_at(at).await;
     let mut taken = true;
     for replica in [at, other] {
-        let token = Some(session.access());
+        let access = session.access();
         let answer = replica
-            .call(Method::GET, "/api/v1/users/me", token, None)
+            .call(Method::GET, "/api/v1/users/me", Some(access), None)
             .await;
         taken &= answer.status == 200;
     }

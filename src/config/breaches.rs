@@ -22,6 +22,10 @@ pub struct BreachConfig {
 
 impl Reader<'_> {
     /// All three are read even when the first is unset, so that a fault in them is seen before.
+    #[expect(
+        clippy::option_option,
+        reason = "faulty, unset and set are three cases"
+    )]
     pub(super) fn breaches(&mut self) -> Option<Option<BreachConfig>> {
         let url = self.optional::<WebUrl>("BREACH_CHECK_URL");
         let timeout = self.duration("BREACH_CHECK_TIMEOUT", secs(1));

@@ -11,7 +11,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
-use crate::infra::Db;
+use crate::infra::{Db, Limiter, Redis};
 use crate::jobs;
 use crate::metrics;
 use crate::state::AppState;
@@ -48,10 +48,13 @@ pub async fn start(
     metrics::start(&state.version, option_env!("BUILD_COMMIT"))
         .map_err(|error| MonitorError::Record(error.to_string()))?;
     metrics::set_max_connections(config.http.max_connections);
+    metrics::set_max_requests(config.http.max_requests);
     tracing::info!(addr = %listener.local_addr()?, "serving metrics");
     Ok(Some(Monitor {
         listener,
         db: state.db.clone(),
+        redis: state.redis.clone(),
+        limiter: state.limiter.clone(),
         stop,
     }))
 }
@@ -61,6 +64,8 @@ pub async fn start(
 pub struct Monitor {
     listener: TcpListener,
     db: Db,
+    redis: Option<Redis>,
+    limiter: Limiter,
     stop: CancellationToken,
 }
 
@@ -72,9 +77,13 @@ impl Monitor {
 
     /// Serves and samples until it is told to stop.
     pub async fn run(self) {
-        let db = self.db.clone();
+        let (db, redis, limiter) = (self.db.clone(), self.redis, self.limiter);
         let scraped = get(async move || {
             look_at_pool(&db);
+            if let Some(redis) = &redis {
+                metrics::set_redis_up(redis.is_asked());
+                metrics::set_limits_shared(limiter.is_shared());
+            }
             metrics::set_dropped_log_lines(telemetry::dropped_lines());
             ([(CONTENT_TYPE, TEXT)], metrics::render())
         });

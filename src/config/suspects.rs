@@ -6,10 +6,12 @@ use std::collections::{BTreeSet, HashMap};
 use super::Fault;
 
 /// What nobody else's variables begin with.
-const FAMILIES: [&str; 11] = [
+const FAMILIES: [&str; 13] = [
     "DB_",
+    "DENY_",
     "ENCRYPTION_",
     "JWT_",
+    "LIMIT_",
     "MAIL_",
     "MFA_",
     "PASSWORD_",

@@ -22,6 +22,10 @@ use super::{Clock, Redis};
 use crate::config::{Key32, Limit};
 use crate::metrics::{self, LimitsKept};
 
+/// The counts of this process are later than those in Redis by the time that it took to answer.
+/// So close to the end of a wait it is asked, lest somebody who came back in time is refused.
+const EDGE: Duration = Duration::from_secs(1);
+
 /// How often what no longer counts is dropped.
 const TIDY_EVERY: Duration = Duration::from_secs(30);
 
@@ -150,23 +154,22 @@ impl Limiter {
     /// one in this process is refused here, so that a flood costs Redis nothing.
     pub async fn admit(&self, asks: &[Ask]) -> Decision {
         match self.0.local.refuses(asks, self.local_now()) {
-            Some(refused) => refused,
-            None => self.check(asks).await,
+            Some(refused) if refused.retry_after() > Some(EDGE) => refused,
+            _ => self.check(asks).await,
         }
     }
 
     /// Decides about all limits at once: if every one allows, those that are to be spent are, and
     /// otherwise none is.
     pub async fn check(&self, asks: &[Ask]) -> Decision {
-        let now = self.local_now();
         match self.shared(asks, false).await {
             Some(decision) => {
                 if decision.allows() {
-                    self.0.local.note(asks, now);
+                    self.0.local.note(asks, self.local_now());
                 }
                 decision
             }
-            None => self.0.local.check(asks, now),
+            None => self.0.local.check(asks, self.local_now()),
         }
     }
 
@@ -194,6 +197,12 @@ impl Limiter {
             }
         })
         .await;
+    }
+
+    /// Whether all replicas count together.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        !self.0.alone.load(Ordering::Relaxed)
     }
 
     /// How many keys the process keeps itself.
@@ -227,10 +236,10 @@ impl Limiter {
         {
             return;
         }
-        metrics::set_limits_shared(!alone);
-        match why {
-            Some(error) => tracing::warn!(%error, "limits are kept by each process alone"),
-            None => tracing::info!("limits are kept by all processes together"),
+        if let Some(error) = why {
+            tracing::warn!(%error, "limits are kept by each process alone");
+        } else {
+            tracing::info!("limits are kept by all processes together");
         }
     }
 

@@ -74,6 +74,12 @@ impl Redis {
         self.attempt(&redis::cmd("PING"), PING).await
     }
 
+    /// Whether requests ask it at all.
+    #[must_use]
+    pub fn is_asked(&self) -> bool {
+        !self.0.breaker.is_open()
+    }
+
     /// Opens the connection ahead of the first requests.
     pub async fn warm_up(&self) {
         let _ = self.0.run::<()>(&redis::cmd("PING"), CONNECT).await;
@@ -97,7 +103,6 @@ impl Redis {
             self.0.breaker.note_answer();
         } else if self.0.breaker.note_failure() {
             tracing::warn!("Redis does not answer: going on without it");
-            metrics::set_redis_up(false);
             tokio::spawn(probe(Arc::downgrade(&self.0)));
         }
         answer
@@ -157,7 +162,6 @@ async fn probe(redis: Weak<Shared>) {
         if opened.is_ok() && redis.run::<()>(&ping, redis.deadline).await.is_ok() {
             redis.breaker.close();
             tracing::info!("Redis answers again");
-            metrics::set_redis_up(true);
             return;
         }
         drop(redis);

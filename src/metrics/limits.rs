@@ -6,6 +6,16 @@ use super::{
     HTTP_MAX_REQUESTS, LIMIT_CHECKS, LIMITS_SHARED, LimitsKept, REDIS_UP, REQUESTS_REFUSED, whole,
 };
 
+/// Zeros where a first event would go unseen.
+pub(super) fn begin() {
+    for kept in LimitsKept::ALL {
+        counter!(LIMIT_CHECKS, "kept" => kept.as_str()).absolute(0);
+    }
+    for by in ["guard", "load", "network", "user_agent", "country"] {
+        counter!(REQUESTS_REFUSED, "by" => by).absolute(0);
+    }
+}
+
 /// Whether Redis is asked at all.
 pub fn set_redis_up(up: bool) {
     gauge!(REDIS_UP).set(if up { 1.0 } else { 0.0 });

@@ -28,6 +28,9 @@ pub type Guard = PastProbes<GovernorLayer<ByClient, NoOpMiddleware, Body>>;
 
 /// The layer: a client may ask `rate.max()` at once and gets that much back in `rate.window()`.
 /// `/health` passes. Runs inside a Tokio runtime.
+///
+/// # Panics
+/// Never: a rate is neither nought times nor within no time.
 #[must_use]
 pub fn guard(rate: Rate) -> Guard {
     // Rounded down, in favour of the client; never nought, at most a million in a second.
@@ -66,6 +69,10 @@ impl KeyExtractor for ByClient {
     }
 }
 
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the layer hands the error over"
+)]
 fn refuse(error: GovernorError) -> Response {
     let GovernorError::TooManyRequests { wait_time, .. } = error else {
         return Problem::new(Code::Internal).into_response();

@@ -28,7 +28,6 @@ pub type Shed = PastProbes<Cap>;
 /// The layer: at most so many requests are answered at once, beside those to `/health`.
 #[must_use]
 pub fn shed(config: &HttpConfig) -> Shed {
-    metrics::set_max_requests(config.max_requests);
     PastProbes(Cap(Arc::new(Semaphore::new(config.max_requests))))
 }
 

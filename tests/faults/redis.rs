@@ -1,5 +1,5 @@
-//! Redis is down, slow, frozen, empty, read-only or full. Today it serves readiness alone, which
-//! says `degraded`; requests must not notice.
+//! Redis is down, slow, frozen, empty, read-only or full. Readiness says `degraded`, limits are held
+//! by the process, and a few requests lose a twentieth of a second.
 
 use std::time::Duration;
 
@@ -89,6 +89,105 @@ async fn serves(service: &Service, access: &str) {
     outcomes.sort_by_key(|outcome| outcome.took);
     let median = outcomes[outcomes.len() / 2].took;
     assert!(median < COST, "half of the requests take {median:?}");
+}
+
+const PRICING: &str = "/api/v1/pricing";
+
+/// Asks so often, one after the other; answers how many were let through, and how long each took.
+async fn ask(service: &Service, times: usize) -> (usize, Vec<Duration>) {
+    let mut allowed = 0;
+    let mut took = Vec::with_capacity(times);
+    for _ in 0..times {
+        let outcome = service.get(PRICING).await;
+        assert!([200, 429].contains(&outcome.status), "{outcome:?}");
+        assert!(outcome.status == 200 || outcome.retry_after >= Some(1));
+        allowed += usize::from(outcome.status == 200);
+        took.push(outcome.took);
+    }
+    took.sort();
+    (allowed, took)
+}
+
+#[tokio::test]
+async fn f05_f06_limits_hold_while_redis_is_gone_slow_or_frozen_under_load() {
+    let trouble = Trouble::new().await;
+    for fault in [
+        Fault::Refuse,
+        Fault::Freeze,
+        Fault::Blackhole,
+        Fault::Delay(Duration::from_millis(200)),
+    ] {
+        trouble.proxy.set(Fault::None);
+        tell(&trouble.redis, "FLUSHALL").await;
+        let through = format!("redis://127.0.0.1:{}", trouble.proxy.port());
+        let settings = [
+            ("REDIS_URL", through.as_str()),
+            ("LIMIT_ANONYMOUS", "100/1h"),
+            ("LIMIT_FAILURES_ACCOUNT", "5/15m"),
+            ("LIMIT_FAILURES_CLIENT", "1000/15m"),
+        ];
+        let service = trouble.world.serve(&settings).await;
+        says(&service, "ok").await;
+        let name = format!("ada-{}", trouble.proxy.accepted());
+        let tokens = service.sign_in(&name).await;
+        let wrong = serde_json::json!({ "email": format!("{name}@example.com"), "password": "wrong horse battery staple" });
+        let guess = async || {
+            let path = "/api/v1/auth/login";
+            service.post(path, wrong.clone()).await.status
+        };
+        assert_eq!(ask(&service, 40).await.0, 40);
+        for _ in 0..3 {
+            assert_eq!(guess().await, 401);
+        }
+
+        trouble.proxy.set(fault);
+        let (caller, access) = (service.caller.clone(), tokens.access.clone());
+        let load = Load::start(4, move |_, _| {
+            let (caller, access) = (caller.clone(), access.clone());
+            async move { caller.me(&access).await }
+        });
+        let (allowed, took) = ask(&service, 200).await;
+        assert_eq!(allowed, 60, "{fault:?}: forty were spent before");
+        assert!(took[100] < COST / 4, "{fault:?}: half take {:?}", took[100]);
+        assert!(took[195] < COST, "{fault:?}: some take {:?}", took[195]);
+        // Two failures are left of five: those before the fault are not forgotten.
+        let guesses = [guess().await, guess().await, guess().await];
+        assert_eq!(guesses, [401, 401, 429], "{fault:?}");
+        let outcomes = load.stop().await;
+        assert!(outcomes.iter().all(is_fine), "{fault:?}");
+
+        trouble.proxy.set(Fault::None);
+        until(
+            "limits are shared again",
+            Duration::from_secs(10),
+            async || {
+                service.me(&tokens.access).await;
+                let written = service.written();
+                let [away, back] = ["by each process alone", "by all processes together"];
+                written
+                    .rfind(back)
+                    .is_some_and(|back| written.rfind(away).is_some_and(|away| back > away))
+            },
+        )
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn f07_limits_hold_from_the_start_without_redis() {
+    let trouble = Trouble::new().await;
+    for fault in [Fault::Refuse, Fault::Blackhole] {
+        trouble.proxy.set(fault);
+        let through = format!("redis://127.0.0.1:{}", trouble.proxy.port());
+        let settings = [
+            ("REDIS_URL", through.as_str()),
+            ("LIMIT_ANONYMOUS", "50/1h"),
+        ];
+        let service = trouble.world.serve(&settings).await;
+        let (allowed, took) = ask(&service, 100).await;
+        assert_eq!(allowed, 50, "{fault:?}");
+        assert!(took[50] < COST / 4, "{fault:?}: half take {:?}", took[50]);
+    }
 }
 
 #[tokio::test]

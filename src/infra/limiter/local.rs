@@ -33,7 +33,8 @@ struct Shard(Vec<Table>);
 struct Table {
     name: &'static str,
     logs: HashMap<Key, Log>,
-    tidy_at: usize,
+    /// New keys until it is tidied.
+    tidy_in: usize,
 }
 
 /// When a limit was spent, oldest first.
@@ -191,7 +192,7 @@ impl Shard {
             self.0.push(Table {
                 name: limit.name(),
                 logs: HashMap::new(),
-                tidy_at: TIDY_FROM,
+                tidy_in: TIDY_FROM,
             });
             self.0.len() - 1
         });
@@ -209,7 +210,8 @@ impl Table {
     }
 
     fn make_room(&mut self, now: u64) {
-        if self.logs.len() >= self.tidy_at {
+        self.tidy_in = self.tidy_in.saturating_sub(1);
+        if self.tidy_in == 0 {
             self.tidy(now);
         }
         if self.logs.len() >= KEYS_MAX
@@ -219,11 +221,11 @@ impl Table {
         }
     }
 
-    /// Drops what has run out. The next time is when there are twice as many keys, so that a new
-    /// key costs as much on average however many there are.
+    /// Drops what has run out. The next time is after as many new keys as there are left, so that
+    /// a new key costs as much on average however many there are.
     fn tidy(&mut self, now: u64) {
         self.logs.retain(|_, log| log.counts_at(now));
-        self.tidy_at = (self.logs.len() * 2).clamp(TIDY_FROM, KEYS_MAX);
+        self.tidy_in = self.logs.len().max(TIDY_FROM);
     }
 }
 

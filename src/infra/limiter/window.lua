@@ -65,11 +65,11 @@ for i, key in ipairs(KEYS) do
   local limit = limits[i]
   if (allowed or forced) and ARGV[3 * i + 2] == '1' then
     limit.used = redis.call('RPUSH', key, limit.time)
+    redis.call('PEXPIRE', key, math.ceil((limit.time + limit.window - now) / 1000))
     if limit.used > limit.max then
       redis.call('LTRIM', key, -limit.max, -1)
       limit.used = limit.max
     end
-    redis.call('PEXPIRE', key, math.ceil((limit.time + limit.window - now) / 1000))
   end
   local reset = limit.window
   if limit.used > 0 then

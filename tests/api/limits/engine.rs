@@ -1,0 +1,420 @@
+//! The counting itself, against Redis and without: never fewer than N in a window, never more.
+
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use groundwork::config::{Key32, Limit};
+use groundwork::infra::{Ask, Clock, LimitKey, Limiter, Redis, Rng};
+use groundwork_dev::{Fault, Proxy, Redis as Server};
+
+use crate::harness::{config, settings};
+
+/// Longer than any hiccup of a busy machine: these tests are about counts, not about haste.
+const PATIENT: Duration = Duration::from_secs(1);
+
+fn start() -> DateTime<Utc> {
+    "2026-03-14T09:26:53Z".parse().expect("it is a time")
+}
+
+/// The anonymous limit, set to this.
+fn limit(rate: &str) -> Limit {
+    let settings = settings("any", "smtp://127.0.0.1:1", &[("LIMIT_ANONYMOUS", rate)]);
+    config(&settings).limits.anonymous
+}
+
+fn limiter(server: Option<&Server>, clock: &Clock) -> Limiter {
+    let redis = server.map(|server| {
+        let url = server.url().into();
+        Redis::connect_lazy(&url, PATIENT).expect("it is a URL")
+    });
+    Limiter::new(redis, clock.clone(), &Key32::new([7; 32]))
+}
+
+fn client(number: u8) -> LimitKey {
+    LimitKey::client([203, 0, 113, number].into())
+}
+
+/// What became of each request, by when it came.
+#[derive(Default)]
+struct Trace(Vec<(Duration, bool)>);
+
+impl Trace {
+    /// Holds that no window has more than `max`, and that nobody was refused with fewer.
+    #[track_caller]
+    fn assert_exact(&self, limit: Limit) {
+        let max = limit.max() as usize;
+        let allowed: Vec<_> = self.0.iter().filter(|(_, allowed)| *allowed).collect();
+        for pair in allowed.windows(max + 1) {
+            let span = pair[max].0.saturating_sub(pair[0].0);
+            assert!(span >= limit.window(), "{max} + 1 within {span:?}");
+        }
+        for (refused_at, _) in self.0.iter().filter(|(_, allowed)| !*allowed) {
+            let counts = |(at, _): &&&(Duration, bool)| {
+                at <= refused_at && *at + limit.window() > *refused_at
+            };
+            let before = allowed.iter().filter(counts).count();
+            assert_eq!(before, max, "refused at {refused_at:?}");
+        }
+    }
+
+    fn count(&self) -> usize {
+        self.0.iter().filter(|(_, allowed)| *allowed).count()
+    }
+}
+
+/// Requests of a steady, a bursty and an erratic client, on a clock that is moved, through as many
+/// limiters in turn.
+async fn play(limiters: &[Limiter], clock: &Clock, limit: Limit, length: Duration) -> [Trace; 3] {
+    let mut traces = [Trace::default(), Trace::default(), Trace::default()];
+    let (begun, window, max) = (clock.now(), limit.window(), limit.max());
+    let (rng, mut turn) = (Rng::system(), 0_usize);
+    let mut next = [Duration::ZERO; 3];
+    loop {
+        let who = (0..3).min_by_key(|who| next[*who]).unwrap_or_default();
+        let at = next[who];
+        if at >= length {
+            return traces;
+        }
+        let now = (clock.now() - begun).to_std().unwrap_or_default();
+        clock.advance(at.saturating_sub(now));
+        // The burst is spent at once, so that it leaves the window at once as well.
+        let times = if who == 1 { max + 2 } else { 1 };
+        for _ in 0..times {
+            let limiter = &limiters[turn % limiters.len()];
+            turn += 1;
+            let key = client(u8::try_from(who).unwrap_or_default());
+            let decision = limiter.admit(&[Ask::spend(limit, key)]).await;
+            if let Some(wait) = decision.retry_after() {
+                assert!(wait > Duration::ZERO && wait <= window, "{wait:?}");
+            }
+            traces[who].0.push((at, decision.allows()));
+        }
+        let [byte, more] = rng.bytes::<2>();
+        next[who] += match who {
+            // Some faster than is allowed.
+            0 => window * 9 / (max * 10),
+            // To the very edge of the window, and just before it.
+            1 if byte % 2 == 0 => window,
+            1 => window.saturating_sub(Duration::from_micros(1)),
+            _ => window * u32::from(byte) * u32::from(more) / (max * 128 * 128),
+        };
+    }
+}
+
+#[tokio::test]
+async fn no_window_has_more_and_nobody_is_refused_with_fewer() {
+    let server = Server::throw_away().await.expect("it starts");
+    let limit = limit("20/1m");
+    for replicas in [0, 1, 2, 4] {
+        let clock = Clock::fixed(start() + chrono::TimeDelta::days(replicas));
+        let shared = (replicas > 0).then_some(&server);
+        let count = replicas.max(1);
+        let limiters: Vec<_> = (0..count).map(|_| limiter(shared, &clock)).collect();
+        let length = Duration::from_mins(40);
+        for trace in play(&limiters, &clock, limit, length).await {
+            trace.assert_exact(limit);
+            assert!(trace.count() > 300, "{} in 40 minutes", trace.count());
+        }
+    }
+}
+
+#[tokio::test]
+async fn two_days_are_as_exact_as_two_minutes() {
+    let server = Server::throw_away().await.expect("it starts");
+    let limit = limit("5/15m");
+    for shared in [None, Some(&server)] {
+        let clock = Clock::fixed(start());
+        let limiters = [limiter(shared, &clock), limiter(shared, &clock)];
+        let limiters = &limiters[..if shared.is_some() { 2 } else { 1 }];
+        let length = Duration::from_hours(48);
+        for trace in play(limiters, &clock, limit, length).await {
+            trace.assert_exact(limit);
+            assert!(trace.count() >= 450, "{} in two days", trace.count());
+        }
+    }
+}
+
+#[tokio::test]
+async fn four_replicas_at_once_let_exactly_as_many_through() {
+    let server = Server::throw_away().await.expect("it starts");
+    let clock = Clock::fixed(start());
+    let limit = limit("50/1m");
+    let replicas: Vec<_> = (0..4).map(|_| limiter(Some(&server), &clock)).collect();
+    for round in 0..5_u8 {
+        let asks = (0..200).map(|number| {
+            let limiter = replicas[number % 4].clone();
+            tokio::spawn(async move {
+                let ask = Ask::spend(limit, client(round));
+                limiter.admit(&[ask]).await.allows()
+            })
+        });
+        let mut allowed = 0;
+        for ask in asks.collect::<Vec<_>>() {
+            allowed += u32::from(ask.await.expect("it does not panic"));
+        }
+        assert_eq!(allowed, 50);
+    }
+}
+
+#[tokio::test]
+async fn of_several_limits_all_are_spent_or_none() {
+    let server = Server::throw_away().await.expect("it starts");
+    for shared in [None, Some(&server)] {
+        let clock = Clock::fixed(start());
+        let limiter = limiter(shared, &clock);
+        let (wide, narrow) = (
+            Limit::per_minute("wide", 10),
+            Limit::per_minute("narrow", 2),
+        );
+        let asks = [Ask::spend(wide, client(1)), Ask::spend(narrow, client(1))];
+        for left in [1, 0] {
+            let decision = limiter.check(&asks).await;
+            assert!(decision.allows());
+            assert_eq!(decision.tightest().map(|one| one.left()), Some(left));
+        }
+        for _ in 0..20 {
+            let refused = limiter.check(&asks).await;
+            assert_eq!(refused.tightest().map(|one| one.limit), Some(narrow));
+            assert_eq!(refused.retry_after(), Some(narrow.window()));
+        }
+        let wide_alone = limiter.check(&[Ask::peek(wide, client(1))]).await;
+        assert_eq!(wide_alone.standings[0].used, 2);
+    }
+}
+
+#[tokio::test]
+async fn failures_are_looked_at_counted_and_forgotten() {
+    let server = Server::throw_away().await.expect("it starts");
+    for shared in [None, Some(&server)] {
+        let clock = Clock::fixed(start());
+        let limiter = limiter(shared, &clock);
+        let limit = limit("5/15m");
+        let account = limiter.hidden_key("ada@example.com");
+        for used in 1..=7 {
+            assert_eq!(
+                limiter.check(&[Ask::peek(limit, account)]).await.allows(),
+                used <= 5
+            );
+            let counted = limiter.count(&[Ask::spend(limit, account)]).await;
+            assert_eq!(counted.standings[0].used, used.min(5));
+            clock.advance(Duration::from_secs(1));
+        }
+        // What came after the fifth moved the window on.
+        let refused = limiter.check(&[Ask::peek(limit, account)]).await;
+        assert_eq!(refused.retry_after(), Some(Duration::from_secs(895)));
+        limiter.forget(&[(limit, account)]).await;
+        let anew = limiter.check(&[Ask::peek(limit, account)]).await;
+        assert!(anew.allows() && anew.standings[0].used == 0);
+    }
+}
+
+#[tokio::test]
+async fn waiting_as_long_as_told_is_enough_by_the_real_clock_too() {
+    let server = Server::throw_away().await.expect("it starts");
+    let limit = limit("3/1s");
+    for shared in [None, Some(&server)] {
+        let limiter = limiter(shared, &Clock::system());
+        let ask = [Ask::spend(limit, client(1))];
+        for round in 0..3 {
+            let begun = Instant::now();
+            while limiter.admit(&ask).await.allows() {
+                assert!(begun.elapsed() < limit.window(), "the fourth is refused");
+            }
+            let wait = limiter.admit(&ask).await.retry_after();
+            tokio::time::sleep(wait.unwrap_or_default()).await;
+            assert!(limiter.admit(&ask).await.allows(), "round {round}");
+            tokio::time::sleep(limit.window()).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn keys_in_redis_expire_and_name_nobody() {
+    let server = Server::throw_away().await.expect("it starts");
+    let limiter = limiter(Some(&server), &Clock::system());
+    let limit = limit("3/1h");
+    let ada = limiter.hidden_key("ada@example.com");
+    limiter
+        .check(&[Ask::spend(limit, ada), Ask::spend(limit, client(9))])
+        .await;
+    limiter.count(&[Ask::spend(limit, client(8))]).await;
+    let client = redis::Client::open(server.url()).expect("it is a URL");
+    let mut connection = client
+        .get_multiplexed_async_connection()
+        .await
+        .expect("it answers");
+    let mut keys: Vec<String> = redis::cmd("KEYS")
+        .arg("*")
+        .query_async(&mut connection)
+        .await
+        .expect("it lists");
+    keys.sort();
+    assert_eq!(keys.len(), 3, "{keys:?}");
+    assert_eq!(keys[0], "limit:anonymous:client:203.0.113.8");
+    assert!(keys.iter().all(|key| !key.contains("ada")), "{keys:?}");
+    for key in keys {
+        let left: i64 = redis::cmd("PTTL")
+            .arg(&key)
+            .query_async(&mut connection)
+            .await
+            .expect("it tells");
+        assert!((3_500_000..=3_600_000).contains(&left), "{key}: {left} ms");
+    }
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_back_locks_nobody_out_for_long() {
+    let server = Server::throw_away().await.expect("it starts");
+    let limit = limit("3/1m");
+    let ahead = Clock::fixed(start() + chrono::TimeDelta::minutes(10));
+    let fast = limiter(Some(&server), &ahead);
+    let clock = Clock::fixed(start());
+    let right = limiter(Some(&server), &clock);
+    for _ in 0..3 {
+        assert!(fast.check(&[Ask::spend(limit, client(1))]).await.allows());
+    }
+    // What was counted ten minutes from now is not to be believed.
+    for allowed in [true, true, true, false] {
+        let decision = right.check(&[Ask::spend(limit, client(1))]).await;
+        assert_eq!(decision.allows(), allowed);
+    }
+}
+
+#[tokio::test]
+async fn memory_is_flat_under_a_new_address_with_each_request() {
+    let clock = Clock::fixed(start());
+    let limiter = limiter(None, &clock);
+    let limit = Limit::per_minute("flood", 100);
+    let mut most = 0;
+    // Ten minutes of 500 a second, each from an address of its own.
+    for number in 0..300_000_u32 {
+        let key = LimitKey::client((0x0a00_0000 + number).to_be_bytes().into());
+        assert!(limiter.admit(&[Ask::spend(limit, key)]).await.allows());
+        if number % 500 == 0 {
+            clock.advance(Duration::from_secs(1));
+            most = most.max(limiter.kept_here());
+        }
+    }
+    assert!(most <= 30_000 * 2 + 10_000, "{most} at most");
+
+    // All at once: the cap holds, and what another limit counted is still known.
+    let failures = Limit::per_minute("failures", 5);
+    let victim = limiter.hidden_key("ada@example.com");
+    for _ in 0..5 {
+        limiter.count(&[Ask::spend(failures, victim)]).await;
+    }
+    for number in 0..250_000_u32 {
+        let key = LimitKey::client((0x1400_0000 + number).to_be_bytes().into());
+        assert!(limiter.admit(&[Ask::spend(limit, key)]).await.allows());
+    }
+    assert!(limiter.kept_here() <= 200_010, "{}", limiter.kept_here());
+    assert!(!limiter.check(&[Ask::peek(failures, victim)]).await.allows());
+}
+
+/// Whether a limiter counts where the others see it.
+async fn counts_with(others: &Limiter, limiter: &Limiter, number: u8) -> bool {
+    let limit = Limit::per_minute("seen", 1_000);
+    limiter.check(&[Ask::spend(limit, client(number))]).await;
+    let seen = others.check(&[Ask::peek(limit, client(number))]).await;
+    seen.standings[0].used > 0
+}
+
+#[tokio::test]
+async fn a_redis_that_falls_silent_costs_a_few_requests_and_the_limits_hold() {
+    let server = Server::throw_away().await.expect("it starts");
+    let port = server
+        .url()
+        .rsplit(':')
+        .next()
+        .and_then(|port| port.parse().ok());
+    let proxy = Proxy::start(port.expect("it has a port"))
+        .await
+        .expect("it starts");
+    let deadline = Duration::from_millis(50);
+    let limit = Limit::per_minute("held", 20);
+    let others = limiter(Some(&server), &Clock::system());
+    for (number, fault) in (1_u8..).zip([
+        Fault::Refuse,
+        Fault::Freeze,
+        Fault::Blackhole,
+        Fault::Delay(Duration::from_millis(200)),
+        Fault::Trickle(Duration::from_millis(50)),
+    ]) {
+        proxy.set(Fault::None);
+        let url = proxy.through(&server.url()).into();
+        let redis = Redis::connect_lazy(&url, deadline).expect("it is a URL");
+        redis.warm_up().await;
+        let limiter = Limiter::new(Some(redis), Clock::system(), &Key32::new([7; 32]));
+        assert!(counts_with(&others, &limiter, number).await, "{fault:?}");
+        let ask = [Ask::spend(limit, client(number))];
+        for _ in 0..5 {
+            assert!(limiter.check(&ask).await.allows());
+        }
+        proxy.set(fault);
+        let (mut allowed, mut took) = (0, Vec::new());
+        for _ in 0..200 {
+            let begun = Instant::now();
+            allowed += u32::from(limiter.check(&ask).await.allows());
+            took.push(begun.elapsed());
+        }
+        assert_eq!(allowed, 15, "{fault:?}: five were spent before");
+        let slow = took.iter().filter(|took| **took > deadline / 2).count();
+        assert!(slow <= 4, "{fault:?}: {slow} wait for it");
+        took.sort();
+        assert!(took[100] < Duration::from_millis(1), "{fault:?}: {took:?}");
+        assert!(
+            took[199] < Duration::from_millis(100),
+            "{fault:?}: {took:?}"
+        );
+
+        proxy.set(Fault::None);
+        let begun = Instant::now();
+        while !counts_with(&others, &limiter, number + 100).await {
+            assert!(begun.elapsed() < Duration::from_secs(10), "{fault:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_redis_that_refuses_or_forgets_does_not_end_the_limits() {
+    let server = Server::throw_away().await.expect("it starts");
+    let client_of_redis = redis::Client::open(server.url()).expect("it is a URL");
+    let mut direct = client_of_redis
+        .get_multiplexed_async_connection()
+        .await
+        .expect("it answers");
+    let limiter = limiter(Some(&server), &Clock::system());
+    let limit = Limit::per_minute("held", 10);
+    for (number, refusal, cure) in [
+        (1, "CONFIG SET maxmemory 1", "CONFIG SET maxmemory 0"),
+        (2, "REPLICAOF 127.0.0.1 1", "REPLICAOF NO ONE"),
+    ] {
+        let ask = [Ask::spend(limit, client(number))];
+        for _ in 0..4 {
+            assert!(limiter.check(&ask).await.allows());
+        }
+        for (command, left) in [(refusal, 6), (cure, 0)] {
+            let mut words = command.split(' ');
+            let mut told = redis::cmd(words.next().unwrap_or_default());
+            told.arg(words.collect::<Vec<_>>());
+            told.exec_async(&mut direct).await.expect("it obeys");
+            let mut allowed = 0;
+            for _ in 0..20 {
+                allowed += u32::from(limiter.admit(&ask).await.allows());
+            }
+            assert_eq!(allowed, left, "{command}");
+        }
+    }
+    // What has been emptied begins anew elsewhere; whoever spent it all here is known here.
+    let ask = [Ask::spend(limit, client(3))];
+    while limiter.admit(&ask).await.allows() {}
+    redis::cmd("FLUSHALL")
+        .exec_async(&mut direct)
+        .await
+        .expect("it obeys");
+    assert!(!limiter.admit(&ask).await.allows());
+    // The script was forgotten too, and is told again.
+    let other = [Ask::spend(limit, client(4))];
+    assert!(limiter.check(&other).await.allows());
+}

@@ -40,7 +40,8 @@ struct World {
 struct Replica {
     cache: Cache,
     table: Table,
-    _watch: Option<AbortOnDropHandle<()>>,
+    /// Ends with the replica.
+    watch: Option<AbortOnDropHandle<()>>,
 }
 
 impl World {
@@ -73,7 +74,7 @@ impl World {
         Replica {
             cache,
             table: self.table.clone(),
-            _watch: None,
+            watch: None,
         }
     }
 }
@@ -82,16 +83,23 @@ impl Replica {
     /// Listens to the others from now on.
     async fn watching(mut self) -> Self {
         let watch = self.cache.clone().watch(CancellationToken::new());
-        self._watch = Some(AbortOnDropHandle::new(tokio::spawn(watch)));
+        self.watch = Some(AbortOnDropHandle::new(tokio::spawn(watch)));
         self.hears().await;
         self
     }
 
-    /// Waits until news arrive, told by another value that somebody else forgets.
+    /// Waits until news arrive.
     async fn hears(&self) {
         let began = Instant::now();
         while !self.cache.hears() {
-            assert!(began.elapsed() < Duration::from_secs(10), "it hears");
+            let is_watching = self
+                .watch
+                .as_ref()
+                .is_some_and(|watch| !watch.is_finished());
+            assert!(
+                is_watching && began.elapsed() < Duration::from_secs(10),
+                "it hears"
+            );
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
@@ -185,10 +193,10 @@ async fn without_redis_everything_is_read_and_nothing_waits() {
         world.proxy.set(fault);
         let mut slowest = Duration::ZERO;
         for round in 0..20 {
-            let word = format!("{round}");
+            let row = format!("{round}");
             let began = Instant::now();
             one.forget().await;
-            assert_eq!(one.get(&word).await, word);
+            assert_eq!(one.get(&row).await, row);
             slowest = slowest.max(began.elapsed());
         }
         assert!(slowest < 4 * COST, "{fault:?} costs {slowest:?}");

@@ -126,9 +126,7 @@ impl TokenKeys {
         typ: &str,
         claims: &impl Serialize,
     ) -> Result<String, jsonwebtoken::errors::Error> {
-        let mut header = Header::new(Algorithm::EdDSA);
-        header.typ = Some(typ.to_owned());
-        header.kid = self.ring.first().map(|member| member.public.kid.clone());
+        let header = own_header(typ, &self.ring[0].public.kid);
         jsonwebtoken::encode(&header, claims, &self.signing)
     }
 
@@ -153,15 +151,16 @@ impl TokenKeys {
         C: DeserializeOwned + Clone,
     {
         let header = jsonwebtoken::decode_header(token).map_err(|_| InvalidToken)?;
-        if header.typ.as_deref() != Some(typ) {
-            return Err(InvalidToken);
-        }
-        let kid = header.kid.ok_or(InvalidToken)?;
         let member = self
             .ring
             .iter()
-            .find(|member| member.public.kid == kid)
+            .find(|member| header.kid.as_ref() == Some(&member.public.kid))
             .ok_or(InvalidToken)?;
+        // Nothing but what our own say: no reference to a key, and nothing that would have to be
+        // understood (`crit`, RFC 7515 §4.1.11), which the library passes over.
+        if header != own_header(typ, &member.public.kid) {
+            return Err(InvalidToken);
+        }
         let data = jsonwebtoken::decode::<C>(token, &member.verifying, &self.validation);
         data.map(|data| data.claims).map_err(|_| InvalidToken)
     }
@@ -169,6 +168,15 @@ impl TokenKeys {
     /// The public keys, the signing one first.
     pub fn public(&self) -> impl Iterator<Item = &PublicKey> {
         self.ring.iter().map(|member| &member.public)
+    }
+}
+
+/// The whole header of a token of ours.
+fn own_header(typ: &str, kid: &str) -> Header {
+    Header {
+        typ: Some(typ.to_owned()),
+        kid: Some(kid.to_owned()),
+        ..Header::new(Algorithm::EdDSA)
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use aws_lc_rs::hmac;
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use groundwork::config::Key32;
@@ -213,6 +215,171 @@ async fn whatever_is_not_our_token_is_refused() {
     for (what, token) in refused {
         assert_eq!(status(&ada, &token).await, 401, "{what}");
     }
+}
+
+/// A token of this header and these claims, in the letter as they are given.
+fn signed(seed: &[u8; 32], header: &str, claims: &str) -> String {
+    let key = Ed25519KeyPair::from_seed_unchecked(seed).expect("it is a seed");
+    let [header, claims] = [header, claims].map(|part| BASE64_URL_SAFE_NO_PAD.encode(part));
+    let text = format!("{header}.{claims}");
+    let signature = BASE64_URL_SAFE_NO_PAD.encode(key.sign(text.as_bytes()));
+    format!("{text}.{signature}")
+}
+
+#[tokio::test]
+async fn a_header_that_says_more_than_ours_is_refused_even_under_our_own_key() {
+    let app = TestApp::new().await;
+    let ada = app.sign_in("ada").await;
+    let (header, claims, _) = parts(ada.access());
+    let claims = claims.to_string();
+    let ours: [u8; 32] = std::array::from_fn(|n| u8::try_from(n).expect("it is small"));
+    let theirs = [7; 32];
+    assert_eq!(
+        status(&ada, &signed(&ours, &header.to_string(), &claims)).await,
+        200,
+        "the forge works"
+    );
+    let theirs_public = Ed25519KeyPair::from_seed_unchecked(&theirs).expect("it is a seed");
+    let x = BASE64_URL_SAFE_NO_PAD.encode(theirs_public.public_key());
+    let jwk = json!({ "kty": "OKP", "crv": "Ed25519", "x": x });
+    for (name, value) in [
+        ("jku", json!("http://127.0.0.1:9/jwks.json")),
+        ("x5u", json!("http://127.0.0.1:9/chain.pem")),
+        ("jwk", jwk),
+        ("x5c", json!(["MIIB"])),
+        ("x5t", json!("AAAA")),
+        ("crit", json!(["exp"])),
+        ("crit", json!(["b64"])),
+        ("crit", json!([])),
+        ("b64", json!(false)),
+        ("cty", json!("JWT")),
+        ("zip", json!("DEF")),
+        ("enc", json!("A256GCM")),
+        ("alg", json!("Ed25519")),
+        ("alg", json!("none")),
+        ("alg", json!(null)),
+        ("alg", json!(["EdDSA"])),
+        ("typ", json!("JWT")),
+        ("typ", json!("AT+JWT ")),
+        ("typ", json!(null)),
+        ("kid", json!("")),
+        ("kid", json!(0)),
+        ("kid", json!(null)),
+        ("kid", json!("' OR 1=1 --")),
+    ] {
+        let mut header = header.clone();
+        header[name] = value;
+        let header = header.to_string();
+        for seed in [&ours, &theirs] {
+            let token = signed(seed, &header, &claims);
+            assert_eq!(status(&ada, &token).await, 401, "{header}");
+        }
+    }
+    for header in [
+        "",
+        "{}",
+        "[]",
+        "null",
+        "{",
+        "\u{fe0f}",
+        "{\"alg\":\"EdDSA\"}",
+    ] {
+        let token = signed(&ours, header, &claims);
+        assert_eq!(status(&ada, &token).await, 401, "{header}");
+    }
+}
+
+#[tokio::test]
+async fn our_public_key_is_no_secret_to_sign_with() {
+    let app = TestApp::new().await;
+    let ada = app.sign_in("ada").await;
+    let (mut header, claims, _) = parts(ada.access());
+    let key = app.get("/.well-known/jwks.json").await.body["keys"][0].clone();
+    let x = key["x"].as_str().expect("it is text");
+    let bytes = BASE64_URL_SAFE_NO_PAD.decode(x).expect("it is base64url");
+    let secrets = [bytes, x.as_bytes().to_vec(), key.to_string().into_bytes()];
+    for (name, algorithm) in [("HS256", hmac::HMAC_SHA256), ("HS512", hmac::HMAC_SHA512)] {
+        header["alg"] = json!(name);
+        let text = format!("{}.{}", encode(&header), encode(&claims));
+        for secret in &secrets {
+            let tag = hmac::sign(&hmac::Key::new(algorithm, secret), text.as_bytes());
+            let token = format!("{text}.{}", BASE64_URL_SAFE_NO_PAD.encode(tag));
+            assert_eq!(status(&ada, &token).await, 401, "{name}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn claims_that_make_no_sense_are_refused_even_under_our_own_key() {
+    let app = TestApp::new().await;
+    let ada = app.sign_in("ada").await;
+    let (_, claims, _) = parts(ada.access());
+    for (name, value) in [
+        ("exp", json!(-1)),
+        ("exp", json!(0)),
+        ("exp", json!(1.5)),
+        ("exp", json!(1e300)),
+        ("exp", json!(u64::MAX)),
+        ("exp", json!(null)),
+        ("exp", json!({})),
+        ("nbf", json!(i64::MAX)),
+        ("nbf", json!("0")),
+        ("nbf", json!(null)),
+        ("iss", json!(["http://127.0.0.1"])),
+        ("iss", json!("http://127.0.0.1/")),
+        ("aud", json!(["http://127.0.0.1", "http://evil"])),
+        ("aud", json!("http://127.0.0.1.evil")),
+        ("aud", json!(null)),
+        ("sub", json!(["a"])),
+        ("sub", json!(null)),
+        ("sid", json!("\u{0}")),
+    ] {
+        let mut claims = claims.clone();
+        claims[name] = value;
+        let token = app.state.keys.sign("at+jwt", &claims);
+        let token = token.expect("it is signed");
+        assert_eq!(status(&ada, &token).await, 401, "{claims}");
+    }
+    // The ends of numbers neither panic nor wrap.
+    let mut endless = claims.clone();
+    (endless["exp"], endless["nbf"]) = (json!(i64::MAX), json!(0));
+    let token = app.state.keys.sign("at+jwt", &endless);
+    assert_eq!(status(&ada, &token.expect("it is signed")).await, 200);
+    (endless["exp"], endless["nbf"]) = (json!(i64::MIN), json!(i64::MAX));
+    let token = app.state.keys.sign("at+jwt", &endless);
+    assert_eq!(status(&ada, &token.expect("it is signed")).await, 401);
+}
+
+#[tokio::test]
+async fn what_is_not_even_shaped_like_a_token_is_refused() {
+    let app = TestApp::new().await;
+    let ada = app.sign_in("ada").await;
+    let good = ada.access().to_owned();
+    let (head, rest) = good.split_once('.').expect("it has parts");
+    let (body, signature) = rest.split_once('.').expect("it has parts");
+    for token in [
+        head.to_owned(),
+        format!("{head}.{body}"),
+        format!("{head}{body}{signature}"),
+        format!("{good}."),
+        format!(".{good}"),
+        format!("{good}.{signature}"),
+        format!("{head}..{signature}"),
+        format!("{good}="),
+        format!("{good}\u{200b}"),
+        format!("\u{feff}{good}"),
+        good.replace('.', "\u{3002}"),
+        good.to_uppercase(),
+        "\u{1f40e}.\u{1f40e}.\u{1f40e}".to_owned(),
+        format!("{good},{good}"),
+        format!("{head}.{body}.{}", "A".repeat(86)),
+        format!("{head}.{}.{signature}", "A".repeat(12_000)),
+        ".".repeat(4_000),
+        "%00".to_owned(),
+    ] {
+        assert_eq!(status(&ada, &token).await, 401, "{token}");
+    }
+    assert_eq!(status(&ada, &good).await, 200);
 }
 
 #[tokio::test]

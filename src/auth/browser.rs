@@ -84,6 +84,21 @@ pub(super) async fn log_out(
     Ok(cookie::clear(state, StatusCode::NO_CONTENT.into_response()))
 }
 
+/// Ends the session that the browser was in, since it begins another: nobody could sign out of it
+/// any more.
+pub(super) async fn leave(
+    state: &AppState,
+    headers: &HeaderMap,
+    origin: &Origin,
+) -> Result<(), Problem> {
+    if is_calling(state, headers)
+        && let Some(who) = holder(state, headers).await?
+    {
+        session::log_out(state, who, origin).await?;
+    }
+    Ok(())
+}
+
 /// Whether a browser signs out: it has cookies, and no header that says otherwise.
 pub(super) fn is_calling(state: &AppState, headers: &HeaderMap) -> bool {
     let cookies = [Cookie::Access, Cookie::Refresh];

@@ -136,10 +136,16 @@ async fn login(
     let origin = Origin::new(&client, &request_id);
     let transport = sign_in.transport;
     cookie::check_sign_in(&state, &headers, transport)?;
-    Ok(match service::log_in(&state, sign_in, &origin).await? {
-        Outcome::Session(pair) => cookie::answer(&state, transport, pair),
-        Outcome::SecondFactor(challenge) => (StatusCode::ACCEPTED, Json(challenge)).into_response(),
-    })
+    let pair = match service::log_in(&state, sign_in, &origin).await? {
+        Outcome::Session(pair) => pair,
+        Outcome::SecondFactor(challenge) => {
+            return Ok((StatusCode::ACCEPTED, Json(challenge)).into_response());
+        }
+    };
+    if transport == Transport::Cookie {
+        browser::leave(&state, &headers, &origin).await?;
+    }
+    Ok(cookie::answer(&state, transport, pair))
 }
 
 /// Go on with a session: the refresh token is used up and the next pair returned.

@@ -10,7 +10,7 @@ use utoipa_axum::routes;
 
 use super::model::{MfaAnswer, MfaBegin, MfaConfirm, MfaProof, SignedIn, Transport};
 use super::routes::{Responses, body_problems_and};
-use super::{cookie, second_factor};
+use super::{browser, cookie, second_factor};
 use crate::audit::Origin;
 use crate::infra::Db;
 use crate::mfa::{self, Enrolment, MfaStatus, Proof, RecoveryCodes};
@@ -55,6 +55,9 @@ async fn login_mfa(
     let origin = Origin::new(&client, &request_id);
     let is_own_page = cookie::check_sign_in(&state, &headers, Transport::Cookie).is_ok();
     let (transport, pair) = second_factor::log_in(&state, answer, is_own_page, &origin).await?;
+    if transport == Transport::Cookie {
+        browser::leave(&state, &headers, &origin).await?;
+    }
     Ok(cookie::answer(&state, transport, pair))
 }
 

@@ -369,6 +369,39 @@ async fn a_token_in_the_body_is_all_that_counts_where_there_is_one() {
 }
 
 #[tokio::test]
+async fn who_signs_in_anew_leaves_the_session_that_the_browser_was_in() {
+    let app = service().await;
+    let email = app.sign_up("grace").await;
+    let elsewhere = app.log_in(&email).await;
+    let mut browser = Browser::signed_in(&app, "ada").await;
+    for _ in 0..2 {
+        let before = browser.clone();
+        browser.sign_in(&email).await.assert_status(200);
+        let me = browser.get(ME).await;
+        assert_eq!(me.body["email"], "grace@example.com");
+        before.get(ME).await.assert_problem(401, "unauthenticated");
+        before
+            .clone()
+            .refresh()
+            .await
+            .assert_problem(401, "invalid_refresh_token");
+    }
+    assert_eq!(app.audited("signed_out").await, 2);
+    assert!(elsewhere.is_signed_in().await, "other devices go on");
+
+    // A wrong password leaves things as they are, and so does a sign-in that sets no cookies.
+    let wrong = json!({ "email": email, "password": "wrong", "transport": "cookie" });
+    browser
+        .call(Method::POST, LOGIN, Some(wrong))
+        .await
+        .assert_problem(401, "invalid_credentials");
+    let body = json!({ "email": email, "password": PASSWORD });
+    let answer = browser.call(Method::POST, LOGIN, Some(body)).await;
+    answer.assert_status(200);
+    browser.get(ME).await.assert_status(200);
+}
+
+#[tokio::test]
 async fn each_token_is_refused_in_the_others_cookie() {
     let app = service().await;
     let browser = Browser::signed_in(&app, "ada").await;

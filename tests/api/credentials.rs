@@ -16,7 +16,7 @@ const NEW: &str = "a password of another kind";
 
 impl TestApp {
     /// Asks for a new password and answers the token in the letter.
-    async fn forget(&self, email: &str) -> String {
+    pub async fn forget(&self, email: &str) -> String {
         let answer = self.post(FORGOT, json!({ "email": email })).await;
         answer.assert_status(202);
         let letter = self.letter_to(email).await;
@@ -100,6 +100,26 @@ async fn of_twenty_who_follow_one_link_one_sets_the_password() {
     let password = format!("password number {} of 20", winners[0]);
     assert_eq!(app.log_in_status(&ada, &password).await, 200);
     app.run_jobs().await;
+}
+
+#[tokio::test]
+async fn the_page_that_sets_a_password_hides_it_and_lets_managers_fill_it_in() {
+    let app = TestApp::new().await;
+    let page = app.get("/reset-password?token=x").await;
+    page.assert_status(200);
+    let text = String::from_utf8(page.bytes).expect("it is text");
+    let field = text.split("<input ").nth(1).expect("it has a field");
+    let field = field.split('>').next().expect("it ends");
+    for part in [r#"type="password""#, r#"autocomplete="new-password""#] {
+        assert!(field.contains(part), "{field}");
+    }
+    // A field with a greatest length cuts off what is pasted, and tells nobody.
+    for part in ["maxlength", "onpaste", r#"autocomplete="off""#, "pattern"] {
+        assert!(!field.contains(part), "{field}");
+    }
+    let script = app.get("/assets/link-page.js").await;
+    let script = String::from_utf8(script.bytes).expect("it is text");
+    assert!(!script.contains("paste"));
 }
 
 #[tokio::test]
@@ -298,6 +318,61 @@ async fn a_new_address_takes_effect_once_it_is_confirmed_and_the_old_one_is_told
         .await
         .assert_problem(422, "invalid_token");
     assert_eq!(app.audited("email_changed").await, 1);
+}
+
+#[tokio::test]
+async fn of_twenty_who_follow_one_confirming_link_one_changes_the_address() {
+    let app = TestApp::new().await;
+    let other = app.another_replica().await;
+    let ada = app.sign_in("ada").await;
+    let change = json!({ "email": "countess@example.com", "password": PASSWORD });
+    ada.post(MY_EMAIL, change).await.assert_status(202);
+    let letter = app.letter_to("countess@example.com").await;
+    app.run_jobs().await;
+    let proof = json!({ "token": letter.token().expect("the letter has a link") });
+    let calls = (0..20).map(|n| {
+        let replica = if n % 2 == 0 { &app.replica } else { &other };
+        let path = "/api/v1/auth/verify-email";
+        replica.call(Method::POST, path, None, Some(proof.clone()))
+    });
+    let answers = futures_util::future::join_all(calls).await;
+    let (winners, losers): (Vec<_>, Vec<_>) =
+        answers.iter().partition(|answer| answer.status == 204);
+    assert_eq!(winners.len(), 1);
+    for loser in losers {
+        loser.assert_problem(422, "invalid_token");
+    }
+    assert_eq!(app.audited("email_changed").await, 1);
+    assert_eq!(
+        ada.get("/api/v1/users/me").await.body["email"],
+        "countess@example.com"
+    );
+}
+
+#[tokio::test]
+async fn of_twenty_accounts_that_confirm_one_address_at_once_one_gets_it() {
+    let app = TestApp::new().await;
+    let mut links = Vec::new();
+    for n in 0..20 {
+        let session = app.sign_in(&format!("person-{n}")).await;
+        let change = json!({ "email": "prize@example.com", "password": PASSWORD });
+        session.post(MY_EMAIL, change).await.assert_status(202);
+        let letter = app.letter_to("prize@example.com").await;
+        links.push(letter.token().expect("the letter has a link"));
+    }
+    let calls = links.iter().map(|token| {
+        let proof = json!({ "token": token });
+        app.post("/api/v1/auth/verify-email", proof)
+    });
+    let answers = futures_util::future::join_all(calls).await;
+    let won = answers.iter().filter(|answer| answer.status == 204);
+    assert_eq!(won.count(), 1);
+    for loser in answers.iter().filter(|answer| answer.status != 204) {
+        loser.assert_problem(422, "invalid_token");
+    }
+    assert_eq!(app.audited("email_changed").await, 1);
+    assert_eq!(app.log_in_status("prize@example.com", PASSWORD).await, 200);
+    app.run_jobs().await;
 }
 
 #[tokio::test]

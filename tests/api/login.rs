@@ -49,6 +49,38 @@ async fn a_wrong_password_and_an_unknown_address_look_the_same() {
 }
 
 #[tokio::test]
+async fn a_password_is_taken_as_it_was_typed_in_each_of_its_characters() {
+    let app = TestApp::new().await;
+    let chosen = format!(" Ça{} Zürich\u{301}\u{1f40e} ", "x".repeat(115));
+    assert_eq!(chosen.chars().count(), 128, "as long as they may be");
+    let email = "ada@example.com";
+    let account = json!({ "email": email, "password": chosen });
+    app.post("/api/v1/auth/register", account)
+        .await
+        .assert_status(202);
+    let token = app.letter_to(email).await.token();
+    app.post("/api/v1/auth/verify-email", json!({ "token": token }))
+        .await
+        .assert_status(204);
+    for other in [
+        chosen.trim().to_owned(),
+        chosen.to_lowercase(),
+        chosen.to_uppercase(),
+        chosen.replacen("Ça", "C\u{327}a", 1).replacen("xx", "x", 1),
+        chosen.chars().take(127).collect(),
+        chosen.chars().take(64).collect(),
+        chosen.replacen('x', "y", 1),
+    ] {
+        let body = json!({ "email": email, "password": other });
+        app.post(LOGIN, body)
+            .await
+            .assert_problem(401, "invalid_credentials");
+    }
+    let body = json!({ "email": email, "password": chosen });
+    app.post(LOGIN, body).await.assert_status(200);
+}
+
+#[tokio::test]
 async fn bad_input_names_the_field() {
     let app = TestApp::new().await;
     app.post(LOGIN, json!({ "password": PASSWORD }))

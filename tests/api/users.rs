@@ -8,6 +8,16 @@ use crate::harness::TestApp;
 const ME: &str = "/api/v1/users/me";
 
 #[tokio::test]
+async fn a_new_service_has_no_accounts() {
+    let app = TestApp::new().await;
+    let accounts: i64 = sqlx::query_scalar("SELECT count(*) FROM users")
+        .fetch_one(&app.state.db)
+        .await
+        .expect("it answers");
+    assert_eq!(accounts, 0);
+}
+
+#[tokio::test]
 async fn everybody_sees_their_own_account() {
     let app = TestApp::new().await;
     let (ada, grace) = (app.sign_in("ada").await, app.sign_in("grace").await);

@@ -16,9 +16,9 @@ const ME: &str = "/api/v1/users/me";
 const DAY: Duration = Duration::from_hours(24);
 
 /// A key that was made, as its owner got it.
-struct Key {
-    id: String,
-    text: String,
+pub struct Key {
+    pub id: String,
+    pub text: String,
 }
 
 impl Key {
@@ -30,7 +30,7 @@ impl Key {
         }
     }
 
-    fn secret(&self) -> &str {
+    pub fn secret(&self) -> &str {
         self.text.rsplit('_').next().expect("it has parts")
     }
 
@@ -41,7 +41,7 @@ impl Key {
     }
 
     /// Whether it opens the door here.
-    async fn opens(&self, replica: &Replica) -> bool {
+    pub async fn opens(&self, replica: &Replica) -> bool {
         let answer = self.get(replica, ME).await;
         if answer.status != 200 {
             answer.assert_problem(401, "unauthenticated");
@@ -59,7 +59,7 @@ fn wanted(scopes: &[&str]) -> Value {
 }
 
 impl Session {
-    async fn new_key(&self, scopes: &[&str]) -> Key {
+    pub async fn new_key(&self, scopes: &[&str]) -> Key {
         let answer = self.post(KEYS, wanted(scopes)).await;
         answer.assert_status(201);
         Key::of(&answer)

@@ -60,7 +60,7 @@ impl TestApp {
     }
 
     /// Five strangers give a wrong password each, which is what an account gets.
-    async fn hammer(&self, email: &str) {
+    pub async fn hammer(&self, email: &str) {
         for stranger in 1..=5 {
             let client = format!("198.51.100.{stranger}");
             self.try_from(&client, email, WRONG)
@@ -70,7 +70,7 @@ impl TestApp {
     }
 
     /// The token of the newest letter to this address, which is about a locked account.
-    async fn unlock_token(&self, email: &str) -> String {
+    pub async fn unlock_token(&self, email: &str) -> String {
         let letter = self.letter_to(email).await;
         assert_eq!(letter.subject, LOCKED_SUBJECT);
         letter.token().expect("the letter has a link")

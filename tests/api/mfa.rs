@@ -16,24 +16,24 @@ use self::authenticator::Authenticator;
 use crate::harness::{Answer, PASSWORD, Replica, Session, TestApp};
 
 const LOGIN: &str = "/api/v1/auth/login";
-const LOGIN_MFA: &str = "/api/v1/auth/login/mfa";
+pub const LOGIN_MFA: &str = "/api/v1/auth/login/mfa";
 const MFA: &str = "/api/v1/auth/mfa";
-const TOTP: &str = "/api/v1/auth/mfa/totp";
-const CONFIRM: &str = "/api/v1/auth/mfa/totp/confirm";
-const RECOVERY_CODES: &str = "/api/v1/auth/mfa/recovery-codes";
-const STEP: Duration = Duration::from_secs(30);
+pub const TOTP: &str = "/api/v1/auth/mfa/totp";
+pub const CONFIRM: &str = "/api/v1/auth/mfa/totp/confirm";
+pub const RECOVERY_CODES: &str = "/api/v1/auth/mfa/recovery-codes";
+pub const STEP: Duration = Duration::from_secs(30);
 
 /// Somebody with a second factor, signed in.
-struct Owner {
-    email: String,
-    session: Session,
-    app: Authenticator,
-    recovery_codes: Vec<String>,
+pub struct Owner {
+    pub email: String,
+    pub session: Session,
+    pub app: Authenticator,
+    pub recovery_codes: Vec<String>,
 }
 
 impl TestApp {
     /// Somebody with a second factor. The code that turned it on is of the past.
-    async fn enrol(&self, name: &str) -> Owner {
+    pub async fn enrol(&self, name: &str) -> Owner {
         let session = self.sign_in(name).await;
         let app = begin(&session).await;
         let body = json!({ "code": app.code(self) });
@@ -50,7 +50,7 @@ impl TestApp {
     }
 
     /// The token of a sign-in that waits for its second factor.
-    async fn ask(&self, email: &str) -> String {
+    pub async fn ask(&self, email: &str) -> String {
         let body = json!({ "email": email, "password": PASSWORD });
         let answer = self.post(LOGIN, body).await;
         answer.assert_status(202);
@@ -88,7 +88,7 @@ async fn try_code_at(replica: &Replica, mfa_token: &str, code: &str) -> Answer {
 }
 
 /// Begins to add an authenticator, and tells it the secret.
-async fn begin(session: &Session) -> Authenticator {
+pub async fn begin(session: &Session) -> Authenticator {
     let answer = session.post(TOTP, json!({ "password": PASSWORD })).await;
     answer.assert_status(200);
     Authenticator::new(answer.body["secret"].as_str().expect("a secret"))

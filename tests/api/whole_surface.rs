@@ -1,0 +1,194 @@
+//! What holds for each operation of the document, whichever it is: somebody else's ids look like
+//! ids that nobody has, and no body sets what it does not name.
+
+use std::collections::BTreeMap;
+
+use groundwork::app;
+use reqwest::Method;
+use serde_json::{Value, json};
+use sqlx::AssertSqlSafe;
+
+use crate::harness::{Session, TestApp};
+
+/// An id that nobody has.
+const UNKNOWN: &str = "01980b6e-7c00-7000-8000-3f2a51d6c9b1";
+
+/// An operation of the document.
+struct Operation {
+    method: Method,
+    path: String,
+    /// Each example body that is described.
+    bodies: Vec<Value>,
+    /// The fields that its body may have.
+    fields: Vec<String>,
+}
+
+impl Operation {
+    fn all() -> Vec<Self> {
+        let document = serde_json::to_value(app::openapi()).expect("it is JSON");
+        let paths = document["paths"].as_object().expect("there are paths");
+        let mut found = Vec::new();
+        for (path, item) in paths {
+            for (method, spec) in item.as_object().expect("it has methods") {
+                let content = &spec["requestBody"]["content"]["application/json"];
+                let several = content["examples"].as_object().into_iter().flatten();
+                let bodies = several
+                    .map(|(_, example)| &example["value"])
+                    .chain(content.get("example"));
+                found.push(Self {
+                    method: method.to_uppercase().parse().expect("it is a method"),
+                    path: path.clone(),
+                    bodies: bodies.cloned().collect(),
+                    fields: fields(&document, &content["schema"]),
+                });
+            }
+        }
+        found
+    }
+
+    fn place(&self) -> String {
+        format!("{} {}", self.method, self.path)
+    }
+}
+
+/// The fields of a schema, wherever it is written down.
+fn fields(document: &Value, schema: &Value) -> Vec<String> {
+    if let Some(at) = schema["$ref"].as_str() {
+        let schema = document.pointer(at.trim_start_matches('#'));
+        return fields(document, schema.expect("the schema is there"));
+    }
+    let parts = ["oneOf", "anyOf", "allOf"].map(|name| schema[name].as_array());
+    let parts = parts.into_iter().flatten().flatten();
+    let own = schema["properties"].as_object().into_iter().flatten();
+    own.map(|(name, _)| name.clone())
+        .chain(parts.flat_map(|part| fields(document, part)))
+        .collect()
+}
+
+/// Each table but those that count requests, with a digest of its rows.
+async fn digests(app: &TestApp) -> BTreeMap<String, String> {
+    let mut owner = app.owner().await;
+    let tables: Vec<String> = sqlx::query_scalar(
+        "SELECT c.relname::text FROM pg_class AS c
+         WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p')
+           AND NOT c.relispartition AND c.relname NOT LIKE '%usage%'",
+    )
+    .fetch_all(&mut owner)
+    .await
+    .expect("the tables are there");
+    let mut digests = BTreeMap::new();
+    for table in tables {
+        let sql = format!(
+            "SELECT md5(coalesce(string_agg(t::text, ',' ORDER BY t::text), '')) FROM {table} AS t"
+        );
+        let digest = sqlx::query_scalar(AssertSqlSafe(sql))
+            .fetch_one(&mut owner)
+            .await
+            .expect("the rows are there");
+        digests.insert(table, digest);
+    }
+    digests
+}
+
+#[tokio::test]
+async fn somebody_elses_ids_look_like_ids_that_nobody_has() {
+    let app = TestApp::new().await;
+    let (ada, grace) = (app.sign_in("ada").await, app.sign_in("grace").await);
+    let key = grace.new_key(&["read"]).await;
+    let sessions = grace.get("/api/v1/auth/sessions").await;
+    let session = sessions.body["items"][0]["id"].as_str().expect("an id");
+    let account = grace.user_id().await;
+    let before = digests(&app).await;
+
+    let mut asked = 0;
+    for operation in Operation::all() {
+        if !operation.path.contains('{') {
+            continue;
+        }
+        // What grace has of the kind, and what ada is told of it.
+        let (foreign, status) = match operation.path.as_str() {
+            path if path.starts_with("/api/v1/auth/sessions/{id}") => (session, 404),
+            path if path.starts_with("/api/v1/api-keys/{id}") => (&*key.id, 404),
+            path if path.starts_with("/api/v1/admin/users/{id}") => (&*account, 403),
+            path => panic!("{path} has an id: teach this test whose"),
+        };
+        let mut answers = Vec::new();
+        for id in [foreign, UNKNOWN] {
+            let path = operation.path.replace("{id}", id);
+            let body = operation.bodies.first().cloned();
+            let token = Some(ada.access());
+            let call = app
+                .replica
+                .call(operation.method.clone(), &path, token, body);
+            let mut answer = call.await;
+            answer.body["request_id"].take();
+            answers.push((answer.status.as_u16(), answer.body));
+        }
+        assert_eq!(answers[0], answers[1], "{}", operation.place());
+        assert_eq!(answers[0].0, status, "{}", operation.place());
+        asked += 1;
+    }
+    assert!(asked >= 7, "only {asked} routes have ids");
+    assert_eq!(digests(&app).await, before, "nothing of anybody's changed");
+    app.run_jobs().await;
+}
+
+#[tokio::test]
+async fn no_body_sets_what_it_does_not_name() {
+    let app = TestApp::new().await;
+    let root = app.sign_in_admin("root").await;
+    let before = digests(&app).await;
+    let mut tried = 0;
+    for operation in Operation::all() {
+        let path = operation.path.replace("{id}", UNKNOWN);
+        for body in &operation.bodies {
+            for field in [
+                "surprise",
+                "id",
+                "user_id",
+                "role",
+                "is_admin",
+                "email_verified_at",
+                "password_hash",
+                "plan",
+                "created_at",
+                "__proto__",
+            ] {
+                if operation.fields.iter().any(|own| own == field) {
+                    continue;
+                }
+                let mut body = body.clone();
+                body[field] = json!(true);
+                let answer = ask(&root, &operation.method, &path, body).await;
+                let errors = answer.body["errors"].as_array();
+                let named = errors.and_then(|errors| errors.first()?["field"].as_str());
+                assert_eq!(
+                    (answer.status.as_u16(), named),
+                    (422, Some(field)),
+                    "{}: {}",
+                    operation.place(),
+                    answer.body
+                );
+                tried += 1;
+            }
+        }
+    }
+    assert!(tried > 150, "only {tried} bodies were tried");
+    let batch = json!({ "events": [{ "type": "a.b" }, { "type": "a.b", "user_id": UNKNOWN }] });
+    let answer = ask(&root, &Method::POST, "/api/v1/events/batch", batch).await;
+    answer.assert_field("events[1].user_id");
+    assert_eq!(digests(&app).await, before, "and nothing changed");
+}
+
+async fn ask(
+    session: &Session,
+    method: &Method,
+    path: &str,
+    body: Value,
+) -> crate::harness::Answer {
+    let token = Some(session.access());
+    session
+        .replica
+        .call(method.clone(), path, token, Some(body))
+        .await
+}

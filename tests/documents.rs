@@ -5,13 +5,47 @@ use std::fs;
 use std::path::Path;
 
 /// The pages that a reader of the repository meets.
-const PAGES: [&str; 6] = [
+const PAGES: [&str; 7] = [
     "README.md",
     "CLAUDE.md",
     "CONTRIBUTING.md",
     "SECURITY.md",
     "docs/architecture.md",
     "docs/configuration.md",
+    "docs/security/asvs.md",
+];
+
+/// The page that says which test shows what.
+const ASVS: &str = "docs/security/asvs.md";
+
+/// How many requirements of level 1 and 2 each section of the standard has, the first one first.
+const REQUIREMENTS: [(&str, usize); 26] = [
+    ("6.1", 3),
+    ("6.2", 12),
+    ("6.3", 4),
+    ("6.4", 4),
+    ("6.5", 5),
+    ("6.6", 3),
+    ("6.8", 4),
+    ("7.1", 3),
+    ("7.2", 4),
+    ("7.3", 2),
+    ("7.4", 5),
+    ("7.5", 2),
+    ("7.6", 2),
+    ("8.1", 2),
+    ("8.2", 3),
+    ("8.3", 1),
+    ("8.4", 1),
+    ("9.1", 3),
+    ("9.2", 4),
+    ("10.1", 2),
+    ("10.2", 2),
+    ("10.3", 4),
+    ("10.4", 11),
+    ("10.5", 5),
+    ("10.6", 2),
+    ("10.7", 3),
 ];
 
 fn read(path: impl AsRef<Path>) -> String {
@@ -77,6 +111,95 @@ fn every_path_that_a_page_names_is_there() {
         }
     }
     assert!(missing.is_empty(), "{missing:#?}");
+}
+
+#[test]
+fn every_test_that_a_page_names_is_there() {
+    let page = read(ASVS);
+    let quoted = page.split('`').skip(1).step_by(2);
+    let names: BTreeSet<_> = quoted.filter(|text| is_name_of_a_test(text)).collect();
+    assert!(names.len() > 50, "the page names {} tests", names.len());
+    let missing: Vec<_> = names.iter().filter(|name| !is_test(name)).collect();
+    assert!(missing.is_empty(), "{missing:#?}");
+}
+
+#[test]
+fn every_requirement_has_its_row_with_a_test_or_a_reason() {
+    let page = read(ASVS);
+    let rows = page.lines().filter(|line| line.starts_with("| "));
+    let rows = rows.map(|line| line.split('|').map(str::trim).collect::<Vec<_>>());
+    let rows: Vec<_> = rows
+        .filter(|cells| cells[1].starts_with(|c: char| c.is_ascii_digit()))
+        .collect();
+    let given: Vec<_> = rows.iter().map(|cells| cells[1].to_owned()).collect();
+    let sections = REQUIREMENTS.iter();
+    let wanted: Vec<_> = sections
+        .flat_map(|(section, count)| (1..=*count).map(move |n| format!("{section}.{n}")))
+        .collect();
+    assert_eq!(given, wanted);
+    for cells in rows {
+        let [_, number, asks, how, shown, state, _] = cells[..] else {
+            panic!("a row has five cells: {cells:?}");
+        };
+        assert!(!asks.is_empty(), "{number}");
+        let is_shown = shown.split('`').any(is_name_of_a_test) || shown.starts_with("no test: ");
+        match state.split([':', ',']).next() {
+            Some("met") => assert!(is_shown && !how.is_empty(), "{number}"),
+            Some("partly") => {
+                assert!(is_shown && !how.is_empty(), "{number}");
+                assert!(has_gap(&page, number), "{number} is not among the gaps");
+            }
+            Some("n/a") => assert!(state.len() > "n/a: ".len(), "{number} gives no reason"),
+            _ => panic!("{number}: {state} is no state"),
+        }
+    }
+}
+
+/// Whether the list of gaps, at the top of the page, names this requirement.
+fn has_gap(page: &str, number: &str) -> bool {
+    let gaps = page
+        .split("\n## ")
+        .find(|part| part.starts_with("The gaps"));
+    let mut rows = gaps.unwrap_or_default().lines();
+    rows.any(|row| row.split(['|', ',']).any(|cell| cell.trim() == number))
+}
+
+/// Whether this reads like a test as the runner names it: `file::function`.
+fn is_name_of_a_test(text: &str) -> bool {
+    let parts: Vec<_> = text.split("::").collect();
+    let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    parts.len() > 1
+        && parts
+            .iter()
+            .all(|part| !part.is_empty() && part.chars().all(is_plain))
+}
+
+/// Whether there is such a test: in `tests/api/`, in a binary of its own, or beside the code.
+fn is_test(name: &str) -> bool {
+    let (module, function) = name.rsplit_once("::").expect("a test has a module");
+    let path = module.replace("::", "/");
+    let beside = path.trim_end_matches("/tests");
+    let places = [
+        format!("tests/api/{path}.rs"),
+        format!("tests/{path}.rs"),
+        format!("src/{beside}.rs"),
+    ];
+    let head = format!("fn {function}() {{");
+    places.iter().any(|place| {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(place);
+        let Ok(text) = fs::read_to_string(path) else {
+            return false;
+        };
+        let lines: Vec<_> = text.lines().map(str::trim).collect();
+        let is_head = |line: &&str| line.trim_start_matches("async ") == head;
+        let Some(at) = lines.iter().position(is_head) else {
+            return false;
+        };
+        let attributes = lines[..at].iter().rev().take(5);
+        attributes
+            .take_while(|line| !line.is_empty())
+            .any(|line| line.starts_with("#[test]") || line.starts_with("#[tokio::test"))
+    })
 }
 
 /// Whether this reads like a path from the root, and one that is kept: no placeholder, no command.

@@ -103,6 +103,10 @@ pub async fn keep_warm(db: Db, pulse: Pulse, count: u32, stop: CancellationToken
 /// Asks for `count` connections at once, each on a thread of its own. Between the many steps of a
 /// connection's authentication the library lets every other task of its thread go first, so that
 /// one which a request opens while the process is busy can take seconds.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "it runs on a thread where nothing else waits"
+)]
 async fn open(db: &Db, count: u32) {
     let opening = (0..count).map(|_| {
         let (db, runtime) = (db.clone(), Handle::current());

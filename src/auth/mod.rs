@@ -28,9 +28,7 @@ mod session;
 mod store;
 mod token;
 
-pub use account_routes::{
-    credentials_router, forgotten_router, recovery_router, sessions_router,
-};
+pub use account_routes::{credentials_router, forgotten_router, recovery_router, sessions_router};
 pub use admin_gate::require_admin;
 pub use browser::csrf_router;
 pub use document::document_credentials;
@@ -46,8 +44,6 @@ pub use oversight::{count_living_sessions, end_sessions_of, list_sessions_of, sh
 pub use pages::router as pages_router;
 pub use password::{NewPassword, PasswordFault, TriedPassword};
 pub use recovery::reauthenticate;
-pub use routes::{
-    register_router, router, session_router, signed_in_router, well_known_router,
-};
+pub use routes::{register_router, router, session_router, signed_in_router, well_known_router};
 pub use second_factor_routes::{mfa_router, second_step_router};
 pub use session::deny as deny_sessions;

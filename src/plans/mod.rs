@@ -8,6 +8,9 @@ mod service;
 mod store;
 
 pub use limit::limit_by_plan;
-pub use model::{Feature, Interval, Offer, Payment, PaymentStatus, Plan, Price, Standing, Subscription, SubscriptionStatus};
+pub use model::{
+    Feature, Interval, Offer, Payment, PaymentStatus, Plan, Price, Standing, Subscription,
+    SubscriptionStatus,
+};
 pub use routes::router;
 pub use service::{changed, plan_of};

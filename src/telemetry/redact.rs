@@ -63,7 +63,9 @@ fn looks_secret(word: &str) -> bool {
     let is_key = word.contains("_live_") || word.contains("_test_");
     let is_id = Uuid::parse_str(word).is_ok();
     let is_path = word.contains('.') && !word.starts_with("ey");
-    word.contains('@') || is_key || (word.len() >= SHORTEST_TOKEN && has_digit && !is_id && !is_path)
+    word.contains('@')
+        || is_key
+        || (word.len() >= SHORTEST_TOKEN && has_digit && !is_id && !is_path)
 }
 
 #[cfg(test)]

@@ -113,7 +113,7 @@ async fn resend_verification(
 ///
 /// An account with a second factor gets a token for `/auth/login/mfa` instead of a session. With
 /// `"transport": "cookie"` the tokens are set as cookies and the answer holds the CSRF token; pages
-/// of other sites are refused.
+/// of other sites are refused, and the session that the browser was in ends.
 #[utoipa::path(post, path = "/login", tag = "auth",
     request_body(content = SignIn, examples(
         ("bearer" = (summary = "A program", value = json!({ "email": "ada@example.com", "password": "correct horse battery staple" }))),

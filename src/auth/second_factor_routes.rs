@@ -125,8 +125,9 @@ async fn remove_totp(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Make new recovery codes; the old ones stop working. It takes the password, and a code or a
-/// recovery code. They are shown this once.
+/// Make new recovery codes; the old ones stop working.
+///
+/// It takes the password, and a code or a recovery code. The new ones are shown this once.
 #[utoipa::path(post, path = "/mfa/recovery-codes", tag = "auth", security(("bearer" = [])),
     request_body(content = MfaProof, example = json!({ "password": "correct horse battery staple", "code": "492039" })),
     responses((status = 200, description = "The new codes.", body = RecoveryCodes),

@@ -18,8 +18,9 @@ pub fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(get_current_usage))
 }
 
-/// My requests by the day, the hour or the minute, the oldest first. Times without requests are left
-/// out, and the last seconds are not written yet.
+/// My requests by the day, the hour or the minute, the oldest first.
+///
+/// Times without requests are left out, and the last seconds are not written yet.
 #[utoipa::path(get, path = "", tag = "usage", security(("bearer" = []), ("api_key" = [])), params(UsageFilter, PageParams),
     responses((status = 200, description = "A page of them.", body = Page<UsageItem>), AuthProblems, QueryProblems))]
 async fn list_usage(

@@ -12,7 +12,7 @@ const HOUR: Duration = secs(60 * 60);
 const DAY: Duration = secs(24 * 60 * 60);
 
 /// So many times in any window of so long: a rule with a name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Limit {
     name: &'static str,
     rate: Rate,
@@ -50,7 +50,7 @@ impl Limit {
 }
 
 /// A count and a window, written `100/1m`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Rate {
     max: u32,
     window: Duration,

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::key::{Key, network_of};
 use self::local::Local;
+use self::shared::Shared;
 use super::{Clock, Redis};
 use crate::config::{Key32, Limit};
 use crate::metrics::{self, LimitsKept};
@@ -30,7 +31,7 @@ const EDGE: Duration = Duration::from_secs(1);
 const TIDY_EVERY: Duration = Duration::from_secs(30);
 
 /// One limit that a request meets, the key it is counted by, and whether it is spent.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Ask {
     limit: Limit,
     key: Key,
@@ -113,7 +114,7 @@ impl Decision {
 pub struct Limiter(Arc<Inner>);
 
 struct Inner {
-    redis: Option<Redis>,
+    shared: Option<Shared>,
     local: Local,
     clock: Clock,
     started: Instant,
@@ -133,7 +134,7 @@ impl Limiter {
     pub fn new(redis: Option<Redis>, clock: Clock, secret: &Key32) -> Self {
         Self(Arc::new(Inner {
             alone: AtomicBool::new(redis.is_none()),
-            redis,
+            shared: redis.map(|redis| Shared::new(redis, clock.clone())),
             local: Local::default(),
             clock,
             started: Instant::now(),
@@ -183,8 +184,8 @@ impl Limiter {
     /// Forgets what was counted.
     pub async fn forget(&self, uses: &[(Limit, Key)]) {
         self.0.local.forget(uses);
-        if let Some(redis) = &self.0.redis {
-            shared::forget(redis, uses).await;
+        if let Some(shared) = &self.0.shared {
+            shared.forget(uses).await;
         }
     }
 
@@ -213,9 +214,7 @@ impl Limiter {
 
     /// What Redis says; `None` without it.
     async fn shared(&self, asks: &[Ask], forced: bool) -> Option<Decision> {
-        let redis = self.0.redis.as_ref()?;
-        let now = self.0.clock.fixed_now();
-        match shared::decide(redis, asks, now.map(|now| now.timestamp_micros()), forced).await {
+        match self.0.shared.as_ref()?.decide(asks, forced).await {
             Ok(decision) => {
                 self.note_mode(LimitsKept::Together, None);
                 Some(decision)

@@ -1,14 +1,17 @@
-//! The counts that all replicas share, in Redis.
+//! The counts that all replicas share, in Redis. What requests ask while a call is under way is
+//! gathered into the next one, so that many at once cost little more than one.
 
-use std::sync::LazyLock;
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use aws_lc_rs::digest;
 use redis::{Cmd, ErrorKind, ServerErrorKind};
+use tokio::sync::oneshot;
 
 use super::{Ask, Decision, Key, Standing};
 use crate::config::Limit;
-use crate::infra::{Redis, RedisError};
+use crate::infra::{Clock, Redis, RedisError};
 
 const SCRIPT: &str = include_str!("window.lua");
 
@@ -19,52 +22,214 @@ static SCRIPT_SHA1: LazyLock<String> = LazyLock::new(|| {
     bytes.fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 });
 
-/// Decides by the script, in one round trip, or in two when Redis has forgotten it.
-pub(super) async fn decide(
-    redis: &Redis,
-    asks: &[Ask],
-    now: Option<i64>,
+/// A handle on the counts; a clone is another one.
+#[derive(Clone)]
+pub(super) struct Shared(Arc<Inner>);
+
+struct Inner {
+    redis: Redis,
+    clock: Clock,
+    queue: Mutex<Queue>,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: Vec<Waiting>,
+    /// A task sends what waits, call by call.
+    is_sent: bool,
+}
+
+/// A request and whoever waits for its answer.
+struct Waiting {
+    asks: Vec<Ask>,
     forced: bool,
-) -> Result<Decision, RedisError> {
-    let known = command("EVALSHA", &SCRIPT_SHA1, asks, now, forced);
-    let reply: Vec<i64> = match redis.ask(&known).await {
-        Err(RedisError::Command(error)) if is_unknown_script(&error) => {
-            redis
-                .ask(&command("EVAL", SCRIPT, asks, now, forced))
-                .await?
+    answer: oneshot::Sender<Result<Decision, Arc<RedisError>>>,
+}
+
+impl Shared {
+    pub(super) fn new(redis: Redis, clock: Clock) -> Self {
+        Self(Arc::new(Inner {
+            redis,
+            clock,
+            queue: Mutex::default(),
+        }))
+    }
+
+    /// Decides by the script. Takes as long as two calls at most: the one under way and its own.
+    pub(super) async fn decide(
+        &self,
+        asks: &[Ask],
+        forced: bool,
+    ) -> Result<Decision, Arc<RedisError>> {
+        if !self.0.redis.is_asked() {
+            return Err(Arc::new(RedisError::Down));
         }
-        answer => answer?,
-    };
-    Ok(read(asks, &reply))
+        let (answer, answered) = oneshot::channel();
+        let begins = {
+            let mut queue = self.0.lock();
+            queue.waiting.push(Waiting {
+                asks: asks.to_vec(),
+                forced,
+                answer,
+            });
+            !std::mem::replace(&mut queue.is_sent, true)
+        };
+        if begins {
+            let inner = Arc::clone(&self.0);
+            tokio::spawn(
+                Sending {
+                    inner,
+                    is_done: false,
+                }
+                .run(),
+            );
+        }
+        answered
+            .await
+            .unwrap_or_else(|_| Err(Arc::new(RedisError::Down)))
+    }
+
+    /// Forgets the counts; what cannot be reached forgets by itself in time.
+    pub(super) async fn forget(&self, uses: &[(Limit, Key)]) {
+        let mut command = redis::cmd("DEL");
+        for (limit, key) in uses {
+            command.arg(name(*limit, *key));
+        }
+        if let Err(error) = self.0.redis.ask::<u32>(&command).await {
+            tracing::warn!(%error, "a limit could not be forgotten");
+        }
+    }
 }
 
-/// Forgets the counts; what cannot be reached forgets by itself in time.
-pub(super) async fn forget(redis: &Redis, uses: &[(Limit, Key)]) {
-    let mut command = redis::cmd("DEL");
-    for (limit, key) in uses {
-        command.arg(name(*limit, *key));
-    }
-    if let Err(error) = redis.ask::<u32>(&command).await {
-        tracing::warn!(%error, "a limit could not be forgotten");
+impl Inner {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn command(verb: &str, script: &str, asks: &[Ask], now: Option<i64>, forced: bool) -> Cmd {
+/// The one task that sends. However it ends, the next request begins another.
+struct Sending {
+    inner: Arc<Inner>,
+    is_done: bool,
+}
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        if self.is_done {
+            return; // another task may send by now: its queue is not ours to clear
+        }
+        let mut queue = self.inner.lock();
+        queue.is_sent = false;
+        // Whoever still waits is told by the closed channel.
+        queue.waiting.clear();
+    }
+}
+
+impl Sending {
+    async fn run(mut self) {
+        while let Some(batch) = self.next() {
+            self.send(batch).await;
+        }
+        self.is_done = true;
+    }
+
+    /// What waits. Whoever comes once nothing did begins another task.
+    fn next(&self) -> Option<Vec<Waiting>> {
+        let mut queue = self.inner.lock();
+        queue.is_sent = !queue.waiting.is_empty();
+        queue.is_sent.then(|| std::mem::take(&mut queue.waiting))
+    }
+
+    async fn send(&self, batch: Vec<Waiting>) {
+        let groups = gather(batch);
+        let now = self.inner.clock.fixed_now();
+        let answer = call(
+            &self.inner.redis,
+            &groups,
+            now.map(|now| now.timestamp_micros()),
+        )
+        .await;
+        match answer {
+            Ok(reply) => tell(groups, &reply),
+            Err(error) => {
+                let error = Arc::new(error);
+                for waiting in groups.into_iter().flat_map(|group| group.waiting) {
+                    // Nobody waits any more where a client has hung up.
+                    let _ = waiting.send(Err(Arc::clone(&error)));
+                }
+            }
+        }
+    }
+}
+
+/// Requests that ask the very same.
+struct Group {
+    asks: Vec<Ask>,
+    forced: bool,
+    waiting: Vec<oneshot::Sender<Result<Decision, Arc<RedisError>>>>,
+}
+
+fn gather(batch: Vec<Waiting>) -> Vec<Group> {
+    let mut groups: Vec<Group> = Vec::with_capacity(batch.len());
+    let mut known: HashMap<Vec<Ask>, usize> = HashMap::new();
+    for Waiting {
+        asks,
+        forced,
+        answer,
+    } in batch
+    {
+        // What is spent in any case is told how it stood before, each one differently.
+        if !forced && let Some(at) = known.get(&asks) {
+            groups[*at].waiting.push(answer);
+            continue;
+        }
+        if !forced {
+            known.insert(asks.clone(), groups.len());
+        }
+        groups.push(Group {
+            asks,
+            forced,
+            waiting: vec![answer],
+        });
+    }
+    groups
+}
+
+/// One round trip, or two when Redis has forgotten the script.
+async fn call(redis: &Redis, groups: &[Group], now: Option<i64>) -> Result<Vec<i64>, RedisError> {
+    match redis
+        .ask(&command("EVALSHA", &SCRIPT_SHA1, groups, now))
+        .await
+    {
+        Err(RedisError::Command(error)) if is_unknown_script(&error) => {
+            redis.ask(&command("EVAL", SCRIPT, groups, now)).await
+        }
+        answer => answer,
+    }
+}
+
+fn command(verb: &str, script: &str, groups: &[Group], now: Option<i64>) -> Cmd {
+    let asks = || groups.iter().flat_map(|group| &group.asks);
     let mut command = redis::cmd(verb);
-    command.arg(script).arg(asks.len());
-    for ask in asks {
+    command.arg(script).arg(asks().count());
+    for ask in asks() {
         command.arg(name(ask.limit, ask.key));
     }
     match now {
         Some(now) => command.arg(now),
         None => command.arg(""),
     };
-    command.arg(u8::from(forced));
-    for ask in asks {
+    for group in groups {
         command
-            .arg(ask.limit.max())
-            .arg(micros(ask.limit.window()))
-            .arg(u8::from(ask.spends));
+            .arg(group.waiting.len())
+            .arg(u8::from(group.forced))
+            .arg(group.asks.len());
+        for ask in &group.asks {
+            command
+                .arg(ask.limit.max())
+                .arg(micros(ask.limit.window()))
+                .arg(u8::from(ask.spends));
+        }
     }
     command
 }
@@ -77,14 +242,41 @@ fn is_unknown_script(error: &redis::RedisError) -> bool {
     error.kind() == ErrorKind::Server(ServerErrorKind::NoScript)
 }
 
-/// Reads what the script answers.
-fn read(asks: &[Ask], reply: &[i64]) -> Decision {
-    let rows = reply.get(1..).unwrap_or_default().chunks_exact(3);
-    let standings = asks.iter().zip(rows).map(|(ask, row)| Standing {
-        limit: ask.limit,
-        used: u32::try_from(row[0]).unwrap_or(u32::MAX),
-        reset: span(row[1]),
-        wait: (row[2] > 0).then(|| span(row[2])),
+/// Tells each request what the script answered for its group.
+fn tell(groups: Vec<Group>, mut reply: &[i64]) {
+    for group in groups {
+        let Some((&allowed, rest)) = reply.split_first() else {
+            return;
+        };
+        let (rows, rest) = rest
+            .split_at_checked(3 * group.asks.len())
+            .unwrap_or_default();
+        reply = rest;
+        for (turn, waiting) in (0..).zip(group.waiting) {
+            let decision = decision(&group.asks, rows, turn, allowed, group.forced);
+            let _ = waiting.send(Ok(decision));
+        }
+    }
+}
+
+/// What the request is told that comes at this turn in a group of which so many are allowed.
+fn decision(asks: &[Ask], rows: &[i64], turn: i64, allowed: i64, forced: bool) -> Decision {
+    let is_allowed = turn < allowed;
+    let spent = if is_allowed || forced {
+        turn + 1
+    } else {
+        allowed
+    };
+    let standings = asks.iter().zip(rows.chunks_exact(3)).map(|(ask, row)| {
+        let used = row[0] + if ask.spends { spent } else { 0 };
+        let used = used.min(i64::from(ask.limit.max()));
+        let waits = (forced || !is_allowed) && row[2] > 0;
+        Standing {
+            limit: ask.limit,
+            used: u32::try_from(used).unwrap_or(u32::MAX),
+            reset: span(row[1]),
+            wait: waits.then(|| span(row[2])),
+        }
     });
     Decision {
         standings: standings.collect(),

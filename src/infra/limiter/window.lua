@@ -1,16 +1,18 @@
--- Decides about several limits at once: each is a list of the times at which it was spent. All of
--- them are spent if every one allows, and none otherwise; or all in any case, when that is asked.
+-- Decides about several limits at once: each is a list of the times at which it was spent. All limits
+-- of a request are spent if every one allows, and none otherwise; or all in any case, when that is
+-- asked. What many requests ask at once is one call: a group is any number of requests that ask the
+-- very same, and the groups are decided one after the other.
 --
--- KEYS: one a limit. ARGV: the time in microseconds, or nothing for the server's own; 1 to spend in
--- any case; then for each limit its maximum, its window in microseconds, and 1 to spend it.
--- Answers 1 if allowed, then for each limit how much of it is used, and in how many microseconds the
--- oldest use is forgotten, and until it allows again.
+-- KEYS: one a limit, group by group. ARGV: the time in microseconds, or nothing for the server's own;
+-- then for each group the number of its requests, 1 to spend in any case, and the number of its limits;
+-- then for each of those its maximum, its window in microseconds, and 1 to spend it.
+-- Answers for each group how many of its requests are allowed, then for each limit how much of it was
+-- used before, in how many microseconds the oldest use is forgotten, and until it allows one more.
 local now = tonumber(ARGV[1])
 if not now then
   local time = redis.call('TIME')
   now = time[1] * 1000000 + time[2]
 end
-local forced = ARGV[2] == '1'
 
 local function at(key, index)
   return tonumber(redis.call('LINDEX', key, index))
@@ -33,50 +35,85 @@ local function count_old(key, length, since)
   return old
 end
 
-local limits, allowed = {}, true
-for i, key in ipairs(KEYS) do
-  local max, window = tonumber(ARGV[3 * i]), tonumber(ARGV[3 * i + 1])
-  local used, time = redis.call('LLEN', key), now
-  if used > 0 then
-    -- A clock that was set back stands still here until it has caught up, or starts anew.
-    local newest = at(key, -1)
-    if newest > now + window then
-      redis.call('DEL', key)
-      used = 0
-    else
-      time = math.max(now, newest)
-      local old = count_old(key, used, time - window)
-      if old > 0 then
-        redis.call('LTRIM', key, old, -1)
-        used = used - old
-      end
-    end
+-- How much is used, and the time that a use now is noted under.
+local function look(key, window)
+  local used = redis.call('LLEN', key)
+  if used == 0 then
+    return 0, now
   end
-  local wait = 0
-  if used >= max then
-    wait = at(key, used - max) + window - now
-    allowed = false
+  -- A clock that was set back stands still here until it has caught up, or starts anew.
+  local newest = at(key, -1)
+  if newest > now + window then
+    redis.call('DEL', key)
+    return 0, now
   end
-  limits[i] = { used = used, time = time, max = max, window = window, wait = wait }
+  local time = math.max(now, newest)
+  local old = count_old(key, used, time - window)
+  if old > 0 then
+    redis.call('LTRIM', key, old, -1)
+  end
+  return used - old, time
 end
 
-local reply = { allowed and 1 or 0 }
-for i, key in ipairs(KEYS) do
-  local limit = limits[i]
-  if (allowed or forced) and ARGV[3 * i + 2] == '1' then
-    limit.used = redis.call('RPUSH', key, limit.time)
-    redis.call('PEXPIRE', key, math.ceil((limit.time + limit.window - now) / 1000))
-    if limit.used > limit.max then
-      redis.call('LTRIM', key, -limit.max, -1)
-      limit.used = limit.max
+local function spend(key, limit, count)
+  local times = {}
+  for i = 1, count do
+    times[i] = limit.time
+  end
+  local used = redis.call('RPUSH', key, unpack(times))
+  if used > limit.max then
+    redis.call('LTRIM', key, -limit.max, -1)
+    used = limit.max
+  end
+  redis.call('PEXPIRE', key, math.ceil((limit.time + limit.window - now) / 1000))
+  return used
+end
+
+-- Until there is room for one more.
+local function wait_for(key, limit, used)
+  if used < limit.max then
+    return 0
+  end
+  return at(key, used - limit.max) + limit.window - now
+end
+
+local reply, key_at, arg_at = {}, 0, 1
+while arg_at < #ARGV do
+  local requests, forced = tonumber(ARGV[arg_at + 1]), ARGV[arg_at + 2] == '1'
+  local count = tonumber(ARGV[arg_at + 3])
+  arg_at = arg_at + 3
+  local limits, allowed = {}, requests
+  for i = 1, count do
+    local limit = { max = tonumber(ARGV[arg_at + 1]), window = tonumber(ARGV[arg_at + 2]) }
+    limit.spends = ARGV[arg_at + 3] == '1'
+    arg_at = arg_at + 3
+    limit.used, limit.time = look(KEYS[key_at + i], limit.window)
+    local room = math.max(limit.max - limit.used, 0)
+    if limit.spends or room == 0 then
+      allowed = math.min(allowed, room)
     end
+    limits[i] = limit
   end
-  local reset = limit.window
-  if limit.used > 0 then
-    reset = at(key, 0) + limit.window - now
+  reply[#reply + 1] = allowed
+  for i = 1, count do
+    local key, limit = KEYS[key_at + i], limits[i]
+    local used, wait = limit.used, nil
+    -- What is spent in any case is told how it stood before.
+    if forced then
+      wait = wait_for(key, limit, used)
+    end
+    local spent = forced and requests or allowed
+    if limit.spends and spent > 0 then
+      used = spend(key, limit, spent)
+    end
+    local reset = limit.window
+    if used > 0 then
+      reset = at(key, 0) + limit.window - now
+    end
+    reply[#reply + 1] = limit.used
+    reply[#reply + 1] = reset
+    reply[#reply + 1] = wait or wait_for(key, limit, used)
   end
-  reply[#reply + 1] = limit.used
-  reply[#reply + 1] = reset
-  reply[#reply + 1] = limit.wait
+  key_at = key_at + count
 end
 return reply

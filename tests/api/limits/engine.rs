@@ -30,6 +30,13 @@ fn limiter(server: Option<&Server>, clock: &Clock) -> Limiter {
     Limiter::new(redis, clock.clone(), &Key32::new([7; 32]))
 }
 
+/// A connection of the test's own.
+async fn connect(server: &Server) -> redis::aio::MultiplexedConnection {
+    let client = redis::Client::open(server.url()).expect("it is a URL");
+    let connection = client.get_multiplexed_async_connection().await;
+    connection.expect("it answers")
+}
+
 fn client(number: u8) -> LimitKey {
     LimitKey::client([203, 0, 113, number].into())
 }
@@ -99,6 +106,51 @@ async fn play(limiters: &[Limiter], clock: &Clock, limit: Limit, length: Duratio
             _ => window * u32::from(byte) * u32::from(more) / (max * 128 * 128),
         };
     }
+}
+
+#[tokio::test]
+async fn what_many_ask_at_once_is_few_calls_and_each_is_told_its_own_place() {
+    let server = Server::throw_away().await.expect("it starts");
+    let (limit, other) = (limit("10/1m"), limit("1000/1m"));
+    let limiter = limiter(Some(&server), &Clock::fixed(start()));
+    let calls = (0..40_u8).map(|turn| {
+        let limiter = limiter.clone();
+        // By turns the one client that asks too much, and one that nobody else is.
+        let ask = if turn % 2 == 0 {
+            Ask::spend(limit, client(0))
+        } else {
+            Ask::spend(other, client(turn))
+        };
+        async move { limiter.check(&[ask]).await }
+    });
+    let decisions = futures_util::future::join_all(calls).await;
+    let (greedy, alone): (Vec<_>, Vec<_>) = decisions
+        .iter()
+        .partition(|decision| decision.standings[0].limit == limit);
+    let allowed = greedy.iter().filter(|decision| decision.allows());
+    let mut places: Vec<_> = allowed.map(|decision| decision.standings[0].used).collect();
+    places.sort_unstable();
+    assert_eq!(places, (1..=10).collect::<Vec<_>>());
+    let refused: Vec<_> = greedy.iter().filter(|one| !one.allows()).collect();
+    assert_eq!(refused.len(), 10);
+    for decision in refused {
+        assert_eq!(decision.retry_after(), Some(limit.window()));
+        assert_eq!(decision.standings[0].left(), 0);
+    }
+    for decision in alone {
+        assert!(decision.allows());
+        assert_eq!(decision.standings[0].used, 1);
+    }
+    let mut connection = connect(&server).await;
+    let statistics: String = redis::cmd("INFO")
+        .arg("commandstats")
+        .query_async(&mut connection)
+        .await
+        .expect("it answers");
+    let line = statistics.lines().find(|line| line.contains("_eval"));
+    let calls = line.and_then(|line| line.split("calls=").nth(1)?.split(',').next()?.parse().ok());
+    let calls: u32 = calls.expect("the script ran");
+    assert!(calls < 10, "{calls} calls for 40 requests");
 }
 
 #[tokio::test]
@@ -238,11 +290,7 @@ async fn keys_in_redis_expire_and_name_nobody() {
         .check(&[Ask::spend(limit, ada), Ask::spend(limit, client(9))])
         .await;
     limiter.count(&[Ask::spend(limit, client(8))]).await;
-    let client = redis::Client::open(server.url()).expect("it is a URL");
-    let mut connection = client
-        .get_multiplexed_async_connection()
-        .await
-        .expect("it answers");
+    let mut connection = connect(&server).await;
     let mut keys: Vec<String> = redis::cmd("KEYS")
         .arg("*")
         .query_async(&mut connection)

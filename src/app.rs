@@ -35,19 +35,20 @@ pub fn router(state: &AppState, config: &Config, draining: Draining) -> Router {
     let administrative =
         administrative.route_layer(from_fn_with_state(state.clone(), auth::require_admin));
     let metering = Metering::new(state, &document);
-    let signed_in = signed_in
-        .merge(administrative)
-        .route_layer(from_fn_with_state(metering, usage::meter))
-        .route_layer(from_fn_with_state(state.clone(), plans::limit_by_plan))
-        .route_layer(from_fn_with_state(state.clone(), auth::require_session))
-        .route_layer(from_fn_with_state(state.clone(), api_keys::admit_keys))
-        .route_layer(from_fn_with_state(
-            ClientLimits::new(&state.limiter, &[state.limits.anonymous]),
-            limit_guesses,
-        ));
+    let guesses = ClientLimits::new(&state.limiter, &[state.limits.anonymous]);
+    // From top to bottom as a request meets them, and in one stack: each `route_layer` of its own
+    // would box and copy all that is within it, for every request.
+    let signed_in = signed_in.merge(administrative).route_layer(
+        ServiceBuilder::new()
+            .layer(from_fn_with_state(state.pulse.clone(), unless_silent))
+            .layer(from_fn_with_state(guesses, limit_guesses))
+            .layer(from_fn_with_state(state.clone(), api_keys::admit_keys))
+            .layer(from_fn_with_state(state.clone(), auth::require_session))
+            .layer(from_fn_with_state(state.clone(), plans::limit_by_plan))
+            .layer(from_fn_with_state(metering, usage::meter)),
+    );
     let mut routes = public
         .merge(signed_in)
-        .route_layer(from_fn_with_state(state.pulse.clone(), unless_silent))
         .merge(apart)
         .with_state(state.clone());
     if config.docs_enabled {
@@ -111,7 +112,11 @@ type Budget = fn(&LimitsConfig) -> Vec<Limit>;
 fn limit_public(state: &AppState) -> OpenApiRouter<AppState> {
     let groups = public().map(|(group, budget)| {
         let limits = ClientLimits::new(&state.limiter, &budget(&state.limits));
-        group.route_layer(from_fn_with_state(limits, limit_client))
+        group.route_layer(
+            ServiceBuilder::new()
+                .layer(from_fn_with_state(state.pulse.clone(), unless_silent))
+                .layer(from_fn_with_state(limits, limit_client)),
+        )
     });
     groups
         .into_iter()

@@ -1,6 +1,7 @@
 //! What a handler may ask for. A handler's signature names the parts it uses, and so tells its
 //! reach.
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -18,9 +19,22 @@ use crate::infra::{
 };
 use crate::web::OwnOrigins;
 
-/// Everything that handlers and jobs share; a clone is another handle on the same things.
-#[derive(Clone, Debug, FromRef)]
-pub struct AppState {
+/// Everything that handlers and jobs share. A clone is another handle on it and costs next to
+/// nothing, since every layer that a request meets takes one.
+#[derive(Clone, Debug)]
+pub struct AppState(Arc<Parts>);
+
+impl Deref for AppState {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+/// What there is to share.
+#[derive(Debug)]
+pub struct Parts {
     /// PostgreSQL, as the runtime role.
     pub db: Db,
     /// Whether PostgreSQL answers at all.
@@ -68,10 +82,8 @@ pub struct AppState {
     /// Settings of API keys.
     pub api_keys: Arc<ApiKeyConfig>,
     /// When API keys were last used, until it is written.
-    #[from_ref(skip)]
     pub key_uses: LastSeen,
     /// When API keys were last refused for want of a scope.
-    #[from_ref(skip)]
     pub key_refusals: LastSeen,
     /// Settings of letters.
     pub mail: Arc<MailConfig>,
@@ -79,6 +91,26 @@ pub struct AppState {
     pub version: Arc<str>,
     /// When the process started.
     pub started: Instant,
+}
+
+/// Lets handlers ask for a part alone.
+macro_rules! parts {
+    ($($field:ident: $part:ty),+ $(,)?) => {$(
+        impl FromRef<AppState> for $part {
+            fn from_ref(state: &AppState) -> Self {
+                state.$field.clone()
+            }
+        }
+    )+};
+}
+
+parts! {
+    db: Db,
+    cache: Cache,
+    limiter: Limiter,
+    clock: Clock,
+    rng: Rng,
+    plans: Arc<PlansConfig>,
 }
 
 /// Why the state could not be built from a configuration that was well-formed.
@@ -117,7 +149,7 @@ impl AppState {
         let breaches = config.breaches.as_ref().map(Breaches::new).transpose();
         let auth = &config.auth;
         let (db, pulse) = db::connect_lazy(&config.database)?;
-        Ok(Self {
+        Ok(Self(Arc::new(Parts {
             db,
             pulse,
             cache: Cache::new(redis.clone(), clock.clone(), rng.clone()),
@@ -150,6 +182,6 @@ impl AppState {
             started: Instant::now(),
             clock,
             rng,
-        })
+        })))
     }
 }

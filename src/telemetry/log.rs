@@ -4,7 +4,7 @@
 //! own, and when a stalled reader or a full disk lets the queue fill up, lines are dropped and the
 //! service goes on.
 
-use std::io::IsTerminal as _;
+use std::io::{BufWriter, IsTerminal as _};
 use std::sync::OnceLock;
 
 use tracing::Subscriber;
@@ -17,6 +17,9 @@ use crate::config::TelemetryConfig;
 
 /// Lines that may wait for the writer.
 const WAITING_LINES: usize = 8_192;
+
+/// Bytes that are written at once while more lines wait.
+const BUFFER: usize = 64 * 1024;
 
 /// Libraries that tell too much; `LOG_LEVEL` can turn them up again by name. The queue's would write
 /// the payload of each job that fails, which may hold somebody's address; `jobs` tells without it.
@@ -43,7 +46,8 @@ where
         .lossy(true)
         .buffered_lines_limit(WAITING_LINES)
         .thread_name("log")
-        .finish(std::io::stdout());
+        // The thread flushes whenever nothing waits, so that only a flood is written by the buffer.
+        .finish(BufWriter::with_capacity(BUFFER, std::io::stdout()));
     let _ = DROPPED.set(writer.error_counter());
     // Left at its default, the layer reports a failed write on standard error, and panics when
     // that cannot be written either.

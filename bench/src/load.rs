@@ -155,11 +155,13 @@ async fn client(
     let (mut took, mut errors) = (Vec::new(), 0);
     let mut last = None;
     loop {
+        // Also after the last reply, which may say how to go on in the next round.
+        let request = script.next(last.as_ref());
         let sent = Instant::now();
         if sent >= until {
             return (took, errors);
         }
-        match connection.send(script.next(last.as_ref())).await {
+        match connection.send(request).await {
             Ok(reply) if (200..300).contains(&reply.status) => {
                 took.push(sent.elapsed());
                 last = Some(reply);

@@ -17,11 +17,13 @@ use crate::load::{Connection, request};
 const PASSWORD: &str = "correct horse battery staple";
 
 /// Limits that are counted like any other and that the load does not reach.
-const LIMITS: [(&str, &str); 7] = [
+const LIMITS: [(&str, &str); 9] = [
     ("LIMIT_GUARD", "1000000/1s"),
     ("LIMIT_ANONYMOUS", "1000000/1m"),
     ("LIMIT_AUTH", "1000000/1m"),
     ("LIMIT_SESSION", "1000000/1m"),
+    ("LIMIT_FAILURES_CLIENT", "1000000/1m"),
+    ("LIMIT_FAILURES_ACCOUNT", "1000000/1m"),
     ("PLAN_FREE_RATE", "1000000"),
     ("PLAN_FREE_QUOTA", "4000000000"),
     ("HTTP_MAX_CONNECTIONS", "1000"),

@@ -118,12 +118,27 @@ impl TestApp {
         Replica::start(&settings, self.clock.clone()).await
     }
 
-    /// Runs every job that is due.
+    /// Runs every job that is due, and those that they cause.
     pub async fn run_jobs(&self) {
         let config = config(&self.settings);
         let worker = worker::worker(self.state.clone(), &config.worker, CancellationToken::new());
         let worker = worker.await.expect("the worker starts");
-        worker.run_once().await.expect("the worker runs");
+        loop {
+            worker.run_once().await.expect("the worker runs");
+            if !self.a_job_is_due().await {
+                break;
+            }
+        }
+    }
+
+    async fn a_job_is_due(&self) -> bool {
+        sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM graphile_worker._private_jobs
+                WHERE run_at <= now() AND locked_at IS NULL AND attempts < max_attempts)",
+        )
+        .fetch_one(&self.state.db)
+        .await
+        .expect("the queue is there")
     }
 
     /// Makes every job due that waits for its next try.

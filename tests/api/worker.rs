@@ -189,7 +189,8 @@ async fn the_daily_jobs_are_on_the_schedule() {
 
 #[tokio::test]
 async fn what_is_long_good_for_nothing_is_purged_and_nothing_else() {
-    let app = TestApp::new().await;
+    // That an account nobody confirms goes as well is `unverified.rs`.
+    let app = TestApp::with(&[("UNVERIFIED_TTL", "365d")]).await;
     let purge = async || {
         jobs::enqueue(&app.state.db, &PurgeExpired::default(), None)
             .await

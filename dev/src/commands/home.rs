@@ -91,8 +91,8 @@ impl Home {
         let mut text = fs::read_to_string(&path).unwrap_or_default();
         let name = |line: &str| line.split('=').next().map(str::to_owned);
         let known: HashSet<_> = text.lines().map(name).collect();
-        let made = make()?;
-        let missing: Vec<_> = made
+        let fresh = make()?;
+        let missing: Vec<_> = fresh
             .lines()
             .filter(|it| !known.contains(&name(it)))
             .collect();

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use groundwork::config::{Key32, Limit};
-use groundwork::infra::{Ask, Clock, LimitKey, Limiter, Redis, Rng};
+use groundwork::infra::{Ask, Clock, LimitKey, Limiter, Redis, Rng, Standing};
 use groundwork_dev::{Fault, Proxy, Redis as Server};
 
 use crate::harness::{config, settings};
@@ -222,7 +222,7 @@ async fn of_several_limits_all_are_spent_or_none() {
         for left in [1, 0] {
             let decision = limiter.check(&asks).await;
             assert!(decision.allows());
-            assert_eq!(decision.tightest().map(|one| one.left()), Some(left));
+            assert_eq!(decision.tightest().map(Standing::left), Some(left));
         }
         for _ in 0..20 {
             let refused = limiter.check(&asks).await;

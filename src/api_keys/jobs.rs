@@ -16,16 +16,12 @@ const KEPT: TimeDelta = TimeDelta::days(30);
 /// Why a job failed; the queue keeps the text and tries again.
 #[derive(Debug, thiserror::Error)]
 enum JobError {
-    #[error("the worker was started without its state")]
-    NoState,
+    #[error(transparent)]
+    NotGiven(#[from] jobs::NotGiven),
     #[error(transparent)]
     Database(#[from] sqlx::Error),
     #[error(transparent)]
     Mail(#[from] mail::Error),
-}
-
-fn state(ctx: &WorkerContext) -> Result<&AppState, JobError> {
-    ctx.get_ext::<AppState>().ok_or(JobError::NoState)
 }
 
 macro_rules! letters {
@@ -53,7 +49,7 @@ macro_rules! letters {
             const IDENTIFIER: &'static str = $identifier;
 
             async fn run(self, ctx: WorkerContext) -> impl IntoTaskHandlerResult {
-                let result = async { self.send(state(&ctx)?).await }.await;
+                let result = async { self.send(jobs::given(&ctx)?).await }.await;
                 jobs::report(&ctx, result)
             }
         }
@@ -76,7 +72,7 @@ impl TaskHandler for PurgeKeys {
 
     async fn run(self, ctx: WorkerContext) -> impl IntoTaskHandlerResult {
         let result = async {
-            let state = state(&ctx)?;
+            let state: &AppState = jobs::given(&ctx)?;
             Ok::<_, JobError>(store::purge(&state.db, state.clock.now() - KEPT).await?)
         }
         .await;

@@ -33,16 +33,12 @@ const PURGED_AT_ONCE: i64 = 500;
 /// Why a job failed; the queue keeps the text and tries again.
 #[derive(Debug, thiserror::Error)]
 enum JobError {
-    #[error("the worker was started without its state")]
-    NoState,
+    #[error(transparent)]
+    NotGiven(#[from] jobs::NotGiven),
     #[error(transparent)]
     Database(#[from] sqlx::Error),
     #[error(transparent)]
     Mail(#[from] mail::Error),
-}
-
-fn state(ctx: &WorkerContext) -> Result<&AppState, JobError> {
-    ctx.get_ext::<AppState>().ok_or(JobError::NoState)
 }
 
 macro_rules! letters {
@@ -71,7 +67,7 @@ macro_rules! letters {
             const IDENTIFIER: &'static str = $identifier;
 
             async fn run(self, ctx: WorkerContext) -> impl IntoTaskHandlerResult {
-                let result = async { self.send(state(&ctx)?).await }.await;
+                let result = async { self.send(jobs::given(&ctx)?).await }.await;
                 jobs::report(&ctx, result)
             }
         }
@@ -263,7 +259,7 @@ impl TaskHandler for PurgeExpired {
     const IDENTIFIER: &'static str = "auth.purge_expired";
 
     async fn run(self, ctx: WorkerContext) -> impl IntoTaskHandlerResult {
-        let result = async { self.purge(state(&ctx)?).await }.await;
+        let result = async { self.purge(jobs::given(&ctx)?).await }.await;
         jobs::report(&ctx, result)
     }
 }

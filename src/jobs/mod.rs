@@ -2,8 +2,10 @@
 //! so that there is never one without the other. Owns the schema `graphile_worker`, which the
 //! library of that name migrates.
 
+mod given;
 mod outcome;
 mod store;
 
+pub use given::{NotGiven, given};
 pub use outcome::report;
 pub use store::{count_dead, enqueue, look};

@@ -20,6 +20,8 @@ pub enum News {
     TurnedOn,
     /// They are not any more.
     TurnedOff,
+    /// They are not any more, and an operator did it.
+    Removed,
     /// A recovery code was used.
     RecoveryCodeUsed,
     /// So many wrong codes were given that none is tried for a while.
@@ -36,8 +38,8 @@ pub struct TellSecondFactor {
 /// Why a job failed; the queue keeps the text and tries again.
 #[derive(Debug, thiserror::Error)]
 enum JobError {
-    #[error("the worker was started without its state")]
-    NoState,
+    #[error(transparent)]
+    NotGiven(#[from] jobs::NotGiven),
     #[error(transparent)]
     Database(#[from] sqlx::Error),
     #[error(transparent)]
@@ -53,14 +55,14 @@ impl TellSecondFactor {
         Self { user_id, news }
     }
 
-    async fn send(&self, state: Option<&AppState>) -> Result<(), JobError> {
-        let state = state.ok_or(JobError::NoState)?;
+    async fn send(&self, state: &AppState) -> Result<(), JobError> {
         let Some(owner) = users::find_own_credentials(&state.db, self.user_id).await? else {
             return Ok(());
         };
         let letter = match self.news {
             News::TurnedOn => Letter::SecondFactorOn {},
             News::TurnedOff => Letter::SecondFactorOff {},
+            News::Removed => Letter::SecondFactorRemoved {},
             News::RecoveryCodeUsed => Letter::RecoveryCodeUsed {},
             News::TooManyFailures => Letter::SecondFactorFailures {},
         };
@@ -72,7 +74,7 @@ impl TaskHandler for TellSecondFactor {
     const IDENTIFIER: &'static str = "mfa.tell_second_factor";
 
     async fn run(self, ctx: WorkerContext) -> impl IntoTaskHandlerResult {
-        let result = self.send(ctx.get_ext::<AppState>()).await;
+        let result = async { self.send(jobs::given(&ctx)?).await }.await;
         jobs::report(&ctx, result)
     }
 }
@@ -86,8 +88,7 @@ const BATCH: i64 = 200;
 pub struct SealAnew {}
 
 impl SealAnew {
-    async fn seal(&self, state: Option<&AppState>) -> Result<(), JobError> {
-        let state = state.ok_or(JobError::NoState)?;
+    async fn seal(&self, state: &AppState) -> Result<(), JobError> {
         let key = state.cipher.sealing_key();
         let (mut after, mut closed) = (UserId(Uuid::nil()), 0);
         loop {
@@ -113,7 +114,7 @@ impl TaskHandler for SealAnew {
     const IDENTIFIER: &'static str = "mfa.seal_anew";
 
     async fn run(self, ctx: WorkerContext) -> impl IntoTaskHandlerResult {
-        let result = self.seal(ctx.get_ext::<AppState>()).await;
+        let result = async { self.seal(jobs::given(&ctx)?).await }.await;
         jobs::report(&ctx, result)
     }
 }

@@ -14,8 +14,8 @@ const MONTHS_AHEAD: i32 = 3;
 /// Why the job failed; the queue keeps the text and tries again.
 #[derive(Debug, thiserror::Error)]
 enum JobError {
-    #[error("the worker was started without its state")]
-    NoState,
+    #[error(transparent)]
+    NotGiven(#[from] jobs::NotGiven),
     #[error("the partitions of {0} cannot be seen to: {1}")]
     Database(&'static str, #[source] sqlx::Error),
 }
@@ -34,8 +34,8 @@ impl TaskHandler for MaintainPartitions {
 
 /// Sees to every table, whatever becomes of the others; answers the first failure.
 async fn maintain(ctx: &WorkerContext) -> Result<(), JobError> {
-    let state = ctx.get_ext::<AppState>().ok_or(JobError::NoState)?;
-    let Monthly(tables) = ctx.get_ext::<Monthly>().ok_or(JobError::NoState)?;
+    let state: &AppState = jobs::given(ctx)?;
+    let Monthly(tables) = jobs::given(ctx)?;
     let mut result = Ok(());
     for table in tables {
         let seen_to = see_to(state, table).await;

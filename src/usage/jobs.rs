@@ -15,8 +15,8 @@ const WRITERS_KEPT: TimeDelta = TimeDelta::days(7);
 /// Why the job failed; the queue keeps the text and tries again.
 #[derive(Debug, thiserror::Error)]
 enum JobError {
-    #[error("the worker was started without its state")]
-    NoState,
+    #[error(transparent)]
+    NotGiven(#[from] jobs::NotGiven),
     #[error(transparent)]
     Database(#[from] sqlx::Error),
 }
@@ -34,7 +34,7 @@ impl TaskHandler for PurgeUsage {
 }
 
 async fn purge(ctx: &WorkerContext) -> Result<(), JobError> {
-    let state = ctx.get_ext::<AppState>().ok_or(JobError::NoState)?;
+    let state: &AppState = jobs::given(ctx)?;
     let now = state.clock.now();
     let months_before = Month::of(state.usage.retention.before(now)).first_day();
     store::purge(&state.db, months_before, now - WRITERS_KEPT).await?;

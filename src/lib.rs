@@ -11,6 +11,7 @@ pub mod infra;
 
 pub mod ids;
 pub mod telemetry;
+pub mod text;
 
 pub mod web;
 

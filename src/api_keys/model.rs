@@ -9,6 +9,8 @@ use utoipa::ToSchema;
 use super::scope::Scopes;
 use crate::auth::TriedPassword;
 use crate::ids::ApiKeyId;
+use crate::text::one_line;
+use crate::mfa::{RecoveryCode, TotpCode};
 
 /// The shortest life that a key can be given, in seconds.
 const LIFE_MIN: u32 = 60;
@@ -33,9 +35,8 @@ impl TryFrom<String> for KeyName {
     type Error = &'static str;
 
     fn try_from(raw: String) -> Result<Self, &'static str> {
-        let name = raw.trim();
-        let fits = (1..=100).contains(&name.chars().count()) && !name.contains(char::is_control);
-        fits.then(|| Self(name.to_owned()))
+        one_line(&raw, 100)
+            .map(Self)
             .ok_or("must be 1 to 100 characters in one line")
     }
 }
@@ -103,6 +104,13 @@ pub(super) struct NewApiKey {
     pub(super) expires_in: Option<Life>,
     /// The account's password, to prove who is asking.
     pub(super) password: TriedPassword,
+    /// What the authenticator app shows; this or a recovery code, where the account has a second
+    /// factor.
+    #[serde(default)]
+    pub(super) code: Option<TotpCode>,
+    /// One of the codes that were written down.
+    #[serde(default)]
+    pub(super) recovery_code: Option<RecoveryCode>,
 }
 
 /// A key that is to have another secret.
@@ -114,6 +122,13 @@ pub(super) struct Rotation {
     pub(super) overlap: Overlap,
     /// The account's password, to prove who is asking.
     pub(super) password: TriedPassword,
+    /// What the authenticator app shows; this or a recovery code, where the account has a second
+    /// factor.
+    #[serde(default)]
+    pub(super) code: Option<TotpCode>,
+    /// One of the codes that were written down.
+    #[serde(default)]
+    pub(super) recovery_code: Option<RecoveryCode>,
 }
 
 /// A key, as its owner sees it.

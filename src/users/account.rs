@@ -6,6 +6,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::model::{EmailAddress, PersonName, Role};
 use crate::ids::UserId;
+use crate::text::one_line;
 
 /// An account, as administrators see it.
 #[derive(Clone, Debug, Serialize, ToSchema, sqlx::FromRow)]
@@ -102,12 +103,6 @@ impl TryFrom<String> for DisabledReason {
             .map(Self)
             .ok_or("must be 1 to 500 characters in one line")
     }
-}
-
-fn one_line(raw: &str, longest: usize) -> Option<String> {
-    let text = raw.trim();
-    let fits = (1..=longest).contains(&text.chars().count()) && !text.contains(char::is_control);
-    fits.then(|| text.to_owned())
 }
 
 /// How many accounts there are in each state.

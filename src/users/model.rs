@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
 use crate::ids::UserId;
+use crate::text::one_line;
 
 /// An e-mail address (RFC 5321 §4.1.2) with a domain name, in lower case: at most 254 characters.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema, sqlx::Type)]
@@ -66,9 +67,8 @@ impl TryFrom<String> for PersonName {
     type Error = &'static str;
 
     fn try_from(raw: String) -> Result<Self, &'static str> {
-        let name = raw.trim();
-        let fits = (1..=100).contains(&name.chars().count()) && !name.contains(char::is_control);
-        fits.then(|| Self(name.to_owned()))
+        one_line(&raw, 100)
+            .map(Self)
             .ok_or("must be 1 to 100 characters in one line")
     }
 }

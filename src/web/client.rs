@@ -10,7 +10,6 @@ use axum::http::{HeaderMap, HeaderName};
 use ipnet::IpNet;
 
 use super::context::Exchange;
-use crate::infra::network_of;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -35,13 +34,6 @@ impl<S: Sync> FromRequestParts<S> for Client {
             user_agent: user_agent(&parts.headers),
         })
     }
-}
-
-/// The address a limit counts by: an IPv6 customer has a /64 and would otherwise have as many
-/// budgets as addresses in it.
-#[must_use]
-pub fn limit_key(addr: IpAddr) -> IpAddr {
-    network_of(addr)
 }
 
 /// What stands for a caller whose connection is not known, as in a test without a socket.
@@ -314,14 +306,6 @@ mod tests {
             https(&[("forwarded", "for=1.2.3.4;proto=\"https\"")]),
             Some(true)
         );
-    }
-
-    #[test]
-    fn an_ipv6_customer_has_one_budget() {
-        let key = |addr: &str| limit_key(addr.parse().unwrap()).to_string();
-        assert_eq!(key("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
-        assert_eq!(key("2001:db8:1:2:ffff::1"), "2001:db8:1:2::");
-        assert_eq!(key("203.0.113.9"), "203.0.113.9");
     }
 
     #[test]

@@ -96,7 +96,7 @@ impl Exchange {
         &self.0.id
     }
 
-    /// The client's address, to count limits by through [`limit_key`](super::limit_key).
+    /// The client's address; limits count by its network.
     #[must_use]
     pub fn client_addr(&self) -> std::net::IpAddr {
         self.0.origin.addr

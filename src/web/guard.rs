@@ -12,12 +12,13 @@ use tower_governor::governor::GovernorConfigBuilder;
 use tower_governor::key_extractor::KeyExtractor;
 use tower_governor::{GovernorError, GovernorLayer};
 
-use super::client::{UNKNOWN, limit_key};
+use super::client::UNKNOWN;
 use super::code::Code;
 use super::context::Exchange;
 use super::probes::PastProbes;
 use super::problem::Problem;
 use crate::config::Rate;
+use crate::infra::network_of;
 use crate::metrics;
 
 /// How often clients that have their whole budget back are forgotten.
@@ -65,7 +66,7 @@ impl KeyExtractor for ByClient {
 
     fn extract<T>(&self, request: &axum::http::Request<T>) -> Result<IpAddr, GovernorError> {
         let addr = Exchange::of(request.extensions()).map(Exchange::client_addr);
-        Ok(limit_key(addr.unwrap_or(UNKNOWN)))
+        Ok(network_of(addr.unwrap_or(UNKNOWN)))
     }
 }
 

@@ -46,8 +46,7 @@ impl ClientLimits {
 }
 
 /// The key that a request's client is counted by.
-#[must_use]
-pub fn client_key(extensions: &Extensions) -> LimitKey {
+fn client_key(extensions: &Extensions) -> LimitKey {
     let addr = Exchange::of(extensions).map(Exchange::client_addr);
     LimitKey::client(addr.unwrap_or(UNKNOWN))
 }

@@ -34,24 +34,20 @@ mod stack_test;
 mod stall;
 
 pub use body::{BodyLimit, RawBody, body_limit};
-pub use client::{Client, limit_key};
+pub use client::Client;
 pub use code::Code;
 pub use context::{Exchange, RequestContext, RequestId};
 pub use cors::cors;
 pub use database::unless_silent;
 pub use deadline::Deadline;
 pub use deny::DenyLists;
-pub use document::{
-    AttemptsProblem, AuthProblems, BodyProblems, ConflictProblem, FieldProblems, ForbiddenProblem,
-    NotFoundProblem, PathProblems, QueryProblems, QuotaProblem, RateProblem, document_common,
-    operations, problems,
-};
+pub use document::{AuthProblems, BodyProblems, ConflictProblem, FieldProblems, ForbiddenProblem, NotFoundProblem, PathProblems, QueryProblems, QuotaProblem, RateProblem, ReauthenticationProblems, document_common, operations, problems};
 pub use etag::Etag;
 pub use extract::{Json, Path, Query};
 pub use guard::{ByClient, Guard, guard};
 pub use headers::SecurityHeaders;
 pub use hosts::TrustedHosts;
-pub use limit::{ClientLimits, client_key, limit_client, limit_guesses, limited, spend};
+pub use limit::{ClientLimits, limit_client, limit_guesses, limited, spend};
 pub use limit_document::document_limits;
 pub use overload::{Cap, Shed, shed};
 pub use own_origins::OwnOrigins;

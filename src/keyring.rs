@@ -135,13 +135,15 @@ fn advice(ring: Ring, step: Step, id: &str, config: &RingConfig) -> String {
                 ),
                 Ring::Encryption => String::new(),
             };
-            format!("The new key {id} {kept}. {restart}{wait} Then: keys rotate --step promote")
+            let next = next_step(ring, "promote");
+            format!("The new key {id} {kept}. {restart}{wait} Then: {next}")
         }
         Step::Promote => {
             let next = match config.outlived_by {
                 Some(wait) => format!(
-                    "{} s after the last of them has restarted, nothing depends on the last key any more. Then: keys rotate --step drop",
-                    wait.as_secs()
+                    "{} s after the last of them has restarted, nothing depends on the last key any more. Then: {}",
+                    wait.as_secs(),
+                    next_step(ring, "drop")
                 ),
                 None => {
                     "Keep the other keys: what was sealed under them is opened by them.".to_owned()
@@ -151,6 +153,15 @@ fn advice(ring: Ring, step: Step, id: &str, config: &RingConfig) -> String {
         }
         Step::Drop => format!("The key {id} is gone, and so is what it signed. {restart}"),
     }
+}
+
+/// The command of a step; one that names no ring would take it on the signing keys.
+fn next_step(ring: Ring, step: &str) -> String {
+    let ring = match ring {
+        Ring::Signing => "",
+        Ring::Encryption => " --ring encryption",
+    };
+    format!("keys rotate{ring} --step {step}")
 }
 
 #[cfg(test)]
@@ -212,6 +223,14 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn the_next_step_is_one_of_the_same_ring() {
+        let advice = |ring_of| rotate(ring_of, Step::Add, &ring(&[1]), &Rng::seeded(1));
+        let advice = |ring_of| advice(ring_of).expect("it is added").advice;
+        assert!(advice(Ring::Signing).ends_with("keys rotate --step promote"));
+        assert!(advice(Ring::Encryption).ends_with("keys rotate --ring encryption --step promote"));
     }
 
     #[test]

@@ -100,7 +100,7 @@ pub enum Step {
     Add,
     /// Take the last key to the front, where it is used
     Promote,
-    /// Drop the last key
+    /// Drop the last key, which no replica signs by any more; signing keys alone
     Drop,
 }
 
@@ -114,6 +114,16 @@ pub enum Users {
     /// The address is taken as verified. Exits with 3 when it has an account already, and with 4
     /// when that account cannot be made an administrator's.
     CreateAdmin(NewAdmin),
+    /// Remove the second factor of somebody who has lost it, and the recovery codes with it
+    ///
+    /// Make sure first that it is the owner who asks. All sessions of the account end, and the owner
+    /// is told by letter. Exits with 5 when the address has no account, and with 6 when the account
+    /// has no second factor.
+    RemoveSecondFactor {
+        /// The account's address
+        #[arg(long)]
+        email: String,
+    },
 }
 
 /// An administrator to make.

@@ -199,6 +199,20 @@ fn alerts_and_panels_use_metrics_and_labels_that_the_service_has() {
 }
 
 #[test]
+fn every_metric_is_on_a_panel() {
+    let panels = panels();
+    let seen: BTreeSet<&str> = (panels.iter())
+        .flat_map(|expr| expr.split(|c: char| !c.is_ascii_alphanumeric() && c != '_'))
+        .map(|word| word.strip_suffix("_bucket").unwrap_or(word))
+        .map(|word| word.strip_suffix("_count").unwrap_or(word))
+        .collect();
+    let unseen: Vec<_> = (metrics::ALL.iter().map(|family| family.name))
+        .filter(|name| !seen.contains(name))
+        .collect();
+    assert!(unseen.is_empty(), "nobody looks at {unseen:?}");
+}
+
+#[test]
 fn a_name_that_does_not_exist_is_found() {
     for (expr, is_good) in [
         (

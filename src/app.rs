@@ -7,7 +7,7 @@ use utoipa::OpenApi as _;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::config::{Config, Limit, LimitsConfig};
+use crate::config::{Config, Limit, LimitsConfig, MfaRequired};
 use crate::health::Draining;
 use crate::state::AppState;
 use crate::usage::Metering;
@@ -36,6 +36,9 @@ pub fn router(state: &AppState, config: &Config, draining: Draining) -> Router {
         administrative.route_layer(from_fn_with_state(state.clone(), auth::require_admin));
     let metering = Metering::new(state, &document);
     let guesses = ClientLimits::new(&state.limiter, &[state.limits.anonymous]);
+    let is_for_all = state.mfa.required == MfaRequired::All;
+    let second_factor =
+        is_for_all.then(|| from_fn_with_state(state.clone(), auth::require_second_factor));
     // From top to bottom as a request meets them, and in one stack: each `route_layer` of its own
     // would box and copy all that is within it, for every request.
     let signed_in = signed_in.merge(administrative).route_layer(
@@ -45,6 +48,7 @@ pub fn router(state: &AppState, config: &Config, draining: Draining) -> Router {
             .layer(from_fn_with_state(state.clone(), api_keys::admit_keys))
             .layer(from_fn_with_state(state.clone(), auth::require_session))
             .layer(from_fn_with_state(state.clone(), plans::limit_by_plan))
+            .option_layer(second_factor)
             .layer(from_fn_with_state(metering, usage::meter)),
     );
     let mut routes = public

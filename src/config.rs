@@ -39,7 +39,7 @@ pub use breaches::BreachConfig;
 pub use deny::{AgentPattern, CountryCode, DenyConfig};
 pub use key::Key32;
 pub use limits::{Limit, LimitsConfig, Rate};
-pub use mfa::MfaConfig;
+pub use mfa::{MfaConfig, MfaRequired};
 pub use plans::{Currency, PlansConfig, PriceId, Quota, TierConfig};
 use reader::Reader;
 pub use ring::RingConfig;

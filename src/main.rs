@@ -52,6 +52,12 @@ fn run(command: Command) -> Outcome {
         Command::Users(Users::CreateAdmin(new)) => {
             with_config(&variables, async |config| create_admin(&config, new).await)
         }
+        Command::Users(Users::RemoveSecondFactor { email }) => {
+            with_config(&variables, async |config| {
+                let state = AppState::new(&config, Clock::system(), Rng::system())?;
+                auth::remove_second_factor(&state, &email.try_into()?).await
+            })
+        }
         Command::Users(Users::Create(new)) => {
             with_config(&variables, async |config| create_user(&config, new).await)
         }

@@ -9,8 +9,8 @@ use utoipa::ToSchema;
 use super::scope::Scopes;
 use crate::auth::TriedPassword;
 use crate::ids::ApiKeyId;
-use crate::text::one_line;
 use crate::mfa::{RecoveryCode, TotpCode};
+use crate::text::one_line;
 
 /// The shortest life that a key can be given, in seconds.
 const LIFE_MIN: u32 = 60;

@@ -46,13 +46,17 @@ async fn list_api_keys(
 
 /// Make an API key.
 ///
-/// It takes the password, and a letter tells the owner. The key itself is shown this once: what is
-/// kept is a hash. A program presents it as a bearer token wherever an access token is good,
+/// It takes the password and, where the account has a second factor, a code or a recovery code; a
+/// letter tells the owner. The key itself is shown this once: what is kept is a hash. A program presents it as a bearer token wherever an access token is good,
 /// except for what concerns the account's security.
 #[utoipa::path(post, path = "", tag = "api keys", security(("bearer" = [])),
-    request_body(content = NewApiKey, example = json!({ "name": "Nightly import",
-        "scopes": ["usage:read", "events:write"], "expires_in": 7_776_000,
-        "password": "correct horse battery staple" })),
+    request_body(content = NewApiKey, examples(
+        ("password" = (summary = "With the password", value = json!({ "name": "Nightly import",
+            "scopes": ["usage:read", "events:write"], "expires_in": 7_776_000,
+            "password": "correct horse battery staple" }))),
+        ("second_factor" = (summary = "With both factors", value = json!({ "name": "Nightly import",
+            "scopes": ["usage:read", "events:write"],
+            "password": "correct horse battery staple", "code": "492039" }))))),
     responses((status = 201, description = "The key.", body = IssuedApiKey), AuthProblems, CreateProblems))]
 async fn create_api_key(
     me: Principal,
@@ -85,10 +89,15 @@ async fn revoke_api_key(
 ///
 /// The secret before works on for `overlap` seconds, a day unless said otherwise, so that programs
 /// can be told the new one by and by. While it does, another rotation is refused unless its overlap
-/// is 0, which ends all secrets but the new one. The key's life begins anew, as long as before.
+/// is 0, which ends all secrets but the new one. The key's life begins anew, as long as before. It
+/// takes what making a key does.
 #[utoipa::path(post, path = "/{id}/rotate", tag = "api keys", security(("bearer" = [])),
     params(("id" = ApiKeyId, Path, description = "The key's id.")),
-    request_body(content = Rotation, example = json!({ "overlap": 86_400, "password": "correct horse battery staple" })),
+    request_body(content = Rotation, examples(
+        ("password" = (summary = "With the password", value = json!({
+            "overlap": 86_400, "password": "correct horse battery staple" }))),
+        ("second_factor" = (summary = "With both factors", value = json!({
+            "password": "correct horse battery staple", "code": "492039" }))))),
     responses((status = 200, description = "The key with its new secret.", body = IssuedApiKey),
         AuthProblems, RotateProblems))]
 async fn rotate_api_key(
@@ -112,7 +121,11 @@ struct CreateProblems;
 impl IntoResponses for CreateProblems {
     fn responses() -> Responses {
         let mut all = BodyProblems::responses();
-        all.extend(problems(&[Code::TooManyApiKeys, Code::TooManyAttempts]));
+        all.extend(problems(&[
+            Code::TooManyApiKeys,
+            Code::Conflict,
+            Code::TooManyAttempts,
+        ]));
         all
     }
 }

@@ -1,5 +1,5 @@
 //! Making, rotating and revoking keys. Who has a session alone gets no key out of it: it takes the
-//! password as well, and the owner is told by letter.
+//! password as well, and the second factor where there is one, and the owner is told by letter.
 
 use super::error::Error;
 use super::jobs::{TellKeyCreated, TellKeyRotated};
@@ -27,8 +27,8 @@ pub(super) async fn create(
     if life > most {
         return Err(Error::TooLong(most.as_secs()));
     }
-    let password = new.password.into_secret();
-    let owner = auth::reauthenticate(state, me, password, "password", origin).await?;
+    let shown = auth::Shown::new("password", new.password, new.code, new.recovery_code)?;
+    let owner = auth::reauthenticate(state, me, shown, origin).await?;
     let now = state.clock.now();
     let id = ApiKeyId::new(now, &state.rng);
     let key = NewKey::draw(&state.api_keys, id, &state.rng);
@@ -67,8 +67,9 @@ pub(super) async fn rotate(
     rotation: Rotation,
     origin: &Origin,
 ) -> Result<IssuedApiKey, Error> {
-    let password = rotation.password.into_secret();
-    let owner = auth::reauthenticate(state, me, password, "password", origin).await?;
+    let (code, recovery_code) = (rotation.code, rotation.recovery_code);
+    let shown = auth::Shown::new("password", rotation.password, code, recovery_code)?;
+    let owner = auth::reauthenticate(state, me, shown, origin).await?;
     let now = state.clock.now();
     let key = NewKey::draw(&state.api_keys, id, &state.rng);
     let mut tx = begin(&state.db).await?;

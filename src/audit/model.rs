@@ -64,6 +64,8 @@ pub enum Event {
     SecondFactorOn,
     /// A second factor was turned off.
     SecondFactorOff,
+    /// An operator took a second factor away at the command line, and ended all sessions.
+    SecondFactorRemoved,
     /// A recovery code was used instead of a code.
     RecoveryCodeUsed,
     /// The recovery codes were replaced.
@@ -117,6 +119,7 @@ impl Event {
             Self::SecondFactorBegun => "second_factor_begun",
             Self::SecondFactorOn => "second_factor_on",
             Self::SecondFactorOff => "second_factor_off",
+            Self::SecondFactorRemoved => "second_factor_removed",
             Self::RecoveryCodeUsed => "recovery_code_used",
             Self::RecoveryCodesRenewed => "recovery_codes_renewed",
             Self::ApiKeyCreated => "api_key_created",

@@ -18,8 +18,8 @@ use crate::infra::{Ask, Clock, Db};
 use crate::jobs;
 use crate::state::AppState;
 use crate::web::{
-    AttemptsProblem, AuthProblems, BodyProblems, Client, Json, Path, PathProblems, Principal,
-    Problem, RequestId, spend,
+    AuthProblems, BodyProblems, Client, Json, Path, PathProblems, Principal, Problem,
+    ReauthenticationProblems, RequestId, spend,
 };
 
 /// The route below `/auth` of people who have forgotten their password.
@@ -127,10 +127,16 @@ async fn end_session(
 }
 
 /// Change my password. It takes the present one; all other sessions end.
+///
+/// It also takes a code or a recovery code, where the account has a second factor.
 #[utoipa::path(post, path = "/me/password", tag = "users", security(("bearer" = [])),
-    request_body(content = PasswordChange, example = json!({
-        "current_password": "correct horse battery staple", "new_password": "staple battery horse correct" })),
-    responses((status = 204, description = "The password is changed."), AuthProblems, BodyProblems, AttemptsProblem))]
+    request_body(content = PasswordChange, examples(
+        ("password" = (summary = "With the password", value = json!({
+            "current_password": "correct horse battery staple", "new_password": "staple battery horse correct" }))),
+        ("second_factor" = (summary = "With both factors", value = json!({
+            "current_password": "correct horse battery staple", "code": "492039",
+            "new_password": "staple battery horse correct" }))))),
+    responses((status = 204, description = "The password is changed."), AuthProblems, BodyProblems, ReauthenticationProblems))]
 async fn change_password(
     me: Principal,
     State(state): State<AppState>,
@@ -145,11 +151,15 @@ async fn change_password(
 /// Change my address.
 ///
 /// A letter asks the new one to confirm it, by `/auth/verify-email`; until then
-/// the old one stays.
+/// the old one stays. It takes the password and, where the account has a second factor, a code or a
+/// recovery code.
 #[utoipa::path(post, path = "/me/email", tag = "users", security(("bearer" = [])),
-    request_body(content = EmailChange, example = json!({
-        "email": "countess@example.com", "password": "correct horse battery staple" })),
-    responses((status = 202, description = "A letter is on its way, if the address is free."), AuthProblems, BodyProblems, AttemptsProblem))]
+    request_body(content = EmailChange, examples(
+        ("password" = (summary = "With the password", value = json!({
+            "email": "countess@example.com", "password": "correct horse battery staple" }))),
+        ("second_factor" = (summary = "With both factors", value = json!({
+            "email": "countess@example.com", "password": "correct horse battery staple", "code": "492039" }))))),
+    responses((status = 202, description = "A letter is on its way, if the address is free."), AuthProblems, BodyProblems, ReauthenticationProblems))]
 async fn change_email(
     me: Principal,
     State(state): State<AppState>,

@@ -5,6 +5,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 
 use super::store;
+use crate::config::MfaRequired;
 use crate::state::AppState;
 use crate::users::Role;
 use crate::web::{Code, Principal, Problem};
@@ -22,7 +23,7 @@ pub async fn require_admin(
     let standing = standing
         .filter(|it| it.role == Role::Admin && !it.is_disabled)
         .ok_or(Code::Forbidden)?;
-    if state.mfa.admin_required && !standing.has_second_factor {
+    if state.mfa.required != MfaRequired::None && !standing.has_second_factor {
         return Err(Problem::new(Code::MfaRequired)
             .detail("administrators turn a second factor on before anything else"));
     }

@@ -19,9 +19,11 @@ mod oversight;
 mod pages;
 mod password;
 mod policy;
+mod reauthentication;
 mod recovery;
 mod routes;
 mod second_factor;
+mod second_factor_gate;
 mod second_factor_routes;
 mod service;
 mod session;
@@ -39,11 +41,14 @@ pub use jobs::{
     TellEmailChanging, TellPasswordChanged,
 };
 pub use model::{Device, Devices};
-pub use operator::{OperatorAccount, OperatorError, create_account, promote_account};
+pub use operator::{
+    OperatorAccount, OperatorError, create_account, promote_account, remove_second_factor,
+};
 pub use oversight::{count_living_sessions, end_sessions_of, list_sessions_of, shut_out};
 pub use pages::router as pages_router;
 pub use password::{NewPassword, PasswordFault, TriedPassword};
-pub use recovery::reauthenticate;
+pub use reauthentication::{Shown, reauthenticate};
 pub use routes::{register_router, router, session_router, signed_in_router, well_known_router};
+pub use second_factor_gate::require_second_factor;
 pub use second_factor_routes::{mfa_router, second_step_router};
 pub use session::deny as deny_sessions;

@@ -244,6 +244,13 @@ pub(super) struct PasswordChange {
     pub(super) current_password: TriedPassword,
     /// The password to have from now on.
     pub(super) new_password: NewPassword,
+    /// What the authenticator app shows; this or a recovery code, where the account has a second
+    /// factor.
+    #[serde(default)]
+    pub(super) code: Option<TotpCode>,
+    /// One of the codes that were written down.
+    #[serde(default)]
+    pub(super) recovery_code: Option<RecoveryCode>,
 }
 
 /// An address that is to be another.
@@ -254,6 +261,13 @@ pub(super) struct EmailChange {
     pub(super) email: EmailAddress,
     /// The password, to prove who is asking.
     pub(super) password: TriedPassword,
+    /// What the authenticator app shows; this or a recovery code, where the account has a second
+    /// factor.
+    #[serde(default)]
+    pub(super) code: Option<TotpCode>,
+    /// One of the codes that were written down.
+    #[serde(default)]
+    pub(super) recovery_code: Option<RecoveryCode>,
 }
 
 /// A sign-in on one device.

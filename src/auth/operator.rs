@@ -1,15 +1,18 @@
-//! Accounts that an operator makes at the command line.
+//! What an operator does about accounts at the command line.
 
 use serde_json::json;
 
 use super::error::Error;
 use super::jobs::SendVerification;
+use super::oversight::end_sessions_of;
 use super::password::NewPassword;
 use super::policy;
+use super::second_factor_gate;
 use crate::audit::{self, Entry, Event, Origin};
 use crate::ids::UserId;
 use crate::infra::begin;
 use crate::jobs;
+use crate::mfa;
 use crate::state::AppState;
 use crate::users::{self, EmailAddress, NewUser, PersonName, Role};
 
@@ -42,6 +45,12 @@ pub enum OperatorError {
     /// The account is shut.
     #[error("the account is disabled, so it cannot be an administrator's")]
     Disabled,
+    /// The address has no account.
+    #[error("the address has no account")]
+    NoAccount,
+    /// There is nothing to remove.
+    #[error("the account has no second factor")]
+    NoSecondFactor,
 }
 
 impl OperatorError {
@@ -51,6 +60,8 @@ impl OperatorError {
         match self {
             Self::AccountExists => 3,
             Self::NotVerified | Self::Disabled => 4,
+            Self::NoAccount => 5,
+            Self::NoSecondFactor => 6,
         }
     }
 }
@@ -81,6 +92,31 @@ pub async fn promote_account(
         tx.commit().await?;
     }
     Ok(true)
+}
+
+/// Takes the second factor away from the account of this address and ends its sessions, for an owner
+/// who has neither the authenticator nor a recovery code any more. Who that is, the operator knows.
+pub async fn remove_second_factor(
+    state: &AppState,
+    email: &EmailAddress,
+) -> Result<(), Box<dyn std::error::Error>> {
+    let now = state.clock.now();
+    let mut tx = begin(&state.db).await?;
+    let id = users::find_by_email(&mut *tx, email)
+        .await?
+        .ok_or(OperatorError::NoAccount)?;
+    users::lock_account(&mut *tx, id).await?;
+    if !mfa::remove(&mut tx, id).await? {
+        return Err(OperatorError::NoSecondFactor.into());
+    }
+    let ended = end_sessions_of(&mut tx, id, now).await?;
+    let origin = Origin::default();
+    let mut entry = Entry::befell(Event::SecondFactorRemoved, Some(id), None, &origin);
+    entry.detail = json!({ "sessions": ended.len() });
+    audit::record(&mut *tx, entry, now, &state.rng).await?;
+    tx.commit().await?;
+    second_factor_gate::forget(state, id).await;
+    Ok(())
 }
 
 /// Makes the account; answers false, and changes nothing, when the address has one already.

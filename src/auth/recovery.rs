@@ -1,13 +1,12 @@
 //! Forgotten and changed passwords, and changed addresses: what proves that somebody is the owner,
 //! and what ends because of it.
 
-use secrecy::SecretString;
-
-use super::attempts::{self, Again};
+use super::attempts;
 use super::error::Error;
 use super::jobs::{ConfirmNewEmail, TellPasswordChanged};
 use super::model::{EmailChange, EndReason, PasswordChange, PasswordReset};
 use super::policy;
+use super::reauthentication::{Shown, reauthenticate};
 use super::session::deny;
 use super::store;
 use super::token::OpaqueToken;
@@ -16,7 +15,7 @@ use crate::ids::UserId;
 use crate::infra::begin;
 use crate::jobs;
 use crate::state::AppState;
-use crate::users::{self, EmailAddress, OwnCredentials};
+use crate::users::{self, EmailAddress};
 use crate::web::Principal;
 
 /// Sets a new password by the link in a letter. Whoever was signed in is not any more.
@@ -94,9 +93,15 @@ pub(super) async fn change_password(
     change: PasswordChange,
     origin: &Origin,
 ) -> Result<(), Error> {
-    let tried = change.current_password.into_secret();
-    let known = reauthenticate(state, me, tried, "current_password", origin).await?;
-    let password = policy::admit(state, change.new_password, &known.email, "new_password").await?;
+    let PasswordChange {
+        current_password,
+        new_password,
+        code,
+        recovery_code,
+    } = change;
+    let shown = Shown::new("current_password", current_password, code, recovery_code)?;
+    let known = reauthenticate(state, me, shown, origin).await?;
+    let password = policy::admit(state, new_password, &known.email, "new_password").await?;
     let hash = state.hasher.hash(password).await?;
     let now = state.clock.now();
     let mut tx = begin(&state.db).await?;
@@ -127,7 +132,13 @@ pub(super) async fn change_email(
     change: EmailChange,
     origin: &Origin,
 ) -> Result<(), Error> {
-    reauthenticate(state, me, change.password.into_secret(), "password", origin).await?;
+    let shown = Shown::new(
+        "password",
+        change.password,
+        change.code,
+        change.recovery_code,
+    )?;
+    reauthenticate(state, me, shown, origin).await?;
     let now = state.clock.now();
     let mut tx = begin(&state.db).await?;
     let job = ConfirmNewEmail::to(me.user_id, change.email);
@@ -141,32 +152,4 @@ pub(super) async fn change_email(
     audit::record(&mut *tx, entry, now, &state.rng).await?;
     tx.commit().await?;
     Ok(())
-}
-
-/// The account, if the password is its owner's and was not tried too often. A session alone may have
-/// been left open on somebody's desk, or stolen.
-pub async fn reauthenticate(
-    state: &AppState,
-    me: Principal,
-    password: SecretString,
-    field: &'static str,
-    origin: &Origin,
-) -> Result<OwnCredentials, Error> {
-    let known = users::find_own_credentials(&state.db, me.user_id)
-        .await?
-        .ok_or(Error::Unauthenticated)?;
-    let attempt = Again::begin(state, me.user_id).await?;
-    if state.hasher.verify(password, &known.password_hash).await? {
-        attempt.succeed().await?;
-        return Ok(known);
-    }
-    attempt.fail().await?;
-    let entry = Entry::own(
-        Event::ReauthenticationFailed,
-        me.user_id,
-        Some(me.session_id),
-        origin,
-    );
-    audit::record(&state.db, entry, state.clock.now(), &state.rng).await?;
-    Err(Error::WrongPassword(field))
 }

@@ -3,7 +3,8 @@
 use super::error::Error;
 use super::model::{EndReason, MfaAnswer, MfaChallenge, TokenPair, Transport};
 use super::password::TriedPassword;
-use super::recovery::reauthenticate;
+use super::reauthentication::{check_password, is_shown, own};
+use super::second_factor_gate;
 use super::session::{begin_session_in, deny};
 use super::store::{self, NewChallenge};
 use super::token::OpaqueToken;
@@ -118,7 +119,7 @@ pub(super) async fn begin_enrolment(
     password: TriedPassword,
     origin: &Origin,
 ) -> Result<Enrolment, Error> {
-    let known = reauthenticate(state, me, password.into_secret(), "password", origin).await?;
+    let known = check_password(state, me, password.into_secret(), "password", origin).await?;
     let mut tx = begin(&state.db).await?;
     let enrolment = mfa::begin(&mut tx, state, me.user_id, &known.email).await?;
     let entry = own(Event::SecondFactorBegun, me, origin);
@@ -160,7 +161,7 @@ pub(super) async fn turn_off(
     proof: &Proof,
     origin: &Origin,
 ) -> Result<(), Error> {
-    reauthenticate(state, me, password.into_secret(), "password", origin).await?;
+    check_password(state, me, password.into_secret(), "password", origin).await?;
     let mut tx = begin(&state.db).await?;
     if !is_shown(&mut tx, state, me, proof, origin).await? {
         tx.commit().await?;
@@ -170,6 +171,7 @@ pub(super) async fn turn_off(
     let entry = own(Event::SecondFactorOff, me, origin);
     audit::record(&mut *tx, entry, state.clock.now(), &state.rng).await?;
     tx.commit().await?;
+    second_factor_gate::forget(state, me.user_id).await;
     Ok(())
 }
 
@@ -182,7 +184,7 @@ pub(super) async fn renew_codes(
     proof: &Proof,
     origin: &Origin,
 ) -> Result<RecoveryCodes, Error> {
-    reauthenticate(state, me, password.into_secret(), "password", origin).await?;
+    check_password(state, me, password.into_secret(), "password", origin).await?;
     let mut tx = begin(&state.db).await?;
     if !is_shown(&mut tx, state, me, proof, origin).await? {
         tx.commit().await?;
@@ -193,27 +195,4 @@ pub(super) async fn renew_codes(
     audit::record(&mut *tx, entry, state.clock.now(), &state.rng).await?;
     tx.commit().await?;
     Ok(codes)
-}
-
-/// Whether somebody signed in shows the second factor; what came of it is in the log.
-async fn is_shown(
-    tx: &mut sqlx::PgConnection,
-    state: &AppState,
-    me: Principal,
-    proof: &Proof,
-    origin: &Origin,
-) -> Result<bool, Error> {
-    let method = mfa::prove(&mut *tx, state, me.user_id, proof).await?;
-    let event = match method {
-        None => Event::SecondFactorFailed,
-        Some(Method::RecoveryCode) => Event::RecoveryCodeUsed,
-        Some(Method::Totp) => return Ok(true), // told by what it was shown for
-    };
-    let now = state.clock.now();
-    audit::record(tx, own(event, me, origin), now, &state.rng).await?;
-    Ok(method.is_some())
-}
-
-fn own(event: Event, me: Principal, origin: &Origin) -> Entry<'_> {
-    Entry::own(event, me.user_id, Some(me.session_id), origin)
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::reader::Reader;
-use super::setting::{Flag, secs};
+use super::setting::{Setting, secs};
 use super::{AuthConfig, Key32};
 
 /// Second factors.
@@ -13,19 +13,46 @@ pub struct MfaConfig {
     pub challenge_ttl: Duration,
     /// `MFA_FAILURES_PER_HOUR`: wrong codes of an account in an hour, after which none is tried.
     pub failures_per_hour: u32,
-    /// `ADMIN_MFA_REQUIRED`: whether administrators must have a second factor to act as such.
-    pub admin_required: bool,
+    /// `MFA_REQUIRED`: who must have a second factor: `none`, `admins` or `all`.
+    pub required: MfaRequired,
+}
+
+/// Who must have a second factor to do anything but turn one on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MfaRequired {
+    /// Nobody.
+    None,
+    /// Administrators, to act as such.
+    Admins,
+    /// Everybody who signs in.
+    All,
+}
+
+impl Setting for MfaRequired {
+    fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "none" => Ok(Self::None),
+            "admins" => Ok(Self::Admins),
+            "all" => Ok(Self::All),
+            _ => Err("must be none, admins or all".to_owned()),
+        }
+    }
 }
 
 impl Reader<'_> {
     pub(super) fn mfa(&mut self) -> Option<MfaConfig> {
         let challenge_ttl = self.duration("MFA_CHALLENGE_TTL", secs(5 * 60));
         let failures_per_hour = self.within("MFA_FAILURES_PER_HOUR", 10, 5..=100);
-        let admin_required = self.or("ADMIN_MFA_REQUIRED", Flag(self.production));
+        let unless_said = if self.production {
+            MfaRequired::Admins
+        } else {
+            MfaRequired::None
+        };
+        let required = self.or("MFA_REQUIRED", unless_said);
         Some(MfaConfig {
             challenge_ttl: challenge_ttl?,
             failures_per_hour: failures_per_hour?,
-            admin_required: admin_required?.0,
+            required: required?,
         })
     }
 

@@ -7,7 +7,7 @@ use secrecy::ExposeSecret as _;
 
 use super::reader::Reader;
 use super::setting::Setting as _;
-use super::{Config, Faults};
+use super::{Config, Faults, MfaRequired};
 
 fn read(overrides: &[(&str, &str)]) -> Result<Config, Faults> {
     let good = [
@@ -325,7 +325,19 @@ fn what_is_sealed_has_keys_of_its_own_that_were_drawn() {
         let set = [("APP_ENV", "development"), ("ENCRYPTION_KEYS", &keys)];
         assert_eq!(read(&set).is_ok(), allowed);
     }
-    assert!(read(&[]).expect("it is good").mfa.admin_required);
-    let config = read(&[("APP_ENV", "development")]).expect("it is good");
-    assert!(!config.mfa.admin_required);
+}
+
+#[test]
+fn the_second_factor_is_asked_of_administrators_in_production_unless_it_says_otherwise() {
+    let required = |given: &[(&str, &str)]| read(given).expect("it is good").mfa.required;
+    assert_eq!(required(&[]), MfaRequired::Admins);
+    assert_eq!(required(&[("APP_ENV", "development")]), MfaRequired::None);
+    for (text, meant) in [
+        ("none", MfaRequired::None),
+        ("admins", MfaRequired::Admins),
+        ("all", MfaRequired::All),
+    ] {
+        assert_eq!(required(&[("MFA_REQUIRED", text)]), meant);
+    }
+    assert_eq!(faulty(&[("MFA_REQUIRED", "true")]), ["MFA_REQUIRED"]);
 }

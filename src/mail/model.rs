@@ -53,6 +53,8 @@ pub enum Letter {
     SecondFactorOn {},
     /// Tells the owner of an account that it has none any more.
     SecondFactorOff {},
+    /// Tells the owner of an account that an operator took its second factor away.
+    SecondFactorRemoved {},
     /// Tells the owner of an account that a recovery code was used.
     RecoveryCodeUsed {},
     /// Tells the owner of an account that somebody with the password gives wrong codes.
@@ -81,6 +83,9 @@ impl Letter {
             Self::ApiKeyRotated { .. } => format!("An API key for {product} has a new secret"),
             Self::SecondFactorOn {} => format!("Your account at {product} has a second factor"),
             Self::SecondFactorOff {} => format!("The second factor for {product} was turned off"),
+            Self::SecondFactorRemoved {} => {
+                format!("We removed the second factor for {product}")
+            }
             Self::RecoveryCodeUsed {} => format!("A recovery code for {product} was used"),
             Self::SecondFactorFailures {} => format!("Somebody knows your password for {product}"),
             Self::AlreadyRegistered { .. } => format!("You already have an account at {product}"),
@@ -100,6 +105,7 @@ impl Letter {
             Self::ApiKeyRotated { .. } => "api_key_rotated",
             Self::SecondFactorOn {} => "second_factor_on",
             Self::SecondFactorOff {} => "second_factor_off",
+            Self::SecondFactorRemoved {} => "second_factor_removed",
             Self::RecoveryCodeUsed {} => "recovery_code_used",
             Self::SecondFactorFailures {} => "second_factor_failures",
             Self::AlreadyRegistered { .. } => "already_registered",

@@ -90,6 +90,14 @@ static TEMPLATES: LazyLock<Environment<'static>> = LazyLock::new(|| {
             include_str!("templates/second_factor_off.txt"),
         ),
         (
+            "second_factor_removed.html",
+            include_str!("templates/second_factor_removed.html"),
+        ),
+        (
+            "second_factor_removed.txt",
+            include_str!("templates/second_factor_removed.txt"),
+        ),
+        (
             "recovery_code_used.html",
             include_str!("templates/recovery_code_used.html"),
         ),

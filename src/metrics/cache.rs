@@ -9,6 +9,8 @@ outcomes! {
     CacheFamily {
         /// The plan of an account.
         Plan "plan"
+        /// Whether an account has a second factor.
+        SecondFactor "second_factor"
         /// The page of plans.
         Pricing "pricing"
         /// What an account sees first.

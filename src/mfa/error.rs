@@ -13,6 +13,9 @@ pub enum Error {
     /// Neither a code nor a recovery code was given, or both.
     #[error("one code is needed")]
     OneProof,
+    /// The password alone will not do: the account has a second factor.
+    #[error("the second factor is to be shown as well")]
+    CodeRequired,
     /// The code is wrong, or was used before; the field that holds it.
     #[error("the code is wrong")]
     WrongCode(&'static str),
@@ -49,6 +52,11 @@ impl From<Error> for Problem {
                 "code",
                 "required",
                 "either this or recovery_code is required",
+            ),
+            Error::CodeRequired => invalid(
+                "code",
+                "mfa_code_required",
+                "either this or recovery_code is required, as the account has a second factor",
             ),
             Error::WrongCode(field) => invalid(field, "wrong_code", "is wrong, or was used before"),
             Error::TooManyFailures(wait) => Self::new(Code::TooManyAttempts).retry_after(wait),

@@ -56,10 +56,19 @@ pub enum Proof {
 impl Proof {
     /// The one of two fields that is given.
     pub fn one_of(code: Option<TotpCode>, recovery: Option<RecoveryCode>) -> Result<Self, Error> {
+        Self::at_most_one_of(code, recovery)?.ok_or(Error::OneProof)
+    }
+
+    /// The one of two fields that is given, if any is.
+    pub fn at_most_one_of(
+        code: Option<TotpCode>,
+        recovery: Option<RecoveryCode>,
+    ) -> Result<Option<Self>, Error> {
         match (code, recovery) {
-            (Some(code), None) => Ok(Self::Totp(code)),
-            (None, Some(code)) => Ok(Self::Recovery(code)),
-            (None, None) | (Some(_), Some(_)) => Err(Error::OneProof),
+            (Some(code), None) => Ok(Some(Self::Totp(code))),
+            (None, Some(code)) => Ok(Some(Self::Recovery(code))),
+            (None, None) => Ok(None),
+            (Some(_), Some(_)) => Err(Error::OneProof),
         }
     }
 
@@ -159,5 +168,7 @@ mod tests {
         );
         assert!(Proof::one_of(code(), recovery()).is_err());
         assert!(Proof::one_of(None, None).is_err());
+        assert!(matches!(Proof::at_most_one_of(None, None), Ok(None)));
+        assert!(Proof::at_most_one_of(code(), recovery()).is_err());
     }
 }

@@ -101,6 +101,16 @@ pub async fn turn_off(conn: &mut PgConnection, owner: UserId) -> Result<(), Erro
     Ok(tell(conn, owner, News::TurnedOff).await?)
 }
 
+/// Takes the second factor away from somebody who cannot show it any more; answers false when the
+/// account has none.
+pub async fn remove(conn: &mut PgConnection, owner: UserId) -> Result<bool, sqlx::Error> {
+    let was_on = store::delete(&mut *conn, owner).await?;
+    if was_on {
+        tell(conn, owner, News::Removed).await?;
+    }
+    Ok(was_on)
+}
+
 /// Replaces the recovery codes.
 pub async fn renew_codes(
     conn: &mut PgConnection,

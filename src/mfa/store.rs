@@ -148,12 +148,15 @@ pub(super) async fn update_failures(
     Ok(())
 }
 
-/// Forgets the account's authenticator and with it the recovery codes.
-pub(super) async fn delete(conn: impl PgExecutor<'_>, owner: UserId) -> Result<(), sqlx::Error> {
-    sqlx::query!("DELETE FROM mfa_factors WHERE user_id = $1", owner.0)
-        .execute(conn)
-        .await?;
-    Ok(())
+/// Forgets the account's authenticator and with it the recovery codes; answers whether it was on.
+pub(super) async fn delete(conn: impl PgExecutor<'_>, owner: UserId) -> Result<bool, sqlx::Error> {
+    let was_on = sqlx::query_scalar!(
+        r#"DELETE FROM mfa_factors WHERE user_id = $1 RETURNING confirmed_at IS NOT NULL AS "was_on!""#,
+        owner.0,
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(was_on.unwrap_or(false))
 }
 
 /// Makes these the account's recovery codes.

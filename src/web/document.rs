@@ -112,15 +112,15 @@ groups! {
     /// What a route with a query string can answer.
     QueryProblems [BadRequest];
     /// What a route for signed-in callers can answer.
-    AuthProblems [Unauthenticated, SessionRequired, InsufficientScope, CsrfRefused];
+    AuthProblems [Unauthenticated, SessionRequired, InsufficientScope, CsrfRefused, MfaRequired];
     /// What a route with further permissions can answer.
     ForbiddenProblem [Forbidden];
     /// What a route to one thing can answer.
     NotFoundProblem [NotFound];
     /// What a route that changes contended things can answer.
     ConflictProblem [Conflict];
-    /// What a route that asks for the password again can answer.
-    AttemptsProblem [TooManyAttempts];
+    /// What a route that asks again for what one signs in with can answer.
+    ReauthenticationProblems [Conflict, TooManyAttempts];
     /// What a limited route can answer.
     RateProblem [RateLimited];
     /// What a route that a spent quota closes can answer.

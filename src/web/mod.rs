@@ -41,7 +41,11 @@ pub use cors::cors;
 pub use database::unless_silent;
 pub use deadline::Deadline;
 pub use deny::DenyLists;
-pub use document::{AuthProblems, BodyProblems, ConflictProblem, FieldProblems, ForbiddenProblem, NotFoundProblem, PathProblems, QueryProblems, QuotaProblem, RateProblem, ReauthenticationProblems, document_common, operations, problems};
+pub use document::{
+    AuthProblems, BodyProblems, ConflictProblem, FieldProblems, ForbiddenProblem, NotFoundProblem,
+    PathProblems, QueryProblems, QuotaProblem, RateProblem, ReauthenticationProblems,
+    document_common, operations, problems,
+};
 pub use etag::Etag;
 pub use extract::{Json, Path, Query};
 pub use guard::{ByClient, Guard, guard};

@@ -142,7 +142,7 @@ async fn every_administrative_route_is_for_administrators_alone() {
 
 #[tokio::test]
 async fn administrators_can_be_required_to_have_a_second_factor() {
-    let app = TestApp::with(&[("ADMIN_MFA_REQUIRED", "true")]).await;
+    let app = TestApp::with(&[("MFA_REQUIRED", "admins")]).await;
     let (root, ada) = (app.sign_in_admin("root").await, app.sign_in("ada").await);
     let id = root.user_id().await;
     let insert = "INSERT INTO mfa_factors (user_id, secret, created_at) SELECT id, '\\x00', now() FROM users";

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::harness::{Answer, PASSWORD, Replica, Session, TestApp};
+use crate::mfa::Owner;
 
 const KEYS: &str = "/api/v1/api-keys";
 const ME: &str = "/api/v1/users/me";
@@ -56,6 +57,17 @@ impl Key {
 
 fn wanted(scopes: &[&str]) -> Value {
     json!({ "name": "Nightly import", "scopes": scopes, "password": PASSWORD })
+}
+
+impl Owner {
+    /// A key, for this one of the recovery codes.
+    pub async fn new_key(&self, scopes: &[&str], recovery_code: usize) -> Key {
+        let mut body = wanted(scopes);
+        body["recovery_code"] = json!(self.recovery_codes[recovery_code]);
+        let answer = self.session.post(KEYS, body).await;
+        answer.assert_status(201);
+        Key::of(&answer)
+    }
 }
 
 impl Session {

@@ -3,6 +3,9 @@
 mod authenticator;
 mod enrolment;
 mod guesses;
+mod operator;
+mod reauthentication;
+mod required;
 mod sealed;
 mod sign_in;
 mod transport;

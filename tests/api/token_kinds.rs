@@ -125,12 +125,13 @@ impl World {
         begin(&grace).await;
 
         let challenge = app.ask(&ada.email).await;
-        let key = ada.session.new_key(&["read", "write"]).await;
+        let key = ada.new_key(&["read", "write"], 8).await;
         let csrf = ada.session.get("/api/v1/auth/csrf").await;
         let csrf = csrf.body["csrf_token"].as_str().expect("a token");
         app.register("newcomer@example.com").await;
         let verify = app.letter_to("newcomer@example.com").await.token();
-        let change = json!({ "email": "countess@example.com", "password": PASSWORD });
+        let change = json!({ "email": "countess@example.com", "password": PASSWORD,
+            "recovery_code": ada.recovery_codes[9] });
         let answer = ada.session.post("/api/v1/users/me/email", change).await;
         answer.assert_status(202);
         let change = app.letter_to("countess@example.com").await.token();

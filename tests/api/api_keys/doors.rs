@@ -43,9 +43,7 @@ impl Operation {
                     is_outside: ways
                         .iter()
                         .any(|way| way == &json!({}) || way.get("refresh_cookie").is_some()),
-                    body: spec
-                        .pointer("/requestBody/content/application~1json/example")
-                        .cloned(),
+                    body: example(spec).cloned(),
                 });
             }
         }
@@ -64,6 +62,16 @@ impl Operation {
             )
             .await
     }
+}
+
+/// The example of an operation's body, or the first of several.
+fn example(spec: &Value) -> Option<&Value> {
+    let content = spec.pointer("/requestBody/content/application~1json")?;
+    let several = content["examples"].as_object();
+    let first = several.and_then(|examples| examples.values().next());
+    content
+        .get("example")
+        .or_else(|| first.map(|example| &example["value"]))
 }
 
 /// Every scope, as the document lists them.

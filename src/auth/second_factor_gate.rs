@@ -1,0 +1,79 @@
+//! The door that signed-in routes stand behind where everybody must have a second factor.
+//!
+//! Whether somebody has one is not in the access token, which says how things were when it was made:
+//! the account is asked for, and that it has one is kept in the process for a while. That it has
+//! none is never believed for longer than a request, so that nobody is sent back who has just turned
+//! one on, whichever replica is asked.
+
+use std::time::Duration;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::Method;
+use axum::middleware::Next;
+use axum::response::Response;
+
+use crate::ids::UserId;
+use crate::infra::{Family, LoadError};
+use crate::metrics::CacheFamily;
+use crate::mfa;
+use crate::state::AppState;
+use crate::web::{Caller, Code, Credential, Problem};
+
+/// Who has one. The time bounds what nobody told of, as a row changed by hand.
+static SECOND_FACTORS: Family<UserId, bool> =
+    Family::in_process(CacheFamily::SecondFactor, Duration::from_secs(10), 50_000);
+
+/// What is open without one, by what follows the version in the path: whoever has none sees who they
+/// are, turns one on, or leaves.
+const OPEN: [(Method, &str); 6] = [
+    (Method::GET, "users/me"),
+    (Method::GET, "auth/mfa"),
+    (Method::POST, "auth/mfa/totp"),
+    (Method::POST, "auth/mfa/totp/confirm"),
+    (Method::POST, "auth/logout"),
+    (Method::POST, "auth/logout-all"),
+];
+
+/// Lets a request pass of somebody who has a second factor, or who is about to turn one on. An API
+/// key passes: it is no sign-in, and where this door stands nobody without one makes a key.
+pub async fn require_second_factor(
+    State(state): State<AppState>,
+    caller: Caller,
+    request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    let is_person = matches!(caller.credential, Credential::Session(_));
+    if is_person && !is_open(&request) && !has_one(&state, caller.user_id).await? {
+        return Err(
+            Problem::new(Code::MfaRequired).detail("turn a second factor on before anything else")
+        );
+    }
+    Ok(next.run(request).await)
+}
+
+fn is_open(request: &Request) -> bool {
+    // What answers GET answers HEAD as well.
+    let method = match *request.method() {
+        Method::HEAD => &Method::GET,
+        ref method => method,
+    };
+    let route = request.extensions().get::<MatchedPath>();
+    // `/api/v1/users/me`
+    let path = route.and_then(|route| route.as_str().splitn(4, '/').nth(3));
+    path.is_some_and(|path| OPEN.iter().any(|it| it.0 == *method && it.1 == path))
+}
+
+async fn has_one(state: &AppState, user_id: UserId) -> Result<bool, LoadError> {
+    let read = || {
+        let db = state.db.clone();
+        async move { mfa::has_second_factor(&db, user_id).await }
+    };
+    let known = state.cache.get(&SECOND_FACTORS, &user_id, read).await?;
+    Ok(*known || read().await?)
+}
+
+/// To be called when an account's second factor was turned off, once that is committed: it is known
+/// here at once and on all replicas within a second.
+pub(super) async fn forget(state: &AppState, user_id: UserId) {
+    state.cache.forget(&SECOND_FACTORS, &user_id).await;
+}

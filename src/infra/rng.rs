@@ -2,15 +2,16 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rand::rngs::{StdRng, SysRng};
-use rand::{Rng as _, SeedableRng, TryRng};
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
 
-/// Draws random bytes: the system's, or a seeded stream in a test.
+/// Draws random bytes that nobody can guess, or a seeded stream in a test.
 #[derive(Clone, Debug, Default)]
 pub struct Rng(Option<Arc<Mutex<StdRng>>>);
 
 impl Rng {
-    /// The operating system's generator.
+    /// A generator for each thread (`ChaCha12`) that the operating system seeds, again and again.
+    /// Asking the system itself would cost each request several calls of the kernel.
     #[must_use]
     pub fn system() -> Self {
         Self(None)
@@ -25,7 +26,7 @@ impl Rng {
     /// `N` random bytes.
     ///
     /// # Panics
-    /// When the operating system has no randomness to give: going on would mean guessable tokens.
+    /// When the operating system has no randomness to seed it: going on would mean guessable tokens.
     #[must_use]
     pub fn bytes<const N: usize>(&self) -> [u8; N] {
         let mut bytes = [0; N];
@@ -34,9 +35,7 @@ impl Rng {
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .fill_bytes(&mut bytes),
-            None => SysRng
-                .try_fill_bytes(&mut bytes)
-                .expect("the operating system gives randomness"),
+            None => rand::rng().fill_bytes(&mut bytes),
         }
         bytes
     }

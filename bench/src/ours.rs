@@ -57,6 +57,9 @@ impl Setup {
             ("APP_ENV", "development"),
             ("JSON_LOGS", "true"),
             ("DOCS_ENABLED", "false"),
+            // As many connections as the bare service has.
+            ("DB_POOL_SIZE", "10"),
+            ("DB_MAX_OVERFLOW", "0"),
             ("BIND_ADDR", &format!("127.0.0.1:{port}")),
             ("PUBLIC_URL", &format!("http://127.0.0.1:{port}")),
             ("METRICS_ADDR", "127.0.0.1:0"),

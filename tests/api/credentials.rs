@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use groundwork_dev::inbox::Letter;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -30,6 +31,16 @@ impl TestApp {
     }
 }
 
+/// Holds that the owner is told in both parts what a new password does not end.
+#[track_caller]
+fn assert_tells_of_keys(letter: &Letter) {
+    for part in [&letter.text, &letter.html] {
+        let words: Vec<_> = part.split_whitespace().collect();
+        let part = words.join(" ");
+        assert!(part.contains("API keys go on working: revoke"), "{part}");
+    }
+}
+
 fn reset(token: &str) -> Value {
     json!({ "token": token, "password": NEW })
 }
@@ -54,6 +65,7 @@ async fn a_forgotten_password_is_set_anew_and_everybody_is_signed_out() {
     assert_eq!(app.log_in_status("ada@example.com", NEW).await, 200);
     let told = app.letter_to("ada@example.com").await;
     assert_eq!(told.subject, "Your password for Groundwork was changed");
+    assert_tells_of_keys(&told);
     assert_eq!(app.audited("password_reset").await, 1);
 }
 
@@ -235,6 +247,7 @@ async fn a_changed_password_ends_the_other_sessions_and_keeps_this_one() {
     assert_eq!(app.audited("reauthentication_failed").await, 1);
     let told = app.letter_to("ada@example.com").await;
     assert_eq!(told.subject, "Your password for Groundwork was changed");
+    assert_tells_of_keys(&told);
 }
 
 #[tokio::test]

@@ -1,25 +1,20 @@
 //! Whom the service does not serve: networks, programs by what they call themselves, and countries
 //! where a trusted proxy tells them. Each list is empty unless it is set.
 
-use std::convert::Infallible;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
-use axum::BoxError;
-use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::Request;
 use axum::http::HeaderMap;
 use axum::http::header::USER_AGENT;
 use axum::response::{IntoResponse as _, Response};
-use futures_util::TryFutureExt as _;
-use futures_util::future::{Either, MapOk, Ready, ready};
-use tower::{Layer, Service};
+use tower::Layer;
 
 use super::client::Origin;
 use super::code::Code;
 use super::context::Exchange;
 use super::probes::is_probe;
 use super::problem::Problem;
+use super::refusing::{Refusing, Rules};
 use crate::config::DenyConfig;
 use crate::metrics;
 
@@ -35,6 +30,14 @@ impl DenyLists {
     #[must_use]
     pub fn new(config: &DenyConfig) -> Self {
         Self(Arc::new(config.clone()))
+    }
+}
+
+impl Rules for DenyConfig {
+    fn refuse(&self, request: &Request) -> Option<Response> {
+        let list = denied(self, request)?;
+        metrics::count_refused(list);
+        Some(Problem::new(Code::AccessDenied).into_response())
     }
 }
 
@@ -84,45 +87,9 @@ fn comes_from_denied_country(config: &DenyConfig, origin: Origin, headers: &Head
 }
 
 impl<S> Layer<S> for DenyLists {
-    type Service = DenyService<S>;
+    type Service = Refusing<S, DenyConfig>;
 
-    fn layer(&self, inner: S) -> DenyService<S> {
-        DenyService {
-            inner,
-            config: Arc::clone(&self.0),
-        }
-    }
-}
-
-/// The service of [`DenyLists`].
-#[derive(Clone, Debug)]
-pub struct DenyService<S> {
-    inner: S,
-    config: Arc<DenyConfig>,
-}
-
-impl<S, B> Service<Request> for DenyService<S>
-where
-    S: Service<Request, Response = Response<B>, Error = Infallible>,
-    B: HttpBody<Data = Bytes> + Send + 'static,
-    B::Error: Into<BoxError>,
-{
-    type Response = Response;
-    type Error = Infallible;
-    type Future =
-        Either<MapOk<S::Future, fn(Response<B>) -> Response>, Ready<Result<Response, Infallible>>>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: Request) -> Self::Future {
-        if let Some(list) = denied(&self.config, &request) {
-            metrics::count_refused(list);
-            let refused = Problem::new(Code::AccessDenied).into_response();
-            return Either::Right(ready(Ok(refused)));
-        }
-        let passed: fn(Response<B>) -> Response = |response| response.map(Body::new);
-        Either::Left(self.inner.call(request).map_ok(passed))
+    fn layer(&self, inner: S) -> Self::Service {
+        Refusing::new(inner, &self.0)
     }
 }

@@ -1,35 +1,31 @@
 //! Which names the service answers to, and that it answers over https where that is its address.
 
-use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
-use axum::BoxError;
-use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::Request;
 use axum::http::header::{HOST, LOCATION};
 use axum::http::uri::Authority;
 use axum::http::{HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse as _, Response};
-use futures_util::TryFutureExt as _;
-use futures_util::future::{Either, MapOk, Ready, ready};
-use tower::{Layer, Service};
+use tower::Layer;
 
 use super::code::Code;
 use super::context::Exchange;
 use super::probes::is_probe;
 use super::problem::Problem;
+use super::refusing::{Refusing, Rules};
 use crate::config::HttpConfig;
 
 /// The layer: a host that is not ours is refused, since links and caches are made from it; plain
 /// http behind a trusted proxy is sent to https. `/health` is exempt from both, because a prober
 /// calls by address.
 #[derive(Clone, Debug)]
-pub struct TrustedHosts(Arc<Rules>);
+pub struct TrustedHosts(Arc<HostRules>);
 
+/// What [`TrustedHosts`] goes by.
 #[derive(Debug)]
-struct Rules {
+pub struct HostRules {
     hosts: Vec<Pattern>,
     https: bool,
 }
@@ -51,7 +47,7 @@ impl TrustedHosts {
             .iter()
             .map(|host| Pattern::new(host))
             .collect();
-        Self(Arc::new(Rules {
+        Self(Arc::new(HostRules {
             hosts,
             https: config.is_https(),
         }))
@@ -93,8 +89,7 @@ fn literal(host: &str) -> Option<IpAddr> {
         .ok()
 }
 
-impl Rules {
-    /// What stands in the request's way, if anything does.
+impl Rules for HostRules {
     fn refuse(&self, request: &Request) -> Option<Response> {
         if is_probe(request.uri().path()) {
             return None;
@@ -146,54 +141,22 @@ fn to_https(request: &Request, host: &str) -> Response {
 }
 
 impl<S> Layer<S> for TrustedHosts {
-    type Service = HostsService<S>;
+    type Service = Refusing<S, HostRules>;
 
-    fn layer(&self, inner: S) -> HostsService<S> {
-        HostsService {
-            inner,
-            rules: Arc::clone(&self.0),
-        }
-    }
-}
-
-/// The service of [`TrustedHosts`].
-#[derive(Clone, Debug)]
-pub struct HostsService<S> {
-    inner: S,
-    rules: Arc<Rules>,
-}
-
-impl<S, B> Service<Request> for HostsService<S>
-where
-    S: Service<Request, Response = Response<B>, Error = Infallible>,
-    B: HttpBody<Data = Bytes> + Send + 'static,
-    B::Error: Into<BoxError>,
-{
-    type Response = Response;
-    type Error = Infallible;
-    type Future =
-        Either<MapOk<S::Future, fn(Response<B>) -> Response>, Ready<Result<Response, Infallible>>>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: Request) -> Self::Future {
-        if let Some(response) = self.rules.refuse(&request) {
-            return Either::Right(ready(Ok(response)));
-        }
-        let passed: fn(Response<B>) -> Response = |response| response.map(Body::new);
-        Either::Left(self.inner.call(request).map_ok(passed))
+    fn layer(&self, inner: S) -> Self::Service {
+        Refusing::new(inner, &self.0)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use axum::body::Body;
+
     use super::*;
 
-    fn rules(https: bool) -> Rules {
+    fn rules(https: bool) -> HostRules {
         let hosts = ["example.com", "*.apps.example.com", "127.0.0.1", "[::1]"];
-        Rules {
+        HostRules {
             hosts: hosts.iter().map(|host| Pattern::new(host)).collect(),
             https,
         }

@@ -28,6 +28,7 @@ mod panic;
 mod principal;
 mod probes;
 mod problem;
+mod refusing;
 mod server;
 #[cfg(test)]
 mod stack_test;

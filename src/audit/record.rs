@@ -10,7 +10,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::model::Event;
 use crate::ids::{AuditId, SessionId, UserId};
-use crate::web::Moment;
+use crate::web::{Moment, RequestId};
 
 /// An entry of the log, whole.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -69,8 +69,9 @@ pub struct RecordFilter {
     /// Before this moment.
     pub to: Option<DateTime<Utc>>,
     /// The id of the request.
-    #[param(max_length = 128, example = "01980b6e7c0070008000000000000001")]
-    pub request_id: Option<String>,
+    #[param(value_type = Option<String>, min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9._-]+$",
+        example = "01980b6e7c0070008000000000000001")]
+    pub request_id: Option<RequestId>,
 }
 
 /// Who did what an entry tells, as far as the account's owner is told.

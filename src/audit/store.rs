@@ -103,7 +103,7 @@ pub async fn list_records(
         ),
         (
             AuditLog::RequestId,
-            filter.request_id.clone().map(Into::into),
+            filter.request_id.as_ref().map(|id| id.as_str().into()),
         ),
     ];
     for (column, wanted) in equal {

@@ -16,6 +16,7 @@ use axum::http::request::Parts;
 use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method};
 use axum::response::Response;
 use ipnet::IpNet;
+use serde::Deserialize;
 use tokio::time::Instant;
 use tower::{Layer, Service};
 use tracing::Instrument as _;
@@ -32,17 +33,31 @@ use crate::telemetry::{RequestFacts, RequestScope};
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REQUEST_ID_MAX: usize = 64;
 
-/// The id that ties a reply, its log lines and its error report together.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The id that ties a reply, its log lines and its error report together: 1 to 64 of
+/// `A-Z a-z 0-9 . _ -`, since it goes into our logs.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
 pub struct RequestId(HeaderValue);
 
+impl TryFrom<String> for RequestId {
+    type Error = &'static str;
+
+    fn try_from(raw: String) -> Result<Self, &'static str> {
+        let id = HeaderValue::try_from(raw).ok().and_then(Self::plain);
+        id.ok_or("must be 1 to 64 of A-Z a-z 0-9 . _ -")
+    }
+}
+
 impl RequestId {
-    /// Takes a client's id if it is 1 to 64 of `A-Z a-z 0-9 . _ -`, since it goes into our logs.
+    /// Takes a client's id, if it is one.
     fn accept(headers: &HeaderMap) -> Option<Self> {
-        let id = headers.get(X_REQUEST_ID)?;
+        headers.get(X_REQUEST_ID).cloned().and_then(Self::plain)
+    }
+
+    fn plain(id: HeaderValue) -> Option<Self> {
         let plain = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
         let fits = (1..=REQUEST_ID_MAX).contains(&id.len()) && id.as_bytes().iter().all(plain);
-        fits.then(|| Self(id.clone()))
+        fits.then_some(Self(id))
     }
 
     pub(super) fn new(clock: &Clock, rng: &Rng) -> Self {

@@ -175,11 +175,15 @@ async fn administrators_read_all_of_it_by_who_whom_what_and_when() {
     assert_eq!(root.records(&sign_ins).await.len(), 2);
     assert!(root.records(&none).await.is_empty());
 
+    let long = format!("request_id={}", "a".repeat(65));
     for (query, field) in [
         ("event=unheard_of", "event"),
         ("user_id=x", "user_id"),
         ("from=yesterday", "from"),
         ("request_id=%00", "request_id"),
+        ("request_id=", "request_id"),
+        ("request_id=a%20b", "request_id"),
+        (long.as_str(), "request_id"),
         ("who=ada", "who"),
     ] {
         let refused = root.get(&format!("{ALL}?{query}")).await;

@@ -127,7 +127,7 @@ fn limit_public(state: &AppState) -> OpenApiRouter<AppState> {
         .fold(OpenApiRouter::new(), OpenApiRouter::merge)
 }
 
-/// The routes that need a session.
+/// The routes of whoever acts for an account: signed in, or where it is allowed with an API key.
 fn signed_in() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .nest(

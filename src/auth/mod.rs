@@ -1,6 +1,6 @@
 //! Sign-up, sign-in and sessions. Owns the tables `sessions`, `refresh_tokens`, `mfa_challenges` and
-//! `one_time_tokens`, the routes `/auth/*`, `/.well-known/jwks.json` and the page that the links in
-//! letters lead to, and the letters about accounts.
+//! `one_time_tokens`, the routes `/auth/*`, `/users/me/password`, `/users/me/email` and
+//! `/.well-known/jwks.json`, the pages that links in letters lead to, and the letters about accounts.
 
 mod account_routes;
 mod admin_gate;

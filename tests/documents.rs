@@ -18,6 +18,7 @@ const PAGES: [&str; 13] = [
     "docs/key-rotation.md",
     "docs/limits.md",
     "docs/observability.md",
+    "docs/performance.md",
     "docs/security/asvs.md",
 ];
 

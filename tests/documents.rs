@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 /// The pages that a reader of the repository meets.
-const PAGES: [&str; 13] = [
+const PAGES: [&str; 14] = [
     "README.md",
     "CLAUDE.md",
     "CONTRIBUTING.md",

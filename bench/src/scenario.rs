@@ -24,6 +24,9 @@ const READING: usize = 4;
 /// Rounds, ours and the bare one's by turns; the median counts.
 const ROUNDS: usize = 3;
 
+/// How long after its start a process is at rest.
+const AT_REST_AFTER: Duration = Duration::from_secs(3);
+
 /// Starts whose median counts.
 const STARTS: usize = 10;
 
@@ -32,7 +35,8 @@ impl World {
         let length = Duration::from_secs(seconds);
         let mut findings = vec![self.cold_start().await?];
         let (service, _) = self.setup.start().await?;
-        tokio::time::sleep(Duration::from_secs(3)).await;
+        // At rest means after the start's own work: connections opened, queues looked at.
+        tokio::time::sleep(AT_REST_AFTER).await;
         let at_rest = service.memory();
         findings.push(memory("memory at rest", at_rest, 30.0));
         let mut tokens = Vec::new();

@@ -1,18 +1,23 @@
 //! Every route and every layer a request meets, on one page.
 
+use std::sync::Arc;
+
 use axum::Router;
-use axum::middleware::from_fn_with_state;
+use axum::extract::{Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use futures_util::FutureExt as _;
 use tower::ServiceBuilder;
 use utoipa::OpenApi as _;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::config::{Config, Limit, LimitsConfig, MfaRequired};
+use crate::config::{Config, Limit, LimitsConfig};
 use crate::health::Draining;
+use crate::infra::db::Pulse;
 use crate::state::AppState;
 use crate::usage::Metering;
 use crate::web::{
-    ClientLimits, Code, Deadline, DenyLists, Problem, RequestContext, SecurityHeaders,
+    Answer, ClientLimits, Code, Deadline, DenyLists, Problem, RequestContext, SecurityHeaders,
     TrustedHosts, body_limit, cors, document_common, document_limits, guard, limit_client,
     limit_guesses, panic_guard, shed, unless_silent,
 };
@@ -34,23 +39,14 @@ pub fn router(state: &AppState, config: &Config, draining: Draining) -> Router {
     let document = finish(document, documents);
     let administrative =
         administrative.route_layer(from_fn_with_state(state.clone(), auth::require_admin));
-    let metering = Metering::new(state, &document);
-    let guesses = ClientLimits::new(&state.limiter, &[state.limits.anonymous]);
-    let is_for_all = state.mfa.required == MfaRequired::All;
-    let second_factor =
-        is_for_all.then(|| from_fn_with_state(state.clone(), auth::require_second_factor));
-    // From top to bottom as a request meets them, and in one stack: each `route_layer` of its own
-    // would box and copy all that is within it, for every request.
-    let signed_in = signed_in.merge(administrative).route_layer(
-        ServiceBuilder::new()
-            .layer(from_fn_with_state(state.pulse.clone(), unless_silent))
-            .layer(from_fn_with_state(guesses, limit_guesses))
-            .layer(from_fn_with_state(state.clone(), api_keys::admit_keys))
-            .layer(from_fn_with_state(state.clone(), auth::require_session))
-            .layer(from_fn_with_state(state.clone(), plans::limit_by_plan))
-            .option_layer(second_factor)
-            .layer(from_fn_with_state(metering, usage::meter)),
-    );
+    let door = Arc::new(Door {
+        metering: Metering::new(state, &document),
+        guesses: ClientLimits::new(&state.limiter, &[state.limits.anonymous]),
+        state: state.clone(),
+    });
+    let signed_in = signed_in
+        .merge(administrative)
+        .route_layer(from_fn_with_state(door, pass_signed_in));
     let mut routes = public
         .merge(signed_in)
         .merge(apart)
@@ -116,15 +112,53 @@ type Budget = fn(&LimitsConfig) -> Vec<Limit>;
 fn limit_public(state: &AppState) -> OpenApiRouter<AppState> {
     let groups = public().map(|(group, budget)| {
         let limits = ClientLimits::new(&state.limiter, &budget(&state.limits));
-        group.route_layer(
-            ServiceBuilder::new()
-                .layer(from_fn_with_state(state.pulse.clone(), unless_silent))
-                .layer(from_fn_with_state(limits, limit_client)),
-        )
+        group.route_layer(from_fn_with_state(
+            (state.pulse.clone(), limits),
+            pass_client,
+        ))
     });
     groups
         .into_iter()
         .fold(OpenApiRouter::new(), OpenApiRouter::merge)
+}
+
+/// What anybody's requests meet.
+async fn pass_client(
+    State((pulse, limits)): State<(Pulse, ClientLimits)>,
+    request: Request,
+    next: Next,
+) -> Answer {
+    let answer = limit_client(&limits, request, |request| next.run(request).map(Ok));
+    unless_silent(&pulse, answer).await
+}
+
+/// What [`pass_signed_in`] knows.
+struct Door {
+    state: AppState,
+    guesses: ClientLimits,
+    metering: Metering,
+}
+
+/// What the requests of whoever is signed in meet, from top to bottom. It is one layer: each of its
+/// own would copy and box all that is within, for every request.
+async fn pass_signed_in(State(door): State<Arc<Door>>, request: Request, next: Next) -> Answer {
+    let Door {
+        state,
+        guesses,
+        metering,
+    } = &*door;
+    let answer = limit_guesses(guesses, request, |request| {
+        api_keys::admit_keys(state, request, |request| {
+            auth::require_session(state, request, |request| {
+                plans::limit_by_plan(state, request, |request| {
+                    auth::require_second_factor(state, request, |request| {
+                        usage::meter(metering, request, |request| next.run(request).map(Ok))
+                    })
+                })
+            })
+        })
+    });
+    unless_silent(&state.pulse, answer).await
 }
 
 /// The routes of whoever acts for an account: signed in, or where it is allowed with an API key.

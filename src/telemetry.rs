@@ -5,6 +5,7 @@
 //! token, a password, a query or a header. `tracing::error!` is what makes a report.
 
 mod capture;
+mod lines;
 mod log;
 mod redact;
 mod reports;
@@ -21,6 +22,8 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use crate::config::TelemetryConfig;
 
 pub use capture::capture;
+#[cfg(test)]
+pub(crate) use lines::JsonLines;
 pub use log::dropped_lines;
 pub use request::{RequestFacts, RequestScope, traceparent};
 

@@ -15,6 +15,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use groundwork_dev::Result;
 
+use crate::scenario::Scenario;
+
 /// Measures the service beside a bare one.
 #[derive(Debug, Parser)]
 struct Cli {
@@ -26,6 +28,9 @@ struct Cli {
     /// Sign-ins before the memory is read again
     #[arg(long, default_value_t = 5_000)]
     sign_ins: u32,
+    /// Measure nothing but these
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = Scenario::ALL)]
+    only: Vec<Scenario>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -57,7 +62,7 @@ async fn main() -> ExitCode {
 
 async fn measure(cli: &Cli) -> Result<()> {
     let world = world::World::build().await?;
-    let findings = world.measure(cli.seconds, cli.sign_ins).await;
+    let findings = world.measure(&cli.only, cli.seconds, cli.sign_ins).await;
     world.stop().await;
     report::print(&findings?);
     Ok(())

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use clap::ValueEnum;
 use groundwork_dev::error::Doing as _;
 use groundwork_dev::{Error, Result};
 use serde_json::{Value, json};
@@ -30,24 +31,92 @@ const AT_REST_AFTER: Duration = Duration::from_secs(3);
 /// Starts whose median counts.
 const STARTS: usize = 10;
 
+/// What can be measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Scenario {
+    /// From the start to readiness
+    Start,
+    /// `GET /health/live`
+    Live,
+    /// `GET /pricing`
+    Pricing,
+    /// `GET /users/me`
+    Me,
+    /// `POST /auth/refresh`
+    Refresh,
+    /// `POST /auth/login`, and reads beside it
+    Login,
+    /// At rest, and after sign-ins
+    Memory,
+}
+
+impl Scenario {
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Start,
+        Self::Live,
+        Self::Pricing,
+        Self::Me,
+        Self::Refresh,
+        Self::Login,
+        Self::Memory,
+    ];
+}
+
 impl World {
-    pub(crate) async fn measure(&self, seconds: u64, sign_ins: u32) -> Result<Vec<Finding>> {
+    pub(crate) async fn measure(
+        &self,
+        only: &[Scenario],
+        seconds: u64,
+        sign_ins: u32,
+    ) -> Result<Vec<Finding>> {
         let length = Duration::from_secs(seconds);
-        let mut findings = vec![self.cold_start().await?];
+        let mut findings = Vec::new();
+        if only.contains(&Scenario::Start) {
+            findings.push(self.cold_start().await?);
+        }
         let (service, _) = self.setup.start().await?;
-        // At rest means after the start's own work: connections opened, queues looked at.
-        tokio::time::sleep(AT_REST_AFTER).await;
-        let at_rest = service.memory();
-        findings.push(memory("memory at rest", at_rest, 30.0));
+        if only.contains(&Scenario::Memory) {
+            // At rest means after the start's own work: connections opened, queues looked at.
+            tokio::time::sleep(AT_REST_AFTER).await;
+            let at_rest = service.memory();
+            findings.push(memory("memory at rest", at_rest, 30.0));
+        }
         let mut tokens = Vec::new();
         for client in 0..CONNECTIONS {
             tokens.push(service.log_in(&email(client)).await?);
         }
         wait_for(self.bare_addr).await?;
-        findings.extend(self.reads(&service, &tokens, length).await?);
-        findings.push(self.refreshes(&service, &tokens, length).await?);
-        findings.extend(sign_ins_beside_reads(&service, &tokens, length).await?);
-        findings.push(memory_after(&service, sign_ins).await?);
+        let beside_constant = [
+            (
+                Scenario::Live,
+                "GET /health/live / a constant",
+                "/health/live",
+                0.6,
+            ),
+            (
+                Scenario::Pricing,
+                "GET /pricing / a constant",
+                "/api/v1/pricing",
+                0.5,
+            ),
+        ];
+        for (scenario, name, path, least) in beside_constant {
+            if only.contains(&scenario) {
+                findings.push(self.constant(&service, name, path, length, least).await?);
+            }
+        }
+        if only.contains(&Scenario::Me) {
+            findings.extend(self.accounts(&service, &tokens, length).await?);
+        }
+        if only.contains(&Scenario::Refresh) {
+            findings.push(self.refreshes(&service, &tokens, length).await?);
+        }
+        if only.contains(&Scenario::Login) {
+            findings.extend(sign_ins_beside_reads(&service, &tokens, length).await?);
+        }
+        if only.contains(&Scenario::Memory) {
+            findings.push(memory_after(&service, sign_ins).await?);
+        }
         service.stop().await;
         Ok(findings)
     }
@@ -68,13 +137,33 @@ impl World {
         })
     }
 
-    async fn reads(
+    /// A route that needs no database, beside a constant.
+    async fn constant(
+        &self,
+        service: &Ours,
+        name: &'static str,
+        path: &str,
+        length: Duration,
+        least: f64,
+    ) -> Result<Finding> {
+        let fixed = |path: &str| vec_of(|_| Same(request("GET", path, None, None)));
+        let (ours, bare) = self
+            .by_turns(
+                name,
+                || load::run(service.addr, fixed(path), length),
+                || load::run(self.bare_addr, fixed("/static"), length),
+            )
+            .await?;
+        Ok(rates(name, &ours, &bare, least))
+    }
+
+    /// One's own account, beside the same row.
+    async fn accounts(
         &self,
         service: &Ours,
         tokens: &[Value],
         length: Duration,
     ) -> Result<Vec<Finding>> {
-        let fixed = |path: &str| vec_of(|_| Same(request("GET", path, None, None)));
         let bare_tokens = self.bare_access_tokens().await?;
         let ours_me = || {
             vec_of(|client| {
@@ -88,28 +177,6 @@ impl World {
         };
         let bare_me =
             || vec_of(|client| Same(request("GET", "/me", Some(&bare_tokens[client]), None)));
-        let mut findings = Vec::new();
-        let (ours, bare) = self
-            .by_turns(
-                "GET /health/live",
-                || load::run(service.addr, fixed("/health/live"), length),
-                || load::run(self.bare_addr, fixed("/static"), length),
-            )
-            .await?;
-        findings.push(rates(
-            "GET /health/live / a static handler",
-            &ours,
-            &bare,
-            0.6,
-        ));
-        let (ours, bare) = self
-            .by_turns(
-                "GET /pricing",
-                || load::run(service.addr, fixed("/api/v1/pricing"), length),
-                || load::run(self.bare_addr, fixed("/static"), length),
-            )
-            .await?;
-        findings.push(rates("GET /pricing / a static handler", &ours, &bare, 0.5));
         let (ours, bare) = self
             .by_turns(
                 "GET /users/me",
@@ -117,19 +184,16 @@ impl World {
                 || load::run(self.bare_addr, bare_me(), length),
             )
             .await?;
-        findings.push(rates(
-            "GET /users/me / HS256 and the same row",
-            &ours,
-            &bare,
-            0.6,
-        ));
-        findings.push(Finding {
-            what: "GET /users/me, p99 / the same",
-            ours: Figure::Millis(median(ours.iter().map(millis).collect())),
-            bare: Some(Figure::Millis(median(bare.iter().map(millis).collect()))),
-            promise: Promise::AtMost(3.0),
-        });
-        Ok(findings)
+        let p99 = |rounds: &[Round]| Figure::Millis(median(rounds.iter().map(millis).collect()));
+        Ok(vec![
+            rates("GET /users/me / HS256 and the same row", &ours, &bare, 0.6),
+            Finding {
+                what: "GET /users/me, p99 / the same",
+                ours: p99(&ours),
+                bare: Some(p99(&bare)),
+                promise: Promise::AtMost(3.0),
+            },
+        ])
     }
 
     async fn refreshes(

@@ -1,8 +1,6 @@
 //! The door for programs: lets in who presents a key, where the key's scopes reach.
 
-use axum::extract::{FromRequestParts as _, MatchedPath, Request, State};
-use axum::middleware::Next;
-use axum::response::Response;
+use axum::extract::{FromRequestParts as _, MatchedPath, Request};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::key::PresentedKey;
@@ -13,7 +11,7 @@ use crate::auth;
 use crate::ids::ApiKeyId;
 use crate::metrics::{self, ApiKeyUse};
 use crate::state::AppState;
-use crate::web::{Caller, Client, Code, Credential, Problem, RequestId};
+use crate::web::{Answer, Caller, Client, Code, Credential, Problem, RequestId};
 
 /// The log has one refusal of a key in so long, and a key's last use is written as seldom.
 const SELDOM: TimeDelta = TimeDelta::minutes(1);
@@ -23,14 +21,14 @@ const SELDOM: TimeDelta = TimeDelta::minutes(1);
 ///
 /// The database is asked each time: a key that is revoked, and one whose account is disabled, is
 /// refused by the next request on any replica.
-pub async fn admit_keys(
-    State(state): State<AppState>,
+pub async fn admit_keys<F: Future<Output = Answer>>(
+    state: &AppState,
     mut request: Request,
-    next: Next,
-) -> Result<Response, Problem> {
+    next: impl FnOnce(Request) -> F,
+) -> Answer {
     let token = auth::bearer_token(request.headers());
     let Some(presented) = token.and_then(|token| PresentedKey::read(token, &state.api_keys)) else {
-        return Ok(next.run(request).await);
+        return next(request).await;
     };
     let now = state.clock.now();
     let found = store::find_living(&state.db, presented.id, now).await?;
@@ -42,7 +40,7 @@ pub async fn admit_keys(
         metrics::count_api_key(ApiKeyUse::Disabled);
         return Err(Code::AccountDisabled.into());
     }
-    note_use(&state, presented.id, &key, now);
+    note_use(state, presented.id, &key, now);
     Caller {
         user_id: key.user_id,
         credential: Credential::ApiKey(presented.id),
@@ -57,11 +55,11 @@ pub async fn admit_keys(
     if !key.scopes().allow(area, access) {
         metrics::count_api_key(ApiKeyUse::OutOfScope);
         let scope = Scope::within(area, access).as_str();
-        tell_refused(&state, request, presented.id, &key, scope, now).await?;
+        tell_refused(state, request, presented.id, &key, scope, now).await?;
         return Err(Problem::insufficient_scope(scope));
     }
     metrics::count_api_key(ApiKeyUse::Accepted);
-    Ok(next.run(request).await)
+    next(request).await
 }
 
 fn note_use(state: &AppState, id: ApiKeyId, key: &StoredKey, now: DateTime<Utc>) {

@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
-use axum::middleware::Next;
-use axum::response::{IntoResponse as _, Response};
+use axum::response::IntoResponse as _;
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -17,7 +16,7 @@ use super::store;
 use super::token;
 use crate::infra::Verdict;
 use crate::state::AppState;
-use crate::web::{Caller, Code, Principal, Problem};
+use crate::web::{Answer, Caller, Code, Principal, Problem};
 
 /// How often each process reads which sessions have ended.
 const WATCH_EVERY: Duration = Duration::from_millis(500);
@@ -33,48 +32,51 @@ const FULL_LOOK_EVERY: u32 = 120;
 
 /// Lets a request pass that carries a good access token of a session that has not ended, and one
 /// that a door before this one has let in.
-pub async fn require_session(
-    State(state): State<AppState>,
+pub async fn require_session<F: Future<Output = Answer>>(
+    state: &AppState,
     mut request: Request,
-    next: Next,
-) -> Result<Response, Problem> {
+    next: impl FnOnce(Request) -> F,
+) -> Answer {
     if request.extensions().get::<Caller>().is_some() {
-        return Ok(next.run(request).await);
+        return next(request).await;
     }
-    if cookie::signs(&state, request.headers()) {
-        return Ok(pass_browser(&state, request, next).await);
+    if cookie::signs(state, request.headers()) {
+        return pass_browser(state, request, next).await;
     }
-    let who = authenticate(&state, request.headers())
+    let who = authenticate(state, request.headers())
         .await?
         .ok_or(Code::Unauthenticated)?;
     Caller::from(who).enter(request.extensions_mut());
-    Ok(next.run(request).await)
+    next(request).await
 }
 
 /// Lets a request pass that a browser signs by its cookie, and takes the cookie back where it turns
 /// out to be good for nothing.
-async fn pass_browser(state: &AppState, mut request: Request, next: Next) -> Response {
+async fn pass_browser<F: Future<Output = Answer>>(
+    state: &AppState,
+    mut request: Request,
+    next: impl FnOnce(Request) -> F,
+) -> Answer {
     let changes_something = !request.method().is_safe();
     let admitted = by_cookie(state, request.headers()).await;
     let who = match admitted.and_then(|who| who.ok_or_else(|| Code::Unauthenticated.into())) {
         Ok(who) => who,
         Err(problem) if problem.code() == Code::Unauthenticated => {
-            return cookie::take_back(state, problem.into_response(), &[Cookie::Access]);
+            let refusal = problem.into_response();
+            return Ok(cookie::take_back(state, refusal, &[Cookie::Access]));
         }
-        Err(problem) => return problem.into_response(),
+        Err(problem) => return Err(problem),
     };
-    if changes_something
-        && let Err(problem) = csrf::check_in(state, request.headers(), who.session_id)
-    {
-        return problem.into_response();
+    if changes_something {
+        csrf::check_in(state, request.headers(), who.session_id)?;
     }
     Caller::from(who).enter(request.extensions_mut());
-    let response = next.run(request).await;
+    let answer = next(request).await;
     let has_ended = || state.ended_sessions.verdict(who.session_id.0) == Verdict::Denied;
     if changes_something && has_ended() {
-        return cookie::clear(state, response);
+        return Ok(cookie::clear(state, answer.into_response()));
     }
-    response
+    answer
 }
 
 /// Who the access cookie speaks for; `None` when there is none.

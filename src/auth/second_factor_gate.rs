@@ -7,17 +7,16 @@
 
 use std::time::Duration;
 
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{MatchedPath, Request};
 use axum::http::Method;
-use axum::middleware::Next;
-use axum::response::Response;
 
+use crate::config::MfaRequired;
 use crate::ids::UserId;
 use crate::infra::{Family, LoadError};
 use crate::metrics::CacheFamily;
 use crate::mfa;
 use crate::state::AppState;
-use crate::web::{Caller, Code, Credential, Problem};
+use crate::web::{Answer, Caller, Code, Credential, Problem};
 
 /// Who has one. The time bounds what nobody told of, as a row changed by hand.
 static SECOND_FACTORS: Family<UserId, bool> =
@@ -36,19 +35,21 @@ const OPEN: [(Method, &str); 6] = [
 
 /// Lets a request pass of somebody who has a second factor, or who is about to turn one on. An API
 /// key passes: it is no sign-in, and where this door stands nobody without one makes a key.
-pub async fn require_second_factor(
-    State(state): State<AppState>,
-    caller: Caller,
+pub async fn require_second_factor<F: Future<Output = Answer>>(
+    state: &AppState,
     request: Request,
-    next: Next,
-) -> Result<Response, Problem> {
-    let is_person = matches!(caller.credential, Credential::Session(_));
-    if is_person && !is_open(&request) && !has_one(&state, caller.user_id).await? {
+    next: impl FnOnce(Request) -> F,
+) -> Answer {
+    let caller = Caller::of(&request)?;
+    let is_wanted = state.mfa.required == MfaRequired::All
+        && matches!(caller.credential, Credential::Session(_))
+        && !is_open(&request);
+    if is_wanted && !has_one(state, caller.user_id).await? {
         return Err(
             Problem::new(Code::MfaRequired).detail("turn a second factor on before anything else")
         );
     }
-    Ok(next.run(request).await)
+    next(request).await
 }
 
 fn is_open(request: &Request) -> bool {

@@ -177,7 +177,7 @@ impl Limiter {
     /// Spends in any case, to count what has happened; answers how the limits stand now.
     pub async fn count(&self, asks: &[Ask]) -> Decision {
         let now = self.local_now();
-        let counted = self.0.local.note(asks, now);
+        let counted = self.0.local.count(asks, now);
         self.shared(asks, true).await.unwrap_or(counted)
     }
 

@@ -22,15 +22,18 @@ struct Series {
 static SERIES: LazyLock<RwLock<HashMap<String, HashMap<Answer, Series>>>> =
     LazyLock::new(RwLock::default);
 
+static WAITING: LazyLock<Gauge> = LazyLock::new(|| gauge!(HTTP_IN_FLIGHT));
+static CONNECTED: LazyLock<Gauge> = LazyLock::new(|| gauge!(HTTP_CONNECTIONS));
+
 /// A request that waits for its answer; dropped, it waits no longer.
 #[derive(Debug)]
-pub struct InFlight(Option<Gauge>);
+pub struct InFlight(Option<&'static Gauge>);
 
 impl InFlight {
     /// Counts a request in.
     #[must_use]
     pub fn begin() -> Self {
-        Self(up(HTTP_IN_FLIGHT))
+        Self(up(&WAITING))
     }
 
     /// Counts its answer; `route` is the template.
@@ -45,7 +48,7 @@ impl InFlight {
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        if let Some(gauge) = &self.0 {
+        if let Some(gauge) = self.0 {
             gauge.decrement(1.0);
         }
     }
@@ -53,26 +56,26 @@ impl Drop for InFlight {
 
 /// A client's connection; dropped, it is closed.
 #[derive(Debug)]
-pub struct OpenConnection(Option<Gauge>);
+pub struct OpenConnection(Option<&'static Gauge>);
 
 impl OpenConnection {
     /// Counts a connection in.
     #[must_use]
     pub fn begin() -> Self {
-        Self(up(HTTP_CONNECTIONS))
+        Self(up(&CONNECTED))
     }
 }
 
 impl Drop for OpenConnection {
     fn drop(&mut self) {
-        if let Some(gauge) = &self.0 {
+        if let Some(gauge) = self.0 {
             gauge.decrement(1.0);
         }
     }
 }
 
-fn up(name: &'static str) -> Option<Gauge> {
-    let gauge = is_on().then(|| gauge!(name))?;
+fn up(gauge: &'static LazyLock<Gauge>) -> Option<&'static Gauge> {
+    let gauge: &Gauge = is_on().then_some(gauge)?;
     gauge.increment(1.0);
     Some(gauge)
 }

@@ -1,7 +1,10 @@
 //! The metrics of limits and of Redis, which keeps them.
 
-use metrics::{counter, gauge};
+use std::sync::LazyLock;
 
+use metrics::{Counter, counter, gauge};
+
+use super::recorder::is_on;
 use super::{
     HTTP_MAX_REQUESTS, LIMIT_CHECKS, LIMITS_SHARED, LimitsKept, REDIS_UP, REQUESTS_REFUSED, whole,
 };
@@ -26,9 +29,17 @@ pub fn set_limits_shared(shared: bool) {
     gauge!(LIMITS_SHARED).set(if shared { 1.0 } else { 0.0 });
 }
 
+/// The series by who keeps the limits, kept as `http` keeps its own.
+static CHECKS: LazyLock<Vec<Counter>> = LazyLock::new(|| {
+    let series = |kept: &LimitsKept| counter!(LIMIT_CHECKS, "kept" => kept.as_str());
+    LimitsKept::ALL.iter().map(series).collect()
+});
+
 /// A request that was counted against its limits.
 pub fn count_limit_check(kept: LimitsKept) {
-    counter!(LIMIT_CHECKS, "kept" => kept.as_str()).increment(1);
+    if is_on() {
+        CHECKS[kept as usize].increment(1);
+    }
 }
 
 /// A request turned away: `by` is the name of a limit, of the guard, the cap or a deny-list.

@@ -1,15 +1,13 @@
 //! What whoever is signed in may ask a minute: by account and plan, instead of by address.
 
-use axum::extract::{Request, State};
-use axum::middleware::Next;
-use axum::response::Response;
+use axum::extract::Request;
 
 use super::model::Plan;
 use super::service;
 use crate::config::{Limit, PlansConfig};
 use crate::infra::{Ask, LimitKey};
 use crate::state::AppState;
-use crate::web::{Caller, Problem, limited};
+use crate::web::{Answer, Caller, limited};
 
 impl Plan {
     /// What an account on this plan may ask.
@@ -19,14 +17,14 @@ impl Plan {
 }
 
 /// Lets a request pass that its account's plan has room for, however it was signed in.
-pub async fn limit_by_plan(
-    State(state): State<AppState>,
-    caller: Caller,
+pub async fn limit_by_plan<F: Future<Output = Answer>>(
+    state: &AppState,
     request: Request,
-    next: Next,
-) -> Result<Response, Problem> {
-    let plan = service::plan_of(&state, caller.user_id).await?;
+    next: impl FnOnce(Request) -> F,
+) -> Answer {
+    let caller = Caller::of(&request)?;
+    let plan = service::plan_of(state, caller.user_id).await?;
     let limit = plan.limit(&state.plans);
     let ask = Ask::spend(limit, LimitKey::user(caller.user_id.0));
-    Ok(limited(&state.limiter, &[ask], request, next).await)
+    limited(&state.limiter, &[ask], next(request)).await
 }

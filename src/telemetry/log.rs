@@ -4,8 +4,9 @@
 //! own, and when a stalled reader or a full disk lets the queue fill up, lines are dropped and the
 //! service goes on.
 
-use std::io::{BufWriter, IsTerminal as _};
+use std::io::{self, BufWriter, IsTerminal as _, Write};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use tracing::Subscriber;
 use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
@@ -13,6 +14,7 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{Layer, fmt};
 
+use super::lines::{JsonLines, TextLines};
 use crate::config::TelemetryConfig;
 
 /// Lines that may wait for the writer.
@@ -20,6 +22,9 @@ const WAITING_LINES: usize = 8_192;
 
 /// Bytes that are written at once while more lines wait.
 const BUFFER: usize = 64 * 1024;
+
+/// How long a line waits for others.
+const MOMENT: Duration = Duration::from_millis(2);
 
 /// Libraries that tell too much; `LOG_LEVEL` can turn them up again by name. The queue's would write
 /// the payload of each job that fails, which may hold somebody's address; `jobs` tells without it.
@@ -46,26 +51,37 @@ where
         .lossy(true)
         .buffered_lines_limit(WAITING_LINES)
         .thread_name("log")
-        // The thread flushes whenever nothing waits, so that only a flood is written by the buffer.
-        .finish(BufWriter::with_capacity(BUFFER, std::io::stdout()));
+        .finish(Unhurried(BufWriter::with_capacity(
+            BUFFER,
+            std::io::stdout(),
+        )));
     let _ = DROPPED.set(writer.error_counter());
     // Left at its default, the layer reports a failed write on standard error, and panics when
     // that cannot be written either.
-    let layer = fmt::layer()
-        .with_writer(writer)
-        .with_ansi(std::io::stdout().is_terminal())
-        .log_internal_errors(false);
+    let layer = fmt::layer().with_writer(writer).log_internal_errors(false);
     let layer = if config.json {
-        layer
-            .json()
-            .flatten_event(true)
-            .with_current_span(true)
-            .with_span_list(false)
-            .boxed()
+        layer.event_format(JsonLines).boxed()
     } else {
-        layer.compact().boxed()
+        let ansi = std::io::stdout().is_terminal();
+        let text = |format: fmt::format::Format| TextLines(format.compact().with_ansi(ansi));
+        layer.map_event_format(text).boxed()
     };
     (layer, guard)
+}
+
+/// A writer that waits a moment for more before it writes. Its thread flushes whenever it has caught
+/// up, and would be woken by each line otherwise, which costs requests more than the line does.
+struct Unhurried<W>(W);
+
+impl<W: Write> Write for Unhurried<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        std::thread::sleep(MOMENT);
+        self.0.flush()
+    }
 }
 
 /// What is logged. A filter of all layers, not of one: a library that asks whether a line would be

@@ -4,7 +4,8 @@ use std::future::Future;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 
-use axum::http::HeaderMap;
+use axum::extract::{MatchedPath, Request};
+use axum::http::{HeaderMap, HeaderValue, Method};
 use futures_util::future::Either;
 use sentry::protocol::{SpanStatus, TraceContext as SentryTrace};
 use sentry::{Hub, SentryFutureExt as _, Transaction, TransactionContext, User};
@@ -14,29 +15,87 @@ use super::spans::{self, OpenSpan};
 use super::trace::TraceContext;
 use crate::infra::Rng;
 
-/// What a request is known by.
-#[derive(Clone, Copy, Debug)]
-pub struct RequestFacts<'a> {
+/// What stands for the template of a path that no route has.
+const UNMATCHED: &str = "unmatched";
+
+/// What a request is known by; a clone copies no text.
+#[derive(Clone, Debug)]
+pub struct RequestFacts {
+    request_id: HeaderValue,
+    method: Method,
+    route: Option<MatchedPath>,
+}
+
+impl RequestFacts {
+    /// The facts of a request with this id.
+    #[must_use]
+    pub fn of(request: &Request, request_id: HeaderValue) -> Self {
+        Self {
+            request_id,
+            method: request.method().clone(),
+            route: request.extensions().get().cloned(),
+        }
+    }
+
     /// Its id.
-    pub request_id: &'a str,
+    #[must_use]
+    pub fn request_id(&self) -> &str {
+        self.request_id.to_str().unwrap_or_default()
+    }
+
     /// Its method.
-    pub method: &'a str,
-    /// The template of its route.
-    pub route: &'a str,
+    #[must_use]
+    pub const fn method(&self) -> &Method {
+        &self.method
+    }
+
+    /// Its route as it is declared: a raw path would put ids and tokens into the logs.
+    #[must_use]
+    pub fn route(&self) -> &str {
+        self.route.as_ref().map_or(UNMATCHED, MatchedPath::as_str)
+    }
+
+    /// Whether it asks how the service is.
+    pub(super) fn is_probe(&self) -> bool {
+        self.route().starts_with("/health")
+    }
+}
+
+/// The request that is being handled.
+#[derive(Debug)]
+pub(super) struct Current {
+    pub(super) facts: RequestFacts,
+    pub(super) trace: TraceContext,
+    /// Whether we keep our part of the trace.
+    is_kept: bool,
+}
+
+impl Current {
+    /// What a line of the log calls the request by.
+    pub(super) fn names(&self) -> [(&'static str, &str); 4] {
+        [
+            ("request_id", self.facts.request_id()),
+            ("trace_id", &self.trace.trace_id),
+            ("method", self.facts.method().as_str()),
+            ("route", self.facts.route()),
+        ]
+    }
 }
 
 tokio::task_local! {
-    /// The trace of the request that is being handled, and whether we keep our part of it.
-    static CURRENT: (Arc<TraceContext>, bool);
+    static CURRENT: Arc<Current>;
+}
+
+/// What `tell` makes of the request that is being handled; `None` outside of one.
+pub(super) fn with_current<R>(tell: impl FnOnce(&Current) -> R) -> Option<R> {
+    CURRENT.try_with(|current| tell(current)).ok()
 }
 
 /// The `traceparent` header for what the request at hand asks of other services (W3C Trace Context
 /// §3.2); `None` outside of a request.
 #[must_use]
 pub fn traceparent() -> Option<String> {
-    CURRENT
-        .try_with(|(trace, is_kept)| trace.header(*is_kept))
-        .ok()
+    with_current(|request| request.trace.header(request.is_kept))
 }
 
 /// Tells who is signed in.
@@ -53,7 +112,7 @@ impl<F> Asker for F where
 /// The trace of a request and the scope that its reports are made in.
 #[derive(Debug)]
 pub struct RequestScope {
-    trace: Arc<TraceContext>,
+    current: Arc<Current>,
     hub: Option<Arc<Hub>>,
     transaction: Option<Transaction>,
     span: Option<OpenSpan>,
@@ -62,46 +121,56 @@ pub struct RequestScope {
 impl RequestScope {
     /// Begins a request; `user` tells who is signed in, once that is known.
     #[must_use]
-    pub fn begin(
-        headers: &HeaderMap,
-        rng: &Rng,
-        facts: RequestFacts<'_>,
-        user: impl Asker,
-    ) -> Self {
-        let trace = Arc::new(TraceContext::of(headers, rng));
+    pub fn begin(headers: &HeaderMap, rng: &Rng, facts: RequestFacts, user: impl Asker) -> Self {
+        let trace = TraceContext::of(headers, rng);
         let share = reports::traced_share();
-        let is_probe = facts.route.starts_with("/health");
-        let hub = share.map(|_| hub(facts, &trace, user));
+        let is_probe = facts.is_probe();
+        let hub = share.map(|_| hub(&facts, &trace, user));
         let is_drawn = share.is_some_and(|share| trace.lot() < share);
         let transaction = hub.as_ref().filter(|_| is_drawn && !is_probe);
-        let transaction = transaction.and_then(|hub| transaction_of(hub, facts, &trace));
+        let transaction = transaction.and_then(|hub| transaction_of(hub, &facts, &trace));
         let span = if is_probe {
             None
         } else {
-            spans::begin(facts, &trace)
+            spans::begin(&facts, &trace)
         };
-        Self {
+        let current = Arc::new(Current {
+            facts,
             trace,
+            is_kept: span.is_some() || transaction.is_some(),
+        });
+        Self {
+            current,
             hub,
             transaction,
             span,
         }
     }
 
+    /// What the request is known by.
+    #[must_use]
+    pub fn facts(&self) -> &RequestFacts {
+        &self.current.facts
+    }
+
     /// The id of the trace, for lines of the log.
     #[must_use]
     pub fn trace_id(&self) -> &str {
-        &self.trace.trace_id
+        &self.current.trace.trace_id
     }
 
-    /// Lets what `future` reports belong to this request.
+    /// Lets what `act` logs belong to this request.
+    pub fn enter<R>(&self, act: impl FnOnce() -> R) -> R {
+        CURRENT.sync_scope(Arc::clone(&self.current), act)
+    }
+
+    /// Lets what `future` logs and reports belong to this request.
     pub fn bind<F: Future>(&self, future: F) -> impl Future<Output = F::Output> + use<F> {
         let future = match &self.hub {
             Some(hub) => Either::Left(future.bind_hub(Arc::clone(hub))),
             None => Either::Right(future),
         };
-        let is_kept = self.span.is_some() || self.transaction.is_some();
-        CURRENT.scope((Arc::clone(&self.trace), is_kept), future)
+        CURRENT.scope(Arc::clone(&self.current), future)
     }
 
     /// Ends the request.
@@ -118,13 +187,13 @@ impl RequestScope {
 }
 
 /// A hub of its own: what one request leaves in its scope must not reach another's report.
-fn hub(facts: RequestFacts<'_>, trace: &TraceContext, user: impl Asker) -> Arc<Hub> {
+fn hub(facts: &RequestFacts, trace: &TraceContext, user: impl Asker) -> Arc<Hub> {
     let hub = Hub::new_from_top(Hub::main());
     hub.configure_scope(|scope| {
         scope.set_transaction(Some(&name(facts)));
-        scope.set_tag("request_id", facts.request_id);
-        scope.set_tag("method", facts.method);
-        scope.set_tag("route", facts.route);
+        scope.set_tag("request_id", facts.request_id());
+        scope.set_tag("method", facts.method());
+        scope.set_tag("route", facts.route());
         if let Some(trace) = sentry_trace(trace) {
             scope.set_context("trace", trace);
         }
@@ -139,8 +208,8 @@ fn hub(facts: RequestFacts<'_>, trace: &TraceContext, user: impl Asker) -> Arc<H
     Arc::new(hub)
 }
 
-fn name(facts: RequestFacts<'_>) -> String {
-    format!("{} {}", facts.method, facts.route)
+fn name(facts: &RequestFacts) -> String {
+    format!("{} {}", facts.method(), facts.route())
 }
 
 fn sentry_trace(trace: &TraceContext) -> Option<SentryTrace> {
@@ -153,7 +222,7 @@ fn sentry_trace(trace: &TraceContext) -> Option<SentryTrace> {
     })
 }
 
-fn transaction_of(hub: &Hub, facts: RequestFacts<'_>, trace: &TraceContext) -> Option<Transaction> {
+fn transaction_of(hub: &Hub, facts: &RequestFacts, trace: &TraceContext) -> Option<Transaction> {
     let SentryTrace {
         trace_id,
         span_id,

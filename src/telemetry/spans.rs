@@ -73,9 +73,7 @@ fn resource(config: &TelemetryConfig) -> Value {
 #[derive(Debug)]
 pub(super) struct OpenSpan {
     trace: TraceContext,
-    request_id: String,
-    method: String,
-    route: String,
+    facts: RequestFacts,
     began: DateTime<Utc>,
     took: Instant,
 }
@@ -90,13 +88,11 @@ pub(super) struct Span {
 }
 
 /// Begins a span, where spans are sent and the caller did not say that it keeps none.
-pub(super) fn begin(facts: RequestFacts<'_>, trace: &TraceContext) -> Option<OpenSpan> {
+pub(super) fn begin(facts: &RequestFacts, trace: &TraceContext) -> Option<OpenSpan> {
     let wanted = OUTBOX.get().is_some() && trace.sampled != Some(false);
     wanted.then(|| OpenSpan {
         trace: trace.clone(),
-        request_id: facts.request_id.to_owned(),
-        method: facts.method.to_owned(),
-        route: facts.route.to_owned(),
+        facts: facts.clone(),
         began: Clock::system().now(),
         took: Instant::now(),
     })
@@ -128,20 +124,20 @@ fn encode(resource: &Value, spans: &[Span]) -> Vec<u8> {
 
 impl Span {
     fn to_json(&self) -> Value {
-        let OpenSpan { trace, .. } = &self.open;
+        let OpenSpan { trace, facts, .. } = &self.open;
         let status = json!({ "key": "http.response.status_code",
             "value": { "intValue": self.status.to_string() } });
         let mut attributes = vec![
-            text("http.request.method", &self.open.method),
-            text("http.route", &self.open.route),
-            text("request.id", &self.open.request_id),
+            text("http.request.method", facts.method().as_str()),
+            text("http.route", facts.route()),
+            text("request.id", facts.request_id()),
             status,
         ];
         attributes.extend(self.user.as_deref().map(|id| text("user.id", id)));
         let mut span = json!({
             "traceId": trace.trace_id,
             "spanId": trace.span_id,
-            "name": format!("{} {}", self.open.method, self.open.route),
+            "name": format!("{} {}", facts.method(), facts.route()),
             "kind": KIND_SERVER,
             "startTimeUnixNano": nanos(self.open.began),
             "endTimeUnixNano": nanos(self.ended),

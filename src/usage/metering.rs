@@ -5,10 +5,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{MatchedPath, Request};
 use axum::http::Method;
-use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::IntoResponse as _;
 use chrono::{DateTime, Utc};
 use utoipa::openapi::OpenApi;
 use utoipa::openapi::path::PathItem;
@@ -19,7 +18,7 @@ use crate::infra::{Endpoint, Meter, MeterKey};
 use crate::metrics;
 use crate::plans::{self, Plan};
 use crate::state::AppState;
-use crate::web::{Caller, Code, Problem};
+use crate::web::{Answer, Caller, Code, Problem};
 
 /// Routes that a spent quota does not close, by what follows the version in their path: whoever ran
 /// out must still be able to see that, to pay, and to look after the account. They count like others.
@@ -148,16 +147,16 @@ fn methods(item: &PathItem) -> impl Iterator<Item = Method> {
 }
 
 /// Counts a request of a signed-in caller, unless it is refused for a spent quota.
-pub async fn meter(
-    State(metering): State<Metering>,
-    caller: Caller,
+pub async fn meter<F: Future<Output = Answer>>(
+    metering: &Metering,
     request: Request,
-    next: Next,
-) -> Result<Response, Problem> {
+    next: impl FnOnce(Request) -> F,
+) -> Answer {
+    let caller = Caller::of(&request)?;
     let path = request.extensions().get::<MatchedPath>();
     let found = path.and_then(|path| metering.find(request.method(), path.as_str()));
     let Some(operation) = found else {
-        return Ok(next.run(request).await);
+        return next(request).await;
     };
     let now = metering.0.state.clock.now();
     let month = Month::of(now);
@@ -175,7 +174,7 @@ pub async fn meter(
         month,
         began: Instant::now(),
     };
-    let response = next.run(request).await;
+    let response = next(request).await.into_response();
     call.key.status = response.status().as_u16();
     Ok(response)
 }

@@ -11,15 +11,14 @@ use std::time::Duration;
 
 use axum::BoxError;
 use axum::body::{Body, Bytes, HttpBody};
-use axum::extract::{ConnectInfo, FromRequestParts, MatchedPath, Request};
+use axum::extract::{ConnectInfo, FromRequestParts, Request};
 use axum::http::request::Parts;
-use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method};
+use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue};
 use axum::response::Response;
 use ipnet::IpNet;
 use serde::Deserialize;
 use tokio::time::Instant;
 use tower::{Layer, Service};
-use tracing::Instrument as _;
 
 use super::client::Origin;
 use super::code::Code;
@@ -233,31 +232,16 @@ where
 
     fn call(&mut self, mut request: Request) -> Self::Future {
         let exchange = self.shared.begin(&request);
-        let method = request.method().clone();
-        let route = request.extensions().get::<MatchedPath>().cloned();
-        let facts = RequestFacts {
-            request_id: exchange.request_id().as_str(),
-            method: method.as_str(),
-            route: template(route.as_ref()),
-        };
+        let facts = RequestFacts::of(&request, exchange.request_id().0.clone());
         let asker = exchange.clone();
         let user = move || asker.user().map(|id| id.to_string());
         let scope = RequestScope::begin(request.headers(), &self.shared.rng, facts, user);
-        let span = tracing::info_span!(
-            "request",
-            request_id = facts.request_id,
-            trace_id = scope.trace_id(),
-            method = facts.method,
-            route = facts.route,
-        );
         request.extensions_mut().insert(exchange.clone());
-        let reply = span.in_scope(|| self.inner.call(request)).instrument(span);
-        let reply = scope.bind(reply);
+        let inner = &mut self.inner;
+        let reply = scope.bind(scope.enter(|| inner.call(request)));
         Box::pin(async move {
             let mut line = AccessLine {
                 exchange,
-                method,
-                route,
                 outcome: None,
                 in_flight: InFlight::begin(),
                 scope,
@@ -272,11 +256,6 @@ where
     }
 }
 
-/// The route as it is declared: a raw path would put ids and tokens into the logs.
-fn template(route: Option<&MatchedPath>) -> &str {
-    route.map_or("unmatched", MatchedPath::as_str)
-}
-
 /// What stands for the status of a reply that nobody waited for.
 const CLIENT_LEFT: u16 = 499;
 
@@ -285,8 +264,6 @@ const CLIENT_LEFT: u16 = 499;
 /// personal, and the audit log keeps it where it matters.
 struct AccessLine {
     exchange: Exchange,
-    method: Method,
-    route: Option<MatchedPath>,
     outcome: Option<(u16, Option<Code>)>,
     in_flight: InFlight,
     scope: RequestScope,
@@ -295,19 +272,21 @@ struct AccessLine {
 impl Drop for AccessLine {
     fn drop(&mut self) {
         let (status, code) = self.outcome.unwrap_or((CLIENT_LEFT, None));
-        let route = template(self.route.as_ref());
+        let facts = self.scope.facts();
         let took = self.exchange.0.started.elapsed();
-        self.in_flight.answered(&self.method, route, status, took);
+        self.in_flight
+            .answered(facts.method(), facts.route(), status, took);
         let user = || self.exchange.user().map(|id| id.to_string());
         self.scope.end(status, user);
+        let facts = self.scope.facts();
+        let route = facts.route();
         macro_rules! line {
             ($level:ident) => {
                 tracing::$level!(
                     target: "access",
-                    parent: None,
-                    request_id = self.exchange.request_id().as_str(),
+                    request_id = facts.request_id(),
                     trace_id = self.scope.trace_id(),
-                    method = self.method.as_str(),
+                    method = facts.method().as_str(),
                     route,
                     status,
                     latency_ms = self.exchange.latency_ms(),
@@ -330,6 +309,7 @@ mod tests {
     use std::sync::{Mutex, PoisonError};
 
     use axum::Router;
+    use axum::http::Method;
     use axum::middleware::{Next, from_fn};
     use axum::routing::get;
     use tower::ServiceExt as _;
@@ -337,6 +317,7 @@ mod tests {
 
     use super::*;
     use crate::ids::SessionId;
+    use crate::telemetry::JsonLines;
     use crate::web::stack_test::{config, get as request, json};
     use crate::web::{Caller, Principal};
 
@@ -445,8 +426,7 @@ mod tests {
         let lines = Lines::default();
         let writer = lines.clone();
         let subscriber = tracing_subscriber::fmt()
-            .json()
-            .flatten_event(true)
+            .event_format(JsonLines)
             .with_writer(move || writer.clone())
             .finish();
         let _guard = tracing::subscriber::set_default(subscriber);

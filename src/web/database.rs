@@ -1,15 +1,11 @@
 //! What a failing database looks like from outside: away or busy is a 503 that invites a retry,
 //! anything else a 500.
 
-use axum::extract::{Request, State};
-use axum::middleware::Next;
-use axum::response::Response;
-
 use crate::infra::LoadError;
 use crate::infra::db::{Pulse, is_outage};
 
 use super::code::Code;
-use super::problem::Problem;
+use super::problem::{Answer, Problem};
 
 impl From<sqlx::Error> for Problem {
     fn from(error: sqlx::Error) -> Self {
@@ -35,14 +31,10 @@ fn failed(error: &sqlx::Error) -> Problem {
 }
 
 /// Answers 503 as soon as the database is silent, for a request that would wait for it.
-pub async fn unless_silent(
-    State(pulse): State<Pulse>,
-    request: Request,
-    next: Next,
-) -> Result<Response, Problem> {
+pub async fn unless_silent(pulse: &Pulse, answer: impl Future<Output = Answer>) -> Answer {
     tokio::select! {
         biased;
-        response = next.run(request) => Ok(response),
+        answer = answer => answer,
         () = pulse.silenced() => Err(Problem::new(Code::Unavailable)),
     }
 }

@@ -8,14 +8,14 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::response::{IntoResponse as _, Response};
 use governor::middleware::NoOpMiddleware;
-use tower_governor::governor::GovernorConfigBuilder;
+use tower_governor::governor::{Governor, GovernorConfigBuilder};
 use tower_governor::key_extractor::KeyExtractor;
 use tower_governor::{GovernorError, GovernorLayer};
 
 use super::client::UNKNOWN;
 use super::code::Code;
 use super::context::Exchange;
-use super::probes::PastProbes;
+use super::probes::{Around, PastProbes};
 use super::problem::Problem;
 use crate::config::Rate;
 use crate::infra::network_of;
@@ -55,6 +55,12 @@ pub fn guard(rate: Rate) -> Guard {
         }
     });
     PastProbes(GovernorLayer::new(config).error_handler(refuse))
+}
+
+impl<S> Around<S> for Governor<ByClient, NoOpMiddleware, S, Body> {
+    fn within(&mut self) -> &mut S {
+        &mut self.inner
+    }
 }
 
 /// Counts by the client as the proxies tell of it, an IPv6 customer by its /64.

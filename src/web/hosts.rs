@@ -27,6 +27,8 @@ pub struct TrustedHosts(Arc<HostRules>);
 #[derive(Debug)]
 pub struct HostRules {
     hosts: Vec<Pattern>,
+    /// Those of them that are no patterns.
+    verbatim: Vec<String>,
     https: bool,
 }
 
@@ -42,15 +44,22 @@ impl TrustedHosts {
     /// The layer for these settings.
     #[must_use]
     pub fn new(config: &HttpConfig) -> Self {
-        let hosts = config
-            .allowed_hosts
-            .iter()
-            .map(|host| Pattern::new(host))
-            .collect();
-        Self(Arc::new(HostRules {
-            hosts,
-            https: config.is_https(),
-        }))
+        Self(Arc::new(HostRules::new(
+            &config.allowed_hosts,
+            config.is_https(),
+        )))
+    }
+}
+
+impl HostRules {
+    fn new(hosts: &[impl AsRef<str>], https: bool) -> Self {
+        let hosts = || hosts.iter().map(AsRef::as_ref);
+        let is_plain = |host: &&str| !host.starts_with('*');
+        Self {
+            hosts: hosts().map(Pattern::new).collect(),
+            verbatim: hosts().filter(is_plain).map(str::to_owned).collect(),
+            https,
+        }
     }
 }
 
@@ -94,18 +103,41 @@ impl Rules for HostRules {
         if is_probe(request.uri().path()) {
             return None;
         }
-        let authority = match authority(request) {
-            Ok(authority) => authority,
-            Err(problem) => return Some(problem.into_response()),
+        let authority;
+        let host = match self.verbatim(request) {
+            Some(host) => host,
+            None => {
+                authority = match self::authority(request) {
+                    Ok(authority) => authority,
+                    Err(problem) => return Some(problem.into_response()),
+                };
+                let host = authority.host();
+                let addr = literal(host);
+                if !self.hosts.iter().any(|pattern| pattern.matches(host, addr)) {
+                    return Some(Problem::new(Code::MisdirectedRequest).into_response());
+                }
+                host
+            }
         };
-        let host = authority.host();
-        let addr = literal(host);
-        if !self.hosts.iter().any(|pattern| pattern.matches(host, addr)) {
-            return Some(Problem::new(Code::MisdirectedRequest).into_response());
-        }
         let origin = Exchange::of(request.extensions()).map(Exchange::origin);
         let plain = origin.and_then(|origin| origin.https) == Some(false);
         (self.https && plain).then(|| to_https(request, host))
+    }
+}
+
+impl HostRules {
+    /// The host that a request is for, where that is one of ours letter by letter, as it mostly is:
+    /// then there is nothing to parse.
+    fn verbatim<'a>(&self, request: &'a Request) -> Option<&'a str> {
+        let mut lines = request.headers().get_all(HOST).iter();
+        let (Some(line), None) = (lines.next(), lines.next()) else {
+            return None;
+        };
+        let host = line
+            .to_str()
+            .ok()
+            .filter(|_| request.uri().authority().is_none())?;
+        self.verbatim.iter().any(|own| own == host).then_some(host)
     }
 }
 
@@ -156,10 +188,7 @@ mod tests {
 
     fn rules(https: bool) -> HostRules {
         let hosts = ["example.com", "*.apps.example.com", "127.0.0.1", "[::1]"];
-        HostRules {
-            hosts: hosts.iter().map(|host| Pattern::new(host)).collect(),
-            https,
-        }
+        HostRules::new(&hosts, https)
     }
 
     fn status(target: &str, hosts: &[&str]) -> Option<u16> {

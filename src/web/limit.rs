@@ -1,19 +1,17 @@
 //! The limits that requests meet: whoever has spent a budget is told when to come back, and
 //! everybody how much is left (draft-ietf-httpapi-ratelimit-headers).
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue};
-use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 
 use super::client::UNKNOWN;
 use super::code::Code;
 use super::context::Exchange;
-use super::problem::Problem;
+use super::problem::{Answer, Problem};
 use crate::config::Limit;
 use crate::infra::{Ask, Decision, LimitKey, Limiter};
 use crate::metrics;
@@ -52,45 +50,49 @@ fn client_key(extensions: &Extensions) -> LimitKey {
 }
 
 /// Lets a request pass that its client has a budget for, in one round trip for all limits.
-pub async fn limit_client(
-    State(group): State<ClientLimits>,
+pub async fn limit_client<F: Future<Output = Answer>>(
+    group: &ClientLimits,
     request: Request,
-    next: Next,
-) -> Response {
+    next: impl FnOnce(Request) -> F,
+) -> Answer {
     let asks = group.asks(request.extensions());
-    limited(&group.limiter, &asks, request, next).await
+    limited(&group.limiter, &asks, next(request)).await
 }
 
 /// Counts credentials that were refused against their client, so that they cannot be guessed at
 /// leisure. Good ones spend nothing here.
-pub async fn limit_guesses(
-    State(group): State<ClientLimits>,
+pub async fn limit_guesses<F: Future<Output = Answer>>(
+    group: &ClientLimits,
     request: Request,
-    next: Next,
-) -> Response {
+    next: impl FnOnce(Request) -> F,
+) -> Answer {
     let asks = group.asks(request.extensions());
-    let mut response = next.run(request).await;
-    let problem = response.extensions().get::<Problem>();
+    let answer = next(request).await;
+    let problem = match &answer {
+        Ok(response) => response.extensions().get::<Problem>(),
+        Err(problem) => Some(problem),
+    };
     if problem.is_none_or(|problem| problem.code() != Code::Unauthenticated) {
-        return response;
+        return answer;
     }
     let decision = group.limiter.admit(&asks).await;
     if !decision.allows() {
-        return refused(&decision);
+        return Ok(refused(&decision));
     }
-    tell(&decision, response.headers_mut());
-    response
+    Ok(told(&decision, answer))
 }
 
 /// Spends `asks` and goes on, or refuses; the reply tells how the limits stand either way.
-pub async fn limited(limiter: &Limiter, asks: &[Ask], request: Request, next: Next) -> Response {
+pub async fn limited(
+    limiter: &Limiter,
+    asks: &[Ask],
+    next: impl Future<Output = Answer>,
+) -> Answer {
     let decision = limiter.admit(asks).await;
     if !decision.allows() {
-        return refused(&decision);
+        return Ok(refused(&decision));
     }
-    let mut response = next.run(request).await;
-    tell(&decision, response.headers_mut());
-    response
+    Ok(told(&decision, next.await))
 }
 
 /// Spends `asks`, for a handler that knows only by then whom they are about.
@@ -103,7 +105,11 @@ pub async fn spend(limiter: &Limiter, asks: &[Ask]) -> Result<(), Problem> {
 }
 
 fn refused(decision: &Decision) -> Response {
-    let mut response = problem(decision).into_response();
+    told(decision, Err(problem(decision)))
+}
+
+fn told(decision: &Decision, answer: Answer) -> Response {
+    let mut response = answer.into_response();
     tell(decision, response.headers_mut());
     response
 }
@@ -128,19 +134,34 @@ fn problem(decision: &Decision) -> Problem {
 /// Writes how the limits stand: `q` in `w` seconds are allowed, `r` are left, and the oldest of
 /// those spent is forgotten in `t` seconds.
 fn tell(decision: &Decision, headers: &mut HeaderMap) {
-    let (mut policy, mut standing) = (String::new(), String::new());
+    let (mut policy, mut standing) = (String::with_capacity(64), String::with_capacity(64));
     for one in &decision.standings {
-        let (limit, comma) = (one.limit, if policy.is_empty() { "" } else { ", " });
-        let (name, q, w) = (limit.name(), limit.max(), limit.window().as_secs());
-        let (r, t) = (one.left(), whole_seconds(one.wait.unwrap_or(one.reset)));
-        // Writing to a string cannot fail.
-        let _ = write!(policy, "{comma}\"{name}\";q={q};w={w}");
-        let _ = write!(standing, "{comma}\"{name}\";r={r};t={t}");
+        let limit = one.limit;
+        let (max, window) = (limit.max().into(), limit.window().as_secs());
+        let left = one.left().into();
+        let until = whole_seconds(one.wait.unwrap_or(one.reset));
+        item(&mut policy, limit.name(), [(";q=", max), (";w=", window)]);
+        item(&mut standing, limit.name(), [(";r=", left), (";t=", until)]);
     }
     for (name, value) in [(RATELIMIT_POLICY, policy), (RATELIMIT, standing)] {
         if let Ok(value) = HeaderValue::try_from(value) {
             headers.insert(name, value);
         }
+    }
+}
+
+/// Adds an item with its parameters to a list (RFC 9651 §3.1). Each limited reply has two lists,
+/// and a formatter takes several times as long.
+fn item(list: &mut String, name: &str, parameters: [(&str, u64); 2]) {
+    if !list.is_empty() {
+        list.push_str(", ");
+    }
+    list.push('"');
+    list.push_str(name);
+    list.push('"');
+    for (key, value) in parameters {
+        list.push_str(key);
+        list.push_str(itoa::Buffer::new().format(value));
     }
 }
 

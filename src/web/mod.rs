@@ -60,5 +60,5 @@ pub use page::{Limit, Moment, NoFilter, Page, PageParams, Paged, Position};
 pub use panic::{PanicGuard, panic_guard};
 pub use principal::{Caller, Credential, Principal};
 pub use probes::PastProbes;
-pub use problem::{FieldError, Problem};
+pub use problem::{Answer, FieldError, Problem};
 pub use server::{Drained, serve};

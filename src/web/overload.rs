@@ -10,11 +10,12 @@ use std::time::Duration;
 use axum::extract::Request;
 use axum::response::{IntoResponse as _, Response};
 use futures_util::future::{Either, Ready, ready};
-use tokio::sync::Semaphore;
+use pin_project_lite::pin_project;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower::{Layer, Service};
 
 use super::code::Code;
-use super::probes::PastProbes;
+use super::probes::{Around, PastProbes};
 use super::problem::Problem;
 use crate::config::HttpConfig;
 use crate::metrics;
@@ -53,14 +54,19 @@ pub struct CapService<S> {
     places: Arc<Semaphore>,
 }
 
+impl<S> Around<S> for CapService<S> {
+    fn within(&mut self) -> &mut S {
+        &mut self.inner
+    }
+}
+
 impl<S> Service<Request> for CapService<S>
 where
     S: Service<Request, Response = Response, Error = Infallible>,
-    S::Future: Send + 'static,
 {
     type Response = Response;
     type Error = Infallible;
-    type Future = Either<Seated, Ready<Result<Response, Infallible>>>;
+    type Future = Either<Seated<S::Future>, Ready<Result<Response, Infallible>>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.inner.poll_ready(cx)
@@ -72,14 +78,27 @@ where
             let busy = Problem::new(Code::Busy).retry_after(RETRY_AFTER);
             return Either::Right(ready(Ok(busy.into_response())));
         };
-        let answer = self.inner.call(request);
-        Either::Left(Box::pin(async move {
-            // Given back when the answer is there, or when nobody waits for it any more.
-            let _place = place;
-            answer.await
-        }))
+        Either::Left(Seated {
+            answer: self.inner.call(request),
+            _place: place,
+        })
     }
 }
 
-/// A request that is being answered.
-type Seated = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+pin_project! {
+    /// A request that is being answered. Its place is given back when the answer is there, or when
+    /// nobody waits for it any more.
+    pub struct Seated<F> {
+        #[pin]
+        answer: F,
+        _place: OwnedSemaphorePermit,
+    }
+}
+
+impl<F: Future> Future for Seated<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        self.project().answer.poll(cx)
+    }
+}

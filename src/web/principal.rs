@@ -1,6 +1,6 @@
 //! Who is asking. `auth` finds out; every slice's handlers take it.
 
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRequestParts, Request};
 use axum::http::Extensions;
 use axum::http::request::Parts;
 
@@ -49,6 +49,16 @@ impl Credential {
 }
 
 impl Caller {
+    /// Who a request was signed in by; one that was not is refused.
+    pub fn of(request: &Request) -> Result<Self, Problem> {
+        Self::find(request.extensions())
+    }
+
+    fn find(extensions: &Extensions) -> Result<Self, Problem> {
+        let signed_in = extensions.get().copied();
+        signed_in.ok_or_else(|| Code::Unauthenticated.into())
+    }
+
     /// Signs a request in: handlers can take it, and the access log names the account.
     pub fn enter(self, extensions: &mut Extensions) {
         if let Some(exchange) = Exchange::of(extensions) {
@@ -62,11 +72,7 @@ impl<S: Sync> FromRequestParts<S> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        parts
-            .extensions
-            .get()
-            .copied()
-            .ok_or_else(|| Code::Unauthenticated.into())
+        Self::find(&parts.extensions)
     }
 }
 

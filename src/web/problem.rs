@@ -33,6 +33,9 @@ pub struct FieldError {
     pub message: Cow<'static, str>,
 }
 
+/// What comes back from behind a door: an answer, or why there is none.
+pub type Answer = Result<Response, Problem>;
+
 /// A refusal: a code, and what the caller may know about the case at hand.
 #[derive(Clone, Debug)]
 pub struct Problem {

@@ -123,7 +123,7 @@ async fn a_failure_is_logged_once_under_the_request_that_met_it() {
         .filter(|line| line["level"] == "ERROR")
         .collect();
     assert_eq!(errors.len(), 1, "{errors:?}");
-    assert_eq!(errors[0]["span"]["request_id"], problem["request_id"]);
+    assert_eq!(errors[0]["request_id"], problem["request_id"]);
     assert!(
         errors[0]["error"]
             .as_str()

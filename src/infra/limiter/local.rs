@@ -1,9 +1,11 @@
 //! The counts of this process. Memory is bounded by the callers of one window, and by a cap.
 
 use std::collections::{HashMap, VecDeque};
-use std::hash::{BuildHasher as _, RandomState};
+use std::hash::{BuildHasher as _, BuildHasherDefault, Hash, Hasher, RandomState};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use smallvec::SmallVec;
 
 use super::shared::micros;
 use super::{Ask, Decision, Key, Standing};
@@ -32,9 +34,44 @@ struct Shard(Vec<Table>);
 /// forget, least of all the one that counts failed sign-ins.
 struct Table {
     name: &'static str,
-    logs: HashMap<Key, Log>,
+    logs: HashMap<Hashed, Log, BuildHasherDefault<Given>>,
     /// New keys until it is tidied.
     tidy_in: usize,
+}
+
+/// A key with its hash, which also tells the shard and is made once a request.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Hashed {
+    hash: u64,
+    key: Key,
+}
+
+impl Hash for Hashed {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
+}
+
+/// Takes a hash for what it is.
+#[derive(Default)]
+struct Given(u64);
+
+impl Hasher for Given {
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.0 ^= u64::from_ne_bytes(word);
+        }
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 /// When a limit was spent, oldest first.
@@ -57,23 +94,24 @@ impl Local {
     /// The decision, if one of the limits that are to be spent refuses; spends nothing.
     pub(super) fn refuses(&self, asks: &[Ask], now: u64) -> Option<Decision> {
         let mut locked = self.lock(asks);
-        let stands = |ask: &Ask| locked.standing(ask, now);
-        let standings: Vec<_> = asks.iter().map(stands).collect();
-        let spent = |(ask, one): (&Ask, &Standing)| ask.spends && one.wait.is_some();
-        let refused = asks.iter().zip(&standings).any(spent);
-        refused.then_some(Decision { standings })
+        let each = 0..asks.len();
+        let is_spent = |at: usize| asks[at].spends && locked.standing(at, now).wait.is_some();
+        each.clone().any(is_spent).then(|| Decision {
+            standings: each.map(|at| locked.standing(at, now)).collect(),
+        })
     }
 
     /// Decides about all limits at once.
     pub(super) fn check(&self, asks: &[Ask], now: u64) -> Decision {
         let mut locked = self.lock(asks);
-        let allowed = asks
-            .iter()
-            .all(|ask| locked.standing(ask, now).wait.is_none());
-        let standings = asks.iter().map(|ask| {
-            let before = locked.standing(ask, now);
-            if allowed && ask.spends {
-                locked.spend(ask, now)
+        let mut each = 0..asks.len();
+        let is_allowed = each
+            .clone()
+            .all(|at| locked.standing(at, now).wait.is_none());
+        let standings = each.by_ref().map(|at| {
+            let before = locked.standing(at, now);
+            if is_allowed && asks[at].spends {
+                locked.spend(at, now)
             } else {
                 before
             }
@@ -83,14 +121,24 @@ impl Local {
         }
     }
 
-    /// Spends in any case.
-    pub(super) fn note(&self, asks: &[Ask], now: u64) -> Decision {
+    /// Spends what was allowed elsewhere.
+    pub(super) fn note(&self, asks: &[Ask], now: u64) {
         let mut locked = self.lock(asks);
-        let standings = asks.iter().map(|ask| {
+        for (at, ask) in asks.iter().enumerate() {
             if ask.spends {
-                locked.spend(ask, now)
+                locked.spend(at, now);
+            }
+        }
+    }
+
+    /// Spends in any case.
+    pub(super) fn count(&self, asks: &[Ask], now: u64) -> Decision {
+        let mut locked = self.lock(asks);
+        let standings = (0..asks.len()).map(|at| {
+            if asks[at].spends {
+                locked.spend(at, now)
             } else {
-                locked.standing(ask, now)
+                locked.standing(at, now)
             }
         });
         Decision {
@@ -100,9 +148,10 @@ impl Local {
 
     pub(super) fn forget(&self, uses: &[(Limit, Key)]) {
         for (limit, key) in uses {
-            let mut shard = lock(&self.shards[self.shard_of(*key)]);
+            let key = self.hashed(*key);
+            let mut shard = lock(&self.shards[key.shard()]);
             if let Some(table) = shard.find(*limit) {
-                table.logs.remove(key);
+                table.logs.remove(&key);
             }
         }
     }
@@ -125,23 +174,33 @@ impl Local {
         self.shards.iter().map(keys).sum()
     }
 
-    fn shard_of(&self, key: Key) -> usize {
-        usize::try_from(self.spread.hash_one(key) % SHARDS as u64).unwrap_or_default()
+    fn hashed(&self, key: Key) -> Hashed {
+        let hash = self.spread.hash_one(key);
+        Hashed { hash, key }
     }
 
     /// Locks the shards of all keys, always in the same order, so that two requests never wait for
     /// each other.
-    fn lock(&self, asks: &[Ask]) -> Locked<'_> {
-        let mut shards: Vec<_> = asks.iter().map(|ask| self.shard_of(ask.key)).collect();
+    fn lock<'a>(&'a self, asks: &'a [Ask]) -> Locked<'a> {
+        let keys: Few<_> = asks.iter().map(|ask| self.hashed(ask.key)).collect();
+        let mut shards: Few<_> = keys.iter().map(Hashed::shard).collect();
         shards.sort_unstable();
         shards.dedup();
         let locked = shards
             .into_iter()
             .map(|shard| (shard, lock(&self.shards[shard])));
         Locked {
-            local: self,
+            asks,
+            keys,
             shards: locked.collect(),
         }
+    }
+}
+
+impl Hashed {
+    /// By the middle of the hash: a table goes by both its ends.
+    fn shard(&self) -> usize {
+        usize::try_from((self.hash >> 32) % SHARDS as u64).unwrap_or_default()
     }
 }
 
@@ -149,34 +208,37 @@ fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
     shard.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// What there is of each limit of a request, which has one or two.
+type Few<T> = SmallVec<[T; 2]>;
+
 /// The shards that one request needs.
 struct Locked<'a> {
-    local: &'a Local,
-    shards: Vec<(usize, MutexGuard<'a, Shard>)>,
+    asks: &'a [Ask],
+    keys: Few<Hashed>,
+    shards: Few<(usize, MutexGuard<'a, Shard>)>,
 }
 
 impl Locked<'_> {
-    fn table(&mut self, ask: &Ask) -> Option<&mut Table> {
-        let wanted = self.local.shard_of(ask.key);
+    fn table(&mut self, at: usize) -> Option<&mut Table> {
+        let wanted = self.keys[at].shard();
         let (_, shard) = self.shards.iter_mut().find(|(shard, _)| *shard == wanted)?;
-        Some(shard.table(ask.limit))
+        Some(shard.table(self.asks[at].limit))
     }
 
-    fn standing(&mut self, ask: &Ask, now: u64) -> Standing {
-        let log = self
-            .table(ask)
-            .and_then(|table| table.logs.get_mut(&ask.key));
+    fn standing(&mut self, at: usize, now: u64) -> Standing {
+        let (limit, key) = (self.asks[at].limit, self.keys[at]);
+        let log = self.table(at).and_then(|table| table.logs.get_mut(&key));
         match log {
-            Some(log) => log.standing(ask.limit, now),
-            None => Log::default().standing(ask.limit, now),
+            Some(log) => log.standing(limit, now),
+            None => Log::default().standing(limit, now),
         }
     }
 
-    fn spend(&mut self, ask: &Ask, now: u64) -> Standing {
-        let log = self.table(ask).map(|table| table.log(ask.key, now));
-        match log {
-            Some(log) => log.spend(ask.limit, now),
-            None => Log::default().standing(ask.limit, now),
+    fn spend(&mut self, at: usize, now: u64) -> Standing {
+        let (limit, key) = (self.asks[at].limit, self.keys[at]);
+        match self.table(at).map(|table| table.log(key, now)) {
+            Some(log) => log.spend(limit, now),
+            None => Log::default().standing(limit, now),
         }
     }
 }
@@ -191,7 +253,7 @@ impl Shard {
         let index = known.unwrap_or_else(|| {
             self.0.push(Table {
                 name: limit.name(),
-                logs: HashMap::new(),
+                logs: HashMap::default(),
                 tidy_in: TIDY_FROM,
             });
             self.0.len() - 1
@@ -202,7 +264,7 @@ impl Shard {
 
 impl Table {
     /// The log of a key, for which room is made if it is new.
-    fn log(&mut self, key: Key, now: u64) -> &mut Log {
+    fn log(&mut self, key: Hashed, now: u64) -> &mut Log {
         if !self.logs.contains_key(&key) {
             self.make_room(now);
         }

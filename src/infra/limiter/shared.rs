@@ -15,6 +15,10 @@ use crate::infra::{Clock, Redis, RedisError};
 
 const SCRIPT: &str = include_str!("window.lua");
 
+/// Requests that one group has at most: the script hands all their uses over in one call, whose
+/// arguments Lua bounds at a few thousand.
+const GROUP_MAX: usize = 1_000;
+
 /// The name under which Redis remembers the script.
 static SCRIPT_SHA1: LazyLock<String> = LazyLock::new(|| {
     let hash = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, SCRIPT.as_bytes());
@@ -127,7 +131,10 @@ impl Drop for Sending {
 
 impl Sending {
     async fn run(mut self) {
-        while let Some(batch) = self.next() {
+        loop {
+            // Behind whatever else is about to run: requests that are here already come along.
+            tokio::task::yield_now().await;
+            let Some(batch) = self.next() else { break };
             self.send(batch).await;
         }
         self.is_done = true;
@@ -179,11 +186,22 @@ fn gather(batch: Vec<Waiting>) -> Vec<Group> {
     } in batch
     {
         // What is spent in any case is told how it stood before, each one differently.
-        if !forced && let Some(at) = known.get(&asks) {
-            groups[*at].waiting.push(answer);
-            continue;
-        }
+        let joins = |group: &Group| group.waiting.len() < GROUP_MAX;
         if !forced {
+            // A flood of one client is told by the group before, which costs no hash.
+            if let Some(last) = groups.last_mut()
+                && !last.forced
+                && last.asks == asks
+                && joins(last)
+            {
+                last.waiting.push(answer);
+                continue;
+            }
+            let group = known.get(&asks).map(|at| &mut groups[*at]);
+            if let Some(group) = group.filter(|it| joins(it)) {
+                group.waiting.push(answer);
+                continue;
+            }
             known.insert(asks.clone(), groups.len());
         }
         groups.push(Group {

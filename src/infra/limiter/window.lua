@@ -56,9 +56,10 @@ local function look(key, window)
 end
 
 local function spend(key, limit, count)
-  local times = {}
+  -- As text, since each number among the arguments of a call would be made into one again.
+  local time, times = string.format('%.0f', limit.time), {}
   for i = 1, count do
-    times[i] = limit.time
+    times[i] = time
   end
   local used = redis.call('RPUSH', key, unpack(times))
   if used > limit.max then

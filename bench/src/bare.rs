@@ -25,6 +25,9 @@ use sqlx::types::Uuid;
 /// As many connections as the service that it is compared with opens at first.
 const POOL: u32 = 10;
 
+/// As long as the page of prices.
+const PAGE: [u8; 700] = [b' '; 700];
+
 /// Seconds since 1970, when the tokens run out.
 const NEVER: u64 = 4_000_000_000;
 
@@ -64,6 +67,10 @@ pub(crate) async fn serve(addr: SocketAddr, database_url: &str) -> Result<()> {
         .route(
             "/static",
             get(async || ([(CONTENT_TYPE, "application/json")], r#"{"status":"ok"}"#)),
+        )
+        .route(
+            "/page",
+            get(async || ([(CONTENT_TYPE, "application/json")], PAGE)),
         )
         .route("/me", get(me))
         .route("/rotate", post(rotate))
@@ -124,21 +131,28 @@ async fn rotate(
     let old = BASE64_URL_SAFE_NO_PAD.decode(&asked.refresh_token);
     let old = digest(&SHA256, &old.map_err(|_| StatusCode::BAD_REQUEST)?);
     let (new, hash) = refresh_token().map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
-    let user: Option<Uuid> = sqlx::query_scalar(
+    // On the tables of the service, since any rotation has to ask whether session and owner live.
+    let used: Option<(Uuid, Uuid)> = sqlx::query_as(
         "WITH used AS (
-             UPDATE bare_tokens SET rotated_at = now() WHERE hash = $1 AND rotated_at IS NULL RETURNING user_id
+             UPDATE refresh_tokens AS t SET rotated_at = now()
+             FROM sessions AS s
+             JOIN users AS u ON u.id = s.user_id AND u.disabled_at IS NULL AND u.deleted_at IS NULL
+             WHERE t.token_hash = $1 AND t.rotated_at IS NULL AND t.expires_at > now()
+               AND s.id = t.session_id AND s.ended_at IS NULL AND s.expires_at > now()
+             RETURNING s.id AS session_id, s.user_id
+         ), child AS (
+             INSERT INTO refresh_tokens (token_hash, session_id, issued_at, expires_at)
+             SELECT $2, session_id, now(), now() + interval '1 day' FROM used
          )
-         INSERT INTO bare_tokens (hash, user_id) SELECT $2, user_id FROM used RETURNING user_id",
+         SELECT session_id, user_id FROM used",
     )
     .bind(old.as_ref())
     .bind(hash)
     .fetch_optional(&bare.db)
     .await
     .map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
-    let claims = Claims {
-        sub: user.ok_or(StatusCode::UNAUTHORIZED)?,
-        exp: NEVER,
-    };
+    let (_, sub) = used.ok_or(StatusCode::UNAUTHORIZED)?;
+    let claims = Claims { sub, exp: NEVER };
     let token = jsonwebtoken::encode(&Header::default(), &claims, &bare.keys.0);
     Ok(Json(json!({
         "access_token": token.map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?,

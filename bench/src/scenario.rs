@@ -62,6 +62,32 @@ impl Scenario {
     ];
 }
 
+/// A route of ours that needs no database, and the bare handler of as long a constant.
+struct Constant {
+    scenario: Scenario,
+    what: &'static str,
+    ours: &'static str,
+    bare: &'static str,
+    least: f64,
+}
+
+const CONSTANTS: [Constant; 2] = [
+    Constant {
+        scenario: Scenario::Live,
+        what: "GET /health/live / a constant",
+        ours: "/health/live",
+        bare: "/static",
+        least: 0.6,
+    },
+    Constant {
+        scenario: Scenario::Pricing,
+        what: "GET /pricing / a constant as long",
+        ours: "/api/v1/pricing",
+        bare: "/page",
+        least: 0.5,
+    },
+];
+
 impl World {
     pub(crate) async fn measure(
         &self,
@@ -86,23 +112,9 @@ impl World {
             tokens.push(service.log_in(&email(client)).await?);
         }
         wait_for(self.bare_addr).await?;
-        let beside_constant = [
-            (
-                Scenario::Live,
-                "GET /health/live / a constant",
-                "/health/live",
-                0.6,
-            ),
-            (
-                Scenario::Pricing,
-                "GET /pricing / a constant",
-                "/api/v1/pricing",
-                0.5,
-            ),
-        ];
-        for (scenario, name, path, least) in beside_constant {
-            if only.contains(&scenario) {
-                findings.push(self.constant(&service, name, path, length, least).await?);
+        for constant in &CONSTANTS {
+            if only.contains(&constant.scenario) {
+                findings.push(self.constant(&service, constant, length).await?);
             }
         }
         if only.contains(&Scenario::Me) {
@@ -141,20 +153,18 @@ impl World {
     async fn constant(
         &self,
         service: &Ours,
-        name: &'static str,
-        path: &str,
+        constant: &Constant,
         length: Duration,
-        least: f64,
     ) -> Result<Finding> {
         let fixed = |path: &str| vec_of(|_| Same(request("GET", path, None, None)));
         let (ours, bare) = self
             .by_turns(
-                name,
-                || load::run(service.addr, fixed(path), length),
-                || load::run(self.bare_addr, fixed("/static"), length),
+                constant.what,
+                || load::run(service.addr, fixed(constant.ours), length),
+                || load::run(self.bare_addr, fixed(constant.bare), length),
             )
             .await?;
-        Ok(rates(name, &ours, &bare, least))
+        Ok(rates(constant.what, &ours, &bare, constant.least))
     }
 
     /// One's own account, beside the same row.
@@ -211,7 +221,7 @@ impl World {
             bare.push(rotate(self.bare_addr, "/rotate", &mut bare_next, length).await?);
         }
         Ok(rates(
-            "POST /auth/refresh / one statement",
+            "POST /auth/refresh / the same statement",
             &ours,
             &bare,
             0.7,

@@ -52,7 +52,6 @@ impl World {
             "INSERT INTO users (id, email, password_hash, email_verified_at, created_at, updated_at)
              SELECT gen_random_uuid(), 'crowd' || n || '@example.com', '', now(), now(), now()
              FROM generate_series(1, {CROWD}) AS n;
-             CREATE TABLE bare_tokens (hash bytea PRIMARY KEY, user_id uuid NOT NULL, rotated_at timestamptz);
              ANALYZE"
         );
         sqlx::raw_sql(AssertSqlSafe(crowd))
@@ -95,12 +94,21 @@ impl World {
     pub(crate) async fn bare_refresh_tokens(&self) -> Result<Vec<String>> {
         let mut owner = PgConnection::connect(&self.postgres.url("bench")).await?;
         let mut tokens = Vec::new();
-        for _ in 0..CONNECTIONS {
+        for client in 0..CONNECTIONS {
             let (token, hash) = bare::refresh_token()?;
-            sqlx::query("INSERT INTO bare_tokens (hash, user_id) VALUES ($1, gen_random_uuid())")
-                .bind(hash)
-                .execute(&mut owner)
-                .await?;
+            sqlx::query(
+                "WITH session AS (
+                     INSERT INTO sessions (id, user_id, created_at, expires_at)
+                     SELECT gen_random_uuid(), id, now(), now() + interval '1 day' FROM users WHERE email = $2
+                     RETURNING id
+                 )
+                 INSERT INTO refresh_tokens (token_hash, session_id, issued_at, expires_at)
+                 SELECT $1, id, now(), now() + interval '1 day' FROM session",
+            )
+            .bind(hash)
+            .bind(email(client))
+            .execute(&mut owner)
+            .await?;
             tokens.push(token);
         }
         Ok(tokens)

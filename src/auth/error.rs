@@ -70,7 +70,7 @@ pub enum Error {
     MalformedHash,
     /// A token could not be signed.
     #[error("a token could not be signed")]
-    Signing(#[from] jsonwebtoken::errors::Error),
+    Signing(#[from] serde_json::Error),
     /// The database failed.
     #[error(transparent)]
     Database(#[from] sqlx::Error),

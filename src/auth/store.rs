@@ -40,8 +40,8 @@ pub(super) async fn insert_session(
         "WITH owner AS (
              SELECT id FROM users WHERE id = $2 AND disabled_at IS NULL AND deleted_at IS NULL FOR KEY SHARE
          ), session AS (
-             INSERT INTO sessions (id, user_id, created_at, last_used_at, expires_at, user_agent, ip)
-             SELECT $1, id, $3, $3, $4, $5, $6 FROM owner
+             INSERT INTO sessions (id, user_id, created_at, expires_at, user_agent, ip)
+             SELECT $1, id, $3, $4, $5, $6 FROM owner
              RETURNING id
          )
          INSERT INTO refresh_tokens (token_hash, session_id, issued_at, expires_at)
@@ -92,8 +92,6 @@ pub(super) async fn rotate(
            ), child AS (
                INSERT INTO refresh_tokens (token_hash, session_id, issued_at, expires_at)
                SELECT $2, session_id, $3, expires_at FROM parent
-           ), used AS (
-               UPDATE sessions AS s SET last_used_at = $3 FROM parent WHERE s.id = parent.session_id
            )
            SELECT session_id AS "session_id: SessionId", user_id AS "user_id: UserId", expires_at AS "expires_at!"
            FROM parent"#,
@@ -191,9 +189,14 @@ pub(super) async fn list_sessions(
     now: DateTime<Utc>,
 ) -> Result<Vec<Device>, sqlx::Error> {
     let rows = sqlx::query!(
-        r#"SELECT id AS "id: SessionId", user_agent, ip, created_at, last_used_at, expires_at FROM sessions
-           WHERE user_id = $1 AND ended_at IS NULL AND expires_at > $2
-           ORDER BY last_used_at DESC, id DESC
+        r#"SELECT s.id AS "id: SessionId", s.user_agent, s.ip, s.created_at, s.expires_at,
+                  COALESCE(t.issued_at, s.created_at) AS "last_used_at!"
+           FROM sessions AS s
+           LEFT JOIN LATERAL (
+               SELECT issued_at FROM refresh_tokens WHERE session_id = s.id ORDER BY issued_at DESC LIMIT 1
+           ) AS t ON true
+           WHERE s.user_id = $1 AND s.ended_at IS NULL AND s.expires_at > $2
+           ORDER BY "last_used_at!" DESC, s.id DESC
            LIMIT 200"#,
         owner.0,
         now,

@@ -36,7 +36,7 @@ pub(super) fn issue_access(
     config: &AuthConfig,
     who: Principal,
     now: DateTime<Utc>,
-) -> Result<String, jsonwebtoken::errors::Error> {
+) -> Result<String, serde_json::Error> {
     let issued = now.timestamp();
     let claims = AccessClaims {
         iss: config.issuer.clone(),

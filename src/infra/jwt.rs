@@ -8,7 +8,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use utoipa::ToSchema;
@@ -16,14 +16,9 @@ use utoipa::ToSchema;
 use super::remembered::Remembered;
 use crate::config::Key32;
 
-/// An Ed25519 private key as PKCS #8 wants it (RFC 8410 §7): this, then the seed.
-const PKCS8_PREFIX: [u8; 16] = [
-    0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20,
-];
-
 /// The ring of signing keys.
 pub struct TokenKeys {
-    signing: EncodingKey,
+    signing: Ed25519KeyPair,
     ring: Vec<Member>,
     validation: Validation,
     verified: Remembered<Fingerprint, Arc<dyn Any + Send + Sync>>,
@@ -98,7 +93,7 @@ impl TokenKeys {
             .iter()
             .map(Member::new)
             .collect::<Result<Vec<_>, _>>()?;
-        let pkcs8 = [&PKCS8_PREFIX[..], seeds.first().ok_or(BadKey)?.expose()].concat();
+        let first = seeds.first().ok_or(BadKey)?;
         let mut validation = Validation::new(Algorithm::EdDSA);
         validation.set_issuer(&[issuer]);
         validation.set_audience(&[audience]);
@@ -107,7 +102,7 @@ impl TokenKeys {
         validation.validate_exp = false;
         validation.validate_nbf = false;
         let keys = Self {
-            signing: EncodingKey::from_ed_der(&pkcs8),
+            signing: pair_of(first)?,
             ring,
             validation,
             verified: Remembered::new(REMEMBERED),
@@ -120,14 +115,17 @@ impl TokenKeys {
         Ok(keys)
     }
 
-    /// Signs claims as a token of type `typ` (RFC 8725 §3.11).
-    pub fn sign(
-        &self,
-        typ: &str,
-        claims: &impl Serialize,
-    ) -> Result<String, jsonwebtoken::errors::Error> {
+    /// Signs claims as a token of type `typ` (RFC 8725 §3.11), in the compact form (RFC 7515 §7.1).
+    /// The library would read the key anew for each, which takes as long as the signature.
+    pub fn sign(&self, typ: &str, claims: &impl Serialize) -> Result<String, serde_json::Error> {
         let header = own_header(typ, &self.ring[0].public.kid);
-        jsonwebtoken::encode(&header, claims, &self.signing)
+        let mut token = BASE64_URL_SAFE_NO_PAD.encode(serde_json::to_vec(&header)?);
+        token.push('.');
+        BASE64_URL_SAFE_NO_PAD.encode_string(serde_json::to_vec(claims)?, &mut token);
+        let signature = self.signing.sign(token.as_bytes());
+        token.push('.');
+        BASE64_URL_SAFE_NO_PAD.encode_string(signature, &mut token);
+        Ok(token)
     }
 
     /// The claims of a token of type `typ` that one of our keys signed for us. Whether it is still,
@@ -189,9 +187,13 @@ fn fingerprint(typ: &str, token: &str) -> Fingerprint {
     hash.as_ref().try_into().expect("SHA-256 gives 32 bytes")
 }
 
+fn pair_of(seed: &Key32) -> Result<Ed25519KeyPair, BadKey> {
+    Ed25519KeyPair::from_seed_unchecked(seed.expose()).map_err(|_| BadKey)
+}
+
 impl Member {
     fn new(seed: &Key32) -> Result<Self, BadKey> {
-        let pair = Ed25519KeyPair::from_seed_unchecked(seed.expose()).map_err(|_| BadKey)?;
+        let pair = pair_of(seed)?;
         let x = BASE64_URL_SAFE_NO_PAD.encode(pair.public_key());
         // The members in this order and without spaces, as RFC 7638 §3.3 wants them hashed.
         let canonical = format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}"#);

@@ -18,7 +18,7 @@ use crate::infra::Clock;
 
 /// One JSON object a line: `timestamp` (RFC 3339), `level`, `target`, the line's own fields, then
 /// `request_id`, `trace_id`, `method` and `route` where it was written for a request.
-pub(super) struct JsonLines;
+pub(crate) struct JsonLines;
 
 impl<S, N> FormatEvent<S, N> for JsonLines
 where

@@ -49,15 +49,15 @@ impl RequestFacts {
         &self.method
     }
 
-    /// Its route as it is declared: a raw path would put ids and tokens into the logs.
+    /// The template of its route: a raw path would put ids and tokens into the logs.
     #[must_use]
-    pub fn route(&self) -> &str {
+    pub fn template(&self) -> &str {
         self.route.as_ref().map_or(UNMATCHED, MatchedPath::as_str)
     }
 
     /// Whether it asks how the service is.
     pub(super) fn is_probe(&self) -> bool {
-        self.route().starts_with("/health")
+        self.template().starts_with("/health")
     }
 }
 
@@ -77,7 +77,7 @@ impl Current {
             ("request_id", self.facts.request_id()),
             ("trace_id", &self.trace.trace_id),
             ("method", self.facts.method().as_str()),
-            ("route", self.facts.route()),
+            ("route", self.facts.template()),
         ]
     }
 }
@@ -193,7 +193,7 @@ fn hub(facts: &RequestFacts, trace: &TraceContext, user: impl Asker) -> Arc<Hub>
         scope.set_transaction(Some(&name(facts)));
         scope.set_tag("request_id", facts.request_id());
         scope.set_tag("method", facts.method());
-        scope.set_tag("route", facts.route());
+        scope.set_tag("route", facts.template());
         if let Some(trace) = sentry_trace(trace) {
             scope.set_context("trace", trace);
         }
@@ -209,7 +209,7 @@ fn hub(facts: &RequestFacts, trace: &TraceContext, user: impl Asker) -> Arc<Hub>
 }
 
 fn name(facts: &RequestFacts) -> String {
-    format!("{} {}", facts.method(), facts.route())
+    format!("{} {}", facts.method(), facts.template())
 }
 
 fn sentry_trace(trace: &TraceContext) -> Option<SentryTrace> {

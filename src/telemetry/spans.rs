@@ -129,7 +129,7 @@ impl Span {
             "value": { "intValue": self.status.to_string() } });
         let mut attributes = vec![
             text("http.request.method", facts.method().as_str()),
-            text("http.route", facts.route()),
+            text("http.route", facts.template()),
             text("request.id", facts.request_id()),
             status,
         ];
@@ -137,7 +137,7 @@ impl Span {
         let mut span = json!({
             "traceId": trace.trace_id,
             "spanId": trace.span_id,
-            "name": format!("{} {}", facts.method(), facts.route()),
+            "name": format!("{} {}", facts.method(), facts.template()),
             "kind": KIND_SERVER,
             "startTimeUnixNano": nanos(self.open.began),
             "endTimeUnixNano": nanos(self.ended),

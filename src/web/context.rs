@@ -275,11 +275,11 @@ impl Drop for AccessLine {
         let facts = self.scope.facts();
         let took = self.exchange.0.started.elapsed();
         self.in_flight
-            .answered(facts.method(), facts.route(), status, took);
+            .answered(facts.method(), facts.template(), status, took);
         let user = || self.exchange.user().map(|id| id.to_string());
         self.scope.end(status, user);
         let facts = self.scope.facts();
-        let route = facts.route();
+        let route = facts.template();
         macro_rules! line {
             ($level:ident) => {
                 tracing::$level!(

@@ -19,6 +19,9 @@ use crate::metrics;
 pub(super) const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
 pub(super) const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
+/// Headers that a reply gets from here on.
+const HEADERS: usize = 16;
+
 /// What a client may ask of a group of routes: the state of [`limit_client`] and [`limit_guesses`].
 #[derive(Clone, Debug)]
 pub struct ClientLimits {
@@ -134,6 +137,8 @@ fn problem(decision: &Decision) -> Problem {
 /// Writes how the limits stand: `q` in `w` seconds are allowed, `r` are left, and the oldest of
 /// those spent is forgotten in `t` seconds.
 fn tell(decision: &Decision, headers: &mut HeaderMap) {
+    // Room for what the layers around add as well, at once.
+    headers.reserve(HEADERS);
     let (mut policy, mut standing) = (String::with_capacity(64), String::with_capacity(64));
     for one in &decision.standings {
         let limit = one.limit;

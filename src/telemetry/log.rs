@@ -79,6 +79,10 @@ impl<W: Write> Write for Unhurried<W> {
     }
 
     fn flush(&mut self) -> io::Result<()> {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the thread has nothing else to do"
+        )]
         std::thread::sleep(MOMENT);
         self.0.flush()
     }

@@ -21,6 +21,7 @@ const PREFLIGHT_MAX_AGE: Duration = Duration::from_mins(10);
 
 /// The layer. It answers preflights itself, so it stands outside of all that costs or refuses.
 /// Credentials are only ever allowed to origins that are listed one by one.
+#[must_use]
 pub fn cors(config: &HttpConfig) -> FromPages {
     let rules = CorsLayer::new()
         .allow_origin(AllowOrigin::list(config.allowed_origins.iter().cloned()))

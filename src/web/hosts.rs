@@ -104,20 +104,19 @@ impl Rules for HostRules {
             return None;
         }
         let authority;
-        let host = match self.verbatim(request) {
-            Some(host) => host,
-            None => {
-                authority = match self::authority(request) {
-                    Ok(authority) => authority,
-                    Err(problem) => return Some(problem.into_response()),
-                };
-                let host = authority.host();
-                let addr = literal(host);
-                if !self.hosts.iter().any(|pattern| pattern.matches(host, addr)) {
-                    return Some(Problem::new(Code::MisdirectedRequest).into_response());
-                }
-                host
+        let host = if let Some(host) = self.verbatim(request) {
+            host
+        } else {
+            authority = match self::authority(request) {
+                Ok(authority) => authority,
+                Err(problem) => return Some(problem.into_response()),
+            };
+            let host = authority.host();
+            let addr = literal(host);
+            if !self.hosts.iter().any(|pattern| pattern.matches(host, addr)) {
+                return Some(Problem::new(Code::MisdirectedRequest).into_response());
             }
+            host
         };
         let origin = Exchange::of(request.extensions()).map(Exchange::origin);
         let plain = origin.and_then(|origin| origin.https) == Some(false);

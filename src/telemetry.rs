@@ -6,6 +6,8 @@
 
 mod capture;
 mod lines;
+#[cfg(test)]
+mod lines_test;
 mod log;
 mod redact;
 mod reports;
@@ -23,7 +25,7 @@ use crate::config::TelemetryConfig;
 
 pub use capture::capture;
 #[cfg(test)]
-pub(crate) use lines::JsonLines;
+pub(crate) use lines_test::Lines;
 pub use log::dropped_lines;
 pub use request::{RequestFacts, RequestScope, traceparent};
 

@@ -16,7 +16,6 @@ use tokio::runtime::Handle;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use tracing::Instrument as _;
 
 use crate::config::DatabaseConfig;
 
@@ -79,7 +78,7 @@ pub async fn begin(db: &Db) -> Result<Transaction<'static, Postgres>, sqlx::Erro
         clippy::disallowed_methods,
         reason = "the one place where it cannot be interrupted"
     )]
-    let begun = tokio::spawn(async move { db.begin().await }.in_current_span());
+    let begun = tokio::spawn(async move { db.begin().await });
     begun.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
 }
 

@@ -116,7 +116,7 @@ impl TokenKeys {
     }
 
     /// Signs claims as a token of type `typ` (RFC 8725 §3.11), in the compact form (RFC 7515 §7.1).
-    /// The library would read the key anew for each, which takes as long as the signature.
+    /// The library would read the key anew for each.
     pub fn sign(&self, typ: &str, claims: &impl Serialize) -> Result<String, serde_json::Error> {
         let header = own_header(typ, &self.ring[0].public.kid);
         let mut token = BASE64_URL_SAFE_NO_PAD.encode(serde_json::to_vec(&header)?);

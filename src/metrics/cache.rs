@@ -53,10 +53,7 @@ pub fn count_cache_lookup(family: CacheFamily, outcome: CacheLookup) {
 
 /// Zeros where a first look-up would go unseen.
 pub(super) fn begin() {
-    for family in CacheFamily::ALL {
-        for outcome in CacheLookup::ALL {
-            counter!(CACHE_LOOKUPS, "family" => family.as_str(), "outcome" => outcome.as_str())
-                .absolute(0);
-        }
+    for series in LOOKUPS.iter().flatten() {
+        series.absolute(0);
     }
 }

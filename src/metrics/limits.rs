@@ -11,8 +11,8 @@ use super::{
 
 /// Zeros where a first event would go unseen.
 pub(super) fn begin() {
-    for kept in LimitsKept::ALL {
-        counter!(LIMIT_CHECKS, "kept" => kept.as_str()).absolute(0);
+    for series in CHECKS.iter() {
+        series.absolute(0);
     }
     for by in ["guard", "load", "network", "user_agent", "country"] {
         counter!(REQUESTS_REFUSED, "by" => by).absolute(0);

@@ -18,7 +18,7 @@ use crate::infra::Clock;
 
 /// One JSON object a line: `timestamp` (RFC 3339), `level`, `target`, the line's own fields, then
 /// `request_id`, `trace_id`, `method` and `route` where it was written for a request.
-pub(crate) struct JsonLines;
+pub(super) struct JsonLines;
 
 impl<S, N> FormatEvent<S, N> for JsonLines
 where
@@ -195,42 +195,19 @@ where
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-    use std::sync::{Arc, Mutex};
-
     use axum::extract::Request;
     use axum::http::HeaderMap;
     use serde_json::{Value, json};
+    use tracing_subscriber::fmt::format;
 
     use super::*;
     use crate::infra::Rng;
-    use crate::telemetry::{RequestFacts, RequestScope};
-
-    #[derive(Clone, Default)]
-    struct Written(Arc<Mutex<Vec<u8>>>);
-
-    impl io::Write for Written {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
+    use crate::telemetry::{Lines, RequestFacts, RequestScope};
 
     fn written(write: impl FnOnce()) -> Value {
-        let written = Written::default();
-        let writer = written.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .event_format(JsonLines)
-            .with_writer(move || writer.clone())
-            .finish();
-        tracing::subscriber::with_default(subscriber, write);
-        let bytes = written.0.lock().unwrap();
-        let (last, line) = bytes.split_last().unwrap();
-        assert_eq!(*last, b'\n');
-        serde_json::from_slice(line).unwrap()
+        let lines = Lines::default();
+        tracing::subscriber::with_default(lines.subscriber(), write);
+        lines.last()
     }
 
     #[test]
@@ -287,5 +264,18 @@ mod tests {
         assert_eq!(line["route"], "unmatched");
         let line = written(|| tracing::info!("outside"));
         assert_eq!(line.get("request_id"), None);
+
+        let lines = Lines::default();
+        let text = TextLines(format().compact().with_ansi(false));
+        tracing::subscriber::with_default(lines.subscriber_of(text), || {
+            scope.enter(|| tracing::info!(count = 3, "within"));
+            tracing::info!("outside");
+        });
+        let text = lines.text();
+        let trace_id = scope.trace_id();
+        let names = format!(" request_id=abc trace_id={trace_id} method=GET route=unmatched\n");
+        let (within, outside) = text.split_once(&names).expect("it names its request");
+        assert!(within.ends_with("within count=3"), "{within}");
+        assert!(outside.ends_with("outside\n") && !outside.contains("request_id"));
     }
 }

@@ -305,9 +305,6 @@ impl Drop for AccessLine {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{self, Write};
-    use std::sync::{Mutex, PoisonError};
-
     use axum::Router;
     use axum::http::Method;
     use axum::middleware::{Next, from_fn};
@@ -317,7 +314,7 @@ mod tests {
 
     use super::*;
     use crate::ids::SessionId;
-    use crate::telemetry::JsonLines;
+    use crate::telemetry::Lines;
     use crate::web::stack_test::{config, get as request, json};
     use crate::web::{Caller, Principal};
 
@@ -393,43 +390,10 @@ mod tests {
         next.run(request).await
     }
 
-    #[derive(Clone, Default)]
-    struct Lines(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Lines {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .write(bytes)
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    impl Lines {
-        fn last(&self) -> serde_json::Value {
-            let bytes = self.0.lock().unwrap();
-            let line = String::from_utf8_lossy(&bytes)
-                .lines()
-                .last()
-                .unwrap()
-                .to_owned();
-            serde_json::from_str(&line).unwrap()
-        }
-    }
-
     #[tokio::test]
     async fn each_request_leaves_one_line_that_names_no_raw_path() {
         let lines = Lines::default();
-        let writer = lines.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .event_format(JsonLines)
-            .with_writer(move || writer.clone())
-            .finish();
-        let _guard = tracing::subscriber::set_default(subscriber);
+        let _guard = tracing::subscriber::set_default(lines.subscriber());
         let app = Router::new()
             .route(
                 "/things/{id}",
@@ -445,7 +409,7 @@ mod tests {
             ));
 
         // A test beside this one, without a subscriber, may have switched the line off meanwhile.
-        while lines.0.lock().unwrap().is_empty() {
+        while lines.text().is_empty() {
             tracing::callsite::rebuild_interest_cache();
             app.clone().oneshot(request("/things/1")).await.unwrap();
         }

@@ -207,6 +207,14 @@ async fn only_listed_origins_may_read_also_refusals() {
 }
 
 #[tokio::test]
+async fn a_cache_is_told_that_pages_are_answered_otherwise_even_where_no_page_asks() {
+    let response = ask(get("/health/live")).await;
+    let headers = response.headers();
+    assert_eq!(headers["vary"], "origin");
+    assert!(!headers.contains_key("access-control-expose-headers"));
+}
+
+#[tokio::test]
 async fn a_preflight_is_answered_before_everything_that_costs() {
     let mut preflight = get("/me");
     *preflight.method_mut() = Method::OPTIONS;

@@ -39,7 +39,7 @@ struct Table {
     tidy_in: usize,
 }
 
-/// A key with its hash, which also tells the shard and is made once a request.
+/// A key with its hash, which is made once for its shard and its table.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Hashed {
     hash: u64,
@@ -58,10 +58,8 @@ struct Given(u64);
 
 impl Hasher for Given {
     fn write(&mut self, bytes: &[u8]) {
-        for chunk in bytes.chunks(8) {
-            let mut word = [0; 8];
-            word[..chunk.len()].copy_from_slice(chunk);
-            self.0 ^= u64::from_ne_bytes(word);
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
         }
     }
 
@@ -104,11 +102,8 @@ impl Local {
     /// Decides about all limits at once.
     pub(super) fn check(&self, asks: &[Ask], now: u64) -> Decision {
         let mut locked = self.lock(asks);
-        let mut each = 0..asks.len();
-        let is_allowed = each
-            .clone()
-            .all(|at| locked.standing(at, now).wait.is_none());
-        let standings = each.by_ref().map(|at| {
+        let is_allowed = (0..asks.len()).all(|at| locked.standing(at, now).wait.is_none());
+        let standings = (0..asks.len()).map(|at| {
             let before = locked.standing(at, now);
             if is_allowed && asks[at].spends {
                 locked.spend(at, now)

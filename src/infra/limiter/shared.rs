@@ -308,3 +308,36 @@ fn span(micros: i64) -> Duration {
 pub(super) fn micros(window: Duration) -> u64 {
     u64::try_from(window.as_micros()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn waiting(asks: &[Ask], forced: bool) -> Waiting {
+        let (answer, _) = oneshot::channel();
+        Waiting {
+            asks: asks.to_vec(),
+            forced,
+            answer,
+        }
+    }
+
+    #[test]
+    fn what_is_asked_alike_is_one_group_up_to_its_size() {
+        let ask = |id: u128| {
+            let key = Key::user(uuid::Uuid::from_u128(id));
+            [Ask::spend(Limit::per_minute("free", 100), key)]
+        };
+        let mut batch: Vec<_> = (0..2_500).map(|_| waiting(&ask(1), false)).collect();
+        batch.push(waiting(&ask(2), false));
+        batch.push(waiting(&ask(1), false));
+        batch.extend([waiting(&ask(1), true), waiting(&ask(1), true)]);
+        let groups = gather(batch);
+        let sizes: Vec<_> = groups
+            .iter()
+            .map(|it| (it.forced, it.waiting.len()))
+            .collect();
+        let plain = [1_000, 1_000, 501, 1].map(|size| (false, size));
+        assert_eq!(sizes, [&plain[..], &[(true, 1), (true, 1)]].concat());
+    }
+}

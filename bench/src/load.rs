@@ -107,12 +107,33 @@ impl Script for Same {
 /// What a round of load came to.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Round {
-    /// Good replies in a second.
-    pub(crate) rate: f64,
+    /// How long each good reply took.
+    took: Vec<Duration>,
+    elapsed: Duration,
     /// Replies that were not 2xx, and connections that broke.
     pub(crate) errors: usize,
+}
+
+impl Round {
+    /// Adds what a later part of the round came to.
+    pub(crate) fn add(&mut self, part: Self) {
+        self.took.extend(part.took);
+        self.elapsed += part.elapsed;
+        self.errors += part.errors;
+    }
+
+    /// Good replies in a second.
+    pub(crate) fn rate(&self) -> f64 {
+        let count = u32::try_from(self.took.len()).unwrap_or(u32::MAX);
+        f64::from(count) / self.elapsed.as_secs_f64()
+    }
+
     /// The time that 99 of 100 replies took at most.
-    pub(crate) p99: Duration,
+    pub(crate) fn p99(&self) -> Duration {
+        let mut took = self.took.clone();
+        took.sort_unstable();
+        took.get(took.len() * 99 / 100).copied().unwrap_or_default()
+    }
 }
 
 /// Runs one script a connection for so long.
@@ -136,14 +157,10 @@ pub(crate) async fn run<S: Script>(
         took.extend(its);
         errors += wrong;
     }
-    let elapsed = began.elapsed();
-    took.sort_unstable();
-    let p99 = took.get(took.len() * 99 / 100).copied().unwrap_or_default();
-    let count = u32::try_from(took.len()).unwrap_or(u32::MAX);
     Ok(Round {
-        rate: f64::from(count) / elapsed.as_secs_f64(),
+        took,
+        elapsed: began.elapsed(),
         errors,
-        p99,
     })
 }
 

@@ -1,6 +1,6 @@
 //! What is measured, and beside what.
 
-use std::future::Future;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -22,8 +22,12 @@ const SIGNING_IN: usize = 16;
 /// Connections that read beside them.
 const READING: usize = 4;
 
-/// Rounds, ours and the bare one's by turns; the median counts.
+/// Rounds whose median counts.
 const ROUNDS: usize = 3;
+
+/// How long ours and the bare one are under load by turns, within a round: what else the machine does
+/// comes and goes within seconds, and is to meet both.
+const TURN: Duration = Duration::from_millis(500);
 
 /// How long after its start a process is at rest.
 const AT_REST_AFTER: Duration = Duration::from_secs(3);
@@ -157,13 +161,13 @@ impl World {
         length: Duration,
     ) -> Result<Finding> {
         let fixed = |path: &str| vec_of(|_| Same(request("GET", path, None, None)));
-        let (ours, bare) = self
-            .by_turns(
-                constant.what,
-                || load::run(service.addr, fixed(constant.ours), length),
-                || load::run(self.bare_addr, fixed(constant.bare), length),
-            )
-            .await?;
+        let (ours, bare) = by_turns(
+            constant.what,
+            length,
+            async |turn| load::run(service.addr, fixed(constant.ours), turn).await,
+            async |turn| load::run(self.bare_addr, fixed(constant.bare), turn).await,
+        )
+        .await?;
         Ok(rates(constant.what, &ours, &bare, constant.least))
     }
 
@@ -187,13 +191,13 @@ impl World {
         };
         let bare_me =
             || vec_of(|client| Same(request("GET", "/me", Some(&bare_tokens[client]), None)));
-        let (ours, bare) = self
-            .by_turns(
-                "GET /users/me",
-                || load::run(service.addr, ours_me(), length),
-                || load::run(self.bare_addr, bare_me(), length),
-            )
-            .await?;
+        let (ours, bare) = by_turns(
+            "GET /users/me",
+            length,
+            async |turn| load::run(service.addr, ours_me(), turn).await,
+            async |turn| load::run(self.bare_addr, bare_me(), turn).await,
+        )
+        .await?;
         let p99 = |rounds: &[Round]| Figure::Millis(median(rounds.iter().map(millis).collect()));
         Ok(vec![
             rates("GET /users/me / HS256 and the same row", &ours, &bare, 0.6),
@@ -214,12 +218,13 @@ impl World {
     ) -> Result<Finding> {
         let mut ours_next: Vec<String> = tokens.iter().map(refresh_token).collect();
         let mut bare_next = self.bare_refresh_tokens().await?;
-        let (mut ours, mut bare) = (Vec::new(), Vec::new());
-        tell("POST /auth/refresh");
-        for _ in 0..ROUNDS {
-            ours.push(rotate(service.addr, "/api/v1/auth/refresh", &mut ours_next, length).await?);
-            bare.push(rotate(self.bare_addr, "/rotate", &mut bare_next, length).await?);
-        }
+        let (ours, bare) = by_turns(
+            "POST /auth/refresh",
+            length,
+            async |turn| rotate(service.addr, "/api/v1/auth/refresh", &mut ours_next, turn).await,
+            async |turn| rotate(self.bare_addr, "/rotate", &mut bare_next, turn).await,
+        )
+        .await?;
         Ok(rates(
             "POST /auth/refresh / the same statement",
             &ours,
@@ -227,32 +232,31 @@ impl World {
             0.7,
         ))
     }
+}
 
-    /// Rounds of two loads by turns, so that what else the machine does meets both.
-    async fn by_turns<A, B>(
-        &self,
-        what: &str,
-        mut ours: impl FnMut() -> A,
-        mut bare: impl FnMut() -> B,
-    ) -> Result<(Vec<Round>, Vec<Round>)>
-    where
-        A: Future<Output = std::io::Result<Round>>,
-        B: Future<Output = std::io::Result<Round>>,
-    {
-        tell(what);
-        let mut rounds = (Vec::new(), Vec::new());
-        for _ in 0..ROUNDS {
-            rounds
-                .0
-                .push(ours().await.doing(|| format!("load {what}"))?);
-            rounds.1.push(
-                bare()
-                    .await
-                    .doing(|| format!("load what stands beside {what}"))?,
-            );
+/// Rounds of two loads, each under load for `length` a round.
+async fn by_turns(
+    what: &str,
+    length: Duration,
+    mut ours: impl AsyncFnMut(Duration) -> io::Result<Round>,
+    mut bare: impl AsyncFnMut(Duration) -> io::Result<Round>,
+) -> Result<(Vec<Round>, Vec<Round>)> {
+    tell(what);
+    let (mut all_ours, mut all_bare) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        let (mut of_ours, mut of_bare) = (Round::default(), Round::default());
+        let mut left = length;
+        while !left.is_zero() {
+            let turn = left.min(TURN);
+            left -= turn;
+            of_ours.add(ours(turn).await.doing(|| format!("load {what}"))?);
+            let beside = bare(turn).await;
+            of_bare.add(beside.doing(|| format!("load what stands beside {what}"))?);
         }
-        Ok(rounds)
+        all_ours.push(of_ours);
+        all_bare.push(of_bare);
     }
+    Ok((all_ours, all_bare))
 }
 
 /// Sign-ins as fast as they go, alone and with readers beside them, and the hash alone.
@@ -283,7 +287,7 @@ async fn sign_ins_beside_reads(
         beside.push(reads.doing(|| "read beside sign-ins".into())?);
     }
     let errors: usize = ours.iter().map(|round| round.errors).sum();
-    let rate = median(ours.iter().map(|round| round.rate).collect());
+    let rate = median(ours.iter().map(Round::rate).collect());
     Ok(vec![
         Finding {
             what: "POST /auth/login / argon2id alone on all cores",
@@ -313,7 +317,7 @@ async fn memory_after(service: &Ours, sign_ins: u32) -> Result<Finding> {
     while left > 0.0 {
         let length = Duration::from_secs(5);
         let round = load::run(service.addr, signing_in(), length).await;
-        let rate = round.doing(|| "sign in".into())?.rate;
+        let rate = round.doing(|| "sign in".into())?.rate();
         if rate == 0.0 {
             return Err(Error::Other("nobody can sign in".into()));
         }
@@ -355,7 +359,7 @@ async fn rotate(
     path: &'static str,
     tokens: &mut [String],
     length: Duration,
-) -> Result<Round> {
+) -> io::Result<Round> {
     let shared: Vec<_> = tokens
         .iter()
         .map(|token| Arc::new(Mutex::new(token.clone())))
@@ -365,8 +369,7 @@ async fn rotate(
         token: token.clone(),
         request: Vec::new(),
     });
-    let round = load::run(addr, scripts.collect(), length).await;
-    let round = round.doing(|| format!("load {path}"))?;
+    let round = load::run(addr, scripts.collect(), length).await?;
     for (kept, token) in tokens.iter_mut().zip(shared) {
         kept.clone_from(&token.lock().unwrap_or_else(PoisonError::into_inner));
     }
@@ -389,8 +392,7 @@ fn rates(what: &'static str, ours: &[Round], bare: &[Round], least: f64) -> Find
     if errors > 0 {
         tell(&format!("  {errors} errors: {what}"));
     }
-    let rate =
-        |rounds: &[Round]| Figure::Rate(median(rounds.iter().map(|round| round.rate).collect()));
+    let rate = |rounds: &[Round]| Figure::Rate(median(rounds.iter().map(Round::rate).collect()));
     Finding {
         what,
         ours: rate(ours),
@@ -410,7 +412,7 @@ fn memory(what: &'static str, mebibytes: u64, most: f64) -> Finding {
 }
 
 fn millis(round: &Round) -> f64 {
-    round.p99.as_secs_f64() * 1e3
+    round.p99().as_secs_f64() * 1e3
 }
 
 fn median(mut figures: Vec<f64>) -> f64 {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -32,7 +32,12 @@ impl Clock {
     pub fn now(&self) -> DateTime<Utc> {
         let micros = match &self.0 {
             Some(fixed) => fixed.load(Ordering::SeqCst),
-            None => Utc::now().timestamp_micros(),
+            // Not `Utc::now`, which works the calendar out, to be asked for the microseconds again.
+            None => SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .ok()
+                .and_then(|since| i64::try_from(since.as_micros()).ok())
+                .unwrap_or_default(),
         };
         DateTime::from_timestamp_micros(micros).unwrap_or_default()
     }

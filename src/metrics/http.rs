@@ -6,6 +6,7 @@ use std::sync::{LazyLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use axum::http::Method;
+use foldhash::fast::RandomState;
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
 use super::recorder::is_on;
@@ -19,8 +20,10 @@ struct Series {
     duration: Histogram,
 }
 
-static SERIES: LazyLock<RwLock<HashMap<String, HashMap<Answer, Series>>>> =
-    LazyLock::new(RwLock::default);
+/// By route, then by answer. Each request looks here, and nobody outside chooses the keys.
+type Known = HashMap<String, HashMap<Answer, Series, RandomState>, RandomState>;
+
+static SERIES: LazyLock<RwLock<Known>> = LazyLock::new(RwLock::default);
 
 static WAITING: LazyLock<Gauge> = LazyLock::new(|| gauge!(HTTP_IN_FLIGHT));
 static CONNECTED: LazyLock<Gauge> = LazyLock::new(|| gauge!(HTTP_CONNECTIONS));

@@ -122,9 +122,22 @@ impl fmt::Write for Escaped<'_> {
     }
 }
 
+/// The bytes that a JSON string must not have as they are.
+const IS_SPECIAL: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut control = 0;
+    while control < 0x20 {
+        table[control] = true;
+        control += 1;
+    }
+    table[b'"' as usize] = true;
+    table[b'\\' as usize] = true;
+    table
+};
+
 /// Adds text to a JSON string (RFC 8259 §7).
 fn push_escaped(out: &mut String, text: &str) {
-    let is_special = |byte: u8| byte < 0x20 || byte == b'"' || byte == b'\\';
+    let is_special = |byte: u8| IS_SPECIAL[usize::from(byte)];
     // Most have nothing to escape, which is seen fastest without a way out of the loop.
     if !text.bytes().fold(false, |any, byte| any | is_special(byte)) {
         out.push_str(text);

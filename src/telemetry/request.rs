@@ -75,7 +75,7 @@ impl Current {
     pub(super) fn names(&self) -> [(&'static str, &str); 4] {
         [
             ("request_id", self.facts.request_id()),
-            ("trace_id", &self.trace.trace_id),
+            ("trace_id", self.trace.trace_id.as_str()),
             ("method", self.facts.method().as_str()),
             ("route", self.facts.template()),
         ]
@@ -156,7 +156,7 @@ impl RequestScope {
     /// The id of the trace, for lines of the log.
     #[must_use]
     pub fn trace_id(&self) -> &str {
-        &self.current.trace.trace_id
+        self.current.trace.trace_id.as_str()
     }
 
     /// Lets what `act` logs belong to this request.
@@ -214,9 +214,9 @@ fn name(facts: &RequestFacts) -> String {
 
 fn sentry_trace(trace: &TraceContext) -> Option<SentryTrace> {
     Some(SentryTrace {
-        trace_id: trace.trace_id.parse().ok()?,
-        span_id: trace.span_id.parse().ok()?,
-        parent_span_id: trace.parent_id.as_ref().and_then(|id| id.parse().ok()),
+        trace_id: trace.trace_id.as_str().parse().ok()?,
+        span_id: trace.span_id.as_str().parse().ok()?,
+        parent_span_id: trace.parent_id.and_then(|id| id.as_str().parse().ok()),
         op: Some("http.server".to_owned()),
         ..SentryTrace::default()
     })

@@ -135,8 +135,8 @@ impl Span {
         ];
         attributes.extend(self.user.as_deref().map(|id| text("user.id", id)));
         let mut span = json!({
-            "traceId": trace.trace_id,
-            "spanId": trace.span_id,
+            "traceId": trace.trace_id.as_str(),
+            "spanId": trace.span_id.as_str(),
             "name": format!("{} {}", facts.method(), facts.template()),
             "kind": KIND_SERVER,
             "startTimeUnixNano": nanos(self.open.began),

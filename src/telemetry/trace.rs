@@ -1,5 +1,7 @@
 //! Which trace a request belongs to (W3C Trace Context): the caller's, or a new one.
 
+use std::fmt;
+
 use axum::http::HeaderMap;
 
 use crate::infra::Rng;
@@ -7,12 +9,11 @@ use crate::infra::Rng;
 /// A request's place in a trace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct TraceContext {
-    /// 32 hexadecimal digits.
-    pub(super) trace_id: String,
-    /// Our own part of the trace, 16 digits.
-    pub(super) span_id: String,
+    pub(super) trace_id: Hex<32>,
+    /// Our own part of the trace.
+    pub(super) span_id: Hex<16>,
     /// The caller's part.
-    pub(super) parent_id: Option<String>,
+    pub(super) parent_id: Option<Hex<16>>,
     /// Whether the caller keeps this trace; `None` where there was no caller to say.
     pub(super) sampled: Option<bool>,
 }
@@ -27,16 +28,16 @@ impl TraceContext {
         };
         let drawn: [u8; 24] = rng.bytes();
         let (trace, span) = drawn.split_at(16);
-        let span_id = hex(span);
+        let span_id = Hex::of(span);
         match parent {
             Some((trace_id, parent_id, sampled)) => Self {
-                trace_id: trace_id.to_owned(),
+                trace_id,
                 span_id,
-                parent_id: Some(parent_id.to_owned()),
+                parent_id: Some(parent_id),
                 sampled: Some(sampled),
             },
             None => Self {
-                trace_id: hex(trace),
+                trace_id: Hex::of(trace),
                 span_id,
                 parent_id: None,
                 sampled: None,
@@ -52,13 +53,13 @@ impl TraceContext {
 
     /// A number from 0 to 1, of our own drawing: a caller could choose its trace's id.
     pub(super) fn lot(&self) -> f32 {
-        let drawn = u16::from_str_radix(&self.span_id[12..], 16).unwrap_or_default();
+        let drawn = u16::from_str_radix(&self.span_id.as_str()[12..], 16).unwrap_or_default();
         f32::from(drawn) / (f32::from(u16::MAX) + 1.0)
     }
 }
 
 /// Trace, parent and whether the caller keeps it; versions to come may add fields at the end.
-fn parse(header: &str) -> Option<(&str, &str, bool)> {
+fn parse(header: &str) -> Option<(Hex<32>, Hex<16>, bool)> {
     let mut fields = header.split('-');
     let mut field = |length: usize| {
         let field = fields.next()?;
@@ -72,19 +73,47 @@ fn parse(header: &str) -> Option<(&str, &str, bool)> {
         return None;
     }
     let sampled = u8::from_str_radix(flags, 16).ok()? & 1 == 1;
-    Some((trace_id, parent_id, sampled))
+    Some((Hex::read(trace_id)?, Hex::read(parent_id)?, sampled))
 }
 
-/// In lower case. Each request has two, and a formatter takes a hundred times as long.
-fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digit = |half: u8| char::from(DIGITS[usize::from(half & 15)]);
-    let mut hex = String::with_capacity(2 * bytes.len());
-    for byte in bytes {
-        hex.push(digit(byte >> 4));
-        hex.push(digit(*byte));
+/// An id of so many hexadecimal digits, in lower case.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Hex<const DIGITS: usize>([u8; DIGITS]);
+
+impl<const DIGITS: usize> Hex<DIGITS> {
+    /// The digits of these bytes. Each request has two ids, and a formatter takes a hundred times as
+    /// long.
+    fn of(bytes: &[u8]) -> Self {
+        const TABLE: &[u8; 16] = b"0123456789abcdef";
+        let digit = |half: u8| TABLE[usize::from(half & 15)];
+        let mut hex = [b'0'; DIGITS];
+        for (pair, byte) in hex.chunks_exact_mut(2).zip(bytes) {
+            pair.copy_from_slice(&[digit(byte >> 4), digit(*byte)]);
+        }
+        Self(hex)
     }
-    hex
+
+    /// Digits that were looked at.
+    fn read(digits: &str) -> Option<Self> {
+        digits.as_bytes().try_into().ok().map(Self)
+    }
+
+    /// The digits.
+    pub(super) fn as_str(&self) -> &str {
+        str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+impl<const DIGITS: usize> fmt::Display for Hex<DIGITS> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl<const DIGITS: usize> fmt::Debug for Hex<DIGITS> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 #[cfg(test)]
@@ -102,10 +131,10 @@ mod tests {
     #[test]
     fn a_callers_trace_goes_on() {
         let trace = of(&format!("00-{TRACE}-00f067aa0ba902b7-01"));
-        assert_eq!(trace.trace_id, TRACE);
-        assert_eq!(trace.parent_id.as_deref(), Some("00f067aa0ba902b7"));
+        assert_eq!(trace.trace_id.as_str(), TRACE);
+        assert_eq!(trace.parent_id, Hex::read("00f067aa0ba902b7"));
         assert_eq!(trace.sampled, Some(true));
-        assert_ne!(trace.span_id, "00f067aa0ba902b7");
+        assert_ne!(trace.span_id.as_str(), "00f067aa0ba902b7");
         let later = of(&format!("cc-{TRACE}-00f067aa0ba902b7-00-more"));
         assert_eq!(
             (later.trace_id.as_str(), later.sampled),
@@ -118,8 +147,8 @@ mod tests {
         let ours = of(&format!("00-{TRACE}-00f067aa0ba902b7-01"));
         for is_kept in [true, false] {
             let next = of(&ours.header(is_kept));
-            assert_eq!(next.trace_id, TRACE);
-            assert_eq!(next.parent_id.as_ref(), Some(&ours.span_id));
+            assert_eq!(next.trace_id.as_str(), TRACE);
+            assert_eq!(next.parent_id, Some(ours.span_id));
             assert_eq!(next.sampled, Some(is_kept));
         }
     }
@@ -138,8 +167,15 @@ mod tests {
             &format!("00-{TRACE}-00f067aa0ba902b7-zz"),
         ] {
             let trace = of(header);
-            assert_ne!(trace.trace_id, TRACE, "{header}");
-            assert_eq!((trace.trace_id.len(), trace.span_id.len()), (32, 16));
+            assert_ne!(trace.trace_id.as_str(), TRACE, "{header}");
+            for drawn in [trace.trace_id.as_str(), trace.span_id.as_str()] {
+                assert!(
+                    drawn
+                        .bytes()
+                        .all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+                );
+                assert!(drawn.bytes().any(|b| b != b'0'));
+            }
             assert_eq!((trace.parent_id, trace.sampled), (None, None));
         }
     }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use foldhash::fast::RandomState;
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared, WeakShared};
 
@@ -24,11 +25,14 @@ pub(super) struct Memory<K, V> {
 /// Values are in two halves. When the young one is full it becomes the old one, and what nobody
 /// wanted since the last time goes: what is used stays, and no value costs more than a look-up.
 struct Tables<K, V> {
-    young: HashMap<K, Kept<V>>,
-    old: HashMap<K, Kept<V>>,
-    reads: HashMap<K, Begun<V>>,
+    young: Table<K, Kept<V>>,
+    old: Table<K, Kept<V>>,
+    reads: Table<K, Begun<V>>,
     next_number: u64,
 }
+
+/// Keys are ids that we made: nobody outside can choose them to fall together.
+type Table<K, V> = HashMap<K, V, RandomState>;
 
 struct Kept<V> {
     value: Arc<V>,
@@ -68,9 +72,9 @@ impl<K: Key, V> Memory<K, V> {
     pub(super) fn new(capacity: usize) -> Self {
         Self {
             tables: Mutex::new(Tables {
-                young: HashMap::new(),
-                old: HashMap::new(),
-                reads: HashMap::new(),
+                young: Table::default(),
+                old: Table::default(),
+                reads: Table::default(),
                 next_number: 0,
             }),
             half: (capacity / 2).max(1),

@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Request, State};
-use axum::middleware::{Next, from_fn_with_state};
-use futures_util::FutureExt as _;
+use axum::extract::Request;
+use axum::middleware::from_fn_with_state;
 use tower::ServiceBuilder;
 use utoipa::OpenApi as _;
 use utoipa::openapi::OpenApi;
@@ -17,36 +16,38 @@ use crate::infra::db::Pulse;
 use crate::state::AppState;
 use crate::usage::Metering;
 use crate::web::{
-    Answer, ClientLimits, Code, Deadline, DenyLists, Problem, RequestContext, SecurityHeaders,
-    TrustedHosts, body_limit, cors, document_common, document_limits, guard, limit_client,
-    limit_guesses, panic_guard, shed, unless_silent,
+    Answer, ClientLimits, Code, Deadline, DenyLists, PanicGuard, Problem, RequestContext, Routes,
+    SecurityHeaders, TrustedHosts, Within, cors, document_common, document_limits, door, guard,
+    limit_client, limit_guesses, shed, unless_silent,
 };
 use crate::{admin, api_keys, audit, auth, dashboard, docs, events, health, plans, usage, users};
 
 /// What every versioned route begins with.
 const API: &str = "/api/v1";
 
-/// The largest body of a route that takes JSON, in bytes.
-const JSON_LIMIT: usize = 16 * 1024;
+/// Where signing in and all about it is.
+const AUTH: &str = "/api/v1/auth";
 
 /// The whole service: what production serves, and what the tests talk to.
 pub fn router(state: &AppState, config: &Config, draining: Draining) -> Router {
-    let (apart, document) = document(apart(draining)).split_for_parts();
+    let (apart, document) = apart(draining).split_for_parts();
     let (public, public_document) = limit_public(state).split_for_parts();
-    let (signed_in, signed_in_document) = signed_in().split_for_parts();
-    let (administrative, administrative_document) = administrative().split_for_parts();
-    let documents = [public_document, signed_in_document, administrative_document];
-    let document = finish(document, documents);
+    let (signed_in, signed_in_document) = signed_in().open().split_for_parts();
+    let (administrative, administrative_document) = administrative().open().split_for_parts();
+    let limited = [public_document, signed_in_document, administrative_document];
+    let document = finish(document, limited);
     let administrative =
         administrative.route_layer(from_fn_with_state(state.clone(), auth::require_admin));
-    let door = Arc::new(Door {
+    let entrance = Arc::new(Entrance {
         metering: Metering::new(state, &document),
         guesses: ClientLimits::new(&state.limiter, &[state.limits.anonymous]),
         state: state.clone(),
     });
     let signed_in = signed_in
         .merge(administrative)
-        .route_layer(from_fn_with_state(door, pass_signed_in));
+        .route_layer(door(move |request, within| {
+            pass_signed_in(Arc::clone(&entrance), request, within)
+        }));
     let mut routes = public
         .merge(signed_in)
         .merge(apart)
@@ -69,26 +70,26 @@ pub fn router(state: &AppState, config: &Config, draining: Draining) -> Router {
                 .layer(DenyLists::new(&config.deny))
                 .layer(TrustedHosts::new(&config.http))
                 .layer(cors(&config.http))
-                .layer(panic_guard())
+                .layer(PanicGuard)
                 .layer(shed(&config.http))
                 .layer(guard(config.limits.guard))
-                .layer(body_limit(JSON_LIMIT))
                 .layer(Deadline::new(&config.http)),
         )
 }
 
 /// The routes that do without the database, or tell how it is.
 fn apart(draining: Draining) -> OpenApiRouter<AppState> {
-    OpenApiRouter::new()
-        .nest("/health", health::router(draining))
-        .nest("/.well-known", auth::well_known_router())
+    Routes::new()
+        .mount("/health", health::router(draining))
+        .mount("/.well-known", auth::well_known_router())
+        .open()
         .merge(auth::pages_router())
 }
 
 /// The routes that anybody may call, in groups by what one client may ask of them.
-fn public() -> [(OpenApiRouter<AppState>, Budget); 5] {
-    let auth = |group| OpenApiRouter::new().nest(&format!("{API}/auth"), group);
-    let anonymous = auth(auth::csrf_router()).nest(API, plans::router());
+fn public() -> [(Routes<AppState>, Budget); 5] {
+    let auth = |group| Routes::new().mount(AUTH, group);
+    let anonymous = auth(auth::csrf_router()).mount(API, plans::router());
     let sign_in = auth::router()
         .merge(auth::second_step_router())
         .merge(auth::recovery_router());
@@ -112,28 +113,31 @@ type Budget = fn(&LimitsConfig) -> Vec<Limit>;
 fn limit_public(state: &AppState) -> OpenApiRouter<AppState> {
     let groups = public().map(|(group, budget)| {
         let limits = ClientLimits::new(&state.limiter, &budget(&state.limits));
-        group.route_layer(from_fn_with_state(
-            (state.pulse.clone(), limits),
-            pass_client,
-        ))
+        let known = Arc::new((state.pulse.clone(), limits));
+        group.open().route_layer(door(move |request, within| {
+            pass_client(Arc::clone(&known), request, within)
+        }))
     });
     groups
         .into_iter()
-        .fold(OpenApiRouter::new(), OpenApiRouter::merge)
+        .fold(OpenApiRouter::default(), OpenApiRouter::merge)
 }
 
 /// What anybody's requests meet.
 async fn pass_client(
-    State((pulse, limits)): State<(Pulse, ClientLimits)>,
+    known: Arc<(Pulse, ClientLimits)>,
     request: Request,
-    next: Next,
+    within: Within,
 ) -> Answer {
-    let answer = limit_client(&limits, request, |request| next.run(request).map(Ok));
-    unless_silent(&pulse, answer).await
+    let (pulse, limits) = &*known;
+    limit_client(limits, request, |request| {
+        unless_silent(pulse, within.answer(request))
+    })
+    .await
 }
 
 /// What [`pass_signed_in`] knows.
-struct Door {
+struct Entrance {
     state: AppState,
     guesses: ClientLimits,
     metering: Metering,
@@ -141,18 +145,18 @@ struct Door {
 
 /// What the requests of whoever is signed in meet, from top to bottom. It is one layer: each of its
 /// own would copy and box all that is within, for every request.
-async fn pass_signed_in(State(door): State<Arc<Door>>, request: Request, next: Next) -> Answer {
-    let Door {
+async fn pass_signed_in(entrance: Arc<Entrance>, request: Request, within: Within) -> Answer {
+    let Entrance {
         state,
         guesses,
         metering,
-    } = &*door;
+    } = &*entrance;
     let answer = limit_guesses(guesses, request, |request| {
         api_keys::admit_keys(state, request, |request| {
             auth::require_session(state, request, |request| {
                 plans::limit_by_plan(state, request, |request| {
                     auth::require_second_factor(state, request, |request| {
-                        usage::meter(metering, request, |request| next.run(request).map(Ok))
+                        usage::meter(metering, request, |request| within.answer(request))
                     })
                 })
             })
@@ -162,40 +166,39 @@ async fn pass_signed_in(State(door): State<Arc<Door>>, request: Request, next: N
 }
 
 /// The routes of whoever acts for an account: signed in, or where it is allowed with an API key.
-fn signed_in() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new()
-        .nest(
-            &format!("{API}/auth"),
+fn signed_in() -> Routes<AppState> {
+    Routes::new()
+        .mount(
+            AUTH,
             auth::signed_in_router()
                 .merge(auth::sessions_router())
                 .merge(auth::mfa_router()),
         )
-        .nest(
-            &format!("{API}/users"),
+        .mount(
+            "/api/v1/users",
             users::router().merge(auth::credentials_router()),
         )
-        .nest(&format!("{API}/api-keys"), api_keys::router())
-        .nest(API, audit::router())
-        .nest(API, dashboard::router())
-        .nest(&format!("{API}/usage"), usage::router())
-        .nest(&format!("{API}/events"), events::router())
+        .mount("/api/v1/api-keys", api_keys::router())
+        .mount(API, audit::router())
+        .mount(API, dashboard::router())
+        .mount("/api/v1/usage", usage::router())
+        .mount("/api/v1/events", events::router())
 }
 
 /// The routes that need a session of an administrator.
-fn administrative() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().nest(&format!("{API}/admin"), admin::router())
+fn administrative() -> Routes<AppState> {
+    Routes::new().mount("/api/v1/admin", admin::router())
 }
 
 /// The document of all routes, as `/api/openapi.json` and the `openapi` subcommand have it.
 #[must_use]
 pub fn openapi() -> OpenApi {
-    let (_, document) = document(apart(Draining::default())).split_for_parts();
+    let described = |routes: Routes<AppState>| routes.open().into_openapi();
     let public = public().map(|(group, _)| group).into_iter();
-    let public = public.fold(OpenApiRouter::new(), OpenApiRouter::merge);
-    let (_, public) = public.split_for_parts();
-    let (_, signed_in) = signed_in().split_for_parts();
-    let (_, administrative) = administrative().split_for_parts();
-    finish(document, [public, signed_in, administrative])
+    let public = public.fold(Routes::new(), Routes::merge);
+    let limited = [public, signed_in(), administrative()].map(described);
+    let apart = apart(Draining::default()).into_openapi();
+    finish(apart, limited)
 }
 
 #[derive(utoipa::OpenApi)]
@@ -219,13 +222,12 @@ pub fn openapi() -> OpenApi {
 )]
 struct Frame;
 
-fn document(routes: OpenApiRouter<AppState>) -> OpenApiRouter<AppState> {
-    OpenApiRouter::with_openapi(Frame::openapi()).merge(routes)
-}
-
-/// Adds what is true of every operation.
-fn finish(mut document: OpenApi, more: [OpenApi; 3]) -> OpenApi {
-    for mut more in more {
+/// The whole document, with what is true of every operation: of the routes `apart`, and of those
+/// that are limited.
+fn finish(apart: OpenApi, limited: [OpenApi; 3]) -> OpenApi {
+    let mut document = Frame::openapi();
+    document.merge(apart);
+    for mut more in limited {
         document_limits(&mut more);
         document.merge(more);
     }

@@ -6,7 +6,6 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use utoipa::IntoResponses;
 use utoipa::openapi::{RefOr, Response};
-use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::error::Error;
@@ -20,12 +19,12 @@ use crate::state::AppState;
 use crate::users::{self, Account, AccountFilter};
 use crate::web::{
     BodyProblems, Client, Code, Json, Moment, Page, PageParams, Paged, Path, PathProblems,
-    Principal, Problem, QueryProblems, RequestId, problems,
+    Principal, Problem, QueryProblems, RequestId, Routes, problems,
 };
 
 /// The routes of administrators.
-pub fn router() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new()
+pub fn router() -> Routes<AppState> {
+    Routes::new()
         .routes(routes!(list_accounts))
         .routes(routes!(get_account, change_account))
         .routes(routes!(list_account_sessions, end_account_sessions))

@@ -6,7 +6,6 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use utoipa::IntoResponses;
 use utoipa::openapi::{RefOr, Response};
-use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::model::{ApiKey, IssuedApiKey, NewApiKey, Rotation};
@@ -17,12 +16,12 @@ use crate::infra::{Clock, Db};
 use crate::state::AppState;
 use crate::web::{
     AuthProblems, BodyProblems, Client, Code, Json, Moment, Page, PageParams, Paged, Path,
-    PathProblems, Principal, Problem, QueryProblems, RequestId, problems,
+    PathProblems, Principal, Problem, QueryProblems, RequestId, Routes, problems,
 };
 
 /// The routes, below `/api-keys`.
-pub fn router() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new()
+pub fn router() -> Routes<AppState> {
+    Routes::new()
         .routes(routes!(list_api_keys, create_api_key))
         .routes(routes!(revoke_api_key))
         .routes(routes!(rotate_api_key))

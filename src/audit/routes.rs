@@ -1,7 +1,6 @@
 //! `/audit-log`: what happened to one's own account.
 
 use axum::extract::State;
-use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::record::{OwnRecord, Record, RecordFilter};
@@ -9,12 +8,12 @@ use super::store;
 use crate::infra::Db;
 use crate::state::AppState;
 use crate::web::{
-    AuthProblems, Json, Moment, Page, PageParams, Paged, Principal, Problem, QueryProblems,
+    AuthProblems, Json, Moment, Page, PageParams, Paged, Principal, Problem, QueryProblems, Routes,
 };
 
 /// The route of people who are signed in.
-pub fn router() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(list_own_audit_log))
+pub fn router() -> Routes<AppState> {
+    Routes::new().routes(routes!(list_own_audit_log))
 }
 
 /// What happened to my account, the newest first.

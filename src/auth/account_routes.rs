@@ -3,7 +3,6 @@
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::jobs::SendReset;
@@ -19,31 +18,31 @@ use crate::jobs;
 use crate::state::AppState;
 use crate::web::{
     AuthProblems, BodyProblems, Client, Json, Path, PathProblems, Principal, Problem,
-    ReauthenticationProblems, RequestId, spend,
+    ReauthenticationProblems, RequestId, Routes, spend,
 };
 
 /// The route below `/auth` of people who have forgotten their password.
-pub fn forgotten_router() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(forgot_password))
+pub fn forgotten_router() -> Routes<AppState> {
+    Routes::new().routes(routes!(forgot_password))
 }
 
 /// The routes below `/auth` that the links in letters lead to.
-pub fn recovery_router() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new()
+pub fn recovery_router() -> Routes<AppState> {
+    Routes::new()
         .routes(routes!(reset_password))
         .routes(routes!(unlock))
 }
 
 /// The routes below `/auth` of people who are.
-pub fn sessions_router() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new()
+pub fn sessions_router() -> Routes<AppState> {
+    Routes::new()
         .routes(routes!(list_sessions))
         .routes(routes!(end_session))
 }
 
 /// The routes below `/users`.
-pub fn credentials_router() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new()
+pub fn credentials_router() -> Routes<AppState> {
+    Routes::new()
         .routes(routes!(change_password))
         .routes(routes!(change_email))
 }

@@ -5,7 +5,6 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::{AUTHORIZATION, HeaderMap};
 use axum::response::{IntoResponse as _, Response};
-use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::cookie::{self, Cookie};
@@ -16,11 +15,11 @@ use super::token::OpaqueToken;
 use super::{csrf, session};
 use crate::audit::Origin;
 use crate::state::AppState;
-use crate::web::{AuthProblems, Code, Json, Principal, Problem};
+use crate::web::{AuthProblems, Code, Json, Principal, Problem, Routes};
 
 /// The route of pages that have lost their token, below `/auth`.
-pub fn csrf_router() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(get_csrf_token))
+pub fn csrf_router() -> Routes<AppState> {
+    Routes::new().routes(routes!(get_csrf_token))
 }
 
 /// The CSRF token of my session, for a page that was loaded anew.

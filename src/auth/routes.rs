@@ -7,7 +7,6 @@ use axum::response::{IntoResponse, Response};
 use std::collections::BTreeMap;
 use utoipa::IntoResponses;
 use utoipa::openapi::{self, RefOr};
-use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::error::Error;
@@ -23,37 +22,38 @@ use crate::infra::Ask;
 use crate::jobs;
 use crate::state::AppState;
 use crate::web::{
-    AuthProblems, BodyProblems, Client, Code, Json, Principal, Problem, RequestId, problems, spend,
+    AuthProblems, BodyProblems, Client, Code, Json, Principal, Problem, RequestId, Routes,
+    problems, spend,
 };
 
 /// The routes of people who are not signed in.
-pub fn router() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new()
+pub fn router() -> Routes<AppState> {
+    Routes::new()
         .routes(routes!(verify_email))
         .routes(routes!(resend_verification))
         .routes(routes!(login))
 }
 
 /// The route of people who have no account yet.
-pub fn register_router() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(register))
+pub fn register_router() -> Routes<AppState> {
+    Routes::new().routes(routes!(register))
 }
 
 /// The routes that a session goes on and ends by, with nothing but its refresh token.
-pub fn session_router() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new()
+pub fn session_router() -> Routes<AppState> {
+    Routes::new()
         .routes(routes!(refresh))
         .routes(routes!(logout))
 }
 
 /// The routes of people who are.
-pub fn signed_in_router() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(logout_all))
+pub fn signed_in_router() -> Routes<AppState> {
+    Routes::new().routes(routes!(logout_all))
 }
 
 /// What stands at the root, where other services look for it.
-pub fn well_known_router() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(get_jwks))
+pub fn well_known_router() -> Routes<AppState> {
+    Routes::new().routes(routes!(get_jwks))
 }
 
 /// Sign up.

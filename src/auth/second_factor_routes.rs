@@ -5,7 +5,6 @@ use axum::http::StatusCode;
 use axum::http::header::HeaderMap;
 use axum::response::Response;
 use utoipa::IntoResponses;
-use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::model::{MfaAnswer, MfaBegin, MfaConfirm, MfaProof, SignedIn, Transport};
@@ -16,17 +15,17 @@ use crate::infra::Db;
 use crate::mfa::{self, Enrolment, MfaStatus, Proof, RecoveryCodes};
 use crate::state::AppState;
 use crate::web::{
-    AuthProblems, BodyProblems, Client, Code, Json, Principal, Problem, RequestId, problems,
+    AuthProblems, BodyProblems, Client, Code, Json, Principal, Problem, RequestId, Routes, problems,
 };
 
 /// The route below `/auth` of people whose password was right.
-pub fn second_step_router() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(login_mfa))
+pub fn second_step_router() -> Routes<AppState> {
+    Routes::new().routes(routes!(login_mfa))
 }
 
 /// The routes below `/auth` of people who are signed in.
-pub fn mfa_router() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new()
+pub fn mfa_router() -> Routes<AppState> {
+    Routes::new()
         .routes(routes!(get_mfa))
         .routes(routes!(begin_totp, remove_totp))
         .routes(routes!(confirm_totp))

@@ -9,7 +9,6 @@ use axum::http::HeaderValue;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use chrono::{DateTime, Utc};
-use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::model::{Dashboard, Facts, MonthUsage};
@@ -21,7 +20,7 @@ use crate::metrics::CacheFamily;
 use crate::plans::{Offer, Standing};
 use crate::state::AppState;
 use crate::usage::Month;
-use crate::web::{AuthProblems, Caller, Code, Problem};
+use crate::web::{AuthProblems, Caller, Code, Problem, Routes};
 
 /// How many payments are shown.
 const PAYMENTS: i64 = 5;
@@ -33,8 +32,8 @@ static DASHBOARDS: Family<UserId, Option<Bytes>> =
     Family::in_process(CacheFamily::Dashboard, Duration::from_secs(5), 2_000);
 
 /// The route.
-pub fn router() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(show_dashboard))
+pub fn router() -> Routes<AppState> {
+    Routes::new().routes(routes!(show_dashboard))
 }
 
 /// My account in one look, as it was at most five seconds ago.

@@ -2,25 +2,25 @@
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::router::UtoipaMethodRouterExt as _;
 use utoipa_axum::routes;
 
 use super::model::{Batch, NewEvent, NewEvents, StoredEvent, StoredEvents};
 use super::service::Told;
 use crate::state::AppState;
 use crate::web::{
-    AuthProblems, BodyProblems, Caller, ConflictProblem, Json, Problem, QuotaProblem, body_limit,
+    AuthProblems, BodyProblems, Caller, ConflictProblem, Json, Problem, QuotaProblem, Routes,
+    body_limit,
 };
 
 /// The largest body of a batch, in bytes: a hundred events as large as they may be.
 const BATCH_LIMIT: usize = 1024 * 1024;
 
 /// The routes.
-pub fn router() -> OpenApiRouter<AppState> {
-    let batch = OpenApiRouter::new().routes(routes!(create_events));
-    OpenApiRouter::new()
+pub fn router() -> Routes<AppState> {
+    Routes::new()
         .routes(routes!(create_event))
-        .merge(batch.route_layer(body_limit(BATCH_LIMIT)))
+        .routes(routes!(create_events).layer(body_limit(BATCH_LIMIT)))
 }
 
 /// Tell of an event.

@@ -5,23 +5,21 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::extract::State;
 use axum::http::StatusCode;
-use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::router::UtoipaMethodRouterExt as _;
 use utoipa_axum::routes;
 
 use super::model::{Draining, Health, Readiness, Status};
 use super::service::Checks;
 use crate::state::AppState;
-use crate::web::Json;
+use crate::web::{Json, Routes};
 
 /// The probes' routes; readiness fails once `draining` has begun.
-pub fn router(draining: Draining) -> OpenApiRouter<AppState> {
+pub fn router(draining: Draining) -> Routes<AppState> {
     let checks = Arc::new(Checks::default());
-    OpenApiRouter::new()
+    Routes::new()
         .routes(routes!(get_health))
         .routes(routes!(get_liveness))
-        .routes(routes!(get_readiness))
-        .layer(Extension(draining))
-        .layer(Extension(checks))
+        .routes(routes!(get_readiness).layer((Extension(draining), Extension(checks))))
 }
 
 /// What this process is.

@@ -26,5 +26,5 @@ pub async fn limit_by_plan<F: Future<Output = Answer>>(
     let plan = service::plan_of(state, caller.user_id).await?;
     let limit = plan.limit(&state.plans);
     let ask = Ask::spend(limit, LimitKey::user(caller.user_id.0));
-    limited(&state.limiter, &[ask], next(request)).await
+    limited(&state.limiter, &[ask], || next(request)).await
 }

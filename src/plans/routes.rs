@@ -4,11 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG};
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
-use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::model::Pricing;
@@ -16,7 +15,7 @@ use crate::config::PlansConfig;
 use crate::infra::{Cache, Family};
 use crate::metrics::CacheFamily;
 use crate::state::AppState;
-use crate::web::{Etag, Problem};
+use crate::web::{Etag, Problem, Routes};
 
 /// Prices change with a release: a page may be so old without harm.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("public, max-age=300");
@@ -32,8 +31,8 @@ struct Prepared {
 }
 
 /// The routes of everybody.
-pub fn router() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(show_pricing))
+pub fn router() -> Routes<AppState> {
+    Routes::new().routes(routes!(show_pricing))
 }
 
 /// The plans: what they cost and what they give.
@@ -48,7 +47,7 @@ pub fn router() -> OpenApiRouter<AppState> {
 async fn show_pricing(
     State(cache): State<Cache>,
     State(plans): State<Arc<PlansConfig>>,
-    headers: HeaderMap,
+    request: Request,
 ) -> Result<Response, Problem> {
     let page = cache.get(&PAGES, &0, || async move {
         let json = Bytes::from(serde_json::to_vec(&Pricing::of(&plans))?);
@@ -56,7 +55,7 @@ async fn show_pricing(
         Ok::<_, serde_json::Error>(Prepared { json, etag })
     });
     let page = page.await?;
-    let mut response = if page.etag.is_held(&headers) {
+    let mut response = if page.etag.is_held(request.headers()) {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
         ([(CONTENT_TYPE, JSON)], page.json.clone()).into_response()

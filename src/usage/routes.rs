@@ -1,7 +1,6 @@
 //! `/usage`: what an account called, and what of its quota is left.
 
 use axum::extract::State;
-use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::model::{CurrentUsage, LastItem, Month, UsageFilter, UsageItem};
@@ -9,11 +8,13 @@ use super::store;
 use crate::infra::{Clock, Db};
 use crate::plans;
 use crate::state::AppState;
-use crate::web::{AuthProblems, Caller, Json, Page, PageParams, Paged, Problem, QueryProblems};
+use crate::web::{
+    AuthProblems, Caller, Json, Page, PageParams, Paged, Problem, QueryProblems, Routes,
+};
 
 /// The routes.
-pub fn router() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new()
+pub fn router() -> Routes<AppState> {
+    Routes::new()
         .routes(routes!(list_usage))
         .routes(routes!(get_current_usage))
 }

@@ -1,7 +1,6 @@
 //! `/users/me`: one's own account.
 
 use axum::extract::State;
-use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::model::{ProfileChanges, User};
@@ -9,11 +8,11 @@ use super::{Error, store};
 use crate::audit::{self, Entry, Event, Origin};
 use crate::infra::{Clock, Db, Rng, begin};
 use crate::state::AppState;
-use crate::web::{AuthProblems, BodyProblems, Caller, Client, Json, Problem, RequestId};
+use crate::web::{AuthProblems, BodyProblems, Caller, Client, Json, Problem, RequestId, Routes};
 
 /// The routes of signed-in people.
-pub fn router() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(get_me, update_me))
+pub fn router() -> Routes<AppState> {
+    Routes::new().routes(routes!(get_me, update_me))
 }
 
 /// My account.

@@ -17,11 +17,12 @@ use super::problem::Problem;
 #[derive(Clone, Copy, Debug)]
 pub struct BodyLimit(usize);
 
-const DEFAULT_LIMIT: BodyLimit = BodyLimit(64 * 1024);
+/// What a route that takes JSON mostly needs.
+const DEFAULT_LIMIT: BodyLimit = BodyLimit(16 * 1024);
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A layer that lets the bodies of its routes have at most `bytes`; of two, the inner one counts.
-/// Without one it is 64 KiB.
+/// Without one it is 16 KiB.
 pub fn body_limit(bytes: usize) -> Extension<BodyLimit> {
     Extension(BodyLimit(bytes))
 }

@@ -1,6 +1,11 @@
 //! What a failing database looks like from outside: away or busy is a 503 that invites a retry,
 //! anything else a 500.
 
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use pin_project_lite::pin_project;
+
 use crate::infra::LoadError;
 use crate::infra::db::{Pulse, is_outage};
 
@@ -31,10 +36,40 @@ fn failed(error: &sqlx::Error) -> Problem {
 }
 
 /// Answers 503 as soon as the database is silent, for a request that would wait for it.
-pub async fn unless_silent(pulse: &Pulse, answer: impl Future<Output = Answer>) -> Answer {
-    tokio::select! {
-        biased;
-        answer = answer => answer,
-        () = pulse.silenced() => Err(Problem::new(Code::Unavailable)),
+pub fn unless_silent(
+    pulse: &Pulse,
+    answer: impl Future<Output = Answer>,
+) -> impl Future<Output = Answer> {
+    UnlessSilent {
+        answer,
+        silenced: pulse.silenced(),
+    }
+}
+
+pin_project! {
+    /// The future of [`unless_silent`]. An async function would hold the answer twice: as what it was
+    /// given, and as what it waits for.
+    struct UnlessSilent<F, S> {
+        #[pin]
+        answer: F,
+        #[pin]
+        silenced: S,
+    }
+}
+
+impl<F, S> Future for UnlessSilent<F, S>
+where
+    F: Future<Output = Answer>,
+    S: Future<Output = ()>,
+{
+    type Output = Answer;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answer> {
+        let this = self.project();
+        if let Poll::Ready(answer) = this.answer.poll(cx) {
+            return Poll::Ready(answer);
+        }
+        let silenced = this.silenced.poll(cx);
+        silenced.map(|()| Err(Problem::new(Code::Unavailable)))
     }
 }

@@ -3,14 +3,13 @@
 
 use std::convert::Infallible;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use axum::BoxError;
-use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::Request;
 use axum::response::{IntoResponse as _, Response};
-use tokio::time::{Instant, sleep_until};
+use pin_project_lite::pin_project;
+use tokio::time::{Instant, Sleep, sleep_until};
 use tower::{Layer, Service};
 
 use super::code::Code;
@@ -49,16 +48,13 @@ pub struct DeadlineService<S> {
     allowed: Duration,
 }
 
-impl<S, B> Service<Request> for DeadlineService<S>
+impl<S> Service<Request> for DeadlineService<S>
 where
-    S: Service<Request, Response = Response<B>, Error = Infallible>,
-    S::Future: Send + 'static,
-    B: HttpBody<Data = Bytes> + Send + 'static,
-    B::Error: Into<BoxError>,
+    S: Service<Request, Response = Response, Error = Infallible>,
 {
     type Response = Response;
     type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+    type Future = Bounded<S::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.inner.poll_ready(cx)
@@ -66,38 +62,66 @@ where
 
     fn call(&mut self, request: Request) -> Self::Future {
         let exchange = Exchange::of(request.extensions()).cloned();
-        let allowed = self.allowed;
-        let answer = self.inner.call(request);
-        Box::pin(async move {
-            let begun = Instant::now();
-            tokio::select! {
-                biased;
-                answer = answer => answer.map(|response| response.map(Body::new)),
-                () = passed(begun, allowed, exchange.as_ref()) => {
-                    tracing::warn!(allowed_ms = allowed.as_millis(), "a handler took too long");
-                    Ok(Problem::new(Code::DeadlineExceeded).into_response())
-                }
-            }
-        })
+        Bounded {
+            answer: self.inner.call(request),
+            begun: Instant::now(),
+            allowed: self.allowed,
+            exchange,
+            sleep: None,
+        }
     }
 }
 
-/// Waits for the deadline. It counts from `begun`, or from the end of the body if that is later;
-/// while the body is still on its way the exchange names the latest moment it may end.
-async fn passed(begun: Instant, allowed: Duration, exchange: Option<&Exchange>) {
-    loop {
-        let now = Instant::now();
-        let from = exchange.map_or(begun, Exchange::counts_from).max(begun);
-        if now >= from + allowed {
-            return;
+pin_project! {
+    /// An answer that is waited for until the deadline. It counts from `begun`, or from the end of
+    /// the body if that is later; while the body is still on its way the exchange names the latest
+    /// moment it may end.
+    pub struct Bounded<F> {
+        #[pin]
+        answer: F,
+        begun: Instant,
+        allowed: Duration,
+        exchange: Option<Exchange>,
+        // None until the answer has to be waited for.
+        #[pin]
+        sleep: Option<Sleep>,
+    }
+}
+
+impl<F: Future<Output = Result<Response, Infallible>>> Future for Bounded<F> {
+    type Output = Result<Response, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        if let Poll::Ready(answer) = this.answer.poll(cx) {
+            return Poll::Ready(answer);
         }
-        sleep_until(if from > now { from } else { from + allowed }).await;
+        loop {
+            if let Some(sleep) = this.sleep.as_mut().as_pin_mut() {
+                ready!(sleep.poll(cx));
+            }
+            let now = Instant::now();
+            let counts_from = this.exchange.as_ref().map(Exchange::counts_from);
+            let from = counts_from.unwrap_or(*this.begun).max(*this.begun);
+            if now >= from + *this.allowed {
+                let allowed_ms = this.allowed.as_millis();
+                tracing::warn!(allowed_ms, "a handler took too long");
+                return Poll::Ready(Ok(Problem::new(Code::DeadlineExceeded).into_response()));
+            }
+            let until = if from > now {
+                from
+            } else {
+                from + *this.allowed
+            };
+            this.sleep.set(Some(sleep_until(until)));
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use axum::Router;
+    use axum::body::{Body, Bytes};
     use axum::routing::{get, post};
     use futures_util::stream;
     use tokio::time::sleep;

@@ -136,6 +136,10 @@ impl HostRules {
             .to_str()
             .ok()
             .filter(|_| request.uri().authority().is_none())?;
+        let host = match host.rsplit_once(':') {
+            Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
+            _ => host,
+        };
         self.verbatim.iter().any(|own| own == host).then_some(host)
     }
 }

@@ -59,7 +59,7 @@ pub async fn limit_client<F: Future<Output = Answer>>(
     next: impl FnOnce(Request) -> F,
 ) -> Answer {
     let asks = group.asks(request.extensions());
-    limited(&group.limiter, &asks, next(request)).await
+    limited(&group.limiter, &asks, || next(request)).await
 }
 
 /// Counts credentials that were refused against their client, so that they cannot be guessed at
@@ -86,16 +86,16 @@ pub async fn limit_guesses<F: Future<Output = Answer>>(
 }
 
 /// Spends `asks` and goes on, or refuses; the reply tells how the limits stand either way.
-pub async fn limited(
+pub async fn limited<F: Future<Output = Answer>>(
     limiter: &Limiter,
     asks: &[Ask],
-    next: impl Future<Output = Answer>,
+    next: impl FnOnce() -> F,
 ) -> Answer {
     let decision = limiter.admit(asks).await;
     if !decision.allows() {
         return Ok(refused(&decision));
     }
-    Ok(told(&decision, next.await))
+    Ok(told(&decision, next().await))
 }
 
 /// Spends `asks`, for a handler that knows only by then whom they are about.
@@ -139,19 +139,25 @@ fn problem(decision: &Decision) -> Problem {
 fn tell(decision: &Decision, headers: &mut HeaderMap) {
     // Room for what the layers around add as well, at once.
     headers.reserve(HEADERS);
-    let (mut policy, mut standing) = (String::with_capacity(64), String::with_capacity(64));
+    let mut list = String::with_capacity(64);
     for one in &decision.standings {
         let limit = one.limit;
         let (max, window) = (limit.max().into(), limit.window().as_secs());
-        let left = one.left().into();
-        let until = whole_seconds(one.wait.unwrap_or(one.reset));
-        item(&mut policy, limit.name(), [(";q=", max), (";w=", window)]);
-        item(&mut standing, limit.name(), [(";r=", left), (";t=", until)]);
+        item(&mut list, limit.name(), [(";q=", max), (";w=", window)]);
     }
-    for (name, value) in [(RATELIMIT_POLICY, policy), (RATELIMIT, standing)] {
-        if let Ok(value) = HeaderValue::try_from(value) {
-            headers.insert(name, value);
-        }
+    insert(headers, RATELIMIT_POLICY, &list);
+    list.clear();
+    for one in &decision.standings {
+        let until = whole_seconds(one.wait.unwrap_or(one.reset));
+        let left = one.left().into();
+        item(&mut list, one.limit.name(), [(";r=", left), (";t=", until)]);
+    }
+    insert(headers, RATELIMIT, &list);
+}
+
+fn insert(headers: &mut HeaderMap, name: HeaderName, list: &str) {
+    if let Ok(value) = HeaderValue::from_str(list) {
+        headers.insert(name, value);
     }
 }
 

@@ -13,6 +13,7 @@ mod database;
 mod deadline;
 mod deny;
 mod document;
+mod door;
 mod etag;
 mod extract;
 mod fault;
@@ -29,6 +30,7 @@ mod principal;
 mod probes;
 mod problem;
 mod refusing;
+mod routes;
 mod server;
 #[cfg(test)]
 mod stack_test;
@@ -47,6 +49,7 @@ pub use document::{
     PathProblems, QueryProblems, QuotaProblem, RateProblem, ReauthenticationProblems,
     document_common, operations, problems,
 };
+pub use door::{Within, door};
 pub use etag::Etag;
 pub use extract::{Json, Path, Query};
 pub use guard::{ByClient, Guard, guard};
@@ -57,8 +60,9 @@ pub use limit_document::document_limits;
 pub use overload::{Cap, Shed, shed};
 pub use own_origins::OwnOrigins;
 pub use page::{Limit, Moment, NoFilter, Page, PageParams, Paged, Position};
-pub use panic::{PanicGuard, panic_guard};
+pub use panic::PanicGuard;
 pub use principal::{Caller, Credential, Principal};
 pub use probes::PastProbes;
 pub use problem::{Answer, FieldError, Problem};
+pub use routes::Routes;
 pub use server::{Drained, serve};

@@ -6,6 +6,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -21,9 +22,9 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use tower::Service as _;
 
 use super::code::Code;
@@ -65,12 +66,12 @@ pub async fn serve(
     shutdown: CancellationToken,
 ) -> Drained {
     let mut server = Server::new(app, config, shutdown.clone());
-    let _cut = server.cut.clone().drop_guard();
     let mut back_off = BACK_OFF.0;
     loop {
         let accepted = tokio::select! {
             biased;
             () = shutdown.cancelled() => break,
+            Some(_) = server.tasks.join_next() => continue,
             accepted = listener.accept() => accepted,
         };
         match accepted {
@@ -87,6 +88,7 @@ pub async fn serve(
             }
         }
     }
+    server.is_leaving.store(true, Ordering::Relaxed);
     // The kernel has completed these handshakes, so their clients count on an answer.
     while let Some(Ok((stream, peer))) = listener.accept().now_or_never() {
         server.admit(stream, peer);
@@ -104,9 +106,10 @@ struct Server {
     permits: Arc<Semaphore>,
     turned_away: Arc<Semaphore>,
     warned: Option<Instant>,
-    tasks: TaskTracker,
+    tasks: JoinSet<()>,
     stop: CancellationToken,
-    cut: CancellationToken,
+    /// The same as `stop`, which takes a lock to be asked.
+    is_leaving: Arc<AtomicBool>,
 }
 
 impl Server {
@@ -128,9 +131,9 @@ impl Server {
             permits: Arc::new(Semaphore::new(config.max_connections)),
             turned_away: Arc::new(Semaphore::new(TURNED_AWAY_MAX)),
             warned: None,
-            tasks: TaskTracker::new(),
+            tasks: JoinSet::new(),
             stop,
-            cut: CancellationToken::new(),
+            is_leaving: Arc::default(),
         }
     }
 
@@ -142,13 +145,7 @@ impl Server {
             return;
         };
         let connection = self.connection(stream, peer, permit);
-        let cut = self.cut.clone();
-        self.tasks.spawn(async move {
-            tokio::select! {
-                () = connection => {}
-                () = cut.cancelled() => {}
-            }
-        });
+        self.tasks.spawn(connection);
     }
 
     fn connection(
@@ -158,15 +155,15 @@ impl Server {
         permit: OwnedSemaphorePermit,
     ) -> impl Future<Output = ()> + Send + use<> {
         let app = self.app.clone();
-        let stopping = self.stop.clone();
+        let is_leaving = Arc::clone(&self.is_leaving);
         let service = service_fn(move |request: Request<Incoming>| {
             let mut request = request.map(Body::new);
             request.extensions_mut().insert(ConnectInfo(peer));
             let reply = app.clone().call(request);
-            let stopping = stopping.clone();
+            let is_leaving = Arc::clone(&is_leaving);
             async move {
                 let mut response = reply.await?;
-                if stopping.is_cancelled() {
+                if is_leaving.load(Ordering::Relaxed) {
                     response
                         .headers_mut()
                         .insert(CONNECTION, HeaderValue::from_static("close"));
@@ -208,14 +205,13 @@ impl Server {
             return;
         };
         let reply = self.busy();
-        let cut = self.cut.clone();
         self.tasks.spawn(async move {
             let _permit = permit;
             let tell = async {
                 stream.write_all(reply.as_bytes()).await?;
                 stream.shutdown().await
             };
-            let _ = cut.run_until_cancelled(tell).await;
+            let _: io::Result<()> = tell.await;
         });
     }
 
@@ -238,13 +234,13 @@ impl Server {
         reply + "\r\n" + &String::from_utf8_lossy(&body)
     }
 
-    async fn drain(self, allowed: Duration) -> Drained {
-        self.tasks.close();
-        let _ = timeout(allowed, self.tasks.wait()).await;
+    async fn drain(mut self, allowed: Duration) -> Drained {
+        let all_end = async { while self.tasks.join_next().await.is_some() {} };
+        let _ = timeout(allowed, all_end).await;
+        while self.tasks.try_join_next().is_some() {}
         let aborted = self.tasks.len();
-        self.cut.cancel();
         // A task that blocks its thread cannot be cut and must not hold the exit up.
-        let _ = timeout(LAST_CALL, self.tasks.wait()).await;
+        let _ = timeout(LAST_CALL, self.tasks.shutdown()).await;
         Drained { aborted }
     }
 }

@@ -13,8 +13,8 @@ use serde_json::Value;
 use tower::{ServiceBuilder, ServiceExt as _};
 
 use super::{
-    Code, Deadline, Json, Principal, Problem, RequestContext, SecurityHeaders, TrustedHosts,
-    body_limit, cors, panic_guard,
+    Code, Deadline, Json, PanicGuard, Principal, Problem, RequestContext, SecurityHeaders,
+    TrustedHosts, body_limit, cors,
 };
 use crate::config::HttpConfig;
 use crate::infra::{Clock, Rng};
@@ -81,7 +81,7 @@ fn app() -> Router {
                 .layer(SecurityHeaders::new(&config))
                 .layer(TrustedHosts::new(&config))
                 .layer(cors(&config))
-                .layer(panic_guard())
+                .layer(PanicGuard)
                 .layer(body_limit(64 * 1024))
                 .layer(Deadline::new(&config)),
         )

@@ -1,5 +1,5 @@
-//! The outermost layer: gives a request its id, finds its client, opens its span, writes its line
-//! in the access log and finishes its refusals.
+//! The outermost layer: gives a request its id, finds its client, lends its names to what is logged
+//! meanwhile, writes its line in the access log and finishes its refusals.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -11,76 +11,22 @@ use std::time::Duration;
 
 use axum::BoxError;
 use axum::body::{Body, Bytes, HttpBody};
-use axum::extract::{ConnectInfo, FromRequestParts, Request};
-use axum::http::request::Parts;
-use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue};
+use axum::extract::{ConnectInfo, Request};
+use axum::http::Extensions;
 use axum::response::Response;
 use ipnet::IpNet;
-use serde::Deserialize;
 use tokio::time::Instant;
 use tower::{Layer, Service};
 
 use super::client::Origin;
 use super::code::Code;
-use super::problem::{self, Problem};
+use super::problem;
+use super::request_id::{RequestId, X_REQUEST_ID};
 use crate::config::HttpConfig;
-use crate::ids::{UserId, uuid_v7};
+use crate::ids::UserId;
 use crate::infra::{Clock, Rng};
 use crate::metrics::InFlight;
 use crate::telemetry::{RequestFacts, RequestScope};
-
-pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const REQUEST_ID_MAX: usize = 64;
-
-/// The id that ties a reply, its log lines and its error report together: 1 to 64 of
-/// `A-Z a-z 0-9 . _ -`, since it goes into our logs.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub struct RequestId(HeaderValue);
-
-impl TryFrom<String> for RequestId {
-    type Error = &'static str;
-
-    fn try_from(raw: String) -> Result<Self, &'static str> {
-        let id = HeaderValue::try_from(raw).ok().and_then(Self::plain);
-        id.ok_or("must be 1 to 64 of A-Z a-z 0-9 . _ -")
-    }
-}
-
-impl RequestId {
-    /// Takes a client's id, if it is one.
-    fn accept(headers: &HeaderMap) -> Option<Self> {
-        headers.get(X_REQUEST_ID).cloned().and_then(Self::plain)
-    }
-
-    fn plain(id: HeaderValue) -> Option<Self> {
-        let plain = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
-        let fits = (1..=REQUEST_ID_MAX).contains(&id.len()) && id.as_bytes().iter().all(plain);
-        fits.then_some(Self(id))
-    }
-
-    pub(super) fn new(clock: &Clock, rng: &Rng) -> Self {
-        let mut hex = [0; 32];
-        let id = uuid_v7(clock.now(), rng);
-        let value = HeaderValue::from_str(id.simple().encode_lower(&mut hex));
-        Self(value.unwrap_or(HeaderValue::from_static("none")))
-    }
-
-    /// The id as text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        self.0.to_str().unwrap_or_default()
-    }
-}
-
-impl<S: Sync> FromRequestParts<S> for RequestId {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let exchange = Exchange::of(&parts.extensions).ok_or(Code::Internal)?;
-        Ok(exchange.request_id().clone())
-    }
-}
 
 /// What is known of a request beside its parts, shared by all that handles it.
 #[derive(Clone, Debug)]
@@ -232,7 +178,7 @@ where
 
     fn call(&mut self, mut request: Request) -> Self::Future {
         let exchange = self.shared.begin(&request);
-        let facts = RequestFacts::of(&request, exchange.request_id().0.clone());
+        let facts = RequestFacts::of(&request, exchange.request_id().header());
         let asker = exchange.clone();
         let user = move || asker.user().map(|id| id.to_string());
         let scope = RequestScope::begin(request.headers(), &self.shared.rng, facts, user);
@@ -249,7 +195,7 @@ where
             let mut response = reply.await?.map(Body::new);
             let id = line.exchange.request_id();
             let code = problem::complete(&mut response, id.as_str());
-            response.headers_mut().insert(X_REQUEST_ID, id.0.clone());
+            response.headers_mut().insert(X_REQUEST_ID, id.header());
             line.outcome = Some((response.status().as_u16(), code));
             Ok(response)
         })
@@ -304,144 +250,4 @@ impl Drop for AccessLine {
 }
 
 #[cfg(test)]
-mod tests {
-    use axum::Router;
-    use axum::http::Method;
-    use axum::middleware::{Next, from_fn};
-    use axum::routing::get;
-    use tower::ServiceExt as _;
-    use uuid::Uuid;
-
-    use super::*;
-    use crate::ids::SessionId;
-    use crate::telemetry::Lines;
-    use crate::web::stack_test::{config, get as request, json};
-    use crate::web::{Caller, Principal};
-
-    fn app() -> Router {
-        Router::new()
-            .route(
-                "/things/{id}",
-                get(async |id: RequestId| id.as_str().to_owned()),
-            )
-            .layer(RequestContext::new(
-                &config(),
-                Clock::system(),
-                Rng::system(),
-            ))
-    }
-
-    #[tokio::test]
-    async fn a_plain_id_is_kept_and_a_hostile_one_replaced() {
-        let long = "a".repeat(65);
-        for (sent, kept) in [
-            ("abc-DEF_1.2", true),
-            ("", false),
-            ("a b", false),
-            ("<x>", false),
-            (&long, false),
-        ] {
-            let mut sent_request = request("/things/1");
-            sent_request
-                .headers_mut()
-                .insert(X_REQUEST_ID, sent.parse().unwrap());
-            let response = app().oneshot(sent_request).await.unwrap();
-            let id = response.headers()[X_REQUEST_ID]
-                .to_str()
-                .unwrap()
-                .to_owned();
-            assert_eq!(id == sent, kept, "{sent}");
-            if !kept {
-                assert_eq!(id.len(), 32);
-                assert_eq!(&id[12..13], "7");
-            }
-            let body = axum::body::to_bytes(response.into_body(), 100)
-                .await
-                .unwrap();
-            assert_eq!(body, id.as_bytes());
-        }
-    }
-
-    #[tokio::test]
-    async fn unknown_routes_and_methods_are_problems_with_the_id() {
-        let response = app().oneshot(request("/nothing")).await.unwrap();
-        assert_eq!(response.status(), 404);
-        let id = response.headers()[X_REQUEST_ID].clone();
-        let body = json(response).await;
-        assert_eq!(body["code"], "not_found");
-        assert_eq!(body["request_id"], id.to_str().unwrap());
-
-        let mut post = request("/things/1");
-        *post.method_mut() = Method::POST;
-        let response = app().oneshot(post).await.unwrap();
-        assert_eq!(response.headers()["allow"], "GET,HEAD");
-        assert_eq!(json(response).await["code"], "method_not_allowed");
-    }
-
-    const ADA: UserId = UserId(Uuid::max());
-
-    async fn sign_in(mut request: Request, next: Next) -> Response {
-        let session_id = SessionId(Uuid::nil());
-        let ada = Principal {
-            user_id: ADA,
-            session_id,
-        };
-        Caller::from(ada).enter(request.extensions_mut());
-        next.run(request).await
-    }
-
-    #[tokio::test]
-    async fn each_request_leaves_one_line_that_names_no_raw_path() {
-        let lines = Lines::default();
-        let _guard = tracing::subscriber::set_default(lines.subscriber());
-        let app = Router::new()
-            .route(
-                "/things/{id}",
-                get(async |me: Principal| me.user_id.to_string()),
-            )
-            .route("/never", get(std::future::pending::<()>))
-            .route("/health/live", get(async || "live"))
-            .route_layer(from_fn(sign_in))
-            .layer(RequestContext::new(
-                &config(),
-                Clock::system(),
-                Rng::system(),
-            ));
-
-        // A test beside this one, without a subscriber, may have switched the line off meanwhile.
-        while lines.text().is_empty() {
-            tracing::callsite::rebuild_interest_cache();
-            app.clone().oneshot(request("/things/1")).await.unwrap();
-        }
-        let reply = app
-            .clone()
-            .oneshot(request("/things/secret?token=secret"))
-            .await
-            .unwrap();
-        let line = lines.last();
-        assert_eq!(line["target"], "access");
-        assert_eq!(line["route"], "/things/{id}");
-        assert_eq!(line["status"], 200);
-        assert_eq!(line["user_id"], ADA.to_string());
-        assert_eq!(
-            line["request_id"],
-            reply.headers()[X_REQUEST_ID].to_str().unwrap()
-        );
-        assert!(line["latency_ms"].is_f64());
-        assert!(!line.to_string().contains("secret"));
-
-        app.clone().oneshot(request("/nothing")).await.unwrap();
-        assert_eq!(lines.last()["route"], "unmatched");
-        assert_eq!(lines.last()["code"], "not_found");
-
-        let never = app.clone().oneshot(request("/never"));
-        tokio::time::timeout(Duration::from_millis(10), never)
-            .await
-            .unwrap_err();
-        assert_eq!(lines.last()["status"], CLIENT_LEFT);
-        assert_eq!(lines.last()["route"], "/never");
-
-        app.oneshot(request("/health/live")).await.unwrap();
-        assert_eq!(lines.last()["route"], "/never");
-    }
-}
+mod tests;

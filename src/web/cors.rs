@@ -14,7 +14,7 @@ use futures_util::future::{Either, MapOk};
 use tower::{Layer, Service};
 use tower_http::cors::{AllowOrigin, Cors, CorsLayer};
 
-use super::context::X_REQUEST_ID;
+use super::request_id::X_REQUEST_ID;
 use crate::config::HttpConfig;
 
 const PREFLIGHT_MAX_AGE: Duration = Duration::from_mins(10);

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::Request;
-use axum::middleware::from_fn_with_state;
 use tower::ServiceBuilder;
 use utoipa::OpenApi as _;
 use utoipa::openapi::OpenApi;
@@ -36,8 +35,10 @@ pub fn router(state: &AppState, config: &Config, draining: Draining) -> Router {
     let (administrative, administrative_document) = administrative().open().split_for_parts();
     let limited = [public_document, signed_in_document, administrative_document];
     let document = finish(document, limited);
-    let administrative =
-        administrative.route_layer(from_fn_with_state(state.clone(), auth::require_admin));
+    let known = state.clone();
+    let administrative = administrative.route_layer(door(move |request, within| {
+        pass_administrator(known.clone(), request, within)
+    }));
     let entrance = Arc::new(Entrance {
         metering: Metering::new(state, &document),
         guesses: ClientLimits::new(&state.limiter, &[state.limits.anonymous]),
@@ -163,6 +164,11 @@ async fn pass_signed_in(entrance: Arc<Entrance>, request: Request, within: Withi
         })
     });
     unless_silent(&state.pulse, answer).await
+}
+
+/// What the requests of administrators meet, behind [`pass_signed_in`].
+async fn pass_administrator(state: AppState, request: Request, within: Within) -> Answer {
+    auth::require_admin(&state, request, |request| within.answer(request)).await
 }
 
 /// The routes of whoever acts for an account: signed in, or where it is allowed with an API key.

@@ -81,8 +81,7 @@ fn parse(header: &str) -> Option<(Hex<32>, Hex<16>, bool)> {
 pub(super) struct Hex<const DIGITS: usize>([u8; DIGITS]);
 
 impl<const DIGITS: usize> Hex<DIGITS> {
-    /// The digits of these bytes. Each request has two ids, and a formatter takes a hundred times as
-    /// long.
+    /// The digits of these bytes. Each request has two ids, and a formatter takes many times as long.
     fn of(bytes: &[u8]) -> Self {
         const TABLE: &[u8; 16] = b"0123456789abcdef";
         let digit = |half: u8| TABLE[usize::from(half & 15)];

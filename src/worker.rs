@@ -8,8 +8,8 @@ use tokio_util::sync::CancellationToken;
 use crate::api_keys::{PurgeKeys, TellKeyCreated, TellKeyRotated};
 use crate::audit;
 use crate::auth::{
-    ConfirmNewEmail, PurgeExpired, SendAlreadyRegistered, SendReset, SendUnlock, SendVerification,
-    TellEmailChanging, TellPasswordChanged,
+    ConfirmNewEmail, PurgeExpired, SendAlreadyRegistered, SendEmailUndo, SendReset, SendUnlock,
+    SendVerification, TellEmailChanging, TellNewAdmin, TellPasswordChanged,
 };
 use crate::config::WorkerConfig;
 use crate::events;
@@ -55,6 +55,8 @@ pub async fn worker(
         .define_job::<TellPasswordChanged>()
         .define_job::<ConfirmNewEmail>()
         .define_job::<TellEmailChanging>()
+        .define_job::<SendEmailUndo>()
+        .define_job::<TellNewAdmin>()
         .define_job::<TellSecondFactor>()
         .define_job::<SealAnew>()
         .define_job::<PurgeExpired>()

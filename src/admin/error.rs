@@ -1,5 +1,6 @@
 //! What can go wrong while looking after accounts, and how it looks from outside.
 
+use crate::auth;
 use crate::users;
 use crate::web::{Code, Problem};
 
@@ -30,6 +31,12 @@ pub(super) enum Error {
     /// A reason is given for something other than shutting an account.
     #[error("a reason is given and nothing is shut")]
     ReasonWithoutDisabling,
+    /// The change takes a reauthentication, and no password is given.
+    #[error("the password is needed")]
+    PasswordRequired,
+    /// The administrator could not be reauthenticated.
+    #[error(transparent)]
+    Auth(#[from] auth::Error),
     /// The database failed.
     #[error(transparent)]
     Database(#[from] sqlx::Error),
@@ -63,6 +70,12 @@ impl From<Error> for Problem {
             Error::ReasonWithoutDisabling => {
                 invalid("reason", "invalid", "is only for `disabled: true`")
             }
+            Error::PasswordRequired => invalid(
+                "password",
+                "password_required",
+                "is required for this change, with a code where you have a second factor",
+            ),
+            Error::Auth(error) => error.into(),
             Error::Database(source) => source.into(),
         }
     }

@@ -4,24 +4,74 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::error::Error;
+use crate::auth::{Shown, TriedPassword};
 use crate::ids::UserId;
+use crate::mfa::{RecoveryCode, TotpCode};
 use crate::users::{Account, AccountCounts, DisabledReason, Role, SignUps};
 
-/// What to change of an account. A field left out stays as it is.
-#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
+/// What to change of an account, and proof of who asks. A field left out stays as it is.
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct AccountChanges {
+pub(super) struct AccountPatch {
     /// What the account may do from now on.
     #[serde(default)]
     #[schema(nullable = false)]
+    role: Option<Role>,
+    /// Whether the account is disabled. Disabling it ends its sessions at once.
+    #[serde(default)]
+    #[schema(nullable = false)]
+    disabled: Option<bool>,
+    /// Why it is disabled, for administrators alone.
+    #[serde(default)]
+    #[schema(nullable = false)]
+    reason: Option<DisabledReason>,
+    /// The administrator's own password. Required for another role, for enabling an account, and for
+    /// disabling an administrator.
+    #[serde(default)]
+    password: Option<TriedPassword>,
+    /// A code of the administrator's authenticator app; this or a recovery code, beside the password,
+    /// where the administrator has a second factor.
+    #[serde(default)]
+    code: Option<TotpCode>,
+    /// One of the administrator's recovery codes.
+    #[serde(default)]
+    recovery_code: Option<RecoveryCode>,
+}
+
+impl AccountPatch {
+    /// The changes, and the proof if there is one.
+    pub(super) fn split(self) -> Result<(AccountChanges, Option<Shown>), Error> {
+        let changes = AccountChanges {
+            role: self.role,
+            disabled: self.disabled,
+            reason: self.reason,
+        };
+        changes.check()?;
+        let shown = match self.password {
+            Some(password) => Some(Shown::new(
+                "password",
+                password,
+                self.code,
+                self.recovery_code,
+            )?),
+            None if self.code.is_some() || self.recovery_code.is_some() => {
+                return Err(Error::PasswordRequired);
+            }
+            None => None,
+        };
+        Ok((changes, shown))
+    }
+}
+
+/// What to change of an account. A field left out stays as it is.
+#[derive(Clone, Debug, Default)]
+#[cfg_attr(test, derive(Deserialize))]
+pub(super) struct AccountChanges {
+    /// What the account may do from now on.
     pub(super) role: Option<Role>,
-    /// Whether the account is shut. Shutting it ends its sessions at once.
-    #[serde(default)]
-    #[schema(nullable = false)]
+    /// Whether the account is disabled.
     pub(super) disabled: Option<bool>,
-    /// Why it is shut, for administrators alone.
-    #[serde(default)]
-    #[schema(nullable = false)]
+    /// Why it is disabled.
     pub(super) reason: Option<DisabledReason>,
 }
 
@@ -32,6 +82,21 @@ pub(super) struct Plan {
     pub(super) role: Option<Role>,
     /// Another state than it is in.
     pub(super) door: Option<Door>,
+}
+
+impl Plan {
+    /// Whether an access token alone will not do. Another role, an account that is enabled again and an
+    /// administrator who is disabled are what somebody with a stolen token would gain by. Disabling an
+    /// ordinary account is a defence that can be taken back, and moderators do it many times a day.
+    pub(super) fn needs_proof(&self, before: &Account) -> bool {
+        let is_admin = before.role == Role::Admin;
+        let door = match &self.door {
+            Some(Door::Opened) => true,
+            Some(Door::Shut(_)) => is_admin && !before.is_disabled(),
+            None => false,
+        };
+        self.role.is_some() || door
+    }
 }
 
 /// Whether one can sign in to an account.
@@ -201,6 +266,26 @@ mod tests {
         let shut = plan(r#"{"role":"admin"}"#, &eve);
         assert!(matches!(shut, Err(Error::Disabled)));
         assert!(plan(r#"{"role":"admin","disabled":false}"#, &eve).is_ok());
+    }
+
+    #[test]
+    fn what_gives_or_takes_power_needs_proof_and_disabling_a_user_does_not() {
+        let (user, admin) = (account(EVE, Role::User), account(BOB, Role::Admin));
+        let mut gone = account(EVE, Role::User);
+        gone.disabled_at = Some(NOW);
+        for (json, before, needs) in [
+            (r#"{"role":"admin"}"#, &user, true),
+            (r#"{"role":"user"}"#, &admin, true),
+            (r#"{"disabled":true}"#, &admin, true),
+            (r#"{"disabled":false}"#, &gone, true),
+            (r#"{"disabled":false,"role":"admin"}"#, &gone, true),
+            (r#"{"disabled":true}"#, &user, false),
+            (r#"{"disabled":true,"reason":"fraud"}"#, &gone, false),
+            (r#"{"role":"user"}"#, &user, false),
+        ] {
+            let plan = plan(json, before).expect("it may be");
+            assert_eq!(plan.needs_proof(before), needs, "{json}");
+        }
     }
 
     #[test]

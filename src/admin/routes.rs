@@ -9,7 +9,7 @@ use utoipa::openapi::{RefOr, Response};
 use utoipa_axum::routes;
 
 use super::error::Error;
-use super::model::{AccountChanges, Stats};
+use super::model::{AccountPatch, Stats};
 use super::service;
 use crate::audit::{self, Origin, Record, RecordFilter};
 use crate::auth::{self, Devices};
@@ -61,12 +61,17 @@ async fn get_account(
 
 /// Change an account's role, disable it or enable it.
 ///
-/// Disabling ends its sessions at once; nobody can sign in to it, and its API keys and the links in
+/// Another role, enabling an account, and disabling an administrator take the administrator's own
+/// password and, where they have a second factor, a code or a recovery code. All administrators are told
+/// by email when somebody becomes one. Disabling ends its sessions at once; nobody can sign in to it, and its API keys and the links in
 /// its letters do not work. The last administrator who can sign in stays one, and nobody disables
 /// their own account.
 #[utoipa::path(patch, path = "/users/{id}", tag = "admin", security(("bearer" = [])),
     params(("id" = UserId, Path, description = "The account's id.")),
-    request_body(content = AccountChanges, example = json!({ "disabled": true, "reason": "sends spam" })),
+    request_body(content = AccountPatch, examples(
+        ("disable" = (summary = "Disable an account", value = json!({ "disabled": true, "reason": "sends spam" }))),
+        ("promote" = (summary = "Make an administrator", value = json!({ "role": "admin",
+            "password": "correct horse battery staple", "code": "492039" }))))),
     responses((status = 200, description = "The account as it now stands.", body = Account),
         AdminProblems, PathProblems, BodyProblems, ChangeProblems))]
 async fn change_account(
@@ -75,7 +80,7 @@ async fn change_account(
     client: Client,
     request_id: RequestId,
     Path(id): Path<UserId>,
-    Json(changes): Json<AccountChanges>,
+    Json(changes): Json<AccountPatch>,
 ) -> Result<Json<Account>, Problem> {
     let origin = Origin::new(&client, &request_id);
     let account = service::change_account(&state, me, id, changes, &origin).await?;
@@ -153,6 +158,6 @@ struct ChangeProblems;
 
 impl IntoResponses for ChangeProblems {
     fn responses() -> Responses {
-        problems(&[Code::Conflict, Code::LastAdmin])
+        problems(&[Code::Conflict, Code::LastAdmin, Code::TooManyAttempts])
     }
 }

@@ -3,13 +3,13 @@
 use serde_json::json;
 
 use super::error::Error;
-use super::model::{AccountChanges, Door, Stats};
+use super::model::{AccountPatch, Door, Plan, Stats};
 use crate::audit::{self, Entry, Event, Origin};
 use crate::auth;
 use crate::ids::UserId;
 use crate::infra::begin;
 use crate::state::AppState;
-use crate::users::{self, Account};
+use crate::users::{self, Account, Role};
 use crate::web::Principal;
 
 /// How far back sign-ups are counted by the day.
@@ -17,23 +17,41 @@ const SIGN_UP_DAYS: i32 = 30;
 
 /// Changes an account and answers it as it now stands. All who do so wait for each other at the
 /// rows of the administrators, so that of any number who would take the last ones away, one is
-/// refused.
+/// refused. Where the change takes a reauthentication, what it proved is still true at that moment.
 pub(super) async fn change_account(
     state: &AppState,
     me: Principal,
     id: UserId,
-    changes: AccountChanges,
+    changes: AccountPatch,
     origin: &Origin,
 ) -> Result<Account, Error> {
-    changes.check()?;
+    let (changes, shown) = changes.split()?;
+    let proven = match shown {
+        Some(shown) => Some(auth::reauthenticate(state, me, shown, origin).await?),
+        None => None,
+    };
     let now = state.clock.now();
     let mut tx = begin(&state.db).await?;
     let (before, admins) = users::lock_account_and_admins(&mut *tx, id).await?;
     let plan = changes.plan(&before, me.user_id, &admins)?;
+    match &proven {
+        Some(proven) => auth::hold_proof(&mut tx, me, proven).await?,
+        None if plan.needs_proof(&before) => return Err(Error::PasswordRequired),
+        None => {}
+    }
+    if plan == Plan::default() {
+        return Ok(before);
+    }
+    let change = auth::begin_credentials_change(&mut tx, id, None)
+        .await?
+        .ok_or(Error::NotFound)?;
     let mut notes = Vec::new();
     let mut ended = Vec::new();
     if let Some(role) = plan.role {
-        users::set_role(&mut *tx, id, role, now).await?;
+        users::set_role(&mut *tx, &change, role, now).await?;
+        if role == Role::Admin {
+            auth::announce_admin(&mut tx, &change).await?;
+        }
         notes.push((
             Event::RoleChanged,
             json!({ "from": before.role, "to": role }),
@@ -42,14 +60,14 @@ pub(super) async fn change_account(
     match plan.door {
         Some(Door::Shut(reason)) => {
             let since = before.disabled_at.unwrap_or(now);
-            users::set_disabled(&mut *tx, id, Some(since), reason.as_ref(), now).await?;
-            ended = auth::shut_out(&mut tx, id, now).await?;
+            users::set_disabled(&mut *tx, &change, Some(since), reason.as_ref(), now).await?;
+            ended = auth::shut_out(&mut tx, &change, now).await?;
             let from = door(before.is_disabled());
             let detail = json!({ "from": from, "to": door(true), "reason": reason, "sessions": ended.len() });
             notes.push((Event::AccountDisabled, detail));
         }
         Some(Door::Opened) => {
-            users::set_disabled(&mut *tx, id, None, None, now).await?;
+            users::set_disabled(&mut *tx, &change, None, None, now).await?;
             let reason = &before.disabled_reason;
             let detail = json!({ "from": door(true), "to": door(false), "reason": reason });
             notes.push((Event::AccountEnabled, detail));
@@ -71,7 +89,8 @@ fn door(is_shut: bool) -> &'static str {
     if is_shut { "disabled" } else { "enabled" }
 }
 
-/// Ends all sessions of an account.
+/// Ends all sessions of an account, and voids its links and waiting sign-ins. It takes no
+/// reauthentication: it gives nobody anything, and is done in a hurry.
 pub(super) async fn end_sessions(
     state: &AppState,
     me: Principal,
@@ -81,7 +100,10 @@ pub(super) async fn end_sessions(
     let now = state.clock.now();
     let mut tx = begin(&state.db).await?;
     users::lock_account(&mut *tx, id).await?;
-    let ended = auth::end_sessions_of(&mut tx, id, now).await?;
+    let change = auth::begin_credentials_change(&mut tx, id, None)
+        .await?
+        .ok_or(Error::NotFound)?;
+    let ended = auth::end_sessions_of(&mut tx, &change, now).await?;
     let detail = json!({ "sessions": ended.len() });
     let entry = Entry::by_admin(Event::SessionsEndedByAdmin, me, id, origin, detail);
     audit::record(&mut *tx, entry, now, &state.rng).await?;

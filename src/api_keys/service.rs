@@ -43,8 +43,11 @@ pub(super) async fn create(
     };
     let mut tx = begin(&state.db).await?;
     // Of those that race, each counts what the one before has committed.
-    if !users::lock(&mut *tx, me.user_id).await? {
-        return Err(auth::Error::Unauthenticated.into());
+    let version = users::lock_credentials(&mut *tx, me.user_id)
+        .await?
+        .ok_or(auth::Error::Unauthenticated)?;
+    if version != owner.version {
+        return Err(auth::Error::CredentialsChanged.into());
     }
     let living = store::count_living(&mut *tx, me.user_id, now).await?;
     if living >= state.api_keys.max_count.into() {
@@ -73,6 +76,7 @@ pub(super) async fn rotate(
     let now = state.clock.now();
     let key = NewKey::draw(&state.api_keys, id, &state.rng);
     let mut tx = begin(&state.db).await?;
+    auth::hold_proof(&mut tx, me, &owner).await?;
     let rotated = store::rotate(
         &mut *tx,
         (me.user_id, id),

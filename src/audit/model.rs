@@ -46,11 +46,13 @@ pub enum Event {
     EmailChangeRequested,
     /// A new address was confirmed.
     EmailChanged,
+    /// The owner of the address before undid a change of it, by the link in an email.
+    EmailChangeUndone,
     /// A session was ended from another one.
     SessionEnded,
     /// The profile was changed.
     ProfileChanged,
-    /// An account was deleted that nobody ever confirmed.
+    /// An account was deleted that nobody ever confirmed: in time, or before another account proved its address.
     UnverifiedPurged,
     /// An account was made at the command line.
     CreatedByOperator,
@@ -110,6 +112,7 @@ impl Event {
             Self::ReauthenticationFailed => "reauthentication_failed",
             Self::EmailChangeRequested => "email_change_requested",
             Self::EmailChanged => "email_changed",
+            Self::EmailChangeUndone => "email_change_undone",
             Self::SessionEnded => "session_ended",
             Self::ProfileChanged => "profile_changed",
             Self::UnverifiedPurged => "unverified_purged",

@@ -1,23 +1,25 @@
 //! What an account's owner does about its password, address and sessions: `/auth/forgot-password`,
-//! `/auth/reset-password`, `/auth/sessions`, `/users/me/password` and `/users/me/email`.
+//! `/auth/reset-password`, `/auth/undo-email-change`, `/auth/sessions`, `/users/me/password` and `/users/me/email`.
 
 use axum::extract::State;
 use axum::http::StatusCode;
+use utoipa::IntoResponses;
 use utoipa_axum::routes;
 
 use super::jobs::SendReset;
 use super::model::{
-    Devices, EmailChange, EmailProof, LetterRequest, PasswordChange, PasswordReset,
+    Devices, EmailChange, EmailProof, EmailUndo, LetterRequest, PasswordChange, PasswordReset,
 };
-use super::routes::LinkProblems;
-use super::{recovery, session, store};
+use super::routes::{LinkProblems, Responses, body_problems_and};
+use super::{addresses, recovery, session, store};
 use crate::audit::Origin;
 use crate::ids::SessionId;
 use crate::infra::{Ask, Clock, Db};
 use crate::jobs;
 use crate::state::AppState;
+use crate::users;
 use crate::web::{
-    AuthProblems, BodyProblems, Client, Json, Path, PathProblems, Principal, Problem,
+    AuthProblems, BodyProblems, Client, Code, Json, Path, PathProblems, Principal, Problem,
     ReauthenticationProblems, RequestId, Routes, spend,
 };
 
@@ -30,6 +32,7 @@ pub fn forgotten_router() -> Routes<AppState> {
 pub fn recovery_router() -> Routes<AppState> {
     Routes::new()
         .routes(routes!(reset_password))
+        .routes(routes!(undo_email_change))
         .routes(routes!(unlock))
 }
 
@@ -61,8 +64,10 @@ async fn forgot_password(
     let address = state.limiter.hidden_key(wanted.email.as_str());
     let ask = Ask::spend(state.limits.reset_address, address);
     spend(&state.limiter, &[ask]).await?;
-    // As for a new verification: the job finds out whether there is anybody to write to.
-    let job = SendReset::to(wanted.email);
+    // As for a new verification: the job finds out whether there is anybody to write to. It issues
+    // nothing if the account's credentials change before it runs.
+    let version = users::find_credentials_version(&state.db, &wanted.email).await?;
+    let job = SendReset::to(wanted.email, version);
     jobs::enqueue(&state.db, &job, Some(&job.key())).await?;
     Ok(StatusCode::ACCEPTED)
 }
@@ -80,6 +85,33 @@ async fn reset_password(
 ) -> Result<StatusCode, Problem> {
     recovery::reset_password(&state, reset, &Origin::new(&client, &request_id)).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Undo a change of the address, by the token in the email to the address before.
+///
+/// It restores that address and sets a new password. All sessions end, and API keys, a second factor and
+/// recovery codes that were added since the change was asked for are revoked. A token works once; those
+/// of earlier changes of the address still work afterwards, those of later ones do not.
+#[utoipa::path(post, path = "/undo-email-change", tag = "auth",
+    request_body(content = EmailUndo, example = json!({
+        "token": "mF9B5f41JqM0Q8r2Zt7uYwXcVbNaSdFgHjKlPoIuYtQ", "password": "correct horse battery staple" })),
+    responses((status = 204, description = "The address is restored and the password is set."), UndoProblems))]
+async fn undo_email_change(
+    State(state): State<AppState>,
+    client: Client,
+    request_id: RequestId,
+    Json(undo): Json<EmailUndo>,
+) -> Result<StatusCode, Problem> {
+    addresses::undo_change(&state, undo, &Origin::new(&client, &request_id)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+struct UndoProblems;
+
+impl IntoResponses for UndoProblems {
+    fn responses() -> Responses {
+        body_problems_and(&[Code::InvalidToken, Code::Conflict])
+    }
 }
 
 /// Try to sign in again, from where this is asked, by the token in the letter.
@@ -149,9 +181,9 @@ async fn change_password(
 
 /// Change my address.
 ///
-/// A letter asks the new one to confirm it, by `/auth/verify-email`; until then
-/// the old one stays. It takes the password and, where the account has a second factor, a code or a
-/// recovery code.
+/// An email asks the new one to confirm it, by `/auth/verify-email`; until then the old one stays, and is
+/// told. It takes the password and, where the account has a second factor, a code or a recovery code.
+/// Once the change takes effect, an email to the old address has a link that undoes it.
 #[utoipa::path(post, path = "/me/email", tag = "users", security(("bearer" = [])),
     request_body(content = EmailChange, examples(
         ("password" = (summary = "With the password", value = json!({
@@ -166,6 +198,6 @@ async fn change_email(
     request_id: RequestId,
     Json(change): Json<EmailChange>,
 ) -> Result<StatusCode, Problem> {
-    recovery::change_email(&state, me, change, &Origin::new(&client, &request_id)).await?;
+    addresses::request_change(&state, me, change, &Origin::new(&client, &request_id)).await?;
     Ok(StatusCode::ACCEPTED)
 }

@@ -24,7 +24,7 @@ use crate::infra::{Ask, Busy, LimitKey, Turn, before, begin, network_of};
 use crate::jobs;
 use crate::metrics;
 use crate::state::AppState;
-use crate::users::EmailAddress;
+use crate::users::{self, EmailAddress};
 
 /// Where the failures of one subject are counted.
 #[derive(Clone, Copy)]
@@ -286,7 +286,8 @@ impl<'a> Attempt<'a> {
             && !store::unlock_is_recent(&mut *tx, self.user_id, since).await?
         {
             // For an address without an account as well: the job finds nobody to write to.
-            let job = SendUnlock::to(self.email.clone());
+            let version = users::find_credentials_version(&mut *tx, self.email).await?;
+            let job = SendUnlock::to(self.email.clone(), version);
             jobs::enqueue(&mut *tx, &job, Some(&job.key())).await?;
         }
         tx.commit().await?;
@@ -308,13 +309,21 @@ impl<'a> Attempt<'a> {
     }
 }
 
-/// Lets whoever holds the account's mailbox try again from where they are, and clears the account.
-pub(super) async fn unlock(
+/// Lets the owner try again from where they are. In a task of its own: the link is used up by now, and
+/// a client that hangs up must not lose what it stood for.
+pub(super) async fn let_back_in(
     state: &AppState,
-    email: &EmailAddress,
+    email: EmailAddress,
     user_id: UserId,
     origin: &Origin,
-) {
+) -> Result<(), Error> {
+    let (state, origin) = (state.clone(), origin.clone());
+    tokio::spawn(async move { unlock(&state, &email, user_id, &origin).await }).await?;
+    Ok(())
+}
+
+/// Lets whoever holds the account's mailbox try again from where they are, and clears the account.
+async fn unlock(state: &AppState, email: &EmailAddress, user_id: UserId, origin: &Origin) {
     let attempt = Attempt::of(state, email, Some(user_id), origin);
     let again = Again::of(state, user_id);
     clear(state, &[attempt.account, attempt.known, again.counter]).await;

@@ -46,6 +46,16 @@ pub enum Error {
     /// The password that was to prove who is asking is wrong; the field that holds it.
     #[error("the password is wrong")]
     WrongPassword(&'static str),
+    /// Several sign-ups with different passwords wait for the address to be confirmed; the field that is
+    /// to hold the password of the one that is meant.
+    #[error("the password of the sign-up is needed")]
+    PasswordRequired(&'static str),
+    /// The account's credentials changed between the proof and what it was for.
+    #[error("the credentials changed meanwhile")]
+    CredentialsChanged,
+    /// The old address belongs to another account by now.
+    #[error("the old address belongs to another account")]
+    AddressTaken,
     /// The new password is little more than the account's address or the product's name; the field
     /// that holds it.
     #[error("the password is little more than the address or the product's name")]
@@ -107,6 +117,15 @@ impl From<Error> for Problem {
                 "wrong_password",
                 "is not your password",
             ),
+            Error::PasswordRequired(field) => Self::new(Code::InvalidFields).field(
+                field,
+                "password_required",
+                "is required: several sign-ups wait for this address, and it says which one is yours",
+            ),
+            Error::CredentialsChanged => Self::new(Code::Conflict)
+                .detail("your credentials changed while this request ran: sign in again"),
+            Error::AddressTaken => Self::new(Code::Conflict)
+                .detail("another account has this address by now: contact support"),
             Error::GuessablePassword(field) => Self::new(Code::InvalidFields).field(
                 field,
                 "too_guessable",

@@ -1,16 +1,19 @@
 //! The letters about accounts, and cleaning up behind sessions.
 //!
 //! A letter's token is made when the letter is sent and never before: what waits in the queue is an
-//! address, so that nobody who reads the queue can follow a link.
+//! address, so that nobody who reads the queue can follow a link. With it is the version of the
+//! account's credentials: when that has advanced before the job runs, the job issues nothing. A job that
+//! the release before enqueued has no version and counts as of the first.
 
 use std::time::Duration;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use graphile_worker::{IntoTaskHandlerResult, TaskHandler, WorkerContext};
 use serde::{Deserialize, Serialize};
 use url::Url;
+use uuid::Uuid;
 
-use super::store::{self, Purpose};
+use super::store::{self, NewLink, Purpose};
 use super::token::OpaqueToken;
 use crate::audit::{self, Entry, Event, Origin};
 use crate::ids::UserId;
@@ -19,7 +22,7 @@ use crate::jobs;
 use crate::mail::{self, Letter};
 use crate::mfa;
 use crate::state::AppState;
-use crate::users::{self, EmailAddress};
+use crate::users::{self, CredentialsVersion, EmailAddress};
 
 /// How long what is good for nothing is kept, for whoever looks into an incident.
 const KEPT: TimeDelta = TimeDelta::days(30);
@@ -42,11 +45,11 @@ enum JobError {
 }
 
 macro_rules! letters {
-    ($($(#[$doc:meta])* $name:ident $identifier:literal { $($field:ident: $type:ty),+ })+) => {$(
+    ($($(#[$doc:meta])* $name:ident $identifier:literal { $($(#[$attribute:meta])* $field:ident: $type:ty),+ })+) => {$(
         $(#[$doc])*
         #[derive(Clone, Debug, Deserialize, Serialize)]
         pub struct $name {
-            $($field: $type,)+
+            $($(#[$attribute])* $field: $type,)+
         }
 
         impl $name {
@@ -81,35 +84,34 @@ letters! {
     SendAlreadyRegistered "auth.send_already_registered" { email: EmailAddress }
     /// Sends the link that sets a new password, if there is an account with this address that is
     /// not shut.
-    SendReset "auth.send_reset" { email: EmailAddress }
+    SendReset "auth.send_reset" { email: EmailAddress, #[serde(default)] version: CredentialsVersion }
     /// Sends the link that lets the owner of an account try again, if there is one with this address
     /// that could be signed in to.
-    SendUnlock "auth.send_unlock" { email: EmailAddress }
+    SendUnlock "auth.send_unlock" { email: EmailAddress, #[serde(default)] version: CredentialsVersion }
     /// Tells the owner of an account that its password is another now.
     TellPasswordChanged "auth.tell_password_changed" { email: EmailAddress }
-    /// Asks the owner of an address to confirm it as that of this account, and tells the owner of
-    /// the present address.
-    ConfirmNewEmail "auth.confirm_new_email" { user_id: UserId, email: EmailAddress }
+    /// Asks the owner of an address to confirm it as that of this account.
+    ConfirmNewEmail "auth.confirm_new_email" {
+        user_id: UserId,
+        email: EmailAddress,
+        #[serde(default)] version: CredentialsVersion,
+        #[serde(default)] requested_at: Option<DateTime<Utc>>
+    }
     /// Tells the owner of an address that the account is about to leave it.
     TellEmailChanging "auth.tell_email_changing" { email: EmailAddress }
 }
 
 impl SendVerification {
     async fn send(&self, state: &AppState) -> Result<(), JobError> {
-        let Some(user_id) = users::find_unverified(&state.db, &self.email).await? else {
+        let Some(account) = users::find_unverified(&state.db, &self.email).await? else {
             return Ok(());
         };
         let life = state.auth.verify_email_ttl;
-        let link = new_link(state, user_id, &Purpose::VerifyEmail, life).await?;
-        post(
-            state,
-            &self.email,
-            &Letter::VerifyEmail {
-                link,
-                hours: hours(life),
-            },
-        )
-        .await
+        let Some(link) = new_link(state, account, &Purpose::VerifyEmail, life).await? else {
+            return Ok(());
+        };
+        let hours = hours(life);
+        post(state, &self.email, &Letter::VerifyEmail { link, hours }).await
     }
 }
 
@@ -125,8 +127,10 @@ impl SendReset {
         let Some(user_id) = users::find_enabled(&state.db, &self.email).await? else {
             return Ok(());
         };
-        let life = state.auth.reset_password_ttl;
-        let link = new_link(state, user_id, &Purpose::ResetPassword, life).await?;
+        let (account, life) = ((user_id, self.version), state.auth.reset_password_ttl);
+        let Some(link) = new_link(state, account, &Purpose::ResetPassword, life).await? else {
+            return Ok(());
+        };
         let minutes = life.as_secs().div_ceil(60);
         post(state, &self.email, &Letter::ResetPassword { link, minutes }).await
     }
@@ -138,8 +142,10 @@ impl SendUnlock {
         let Some(known) = found.filter(|known| known.is_verified && !known.is_disabled) else {
             return Ok(());
         };
-        let life = state.attempts.unlock_ttl;
-        let link = new_link(state, known.user_id, &Purpose::Unlock, life).await?;
+        let (account, life) = ((known.user_id, self.version), state.attempts.unlock_ttl);
+        let Some(link) = new_link(state, account, &Purpose::Unlock, life).await? else {
+            return Ok(());
+        };
         let minutes = life.as_secs().div_ceil(60);
         post(state, &self.email, &Letter::Unlock { link, minutes }).await
     }
@@ -153,30 +159,17 @@ impl TellPasswordChanged {
 
 impl ConfirmNewEmail {
     async fn send(&self, state: &AppState) -> Result<(), JobError> {
-        let Some(present) = users::find_own_credentials(&state.db, self.user_id).await? else {
+        if users::is_address_taken(&state.db, &self.email).await? {
+            return Ok(()); // the one who asked learns nothing
+        }
+        let requested_at = self.requested_at.unwrap_or_else(|| state.clock.now());
+        let purpose = Purpose::ChangeEmail(self.email.clone(), requested_at);
+        let (account, life) = ((self.user_id, self.version), state.auth.verify_email_ttl);
+        let Some(link) = new_link(state, account, &purpose, life).await? else {
             return Ok(());
         };
-        if users::find_by_email(&state.db, &self.email)
-            .await?
-            .is_some()
-        {
-            return Ok(()); // it is somebody's: the one who asked learns nothing
-        }
-        let life = state.auth.verify_email_ttl;
-        let purpose = Purpose::ChangeEmail(self.email.clone());
-        let link = new_link(state, self.user_id, &purpose, life).await?;
-        post(
-            state,
-            &self.email,
-            &Letter::ConfirmNewEmail {
-                link,
-                hours: hours(life),
-            },
-        )
-        .await?;
-        // A job of its own: its failure must not send the first letter again.
-        jobs::enqueue(&state.db, &TellEmailChanging::to(present.email), None).await?;
-        Ok(())
+        let hours = hours(life);
+        post(state, &self.email, &Letter::ConfirmNewEmail { link, hours }).await
     }
 }
 
@@ -186,36 +179,111 @@ impl TellEmailChanging {
     }
 }
 
-/// Makes a link that is good for this and replaces the one before.
+/// Sends the link that undoes a change of an address to that address.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct SendEmailUndo {
+    change: Uuid,
+}
+
+impl SendEmailUndo {
+    /// The email about this change.
+    pub(super) fn of(change: Uuid) -> Self {
+        Self { change }
+    }
+
+    async fn send(&self, state: &AppState) -> Result<(), JobError> {
+        let now = state.clock.now();
+        let token = OpaqueToken::new(&state.rng);
+        let undo = store::put_undo_token(&state.db, self.change, token.hash(), now).await?;
+        let Some((email, expires_at)) = undo else {
+            return Ok(());
+        };
+        let link = link_to(state, "undo-email-change", &token);
+        let hours = (expires_at - now).num_minutes().div_euclid(60).max(1);
+        post(state, &email, &Letter::EmailChanged { link, hours }).await
+    }
+}
+
+impl TaskHandler for SendEmailUndo {
+    const IDENTIFIER: &'static str = "auth.send_email_undo";
+
+    async fn run(self, ctx: WorkerContext) -> impl IntoTaskHandlerResult {
+        let result = async { self.send(jobs::given(&ctx)?).await }.await;
+        jobs::report(&ctx, result)
+    }
+}
+
+/// Tells an administrator that somebody has become one.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct TellNewAdmin {
+    user_id: UserId,
+    admin: UserId,
+}
+
+impl TellNewAdmin {
+    /// An email to `user_id` about `admin`.
+    pub(super) fn to(user_id: UserId, admin: UserId) -> Self {
+        Self { user_id, admin }
+    }
+
+    async fn send(&self, state: &AppState) -> Result<(), JobError> {
+        let recipient = users::find_own_credentials(&state.db, self.user_id).await?;
+        let admin = users::find_own_credentials(&state.db, self.admin).await?;
+        let (Some(recipient), Some(admin)) = (recipient, admin) else {
+            return Ok(());
+        };
+        let email = admin.email.as_str().to_owned();
+        post(state, &recipient.email, &Letter::NewAdmin { email }).await
+    }
+}
+
+impl TaskHandler for TellNewAdmin {
+    const IDENTIFIER: &'static str = "auth.tell_new_admin";
+
+    async fn run(self, ctx: WorkerContext) -> impl IntoTaskHandlerResult {
+        let result = async { self.send(jobs::given(&ctx)?).await }.await;
+        jobs::report(&ctx, result)
+    }
+}
+
+/// Makes a link that is good for this and replaces the one before; none when the account's credentials
+/// have changed since it was asked for.
 async fn new_link(
     state: &AppState,
-    user_id: UserId,
+    (user_id, version): (UserId, CredentialsVersion),
     purpose: &Purpose,
     life: Duration,
-) -> Result<Url, JobError> {
+) -> Result<Option<Url>, JobError> {
     let now = state.clock.now();
     let token = OpaqueToken::new(&state.rng);
-    store::put_link(
-        &state.db,
+    let link = NewLink {
         user_id,
+        version,
         purpose,
-        token.hash(),
-        now,
-        after(now, life),
-    )
-    .await?;
+        token: token.hash(),
+        expires_at: after(now, life),
+    };
+    if !store::put_link(&state.db, &link, now).await? {
+        return Ok(None);
+    }
     let page = match purpose {
-        Purpose::VerifyEmail | Purpose::ChangeEmail(_) => "verify-email",
+        Purpose::VerifyEmail | Purpose::ChangeEmail(..) => "verify-email",
         Purpose::ResetPassword => "reset-password",
         Purpose::Unlock => "unlock",
     };
-    // The configured address, never the host of the request that caused the letter.
+    Ok(Some(link_to(state, page, &token)))
+}
+
+/// The address of a page with a token. It is at the configured address, never at the host of the request
+/// that caused the email. The token is in the fragment, which browsers do not send: no proxy, log or
+/// `Referer` header gets it.
+fn link_to(state: &AppState, page: &str, token: &OpaqueToken) -> Url {
     let mut link = state.mail.link_url.clone();
     if let Ok(mut path) = link.path_segments_mut() {
         path.pop_if_empty().push(page);
     }
-    link.query_pairs_mut().append_pair("token", &token.encode());
-    Ok(link)
+    link.set_fragment(Some(&format!("token={}", token.encode())));
+    link
 }
 
 fn hours(life: Duration) -> u64 {
@@ -236,6 +304,7 @@ impl PurgeExpired {
         while purge_unverified(state).await? {}
         let now = state.clock.now();
         mfa::purge_pending(&state.db, now - UNCONFIRMED).await?;
+        store::purge_email_changes(&state.db, now).await?;
         Ok(store::purge(&state.db, now - KEPT).await?)
     }
 }

@@ -1,12 +1,14 @@
-//! Sign-up, sign-in and sessions. Owns the tables `sessions`, `refresh_tokens`, `mfa_challenges` and
-//! `one_time_tokens`, the routes `/auth/*`, `/users/me/password`, `/users/me/email` and
+//! Sign-up, sign-in and sessions. Owns the tables `sessions`, `refresh_tokens`, `mfa_challenges`,
+//! `one_time_tokens` and `email_changes`, the routes `/auth/*`, `/users/me/password`, `/users/me/email` and
 //! `/.well-known/jwks.json`, the pages that links in letters lead to, and the letters about accounts.
 
 mod account_routes;
+mod addresses;
 mod admin_gate;
 mod attempts;
 mod browser;
 mod cookie;
+mod credentials;
 mod csrf;
 mod document;
 mod error;
@@ -33,21 +35,24 @@ mod token;
 pub use account_routes::{credentials_router, forgotten_router, recovery_router, sessions_router};
 pub use admin_gate::require_admin;
 pub use browser::csrf_router;
+pub use credentials::begin_credentials_change;
 pub use document::document_credentials;
 pub use error::Error;
 pub use gate::{bearer_token, require_session, watch_ended_sessions};
 pub use jobs::{
-    ConfirmNewEmail, PurgeExpired, SendAlreadyRegistered, SendReset, SendUnlock, SendVerification,
-    TellEmailChanging, TellPasswordChanged,
+    ConfirmNewEmail, PurgeExpired, SendAlreadyRegistered, SendEmailUndo, SendReset, SendUnlock,
+    SendVerification, TellEmailChanging, TellNewAdmin, TellPasswordChanged,
 };
 pub use model::{Device, Devices};
 pub use operator::{
     OperatorAccount, OperatorError, create_account, promote_account, remove_second_factor,
 };
-pub use oversight::{count_living_sessions, end_sessions_of, list_sessions_of, shut_out};
+pub use oversight::{
+    announce_admin, count_living_sessions, end_sessions_of, list_sessions_of, shut_out,
+};
 pub use pages::router as pages_router;
 pub use password::{NewPassword, PasswordFault, TriedPassword};
-pub use reauthentication::{Shown, reauthenticate};
+pub use reauthentication::{Shown, hold_proof, reauthenticate};
 pub use routes::{register_router, router, session_router, signed_in_router, well_known_router};
 pub use second_factor_gate::require_second_factor;
 pub use second_factor_routes::{mfa_router, second_step_router};

@@ -29,6 +29,29 @@ pub(super) struct NewAccount {
     pub(super) last_name: Option<PersonName>,
 }
 
+/// Proof of an address: the link in an email, followed.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AddressProof {
+    /// The token in the link.
+    pub(super) token: OpaqueToken,
+    /// The password that was signed up with. Required where several sign-ups with different passwords
+    /// wait for the address; given in other cases, it must be right as well. A link that changes the
+    /// address needs none.
+    #[serde(default)]
+    pub(super) password: Option<TriedPassword>,
+}
+
+/// A changed address that is to be restored.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct EmailUndo {
+    /// The token in the link.
+    pub(super) token: OpaqueToken,
+    /// The password to have from now on.
+    pub(super) password: NewPassword,
+}
+
 /// The link in the letter, followed.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

@@ -2,9 +2,10 @@
 
 use serde_json::json;
 
+use super::credentials::begin_credentials_change;
 use super::error::Error;
 use super::jobs::SendVerification;
-use super::oversight::end_sessions_of;
+use super::oversight::{announce_admin, end_sessions_of};
 use super::password::NewPassword;
 use super::policy;
 use super::second_factor_gate;
@@ -84,7 +85,11 @@ pub async fn promote_account(
         return Err(OperatorError::NotVerified.into());
     }
     if account.role != Role::Admin {
-        users::set_role(&mut *tx, id, Role::Admin, now).await?;
+        let change = begin_credentials_change(&mut tx, id, None)
+            .await?
+            .ok_or(OperatorError::NoAccount)?;
+        users::set_role(&mut *tx, &change, Role::Admin, now).await?;
+        announce_admin(&mut tx, &change).await?;
         let origin = Origin::default();
         let mut entry = Entry::befell(Event::RoleChanged, Some(id), None, &origin);
         entry.detail = json!({ "from": account.role, "to": Role::Admin });
@@ -106,10 +111,13 @@ pub async fn remove_second_factor(
         .await?
         .ok_or(OperatorError::NoAccount)?;
     users::lock_account(&mut *tx, id).await?;
-    if !mfa::remove(&mut tx, id).await? {
+    let change = begin_credentials_change(&mut tx, id, None)
+        .await?
+        .ok_or(OperatorError::NoAccount)?;
+    if !mfa::remove(&mut tx, &change).await? {
         return Err(OperatorError::NoSecondFactor.into());
     }
-    let ended = end_sessions_of(&mut tx, id, now).await?;
+    let ended = end_sessions_of(&mut tx, &change, now).await?;
     let origin = Origin::default();
     let mut entry = Entry::befell(Event::SecondFactorRemoved, Some(id), None, &origin);
     entry.detail = json!({ "sessions": ended.len() });
@@ -141,6 +149,12 @@ pub async fn create_account(state: &AppState, account: OperatorAccount) -> Resul
     let Some(id) = users::create(&mut *tx, &new, role, verified_at, now).await? else {
         return Ok(false);
     };
+    if account.is_admin {
+        let change = begin_credentials_change(&mut tx, id, None)
+            .await?
+            .ok_or(sqlx::Error::RowNotFound)?;
+        announce_admin(&mut tx, &change).await?;
+    }
     if !account.is_verified {
         let job = SendVerification::to(new.email);
         jobs::enqueue(&mut *tx, &job, Some(&job.key())).await?;

@@ -4,10 +4,13 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
+use super::jobs::TellNewAdmin;
 use super::model::{Devices, EndReason};
 use super::store;
 use crate::ids::{SessionId, UserId};
 use crate::infra::Db;
+use crate::jobs;
+use crate::users::{self, CredentialsChange};
 
 /// The living sessions of an account, the last used first; `current` is the one that asks.
 pub async fn list_sessions_of(
@@ -29,19 +32,31 @@ pub async fn count_living_sessions(db: &Db, now: DateTime<Utc>) -> Result<i64, s
 /// committed and passed them to [`super::deny_sessions`], and by other processes within a second.
 pub async fn end_sessions_of(
     conn: &mut PgConnection,
-    user_id: UserId,
+    change: &CredentialsChange,
     now: DateTime<Utc>,
 ) -> Result<Vec<SessionId>, sqlx::Error> {
-    store::end_sessions(conn, user_id, None, EndReason::EndedByAdmin, now).await
+    store::end_sessions(conn, change.user_id(), None, EndReason::EndedByAdmin, now).await
 }
 
-/// Ends all sessions of an account that is being shut, and what links in letters are still good
-/// for, so that none works when the account is opened again.
+/// Ends all sessions of an account that is being disabled.
 pub async fn shut_out(
     conn: &mut PgConnection,
-    user_id: UserId,
+    change: &CredentialsChange,
     now: DateTime<Utc>,
 ) -> Result<Vec<SessionId>, sqlx::Error> {
-    store::delete_links(&mut *conn, user_id).await?;
-    store::end_sessions(conn, user_id, None, EndReason::AccountDisabled, now).await
+    let why = EndReason::AccountDisabled;
+    store::end_sessions(conn, change.user_id(), None, why, now).await
+}
+
+/// Enqueues an email to every administrator, the new one included, that somebody has become one.
+pub async fn announce_admin(
+    conn: &mut PgConnection,
+    change: &CredentialsChange,
+) -> Result<(), sqlx::Error> {
+    for admin in users::list_admins(&mut *conn).await? {
+        // One job each: a failure must not send the emails of the others again.
+        let job = TellNewAdmin::to(admin, change.user_id());
+        jobs::enqueue(&mut *conn, &job, None).await?;
+    }
+    Ok(())
 }

@@ -2,8 +2,8 @@
 //! yet (`LINK_URL` points the links elsewhere).
 //!
 //! Opening one changes nothing, since mail scanners open links too: the visitor presses a button,
-//! and the page's script sends the token to the API. The script first takes the token out of the
-//! address bar, and `Referrer-Policy` keeps it from going anywhere else.
+//! and the page's script sends the token to the API. The token is in the fragment of the link, so that
+//! the request for the page does not carry it; the script first removes it from the address bar.
 
 use axum::http::HeaderName;
 use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
@@ -26,13 +26,14 @@ pub fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(show_verify_email))
         .routes(routes!(show_reset_password))
         .routes(routes!(show_unlock))
+        .routes(routes!(show_undo_email_change))
         .route("/assets/link-page.js", get(script))
         .route("/assets/link-page.css", get(style))
 }
 
 /// The page behind the links that confirm an address.
 #[utoipa::path(get, path = "/verify-email", tag = "pages",
-    params(("token" = Option<String>, Query, description = "The token; only the page's script reads it.")),
+    params(("token" = Option<String>, Query, description = "The token in links of earlier releases; later ones have it in the fragment. Only the page's script reads it.")),
     responses((status = 200, description = "A page with a button.", content_type = "text/html", body = String)))]
 async fn show_verify_email() -> impl IntoResponse {
     ([POLICY], Html(include_str!("pages/verify_email.html")))
@@ -40,7 +41,7 @@ async fn show_verify_email() -> impl IntoResponse {
 
 /// The page behind the link that sets a new password.
 #[utoipa::path(get, path = "/reset-password", tag = "pages",
-    params(("token" = Option<String>, Query, description = "The token; only the page's script reads it.")),
+    params(("token" = Option<String>, Query, description = "The token in links of earlier releases; later ones have it in the fragment. Only the page's script reads it.")),
     responses((status = 200, description = "A page with a form.", content_type = "text/html", body = String)))]
 async fn show_reset_password() -> impl IntoResponse {
     ([POLICY], Html(include_str!("pages/reset_password.html")))
@@ -48,10 +49,17 @@ async fn show_reset_password() -> impl IntoResponse {
 
 /// The page behind the link that lets the owner of a locked account try again.
 #[utoipa::path(get, path = "/unlock", tag = "pages",
-    params(("token" = Option<String>, Query, description = "The token; only the page's script reads it.")),
+    params(("token" = Option<String>, Query, description = "The token in links of earlier releases; later ones have it in the fragment. Only the page's script reads it.")),
     responses((status = 200, description = "A page with a button.", content_type = "text/html", body = String)))]
 async fn show_unlock() -> impl IntoResponse {
     ([POLICY], Html(include_str!("pages/unlock.html")))
+}
+
+/// The page behind the link that undoes a change of the address.
+#[utoipa::path(get, path = "/undo-email-change", tag = "pages",
+    responses((status = 200, description = "A page with a form.", content_type = "text/html", body = String)))]
+async fn show_undo_email_change() -> impl IntoResponse {
+    ([POLICY], Html(include_str!("pages/undo_email_change.html")))
 }
 
 async fn script() -> impl IntoResponse {

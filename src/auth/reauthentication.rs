@@ -2,6 +2,7 @@
 //! may have been left open on somebody's desk, or stolen.
 
 use secrecy::SecretString;
+use sqlx::PgConnection;
 
 use super::attempts::Again;
 use super::error::Error;
@@ -41,7 +42,8 @@ impl Shown {
 }
 
 /// The account, if whoever is signed in shows all that it is signed in to with. A code is used up by
-/// this, whatever comes of what it was shown for.
+/// this, whatever comes of what it was shown for. The transaction of that holds it against the version
+/// of the credentials that was proved: by [`hold_proof`], or by beginning a change at that version.
 pub async fn reauthenticate(
     state: &AppState,
     me: Principal,
@@ -64,6 +66,18 @@ pub async fn reauthenticate(
         None => {}
     }
     Ok(known)
+}
+
+/// Holds what a reauthentication proved until the transaction ends, for what is created by it.
+pub async fn hold_proof(
+    conn: &mut PgConnection,
+    me: Principal,
+    proven: &OwnCredentials,
+) -> Result<(), Error> {
+    users::hold_credentials(conn, me.user_id, proven.version)
+        .await?
+        .then_some(())
+        .ok_or(Error::CredentialsChanged)
 }
 
 /// The account, if the password is its owner's and was not tried too often.
@@ -91,7 +105,7 @@ pub(super) async fn check_password(
 /// Whether somebody signed in shows the second factor; what came of it is in the log. The caller
 /// commits in either case, since a wrong code counts.
 pub(super) async fn is_shown(
-    tx: &mut sqlx::PgConnection,
+    tx: &mut PgConnection,
     state: &AppState,
     me: Principal,
     proof: &Proof,

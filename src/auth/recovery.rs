@@ -1,21 +1,20 @@
-//! Forgotten and changed passwords, and changed addresses: what proves that somebody is the owner,
-//! and what ends because of it.
+//! Forgotten and changed passwords: what proves that somebody is the owner, and what ends because of it.
 
 use super::attempts;
+use super::credentials::begin_credentials_change;
 use super::error::Error;
-use super::jobs::{ConfirmNewEmail, TellPasswordChanged};
-use super::model::{EmailChange, EndReason, PasswordChange, PasswordReset};
+use super::jobs::TellPasswordChanged;
+use super::model::{EndReason, PasswordChange, PasswordReset};
 use super::policy;
 use super::reauthentication::{Shown, reauthenticate};
 use super::session::deny;
 use super::store;
 use super::token::OpaqueToken;
 use crate::audit::{self, Entry, Event, Origin};
-use crate::ids::UserId;
 use crate::infra::begin;
 use crate::jobs;
 use crate::state::AppState;
-use crate::users::{self, EmailAddress};
+use crate::users;
 use crate::web::Principal;
 
 /// Sets a new password by the link in a letter. Whoever was signed in is not any more.
@@ -24,23 +23,23 @@ pub(super) async fn reset_password(
     reset: PasswordReset,
     origin: &Origin,
 ) -> Result<(), Error> {
-    let token = reset.token.hash();
     // Looked at before anything is hashed, so that junk costs a look-up and no more.
-    let owner = store::find_reset(&state.db, token, state.clock.now())
+    let link = store::find_reset(&state.db, reset.token.hash(), state.clock.now())
         .await?
         .ok_or(Error::InvalidLink)?;
-    let known = users::find_own_credentials(&state.db, owner)
+    let user_id = link.user_id;
+    let known = users::find_own_credentials(&state.db, user_id)
         .await?
         .ok_or(Error::InvalidLink)?;
     let password = policy::admit(state, reset.password, &known.email, "password").await?;
     let hash = state.hasher.hash(password).await?;
     let now = state.clock.now();
     let mut tx = begin(&state.db).await?;
-    let user_id = store::take_reset(&mut *tx, token, now)
+    let change = begin_credentials_change(&mut tx, user_id, Some(link.version))
         .await?
         .ok_or(Error::InvalidLink)?;
     // The letter arrived, so the address is its owner's.
-    let email = users::reset_password_hash(&mut *tx, user_id, &hash, now)
+    let email = users::reset_password_hash(&mut *tx, &change, &hash, now)
         .await?
         .ok_or(Error::InvalidLink)?;
     let ended =
@@ -50,20 +49,7 @@ pub(super) async fn reset_password(
     jobs::enqueue(&mut *tx, &TellPasswordChanged::to(email), None).await?;
     tx.commit().await?;
     deny(state, ended, now);
-    let_back_in(state, known.email, user_id, origin).await
-}
-
-/// Lets the owner try again from where they are. In a task of its own: the link is used up by now,
-/// and a client that hangs up must not lose what it stood for.
-async fn let_back_in(
-    state: &AppState,
-    email: EmailAddress,
-    user_id: UserId,
-    origin: &Origin,
-) -> Result<(), Error> {
-    let (state, origin) = (state.clone(), origin.clone());
-    tokio::spawn(async move { attempts::unlock(&state, &email, user_id, &origin).await }).await?;
-    Ok(())
+    attempts::let_back_in(state, known.email, user_id, origin).await
 }
 
 /// Lets the owner of an account try again, by the link in a letter.
@@ -83,7 +69,7 @@ pub(super) async fn unlock(
     let entry = Entry::own(Event::SignInUnlocked, user_id, None, origin);
     audit::record(&mut *tx, entry, now, &state.rng).await?;
     tx.commit().await?;
-    let_back_in(state, known.email, user_id, origin).await
+    attempts::let_back_in(state, known.email, user_id, origin).await
 }
 
 /// Sets a new password for whoever knows the present one. Other sessions end, this one goes on.
@@ -106,9 +92,10 @@ pub(super) async fn change_password(
     let now = state.clock.now();
     let mut tx = begin(&state.db).await?;
     // Of two that race, the second proved the password that the first has just replaced.
-    if !users::set_password_hash(&mut *tx, me.user_id, &known.password_hash, &hash).await? {
-        return Err(Error::WrongPassword("current_password"));
-    }
+    let change = begin_credentials_change(&mut tx, me.user_id, Some(known.version))
+        .await?
+        .ok_or(Error::WrongPassword("current_password"))?;
+    users::set_password_hash(&mut *tx, &change, &hash).await?;
     let reason = EndReason::PasswordChanged;
     let ended = store::end_sessions(&mut *tx, me.user_id, Some(me.session_id), reason, now).await?;
     let entry = Entry::own(
@@ -121,35 +108,5 @@ pub(super) async fn change_password(
     jobs::enqueue(&mut *tx, &TellPasswordChanged::to(known.email), None).await?;
     tx.commit().await?;
     deny(state, ended, now);
-    Ok(())
-}
-
-/// Asks the owner of a new address to confirm it. Until then the old one stays. The answer is the
-/// same for an address that has an account: its owner gets no letter, and the link would not work.
-pub(super) async fn change_email(
-    state: &AppState,
-    me: Principal,
-    change: EmailChange,
-    origin: &Origin,
-) -> Result<(), Error> {
-    let shown = Shown::new(
-        "password",
-        change.password,
-        change.code,
-        change.recovery_code,
-    )?;
-    reauthenticate(state, me, shown, origin).await?;
-    let now = state.clock.now();
-    let mut tx = begin(&state.db).await?;
-    let job = ConfirmNewEmail::to(me.user_id, change.email);
-    jobs::enqueue(&mut *tx, &job, Some(&job.key())).await?;
-    let entry = Entry::own(
-        Event::EmailChangeRequested,
-        me.user_id,
-        Some(me.session_id),
-        origin,
-    );
-    audit::record(&mut *tx, entry, now, &state.rng).await?;
-    tx.commit().await?;
     Ok(())
 }

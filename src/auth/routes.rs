@@ -13,10 +13,10 @@ use super::error::Error;
 use super::gate::authenticate;
 use super::jobs::SendVerification;
 use super::model::{
-    EmailProof, KeySet, LetterRequest, MfaChallenge, NewAccount, Outcome, Refresh, SignIn,
+    AddressProof, KeySet, LetterRequest, MfaChallenge, NewAccount, Outcome, Refresh, SignIn,
     SignedIn, Transport,
 };
-use super::{browser, cookie, service, session};
+use super::{addresses, browser, cookie, service, session};
 use crate::audit::Origin;
 use crate::infra::Ask;
 use crate::jobs;
@@ -74,17 +74,23 @@ async fn register(
     Ok(StatusCode::ACCEPTED)
 }
 
-/// Verify an address by the token in its letter. A token works once.
+/// Verify an address by the token in its email. A token works once.
+///
+/// Where several sign-ups with different passwords wait for the address, `password` says which one is
+/// confirmed; the others are deleted. Without it the reply is 422 with `password_required` for that field.
 #[utoipa::path(post, path = "/verify-email", tag = "auth",
-    request_body(content = EmailProof, example = json!({ "token": "mF9B5f41JqM0Q8r2Zt7uYwXcVbNaSdFgHjKlPoIuYtQ" })),
+    request_body(content = AddressProof, examples(
+        ("link" = (summary = "With the link alone", value = json!({ "token": "mF9B5f41JqM0Q8r2Zt7uYwXcVbNaSdFgHjKlPoIuYtQ" }))),
+        ("password" = (summary = "With the password", value = json!({ "token": "mF9B5f41JqM0Q8r2Zt7uYwXcVbNaSdFgHjKlPoIuYtQ",
+            "password": "correct horse battery staple" }))))),
     responses((status = 204, description = "The address is verified."), LinkProblems))]
 async fn verify_email(
     State(state): State<AppState>,
     client: Client,
     request_id: RequestId,
-    Json(proof): Json<EmailProof>,
+    Json(proof): Json<AddressProof>,
 ) -> Result<StatusCode, Problem> {
-    service::verify_email(&state, &proof.token, &Origin::new(&client, &request_id)).await?;
+    addresses::verify_email(&state, proof, &Origin::new(&client, &request_id)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -210,7 +216,7 @@ async fn logout(
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-/// Sign out everywhere: ends all sessions of the account.
+/// Sign out everywhere: ends all sessions of the account, and voids the links in its emails.
 #[utoipa::path(post, path = "/logout-all", tag = "auth", security(("bearer" = [])),
     responses((status = 204, description = "All sessions are over."), AuthProblems))]
 async fn logout_all(

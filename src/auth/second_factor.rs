@@ -1,11 +1,14 @@
 //! Second factors: turning them on and off, and the second step of signing in.
 
+use sqlx::PgConnection;
+
+use super::credentials::begin_credentials_change;
 use super::error::Error;
 use super::model::{EndReason, MfaAnswer, MfaChallenge, TokenPair, Transport};
 use super::password::TriedPassword;
-use super::reauthentication::{check_password, is_shown, own};
+use super::reauthentication::{check_password, hold_proof, is_shown, own};
 use super::second_factor_gate;
-use super::session::{begin_session_in, deny};
+use super::session::{begin_session_in, deny, lost_race};
 use super::store::{self, NewChallenge};
 use super::token::OpaqueToken;
 use crate::audit::{self, Entry, Event, Origin};
@@ -14,6 +17,7 @@ use crate::infra::{after, begin};
 use crate::metrics;
 use crate::mfa::{self, Enrolment, Method, Proof, RecoveryCodes, TotpCode};
 use crate::state::AppState;
+use crate::users::{self, CredentialsChange, CredentialsVersion, OwnCredentials};
 use crate::web::Principal;
 
 /// How often a code may be tried before the sign-in begins anew with the password.
@@ -23,6 +27,7 @@ const ATTEMPTS: i32 = 5;
 pub(super) async fn ask(
     state: &AppState,
     user_id: UserId,
+    proven: CredentialsVersion,
     transport: Transport,
     origin: &Origin,
 ) -> Result<MfaChallenge, Error> {
@@ -31,12 +36,15 @@ pub(super) async fn ask(
     let challenge = NewChallenge {
         token: token.hash(),
         user_id,
+        version: proven,
         transport,
         expires_at: after(now, state.mfa.challenge_ttl),
         attempts: ATTEMPTS,
     };
     let mut tx = begin(&state.db).await?;
-    store::insert_challenge(&mut *tx, &challenge, now).await?;
+    if !store::insert_challenge(&mut *tx, &challenge, now).await? {
+        return Err(lost_race(&mut tx, user_id).await?);
+    }
     let entry = Entry::befell(Event::SecondFactorAsked, Some(user_id), None, origin);
     audit::record(&mut *tx, entry, now, &state.rng).await?;
     tx.commit().await?;
@@ -98,7 +106,7 @@ async fn try_log_in(
         return Err(Error::InvalidMfaCode);
     };
     store::delete_challenge(&mut *tx, user_id, token).await?;
-    let pair = begin_session_in(&mut tx, state, user_id, origin).await?;
+    let pair = begin_session_in(&mut tx, state, user_id, challenge.version, origin).await?;
     if method == Method::RecoveryCode {
         let entry = Entry::own(
             Event::RecoveryCodeUsed,
@@ -121,7 +129,8 @@ pub(super) async fn begin_enrolment(
 ) -> Result<Enrolment, Error> {
     let known = check_password(state, me, password.into_secret(), "password", origin).await?;
     let mut tx = begin(&state.db).await?;
-    let enrolment = mfa::begin(&mut tx, state, me.user_id, &known.email).await?;
+    hold_proof(&mut tx, me, &known).await?;
+    let enrolment = mfa::begin(&mut tx, state, me.user_id, &known).await?;
     let entry = own(Event::SecondFactorBegun, me, origin);
     audit::record(&mut *tx, entry, state.clock.now(), &state.rng).await?;
     tx.commit().await?;
@@ -137,9 +146,15 @@ pub(super) async fn confirm(
 ) -> Result<RecoveryCodes, Error> {
     let now = state.clock.now();
     let mut tx = begin(&state.db).await?;
-    let codes = mfa::confirm(&mut tx, state, me.user_id, code).await?;
+    // The account before the factor, as everywhere: in another order two would wait for each other.
+    let version = users::lock_credentials(&mut *tx, me.user_id)
+        .await?
+        .ok_or(Error::Unauthenticated)?;
+    let mut codes = None;
     let mut ended: Vec<SessionId> = Vec::new();
-    if codes.is_some() {
+    if mfa::try_pending(&mut tx, state, me.user_id, version, code).await? {
+        let change = change_at(&mut tx, me, version).await?;
+        codes = Some(mfa::confirm(&mut tx, state, &change).await?);
         let (kept, why) = (Some(me.session_id), EndReason::EndedRemotely);
         ended = store::end_sessions(&mut *tx, me.user_id, kept, why, now).await?;
     }
@@ -161,13 +176,15 @@ pub(super) async fn turn_off(
     proof: &Proof,
     origin: &Origin,
 ) -> Result<(), Error> {
-    check_password(state, me, password.into_secret(), "password", origin).await?;
+    let known = check_password(state, me, password.into_secret(), "password", origin).await?;
     let mut tx = begin(&state.db).await?;
+    lock_proof(&mut tx, me, &known).await?;
     if !is_shown(&mut tx, state, me, proof, origin).await? {
         tx.commit().await?;
         return Err(mfa::Error::WrongCode(proof.field()).into());
     }
-    mfa::turn_off(&mut tx, me.user_id).await?;
+    let change = change_at(&mut tx, me, known.version).await?;
+    mfa::turn_off(&mut tx, &change).await?;
     let entry = own(Event::SecondFactorOff, me, origin);
     audit::record(&mut *tx, entry, state.clock.now(), &state.rng).await?;
     tx.commit().await?;
@@ -184,15 +201,41 @@ pub(super) async fn renew_codes(
     proof: &Proof,
     origin: &Origin,
 ) -> Result<RecoveryCodes, Error> {
-    check_password(state, me, password.into_secret(), "password", origin).await?;
+    let known = check_password(state, me, password.into_secret(), "password", origin).await?;
     let mut tx = begin(&state.db).await?;
+    lock_proof(&mut tx, me, &known).await?;
     if !is_shown(&mut tx, state, me, proof, origin).await? {
         tx.commit().await?;
         return Err(mfa::Error::WrongCode(proof.field()).into());
     }
-    let codes = mfa::renew_codes(&mut tx, state, me.user_id).await?;
+    let change = change_at(&mut tx, me, known.version).await?;
+    let codes = mfa::renew_codes(&mut tx, state, &change).await?;
     let entry = own(Event::RecoveryCodesRenewed, me, origin);
     audit::record(&mut *tx, entry, state.clock.now(), &state.rng).await?;
     tx.commit().await?;
     Ok(codes)
+}
+
+/// Locks the account for a change of its factor, at the version of the credentials that was proved.
+async fn lock_proof(
+    tx: &mut PgConnection,
+    me: Principal,
+    proven: &OwnCredentials,
+) -> Result<(), Error> {
+    let version = users::lock_credentials(tx, me.user_id)
+        .await?
+        .ok_or(Error::Unauthenticated)?;
+    (version == proven.version)
+        .then_some(())
+        .ok_or(Error::CredentialsChanged)
+}
+
+async fn change_at(
+    tx: &mut PgConnection,
+    me: Principal,
+    proven: CredentialsVersion,
+) -> Result<CredentialsChange, Error> {
+    begin_credentials_change(tx, me.user_id, Some(proven))
+        .await?
+        .ok_or(Error::CredentialsChanged)
 }

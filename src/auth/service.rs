@@ -1,4 +1,6 @@
-//! Signing up, showing an address to be one's own, and signing in: what takes several steps.
+//! Signing up and signing in: what takes several steps.
+
+use aws_lc_rs::hmac;
 
 use super::attempts::Attempt;
 use super::error::Error;
@@ -7,16 +9,15 @@ use super::model::{NewAccount, Outcome, SignIn};
 use super::policy;
 use super::second_factor;
 use super::session::begin_session;
-use super::store;
-use super::token::OpaqueToken;
 use crate::audit::{self, Entry, Event, Origin};
+use crate::config::Key32;
 use crate::ids::UserId;
 use crate::infra::begin;
 use crate::jobs;
 use crate::metrics;
 use crate::mfa;
 use crate::state::AppState;
-use crate::users::{self, NewUser, SignUp};
+use crate::users::{self, EmailAddress, NewUser, SignUp};
 
 /// Signs somebody up, or writes to the owner of an account that exists. Both cost the same: one
 /// hash, the same statements and one letter.
@@ -26,7 +27,8 @@ pub(super) async fn register(
     origin: &Origin,
 ) -> Result<(), Error> {
     let password = policy::admit(state, new.password, &new.email, "password").await?;
-    let password_hash = state.hasher.hash(password).await?;
+    let salt = sign_up_salt(&state.auth.token_secret, &new.email);
+    let password_hash = state.hasher.hash_with_salt(password, salt).await?;
     let now = state.clock.now();
     let user = NewUser {
         id: UserId::new(now, &state.rng),
@@ -36,7 +38,7 @@ pub(super) async fn register(
         last_name: new.last_name,
     };
     let mut tx = begin(&state.db).await?;
-    let (event, user_id) = match users::sign_up(&mut *tx, &user, now).await? {
+    let (event, user_id) = match users::sign_up(&mut tx, &user, now).await? {
         SignUp::Pending(id) => {
             let job = SendVerification::to(new.email);
             jobs::enqueue(&mut *tx, &job, Some(&job.key())).await?;
@@ -59,45 +61,15 @@ pub(super) async fn register(
     Ok(())
 }
 
-/// Takes the link in a letter as proof that the address is its owner's.
-pub(super) async fn verify_email(
-    state: &AppState,
-    proof: &OpaqueToken,
-    origin: &Origin,
-) -> Result<(), Error> {
-    let now = state.clock.now();
-    let mut tx = begin(&state.db).await?;
-    let proven = store::take_address_link(&mut *tx, proof.hash(), now)
-        .await?
-        .ok_or(Error::InvalidLink)?;
-    let user_id = proven.user_id;
-    let (event, is_done) = match &proven.new_email {
-        Some(email) => {
-            let changed = users::change_email(&mut *tx, user_id, email, now).await;
-            // Somebody signed up with the address since: to its owner this is a link like any other
-            // that works no more.
-            (Event::EmailChanged, changed.or_else(not_taken)?)
-        }
-        None => (
-            Event::EmailVerified,
-            users::mark_verified(&mut *tx, user_id, now).await?,
-        ),
-    };
-    if !is_done {
-        return Err(Error::InvalidLink);
-    }
-    let entry = Entry::own(event, user_id, None, origin);
-    audit::record(&mut *tx, entry, now, &state.rng).await?;
-    tx.commit().await?;
-    Ok(())
-}
-
-/// An address that is taken by now is not an error but a change that did not happen.
-fn not_taken(error: users::Error) -> Result<bool, Error> {
-    match error {
-        users::Error::EmailTaken | users::Error::NotFound => Ok(false),
-        users::Error::Database(error) => Err(error.into()),
-    }
+/// The salt of passwords that somebody signs up with: one for each address, so that two sign-ups with
+/// the same password are seen to be one without another hash. It cannot be computed without our key.
+fn sign_up_salt(key: &Key32, email: &EmailAddress) -> [u8; 16] {
+    let key = hmac::Key::new(hmac::HMAC_SHA256, key.expose());
+    let mut context = hmac::Context::with_key(&key);
+    context.update(b"sign-up salt");
+    context.update(email.as_str().as_bytes());
+    let tag = context.sign();
+    std::array::from_fn(|at| tag.as_ref()[at])
 }
 
 /// Begins a session for whoever knows the password and has not tried too often. An unknown address
@@ -155,12 +127,14 @@ async fn try_log_in(state: &AppState, sign_in: SignIn, origin: &Origin) -> Resul
     }
     if state.hasher.is_outdated(&known.password_hash) {
         let new = state.hasher.hash(password).await?;
-        users::set_password_hash(&state.db, known.user_id, &known.password_hash, &new).await?;
+        users::rehash_password(&state.db, known.user_id, &known.password_hash, &new).await?;
     }
     if mfa::has_second_factor(&state.db, known.user_id).await? {
-        let challenge = second_factor::ask(state, known.user_id, sign_in.transport, origin).await?;
+        let transport = sign_in.transport;
+        let challenge =
+            second_factor::ask(state, known.user_id, known.version, transport, origin).await?;
         return Ok(Outcome::SecondFactor(challenge));
     }
-    let pair = begin_session(state, known.user_id, origin).await?;
+    let pair = begin_session(state, known.user_id, known.version, origin).await?;
     Ok(Outcome::Session(pair))
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
+use super::credentials::begin_credentials_change;
 use super::error::Error;
 use super::model::{EndReason, TokenPair};
 use super::store::{self, NewSession};
@@ -15,20 +16,22 @@ use crate::ids::{SessionId, UserId};
 use crate::infra::{after, begin};
 use crate::metrics::{self, TokenRefresh};
 use crate::state::AppState;
+use crate::users::CredentialsVersion;
 use crate::web::Principal;
 
 /// How many tokens one lost reply after the other may have left behind. Each took a round trip
 /// within the grace; a longer walk is no client of ours.
 const LONGEST_WALK: usize = 16;
 
-/// Begins a session of somebody who has proved who they are.
+/// Begins a session of somebody who has proved the credentials of this version.
 pub(super) async fn begin_session(
     state: &AppState,
     user_id: UserId,
+    proven: CredentialsVersion,
     origin: &Origin,
 ) -> Result<TokenPair, Error> {
     let mut tx = begin(&state.db).await?;
-    let pair = begin_session_in(&mut tx, state, user_id, origin).await?;
+    let pair = begin_session_in(&mut tx, state, user_id, proven, origin).await?;
     tx.commit().await?;
     Ok(pair)
 }
@@ -39,6 +42,7 @@ pub(super) async fn begin_session_in(
     tx: &mut PgConnection,
     state: &AppState,
     user_id: UserId,
+    proven: CredentialsVersion,
     origin: &Origin,
 ) -> Result<TokenPair, Error> {
     let now = state.clock.now();
@@ -49,13 +53,14 @@ pub(super) async fn begin_session_in(
     let session = NewSession {
         id,
         user_id,
+        version: proven,
         expires_at,
         token: refresh.hash(),
         token_expires_at,
         origin,
     };
     if !store::insert_session(&mut *tx, &session, now).await? {
-        return Err(Error::AccountDisabled);
+        return Err(lost_race(tx, user_id).await?);
     }
     let entry = Entry::own(Event::SignedIn, user_id, Some(id), origin);
     audit::record(&mut *tx, entry, now, &state.rng).await?;
@@ -64,6 +69,16 @@ pub(super) async fn begin_session_in(
         session_id: id,
     };
     pair(state, who, &refresh, token_expires_at, now)
+}
+
+/// The reply to a sign-in whose proof was overtaken by a change of the account: that of a wrong password,
+/// unless the account has been disabled.
+pub(super) async fn lost_race(tx: &mut PgConnection, user_id: UserId) -> Result<Error, Error> {
+    let standing = store::find_standing(tx, user_id).await?;
+    Ok(match standing {
+        Some(standing) if standing.is_disabled => Error::AccountDisabled,
+        _ => Error::InvalidCredentials,
+    })
 }
 
 /// Replaces a refresh token by the next pair.
@@ -246,7 +261,7 @@ pub(super) async fn log_out_by_token(
     }
 }
 
-/// Ends all sessions of one account, this one included.
+/// Ends all sessions of one account, this one included, and voids its links and waiting sign-ins.
 pub(super) async fn log_out_everywhere(
     state: &AppState,
     who: Principal,
@@ -254,6 +269,9 @@ pub(super) async fn log_out_everywhere(
 ) -> Result<(), Error> {
     let now = state.clock.now();
     let mut tx = begin(&state.db).await?;
+    begin_credentials_change(&mut tx, who.user_id, None)
+        .await?
+        .ok_or(Error::Unauthenticated)?;
     let ended = store::end_sessions(&mut *tx, who.user_id, None, EndReason::SignedOut, now).await?;
     let mut entry = Entry::own(
         Event::SignedOutEverywhere,

@@ -1,4 +1,4 @@
-//! Every statement on `sessions`, `refresh_tokens` and `one_time_tokens`.
+//! Every statement on `sessions`, `refresh_tokens`, `one_time_tokens`, `mfa_challenges` and `email_changes`.
 
 use chrono::{DateTime, Utc};
 use ipnetwork::IpNetwork;
@@ -9,28 +9,40 @@ use super::model::{Device, EndReason};
 use super::token::TokenHash;
 use crate::audit::Origin;
 use crate::ids::{SessionId, UserId};
-use crate::users::EmailAddress;
+use crate::users::CredentialsVersion;
 
 mod attempts;
 mod challenge;
+mod email_changes;
+mod links;
 mod oversight;
 
 pub(super) use attempts::{is_known_client, purge_unverified, take_unlock, unlock_is_recent};
 pub(super) use challenge::{NewChallenge, delete_challenge, insert_challenge, take_attempt};
-pub(super) use oversight::{count_living, delete_links, find_standing};
+pub(super) use email_changes::{
+    NewEmailChange, find_email_change, insert_email_change, purge_email_changes, put_undo_token,
+    revoke_keys_since, take_email_change,
+};
+pub(super) use links::{
+    Link, NewLink, Purpose, delete_outstanding, find_address_link, find_reset, put_link,
+};
+pub(super) use oversight::{count_living, find_standing};
 
 /// A session that begins, with its first refresh token.
 pub(super) struct NewSession<'a> {
     pub(super) id: SessionId,
     pub(super) user_id: UserId,
+    /// The version of the credentials that were proved.
+    pub(super) version: CredentialsVersion,
     pub(super) expires_at: DateTime<Utc>,
     pub(super) token: TokenHash,
     pub(super) token_expires_at: DateTime<Utc>,
     pub(super) origin: &'a Origin,
 }
 
-/// Begins a session; answers false, and begins none, when the account has been shut or is gone. An
-/// account that is being shut holds its row meanwhile, so that no session slips in.
+/// Begins a session; false, and no session, when the account's credentials have changed since they
+/// were proved, or the account has been disabled or is gone. A change locks the row of the account,
+/// which this waits for and then reads again, so that no session begins on what is not true any more.
 pub(super) async fn insert_session(
     conn: impl PgExecutor<'_>,
     new: &NewSession<'_>,
@@ -38,7 +50,9 @@ pub(super) async fn insert_session(
 ) -> Result<bool, sqlx::Error> {
     let done = sqlx::query!(
         "WITH owner AS (
-             SELECT id FROM users WHERE id = $2 AND disabled_at IS NULL AND deleted_at IS NULL FOR KEY SHARE
+             SELECT id FROM users
+             WHERE id = $2 AND credentials_version = $9 AND disabled_at IS NULL AND deleted_at IS NULL
+             FOR SHARE
          ), session AS (
              INSERT INTO sessions (id, user_id, created_at, expires_at, user_agent, ip)
              SELECT $1, id, $3, $4, $5, $6 FROM owner
@@ -54,6 +68,7 @@ pub(super) async fn insert_session(
         new.origin.ip.map(IpNetwork::from),
         &new.token.0,
         new.token_expires_at,
+        new.version.0,
     )
     .execute(conn)
     .await?;
@@ -245,119 +260,6 @@ pub(super) async fn session_lives(
         now,
     )
     .fetch_one(conn)
-    .await
-}
-
-/// What a link is good for.
-#[derive(Clone, Debug)]
-pub(super) enum Purpose {
-    /// Shows that the account's address is its owner's.
-    VerifyEmail,
-    /// Sets a new password.
-    ResetPassword,
-    /// Lets the owner try to sign in again.
-    Unlock,
-    /// Shows that this new address is the owner's as well.
-    ChangeEmail(EmailAddress),
-}
-
-impl Purpose {
-    fn as_str(&self) -> &'static str {
-        match self {
-            Self::VerifyEmail => "verify_email",
-            Self::ResetPassword => "reset_password",
-            Self::Unlock => "unlock",
-            Self::ChangeEmail(_) => "change_email",
-        }
-    }
-}
-
-/// Makes this the one link of the account that is good for this.
-pub(super) async fn put_link(
-    conn: impl PgExecutor<'_>,
-    user_id: UserId,
-    purpose: &Purpose,
-    token: TokenHash,
-    now: DateTime<Utc>,
-    expires_at: DateTime<Utc>,
-) -> Result<(), sqlx::Error> {
-    let new_email = match purpose {
-        Purpose::ChangeEmail(email) => Some(email.as_str()),
-        Purpose::VerifyEmail | Purpose::ResetPassword | Purpose::Unlock => None,
-    };
-    sqlx::query!(
-        "INSERT INTO one_time_tokens (user_id, purpose, token_hash, created_at, expires_at, new_email)
-         VALUES ($1, $2, $3, $4, $5, $6)
-         ON CONFLICT ON CONSTRAINT one_time_tokens_pkey
-         DO UPDATE SET token_hash = excluded.token_hash, created_at = excluded.created_at,
-                       expires_at = excluded.expires_at, new_email = excluded.new_email",
-        user_id.0,
-        purpose.as_str(),
-        &token.0,
-        now,
-        expires_at,
-        new_email,
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
-}
-
-/// A link that shows an address to be its owner's, used up.
-pub(super) struct ProvenAddress {
-    pub(super) user_id: UserId,
-    /// The new address, where the link was to change it.
-    pub(super) new_email: Option<EmailAddress>,
-}
-
-/// Uses up a link that shows an address to be its owner's; of any number that race, one gets it.
-pub(super) async fn take_address_link(
-    conn: impl PgExecutor<'_>,
-    token: TokenHash,
-    now: DateTime<Utc>,
-) -> Result<Option<ProvenAddress>, sqlx::Error> {
-    sqlx::query_as!(
-        ProvenAddress,
-        r#"DELETE FROM one_time_tokens
-           WHERE token_hash = $1 AND purpose IN ('verify_email', 'change_email') AND expires_at > $2
-           RETURNING user_id AS "user_id: UserId", new_email AS "new_email: EmailAddress""#,
-        &token.0,
-        now,
-    )
-    .fetch_optional(conn)
-    .await
-}
-
-/// Uses up a link that sets a new password; of any number that race, one gets the account.
-pub(super) async fn take_reset(
-    conn: impl PgExecutor<'_>,
-    token: TokenHash,
-    now: DateTime<Utc>,
-) -> Result<Option<UserId>, sqlx::Error> {
-    sqlx::query_scalar!(
-        r#"DELETE FROM one_time_tokens
-           WHERE token_hash = $1 AND purpose = 'reset_password' AND expires_at > $2
-           RETURNING user_id AS "user_id: UserId""#,
-        &token.0,
-        now,
-    )
-    .fetch_optional(conn)
-    .await
-}
-
-/// The account whose password this link sets, if it is good.
-pub(super) async fn find_reset(
-    conn: impl PgExecutor<'_>,
-    token: TokenHash,
-    now: DateTime<Utc>,
-) -> Result<Option<UserId>, sqlx::Error> {
-    sqlx::query_scalar!(
-        r#"SELECT user_id AS "user_id: UserId" FROM one_time_tokens
-           WHERE token_hash = $1 AND purpose = 'reset_password' AND expires_at > $2"#,
-        &token.0,
-        now,
-    )
-    .fetch_optional(conn)
     .await
 }
 

@@ -33,6 +33,8 @@ pub struct AuthConfig {
     pub verify_email_ttl: Duration,
     /// `RESET_PASSWORD_TTL`: how long a link that sets a new password works.
     pub reset_password_ttl: Duration,
+    /// `EMAIL_UNDO_TTL`: how long the owner of an old address can undo the change of it.
+    pub email_undo_ttl: Duration,
     /// `UNVERIFIED_TTL`: an account that nobody confirms for so long is deleted.
     pub unverified_ttl: Duration,
     /// Password hashing.
@@ -71,6 +73,10 @@ impl Reader<'_> {
         let session_max_ttl = self.duration("SESSION_MAX_TTL", days(90));
         let verify_email_ttl = self.duration("VERIFY_EMAIL_TTL", days(1));
         let reset_password_ttl = self.duration("RESET_PASSWORD_TTL", secs(30 * 60));
+        let email_undo_ttl = self.duration("EMAIL_UNDO_TTL", days(7));
+        if email_undo_ttl.is_some_and(|ttl| ttl > days(90)) {
+            self.fault("EMAIL_UNDO_TTL", "must be at most 90d");
+        }
         let unverified_ttl = self.duration("UNVERIFIED_TTL", days(7));
         let password = self.password();
         self.refuse_if(
@@ -90,6 +96,7 @@ impl Reader<'_> {
             session_max_ttl: session_max_ttl?,
             verify_email_ttl: verify_email_ttl?,
             reset_password_ttl: reset_password_ttl?,
+            email_undo_ttl: email_undo_ttl?,
             unverified_ttl: unverified_ttl?,
             password: password?,
         })

@@ -112,7 +112,15 @@ impl Hasher {
 
     /// Hashes a password with a new salt; the answer is a PHC string.
     pub async fn hash(&self, password: SecretString) -> Result<String, Busy> {
-        let salt: [u8; SALT_LEN] = self.rng.bytes();
+        self.hash_with_salt(password, self.rng.bytes()).await
+    }
+
+    /// Hashes a password with this salt; returns a PHC string, which is the same for the same password.
+    pub async fn hash_with_salt(
+        &self,
+        password: SecretString,
+        salt: [u8; SALT_LEN],
+    ) -> Result<String, Busy> {
         let output = self.run(password, salt.to_vec(), self.cost).await?;
         Ok(Phc {
             cost: self.cost,

@@ -39,6 +39,18 @@ pub enum Letter {
     },
     /// Tells the owner of an account that a new address waits to be confirmed.
     EmailChanging {},
+    /// Tells the owner of an old address that the account has left it, and how to undo that.
+    EmailChanged {
+        /// Where the change is undone.
+        link: Url,
+        /// How long the link works, in hours.
+        hours: i64,
+    },
+    /// Tells an administrator that somebody has become one.
+    NewAdmin {
+        /// The address of the new administrator.
+        email: String,
+    },
     /// Tells the owner of an account that it has a new API key.
     ApiKeyCreated {
         /// The end of the key.
@@ -79,6 +91,8 @@ impl Letter {
             Self::PasswordChanged {} => format!("Your password for {product} was changed"),
             Self::ConfirmNewEmail { .. } => format!("Confirm your new address for {product}"),
             Self::EmailChanging {} => format!("Your address for {product} is about to change"),
+            Self::EmailChanged { .. } => format!("Your address for {product} was changed"),
+            Self::NewAdmin { .. } => format!("{product} has a new administrator"),
             Self::ApiKeyCreated { .. } => format!("Your account at {product} has a new API key"),
             Self::ApiKeyRotated { .. } => format!("An API key for {product} has a new secret"),
             Self::SecondFactorOn {} => format!("Your account at {product} has a second factor"),
@@ -101,6 +115,8 @@ impl Letter {
             Self::PasswordChanged {} => "password_changed",
             Self::ConfirmNewEmail { .. } => "confirm_new_email",
             Self::EmailChanging {} => "email_changing",
+            Self::EmailChanged { .. } => "email_changed",
+            Self::NewAdmin { .. } => "new_admin",
             Self::ApiKeyCreated { .. } => "api_key_created",
             Self::ApiKeyRotated { .. } => "api_key_rotated",
             Self::SecondFactorOn {} => "second_factor_on",

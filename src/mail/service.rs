@@ -58,6 +58,16 @@ static TEMPLATES: LazyLock<Environment<'static>> = LazyLock::new(|| {
             include_str!("templates/email_changing.txt"),
         ),
         (
+            "email_changed.html",
+            include_str!("templates/email_changed.html"),
+        ),
+        (
+            "email_changed.txt",
+            include_str!("templates/email_changed.txt"),
+        ),
+        ("new_admin.html", include_str!("templates/new_admin.html")),
+        ("new_admin.txt", include_str!("templates/new_admin.txt")),
+        (
             "api_key_created.html",
             include_str!("templates/api_key_created.html"),
         ),
@@ -195,17 +205,17 @@ mod tests {
 
     #[test]
     fn a_link_is_whole_in_both_parts() {
-        let link = "https://example.com/verify-email?token=abc_-"
+        let link = "https://example.com/verify-email#token=abc_-"
             .parse()
             .expect("it is a URL");
         let letter = Letter::VerifyEmail { link, hours: 24 };
         let (text, html) = render(&letter, "Acme").expect("it renders");
         assert!(
-            text.contains("https://example.com/verify-email?token=abc_-\n"),
+            text.contains("https://example.com/verify-email#token=abc_-\n"),
             "{text}"
         );
         assert!(
-            html.contains(r#"href="https:&#x2f;&#x2f;example.com&#x2f;verify-email?token=abc_-""#),
+            html.contains(r#"href="https:&#x2f;&#x2f;example.com&#x2f;verify-email#token=abc_-""#),
             "{html}"
         );
     }

@@ -14,6 +14,8 @@ pub use error::Error;
 pub use jobs::{News, SealAnew, TellSecondFactor};
 pub use model::{Enrolment, Method, MfaStatus, Proof, RecoveryCodes};
 pub use recovery_code::RecoveryCode;
-pub use service::{begin, confirm, prove, remove, renew_codes, turn_off};
+pub use service::{
+    begin, confirm, prove, remove, remove_since, renew_codes, try_pending, turn_off,
+};
 pub use store::{find_status, has_second_factor, purge_pending};
 pub use totp::TotpCode;

@@ -15,7 +15,7 @@ use crate::ids::UserId;
 use crate::infra::{OpenError, Place, Sealed};
 use crate::jobs;
 use crate::state::AppState;
-use crate::users::EmailAddress;
+use crate::users::{CredentialsChange, CredentialsVersion, OwnCredentials};
 
 /// How many recovery codes an account gets.
 const CODES: usize = 10;
@@ -31,39 +31,48 @@ pub async fn begin(
     conn: &mut PgConnection,
     state: &AppState,
     owner: UserId,
-    email: &EmailAddress,
+    proven: &OwnCredentials,
 ) -> Result<Enrolment, Error> {
     let secret = Secret::new(&state.rng);
     let sealed = state.cipher.seal(&place(&[owner.0]), secret.expose());
-    if !store::put_pending(conn, owner, &sealed, state.clock.now()).await? {
+    if !store::put_pending(conn, owner, proven.version, &sealed, state.clock.now()).await? {
         return Err(Error::IsOn);
     }
-    Ok(secret.enrolment(&state.mail.product_name, email.as_str())?)
+    Ok(secret.enrolment(&state.mail.product_name, proven.email.as_str())?)
 }
 
-/// Turns the authenticator on for whoever shows a code of it, and hands out recovery codes; nothing
-/// when the code is wrong, which is counted: the caller commits in either case.
-pub async fn confirm(
+/// Whether this is a code of the authenticator that waits to be confirmed, and that was added under
+/// this version of the account's credentials. A wrong one is counted: the caller commits in either case.
+pub async fn try_pending(
     conn: &mut PgConnection,
     state: &AppState,
     owner: UserId,
+    version: CredentialsVersion,
     code: &TotpCode,
-) -> Result<Option<RecoveryCodes>, Error> {
+) -> Result<bool, Error> {
     let now = state.clock.now();
     let waiting = store::lock(&mut *conn, owner).await?;
+    let is_fresh = |factor: &Factor| factor.version == version && now - factor.created_at < PENDING;
     let factor = waiting
-        .filter(|factor| factor.is_confirmed || now - factor.created_at < PENDING)
+        .filter(|factor| factor.is_confirmed || is_fresh(factor))
         .ok_or(Error::NotBegun)?;
     if factor.is_confirmed {
         return Err(Error::IsOn);
     }
-    if !try_code(conn, state, owner, &factor, code, now).await? {
-        return Ok(None);
-    }
+    try_code(conn, state, owner, &factor, code, now).await
+}
+
+/// Turns the authenticator on that waits to be confirmed, and returns recovery codes.
+pub async fn confirm(
+    conn: &mut PgConnection,
+    state: &AppState,
+    change: &CredentialsChange,
+) -> Result<RecoveryCodes, Error> {
+    let (owner, now) = (change.user_id(), state.clock.now());
     store::confirm(&mut *conn, owner, now).await?;
     let codes = new_codes(conn, state, owner, now).await?;
     tell(conn, owner, News::TurnedOn).await?;
-    Ok(Some(codes))
+    Ok(codes)
 }
 
 /// How this shows that its bearer has the account's second factor; nothing when it is wrong, which
@@ -96,14 +105,19 @@ pub async fn prove(
 }
 
 /// Turns the second factor off.
-pub async fn turn_off(conn: &mut PgConnection, owner: UserId) -> Result<(), Error> {
+pub async fn turn_off(conn: &mut PgConnection, change: &CredentialsChange) -> Result<(), Error> {
+    let owner = change.user_id();
     store::delete(&mut *conn, owner).await?;
     Ok(tell(conn, owner, News::TurnedOff).await?)
 }
 
-/// Takes the second factor away from somebody who cannot show it any more; answers false when the
-/// account has none.
-pub async fn remove(conn: &mut PgConnection, owner: UserId) -> Result<bool, sqlx::Error> {
+/// Takes the second factor away from somebody who cannot show it any more; false when the account has
+/// none.
+pub async fn remove(
+    conn: &mut PgConnection,
+    change: &CredentialsChange,
+) -> Result<bool, sqlx::Error> {
+    let owner = change.user_id();
     let was_on = store::delete(&mut *conn, owner).await?;
     if was_on {
         tell(conn, owner, News::Removed).await?;
@@ -111,13 +125,24 @@ pub async fn remove(conn: &mut PgConnection, owner: UserId) -> Result<bool, sqlx
     Ok(was_on)
 }
 
+/// Removes an authenticator that was added or turned on since then, and recovery codes that were made
+/// since; returns whether an authenticator was removed that was on.
+pub async fn remove_since(
+    conn: &mut PgConnection,
+    change: &CredentialsChange,
+    since: DateTime<Utc>,
+) -> Result<bool, sqlx::Error> {
+    store::delete_codes_since(&mut *conn, change.user_id(), since).await?;
+    store::delete_since(&mut *conn, change.user_id(), since).await
+}
+
 /// Replaces the recovery codes.
 pub async fn renew_codes(
     conn: &mut PgConnection,
     state: &AppState,
-    owner: UserId,
+    change: &CredentialsChange,
 ) -> Result<RecoveryCodes, Error> {
-    new_codes(conn, state, owner, state.clock.now()).await
+    new_codes(conn, state, change.user_id(), state.clock.now()).await
 }
 
 /// Whether a code is right, not used before, and not one guess too many.

@@ -6,6 +6,7 @@ use sqlx::PgExecutor;
 use super::model::{Failures, MfaStatus};
 use crate::ids::UserId;
 use crate::infra::{KeyId, Sealed};
+use crate::users::CredentialsVersion;
 
 /// Whether sign-ins of this account are asked for a second factor.
 pub async fn has_second_factor(
@@ -47,18 +48,21 @@ pub async fn find_status(
 pub(super) async fn put_pending(
     conn: impl PgExecutor<'_>,
     owner: UserId,
+    version: CredentialsVersion,
     secret: &Sealed,
     now: DateTime<Utc>,
 ) -> Result<bool, sqlx::Error> {
     // Wrong codes stay counted: beginning anew gives no further guesses.
     let done = sqlx::query!(
-        "INSERT INTO mfa_factors AS f (user_id, secret, created_at) VALUES ($1, $2, $3)
+        "INSERT INTO mfa_factors AS f (user_id, secret, created_at, credentials_version) VALUES ($1, $2, $3, $4)
          ON CONFLICT ON CONSTRAINT mfa_factors_pkey
-         DO UPDATE SET secret = excluded.secret, created_at = excluded.created_at, last_used_step = NULL
+         DO UPDATE SET secret = excluded.secret, created_at = excluded.created_at, last_used_step = NULL,
+                       credentials_version = excluded.credentials_version
          WHERE f.confirmed_at IS NULL",
         owner.0,
         secret as _,
         now,
+        version.0,
     )
     .execute(conn)
     .await?;
@@ -70,6 +74,8 @@ pub(super) async fn put_pending(
 pub(super) struct Factor {
     pub(super) secret: Sealed,
     pub(super) created_at: DateTime<Utc>,
+    /// The version of the account's credentials that it was added under.
+    pub(super) version: CredentialsVersion,
     pub(super) is_confirmed: bool,
     pub(super) failures: Failures,
     pub(super) warned_at: Option<DateTime<Utc>>,
@@ -82,7 +88,8 @@ pub(super) async fn lock(
     owner: UserId,
 ) -> Result<Option<Factor>, sqlx::Error> {
     let row = sqlx::query!(
-        r#"SELECT secret AS "secret: Sealed", created_at, confirmed_at IS NOT NULL AS "is_confirmed!", failed_at, warned_at
+        r#"SELECT secret AS "secret: Sealed", created_at, credentials_version AS "version: CredentialsVersion",
+                  confirmed_at IS NOT NULL AS "is_confirmed!", failed_at, warned_at
            FROM mfa_factors WHERE user_id = $1 FOR UPDATE"#,
         owner.0,
     )
@@ -91,6 +98,7 @@ pub(super) async fn lock(
     Ok(row.map(|row| Factor {
         secret: row.secret,
         created_at: row.created_at,
+        version: row.version,
         is_confirmed: row.is_confirmed,
         failures: Failures(row.failed_at),
         warned_at: row.warned_at,
@@ -157,6 +165,40 @@ pub(super) async fn delete(conn: impl PgExecutor<'_>, owner: UserId) -> Result<b
     .fetch_optional(conn)
     .await?;
     Ok(was_on.unwrap_or(false))
+}
+
+/// Deletes the account's authenticator, if it was added or confirmed since then; returns whether one
+/// that was on is deleted.
+pub(super) async fn delete_since(
+    conn: impl PgExecutor<'_>,
+    owner: UserId,
+    since: DateTime<Utc>,
+) -> Result<bool, sqlx::Error> {
+    let was_on = sqlx::query_scalar!(
+        r#"DELETE FROM mfa_factors WHERE user_id = $1 AND (created_at >= $2 OR confirmed_at >= $2)
+           RETURNING confirmed_at IS NOT NULL AS "was_on!""#,
+        owner.0,
+        since,
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(was_on.unwrap_or(false))
+}
+
+/// Deletes the account's recovery codes that were made since then.
+pub(super) async fn delete_codes_since(
+    conn: impl PgExecutor<'_>,
+    owner: UserId,
+    since: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "DELETE FROM recovery_codes WHERE user_id = $1 AND created_at >= $2",
+        owner.0,
+        since,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
 }
 
 /// Makes these the account's recovery codes.

@@ -1,12 +1,14 @@
-//! People and their profiles. Owns the table `users` and the routes `/users/me`.
+//! People and their profiles. Owns the tables `users` and `sign_ups`, and the routes `/users/me`.
 
 mod account;
+mod credentials;
 mod error;
 mod model;
 mod routes;
 mod store;
 
 pub use account::{Account, AccountCounts, AccountFilter, DisabledReason, SearchText, SignUps};
+pub use credentials::{CredentialsChange, CredentialsVersion, SignUpCredentials};
 pub use error::Error;
 pub use model::{
     Credentials, EmailAddress, NewUser, OwnCredentials, PersonName, ProfileChanges, Role, SignUp,
@@ -14,8 +16,10 @@ pub use model::{
 };
 pub use routes::router;
 pub use store::{
-    change_email, count_accounts, count_sign_ups, create, find_by_email, find_credentials,
-    find_enabled, find_own_credentials, find_unverified, get_account, list_accounts, lock,
-    lock_account, lock_account_and_admins, mark_verified, reset_password_hash, set_disabled,
+    advance_credentials, change_email, claim_address, confirm_sign_up, count_accounts,
+    count_sign_ups, create, find_by_email, find_credentials, find_credentials_version,
+    find_enabled, find_own_credentials, find_unverified, get_account, hold_credentials,
+    is_address_taken, list_accounts, list_admins, list_sign_ups, lock_account,
+    lock_account_and_admins, lock_credentials, rehash_password, reset_password_hash, set_disabled,
     set_password_hash, set_role, sign_up,
 };

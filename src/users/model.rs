@@ -7,6 +7,7 @@ use email_address::Options;
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
+use super::credentials::CredentialsVersion;
 use crate::ids::UserId;
 use crate::text::one_line;
 
@@ -188,6 +189,8 @@ pub struct Credentials {
     pub is_verified: bool,
     /// Whether an administrator has shut the account.
     pub is_disabled: bool,
+    /// The version of these credentials.
+    pub version: CredentialsVersion,
 }
 
 /// What somebody who is signed in is checked against when asked for the password again.
@@ -197,6 +200,8 @@ pub struct OwnCredentials {
     pub email: EmailAddress,
     /// The PHC string of its password.
     pub password_hash: String,
+    /// The version of these credentials.
+    pub version: CredentialsVersion,
 }
 
 #[cfg(test)]

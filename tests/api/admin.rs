@@ -75,7 +75,10 @@ impl Session {
         me.body["id"].as_str().expect("it is an id").to_owned()
     }
 
-    async fn change(&self, id: &str, changes: Value) -> Answer {
+    async fn change(&self, id: &str, mut changes: Value) -> Answer {
+        if let Some(body) = changes.as_object_mut() {
+            body.insert("password".to_owned(), PASSWORD.into());
+        }
         self.patch(&format!("{USERS}/{id}"), changes).await
     }
 
@@ -475,9 +478,9 @@ async fn of_two_administrators_who_oust_each_other_twenty_times_one_remains() {
         };
         let replica = if n % 4 < 2 { &app.replica } else { &other };
         let changes = if n % 3 == 0 {
-            json!({ "disabled": true })
+            json!({ "disabled": true, "password": PASSWORD })
         } else {
-            json!({ "role": "user" })
+            json!({ "role": "user", "password": PASSWORD })
         };
         let path = format!("{USERS}/{target}");
         async move { actor.on(replica, Method::PATCH, &path, Some(changes)).await }
@@ -506,7 +509,7 @@ async fn of_twenty_administrators_who_resign_at_once_one_cannot() {
         let replica = if n % 2 == 0 { &app.replica } else { &other };
         let path = format!("{USERS}/{id}");
         async move {
-            let resign = Some(json!({ "role": "user" }));
+            let resign = Some(json!({ "role": "user", "password": PASSWORD }));
             admin.on(replica, Method::PATCH, &path, resign).await
         }
     }))

@@ -99,7 +99,7 @@ async fn of_an_administrators_act_its_subject_learns_that_and_what_but_not_who_a
     let path = format!("/api/v1/admin/users/{id}");
     for changes in [
         json!({ "disabled": true, "reason": "sends spam" }),
-        json!({ "disabled": false }),
+        json!({ "disabled": false, "password": PASSWORD }),
     ] {
         app.clock.advance(Duration::from_secs(1));
         root.patch(&path, changes).await.assert_status(200);

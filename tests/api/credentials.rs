@@ -179,6 +179,10 @@ async fn the_link_points_to_the_configured_address_whatever_the_request_says() {
         "https://www.example.com"
     );
     assert_eq!(link.path(), "/account/reset-password");
+    // The token is where browsers keep it to themselves.
+    assert_eq!(link.query(), None);
+    let fragment = link.fragment().expect("it has a token");
+    assert_eq!(fragment.len(), "token=".len() + 43, "{fragment}");
 }
 
 #[tokio::test]
@@ -331,6 +335,8 @@ async fn a_new_address_takes_effect_once_it_is_confirmed_and_the_old_one_is_told
         .await
         .assert_problem(422, "invalid_token");
     assert_eq!(app.audited("email_changed").await, 1);
+    let told = app.letter_to("ada@example.com").await;
+    assert_eq!(told.subject, "Your address for Groundwork was changed");
 }
 
 #[tokio::test]
@@ -360,6 +366,7 @@ async fn of_twenty_who_follow_one_confirming_link_one_changes_the_address() {
         ada.get("/api/v1/users/me").await.body["email"],
         "countess@example.com"
     );
+    app.run_jobs().await;
 }
 
 #[tokio::test]

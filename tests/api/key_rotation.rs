@@ -274,7 +274,7 @@ async fn the_first_administrator_is_made_at_the_command_line() {
     assert_eq!(app.audited("role_changed").await, 1);
     let shut = bob.user_id().await;
     let path = format!("/api/v1/admin/users/{shut}");
-    root.patch(&path, json!({ "disabled": true }))
+    root.patch(&path, json!({ "disabled": true, "password": PASSWORD }))
         .await
         .assert_status(200);
     let (code, told) = make(&["bob@example.com", "--promote"], "").await;
@@ -285,6 +285,7 @@ async fn the_first_administrator_is_made_at_the_command_line() {
         Some(0)
     );
     app.log_in("new@example.com").await;
+    app.run_jobs().await;
     for (email, password) in [
         ("nonsense", PASSWORD),
         ("eve@example.com", "short"),

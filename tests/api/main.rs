@@ -8,15 +8,18 @@
 mod harness;
 
 mod admin;
+mod admin_proof;
 mod api_keys;
 mod audit_log;
 mod browser;
 mod brute_force;
 mod cache;
 mod cookies;
+mod credential_changes;
 mod credentials;
 mod dashboard;
 mod docs;
+mod email_undo;
 mod events;
 mod health;
 mod key_rotation;
@@ -35,6 +38,7 @@ mod refresh;
 mod register;
 mod sentry;
 mod sessions;
+mod sign_ups;
 mod token_kinds;
 mod tokens;
 mod tracing;

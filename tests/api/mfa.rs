@@ -15,7 +15,7 @@ use std::time::Duration;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use self::authenticator::Authenticator;
+pub use self::authenticator::Authenticator;
 use crate::harness::{Answer, PASSWORD, Replica, Session, TestApp};
 
 const LOGIN: &str = "/api/v1/auth/login";

@@ -13,6 +13,8 @@ const LOGOUT: &str = "/api/v1/auth/logout";
 const VERIFY: &str = "/api/v1/auth/verify-email";
 const RESET: &str = "/api/v1/auth/reset-password";
 const UNLOCK: &str = "/api/v1/auth/unlock";
+const UNDO: &str = "/api/v1/auth/undo-email-change";
+const MY_EMAIL: &str = "/api/v1/users/me/email";
 /// The service's own origin.
 const HERE: &str = "http://127.0.0.1";
 
@@ -29,6 +31,7 @@ enum Kind {
     ResetLink,
     ChangeEmailLink,
     UnlockLink,
+    UndoLink,
     Totp,
     RecoveryCode,
 }
@@ -56,12 +59,13 @@ enum Place {
     VerifyBody,
     ResetBody,
     UnlockBody,
+    UndoBody,
 }
 
-const PLACES: [(Place, &[Kind], &[&str]); 20] = {
+const PLACES: [(Place, &[Kind], &[&str]); 21] = {
     use Kind::{
         Access, ApiKey, Challenge, ChangeEmailLink, Csrf, RecoveryCode, Refresh, ResetLink, Totp,
-        UnlockLink, VerifyLink,
+        UndoLink, UnlockLink, VerifyLink,
     };
     const DOOR: &[&str] = &["401 unauthenticated"];
     const SESSION: &[&str] = &["401 invalid_refresh_token", "422 invalid_fields"];
@@ -102,6 +106,7 @@ const PLACES: [(Place, &[Kind], &[&str]); 20] = {
         (Place::VerifyBody, &[VerifyLink, ChangeEmailLink], LINK),
         (Place::ResetBody, &[ResetLink], LINK),
         (Place::UnlockBody, &[UnlockLink], LINK),
+        (Place::UndoBody, &[UndoLink], LINK),
     ]
 };
 
@@ -130,9 +135,17 @@ impl World {
         let csrf = csrf.body["csrf_token"].as_str().expect("a token");
         app.register("newcomer@example.com").await;
         let verify = app.letter_to("newcomer@example.com").await.token();
+        // Somebody else's, as what changes an account voids the links in its other emails.
+        let moved = app.sign_in("moved").await;
+        let change = json!({ "email": "away@example.com", "password": PASSWORD });
+        moved.post(MY_EMAIL, change).await.assert_status(202);
+        let proof = json!({ "token": app.letter_to("away@example.com").await.token() });
+        app.run_jobs().await;
+        app.post(VERIFY, proof).await.assert_status(204);
+        let undo = app.letter_to("moved@example.com").await.token();
         let change = json!({ "email": "countess@example.com", "password": PASSWORD,
             "recovery_code": ada.recovery_codes[9] });
-        let answer = ada.session.post("/api/v1/users/me/email", change).await;
+        let answer = ada.session.post(MY_EMAIL, change).await;
         answer.assert_status(202);
         let change = app.letter_to("countess@example.com").await.token();
         let reset = app.forget(&ada.email).await;
@@ -149,6 +162,7 @@ impl World {
             (Kind::ResetLink, reset),
             (Kind::ChangeEmailLink, change.expect("it has a link")),
             (Kind::UnlockLink, unlock),
+            (Kind::UndoLink, undo.expect("it has a link")),
             (Kind::Totp, ada.app.code(&app)),
             (Kind::RecoveryCode, ada.recovery_codes[0].clone()),
         ];
@@ -236,6 +250,10 @@ impl World {
                 post(RESET, body).await
             }
             Place::UnlockBody => post(UNLOCK, json!({ "token": token })).await,
+            Place::UndoBody => {
+                let body = json!({ "token": token, "password": "a password of another kind" });
+                post(UNDO, body).await
+            }
         }
     }
 }
@@ -268,7 +286,7 @@ async fn each_kind_of_token_is_good_in_its_own_places_and_in_no_other() {
         }
         assert!(world.ada.session.is_signed_in().await, "{place:?}");
     }
-    assert_eq!(tried, 20 * 12 - 19, "all but what is meant for each other");
+    assert_eq!(tried, 21 * 13 - 20, "all but what is meant for each other");
 
     // None of that used anything up, and what was refused is good where it belongs.
     for (place, kind, status) in [
@@ -279,12 +297,14 @@ async fn each_kind_of_token_is_good_in_its_own_places_and_in_no_other() {
         (Place::RefreshBody, Kind::Refresh, 200),
         (Place::RefreshCookie, Kind::Refresh, 200),
         (Place::MfaToken, Kind::Challenge, 200),
-        (Place::RenewalRecoveryCode, Kind::RecoveryCode, 200),
         (Place::VerifyBody, Kind::VerifyLink, 204),
         (Place::UnlockBody, Kind::UnlockLink, 204),
-        (Place::LogoutHeader, Kind::Access, 204),
+        (Place::UndoBody, Kind::UndoLink, 204),
         (Place::VerifyBody, Kind::ChangeEmailLink, 204),
-        (Place::ResetBody, Kind::ResetLink, 204),
+        // That has changed the credentials, and a reset link of before is void.
+        (Place::ResetBody, Kind::ResetLink, 422),
+        (Place::RenewalRecoveryCode, Kind::RecoveryCode, 200),
+        (Place::LogoutHeader, Kind::Access, 204),
     ] {
         let answer = world.show(place, world.held(kind)).await;
         assert_eq!(

@@ -134,15 +134,14 @@ impl Letter {
             .collect()
     }
 
-    /// The `token` parameter of the first link that has one.
+    /// The `token` in the fragment of the first link that has one.
     #[must_use]
     pub fn token(&self) -> Option<String> {
         let links = self.links();
         links
             .iter()
-            .flat_map(Url::query_pairs)
-            .find(|(name, _)| name == "token")
-            .map(|(_, value)| value.into_owned())
+            .filter_map(Url::fragment)
+            .find_map(|fragment| fragment.strip_prefix("token=").map(str::to_owned))
     }
 
     /// The first words of the text, on one line.

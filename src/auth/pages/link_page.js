@@ -1,24 +1,41 @@
 "use strict";
-const token = new URLSearchParams(location.search).get("token");
-history.replaceState(null, "", location.pathname); // the token leaves the address bar
+// The token is in the fragment, which is not sent with the request for this page. Links of earlier
+// releases have it in the query.
+const read = (text) => new URLSearchParams(text.slice(1)).get("token");
+const token = read(location.hash) ?? read(location.search);
+history.replaceState(null, "", location.pathname); // removes the token from the address bar
 
 const message = document.getElementById("message");
 const form = document.querySelector("form");
 const button = form.querySelector("button");
+const ask = document.getElementById("ask");
 const say = (text, done) => {
   message.textContent = text;
   form.hidden = done;
   button.disabled = false;
 };
 
-// What is wrong with what was typed, or nothing when it is the link that is wrong.
+// Shows the field that is only needed where several sign-ups wait for one address.
+const askForPassword = () => {
+  const field = ask.querySelector("input");
+  ask.hidden = false;
+  field.disabled = false;
+  field.focus();
+};
+
+// The fault of a field, as a sentence; nothing when the link is at fault.
 const fault = async (reply) => {
   const problem = await reply.json();
   const field = problem.errors?.find((error) => error.field !== "token");
+  if (field?.code === "password_required" && ask) {
+    askForPassword();
+    return "Somebody else signed up with this address as well. Enter the password that you chose.";
+  }
+  if (field?.code === "wrong_password") return "Nobody signed up with that password. Try again, or set a new password.";
   return field && `That password cannot be taken: it ${field.message}.`;
 };
 
-if (!token) say("This link is not complete. Copy it from the letter as a whole.", true);
+if (!token) say("This link is not complete. Copy it from the email as a whole.", true);
 
 form.addEventListener("submit", async (event) => {
   event.preventDefault();
@@ -30,6 +47,7 @@ form.addEventListener("submit", async (event) => {
       body: JSON.stringify({ token, ...Object.fromEntries(new FormData(form)) }),
     });
     if (reply.ok) return say(form.dataset.done, true);
+    if (reply.status === 409 && form.dataset.conflict) return say(form.dataset.conflict, true);
     const wrong = reply.status === 422 ? await fault(reply) : "That did not work just now. Please try again in a moment.";
     say(wrong ?? form.dataset.used, !wrong);
   } catch {

@@ -67,9 +67,11 @@ pub(in crate::auth) async fn take_unlock(
     now: DateTime<Utc>,
 ) -> Result<Option<UserId>, sqlx::Error> {
     sqlx::query_scalar!(
-        r#"UPDATE one_time_tokens SET expires_at = $2
-           WHERE token_hash = $1 AND purpose = 'unlock' AND expires_at > $2
-           RETURNING user_id AS "user_id: UserId""#,
+        r#"UPDATE one_time_tokens AS t SET expires_at = $2
+           FROM users AS u
+           WHERE t.token_hash = $1 AND t.purpose = 'unlock' AND t.expires_at > $2
+             AND u.id = t.user_id AND u.credentials_version = t.credentials_version
+           RETURNING t.user_id AS "user_id: UserId""#,
         &token.0,
         now,
     )

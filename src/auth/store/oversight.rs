@@ -31,17 +31,6 @@ pub(in crate::auth) async fn find_standing(
     .await
 }
 
-/// Deletes the links that were mailed to this account's owner.
-pub(in crate::auth) async fn delete_links(
-    conn: impl PgExecutor<'_>,
-    user_id: UserId,
-) -> Result<(), sqlx::Error> {
-    sqlx::query!("DELETE FROM one_time_tokens WHERE user_id = $1", user_id.0)
-        .execute(conn)
-        .await?;
-    Ok(())
-}
-
 /// How many sessions have neither ended nor expired.
 pub(in crate::auth) async fn count_living(
     conn: impl PgExecutor<'_>,

@@ -8,6 +8,7 @@ use sqlx::PgExecutor;
 use super::{super::Error, Users};
 use crate::ids::UserId;
 use crate::users::account::{Account, AccountCounts, AccountFilter, DisabledReason, SignUps};
+use crate::users::credentials::CredentialsChange;
 use crate::users::model::{EmailAddress, Role};
 use crate::web::{Limit, Moment};
 
@@ -138,16 +139,26 @@ pub async fn lock_account_and_admins(
     Ok((account.ok_or(Error::NotFound)?, admins))
 }
 
+/// Everybody who is an administrator and may sign in.
+pub async fn list_admins(conn: impl PgExecutor<'_>) -> Result<Vec<UserId>, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"SELECT id AS "id: UserId" FROM users
+           WHERE role = 'admin' AND disabled_at IS NULL AND deleted_at IS NULL"#
+    )
+    .fetch_all(conn)
+    .await
+}
+
 /// Gives the account another role.
 pub async fn set_role(
     conn: impl PgExecutor<'_>,
-    id: UserId,
+    change: &CredentialsChange,
     role: Role,
     now: DateTime<Utc>,
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "UPDATE users SET role = $2, updated_at = $3 WHERE id = $1 AND deleted_at IS NULL",
-        id.0,
+        change.user_id().0,
         role.as_str(),
         now,
     )
@@ -159,7 +170,7 @@ pub async fn set_role(
 /// Shuts the account, or opens it again where `disabled_at` is none.
 pub async fn set_disabled(
     conn: impl PgExecutor<'_>,
-    id: UserId,
+    change: &CredentialsChange,
     disabled_at: Option<DateTime<Utc>>,
     reason: Option<&DisabledReason>,
     now: DateTime<Utc>,
@@ -167,7 +178,7 @@ pub async fn set_disabled(
     sqlx::query!(
         "UPDATE users SET disabled_at = $2, disabled_reason = $3, updated_at = $4
          WHERE id = $1 AND deleted_at IS NULL",
-        id.0,
+        change.user_id().0,
         disabled_at,
         reason.map(DisabledReason::as_str),
         now,

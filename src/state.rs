@@ -3,7 +3,7 @@
 
 use std::ops::Deref;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::extract::FromRef;
 
@@ -93,6 +93,8 @@ pub struct Parts {
     pub started: Instant,
 }
 
+    /// `WORKER_STATEMENT_TIMEOUT`: for one statement of a job that works in batches.
+    pub job_statement_timeout: Duration,
 /// Lets handlers ask for a part alone.
 macro_rules! parts {
     ($($field:ident: $part:ty),+ $(,)?) => {$(
@@ -185,3 +187,4 @@ impl AppState {
         })))
     }
 }
+            job_statement_timeout: config.worker.statement_timeout,

@@ -83,6 +83,19 @@ pub async fn begin(db: &Db) -> Result<Transaction<'static, Postgres>, sqlx::Erro
 }
 
 /// How often the pool is looked at for connections that are missing.
+/// Begins a transaction of a job, whose statements may each take longer than those of a request.
+pub async fn begin_for_job(
+    db: &Db,
+    statement_timeout: Duration,
+) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
+    let mut tx = begin(db).await?;
+    sqlx::query("SELECT set_config('statement_timeout', $1, true)")
+        .bind(millis(statement_timeout))
+        .execute(&mut *tx)
+        .await?;
+    Ok(tx)
+}
+
 const TOP_UP_EVERY: Duration = Duration::from_millis(500);
 
 /// Keeps at least `count` connections open until `stop`, ahead of the requests that need them: at

@@ -150,7 +150,7 @@ impl AppState {
             .map_err(|error| StateError::Redis(error.to_string()))?;
         let breaches = config.breaches.as_ref().map(Breaches::new).transpose();
         let auth = &config.auth;
-        let (db, pulse) = db::connect_lazy(&config.database)?;
+        let (db, pulse) = db::connect_lazy(&config.database, clock.clone())?;
         Ok(Self(Arc::new(Parts {
             db,
             pulse,

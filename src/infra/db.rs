@@ -17,6 +17,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use super::Clock;
 use crate::config::DatabaseConfig;
 
 pub use inspect::{clock_skew, ping, role_faults};
@@ -30,10 +31,10 @@ pub type Db = PgPool;
 /// Pinging each time would cost every request a round trip.
 const PING_AFTER_IDLE: Duration = Duration::from_secs(20);
 
-/// The pool of the runtime role, and the pulse that tells when the database falls silent. Both
-/// connect when first used, so that a database that is down does not keep the process from
-/// starting.
-pub fn connect_lazy(config: &DatabaseConfig) -> Result<(Db, Pulse), sqlx::Error> {
+/// The pool of the runtime role, and the pulse that tells when the database falls silent and corrects
+/// the clock. Both connect when first used, so that a database that is down does not keep the process
+/// from starting.
+pub fn connect_lazy(config: &DatabaseConfig, clock: Clock) -> Result<(Db, Pulse), sqlx::Error> {
     let options = options(&config.url, config.echo)?.options([
         ("statement_timeout", millis(config.statement_timeout)),
         ("lock_timeout", millis(config.lock_timeout)),
@@ -43,7 +44,7 @@ pub fn connect_lazy(config: &DatabaseConfig) -> Result<(Db, Pulse), sqlx::Error>
         ),
         ("tcp_keepalives_idle", "30".to_owned()),
     ]);
-    let pulse = Pulse::new(options.clone(), config.acquire_timeout);
+    let pulse = Pulse::new(options.clone(), config.acquire_timeout, clock);
     let (at_acquire, at_release) = (pulse.clone(), pulse.clone());
     let pool = PgPoolOptions::new()
         .max_connections(config.max_connections)
@@ -82,7 +83,6 @@ pub async fn begin(db: &Db) -> Result<Transaction<'static, Postgres>, sqlx::Erro
     begun.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
 }
 
-/// How often the pool is looked at for connections that are missing.
 /// Begins a transaction of a job, whose statements may each take longer than those of a request.
 pub async fn begin_for_job(
     db: &Db,
@@ -96,6 +96,7 @@ pub async fn begin_for_job(
     Ok(tx)
 }
 
+/// How often the pool is looked at for connections that are missing.
 const TOP_UP_EVERY: Duration = Duration::from_millis(500);
 
 /// Keeps at least `count` connections open until `stop`, ahead of the requests that need them: at

@@ -22,7 +22,7 @@ mod turns;
 pub use breaches::{Breaches, Unchecked};
 pub use cache::{Cache, Family, LoadError};
 pub use cipher::{Cipher, KeyId, NoKey, OpenError, Opened, Place, Sealed};
-pub use clock::Clock;
+pub use clock::{Clock, ClockSample};
 pub(crate) use clock::{after, before};
 pub use db::{Db, begin};
 pub use denylist::{Denylist, Verdict};

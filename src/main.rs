@@ -244,6 +244,7 @@ fn read_ring(
     Ok(match ring {
         Ring::Signing => RingConfig::read_signing(variables)?,
         Ring::Encryption => RingConfig::read_encryption(variables)?,
+        Ring::Token => RingConfig::read_token(variables)?,
     })
 }
 

@@ -14,8 +14,8 @@ use crate::config::{
 use crate::ids;
 use crate::infra::db::{self, Pulse};
 use crate::infra::{
-    BadKey, Breaches, Cache, Cipher, Clock, Db, Denylist, Hasher, LastSeen, Limiter, Mailer, Meter,
-    NoKey, Redis, Rng, TokenKeys, Turns,
+    BadKey, Breaches, Cache, Cipher, Clock, Db, Denylist, Hasher, LastSeen, Limiter, MacRing,
+    Mailer, Meter, NoKey, Redis, Rng, TokenKeys, Turns,
 };
 use crate::web::OwnOrigins;
 
@@ -61,6 +61,12 @@ pub struct Parts {
     pub mailer: Mailer,
     /// The signing keys of access tokens.
     pub keys: Arc<TokenKeys>,
+    /// Makes and verifies the tags of refresh tokens.
+    pub refresh_macs: MacRing,
+    /// Derives the successors of refresh tokens of the release before.
+    pub successor_macs: MacRing,
+    /// Makes and verifies CSRF tokens.
+    pub csrf_macs: MacRing,
     /// Sessions that have ended while their access tokens still run.
     pub ended_sessions: Denylist,
     /// The pages that may act for somebody who signed in with cookies.
@@ -87,14 +93,14 @@ pub struct Parts {
     pub key_refusals: LastSeen,
     /// Settings of letters.
     pub mail: Arc<MailConfig>,
+    /// `WORKER_STATEMENT_TIMEOUT`: for one statement of a job that works in batches.
+    pub job_statement_timeout: Duration,
     /// The release, as `/health` names it.
     pub version: Arc<str>,
     /// When the process started.
     pub started: Instant,
 }
 
-    /// `WORKER_STATEMENT_TIMEOUT`: for one statement of a job that works in batches.
-    pub job_statement_timeout: Duration,
 /// Lets handlers ask for a part alone.
 macro_rules! parts {
     ($($field:ident: $part:ty),+ $(,)?) => {$(
@@ -155,7 +161,10 @@ impl AppState {
             db,
             pulse,
             cache: Cache::new(redis.clone(), clock.clone(), rng.clone()),
-            limiter: Limiter::new(redis.clone(), clock.clone(), &auth.token_secret),
+            limiter: Limiter::new(redis.clone(), clock.clone(), &auth.token_secrets),
+            refresh_macs: MacRing::derived(&auth.token_secrets, "refresh token key"),
+            successor_macs: MacRing::new(&auth.token_secrets),
+            csrf_macs: MacRing::derived(&auth.token_secrets, "csrf token key"),
             redis,
             turns: Turns::default(),
             hasher: Hasher::start(&auth.password, rng.clone()),
@@ -180,6 +189,7 @@ impl AppState {
             key_uses: LastSeen::default(),
             key_refusals: LastSeen::default(),
             mail: Arc::new(config.mail.clone()),
+            job_statement_timeout: config.worker.statement_timeout,
             version: config.telemetry.version.as_str().into(),
             started: Instant::now(),
             clock,
@@ -187,4 +197,3 @@ impl AppState {
         })))
     }
 }
-            job_statement_timeout: config.worker.statement_timeout,

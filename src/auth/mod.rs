@@ -13,6 +13,7 @@ mod error;
 mod gate;
 mod guessable;
 mod jobs;
+mod legacy_refresh;
 mod model;
 mod operator;
 mod oversight;
@@ -21,6 +22,8 @@ mod password;
 mod policy;
 mod reauthentication;
 mod recovery;
+mod refresh;
+mod refresh_token;
 mod routes;
 mod second_factor;
 mod second_factor_gate;
@@ -40,7 +43,7 @@ pub use jobs::{
     ConfirmNewEmail, PurgeExpired, SendAlreadyRegistered, SendReset, SendUnlock, SendVerification,
     TellEmailChanging, TellPasswordChanged,
 };
-pub use model::{Device, Devices};
+pub use model::Device;
 pub use operator::{
     OperatorAccount, OperatorError, create_account, promote_account, remove_second_factor,
 };

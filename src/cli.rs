@@ -91,6 +91,8 @@ pub enum Ring {
     Signing,
     /// `ENCRYPTION_KEYS`: what is sealed in the database
     Encryption,
+    /// `TOKEN_SECRET`: what refresh tokens, CSRF tokens and hidden limit keys are made under
+    Token,
 }
 
 /// A step of a ring's rotation, in their order.
@@ -100,7 +102,7 @@ pub enum Step {
     Add,
     /// Take the last key to the front, where it is used
     Promote,
-    /// Drop the last key, which no replica signs by any more; signing keys alone
+    /// Drop the last key, which no replica uses any more; not of the encryption keys
     Drop,
 }
 

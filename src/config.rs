@@ -190,6 +190,8 @@ pub struct WorkerConfig {
     pub concurrency: usize,
     /// `WORKER_POLL_INTERVAL`: how often the queue is looked at when no notice arrives.
     pub poll_interval: Duration,
+    /// `WORKER_STATEMENT_TIMEOUT`: for one statement of a job that works in batches.
+    pub statement_timeout: Duration,
 }
 
 /// Logs, metrics, traces and error reports.

@@ -109,6 +109,7 @@ fn verbs(ring: Ring) -> (&'static str, &'static str) {
     match ring {
         Ring::Signing => ("signs and verifies", "verifies"),
         Ring::Encryption => ("seals and opens", "opens"),
+        Ring::Token => ("makes and verifies", "verifies"),
     }
 }
 
@@ -118,7 +119,9 @@ fn ids(ring: Ring, keys: &[Key32]) -> Result<Vec<String>, Error> {
             let ring = TokenKeys::new(keys, "", "")?;
             ring.public().map(|key| key.kid().to_owned()).collect()
         }
-        Ring::Encryption => keys.iter().map(|key| KeyId::of(key).to_string()).collect(),
+        Ring::Encryption | Ring::Token => {
+            keys.iter().map(|key| KeyId::of(key).to_string()).collect()
+        }
     })
 }
 
@@ -133,7 +136,7 @@ fn advice(ring: Ring, step: Step, id: &str, config: &RingConfig) -> String {
                     " Wait {} s more for services that keep /.well-known/jwks.json.",
                     JWKS_KEPT.as_secs()
                 ),
-                Ring::Encryption => String::new(),
+                Ring::Encryption | Ring::Token => String::new(),
             };
             let next = next_step(ring, "promote");
             format!("The new key {id} {kept}. {restart}{wait} Then: {next}")
@@ -151,6 +154,7 @@ fn advice(ring: Ring, step: Step, id: &str, config: &RingConfig) -> String {
             };
             format!("The key {id} {used} from now on. {restart} {next}")
         }
+        Step::Drop if ring == Ring::Token => format!("The key {id} is gone. {restart}"),
         Step::Drop => format!("The key {id} is gone, and so is what it signed. {restart}"),
     }
 }
@@ -160,6 +164,7 @@ fn next_step(ring: Ring, step: &str) -> String {
     let ring = match ring {
         Ring::Signing => "",
         Ring::Encryption => " --ring encryption",
+        Ring::Token => " --ring token",
     };
     format!("keys rotate{ring} --step {step}")
 }
@@ -206,7 +211,7 @@ mod tests {
     #[test]
     fn neither_advice_nor_status_tells_a_key() {
         let config = ring(&[1, 2]);
-        for ring in [Ring::Signing, Ring::Encryption] {
+        for ring in [Ring::Signing, Ring::Encryption, Ring::Token] {
             let told = status(ring, &config).expect("they are keys");
             assert_eq!(told.lines().count(), 3, "{told}");
             for key in &config.keys {
@@ -231,6 +236,7 @@ mod tests {
         let advice = |ring_of| advice(ring_of).expect("it is added").advice;
         assert!(advice(Ring::Signing).ends_with("keys rotate --step promote"));
         assert!(advice(Ring::Encryption).ends_with("keys rotate --ring encryption --step promote"));
+        assert!(advice(Ring::Token).ends_with("keys rotate --ring token --step promote"));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use groundwork::cli::{Cli, Command, Keys, NewAccount, NewAdmin, Ring, Rotation, 
 use groundwork::config::{Config, DatabaseConfig, HttpConfig, Key32, RingConfig, TelemetryConfig};
 use groundwork::health::Draining;
 use groundwork::infra::{Clock, Rng, db};
-use groundwork::state::AppState;
+use groundwork::state::{AppState, StateError};
 use groundwork::users::EmailAddress;
 use groundwork::{
     api_keys, app, auth, config, doctor, health, keyring, monitor, telemetry, usage, web, worker,
@@ -60,7 +60,7 @@ fn run(command: Command) -> Outcome {
         }
         Command::Users(Users::RemoveSecondFactor { email }) => {
             with_config(&variables, async |config| {
-                let state = AppState::new(&config, Clock::system(), Rng::system())?;
+                let state = started_state(&config).await?;
                 auth::remove_second_factor(&state, &email.try_into()?).await
             })
         }
@@ -92,6 +92,13 @@ fn run(command: Command) -> Outcome {
     }
 }
 
+/// The state, with the database's time where the database responds.
+async fn started_state(config: &Config) -> Result<AppState, StateError> {
+    let state = AppState::new(config, Clock::database(), Rng::system())?;
+    state.pulse.synchronize().await;
+    Ok(state)
+}
+
 /// Reads all settings, starts the log and runs `work`.
 fn with_config(
     variables: &HashMap<String, String>,
@@ -116,7 +123,7 @@ async fn serve(config: Config, migrate: bool, with_worker: bool) -> Outcome {
         db::migrate(&config.database).await?;
     }
     let stop_asked = stop_signal();
-    let state = AppState::new(&config, Clock::system(), Rng::system())?;
+    let state = started_state(&config).await?;
     let draining = Draining::default();
     let listener = TcpListener::bind(config.http.bind_addr).await?;
     let app = app::router(&state, &config, draining.clone());
@@ -175,7 +182,7 @@ async fn serve(config: Config, migrate: bool, with_worker: bool) -> Outcome {
 }
 
 async fn examine(config: Config) -> Outcome {
-    let state = AppState::new(&config, Clock::system(), Rng::system())?;
+    let state = started_state(&config).await?;
     let findings = doctor::examine(&state, &config).await;
     print(findings.to_string().trim_end());
     if findings.is_healthy() {
@@ -185,7 +192,7 @@ async fn examine(config: Config) -> Outcome {
 }
 
 async fn work(config: Config) -> Outcome {
-    let state = AppState::new(&config, Clock::system(), Rng::system())?;
+    let state = started_state(&config).await?;
     let stop = CancellationToken::new();
     let stopping = stop.clone();
     let stop_asked = stop_signal();
@@ -237,6 +244,7 @@ fn read_ring(
     Ok(match ring {
         Ring::Signing => RingConfig::read_signing(variables)?,
         Ring::Encryption => RingConfig::read_encryption(variables)?,
+        Ring::Token => RingConfig::read_token(variables)?,
     })
 }
 
@@ -259,7 +267,7 @@ fn read_password() -> std::io::Result<String> {
 }
 
 async fn create_admin(config: &Config, new: NewAdmin) -> Outcome {
-    let state = AppState::new(config, Clock::system(), Rng::system())?;
+    let state = started_state(config).await?;
     let email: EmailAddress = new.email.try_into()?;
     if new.promote && auth::promote_account(&state, &email).await? {
         return Ok(());
@@ -280,7 +288,7 @@ async fn create_admin(config: &Config, new: NewAdmin) -> Outcome {
 
 async fn create_user(config: &Config, new: NewAccount) -> Outcome {
     let password = read_password()?;
-    let state = AppState::new(config, Clock::system(), Rng::system())?;
+    let state = started_state(config).await?;
     let account = auth::OperatorAccount {
         email: new.email.try_into()?,
         password: password.try_into()?,

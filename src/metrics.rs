@@ -93,6 +93,8 @@ families! {
         "Connections that the database pool may open (DB_POOL_SIZE + DB_MAX_OVERFLOW)."
     DB_WAIT "db_pool_wait_seconds" Histogram Seconds []
         "The wait for a connection of the pool, sampled every five seconds."
+    CLOCK "clock_ahead_seconds" Gauge Seconds []
+        "How far the system's clock is ahead of the database's, which is used; NaN until it is known."
     JOBS_WAITING "jobs_waiting" Gauge Count []
         "Jobs that are due and not begun; the same on every replica."
     JOBS_OLDEST "jobs_oldest_seconds" Gauge Seconds []
@@ -242,6 +244,11 @@ pub fn set_database_pool(size: usize, idle: usize, max: u32) {
 /// A sampled wait for a connection of the database pool.
 pub fn observe_database_wait(wait: Duration) {
     histogram!(DB_WAIT).record(wait);
+}
+
+/// How far the system's clock is ahead of the database's.
+pub fn set_clock_ahead(seconds: Option<f64>) {
+    gauge!(CLOCK).set(seconds.unwrap_or(f64::NAN));
 }
 
 /// The state of the queue; `None` when it cannot be told, which a last good value would hide.

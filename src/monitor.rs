@@ -11,7 +11,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
-use crate::infra::{Db, Limiter, Redis};
+use crate::infra::{Clock, Db, Limiter, Redis};
 use crate::jobs;
 use crate::metrics;
 use crate::state::AppState;
@@ -55,6 +55,7 @@ pub async fn start(
         db: state.db.clone(),
         redis: state.redis.clone(),
         limiter: state.limiter.clone(),
+        clock: state.clock.clone(),
         stop,
     }))
 }
@@ -66,6 +67,7 @@ pub struct Monitor {
     db: Db,
     redis: Option<Redis>,
     limiter: Limiter,
+    clock: Clock,
     stop: CancellationToken,
 }
 
@@ -78,12 +80,14 @@ impl Monitor {
     /// Serves and samples until it is told to stop.
     pub async fn run(self) {
         let (db, redis, limiter) = (self.db.clone(), self.redis, self.limiter);
+        let clock = self.clock;
         let scraped = get(async move || {
             look_at_pool(&db);
             if let Some(redis) = &redis {
                 metrics::set_redis_up(redis.is_asked());
                 metrics::set_limits_shared(limiter.is_shared());
             }
+            metrics::set_clock_ahead(clock.system_ahead().map(|ahead| ahead.as_seconds_f64()));
             metrics::set_dropped_log_lines(telemetry::dropped_lines());
             ([(CONTENT_TYPE, TEXT)], metrics::render())
         });

@@ -3,7 +3,7 @@
 
 use std::ops::Deref;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::extract::FromRef;
 
@@ -14,8 +14,8 @@ use crate::config::{
 use crate::ids;
 use crate::infra::db::{self, Pulse};
 use crate::infra::{
-    BadKey, Breaches, Cache, Cipher, Clock, Db, Denylist, Hasher, LastSeen, Limiter, Mailer, Meter,
-    NoKey, Redis, Rng, TokenKeys, Turns,
+    BadKey, Breaches, Cache, Cipher, Clock, Db, Denylist, Hasher, LastSeen, Limiter, MacRing,
+    Mailer, Meter, NoKey, Redis, Rng, TokenKeys, Turns,
 };
 use crate::web::OwnOrigins;
 
@@ -61,6 +61,14 @@ pub struct Parts {
     pub mailer: Mailer,
     /// The signing keys of access tokens.
     pub keys: Arc<TokenKeys>,
+    /// Makes and verifies the tags of refresh tokens.
+    pub refresh_macs: MacRing,
+    /// Derives the successors of refresh tokens of the release before.
+    pub successor_macs: MacRing,
+    /// Makes and verifies CSRF tokens.
+    pub csrf_macs: MacRing,
+    /// Derives the salts of passwords that somebody signs up with.
+    pub sign_up_macs: MacRing,
     /// Sessions that have ended while their access tokens still run.
     pub ended_sessions: Denylist,
     /// The pages that may act for somebody who signed in with cookies.
@@ -87,6 +95,8 @@ pub struct Parts {
     pub key_refusals: LastSeen,
     /// Settings of letters.
     pub mail: Arc<MailConfig>,
+    /// `WORKER_STATEMENT_TIMEOUT`: for one statement of a job that works in batches.
+    pub job_statement_timeout: Duration,
     /// The release, as `/health` names it.
     pub version: Arc<str>,
     /// When the process started.
@@ -148,12 +158,16 @@ impl AppState {
             .map_err(|error| StateError::Redis(error.to_string()))?;
         let breaches = config.breaches.as_ref().map(Breaches::new).transpose();
         let auth = &config.auth;
-        let (db, pulse) = db::connect_lazy(&config.database)?;
+        let (db, pulse) = db::connect_lazy(&config.database, clock.clone())?;
         Ok(Self(Arc::new(Parts {
             db,
             pulse,
             cache: Cache::new(redis.clone(), clock.clone(), rng.clone()),
-            limiter: Limiter::new(redis.clone(), clock.clone(), &auth.token_secret),
+            limiter: Limiter::new(redis.clone(), clock.clone(), &auth.token_secrets),
+            refresh_macs: MacRing::derived(&auth.token_secrets, "refresh token key"),
+            successor_macs: MacRing::new(&auth.token_secrets),
+            csrf_macs: MacRing::derived(&auth.token_secrets, "csrf token key"),
+            sign_up_macs: MacRing::derived(&auth.token_secrets, "sign-up salt key"),
             redis,
             turns: Turns::default(),
             hasher: Hasher::start(&auth.password, rng.clone()),
@@ -178,6 +192,7 @@ impl AppState {
             key_uses: LastSeen::default(),
             key_refusals: LastSeen::default(),
             mail: Arc::new(config.mail.clone()),
+            job_statement_timeout: config.worker.statement_timeout,
             version: config.telemetry.version.as_str().into(),
             started: Instant::now(),
             clock,

@@ -12,7 +12,7 @@ use super::error::Error;
 use super::model::{AccountPatch, Stats};
 use super::service;
 use crate::audit::{self, Origin, Record, RecordFilter};
-use crate::auth::{self, Devices};
+use crate::auth::{self, Device};
 use crate::ids::UserId;
 use crate::infra::{Clock, Db};
 use crate::state::AppState;
@@ -89,17 +89,18 @@ async fn change_account(
 
 /// An account's living sessions, the last used first.
 #[utoipa::path(get, path = "/users/{id}/sessions", tag = "admin", security(("bearer" = [])),
-    params(("id" = UserId, Path, description = "The account's id.")),
-    responses((status = 200, description = "The sessions.", body = Devices), AdminProblems, PathProblems))]
+    params(("id" = UserId, Path, description = "The account's id."), PageParams),
+    responses((status = 200, description = "A page of sessions.", body = Page<Device>), AdminProblems, PathProblems, QueryProblems))]
 async fn list_account_sessions(
     me: Principal,
     State(db): State<Db>,
     State(clock): State<Clock>,
     Path(id): Path<UserId>,
-) -> Result<Json<Devices>, Problem> {
+    paged: Paged<Moment>,
+) -> Result<Json<Page<Device>>, Problem> {
     users::get_account(&db, id).await.map_err(Error::from)?;
-    let sessions = auth::list_sessions_of(&db, id, me.session_id, clock.now()).await?;
-    Ok(Json(sessions))
+    let page = auth::list_sessions_of(&db, id, me.session_id, &paged, clock.now()).await?;
+    Ok(Json(page))
 }
 
 /// End all of an account's sessions. Their tokens are refused from now on.

@@ -5,7 +5,7 @@ use graphile_worker::{IntoTaskHandlerResult, TaskHandler, WorkerContext};
 use serde::{Deserialize, Serialize};
 
 use super::store;
-use crate::jobs;
+use crate::jobs::{self, Purges};
 use crate::mail::{self, Letter};
 use crate::state::AppState;
 use crate::users::EmailAddress;
@@ -73,7 +73,19 @@ impl TaskHandler for PurgeKeys {
     async fn run(self, ctx: WorkerContext) -> impl IntoTaskHandlerResult {
         let result = async {
             let state: &AppState = jobs::given(&ctx)?;
-            Ok::<_, JobError>(store::purge(&state.db, state.clock.now() - KEPT).await?)
+            let before = state.clock.now() - KEPT;
+            let mut purges = Purges::new(&state.db, state.job_statement_timeout);
+            purges
+                .run("expired API keys", |conn, most| {
+                    Box::pin(store::purge_expired(conn, before, most))
+                })
+                .await;
+            purges
+                .run("revoked API keys", |conn, most| {
+                    Box::pin(store::purge_revoked(conn, before, most))
+                })
+                .await;
+            Ok::<_, JobError>(purges.finish()?)
         }
         .await;
         jobs::report(&ctx, result)

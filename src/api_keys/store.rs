@@ -252,16 +252,39 @@ pub(super) async fn note_uses(
     Ok(())
 }
 
-/// Deletes keys that have been good for nothing since `before`.
-pub(super) async fn purge(
+/// Deletes a batch of keys that expired before `before`, and returns how many.
+pub(super) async fn purge_expired(
     conn: impl PgExecutor<'_>,
     before: DateTime<Utc>,
-) -> Result<(), sqlx::Error> {
-    sqlx::query!(
-        "DELETE FROM api_keys WHERE expires_at < $1 OR revoked_at < $1",
+    most: i64,
+) -> Result<u64, sqlx::Error> {
+    let done = sqlx::query!(
+        "DELETE FROM api_keys WHERE id IN (
+             SELECT id FROM api_keys WHERE expires_at < $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED
+         )",
         before,
+        most,
     )
     .execute(conn)
     .await?;
-    Ok(())
+    Ok(done.rows_affected())
+}
+
+/// Deletes a batch of keys that were revoked before `before`, and returns how many.
+pub(super) async fn purge_revoked(
+    conn: impl PgExecutor<'_>,
+    before: DateTime<Utc>,
+    most: i64,
+) -> Result<u64, sqlx::Error> {
+    let done = sqlx::query!(
+        "DELETE FROM api_keys WHERE id IN (
+             SELECT id FROM api_keys WHERE revoked_at < $1 AND revoked_at IS NOT NULL
+             ORDER BY revoked_at LIMIT $2 FOR UPDATE SKIP LOCKED
+         )",
+        before,
+        most,
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected())
 }

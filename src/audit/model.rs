@@ -90,6 +90,8 @@ pub enum Event {
     AccountEnabled,
     /// An administrator ended all sessions of an account.
     SessionsEndedByAdmin,
+    /// A session ended since its account began more than it may have (`SESSION_MAX_COUNT`).
+    SessionDisplaced,
 }
 
 impl Event {
@@ -134,6 +136,7 @@ impl Event {
             Self::AccountDisabled => "account_disabled",
             Self::AccountEnabled => "account_enabled",
             Self::SessionsEndedByAdmin => "sessions_ended_by_admin",
+            Self::SessionDisplaced => "session_displaced",
         }
     }
 }

@@ -8,10 +8,11 @@ use utoipa_axum::routes;
 
 use super::jobs::SendReset;
 use super::model::{
-    Devices, EmailChange, EmailProof, EmailUndo, LetterRequest, PasswordChange, PasswordReset,
+    Device, EmailChange, EmailProof, EmailUndo, LetterRequest, PasswordChange, PasswordReset,
 };
+use super::oversight::list_sessions_of;
 use super::routes::{LinkProblems, Responses, body_problems_and};
-use super::{addresses, recovery, session, store};
+use super::{addresses, recovery, session};
 use crate::audit::Origin;
 use crate::ids::SessionId;
 use crate::infra::{Ask, Clock, Db};
@@ -19,8 +20,9 @@ use crate::jobs;
 use crate::state::AppState;
 use crate::users;
 use crate::web::{
-    AuthProblems, BodyProblems, Client, Code, Json, Path, PathProblems, Principal, Problem,
-    ReauthenticationProblems, RequestId, Routes, spend,
+    AuthProblems, BodyProblems, Client, Code, Json, Moment, Page, PageParams, Paged, Path,
+    PathProblems, Principal, Problem, QueryProblems, ReauthenticationProblems, RequestId, Routes,
+    spend,
 };
 
 /// The route below `/auth` of people who have forgotten their password.
@@ -130,16 +132,19 @@ async fn unlock(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// My living sessions, the last used first.
+/// My living sessions, the last used first. The one that asks is marked.
 #[utoipa::path(get, path = "/sessions", tag = "auth", security(("bearer" = [])),
-    responses((status = 200, description = "The sessions.", body = Devices), AuthProblems))]
+    params(PageParams),
+    responses((status = 200, description = "A page of sessions.", body = Page<Device>), AuthProblems, QueryProblems))]
 async fn list_sessions(
     me: Principal,
     State(db): State<Db>,
     State(clock): State<Clock>,
-) -> Result<Json<Devices>, Problem> {
-    let items = store::list_sessions(&db, me.user_id, me.session_id, clock.now()).await?;
-    Ok(Json(Devices { items }))
+    paged: Paged<Moment>,
+) -> Result<Json<Page<Device>>, Problem> {
+    let (user_id, session_id) = (me.user_id, me.session_id);
+    let page = list_sessions_of(&db, user_id, session_id, &paged, clock.now()).await?;
+    Ok(Json(page))
 }
 
 /// End one of my sessions. Its tokens are refused from now on.

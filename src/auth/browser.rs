@@ -11,8 +11,8 @@ use super::cookie::{self, Cookie};
 use super::error::Error;
 use super::gate;
 use super::model::{CsrfProof, Transport};
-use super::token::OpaqueToken;
-use super::{csrf, session};
+use super::refresh_token::RefreshToken;
+use super::{csrf, refresh as rotation, session};
 use crate::audit::Origin;
 use crate::state::AppState;
 use crate::web::{AuthProblems, Code, Json, Principal, Problem, Routes};
@@ -41,7 +41,7 @@ async fn get_csrf_token(
     let Some(who) = who else {
         return Ok(refuse(&state, &headers, Code::Unauthenticated.into()));
     };
-    let csrf_token = csrf::token(&state.auth.token_secret, who.session_id);
+    let csrf_token = csrf::token(&state.csrf_macs, who.session_id);
     Ok(Json(CsrfProof { csrf_token }).into_response())
 }
 
@@ -57,7 +57,7 @@ pub(super) async fn refresh(
     // Before the token is looked at: a stranger's page must not use it up.
     let session = csrf::check(state, headers)?;
     let refreshed = match refresh_token(state, headers) {
-        Some(token) => session::refresh(state, token, Some(session), origin).await,
+        Some(token) => rotation::refresh(state, token, Some(session), origin).await,
         None => Err(Error::InvalidRefreshToken),
     };
     match refreshed {
@@ -118,9 +118,9 @@ async fn holder(state: &AppState, headers: &HeaderMap) -> Result<Option<Principa
     }
 }
 
-fn refresh_token(state: &AppState, headers: &HeaderMap) -> Option<OpaqueToken> {
+fn refresh_token(state: &AppState, headers: &HeaderMap) -> Option<RefreshToken> {
     let raw = Cookie::Refresh.find(state, headers).ok().flatten()?;
-    OpaqueToken::try_from(raw.to_owned()).ok()
+    RefreshToken::try_from(raw.to_owned()).ok()
 }
 
 /// A refusal that takes back what it refused.

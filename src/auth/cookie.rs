@@ -112,7 +112,7 @@ pub(super) fn answer(state: &AppState, transport: Transport, pair: TokenPair) ->
         Transport::Cookie => {
             let is_https = state.own_origins.is_https();
             let body = CookieSession {
-                csrf_token: csrf::token(&state.auth.token_secret, pair.session_id),
+                csrf_token: csrf::token(&state.csrf_macs, pair.session_id),
                 expires_in: pair.expires_in,
                 refresh_expires_in: pair.refresh_expires_in,
             };

@@ -1,14 +1,13 @@
 //! What shows that a call which browsers sign by cookie was made by a page of ours: its origin, and
 //! a token of the session that another site's page cannot know.
 
-use aws_lc_rs::hmac;
 use axum::http::{HeaderMap, HeaderName};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use uuid::Uuid;
 
-use crate::config::Key32;
 use crate::ids::SessionId;
+use crate::infra::MacRing;
 use crate::metrics::{self, CsrfRefusal};
 use crate::state::AppState;
 use crate::web::{Code, Problem};
@@ -21,31 +20,24 @@ const TAG_BYTES: usize = 32;
 
 /// The token of a session: its id and an HMAC of it under the service's key, so that nothing has
 /// to be stored and it stays good for as long as the session lives.
-pub(super) fn token(key: &Key32, session: SessionId) -> String {
+pub(super) fn token(macs: &MacRing, session: SessionId) -> String {
     let mut bytes = [0; ID_BYTES + TAG_BYTES];
     let (id, tag) = bytes.split_at_mut(ID_BYTES);
     id.copy_from_slice(session.0.as_bytes());
-    tag.copy_from_slice(hmac::sign(&derive(key), id).as_ref());
+    tag.copy_from_slice(&macs.sign(&[id]));
     BASE64_URL_SAFE_NO_PAD.encode(bytes)
 }
 
 /// The session that a token was made for, if it is one of ours.
-fn session_of(key: &Key32, token: &[u8]) -> Option<SessionId> {
+fn session_of(macs: &MacRing, token: &[u8]) -> Option<SessionId> {
     let mut bytes = [0; ID_BYTES + TAG_BYTES];
     let length = BASE64_URL_SAFE_NO_PAD
         .decode_slice(token, &mut bytes)
         .ok()?;
     let (id, tag) = bytes[..length].split_at_checked(ID_BYTES)?;
-    hmac::verify(&derive(key), id, tag).ok()?;
-    Uuid::from_slice(id).ok().map(SessionId)
-}
-
-/// A key of its own, so that what is made under it is never taken for anything else that is made
-/// under the service's key.
-fn derive(key: &Key32) -> hmac::Key {
-    let key = hmac::Key::new(hmac::HMAC_SHA256, key.expose());
-    let own = hmac::sign(&key, b"csrf token key");
-    hmac::Key::new(hmac::HMAC_SHA256, own.as_ref())
+    macs.verifies(id, tag)
+        .then(|| Uuid::from_slice(id).ok().map(SessionId))
+        .flatten()
 }
 
 /// Refuses a call that no page of ours makes.
@@ -75,7 +67,7 @@ pub(super) fn check(state: &AppState, headers: &HeaderMap) -> Result<SessionId, 
             "one X-CSRF-Token header is needed",
         ));
     };
-    session_of(&state.auth.token_secret, token.as_bytes()).ok_or_else(foreign_token)
+    session_of(&state.csrf_macs, token.as_bytes()).ok_or_else(foreign_token)
 }
 
 /// Refuses a call with cookies of `session` that is not shown to come from a page in it.
@@ -106,22 +98,29 @@ fn refused(reason: CsrfRefusal, detail: &'static str) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Key32;
+
+    fn ring(bytes: &[u8]) -> MacRing {
+        let keys: Vec<_> = bytes.iter().map(|byte| Key32::new([*byte; 32])).collect();
+        MacRing::derived(&keys, "csrf token key")
+    }
 
     #[test]
-    fn a_token_names_its_session_and_is_good_under_its_own_key_alone() {
-        let [key, other] = [1, 2].map(|byte| Key32::new([byte; 32]));
+    fn a_token_names_its_session_and_is_good_under_a_key_of_the_ring_alone() {
+        let [key, other, both] = [&[1][..], &[2], &[2, 1]].map(ring);
         let [ada, grace] = [1, 2].map(|id| SessionId(Uuid::from_u128(id)));
         let made = token(&key, ada);
         assert_eq!(made.len(), 64);
         assert_eq!(made, token(&key, ada));
         assert_ne!(made, token(&key, grace));
         assert_eq!(session_of(&key, made.as_bytes()), Some(ada));
+        assert_eq!(session_of(&both, made.as_bytes()), Some(ada));
         assert_eq!(session_of(&other, made.as_bytes()), None);
     }
 
     #[test]
     fn a_token_that_was_tampered_with_is_nobodys() {
-        let key = Key32::new([1; 32]);
+        let key = ring(&[1]);
         let [ada, grace] = [1, 2].map(|id| token(&key, SessionId(Uuid::from_u128(id))));
         let swapped = format!("{}{}", &grace[..22], &ada[22..]);
         for wrong in [

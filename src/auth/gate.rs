@@ -6,15 +6,14 @@ use axum::extract::Request;
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use axum::response::IntoResponse as _;
-use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::cookie::{self, Ambiguous, Cookie};
 use super::csrf;
-use super::store;
+use super::store::{self, Position, Revocation};
 use super::token;
-use crate::infra::Verdict;
+use crate::infra::{Denied, Verdict};
 use crate::state::AppState;
 use crate::web::{Answer, Caller, Code, Principal, Problem};
 
@@ -23,12 +22,6 @@ const WATCH_EVERY: Duration = Duration::from_millis(500);
 
 /// A look that takes longer is given up.
 const LOOK_WITHIN: Duration = Duration::from_secs(5);
-
-/// How far each look goes back, for commits that came late and clocks that differ.
-const OVERLAP: TimeDelta = TimeDelta::minutes(2);
-
-/// Every so many looks one goes back as far as a token can run, whatever the clocks say.
-const FULL_LOOK_EVERY: u32 = 120;
 
 /// Lets a request pass that carries a good access token of a session that has not ended, and one
 /// that a door before this one has let in.
@@ -72,7 +65,12 @@ async fn pass_browser<F: Future<Output = Answer>>(
     }
     Caller::from(who).enter(request.extensions_mut());
     let answer = next(request).await;
-    let has_ended = || state.ended_sessions.verdict(who.session_id.0) == Verdict::Denied;
+    let has_ended = || {
+        state
+            .ended_sessions
+            .verdict(who.user_id.0, who.session_id.0)
+            == Verdict::Denied
+    };
     if changes_something && has_ended() {
         return Ok(cookie::clear(state, answer.into_response()));
     }
@@ -112,7 +110,10 @@ async fn holder(state: &AppState, token: &str) -> Result<Principal, Problem> {
     let now = state.clock.now();
     let who = token::read_access(&state.keys, &state.auth, token, now)
         .map_err(|_| Problem::unauthenticated_token())?;
-    let lives = match state.ended_sessions.verdict(who.session_id.0) {
+    let lives = match state
+        .ended_sessions
+        .verdict(who.user_id.0, who.session_id.0)
+    {
         Verdict::Allowed => true,
         Verdict::Denied => false,
         // The list is behind: ask the truth, and fail if it cannot be had.
@@ -140,17 +141,24 @@ fn bearer(credential: &[u8]) -> Option<&str> {
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
 }
 
-/// Keeps the list of ended sessions up to date until `stop`.
+/// Keeps the revocation list up to date until `stop`.
 pub async fn watch_ended_sessions(state: AppState, stop: CancellationToken) {
-    let mut looks = 0;
+    let mut position = None;
     loop {
-        let looking = timeout(LOOK_WITHIN, look(&state, looks % FULL_LOOK_EVERY == 0));
-        // Requests ask the database themselves meanwhile, so that nothing ended comes alive.
+        let looking = timeout(LOOK_WITHIN, look(&state, position));
+        // Requests ask the database themselves meanwhile, so that nothing ended comes alive. The next
+        // look reads everything: another server may have taken over.
         match stop.run_until_cancelled(looking).await {
             None => return,
-            Some(Ok(Ok(()))) => looks += 1,
-            Some(Ok(Err(error))) => tracing::warn!(%error, "ended sessions cannot be read"),
-            Some(Err(_)) => tracing::warn!("ended sessions cannot be read in time"),
+            Some(Ok(Ok(read))) => position = Some(read),
+            Some(Ok(Err(error))) => {
+                position = None;
+                tracing::warn!(%error, "ended sessions cannot be read");
+            }
+            Some(Err(_)) => {
+                position = None;
+                tracing::warn!("ended sessions cannot be read in time");
+            }
         }
         tokio::select! {
             () = sleep(WATCH_EVERY) => {}
@@ -159,16 +167,31 @@ pub async fn watch_ended_sessions(state: AppState, stop: CancellationToken) {
     }
 }
 
-async fn look(state: &AppState, full: bool) -> Result<(), sqlx::Error> {
+/// Reads the revocations after `position`, or all whose access tokens may still run.
+async fn look(state: &AppState, position: Option<Position>) -> Result<Position, sqlx::Error> {
     let now = state.clock.now();
     let longest = token::runs_out(&state.auth, now) - now;
-    let since = now - if full { longest } else { OVERLAP.min(longest) };
-    let ended = store::list_ended(&state.db, since).await?;
-    let until = |ended: DateTime<Utc>| token::runs_out(&state.auth, ended);
-    state
-        .ended_sessions
-        .fill(ended.into_iter().map(|(id, at)| (id, until(at))), now);
-    Ok(())
+    let mut look = store::list_revocations(&state.db, position, now - longest).await?;
+    if position.is_some_and(|before| before.server != look.position.server) {
+        look = store::list_revocations(&state.db, None, now - longest).await?;
+    }
+    let denied = look.revocations.into_iter().map(|revocation| {
+        let until = token::runs_out(&state.auth, revocation.ended_at);
+        (denied(revocation), until)
+    });
+    state.ended_sessions.fill(denied, now);
+    Ok(look.position)
+}
+
+fn denied(revocation: Revocation) -> Denied {
+    match (revocation.session_ids, revocation.begun_until) {
+        (None, Some(made_until)) => Denied::AllOf {
+            owner: revocation.user_id,
+            made_until,
+            kept: revocation.kept_session_id,
+        },
+        (ids, _) => Denied::Ids(ids.unwrap_or_default()),
+    }
 }
 
 #[cfg(test)]

@@ -14,11 +14,11 @@ use url::Url;
 use uuid::Uuid;
 
 use super::store::{self, NewLink, Purpose};
-use super::token::OpaqueToken;
+use super::token::{self, OpaqueToken};
 use crate::audit::{self, Entry, Event, Origin};
 use crate::ids::UserId;
 use crate::infra::{after, before, begin};
-use crate::jobs;
+use crate::jobs::{self, Purges};
 use crate::mail::{self, Letter};
 use crate::mfa;
 use crate::state::AppState;
@@ -29,6 +29,9 @@ const KEPT: TimeDelta = TimeDelta::days(30);
 
 /// How long an authenticator is kept that nobody has confirmed.
 const UNCONFIRMED: TimeDelta = TimeDelta::days(1);
+
+/// How long a revocation is kept after the last access token that it refuses has run out.
+const REVOCATIONS_KEPT: TimeDelta = TimeDelta::hours(1);
 
 /// Accounts that one transaction deletes.
 const PURGED_AT_ONCE: i64 = 500;
@@ -300,12 +303,59 @@ async fn post(state: &AppState, to: &EmailAddress, letter: &Letter) -> Result<()
 pub struct PurgeExpired {}
 
 impl PurgeExpired {
+    /// Runs every purge; what fails is tried again with the next run, and does not stop the others.
     async fn purge(&self, state: &AppState) -> Result<(), JobError> {
-        while purge_unverified(state).await? {}
         let now = state.clock.now();
-        mfa::purge_pending(&state.db, now - UNCONFIRMED).await?;
-        store::purge_email_changes(&state.db, now).await?;
-        Ok(store::purge(&state.db, now - KEPT).await?)
+        let (expired, unconfirmed) = (now - KEPT, now - UNCONFIRMED);
+        let ran_out = now - (token::runs_out(&state.auth, now) - now) - REVOCATIONS_KEPT;
+        let mut purges = Purges::new(&state.db, state.job_statement_timeout);
+        let unverified = async {
+            while purge_unverified(state).await? {}
+            Ok(())
+        };
+        let unverified: Result<(), JobError> = unverified.await;
+        purges
+            .run("links", |conn, most| {
+                Box::pin(store::purge_links(conn, expired, most))
+            })
+            .await;
+        purges
+            .run("challenges", |conn, most| {
+                Box::pin(store::purge_challenges(conn, expired, most))
+            })
+            .await;
+        purges
+            .run("pending factors", |conn, most| {
+                Box::pin(mfa::purge_pending(conn, unconfirmed, most))
+            })
+            .await;
+        purges
+            .run("refresh tokens", |conn, most| {
+                Box::pin(store::purge_tokens(conn, expired, most))
+            })
+            .await;
+        purges
+            .run("ended sessions", |conn, most| {
+                Box::pin(store::purge_ended_sessions(conn, expired, most))
+            })
+            .await;
+        purges
+            .run("expired sessions", |conn, most| {
+                Box::pin(store::purge_expired_sessions(conn, expired, most))
+            })
+            .await;
+        purges
+            .run("session revocations", |conn, most| {
+                Box::pin(store::purge_revocations(conn, ran_out, most))
+            })
+            .await;
+        purges
+            .run("email changes", |conn, most| {
+                Box::pin(store::purge_email_changes(conn, now, most))
+            })
+            .await;
+        purges.finish()?;
+        unverified
     }
 }
 

@@ -15,6 +15,7 @@ mod error;
 mod gate;
 mod guessable;
 mod jobs;
+mod legacy_refresh;
 mod model;
 mod operator;
 mod oversight;
@@ -23,6 +24,8 @@ mod password;
 mod policy;
 mod reauthentication;
 mod recovery;
+mod refresh;
+mod refresh_token;
 mod routes;
 mod second_factor;
 mod second_factor_gate;
@@ -43,7 +46,7 @@ pub use jobs::{
     ConfirmNewEmail, PurgeExpired, SendAlreadyRegistered, SendEmailUndo, SendReset, SendUnlock,
     SendVerification, TellEmailChanging, TellNewAdmin, TellPasswordChanged,
 };
-pub use model::{Device, Devices};
+pub use model::Device;
 pub use operator::{
     OperatorAccount, OperatorError, create_account, promote_account, remove_second_factor,
 };

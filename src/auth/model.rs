@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::password::{NewPassword, TriedPassword};
+use super::refresh_token::RefreshToken;
 use super::token::OpaqueToken;
 use crate::ids::SessionId;
 use crate::infra::PublicKey;
@@ -116,7 +117,11 @@ impl Transport {
 #[serde(deny_unknown_fields)]
 pub(super) struct Refresh {
     /// The newest refresh token of the session.
-    pub(super) refresh_token: OpaqueToken,
+    #[schema(
+        value_type = String, min_length = 43, max_length = 112,
+        example = "AZgLbnwAcACAAD8qUdbJsQAAAAFtRjlCNWY0MUpxTTBROHIyWnQ3dVl3WGNWYk5hU2RGZ21GOUI1ZjQxSnFNMFE4cjJadDd1WXdYY1ZiTmFTZEZn"
+    )]
+    pub(super) refresh_token: RefreshToken,
 }
 
 /// A pair of tokens (the token response of RFC 6749 §5.1, with the refresh token's own life).
@@ -314,13 +319,6 @@ pub struct Device {
     pub expires_at: DateTime<Utc>,
 }
 
-/// The living sessions of an account, the last used first.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Devices {
-    /// The sessions.
-    pub items: Vec<Device>,
-}
-
 /// Why a session ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum EndReason {
@@ -336,6 +334,8 @@ pub(super) enum EndReason {
     AccountDisabled,
     /// An administrator ended all of the account's sessions.
     EndedByAdmin,
+    /// The account began more sessions than it may have, and this one was used longest ago.
+    SessionLimit,
 }
 
 impl EndReason {
@@ -348,6 +348,7 @@ impl EndReason {
             Self::PasswordChanged => "password_changed",
             Self::AccountDisabled => "account_disabled",
             Self::EndedByAdmin => "ended_by_admin",
+            Self::SessionLimit => "session_limit",
         }
     }
 }

@@ -5,22 +5,26 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use super::jobs::TellNewAdmin;
-use super::model::{Devices, EndReason};
+use super::model::{Device, EndReason};
 use super::store;
 use crate::ids::{SessionId, UserId};
 use crate::infra::Db;
 use crate::jobs;
 use crate::users::{self, CredentialsChange};
+use crate::web::{Moment, Page, Paged};
 
-/// The living sessions of an account, the last used first; `current` is the one that asks.
+/// A page of the living sessions of an account, the last used first; `current` is the one that asks.
 pub async fn list_sessions_of(
     db: &Db,
     user_id: UserId,
     current: SessionId,
+    paged: &Paged<Moment>,
     now: DateTime<Utc>,
-) -> Result<Devices, sqlx::Error> {
-    let items = store::list_sessions(db, user_id, current, now).await?;
-    Ok(Devices { items })
+) -> Result<Page<Device>, sqlx::Error> {
+    let (after, limit) = (paged.after, paged.limit);
+    let rows = store::list_sessions(db, user_id, current, after, limit, now).await?;
+    let position = |device: &Device| Moment(device.last_used_at, device.id.0);
+    Ok(Page::cut(rows, limit, position))
 }
 
 /// How many sessions live, of all accounts.

@@ -16,7 +16,7 @@ use super::model::{
     AddressProof, KeySet, LetterRequest, MfaChallenge, NewAccount, Outcome, Refresh, SignIn,
     SignedIn, Transport,
 };
-use super::{addresses, browser, cookie, service, session};
+use super::{addresses, browser, cookie, refresh as rotation, service, session};
 use crate::audit::Origin;
 use crate::infra::Ask;
 use crate::jobs;
@@ -179,7 +179,7 @@ async fn refresh(
     let Some(Json(wanted)) = body else {
         return browser::refresh(&state, &headers, &origin).await;
     };
-    let pair = session::refresh(&state, wanted.refresh_token, None, &origin).await?;
+    let pair = rotation::refresh(&state, wanted.refresh_token, None, &origin).await?;
     Ok(cookie::answer(&state, Transport::Bearer, pair))
 }
 

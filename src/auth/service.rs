@@ -1,7 +1,5 @@
 //! Signing up and signing in: what takes several steps.
 
-use aws_lc_rs::hmac;
-
 use super::attempts::Attempt;
 use super::error::Error;
 use super::jobs::{SendAlreadyRegistered, SendVerification};
@@ -10,9 +8,8 @@ use super::policy;
 use super::second_factor;
 use super::session::begin_session;
 use crate::audit::{self, Entry, Event, Origin};
-use crate::config::Key32;
 use crate::ids::UserId;
-use crate::infra::begin;
+use crate::infra::{MacRing, begin};
 use crate::jobs;
 use crate::metrics;
 use crate::mfa;
@@ -27,7 +24,7 @@ pub(super) async fn register(
     origin: &Origin,
 ) -> Result<(), Error> {
     let password = policy::admit(state, new.password, &new.email, "password").await?;
-    let salt = sign_up_salt(&state.auth.token_secret, &new.email);
+    let salt = sign_up_salt(&state.sign_up_macs, &new.email);
     let password_hash = state.hasher.hash_with_salt(password, salt).await?;
     let now = state.clock.now();
     let user = NewUser {
@@ -63,13 +60,9 @@ pub(super) async fn register(
 
 /// The salt of passwords that somebody signs up with: one for each address, so that two sign-ups with
 /// the same password are seen to be one without another hash. It cannot be computed without our key.
-fn sign_up_salt(key: &Key32, email: &EmailAddress) -> [u8; 16] {
-    let key = hmac::Key::new(hmac::HMAC_SHA256, key.expose());
-    let mut context = hmac::Context::with_key(&key);
-    context.update(b"sign-up salt");
-    context.update(email.as_str().as_bytes());
-    let tag = context.sign();
-    std::array::from_fn(|at| tag.as_ref()[at])
+fn sign_up_salt(macs: &MacRing, email: &EmailAddress) -> [u8; 16] {
+    let mac = macs.sign(&[email.as_str().as_bytes()]);
+    std::array::from_fn(|at| mac[at])
 }
 
 /// Begins a session for whoever knows the password and has not tried too often. An unknown address

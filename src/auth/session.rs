@@ -1,5 +1,5 @@
-//! Sessions from their beginning to their end: signing in hands over here, refresh tokens rotate,
-//! and signing out, reuse and a new password end them.
+//! Sessions from their beginning to their end: signing in begins one, and signing out, reuse of a refresh
+//! token and a new password end them.
 
 use std::time::Duration;
 
@@ -9,19 +9,16 @@ use sqlx::PgConnection;
 use super::credentials::begin_credentials_change;
 use super::error::Error;
 use super::model::{EndReason, TokenPair};
+use super::refresh;
+use super::refresh_token::{RefreshToken, SessionToken};
 use super::store::{self, NewSession};
 use super::token::{self, OpaqueToken};
 use crate::audit::{self, Entry, Event, Origin};
 use crate::ids::{SessionId, UserId};
 use crate::infra::{after, begin};
-use crate::metrics::{self, TokenRefresh};
 use crate::state::AppState;
 use crate::users::CredentialsVersion;
 use crate::web::Principal;
-
-/// How many tokens one lost reply after the other may have left behind. Each took a round trip
-/// within the grace; a longer walk is no client of ours.
-const LONGEST_WALK: usize = 16;
 
 /// Begins a session of somebody who has proved the credentials of this version.
 pub(super) async fn begin_session(
@@ -47,20 +44,27 @@ pub(super) async fn begin_session_in(
 ) -> Result<TokenPair, Error> {
     let now = state.clock.now();
     let id = SessionId::new(now, &state.rng);
-    let refresh = OpaqueToken::new(&state.rng);
     let expires_at = after(now, state.auth.session_max_ttl);
     let token_expires_at = expires_at.min(after(now, state.auth.session_idle_ttl));
+    let token = SessionToken::first(&state.refresh_macs, id, &state.rng);
+    let legacy = state
+        .auth
+        .legacy_refresh_tokens
+        .then(|| OpaqueToken::new(&state.rng));
     let session = NewSession {
         id,
         user_id,
         version: proven,
         expires_at,
-        token: refresh.hash(),
-        token_expires_at,
+        token: legacy.is_none().then(|| token.hash()),
+        idle_expires_at: legacy.is_none().then_some(token_expires_at),
         origin,
     };
-    if !store::insert_session(&mut *tx, &session, now).await? {
+    let Some(others) = store::insert_session(&mut *tx, &session, now).await? else {
         return Err(lost_race(tx, user_id).await?);
+    };
+    if let Some(token) = &legacy {
+        store::insert_token(&mut *tx, id, token.hash(), now, token_expires_at).await?;
     }
     let entry = Entry::own(Event::SignedIn, user_id, Some(id), origin);
     audit::record(&mut *tx, entry, now, &state.rng).await?;
@@ -68,7 +72,9 @@ pub(super) async fn begin_session_in(
         user_id,
         session_id: id,
     };
-    pair(state, who, &refresh, token_expires_at, now)
+    limit_sessions(tx, state, who, others, origin).await?;
+    let refresh = legacy.map_or_else(|| token.encode(), |token| token.encode());
+    pair(state, who, refresh, token_expires_at, now)
 }
 
 /// The reply to a sign-in whose proof was overtaken by a change of the account: that of a wrong password,
@@ -81,108 +87,27 @@ pub(super) async fn lost_race(tx: &mut PgConnection, user_id: UserId) -> Result<
     })
 }
 
-/// Replaces a refresh token by the next pair.
-///
-/// A token's successor is derived from it, so that whoever lost the reply, and each of any number
-/// of tabs that ask at once on any replica, gets the very same successor: there is one chain. After
-/// the grace the token must be in two hands, and the session ends.
-///
-/// `of` is the one session whose tokens will do, where the caller has shown to be in it.
-pub(super) async fn refresh(
+/// Ends the account's sessions that were used longest ago where there are more than
+/// `SESSION_MAX_COUNT`. An account far below it is not counted again: sign-ins at the same moment, each
+/// of which does not see the others, are never so many.
+async fn limit_sessions(
+    tx: &mut PgConnection,
     state: &AppState,
-    presented: OpaqueToken,
-    of: Option<SessionId>,
+    begun: Principal,
+    others: i64,
     origin: &Origin,
-) -> Result<TokenPair, Error> {
-    let (outcome, result) = match try_refresh(state, presented, of, origin).await {
-        Ok((outcome, pair)) => (outcome, pair.ok_or(Error::InvalidRefreshToken)),
-        Err(error @ Error::ForeignSession) => (TokenRefresh::Refused, Err(error)),
-        Err(error) => (TokenRefresh::Failed, Err(error)),
-    };
-    metrics::count_token_refresh(outcome);
-    result
-}
-
-async fn try_refresh(
-    state: &AppState,
-    presented: OpaqueToken,
-    of: Option<SessionId>,
-    origin: &Origin,
-) -> Result<(TokenRefresh, Option<TokenPair>), Error> {
-    let now = state.clock.now();
-    let child = presented.successor(&state.auth.token_secret);
-    let child_expires_at = after(now, state.auth.session_idle_ttl);
-    let rotated = store::rotate(
-        &state.db,
-        presented.hash(),
-        of,
-        child.hash(),
-        now,
-        child_expires_at,
-    )
-    .await?;
-    if let Some(session) = rotated {
-        let who = Principal {
-            user_id: session.user_id,
-            session_id: session.session_id,
-        };
-        let pair = pair(state, who, &child, session.expires_at, now)?;
-        return Ok((TokenRefresh::Rotated, Some(pair)));
+) -> Result<(), Error> {
+    let most = i64::from(state.auth.session_max_count);
+    if others < most / 2 {
+        return Ok(());
     }
-    let known = store::find_token(&state.db, presented.hash(), now).await?;
-    let Some(known) = known.filter(|token| token.session_lives) else {
-        return Ok((TokenRefresh::Refused, None));
-    };
-    let who = Principal {
-        user_id: known.user_id,
-        session_id: known.session_id,
-    };
-    if of.is_some_and(|session| session != who.session_id) {
-        return Err(Error::ForeignSession);
+    let (now, owner) = (state.clock.now(), begun.user_id);
+    store::lock_sessions(&mut *tx, owner).await?;
+    let ended = store::end_surplus(&mut *tx, owner, begun.session_id, most, now).await?;
+    for id in ended {
+        let entry = Entry::befell(Event::SessionDisplaced, Some(owner), Some(id), origin);
+        audit::record(&mut *tx, entry, now, &state.rng).await?;
     }
-    match known.rotated_at {
-        Some(at) if now <= after(at, state.auth.refresh_grace) => {
-            let pair = living_end(state, child, who, now).await?;
-            Ok((TokenRefresh::Repeated, pair))
-        }
-        Some(_) => {
-            // In a task of its own: a client that hangs up must not undo the end of its session.
-            let (state, origin) = (state.clone(), origin.clone());
-            tokio::spawn(async move { end_reused(&state, who, &origin).await }).await??;
-            Ok((TokenRefresh::Reused, None))
-        }
-        None => Ok((TokenRefresh::Refused, None)), // expired unused
-    }
-}
-
-/// Walks from a used token's successor to the end of its chain, which is its one living token.
-async fn living_end(
-    state: &AppState,
-    first: OpaqueToken,
-    who: Principal,
-    now: DateTime<Utc>,
-) -> Result<Option<TokenPair>, Error> {
-    let mut token = first;
-    for _ in 0..LONGEST_WALK {
-        let Some(stored) = store::find_token(&state.db, token.hash(), now).await? else {
-            break;
-        };
-        if stored.rotated_at.is_none() {
-            return pair(state, who, &token, stored.expires_at, now).map(Some);
-        }
-        token = token.successor(&state.auth.token_secret);
-    }
-    Ok(None)
-}
-
-async fn end_reused(state: &AppState, who: Principal, origin: &Origin) -> Result<(), Error> {
-    let entry = Entry::befell(
-        Event::RefreshTokenReused,
-        Some(who.user_id),
-        Some(who.session_id),
-        origin,
-    );
-    end(state, who, EndReason::TokenReused, entry).await?;
     Ok(())
 }
 
@@ -218,7 +143,7 @@ pub(super) async fn end_session(
 
 /// Ends a session of this owner, notes it and refuses its access tokens; answers false when there
 /// is none that has not ended before.
-async fn end(
+pub(super) async fn end(
     state: &AppState,
     who: Principal,
     reason: EndReason,
@@ -238,8 +163,12 @@ async fn end(
 /// Who holds a refresh token, used or not, of a session that has not ended.
 pub(super) async fn find_holder(
     state: &AppState,
-    token: &OpaqueToken,
+    token: &RefreshToken,
 ) -> Result<Option<Principal>, Error> {
+    let token = match token {
+        RefreshToken::Session(token) => return refresh::find_holder(state, token).await,
+        RefreshToken::Legacy(token) => token,
+    };
     let known = store::find_token(&state.db, token.hash(), state.clock.now()).await?;
     Ok(known
         .filter(|token| token.session_lives)
@@ -252,7 +181,7 @@ pub(super) async fn find_holder(
 /// Ends the session that a refresh token belongs to, used or not; an unknown token is nobody's.
 pub(super) async fn log_out_by_token(
     state: &AppState,
-    token: &OpaqueToken,
+    token: &RefreshToken,
     origin: &Origin,
 ) -> Result<(), Error> {
     match find_holder(state, token).await? {
@@ -296,10 +225,10 @@ pub fn deny(state: &AppState, sessions: impl IntoIterator<Item = SessionId>, now
     }
 }
 
-fn pair(
+pub(super) fn pair(
     state: &AppState,
     who: Principal,
-    refresh: &OpaqueToken,
+    refresh_token: String,
     refresh_expires_at: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> Result<TokenPair, Error> {
@@ -310,7 +239,7 @@ fn pair(
         access_token: token::issue_access(&state.keys, &state.auth, who, now)?,
         token_type: "Bearer",
         expires_in: state.auth.access_ttl.as_secs(),
-        refresh_token: refresh.encode(),
+        refresh_token,
         refresh_expires_in: refresh_left.as_secs(),
         session_id: who.session_id,
     })

@@ -1,8 +1,6 @@
-//! The tokens that sign somebody in: signed access tokens that run for minutes, and opaque refresh
-//! tokens that are each used once.
+//! Signed access tokens that run for minutes, and opaque tokens that are each used once.
 
 use aws_lc_rs::digest::{SHA256, digest};
-use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -10,9 +8,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
-use crate::config::{AuthConfig, Key32};
+use crate::config::AuthConfig;
 use crate::ids::{SessionId, UserId};
-use crate::infra::{InvalidToken, Rng, TokenKeys};
+use crate::infra::{InvalidToken, MacRing, Rng, TokenKeys};
 use crate::web::Principal;
 
 /// The `typ` of access tokens, so that no other token passes for one (RFC 8725 §3.11).
@@ -101,19 +99,17 @@ impl OpaqueToken {
         TokenHash(hash.as_ref().try_into().expect("SHA-256 gives 32 bytes"))
     }
 
-    /// The token that follows this one in its chain. Whoever has this token gets the same successor
-    /// however often and wherever they ask; without the service's key nobody can compute it.
-    pub(super) fn successor(&self, key: &Key32) -> Self {
-        let key = hmac::Key::new(hmac::HMAC_SHA256, key.expose());
-        let mut context = hmac::Context::with_key(&key);
-        context.update(b"refresh token successor");
-        context.update(&*self.0);
-        let tag = context.sign();
-        Self(Zeroizing::new(
-            tag.as_ref()
-                .try_into()
-                .expect("HMAC-SHA-256 gives 32 bytes"),
-        ))
+    /// The tokens that may follow this one in a chain of the release before, one for each key of the
+    /// ring; the first key's first.
+    pub(super) fn successors(&self, secrets: &MacRing) -> Vec<Self> {
+        let parts: [&[u8]; 2] = [b"refresh token successor", &*self.0];
+        let successors = secrets.sign_by_each(&parts);
+        successors.map(|tag| Self(Zeroizing::new(tag))).collect()
+    }
+
+    /// The bytes, for what is derived from them.
+    pub(super) fn bytes(&self) -> &[u8; 32] {
+        &self.0
     }
 
     /// The token as its holder gets it.
@@ -144,15 +140,25 @@ impl std::fmt::Debug for OpaqueToken {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Key32;
 
     #[test]
     fn a_successor_is_the_same_each_time_and_differs_by_token_and_key() {
         let [a, b] = [1, 2].map(|seed| OpaqueToken::new(&Rng::seeded(seed)));
-        let [key, other] = [1, 2].map(|byte| Key32::new([byte; 32]));
-        assert_eq!(a.successor(&key).hash(), a.successor(&key).hash());
-        assert_ne!(a.successor(&key).hash(), b.successor(&key).hash());
-        assert_ne!(a.successor(&key).hash(), a.successor(&other).hash());
-        assert_ne!(a.successor(&key).hash(), a.hash());
+        let ring = |bytes: &[u8]| {
+            let keys: Vec<_> = bytes.iter().map(|byte| Key32::new([*byte; 32])).collect();
+            MacRing::new(&keys)
+        };
+        let hashes = |token: &OpaqueToken, bytes: &[u8]| {
+            let successors = token.successors(&ring(bytes));
+            successors.iter().map(OpaqueToken::hash).collect::<Vec<_>>()
+        };
+        let [of_one, of_other] = [hashes(&a, &[1]), hashes(&a, &[2])];
+        assert_eq!(hashes(&a, &[1]), of_one);
+        assert_eq!(hashes(&a, &[2, 1]), [of_other[0], of_one[0]]);
+        assert_ne!(of_one, of_other);
+        assert_ne!(hashes(&b, &[1]), of_one);
+        assert_ne!(of_one, [a.hash()]);
     }
 
     #[test]

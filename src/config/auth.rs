@@ -6,7 +6,7 @@ use url::Url;
 
 use super::Key32;
 use super::reader::Reader;
-use super::setting::{days, secs};
+use super::setting::{Flag, days, secs};
 
 /// Tokens, sessions and passwords.
 #[derive(Clone, Debug)]
@@ -21,14 +21,19 @@ pub struct AuthConfig {
     pub access_ttl: Duration,
     /// `TOKEN_LEEWAY`: the clock difference between replicas that is forgiven.
     pub leeway: Duration,
-    /// `TOKEN_SECRET`: the key that successors of refresh tokens are derived under.
-    pub token_secret: Key32,
+    /// `TOKEN_SECRET`: what refresh tokens, CSRF tokens and hidden limit keys are made under; the first
+    /// makes them, all verify.
+    pub token_secrets: Vec<Key32>,
+    /// `LEGACY_REFRESH_TOKENS`: issue refresh tokens that the release before reads as well.
+    pub legacy_refresh_tokens: bool,
     /// `REFRESH_GRACE`: how long a used refresh token still answers with its successor.
     pub refresh_grace: Duration,
     /// `SESSION_IDLE_TTL`: a session that is not refreshed for so long ends.
     pub session_idle_ttl: Duration,
     /// `SESSION_MAX_TTL`: a session ends at this age whatever happens.
     pub session_max_ttl: Duration,
+    /// `SESSION_MAX_COUNT`: living sessions of an account; one more ends the one used longest ago.
+    pub session_max_count: u32,
     /// `VERIFY_EMAIL_TTL`: how long the link in the welcome letter works.
     pub verify_email_ttl: Duration,
     /// `RESET_PASSWORD_TTL`: how long a link that sets a new password works.
@@ -67,10 +72,12 @@ impl Reader<'_> {
         let audience = self.or("JWT_AUDIENCE", own_url.unwrap_or_default());
         let access_ttl = self.access_ttl();
         let leeway = self.leeway();
-        let token_secret = self.required::<Key32>("TOKEN_SECRET");
+        let token_secrets = self.token_secrets();
+        let legacy_refresh_tokens = self.or("LEGACY_REFRESH_TOKENS", Flag(false));
         let refresh_grace = self.span("REFRESH_GRACE", secs(10));
         let session_idle_ttl = self.duration("SESSION_IDLE_TTL", days(14));
         let session_max_ttl = self.duration("SESSION_MAX_TTL", days(90));
+        let session_max_count = self.within("SESSION_MAX_COUNT", 100, 1..=100_000);
         let verify_email_ttl = self.duration("VERIFY_EMAIL_TTL", days(1));
         let reset_password_ttl = self.duration("RESET_PASSWORD_TTL", secs(30 * 60));
         let email_undo_ttl = self.duration("EMAIL_UNDO_TTL", days(7));
@@ -79,21 +86,18 @@ impl Reader<'_> {
         }
         let unverified_ttl = self.duration("UNVERIFIED_TTL", days(7));
         let password = self.password();
-        self.refuse_if(
-            token_secret.as_ref().is_some_and(Key32::is_weak),
-            "TOKEN_SECRET",
-            WEAK,
-        );
         Some(AuthConfig {
             signing_keys: signing_keys?,
             issuer: issuer?,
             audience: audience?,
             access_ttl: access_ttl?,
             leeway: leeway?,
-            token_secret: token_secret?,
+            token_secrets: token_secrets?,
+            legacy_refresh_tokens: legacy_refresh_tokens?.0,
             refresh_grace: refresh_grace?,
             session_idle_ttl: session_idle_ttl?,
             session_max_ttl: session_max_ttl?,
+            session_max_count: session_max_count?,
             verify_email_ttl: verify_email_ttl?,
             reset_password_ttl: reset_password_ttl?,
             email_undo_ttl: email_undo_ttl?,
@@ -104,13 +108,21 @@ impl Reader<'_> {
 
     /// The ring of signing keys.
     pub(super) fn signing_keys(&mut self) -> Option<Vec<Key32>> {
-        const NAME: &str = "JWT_SIGNING_KEYS";
-        let keys = self.list::<Key32>(NAME)?;
+        self.ring("JWT_SIGNING_KEYS")
+    }
+
+    /// The ring of keys that tokens and hidden limit keys are made under.
+    pub(super) fn token_secrets(&mut self) -> Option<Vec<Key32>> {
+        self.ring("TOKEN_SECRET")
+    }
+
+    fn ring(&mut self, name: &'static str) -> Option<Vec<Key32>> {
+        let keys = self.list::<Key32>(name)?;
         if keys.is_empty() {
-            self.fault(NAME, "is required: `keys generate` makes one");
+            self.fault(name, "is required: `keys generate` makes one");
         }
-        self.refuse_if(keys.iter().any(Key32::is_weak), NAME, WEAK);
-        Some(keys)
+        self.refuse_if(keys.iter().any(Key32::is_weak), name, WEAK);
+        (!keys.is_empty()).then_some(keys)
     }
 
     pub(super) fn access_ttl(&mut self) -> Option<Duration> {

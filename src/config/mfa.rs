@@ -67,7 +67,7 @@ impl Reader<'_> {
         self.refuse_if(weak, NAME, "is weak: `keys generate` makes a good one");
         let of_auth: Vec<&Key32> = auth
             .iter()
-            .flat_map(|auth| auth.signing_keys.iter().chain([&auth.token_secret]))
+            .flat_map(|auth| auth.signing_keys.iter().chain(&auth.token_secrets))
             .collect();
         let shared = |key: &Key32| of_auth.iter().any(|other| other.expose() == key.expose());
         self.refuse_if(

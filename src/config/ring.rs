@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::reader::Reader;
+use super::setting::days;
 use super::{Faults, Key32};
 
 /// A ring of keys, read alone.
@@ -28,6 +29,18 @@ impl RingConfig {
                 variable: "JWT_SIGNING_KEYS",
                 keys: keys?,
                 outlived_by: Some(access_ttl?.saturating_add(leeway?.saturating_mul(2))),
+            })
+        })
+    }
+
+    /// The ring of `TOKEN_SECRET`. Refresh tokens do not depend on it for longer than their grace; of
+    /// what does, failed sign-ins are counted for longest.
+    pub fn read_token(variables: &HashMap<String, String>) -> Result<Self, Faults> {
+        Reader::new(variables).read_section(|reader| {
+            Some(Self {
+                variable: "TOKEN_SECRET",
+                keys: reader.token_secrets()?,
+                outlived_by: Some(days(1)),
             })
         })
     }

@@ -10,7 +10,7 @@ use super::reader::Reader;
 use super::safety;
 use super::setting::{
     Flag, HostPattern, LogLevel, Network, Origin, PostgresUrl, RedisUrl, SentryDsn, SmtpUrl,
-    WebUrl, secs,
+    WebUrl, days, secs,
 };
 use super::{
     Config, DatabaseConfig, Environment, HttpConfig, MailConfig, TelemetryConfig, WorkerConfig,
@@ -234,9 +234,14 @@ impl Reader<'_> {
     fn worker(&mut self) -> Option<WorkerConfig> {
         let concurrency = self.within("WORKER_CONCURRENCY", 4, 1..=64);
         let poll_interval = self.duration("WORKER_POLL_INTERVAL", secs(2));
+        let statement_timeout = self.duration("WORKER_STATEMENT_TIMEOUT", secs(300));
+        if statement_timeout.is_some_and(|timeout| timeout > days(1)) {
+            self.fault("WORKER_STATEMENT_TIMEOUT", "must be at most 1d");
+        }
         Some(WorkerConfig {
             concurrency: concurrency?,
             poll_interval: poll_interval?,
+            statement_timeout: statement_timeout?,
         })
     }
 

@@ -17,6 +17,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use super::Clock;
 use crate::config::DatabaseConfig;
 
 pub use inspect::{clock_skew, ping, role_faults};
@@ -30,10 +31,10 @@ pub type Db = PgPool;
 /// Pinging each time would cost every request a round trip.
 const PING_AFTER_IDLE: Duration = Duration::from_secs(20);
 
-/// The pool of the runtime role, and the pulse that tells when the database falls silent. Both
-/// connect when first used, so that a database that is down does not keep the process from
-/// starting.
-pub fn connect_lazy(config: &DatabaseConfig) -> Result<(Db, Pulse), sqlx::Error> {
+/// The pool of the runtime role, and the pulse that tells when the database falls silent and corrects
+/// the clock. Both connect when first used, so that a database that is down does not keep the process
+/// from starting.
+pub fn connect_lazy(config: &DatabaseConfig, clock: Clock) -> Result<(Db, Pulse), sqlx::Error> {
     let options = options(&config.url, config.echo)?.options([
         ("statement_timeout", millis(config.statement_timeout)),
         ("lock_timeout", millis(config.lock_timeout)),
@@ -43,7 +44,7 @@ pub fn connect_lazy(config: &DatabaseConfig) -> Result<(Db, Pulse), sqlx::Error>
         ),
         ("tcp_keepalives_idle", "30".to_owned()),
     ]);
-    let pulse = Pulse::new(options.clone(), config.acquire_timeout);
+    let pulse = Pulse::new(options.clone(), config.acquire_timeout, clock);
     let (at_acquire, at_release) = (pulse.clone(), pulse.clone());
     let pool = PgPoolOptions::new()
         .max_connections(config.max_connections)
@@ -80,6 +81,19 @@ pub async fn begin(db: &Db) -> Result<Transaction<'static, Postgres>, sqlx::Erro
     )]
     let begun = tokio::spawn(async move { db.begin().await });
     begun.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
+}
+
+/// Begins a transaction of a job, whose statements may each take longer than those of a request.
+pub async fn begin_for_job(
+    db: &Db,
+    statement_timeout: Duration,
+) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
+    let mut tx = begin(db).await?;
+    sqlx::query("SELECT set_config('statement_timeout', $1, true)")
+        .bind(millis(statement_timeout))
+        .execute(&mut *tx)
+        .await?;
+    Ok(tx)
 }
 
 /// How often the pool is looked at for connections that are missing.

@@ -6,6 +6,7 @@
 
 mod key;
 mod local;
+mod paired;
 mod shared;
 
 use std::fmt;
@@ -13,13 +14,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use aws_lc_rs::hmac;
 use tokio_util::sync::CancellationToken;
 
 pub use self::key::{Key, network_of};
 use self::local::Local;
+use self::paired::Paired;
 use self::shared::Shared;
-use super::{Clock, Redis};
+use super::{Clock, MacRing, Redis};
 use crate::config::{Key32, Limit};
 use crate::metrics::{self, LimitsKept};
 
@@ -118,7 +119,7 @@ struct Inner {
     local: Local,
     clock: Clock,
     started: Instant,
-    secret: hmac::Key,
+    secrets: MacRing,
     alone: AtomicBool,
 }
 
@@ -129,40 +130,57 @@ impl fmt::Debug for Limiter {
 }
 
 impl Limiter {
-    /// A limiter that counts in `redis`, where there is one; `secret` hides what keys are made of.
+    /// A limiter that counts in `redis`, where there is one; `secrets` hide what keys are made of.
     #[must_use]
-    pub fn new(redis: Option<Redis>, clock: Clock, secret: &Key32) -> Self {
+    pub fn new(redis: Option<Redis>, clock: Clock, secrets: &[Key32]) -> Self {
         Self(Arc::new(Inner {
             alone: AtomicBool::new(redis.is_none()),
             shared: redis.map(|redis| Shared::new(redis, clock.clone())),
             local: Local::default(),
             clock,
             started: Instant::now(),
-            secret: hmac::Key::new(hmac::HMAC_SHA256, secret.expose()),
+            secrets: MacRing::new(secrets),
         }))
     }
 
     /// The key of something that must not be read in Redis, such as an address: a keyed hash of it.
+    ///
+    /// While the ring of secrets is changed it is counted under the first two, so that neither the
+    /// first replica with another first key nor the last one without the old key begins anew.
     #[must_use]
     pub fn hidden_key(&self, text: &str) -> Key {
-        let mut context = hmac::Context::with_key(&self.0.secret);
-        context.update(b"limit key");
-        context.update(text.as_bytes());
-        Key::hidden(context.sign().as_ref())
+        let parts: [&[u8]; 2] = [b"limit key", text.as_bytes()];
+        let mut hashes = self.0.secrets.sign_by_each(&parts);
+        let first = hashes.next().unwrap_or_default();
+        Key::hidden(&first, hashes.next().as_ref())
     }
 
     /// Like [`Limiter::check`], for limits that are never forgotten: whoever has spent the whole of
     /// one in this process is refused here, so that a flood costs Redis nothing.
     pub async fn admit(&self, asks: &[Ask]) -> Decision {
+        if let Some(paired) = Paired::of(asks) {
+            return paired.fold(self.admit_each(&paired.asks).await);
+        }
+        self.admit_each(asks).await
+    }
+
+    async fn admit_each(&self, asks: &[Ask]) -> Decision {
         match self.0.local.refuses(asks, self.local_now()) {
             Some(refused) if refused.retry_after() > Some(EDGE) => refused,
-            _ => self.check(asks).await,
+            _ => self.check_each(asks).await,
         }
     }
 
     /// Decides about all limits at once: if every one allows, those that are to be spent are, and
     /// otherwise none is.
     pub async fn check(&self, asks: &[Ask]) -> Decision {
+        if let Some(paired) = Paired::of(asks) {
+            return paired.fold(self.check_each(&paired.asks).await);
+        }
+        self.check_each(asks).await
+    }
+
+    async fn check_each(&self, asks: &[Ask]) -> Decision {
         match self.shared(asks, false).await {
             Some(decision) => {
                 if decision.allows() {
@@ -176,6 +194,13 @@ impl Limiter {
 
     /// Spends in any case, to count what has happened; answers how the limits stand now.
     pub async fn count(&self, asks: &[Ask]) -> Decision {
+        if let Some(paired) = Paired::of(asks) {
+            return paired.fold(self.count_each(&paired.asks).await);
+        }
+        self.count_each(asks).await
+    }
+
+    async fn count_each(&self, asks: &[Ask]) -> Decision {
         let now = self.local_now();
         let counted = self.0.local.count(asks, now);
         self.shared(asks, true).await.unwrap_or(counted)
@@ -183,9 +208,18 @@ impl Limiter {
 
     /// Forgets what was counted.
     pub async fn forget(&self, uses: &[(Limit, Key)]) {
-        self.0.local.forget(uses);
+        let split = |(limit, key): &(Limit, Key)| {
+            let (first, second) = key.split();
+            [Some(first), second]
+                .into_iter()
+                .flatten()
+                .map(move |key| (*limit, key))
+                .collect::<Vec<_>>()
+        };
+        let uses: Vec<_> = uses.iter().flat_map(split).collect();
+        self.0.local.forget(&uses);
         if let Some(shared) = &self.0.shared {
-            shared.forget(uses).await;
+            shared.forget(&uses).await;
         }
     }
 

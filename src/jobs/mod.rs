@@ -4,8 +4,10 @@
 
 mod given;
 mod outcome;
+mod purge;
 mod store;
 
 pub use given::{NotGiven, given};
 pub use outcome::report;
+pub use purge::{PURGE_BATCH, Purges};
 pub use store::{count_dead, enqueue, look};

@@ -239,18 +239,23 @@ pub(super) async fn use_code(
     Ok(done.rows_affected() == 1)
 }
 
-/// Forgets authenticators that were never confirmed.
+/// Deletes a batch of authenticators that were never confirmed, and returns how many.
 pub async fn purge_pending(
     conn: impl PgExecutor<'_>,
     before: DateTime<Utc>,
-) -> Result<(), sqlx::Error> {
-    sqlx::query!(
-        "DELETE FROM mfa_factors WHERE confirmed_at IS NULL AND created_at < $1",
+    most: i64,
+) -> Result<u64, sqlx::Error> {
+    let done = sqlx::query!(
+        "DELETE FROM mfa_factors WHERE confirmed_at IS NULL AND user_id IN (
+             SELECT user_id FROM mfa_factors WHERE confirmed_at IS NULL AND created_at < $1
+             ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED
+         )",
         before,
+        most,
     )
     .execute(conn)
     .await?;
-    Ok(())
+    Ok(done.rows_affected())
 }
 
 /// The secrets of accounts after this one that are not sealed under this key, in order; nobody else

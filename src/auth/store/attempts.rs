@@ -22,7 +22,7 @@ pub(in crate::auth) async fn is_known_client(
         r#"SELECT EXISTS (
                SELECT FROM sessions
                WHERE user_id = $1 AND created_at > $3 AND ip <<= $2
-                 AND (end_reason IS NULL OR end_reason = 'signed_out')
+                 AND (end_reason IS NULL OR end_reason IN ('signed_out', 'session_limit'))
            ) AS "is_known!""#,
         user_id.map_or(Uuid::nil(), |id| id.0),
         customer(network),

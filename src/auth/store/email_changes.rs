@@ -111,11 +111,19 @@ pub(in crate::auth) async fn take_email_change(
 pub(in crate::auth) async fn purge_email_changes(
     conn: impl PgExecutor<'_>,
     now: DateTime<Utc>,
-) -> Result<(), sqlx::Error> {
-    sqlx::query!("DELETE FROM email_changes WHERE expires_at < $1", now)
-        .execute(conn)
-        .await?;
-    Ok(())
+    most: i64,
+) -> Result<u64, sqlx::Error> {
+    let done = sqlx::query!(
+        "DELETE FROM email_changes WHERE ctid = ANY (ARRAY(
+             SELECT ctid FROM email_changes WHERE expires_at < $1
+             ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED
+         ))",
+        now,
+        most,
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected())
 }
 
 /// Revokes the API keys of this account that were made or rotated since then; returns how many.

@@ -37,7 +37,8 @@ pub(in crate::auth) async fn count_living(
     now: DateTime<Utc>,
 ) -> Result<i64, sqlx::Error> {
     sqlx::query_scalar!(
-        r#"SELECT count(*) AS "count!" FROM sessions WHERE ended_at IS NULL AND expires_at > $1"#,
+        r#"SELECT count(*) AS "count!" FROM sessions
+           WHERE ended_at IS NULL AND expires_at > $1 AND (idle_expires_at IS NULL OR idle_expires_at > $1)"#,
         now,
     )
     .fetch_one(conn)

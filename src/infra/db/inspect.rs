@@ -1,13 +1,30 @@
-//! What `doctor` asks the database.
+//! What `doctor` and the heartbeat ask the database.
+
+use std::time::Instant;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use sqlx::FromRow;
+use sqlx::{FromRow, PgConnection, Row as _};
 
 use super::Db;
+use crate::infra::ClockSample;
 
 /// Whether the database answers.
 pub async fn ping(db: &Db) -> Result<(), sqlx::Error> {
     sqlx::query("SELECT 1").execute(db).await.map(|_| ())
+}
+
+/// Reads the database's clock. A statement without parameters, in one round trip and never prepared.
+pub(super) async fn read_clock(connection: &mut PgConnection) -> Result<ClockSample, sqlx::Error> {
+    let asked = Instant::now();
+    let row = sqlx::raw_sql("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint")
+        .fetch_one(connection)
+        .await?;
+    let replied = Instant::now();
+    Ok(ClockSample {
+        asked,
+        replied,
+        micros: row.try_get(0)?,
+    })
 }
 
 /// How far the database's clock is ahead of `now`, which was read just before.

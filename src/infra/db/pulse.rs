@@ -3,17 +3,27 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use chrono::TimeDelta;
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{ConnectOptions as _, Connection as _, PgConnection};
+use sqlx::{ConnectOptions as _, PgConnection};
 use tokio::sync::{Mutex, watch};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::inspect::read_clock;
 use super::{is_current, is_outage};
+use crate::infra::Clock;
 
 const EVERY: Duration = Duration::from_millis(500);
+
+/// A difference of the system's clock that is worth a warning.
+const TOLERATED_SKEW: TimeDelta = TimeDelta::seconds(5);
+
+/// How long a start waits for the database's clock.
+const SYNCHRONIZED_WITHIN: Duration = Duration::from_secs(1);
 
 /// A database that does not answer the smallest of questions for so long answers nothing else.
 const SILENT_AFTER: Duration = Duration::from_secs(2);
@@ -25,6 +35,8 @@ pub struct Pulse(Arc<Inner>);
 
 struct Inner {
     options: PgConnectOptions,
+    clock: Clock,
+    clock_differs: AtomicBool,
     connect_timeout: Duration,
     beating: Mutex<Option<PgConnection>>,
     probing: Mutex<Option<PgConnection>>,
@@ -44,9 +56,11 @@ impl fmt::Debug for Pulse {
 }
 
 impl Pulse {
-    pub(super) fn new(options: PgConnectOptions, connect_timeout: Duration) -> Self {
+    pub(super) fn new(options: PgConnectOptions, connect_timeout: Duration, clock: Clock) -> Self {
         Self(Arc::new(Inner {
             options,
+            clock,
+            clock_differs: AtomicBool::new(false),
             connect_timeout,
             beating: Mutex::default(),
             probing: Mutex::default(),
@@ -92,6 +106,7 @@ impl Pulse {
         stop.run_until_cancelled(async {
             loop {
                 self.note(self.beat().await);
+                self.note_clock();
                 sleep(EVERY).await;
             }
         })
@@ -108,17 +123,45 @@ impl Pulse {
         let Ok(mut connection) = connection else {
             return true;
         };
-        let answer = timeout(SILENT_AFTER, connection.ping()).await;
-        if matches!(answer, Ok(Ok(()))) {
+        let answer = timeout(SILENT_AFTER, read_clock(&mut connection)).await;
+        if let Ok(Ok(sample)) = answer {
+            self.0.clock.correct(sample);
             *kept = Some(connection);
         }
         answer.is_ok()
+    }
+
+    /// Sets the clock by the database's once, where it responds in time.
+    pub async fn synchronize(&self) {
+        if timeout(SYNCHRONIZED_WITHIN, self.beat()).await.is_err() {
+            tracing::warn!("the clock is not synchronized with the database's yet");
+        }
     }
 
     async fn open(&self, kept: Option<PgConnection>) -> Result<PgConnection, sqlx::Error> {
         match kept {
             Some(connection) => Ok(connection),
             None => self.0.options.connect().await,
+        }
+    }
+
+    /// Warns when the system's clock begins to differ much from the database's, and when it ends.
+    fn note_clock(&self) {
+        let Some(ahead) = self.0.clock.system_ahead() else {
+            return;
+        };
+        let differs = ahead.abs() > TOLERATED_SKEW;
+        if self.0.clock_differs.swap(differs, Ordering::Relaxed) == differs {
+            return;
+        }
+        let seconds = ahead.num_seconds();
+        if differs {
+            tracing::warn!(
+                seconds,
+                "the system clock differs from the database's, which is used"
+            );
+        } else {
+            tracing::info!(seconds, "the system clock agrees with the database's");
         }
     }
 

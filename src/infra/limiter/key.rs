@@ -5,6 +5,8 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use uuid::Uuid;
 
+use crate::infra::Mac;
+
 /// Who or what a limit is counted by. It fits in a register or two, however long its text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Key(Kind);
@@ -13,7 +15,9 @@ pub struct Key(Kind);
 enum Kind {
     Client(IpAddr),
     User(Uuid),
-    Hidden(u128),
+    Hidden([u8; 16]),
+    /// Under the first two secrets, while their ring is changed.
+    HiddenBoth([u8; 16], [u8; 16]),
 }
 
 impl Key {
@@ -29,9 +33,22 @@ impl Key {
         Self(Kind::User(id))
     }
 
-    pub(super) fn hidden(hash: &[u8]) -> Self {
-        let half = hash.first_chunk().copied().unwrap_or_default();
-        Self(Kind::Hidden(u128::from_be_bytes(half)))
+    pub(super) fn hidden(hash: &Mac, second: Option<&Mac>) -> Self {
+        let half = |hash: &Mac| hash.first_chunk().copied().unwrap_or_default();
+        Self(match second {
+            Some(second) => Kind::HiddenBoth(half(hash), half(second)),
+            None => Kind::Hidden(half(hash)),
+        })
+    }
+
+    /// The keys that are counted by, each alone.
+    pub(super) const fn split(self) -> (Self, Option<Self>) {
+        match self.0 {
+            Kind::HiddenBoth(first, second) => {
+                (Self(Kind::Hidden(first)), Some(Self(Kind::Hidden(second))))
+            }
+            _ => (self, None),
+        }
     }
 }
 
@@ -41,7 +58,9 @@ impl fmt::Display for Key {
         match self.0 {
             Kind::Client(addr) => write!(f, "client:{addr}"),
             Kind::User(id) => write!(f, "user:{}", id.simple()),
-            Kind::Hidden(hash) => write!(f, "hidden:{hash:032x}"),
+            Kind::Hidden(hash) | Kind::HiddenBoth(hash, _) => {
+                write!(f, "hidden:{:032x}", u128::from_be_bytes(hash))
+            }
         }
     }
 }
@@ -69,7 +88,7 @@ mod tests {
         assert_eq!(client("2001:db8:1:2:ffff::1"), "client:2001:db8:1:2::");
         let user = Key::user(Uuid::from_u128(7)).to_string();
         assert_eq!(user, "user:00000000000000000000000000000007");
-        let hidden = Key::hidden(&[0xab; 32]).to_string();
+        let hidden = Key::hidden(&[0xab; 32], None).to_string();
         assert_eq!(hidden, format!("hidden:{}", "ab".repeat(16)));
     }
 }

@@ -27,7 +27,7 @@ fn limiter(server: Option<&Server>, clock: &Clock) -> Limiter {
         let url = server.url().into();
         Redis::connect_lazy(&url, PATIENT).expect("it is a URL")
     });
-    Limiter::new(redis, clock.clone(), &Key32::new([7; 32]))
+    Limiter::new(redis, clock.clone(), &[Key32::new([7; 32])])
 }
 
 /// A connection of the test's own.
@@ -392,7 +392,7 @@ async fn a_redis_that_falls_silent_costs_a_few_requests_and_the_limits_hold() {
         let url = proxy.through(&server.url()).into();
         let redis = Redis::connect_lazy(&url, deadline).expect("it is a URL");
         redis.warm_up().await;
-        let limiter = Limiter::new(Some(redis), Clock::system(), &Key32::new([7; 32]));
+        let limiter = Limiter::new(Some(redis), Clock::system(), &[Key32::new([7; 32])]);
         assert!(counts_with(&others, &limiter, number).await, "{fault:?}");
         let ask = [Ask::spend(limit, client(number))];
         for _ in 0..5 {

@@ -1,0 +1,77 @@
+//! Purges in batches: short transactions, a statement timeout of their own, and a failure that ends
+//! one purge and not the others.
+
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use sqlx::PgConnection;
+
+use crate::infra::Db;
+use crate::infra::db::begin_for_job;
+
+/// The most rows that one statement of a purge deletes. A batch takes milliseconds, so that a purge
+/// of millions of rows holds neither locks nor a snapshot for long.
+pub const PURGE_BATCH: i64 = 1_000;
+
+/// The purges of one job.
+#[derive(Debug)]
+pub struct Purges<'a> {
+    db: &'a Db,
+    statement_timeout: Duration,
+    failed: Option<sqlx::Error>,
+}
+
+impl<'a> Purges<'a> {
+    /// Purges whose statements may each take `statement_timeout`.
+    #[must_use]
+    pub const fn new(db: &'a Db, statement_timeout: Duration) -> Self {
+        Self {
+            db,
+            statement_timeout,
+            failed: None,
+        }
+    }
+
+    /// Deletes in batches, each in a transaction of its own, until one comes back short. `delete`
+    /// gets the transaction and the most rows to delete, and returns how many it deleted; it needs
+    /// an index that finds them. A failure is logged and kept for [`Purges::finish`].
+    pub async fn run<F>(&mut self, what: &'static str, delete: F)
+    where
+        F: for<'c> Fn(&'c mut PgConnection, i64) -> BoxFuture<'c, Result<u64, sqlx::Error>>,
+    {
+        let mut total = 0;
+        let result = loop {
+            match self.batch(&delete).await {
+                Ok(deleted) => {
+                    total += deleted;
+                    if deleted < PURGE_BATCH.unsigned_abs() {
+                        break Ok(());
+                    }
+                }
+                Err(error) => break Err(error),
+            }
+        };
+        if total > 0 {
+            tracing::info!(what, rows = total, "purged");
+        }
+        if let Err(error) = result {
+            tracing::warn!(what, %error, "a purge failed");
+            self.failed.get_or_insert(error);
+        }
+    }
+
+    async fn batch<F>(&self, delete: &F) -> Result<u64, sqlx::Error>
+    where
+        F: for<'c> Fn(&'c mut PgConnection, i64) -> BoxFuture<'c, Result<u64, sqlx::Error>>,
+    {
+        let mut tx = begin_for_job(self.db, self.statement_timeout).await?;
+        let deleted = delete(&mut tx, PURGE_BATCH).await?;
+        tx.commit().await?;
+        Ok(deleted)
+    }
+
+    /// The first failure, once every purge has run.
+    pub fn finish(self) -> Result<(), sqlx::Error> {
+        self.failed.map_or(Ok(()), Err)
+    }
+}

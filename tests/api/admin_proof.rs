@@ -22,7 +22,10 @@ fn assert_refused(answer: &Answer, field: &str, code: &str) {
 #[tokio::test]
 async fn a_bare_access_token_gives_and_takes_no_power() {
     let app = TestApp::new().await;
-    let (root, other) = (app.sign_in_admin("root").await, app.sign_in_admin("other").await);
+    let (root, other) = (
+        app.sign_in_admin("root").await,
+        app.sign_in_admin("other").await,
+    );
     let ada = app.sign_in("ada").await;
     let (ada, other) = (ada.user_id().await, other.user_id().await);
     for (id, changes) in [
@@ -41,7 +44,10 @@ async fn a_bare_access_token_gives_and_takes_no_power() {
         let answer = root.patch_account(id, codes).await;
         assert_refused(&answer, "password", "password_required");
     }
-    assert_eq!(app.audited("role_changed").await + app.audited("account_disabled").await, 0);
+    assert_eq!(
+        app.audited("role_changed").await + app.audited("account_disabled").await,
+        0
+    );
     assert_eq!(app.audited("reauthentication_failed").await, 3);
 
     // Disabling an ordinary account is a defence and takes none; to enable it again does.
@@ -73,7 +79,10 @@ async fn an_administrator_with_a_second_factor_shows_that_as_well() {
     assert_eq!(app.audited("role_changed").await, 0);
     let mut right = promote;
     right["code"] = root.app.code(&app).into();
-    root.session.patch_account(&ada, right).await.assert_status(200);
+    root.session
+        .patch_account(&ada, right)
+        .await
+        .assert_status(200);
     app.run_jobs().await;
 }
 
@@ -86,11 +95,15 @@ async fn all_administrators_are_told_of_a_new_one_whoever_made_it() {
     app.sign_up("bob").await;
     let told = |email: &str| {
         let letters = app.inbox.letters_to(email);
-        let about = letters.into_iter().filter(|letter| letter.subject == SUBJECT);
+        let about = letters
+            .into_iter()
+            .filter(|letter| letter.subject == SUBJECT);
         about.map(|letter| letter.text.clone()).collect::<Vec<_>>()
     };
     let promote = json!({ "role": "admin", "password": PASSWORD });
-    root.patch_account(&ada, promote.clone()).await.assert_status(200);
+    root.patch_account(&ada, promote.clone())
+        .await
+        .assert_status(200);
     root.patch_account(&ada, promote).await.assert_status(200);
     app.run_jobs().await;
     for admin in ["root", "other", "ada"] {
@@ -100,12 +113,23 @@ async fn all_administrators_are_told_of_a_new_one_whoever_made_it() {
     }
     assert!(told("bob@example.com").is_empty());
 
-    let promoted = ["users", "create-admin", "--email", "bob@example.com", "--promote"];
+    let promoted = [
+        "users",
+        "create-admin",
+        "--email",
+        "bob@example.com",
+        "--promote",
+    ];
     assert!(run(&app.settings, &promoted).await.status.success());
     app.run_jobs().await;
     assert_eq!(told("root@example.com").len(), 2);
     let made = ["users", "create-admin", "--email", "eve@example.com"];
-    assert!(run_with(&app.settings, &made, PASSWORD).await.status.success());
+    assert!(
+        run_with(&app.settings, &made, PASSWORD)
+            .await
+            .status
+            .success()
+    );
     app.run_jobs().await;
     let told = told("other@example.com");
     assert_eq!(told.len(), 3);

@@ -64,8 +64,13 @@ struct Outstanding {
 impl TestApp {
     async fn outstanding(&self, owner: &Owner, name: &str) -> Outstanding {
         let new = format!("{name}-intruder@example.com");
-        let change = json!({ "email": new, "password": PASSWORD, "recovery_code": owner.recovery_codes[0] });
-        owner.session.post(MY_EMAIL, change).await.assert_status(202);
+        let change =
+            json!({ "email": new, "password": PASSWORD, "recovery_code": owner.recovery_codes[0] });
+        owner
+            .session
+            .post(MY_EMAIL, change)
+            .await
+            .assert_status(202);
         let change_email = self.letter_to(&new).await.token();
         Outstanding {
             reset: self.forget(&owner.email).await,
@@ -142,26 +147,49 @@ async fn every_change_or_defence_voids_links_waiting_sign_ins_and_queued_emails(
         // Asked for before the act; the emails would be sent after it.
         let change = json!({ "email": format!("{name}-later@example.com"), "password": PASSWORD,
             "recovery_code": owner.recovery_codes[1] });
-        owner.session.post(MY_EMAIL, change).await.assert_status(202);
-        app.post(FORGOT, json!({ "email": owner.email })).await.assert_status(202);
+        owner
+            .session
+            .post(MY_EMAIL, change)
+            .await
+            .assert_status(202);
+        app.post(FORGOT, json!({ "email": owner.email }))
+            .await
+            .assert_status(202);
         app.inbox.clear();
 
         act(&app, &root, &owner, &waiting, what).await;
 
         app.run_jobs().await;
-        let subjects: Vec<_> = app.inbox.letters().iter().map(|it| it.subject.clone()).collect();
+        let subjects: Vec<_> = app
+            .inbox
+            .letters()
+            .iter()
+            .map(|it| it.subject.clone())
+            .collect();
         for void in ["Set a new password", "Confirm your new address"] {
-            assert!(!subjects.iter().any(|it| it.starts_with(void)), "{what:?}: {subjects:?}");
+            assert!(
+                !subjects.iter().any(|it| it.starts_with(void)),
+                "{what:?}: {subjects:?}"
+            );
         }
         let reset = json!({ "token": waiting.reset, "password": "yet another password" });
         let change = json!({ "token": waiting.change_email });
         for (path, body) in [(RESET, reset), (VERIFY, change)] {
             let answer = app.post(path, body).await;
-            assert_eq!(answer.body["code"], "invalid_token", "{what:?} {path}: {}", answer.body);
+            assert_eq!(
+                answer.body["code"], "invalid_token",
+                "{what:?} {path}: {}",
+                answer.body
+            );
         }
-        let second = json!({ "mfa_token": waiting.challenge, "recovery_code": owner.recovery_codes[9] });
+        let second =
+            json!({ "mfa_token": waiting.challenge, "recovery_code": owner.recovery_codes[9] });
         let answer = app.post(LOGIN_MFA, second).await;
-        assert_eq!(answer.body["code"], "invalid_mfa_token", "{what:?}: {}", answer.body);
+        assert_eq!(
+            answer.body["code"], "invalid_mfa_token",
+            "{what:?}: {}",
+            answer.body
+        );
     }
 }
 
@@ -173,7 +201,9 @@ async fn a_second_factor_that_is_turned_on_voids_links_and_one_of_before_cannot_
     let device = begin(&ada).await;
     let body = json!({ "code": device.code(&app) });
     ada.post(CONFIRM, body).await.assert_status(200);
-    let answer = app.post(RESET, json!({ "token": reset, "password": NEW })).await;
+    let answer = app
+        .post(RESET, json!({ "token": reset, "password": NEW }))
+        .await;
     answer.assert_problem(422, "invalid_token");
 
     // Somebody else begins to add an authenticator; the owner's change of the password ends that.
@@ -182,7 +212,10 @@ async fn a_second_factor_that_is_turned_on_voids_links_and_one_of_before_cannot_
     let change = json!({ "current_password": PASSWORD, "new_password": NEW });
     grace.post(MY_PASSWORD, change).await.assert_status(204);
     let body = json!({ "code": device.code(&app) });
-    grace.post(CONFIRM, body).await.assert_problem(409, "conflict");
+    grace
+        .post(CONFIRM, body)
+        .await
+        .assert_problem(409, "conflict");
     app.run_jobs().await;
 }
 
@@ -194,7 +227,9 @@ async fn an_intruders_change_of_the_address_does_not_outlive_the_owners_reset() 
     intruder.post(MY_EMAIL, change).await.assert_status(202);
     let link = app.letter_to("intruder@example.com").await.token();
     let token = app.forget("ada@example.com").await;
-    app.post(RESET, json!({ "token": token, "password": NEW })).await.assert_status(204);
+    app.post(RESET, json!({ "token": token, "password": NEW }))
+        .await
+        .assert_status(204);
     app.run_jobs().await;
     let late = app.post(VERIFY, json!({ "token": link })).await;
     late.assert_problem(422, "invalid_token");
@@ -238,16 +273,19 @@ async fn no_sign_in_that_races_a_reset_keeps_a_session() {
             let refreshed = app.replica.refresh(token.trim_matches('"')).await;
             refreshed.assert_problem(401, "invalid_refresh_token");
         }
+        app.run_jobs().await;
         password = new;
     }
-    app.run_jobs().await;
 }
 
 /// What a request is answered that proved the credentials of an account before they change, and comes to
 /// write after: the change is committed once the request waits for it.
 async fn overtaken(app: &TestApp, email: &str, request: impl Future<Output = Answer>) -> Answer {
     let mut owner = app.owner().await;
-    sqlx::query("BEGIN").execute(&mut owner).await.expect("it begins");
+    sqlx::query("BEGIN")
+        .execute(&mut owner)
+        .await
+        .expect("it begins");
     sqlx::query("UPDATE users SET credentials_version = credentials_version + 1 WHERE email = $1")
         .bind(email)
         .execute(&mut owner)
@@ -269,7 +307,10 @@ async fn overtaken(app: &TestApp, email: &str, request: impl Future<Output = Ans
         tokio::time::timeout(Duration::from_secs(20), is_waiting)
             .await
             .expect("the request waits for the change");
-        sqlx::query("COMMIT").execute(&mut owner).await.expect("it commits");
+        sqlx::query("COMMIT")
+            .execute(&mut owner)
+            .await
+            .expect("it commits");
     };
     tokio::join!(request, commit).0
 }
@@ -286,9 +327,15 @@ async fn what_was_proved_is_still_true_when_it_is_made_use_of() {
     answer.assert_problem(401, "invalid_credentials");
     let rotate = format!("{KEYS}/{key}/rotate");
     for (path, body) in [
-        (KEYS, json!({ "name": "CI", "scopes": ["read"], "password": PASSWORD })),
+        (
+            KEYS,
+            json!({ "name": "CI", "scopes": ["read"], "password": PASSWORD }),
+        ),
         (&*rotate, json!({ "password": PASSWORD, "overlap": 0 })),
-        (MY_EMAIL, json!({ "email": "new@example.com", "password": PASSWORD })),
+        (
+            MY_EMAIL,
+            json!({ "email": "new@example.com", "password": PASSWORD }),
+        ),
         (TOTP, json!({ "password": PASSWORD })),
     ] {
         let answer = overtaken(&app, email, ada.post(path, body)).await;
@@ -341,7 +388,10 @@ async fn a_link_from_before_a_deployment_works_until_the_first_change() {
         "UPDATE users SET credentials_version = DEFAULT",
         "UPDATE one_time_tokens SET credentials_version = DEFAULT",
     ] {
-        sqlx::query(reset).execute(&app.state.db).await.expect("it is stored");
+        sqlx::query(reset)
+            .execute(&app.state.db)
+            .await
+            .expect("it is stored");
     }
     let enqueue = async |task: &str, payload: Value| {
         sqlx::query("SELECT 1 FROM graphile_worker.add_job($1, payload => $2::json)")
@@ -357,8 +407,12 @@ async fn a_link_from_before_a_deployment_works_until_the_first_change() {
     enqueue("auth.send_reset", json!({ "email": "ada@example.com" })).await;
     let link = app.letter_to("countess@example.com").await.token();
     let reset = app.letter_to("ada@example.com").await.token();
-    app.post(RESET, json!({ "token": reset, "password": NEW })).await.assert_status(204);
-    app.post(VERIFY, json!({ "token": link })).await.assert_problem(422, "invalid_token");
+    app.post(RESET, json!({ "token": reset, "password": NEW }))
+        .await
+        .assert_status(204);
+    app.post(VERIFY, json!({ "token": link }))
+        .await
+        .assert_problem(422, "invalid_token");
     app.run_jobs().await;
     app.inbox.clear();
     enqueue("auth.confirm_new_email", change).await;
@@ -385,7 +439,10 @@ async fn who_asks_for_an_address_gets_the_same_emails_whether_or_not_it_is_taken
         let answer = ada.post(MY_EMAIL, change).await;
         app.run_jobs().await;
         let told: Vec<_> = app.inbox.letters_to("ada@example.com");
-        let told: Vec<_> = told.iter().map(|it| (it.subject.clone(), it.text.clone())).collect();
+        let told: Vec<_> = told
+            .iter()
+            .map(|it| (it.subject.clone(), it.text.clone()))
+            .collect();
         assert_eq!(told.len(), 1, "{new}");
         if new != "ada@example.com" {
             let asked = app.inbox.letters_to(new).len();

@@ -22,7 +22,9 @@ impl TestApp {
         session.post(MY_EMAIL, change).await.assert_status(202);
         let link = self.letter_to(new).await.token();
         self.run_jobs().await;
-        self.post(VERIFY, json!({ "token": link })).await.assert_status(204);
+        self.post(VERIFY, json!({ "token": link }))
+            .await
+            .assert_status(204);
         self.run_jobs().await;
     }
 
@@ -53,17 +55,23 @@ async fn the_owner_of_the_old_address_takes_the_account_back_whatever_an_intrude
     app.run_jobs().await;
     app.clock.advance(Duration::from_secs(1));
     let intruder = app.log_in("ada@example.com").await;
-    app.move_to(&intruder, "intruder@example.com", PASSWORD).await;
+    app.move_to(&intruder, "intruder@example.com", PASSWORD)
+        .await;
     let token = app.undo_token("ada@example.com");
 
     // The intruder makes the account their own by all that there is.
     let theirs = "the password of an intruder";
     let change = json!({ "current_password": PASSWORD, "new_password": theirs });
-    intruder.post("/api/v1/users/me/password", change).await.assert_status(204);
+    intruder
+        .post("/api/v1/users/me/password", change)
+        .await
+        .assert_status(204);
     let wanted = json!({ "name": "CI", "scopes": ["read"], "password": theirs });
     let key = intruder.post("/api/v1/api-keys", wanted).await;
     key.assert_status(201);
-    let begun = intruder.post("/api/v1/auth/mfa/totp", json!({ "password": theirs })).await;
+    let begun = intruder
+        .post("/api/v1/auth/mfa/totp", json!({ "password": theirs }))
+        .await;
     let secret = begun.body["secret"].as_str().expect("a secret");
     let device = crate::mfa::Authenticator::new(secret);
     let code = json!({ "code": device.code(&app) });
@@ -90,12 +98,21 @@ async fn the_owner_of_the_old_address_takes_the_account_back_whatever_an_intrude
             call.await.status.as_u16()
         }
     };
-    assert_eq!(with_key(key.body["key"].as_str().expect("a key")).await, 401);
-    assert_eq!(with_key(&before.text).await, 200, "what was there before stays");
+    assert_eq!(
+        with_key(key.body["key"].as_str().expect("a key")).await,
+        401
+    );
+    assert_eq!(
+        with_key(&before.text).await,
+        200,
+        "what was there before stays"
+    );
     let late = json!({ "token": reset, "password": "yet another password" });
     let late = app.post("/api/v1/auth/reset-password", late).await;
     late.assert_problem(422, "invalid_token");
-    app.post(UNDO, undo(&token)).await.assert_problem(422, "invalid_token");
+    app.post(UNDO, undo(&token))
+        .await
+        .assert_problem(422, "invalid_token");
     assert_eq!(app.audited("email_change_undone").await, 1);
     let told = app.inbox.letters_to("ada@example.com");
     assert_eq!(told[0].subject, "Your password for Groundwork was changed");
@@ -108,15 +125,21 @@ async fn a_second_factor_from_before_the_change_stays_and_codes_made_since_go() 
     let change = json!({ "email": "new@example.com", "password": PASSWORD, "recovery_code": ada.recovery_codes[0] });
     ada.session.post(MY_EMAIL, change).await.assert_status(202);
     let link = app.letter_to("new@example.com").await.token();
-    app.post(VERIFY, json!({ "token": link })).await.assert_status(204);
+    app.post(VERIFY, json!({ "token": link }))
+        .await
+        .assert_status(204);
     app.run_jobs().await;
     let renew = json!({ "password": PASSWORD, "recovery_code": ada.recovery_codes[1] });
     let renewed = ada.session.post(RECOVERY_CODES, renew).await;
     renewed.assert_status(200);
-    app.post(UNDO, undo(&app.undo_token(&ada.email))).await.assert_status(204);
+    app.post(UNDO, undo(&app.undo_token(&ada.email)))
+        .await
+        .assert_status(204);
     app.run_jobs().await;
 
-    let asked = app.post(LOGIN, json!({ "email": ada.email, "password": NEW })).await;
+    let asked = app
+        .post(LOGIN, json!({ "email": ada.email, "password": NEW }))
+        .await;
     asked.assert_status(202);
     let second = |field: &str, proof: &Value| {
         let mut body = json!({ "mfa_token": asked.body["mfa_token"] });
@@ -124,9 +147,13 @@ async fn a_second_factor_from_before_the_change_stays_and_codes_made_since_go() 
         body
     };
     let theirs = second("recovery_code", &renewed.body["recovery_codes"][0]);
-    app.post(crate::mfa::LOGIN_MFA, theirs).await.assert_problem(401, "invalid_mfa_code");
+    app.post(crate::mfa::LOGIN_MFA, theirs)
+        .await
+        .assert_problem(401, "invalid_mfa_code");
     let own = second("code", &json!(ada.app.code(&app)));
-    app.post(crate::mfa::LOGIN_MFA, own).await.assert_status(200);
+    app.post(crate::mfa::LOGIN_MFA, own)
+        .await
+        .assert_status(200);
 }
 
 #[tokio::test]
@@ -135,7 +162,9 @@ async fn an_authenticator_that_waits_to_be_confirmed_goes_with_the_change() {
     let ada = app.sign_in("ada").await;
     app.move_to(&ada, "new@example.com", PASSWORD).await;
     begin(&ada).await;
-    app.post(UNDO, undo(&app.undo_token("ada@example.com"))).await.assert_status(204);
+    app.post(UNDO, undo(&app.undo_token("ada@example.com")))
+        .await
+        .assert_status(204);
     app.run_jobs().await;
     let left: i64 = sqlx::query_scalar("SELECT count(*) FROM mfa_factors")
         .fetch_one(&app.state.db)
@@ -173,11 +202,16 @@ async fn an_address_that_was_changed_twice_is_restored_by_its_first_owner() {
     app.move_to(&intruder, "first@example.com", PASSWORD).await;
     app.clock.advance(Duration::from_secs(60));
     app.move_to(&intruder, "second@example.com", PASSWORD).await;
-    let (own, theirs) = (app.undo_token("ada@example.com"), app.undo_token("first@example.com"));
+    let (own, theirs) = (
+        app.undo_token("ada@example.com"),
+        app.undo_token("first@example.com"),
+    );
 
     app.post(UNDO, undo(&own)).await.assert_status(204);
     app.run_jobs().await;
-    app.post(UNDO, undo(&theirs)).await.assert_problem(422, "invalid_token");
+    app.post(UNDO, undo(&theirs))
+        .await
+        .assert_problem(422, "invalid_token");
     assert_eq!(app.sign_in_status("ada@example.com", NEW).await, 200);
 }
 
@@ -187,7 +221,10 @@ async fn the_undo_of_a_later_change_does_not_take_the_first_owners_away() {
     let intruder = app.sign_in("ada").await;
     app.move_to(&intruder, "first@example.com", PASSWORD).await;
     app.move_to(&intruder, "second@example.com", PASSWORD).await;
-    let (own, theirs) = (app.undo_token("ada@example.com"), app.undo_token("first@example.com"));
+    let (own, theirs) = (
+        app.undo_token("ada@example.com"),
+        app.undo_token("first@example.com"),
+    );
     let back = json!({ "token": theirs, "password": "the password of an intruder" });
     app.post(UNDO, back).await.assert_status(204);
     app.post(UNDO, undo(&own)).await.assert_status(204);
@@ -202,10 +239,15 @@ async fn an_undo_works_for_seven_days_and_then_the_old_address_is_forgotten() {
     app.move_to(&ada, "new-ada@example.com", PASSWORD).await;
     app.move_to(&grace, "new-grace@example.com", PASSWORD).await;
     app.clock.advance(Duration::from_hours(7 * 24 - 1));
-    app.post(UNDO, undo(&app.undo_token("ada@example.com"))).await.assert_status(204);
+    app.post(UNDO, undo(&app.undo_token("ada@example.com")))
+        .await
+        .assert_status(204);
     app.run_jobs().await;
-    app.clock.advance(Duration::from_hours(1) + Duration::from_secs(1));
-    let late = app.post(UNDO, undo(&app.undo_token("grace@example.com"))).await;
+    app.clock
+        .advance(Duration::from_hours(1) + Duration::from_secs(1));
+    let late = app
+        .post(UNDO, undo(&app.undo_token("grace@example.com")))
+        .await;
     late.assert_problem(422, "invalid_token");
     groundwork::jobs::enqueue(&app.state.db, &groundwork::auth::PurgeExpired {}, None)
         .await
@@ -225,7 +267,9 @@ async fn an_old_address_that_somebody_else_has_proved_stays_theirs_and_an_unprov
     app.move_to(&ada, "new@example.com", PASSWORD).await;
     let token = app.undo_token("ada@example.com");
     app.sign_up("ada").await;
-    app.post(UNDO, undo(&token)).await.assert_problem(409, "conflict");
+    app.post(UNDO, undo(&token))
+        .await
+        .assert_problem(409, "conflict");
     assert!(ada.is_signed_in().await, "nothing has changed");
     assert_eq!(app.sign_in_status("new@example.com", PASSWORD).await, 200);
 
@@ -250,18 +294,29 @@ async fn a_bad_undo_names_the_field_and_a_disabled_account_is_not_undone() {
         ("token", json!({ "password": NEW })),
         ("password", json!({ "token": token })),
         ("password", json!({ "token": token, "password": "short" })),
-        ("password", json!({ "token": token, "password": "ada@example.com" })),
-        ("email", json!({ "token": token, "password": NEW, "email": "x@example.com" })),
+        (
+            "password",
+            json!({ "token": token, "password": "ada@example.com" }),
+        ),
+        (
+            "email",
+            json!({ "token": token, "password": NEW, "email": "x@example.com" }),
+        ),
     ] {
         app.post(UNDO, body).await.assert_field(field);
     }
     let unknown = app.post(UNDO, undo(&"A".repeat(43))).await;
     unknown.assert_problem(422, "invalid_token");
     let set = async |what: &'static str| {
-        sqlx::query(what).execute(&app.state.db).await.expect("it is stored");
+        sqlx::query(what)
+            .execute(&app.state.db)
+            .await
+            .expect("it is stored");
     };
     set("UPDATE users SET disabled_at = now()").await;
-    app.post(UNDO, undo(&token)).await.assert_problem(422, "invalid_token");
+    app.post(UNDO, undo(&token))
+        .await
+        .assert_problem(422, "invalid_token");
     set("UPDATE users SET disabled_at = NULL").await;
     app.post(UNDO, undo(&token)).await.assert_status(204);
     app.run_jobs().await;

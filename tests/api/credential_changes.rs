@@ -127,8 +127,8 @@ async fn act(app: &TestApp, root: &Session, owner: &Owner, waiting: &Outstanding
             patch(json!({ "disabled": false })).await;
         }
         Act::AdminEndsSessions => {
-            let path = format!("{account}/sessions");
-            let ended = call(root, Method::DELETE, &path, None).await;
+            let sessions = format!("{account}/sessions");
+            let ended = call(root, Method::DELETE, &sessions, None).await;
             ended.assert_status(204);
         }
         Act::OperatorPromotes => cli(&["create-admin", "--promote"]).await,

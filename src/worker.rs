@@ -8,8 +8,8 @@ use tokio_util::sync::CancellationToken;
 use crate::api_keys::{PurgeKeys, TellKeyCreated, TellKeyRotated};
 use crate::audit;
 use crate::auth::{
-    ConfirmNewEmail, PurgeExpired, SendAlreadyRegistered, SendEmailUndo, SendReset, SendUnlock,
-    SendVerification, TellEmailChanging, TellNewAdmin, TellPasswordChanged,
+    ConfirmNewEmail, NotifyNewAdmin, PurgeExpired, SendAlreadyRegistered, SendEmailUndo, SendReset,
+    SendUnlock, SendVerification, TellEmailChanging, TellPasswordChanged,
 };
 use crate::config::WorkerConfig;
 use crate::events;
@@ -56,7 +56,7 @@ pub async fn worker(
         .define_job::<ConfirmNewEmail>()
         .define_job::<TellEmailChanging>()
         .define_job::<SendEmailUndo>()
-        .define_job::<TellNewAdmin>()
+        .define_job::<NotifyNewAdmin>()
         .define_job::<TellSecondFactor>()
         .define_job::<SealAnew>()
         .define_job::<PurgeExpired>()

@@ -619,3 +619,39 @@ fn what_only_looks_like_a_fault_is_none() {
         assert_eq!(faults_with(path, text), Vec::<String>::new(), "in {text}");
     }
 }
+
+/// Columns of `users` that signing in rests on.
+const CREDENTIALS: &str = "email email_verified_at password_hash role disabled_at";
+/// Functions that write them and void nothing: a new hash of the same password, and a sign-up that nobody
+/// has confirmed.
+const NO_CHANGE: &str = "rehash_password sign_up";
+
+#[test]
+fn credentials_are_written_with_a_change_that_one_function_begins() {
+    let files = read("src", ".rs");
+    let outside = |path: &&String| !path.starts_with("src/users/");
+    let calls = |path: &&String| files[*path].contains("advance_credentials(");
+    let callers: Vec<_> = files.keys().filter(outside).filter(calls).collect();
+    assert_eq!(callers, ["src/auth/credentials.rs"]);
+
+    let mut writers = 0;
+    for (path, text) in &files {
+        for function in text.split("async fn ").skip(1) {
+            let (head, body) = function.split_once('{').unwrap_or((function, ""));
+            let name = head.split(['(', '<']).next().unwrap_or_default();
+            let written = body.split("UPDATE users").skip(1).any(|statement| {
+                let set = statement.split("WHERE").next().unwrap_or_default();
+                let sets = |column: &str| set.contains(&format!(" {column} = "));
+                CREDENTIALS.split(' ').any(sets)
+            });
+            if written && !lists(NO_CHANGE, name) {
+                writers += 1;
+                assert!(
+                    head.contains("&CredentialsChange"),
+                    "{path}: {name} writes credentials without voiding what was issued under those before"
+                );
+            }
+        }
+    }
+    assert!(writers >= 6, "only {writers} functions were found");
+}

@@ -62,8 +62,8 @@ async fn get_account(
 /// Change an account's role, disable it or enable it.
 ///
 /// Another role, enabling an account, and disabling an administrator take the administrator's own
-/// password and, where they have a second factor, a code or a recovery code. All administrators are told
-/// by email when somebody becomes one. Disabling ends its sessions at once; nobody can sign in to it, and its API keys and the links in
+/// password and, where they have a second factor, a code or a recovery code. All administrators get
+/// an email when somebody becomes one. Disabling ends its sessions at once; nobody can sign in to it, and its API keys and the links in
 /// its letters do not work. The last administrator who can sign in stays one, and nobody disables
 /// their own account.
 #[utoipa::path(patch, path = "/users/{id}", tag = "admin", security(("bearer" = [])),

@@ -35,7 +35,7 @@ pub(super) async fn change_account(
     let (before, admins) = users::lock_account_and_admins(&mut *tx, id).await?;
     let plan = changes.plan(&before, me.user_id, &admins)?;
     match &proven {
-        Some(proven) => auth::hold_proof(&mut tx, me, proven).await?,
+        Some(proven) => auth::recheck_proof(&mut tx, me, proven).await?,
         None if plan.needs_proof(&before) => return Err(Error::PasswordRequired),
         None => {}
     }

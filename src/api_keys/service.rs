@@ -76,7 +76,7 @@ pub(super) async fn rotate(
     let now = state.clock.now();
     let key = NewKey::draw(&state.api_keys, id, &state.rng);
     let mut tx = begin(&state.db).await?;
-    auth::hold_proof(&mut tx, me, &owner).await?;
+    auth::recheck_proof(&mut tx, me, &owner).await?;
     let rotated = store::rotate(
         &mut *tx,
         (me.user_id, id),

@@ -7,7 +7,7 @@ use super::jobs::{ConfirmNewEmail, SendEmailUndo, TellEmailChanging, TellPasswor
 use super::model::{AddressProof, EmailChange, EmailUndo, EndReason};
 use super::password::TriedPassword;
 use super::policy;
-use super::reauthentication::{Shown, hold_proof, own, reauthenticate};
+use super::reauthentication::{Shown, own, reauthenticate, recheck_proof};
 use super::second_factor_gate;
 use super::session::deny;
 use super::store::{self, Link, NewEmailChange};
@@ -115,7 +115,7 @@ pub(super) async fn request_change(
     let known = reauthenticate(state, me, shown, origin).await?;
     let now = state.clock.now();
     let mut tx = begin(&state.db).await?;
-    hold_proof(&mut tx, me, &known).await?;
+    recheck_proof(&mut tx, me, &known).await?;
     let job = ConfirmNewEmail::to(me.user_id, change.email, known.version, Some(now));
     jobs::enqueue(&mut *tx, &job, Some(&job.key())).await?;
     // Enqueued here and not when the address was looked up, so that it does not tell what was found.

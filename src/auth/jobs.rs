@@ -218,12 +218,12 @@ impl TaskHandler for SendEmailUndo {
 
 /// Tells an administrator that somebody has become one.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-pub struct TellNewAdmin {
+pub struct NotifyNewAdmin {
     user_id: UserId,
     admin: UserId,
 }
 
-impl TellNewAdmin {
+impl NotifyNewAdmin {
     /// An email to `user_id` about `admin`.
     pub(super) fn to(user_id: UserId, admin: UserId) -> Self {
         Self { user_id, admin }
@@ -240,8 +240,8 @@ impl TellNewAdmin {
     }
 }
 
-impl TaskHandler for TellNewAdmin {
-    const IDENTIFIER: &'static str = "auth.tell_new_admin";
+impl TaskHandler for NotifyNewAdmin {
+    const IDENTIFIER: &'static str = "auth.notify_new_admin";
 
     async fn run(self, ctx: WorkerContext) -> impl IntoTaskHandlerResult {
         let result = async { self.send(jobs::given(&ctx)?).await }.await;

@@ -43,8 +43,8 @@ pub use document::document_credentials;
 pub use error::Error;
 pub use gate::{bearer_token, require_session, watch_ended_sessions};
 pub use jobs::{
-    ConfirmNewEmail, PurgeExpired, SendAlreadyRegistered, SendEmailUndo, SendReset, SendUnlock,
-    SendVerification, TellEmailChanging, TellNewAdmin, TellPasswordChanged,
+    ConfirmNewEmail, NotifyNewAdmin, PurgeExpired, SendAlreadyRegistered, SendEmailUndo, SendReset,
+    SendUnlock, SendVerification, TellEmailChanging, TellPasswordChanged,
 };
 pub use model::Device;
 pub use operator::{
@@ -55,7 +55,7 @@ pub use oversight::{
 };
 pub use pages::router as pages_router;
 pub use password::{NewPassword, PasswordFault, TriedPassword};
-pub use reauthentication::{Shown, hold_proof, reauthenticate};
+pub use reauthentication::{Shown, reauthenticate, recheck_proof};
 pub use routes::{register_router, router, session_router, signed_in_router, well_known_router};
 pub use second_factor_gate::require_second_factor;
 pub use second_factor_routes::{mfa_router, second_step_router};

@@ -4,7 +4,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use super::jobs::TellNewAdmin;
+use super::jobs::NotifyNewAdmin;
 use super::model::{Device, EndReason};
 use super::store;
 use crate::ids::{SessionId, UserId};
@@ -59,7 +59,7 @@ pub async fn announce_admin(
 ) -> Result<(), sqlx::Error> {
     for admin in users::list_admins(&mut *conn).await? {
         // One job each: a failure must not send the emails of the others again.
-        let job = TellNewAdmin::to(admin, change.user_id());
+        let job = NotifyNewAdmin::to(admin, change.user_id());
         jobs::enqueue(&mut *conn, &job, None).await?;
     }
     Ok(())

@@ -43,7 +43,7 @@ impl Shown {
 
 /// The account, if whoever is signed in shows all that it is signed in to with. A code is used up by
 /// this, whatever comes of what it was shown for. The transaction of that holds it against the version
-/// of the credentials that was proved: by [`hold_proof`], or by beginning a change at that version.
+/// of the credentials that was proved: by [`recheck_proof`], or by beginning a change at that version.
 pub async fn reauthenticate(
     state: &AppState,
     me: Principal,
@@ -69,12 +69,12 @@ pub async fn reauthenticate(
 }
 
 /// Holds what a reauthentication proved until the transaction ends, for what is created by it.
-pub async fn hold_proof(
+pub async fn recheck_proof(
     conn: &mut PgConnection,
     me: Principal,
     proven: &OwnCredentials,
 ) -> Result<(), Error> {
-    users::hold_credentials(conn, me.user_id, proven.version)
+    users::lock_credentials_shared(conn, me.user_id, proven.version)
         .await?
         .then_some(())
         .ok_or(Error::CredentialsChanged)

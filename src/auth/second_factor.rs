@@ -6,7 +6,7 @@ use super::credentials::begin_credentials_change;
 use super::error::Error;
 use super::model::{EndReason, MfaAnswer, MfaChallenge, TokenPair, Transport};
 use super::password::TriedPassword;
-use super::reauthentication::{check_password, hold_proof, is_shown, own};
+use super::reauthentication::{check_password, is_shown, own, recheck_proof};
 use super::second_factor_gate;
 use super::session::{begin_session_in, deny, lost_race};
 use super::store::{self, NewChallenge};
@@ -129,7 +129,7 @@ pub(super) async fn begin_enrolment(
 ) -> Result<Enrolment, Error> {
     let known = check_password(state, me, password.into_secret(), "password", origin).await?;
     let mut tx = begin(&state.db).await?;
-    hold_proof(&mut tx, me, &known).await?;
+    recheck_proof(&mut tx, me, &known).await?;
     let enrolment = mfa::begin(&mut tx, state, me.user_id, &known).await?;
     let entry = own(Event::SecondFactorBegun, me, origin);
     audit::record(&mut *tx, entry, state.clock.now(), &state.rng).await?;

@@ -21,8 +21,9 @@ pub use accounts::{
     lock_account_and_admins, set_disabled, set_role,
 };
 pub use credentials::{
-    advance_credentials, change_email, claim_address, find_credentials_version, hold_credentials,
-    is_address_taken, lock_credentials, rehash_password, reset_password_hash, set_password_hash,
+    advance_credentials, change_email, claim_address, find_credentials_version, is_address_taken,
+    lock_credentials, lock_credentials_shared, rehash_password, reset_password_hash,
+    set_password_hash,
 };
 pub use sign_ups::{confirm_sign_up, list_sign_ups, sign_up};
 

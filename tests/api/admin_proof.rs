@@ -1,4 +1,4 @@
-//! Administrators prove who they are before they give or take power, and all of them are told.
+//! Reauthentication of administrators, and the emails about a new one.
 
 use serde_json::{Value, json};
 
@@ -87,7 +87,7 @@ async fn an_administrator_with_a_second_factor_shows_that_as_well() {
 }
 
 #[tokio::test]
-async fn all_administrators_are_told_of_a_new_one_whoever_made_it() {
+async fn every_administrator_gets_an_email_about_a_new_one() {
     let app = TestApp::new().await;
     let root = app.sign_in_admin("root").await;
     app.sign_in_admin("other").await;

@@ -45,6 +45,9 @@ async fn a_newcomer_signs_up_and_in_on_the_docs_page() {
     earlier.set_fragment(None);
     for used in [link, earlier] {
         browser.open(used).await;
+        browser
+            .read("#message", |text| text.contains("Press the button"))
+            .await;
         let address = browser.address().await;
         assert_eq!((address.query(), address.fragment()), (None, None));
         browser.click("#confirm").await;

@@ -127,8 +127,8 @@ async fn act(app: &TestApp, root: &Session, owner: &Owner, waiting: &Outstanding
             patch(json!({ "disabled": false })).await;
         }
         Act::AdminEndsSessions => {
-            let path = format!("{account}/sessions");
-            let ended = call(root, Method::DELETE, &path, None).await;
+            let sessions = format!("{account}/sessions");
+            let ended = call(root, Method::DELETE, &sessions, None).await;
             ended.assert_status(204);
         }
         Act::OperatorPromotes => cli(&["create-admin", "--promote"]).await,
@@ -273,9 +273,9 @@ async fn no_sign_in_that_races_a_reset_keeps_a_session() {
             let refreshed = app.replica.refresh(token.trim_matches('"')).await;
             refreshed.assert_problem(401, "invalid_refresh_token");
         }
+        app.run_jobs().await;
         password = new;
     }
-    app.run_jobs().await;
 }
 
 /// What a request is answered that proved the credentials of an account before they change, and comes to

@@ -200,7 +200,7 @@ async fn an_address_that_was_changed_twice_is_restored_by_its_first_owner() {
     let app = TestApp::new().await;
     let intruder = app.sign_in("ada").await;
     app.move_to(&intruder, "first@example.com", PASSWORD).await;
-    app.clock.advance(Duration::from_secs(60));
+    app.clock.advance(Duration::from_mins(1));
     app.move_to(&intruder, "second@example.com", PASSWORD).await;
     let (own, theirs) = (
         app.undo_token("ada@example.com"),

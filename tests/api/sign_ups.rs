@@ -39,7 +39,7 @@ fn proof(token: &str, password: &str) -> Value {
 }
 
 #[tokio::test]
-async fn the_owners_password_is_confirmed_whoever_signed_up_last() {
+async fn the_owners_password_is_confirmed_in_either_order_of_sign_ups() {
     for order in [[OWNERS, STRANGERS], [STRANGERS, OWNERS]] {
         let app = TestApp::new().await;
         app.sign_up_with(order[0]).await;

@@ -4,6 +4,8 @@
 const read = (text) => new URLSearchParams(text.slice(1)).get("token");
 const token = read(location.hash) ?? read(location.search);
 history.replaceState(null, "", location.pathname); // removes the token from the address bar
+// Another link to this page, opened over it, differs in the fragment alone, and loads nothing by itself.
+addEventListener("hashchange", () => location.reload());
 
 const message = document.getElementById("message");
 const form = document.querySelector("form");

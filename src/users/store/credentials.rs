@@ -47,7 +47,7 @@ pub async fn lock_credentials(
 
 /// Holds an enabled account at this version of its credentials until the transaction ends; false when
 /// the version is another by now. A change waits for the transaction, others that hold it so do not.
-pub async fn hold_credentials(
+pub async fn lock_credentials_shared(
     conn: impl PgExecutor<'_>,
     id: UserId,
     proven: CredentialsVersion,

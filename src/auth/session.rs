@@ -55,7 +55,8 @@ pub(super) async fn begin_session_in(
         idle_expires_at: legacy.is_none().then_some(token_expires_at),
         origin,
     };
-    let others = store::insert_session(&mut *tx, &session, now)
+    let most = i64::from(state.auth.session_max_count);
+    let others = store::insert_session(&mut *tx, &session, most / 2, now)
         .await?
         .ok_or(Error::AccountDisabled)?;
     if let Some(token) = &legacy {
@@ -67,25 +68,23 @@ pub(super) async fn begin_session_in(
         user_id,
         session_id: id,
     };
-    limit_sessions(tx, state, who, others, origin).await?;
+    // An account far below the limit is not counted again: sign-ins at the same moment, each of which
+    // does not see the others, are never so many.
+    if others >= most / 2 {
+        limit_sessions(tx, state, who, most, origin).await?;
+    }
     let refresh = legacy.map_or_else(|| token.encode(), |token| token.encode());
     pair(state, who, refresh, token_expires_at, now)
 }
 
-/// Ends the account's sessions that were used longest ago where there are more than
-/// `SESSION_MAX_COUNT`. An account far below it is not counted again: sign-ins at the same moment, each
-/// of which does not see the others, are never so many.
+/// Ends the account's sessions beyond the `most` that were used last.
 async fn limit_sessions(
     tx: &mut PgConnection,
     state: &AppState,
     begun: Principal,
-    others: i64,
+    most: i64,
     origin: &Origin,
 ) -> Result<(), Error> {
-    let most = i64::from(state.auth.session_max_count);
-    if others < most / 2 {
-        return Ok(());
-    }
     let (now, owner) = (state.clock.now(), begun.user_id);
     store::lock_sessions(&mut *tx, owner).await?;
     let ended = store::end_surplus(&mut *tx, owner, begun.session_id, most, now).await?;

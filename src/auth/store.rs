@@ -43,12 +43,13 @@ pub(super) struct NewSession<'a> {
     pub(super) origin: &'a Origin,
 }
 
-/// Begins a session and returns how many others of the account live; begins none and returns `None`
-/// when the account has been shut or is gone. An account that is being shut holds its row meanwhile, so
+/// Begins a session and returns how many others of the account live, up to `counted`; begins none and
+/// returns `None` when the account has been shut or is gone. An account that is being shut holds its row meanwhile, so
 /// that no session slips in.
 pub(super) async fn insert_session(
     conn: impl PgExecutor<'_>,
     new: &NewSession<'_>,
+    counted: i64,
     now: DateTime<Utc>,
 ) -> Result<Option<i64>, sqlx::Error> {
     sqlx::query_scalar!(
@@ -59,9 +60,12 @@ pub(super) async fn insert_session(
              SELECT $1, id, $3, $4, $5, $6, $7, $8 FROM owner
              RETURNING user_id
          )
-         SELECT (SELECT count(*) FROM sessions AS s
-                 WHERE s.user_id = session.user_id AND s.ended_at IS NULL AND s.expires_at > $3
-                   AND (s.idle_expires_at IS NULL OR s.idle_expires_at > $3)) AS "others!"
+         SELECT (SELECT count(*) FROM (
+                     SELECT FROM sessions AS s
+                     WHERE s.user_id = session.user_id AND s.ended_at IS NULL AND s.expires_at > $3
+                       AND (s.idle_expires_at IS NULL OR s.idle_expires_at > $3)
+                     LIMIT $9
+                 ) AS others) AS "others!"
          FROM session"#,
         new.id.0,
         new.user_id.0,
@@ -71,6 +75,7 @@ pub(super) async fn insert_session(
         new.origin.ip.map(IpNetwork::from),
         new.token.as_ref().map(|hash| hash.0.as_slice()),
         new.idle_expires_at,
+        counted,
     )
     .fetch_optional(conn)
     .await

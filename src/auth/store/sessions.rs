@@ -21,7 +21,8 @@ pub(in crate::auth) async fn list_sessions(
            FROM (
                SELECT s.id, s.user_agent, s.ip, s.created_at, s.expires_at,
                       GREATEST(s.created_at, s.rotations[1],
-                          (SELECT max(issued_at) FROM refresh_tokens WHERE session_id = s.id)) AS last_used_at
+                          CASE WHEN s.token_hash IS NULL
+                              THEN (SELECT max(issued_at) FROM refresh_tokens WHERE session_id = s.id) END) AS last_used_at
                FROM sessions AS s
                WHERE s.user_id = $1 AND s.ended_at IS NULL AND s.expires_at > $2
                  AND (s.idle_expires_at IS NULL OR s.idle_expires_at > $2)
@@ -80,7 +81,8 @@ pub(in crate::auth) async fn end_surplus(
                    WHERE s.user_id = $1 AND s.id <> $2 AND s.ended_at IS NULL AND s.expires_at > $4
                      AND (s.idle_expires_at IS NULL OR s.idle_expires_at > $4)
                    ORDER BY GREATEST(s.created_at, s.rotations[1],
-                       (SELECT max(issued_at) FROM refresh_tokens WHERE session_id = s.id)) DESC, s.id DESC
+                       CASE WHEN s.token_hash IS NULL
+                           THEN (SELECT max(issued_at) FROM refresh_tokens WHERE session_id = s.id) END) DESC, s.id DESC
                    OFFSET $3::bigint - 1
                )
                RETURNING id

@@ -1,5 +1,5 @@
-//! Sign-up, sign-in and sessions. Owns the tables `sessions`, `refresh_tokens`, `mfa_challenges` and
-//! `one_time_tokens`, the routes `/auth/*`, `/users/me/password`, `/users/me/email` and
+//! Sign-up, sign-in and sessions. Owns the tables `sessions`, `session_revocations`, `refresh_tokens`,
+//! `mfa_challenges` and `one_time_tokens`, the routes `/auth/*`, `/users/me/password`, `/users/me/email` and
 //! `/.well-known/jwks.json`, the pages that links in letters lead to, and the letters about accounts.
 
 mod account_routes;

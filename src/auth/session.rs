@@ -18,6 +18,10 @@ use crate::infra::{after, begin};
 use crate::state::AppState;
 use crate::web::Principal;
 
+/// Sign-ins of one account at the same moment, each of which does not see the others. Farther below the
+/// limit than this an account's sessions need not be counted one sign-in after the other.
+const SIMULTANEOUS: i64 = 32;
+
 /// Begins a session of somebody who has proved who they are.
 pub(super) async fn begin_session(
     state: &AppState,
@@ -56,7 +60,8 @@ pub(super) async fn begin_session_in(
         origin,
     };
     let most = i64::from(state.auth.session_max_count);
-    let others = store::insert_session(&mut *tx, &session, most / 2, now)
+    let near = (most - SIMULTANEOUS).max(0);
+    let others = store::insert_session(&mut *tx, &session, near, now)
         .await?
         .ok_or(Error::AccountDisabled)?;
     if let Some(token) = &legacy {
@@ -68,9 +73,7 @@ pub(super) async fn begin_session_in(
         user_id,
         session_id: id,
     };
-    // An account far below the limit is not counted again: sign-ins at the same moment, each of which
-    // does not see the others, are never so many.
-    if others >= most / 2 {
+    if others >= near {
         limit_sessions(tx, state, who, most, origin).await?;
     }
     let refresh = legacy.map_or_else(|| token.encode(), |token| token.encode());
@@ -88,8 +91,10 @@ async fn limit_sessions(
     let (now, owner) = (state.clock.now(), begun.user_id);
     store::lock_sessions(&mut *tx, owner).await?;
     let ended = store::end_surplus(&mut *tx, owner, begun.session_id, most, now).await?;
-    for id in ended {
-        let entry = Entry::befell(Event::SessionDisplaced, Some(owner), Some(id), origin);
+    if let Some(last) = ended.first() {
+        let one = (ended.len() == 1).then_some(*last);
+        let mut entry = Entry::befell(Event::SessionDisplaced, Some(owner), one, origin);
+        entry.detail = serde_json::json!({ "sessions": ended.len() });
         audit::record(&mut *tx, entry, now, &state.rng).await?;
     }
     Ok(())

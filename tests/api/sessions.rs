@@ -166,6 +166,15 @@ async fn sessions_come_by_the_page_and_ones_own_is_among_them_once() {
     }
 }
 
+/// How many sessions ended for there being too many, as the audit log has it.
+async fn displaced(app: &TestApp) -> i64 {
+    let sum = "SELECT sum((detail->>'sessions')::bigint)::bigint FROM audit_log WHERE event = 'session_displaced'";
+    sqlx::query_scalar(sum)
+        .fetch_one(&app.state.db)
+        .await
+        .expect("some were")
+}
+
 #[tokio::test]
 async fn one_session_too_many_ends_the_one_that_was_used_longest_ago() {
     let app = TestApp::with(&[("SESSION_MAX_COUNT", "3")]).await;
@@ -223,7 +232,7 @@ async fn however_many_sign_in_at_once_no_more_sessions_live_than_may() {
                 .await
                 .expect("it counts");
         assert_eq!(living.to_string(), most);
-        assert_eq!(app.audited("session_displaced").await, 24 - living);
+        assert_eq!(displaced(&app).await, 24 - living);
     }
 }
 
@@ -243,5 +252,6 @@ async fn an_account_from_before_the_limit_is_brought_within_it_by_its_next_sign_
     let ada = app.log_in("ada@example.com").await;
     let seen = pages(&ada, SESSIONS, 100).await;
     assert_eq!(seen.len(), 100);
-    assert_eq!(app.audited("session_displaced").await, 151);
+    assert_eq!(displaced(&app).await, 151);
+    assert_eq!(app.audited("session_displaced").await, 1);
 }

@@ -64,6 +64,10 @@ pub(in crate::auth) async fn lock_sessions(
     Ok(())
 }
 
+/// The most sessions that one sign-in ends. An account that had far more than may live is brought within
+/// the limit by its next sign-ins.
+const SURPLUS_AT_ONCE: i64 = 1_000;
+
 /// Ends the sessions of this owner beyond the `most` that were used last, and returns them. The one that
 /// has just begun stays.
 pub(in crate::auth) async fn end_surplus(
@@ -83,7 +87,7 @@ pub(in crate::auth) async fn end_surplus(
                    ORDER BY GREATEST(s.created_at, s.rotations[1],
                        CASE WHEN s.token_hash IS NULL
                            THEN (SELECT max(issued_at) FROM refresh_tokens WHERE session_id = s.id) END) DESC, s.id DESC
-                   OFFSET $3::bigint - 1
+                   OFFSET $3::bigint - 1 LIMIT $6
                )
                RETURNING id
            ), revocation AS (
@@ -96,6 +100,7 @@ pub(in crate::auth) async fn end_surplus(
         most,
         now,
         EndReason::SessionLimit.as_str(),
+        SURPLUS_AT_ONCE,
     )
     .fetch_all(conn)
     .await

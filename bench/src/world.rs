@@ -23,6 +23,9 @@ pub(crate) const CONNECTIONS: usize = 64;
 /// Accounts in the table besides those that sign in, as a look-up without an index only shows then.
 const CROWD: i32 = 10_000;
 
+/// Accounts that sign in by turns, so that none of them has more sessions than people have.
+pub(crate) const SIGNERS: usize = 2_000;
+
 /// Everything that runs while something is measured.
 pub(crate) struct World {
     // In the order in which they end.
@@ -48,10 +51,17 @@ impl World {
             setup.create_account(&email(client))?;
         }
         let mut owner = PgConnection::connect(&postgres.url("bench")).await?;
+        let first = email(0);
         let crowd = format!(
             "INSERT INTO users (id, email, password_hash, email_verified_at, created_at, updated_at)
              SELECT gen_random_uuid(), 'crowd' || n || '@example.com', '', now(), now(), now()
              FROM generate_series(1, {CROWD}) AS n;
+             INSERT INTO users (id, email, password_hash, email_verified_at, created_at, updated_at)
+             SELECT gen_random_uuid(), 'signer' || n || '@example.com', password_hash, now(), now(), now()
+             FROM generate_series(0, {SIGNERS} - 1) AS n, users WHERE email = '{first}';
+             CREATE TABLE bare_sessions (
+                 token_hash bytea PRIMARY KEY, user_id uuid NOT NULL, expires_at timestamptz NOT NULL
+             );
              ANALYZE"
         );
         sqlx::raw_sql(AssertSqlSafe(crowd))
@@ -97,13 +107,8 @@ impl World {
         for client in 0..CONNECTIONS {
             let (token, hash) = bare::refresh_token()?;
             sqlx::query(
-                "WITH session AS (
-                     INSERT INTO sessions (id, user_id, created_at, expires_at)
-                     SELECT gen_random_uuid(), id, now(), now() + interval '1 day' FROM users WHERE email = $2
-                     RETURNING id
-                 )
-                 INSERT INTO refresh_tokens (token_hash, session_id, issued_at, expires_at)
-                 SELECT $1, id, now(), now() + interval '1 day' FROM session",
+                "INSERT INTO bare_sessions (token_hash, user_id, expires_at)
+                 SELECT $1, id, now() + interval '1 day' FROM users WHERE email = $2",
             )
             .bind(hash)
             .bind(email(client))
@@ -141,4 +146,9 @@ pub(crate) async fn wait_for(addr: SocketAddr) -> Result<()> {
 /// The address that a connection signs in with.
 pub(crate) fn email(client: usize) -> String {
     format!("client{client}@example.com")
+}
+
+/// The address of one of those that sign in by turns.
+pub(crate) fn signer(number: usize) -> String {
+    format!("signer{}@example.com", number % SIGNERS)
 }

@@ -20,6 +20,10 @@ use crate::state::AppState;
 use crate::users::CredentialsVersion;
 use crate::web::Principal;
 
+/// Sign-ins of one account at the same moment, each of which does not see the others. Farther below the
+/// limit than this an account's sessions need not be counted one sign-in after the other.
+const SIMULTANEOUS: i64 = 32;
+
 /// Begins a session of somebody who has proved the credentials of this version.
 pub(super) async fn begin_session(
     state: &AppState,
@@ -60,7 +64,9 @@ pub(super) async fn begin_session_in(
         idle_expires_at: legacy.is_none().then_some(token_expires_at),
         origin,
     };
-    let Some(others) = store::insert_session(&mut *tx, &session, now).await? else {
+    let most = i64::from(state.auth.session_max_count);
+    let near = (most - SIMULTANEOUS).max(0);
+    let Some(others) = store::insert_session(&mut *tx, &session, near, now).await? else {
         return Err(lost_race(tx, user_id).await?);
     };
     if let Some(token) = &legacy {
@@ -72,7 +78,9 @@ pub(super) async fn begin_session_in(
         user_id,
         session_id: id,
     };
-    limit_sessions(tx, state, who, others, origin).await?;
+    if others >= near {
+        limit_sessions(tx, state, who, most, origin).await?;
+    }
     let refresh = legacy.map_or_else(|| token.encode(), |token| token.encode());
     pair(state, who, refresh, token_expires_at, now)
 }
@@ -87,25 +95,21 @@ pub(super) async fn lost_race(tx: &mut PgConnection, user_id: UserId) -> Result<
     })
 }
 
-/// Ends the account's sessions that were used longest ago where there are more than
-/// `SESSION_MAX_COUNT`. An account far below it is not counted again: sign-ins at the same moment, each
-/// of which does not see the others, are never so many.
+/// Ends the account's sessions beyond the `most` that were used last.
 async fn limit_sessions(
     tx: &mut PgConnection,
     state: &AppState,
     begun: Principal,
-    others: i64,
+    most: i64,
     origin: &Origin,
 ) -> Result<(), Error> {
-    let most = i64::from(state.auth.session_max_count);
-    if others < most / 2 {
-        return Ok(());
-    }
     let (now, owner) = (state.clock.now(), begun.user_id);
     store::lock_sessions(&mut *tx, owner).await?;
     let ended = store::end_surplus(&mut *tx, owner, begun.session_id, most, now).await?;
-    for id in ended {
-        let entry = Entry::befell(Event::SessionDisplaced, Some(owner), Some(id), origin);
+    if let Some(last) = ended.first() {
+        let one = (ended.len() == 1).then_some(*last);
+        let mut entry = Entry::befell(Event::SessionDisplaced, Some(owner), one, origin);
+        entry.detail = serde_json::json!({ "sessions": ended.len() });
         audit::record(&mut *tx, entry, now, &state.rng).await?;
     }
     Ok(())

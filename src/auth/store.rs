@@ -55,28 +55,32 @@ pub(super) struct NewSession<'a> {
     pub(super) origin: &'a Origin,
 }
 
-/// Begins a session and returns how many others of the account are active. Returns `None`, and begins no
-/// session, when the account's credentials have changed since they were proved, or the account has been
-/// disabled or is gone. A change locks the row of the account, which this waits for and then reads again,
-/// so that no session begins on what is not true any more.
+/// Begins a session and returns how many others of the account are active, up to `counted`. Returns
+/// `None`, and begins no session, when the account's credentials have changed since they were proved, or
+/// the account has been disabled or is gone. A change locks the row of the account, which this waits for
+/// and then reads again, so that no session begins on what is not true any more.
 pub(super) async fn insert_session(
     conn: impl PgExecutor<'_>,
     new: &NewSession<'_>,
+    counted: i64,
     now: DateTime<Utc>,
 ) -> Result<Option<i64>, sqlx::Error> {
     sqlx::query_scalar!(
         r#"WITH owner AS (
              SELECT id FROM users
-             WHERE id = $2 AND credentials_version = $9 AND disabled_at IS NULL AND deleted_at IS NULL
+             WHERE id = $2 AND credentials_version = $10 AND disabled_at IS NULL AND deleted_at IS NULL
              FOR SHARE
          ), session AS (
              INSERT INTO sessions (id, user_id, created_at, expires_at, user_agent, ip, token_hash, idle_expires_at)
              SELECT $1, id, $3, $4, $5, $6, $7, $8 FROM owner
              RETURNING user_id
          )
-         SELECT (SELECT count(*) FROM sessions AS s
-                 WHERE s.user_id = session.user_id AND s.ended_at IS NULL AND s.expires_at > $3
-                   AND (s.idle_expires_at IS NULL OR s.idle_expires_at > $3)) AS "others!"
+         SELECT (SELECT count(*) FROM (
+                     SELECT FROM sessions AS s
+                     WHERE s.user_id = session.user_id AND s.ended_at IS NULL AND s.expires_at > $3
+                       AND (s.idle_expires_at IS NULL OR s.idle_expires_at > $3)
+                     LIMIT $9
+                 ) AS others) AS "others!"
          FROM session"#,
         new.id.0,
         new.user_id.0,
@@ -86,6 +90,7 @@ pub(super) async fn insert_session(
         new.origin.ip.map(IpNetwork::from),
         new.token.as_ref().map(|hash| hash.0.as_slice()),
         new.idle_expires_at,
+        counted,
         new.version.0,
     )
     .fetch_optional(conn)

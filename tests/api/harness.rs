@@ -84,11 +84,15 @@ impl TestApp {
 
     /// The service with these settings besides those of every test.
     pub async fn with(overrides: &[(&str, &str)]) -> Self {
+        let start: DateTime<Utc> = "2026-03-14T09:26:53Z".parse().expect("it is a time");
+        Self::with_clock(overrides, Clock::fixed(start)).await
+    }
+
+    /// The service with these settings and another clock than that of every test.
+    pub async fn with_clock(overrides: &[(&str, &str)], clock: Clock) -> Self {
         let database = create_database().await;
         let inbox = Inbox::start().await;
         let settings = settings(&database, &inbox.smtp_url(), overrides);
-        let start: DateTime<Utc> = "2026-03-14T09:26:53Z".parse().expect("it is a time");
-        let clock = Clock::fixed(start);
         let replica = Replica::start(&settings, clock.clone()).await;
         let state = replica.state.clone();
         Self {
@@ -105,6 +109,11 @@ impl TestApp {
     /// Another process of the same service: its own state and listener, the same database.
     pub async fn another_replica(&self) -> Replica {
         Replica::start(&self.settings, self.clock.clone()).await
+    }
+
+    /// A process of the same service with a clock of its own.
+    pub async fn another_replica_at(&self, clock: Clock) -> Replica {
+        Replica::start(&self.settings, clock).await
     }
 
     /// A process of the same service with other settings.

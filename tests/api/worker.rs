@@ -190,7 +190,11 @@ async fn the_daily_jobs_are_on_the_schedule() {
 #[tokio::test]
 async fn what_is_long_good_for_nothing_is_purged_and_nothing_else() {
     // That an account nobody confirms goes as well is `unverified.rs`.
-    let app = TestApp::with(&[("UNVERIFIED_TTL", "365d")]).await;
+    let settings = [
+        ("UNVERIFIED_TTL", "365d"),
+        ("LEGACY_REFRESH_TOKENS", "true"),
+    ];
+    let app = TestApp::with(&settings).await;
     let purge = async || {
         jobs::enqueue(&app.state.db, &PurgeExpired::default(), None)
             .await
@@ -255,6 +259,50 @@ async fn what_is_long_good_for_nothing_is_purged_and_nothing_else() {
     );
     app.log_in("ada@example.com").await;
     assert_eq!(purge().await.0, 2);
+}
+
+#[tokio::test]
+async fn a_purge_deletes_more_than_a_batch_and_one_that_fails_leaves_the_others_to_run() {
+    let mut app = TestApp::new().await;
+    app.sign_in("ada").await;
+    let many = "INSERT INTO sessions (id, user_id, created_at, expires_at, ended_at, end_reason)
+            SELECT gen_random_uuid(), users.id, '2020-01-01Z', '2020-02-01Z', '2020-01-02Z', 'signed_out'
+            FROM users, generate_series(1, 2500);
+        INSERT INTO sessions (id, user_id, created_at, expires_at)
+            SELECT gen_random_uuid(), users.id, '2020-01-01Z', '2020-02-01Z' FROM users, generate_series(1, 2500);
+        INSERT INTO refresh_tokens (token_hash, session_id, issued_at, expires_at)
+            SELECT sha256(n::text::bytea), sessions.id, '2020-01-01Z', '2020-02-01Z'
+            FROM (SELECT id FROM sessions WHERE expires_at > '2026-01-01Z') AS sessions, generate_series(1, 2500) AS n;
+        CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION ''no''; END';
+        CREATE TRIGGER refuse BEFORE DELETE ON refresh_tokens FOR EACH ROW EXECUTE FUNCTION refuse()";
+    sqlx::raw_sql(many)
+        .execute(&mut app.owner().await)
+        .await
+        .expect("the owner may");
+    let purge = async || {
+        jobs::enqueue(&app.state.db, &PurgeExpired::default(), Some("purge"))
+            .await
+            .expect("it is enqueued");
+        app.hurry_jobs().await;
+        app.run_jobs().await;
+        (count(&app, SESSIONS).await, count(&app, TOKENS).await)
+    };
+    assert_eq!(
+        purge().await,
+        (1, 2_500),
+        "sessions go although tokens cannot"
+    );
+    assert_eq!(
+        count(&app, "SELECT count(*) FROM graphile_worker._private_jobs").await,
+        1,
+        "the job is tried again"
+    );
+    sqlx::raw_sql("DROP TRIGGER refuse ON refresh_tokens")
+        .execute(&mut app.owner().await)
+        .await
+        .expect("the owner may");
+    assert_eq!(purge().await, (1, 0));
+    app.expect_dead_jobs();
 }
 
 #[tokio::test]

@@ -134,6 +134,8 @@ pub fn settings(database_url: &str, smtp_url: &str) -> Settings {
         ("LIMIT_FAILURES_CLIENT", "100000/1m"),
         ("LIMIT_FAILURES_ACCOUNT", "100000/1m"),
         ("PLAN_FREE_RATE", "100000"),
+        // Clients that hang up leave their sessions behind.
+        ("SESSION_MAX_COUNT", "100000"),
     ];
     with(&Settings::new(), &all)
 }

@@ -121,7 +121,7 @@ async fn f33_a_thousand_clients_that_hang_up_leave_nothing_behind() {
         (
             "a session without a token",
             "SELECT count(*) FROM sessions AS s
-             WHERE NOT EXISTS (SELECT FROM refresh_tokens AS t WHERE t.session_id = s.id)",
+             WHERE token_hash IS NULL AND NOT EXISTS (SELECT FROM refresh_tokens AS t WHERE t.session_id = s.id)",
         ),
         (
             "an account without an entry",

@@ -9,6 +9,7 @@
 
 mod harness;
 
+mod clock;
 mod database;
 mod hostile;
 mod limits;

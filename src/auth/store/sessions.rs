@@ -21,7 +21,8 @@ pub(in crate::auth) async fn list_sessions(
            FROM (
                SELECT s.id, s.user_agent, s.ip, s.created_at, s.expires_at,
                       GREATEST(s.created_at, s.rotations[1],
-                          (SELECT max(issued_at) FROM refresh_tokens WHERE session_id = s.id)) AS last_used_at
+                          CASE WHEN s.token_hash IS NULL
+                              THEN (SELECT max(issued_at) FROM refresh_tokens WHERE session_id = s.id) END) AS last_used_at
                FROM sessions AS s
                WHERE s.user_id = $1 AND s.ended_at IS NULL AND s.expires_at > $2
                  AND (s.idle_expires_at IS NULL OR s.idle_expires_at > $2)
@@ -63,6 +64,10 @@ pub(in crate::auth) async fn lock_sessions(
     Ok(())
 }
 
+/// The most sessions that one sign-in ends. An account that had far more than may live is brought within
+/// the limit by its next sign-ins.
+const SURPLUS_AT_ONCE: i64 = 1_000;
+
 /// Ends the sessions of this owner beyond the `most` that were used last, and returns them. The one that
 /// has just begun stays.
 pub(in crate::auth) async fn end_surplus(
@@ -80,8 +85,9 @@ pub(in crate::auth) async fn end_surplus(
                    WHERE s.user_id = $1 AND s.id <> $2 AND s.ended_at IS NULL AND s.expires_at > $4
                      AND (s.idle_expires_at IS NULL OR s.idle_expires_at > $4)
                    ORDER BY GREATEST(s.created_at, s.rotations[1],
-                       (SELECT max(issued_at) FROM refresh_tokens WHERE session_id = s.id)) DESC, s.id DESC
-                   OFFSET $3::bigint - 1
+                       CASE WHEN s.token_hash IS NULL
+                           THEN (SELECT max(issued_at) FROM refresh_tokens WHERE session_id = s.id) END) DESC, s.id DESC
+                   OFFSET $3::bigint - 1 LIMIT $6
                )
                RETURNING id
            ), revocation AS (
@@ -94,6 +100,7 @@ pub(in crate::auth) async fn end_surplus(
         most,
         now,
         EndReason::SessionLimit.as_str(),
+        SURPLUS_AT_ONCE,
     )
     .fetch_all(conn)
     .await

@@ -466,3 +466,62 @@ async fn a_redis_that_refuses_or_forgets_does_not_end_the_limits() {
     let other = [Ask::spend(limit, client(4))];
     assert!(limiter.check(&other).await.allows());
 }
+
+#[tokio::test]
+async fn a_hidden_key_is_counted_through_every_step_of_a_change_of_the_secret() {
+    let server = Server::throw_away().await.expect("it starts");
+    let limit = limit("5/1h");
+    for shared in [Some(&server), None] {
+        let clock = Clock::fixed(start());
+        let ring = |bytes: &[u8]| {
+            let keys: Vec<_> = bytes.iter().map(|byte| Key32::new([*byte; 32])).collect();
+            let redis = shared.map(|server| {
+                Redis::connect_lazy(&server.url().into(), PATIENT).expect("it is a URL")
+            });
+            Limiter::new(redis, clock.clone(), &keys)
+        };
+        let used = async |limiter: &Limiter, text: &str| {
+            let ask = Ask::peek(limit, limiter.hidden_key(text));
+            limiter.check(&[ask]).await.standings[0].used
+        };
+        let spend = async |limiter: &Limiter, text: &str| {
+            let other = Ask::spend(limit, LimitKey::client([192, 0, 2, 1].into()));
+            let ask = Ask::spend(limit, limiter.hidden_key(text));
+            let decision = limiter.check(&[ask, other]).await;
+            assert_eq!(decision.standings.len(), 2);
+            decision.allows()
+        };
+        let steps = [ring(&[1]), ring(&[1, 2]), ring(&[2, 1]), ring(&[2])];
+        if shared.is_none() {
+            // Alone, a process has one ring; both of its keys are counted and forgotten together.
+            let both = &steps[1];
+            assert!(spend(both, "ada").await && spend(both, "ada").await);
+            assert_eq!(used(both, "ada").await, 2);
+            both.forget(&[(limit, both.hidden_key("ada"))]).await;
+            assert_eq!(used(both, "ada").await, 0);
+            continue;
+        }
+        assert!(spend(&steps[0], "ada").await);
+        assert_eq!(used(&steps[1], "ada").await, 1, "the old key still counts");
+        assert!(spend(&steps[1], "ada").await);
+        for step in &steps[..3] {
+            assert_eq!(used(step, "ada").await, 2);
+        }
+        assert!(spend(&steps[2], "ada").await);
+        assert_eq!(
+            used(&steps[3], "ada").await,
+            2,
+            "those since the new key came"
+        );
+        assert!(spend(&steps[2], "ada").await && spend(&steps[1], "ada").await);
+        assert_eq!(used(&steps[1], "ada").await, 5);
+        assert!(!spend(&steps[1], "ada").await && !spend(&steps[2], "ada").await);
+        assert_eq!(used(&steps[2], "grace").await, 0);
+        steps[2]
+            .forget(&[(limit, steps[2].hidden_key("ada"))])
+            .await;
+        for step in &steps {
+            assert_eq!(used(step, "ada").await, 0);
+        }
+    }
+}

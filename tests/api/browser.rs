@@ -4,7 +4,7 @@
 mod chromium;
 mod session;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use url::Url;
 
 use self::chromium::Browser;
@@ -76,6 +76,34 @@ async fn a_newcomer_signs_up_and_in_on_the_docs_page() {
 
     assert_eq!(browser.complaints().await, [""; 0]);
     assert_only_us(&browser.requests().await, &app.replica);
+    browser.close().await;
+}
+
+#[tokio::test]
+async fn the_page_asks_for_the_password_where_several_sign_ups_wait() {
+    let Some(browser) = Browser::start().await else {
+        return;
+    };
+    let app = TestApp::new().await;
+    for password in ["the password of the owner", "what a stranger has typed"] {
+        let body = json!({ "email": ADA, "password": password });
+        let answer = app.post("/api/v1/auth/register", body).await;
+        answer.assert_status(202);
+    }
+    browser.open(link_to(&app).await).await;
+    browser.click("#confirm").await;
+    let asked = |text: &str| text.contains("Somebody else signed up");
+    browser.read("#message", asked).await;
+    browser
+        .type_into("#password", "the password of the owner")
+        .await;
+    browser.click("#confirm").await;
+    browser
+        .read("#message", |text| text.contains("is confirmed"))
+        .await;
+    let body = json!({ "email": ADA, "password": "the password of the owner" });
+    let answer = app.post("/api/v1/auth/login", body).await;
+    answer.assert_status(200);
     browser.close().await;
 }
 

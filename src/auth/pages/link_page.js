@@ -17,19 +17,17 @@ const say = (text, done) => {
   button.disabled = false;
 };
 
-// Shows the field that is only needed where several sign-ups wait for one address.
+// Adds the field that is only needed where several sign-ups wait for one address.
 const askForPassword = () => {
-  const field = ask.querySelector("input");
-  ask.hidden = false;
-  field.disabled = false;
-  field.focus();
+  ask.replaceWith(ask.content);
+  form.querySelector("input").focus();
 };
 
 // The fault of a field, as a sentence; nothing when the link is at fault.
 const fault = async (reply) => {
   const problem = await reply.json();
   const field = problem.errors?.find((error) => error.field !== "token");
-  if (field?.code === "password_required" && ask) {
+  if (field?.code === "password_required" && ask?.isConnected) {
     askForPassword();
     return "Somebody else signed up with this address as well. Enter the password that you chose.";
   }

@@ -16,6 +16,8 @@ pub enum Package {
     Redis,
     /// Chromium and its driver.
     Browser,
+    /// nginx and HAProxy.
+    Proxies,
 }
 
 impl Package {
@@ -24,6 +26,7 @@ impl Package {
             Self::Postgres => &["postgresql"],
             Self::Redis => &["redis-server"],
             Self::Browser => &["chromium", "chromium-driver"],
+            Self::Proxies => &["nginx", "haproxy"],
         }
     }
 
@@ -32,6 +35,7 @@ impl Package {
             Self::Postgres => &["postgresql@17"],
             Self::Redis => &["redis"],
             Self::Browser => &["chromedriver", "chromium"],
+            Self::Proxies => &["nginx", "haproxy"],
         }
     }
 

@@ -124,6 +124,8 @@ pub fn settings(database_url: &str, smtp_url: &str) -> Settings {
         ("PASSWORD_MEMORY_KIB", "8192"),
         ("PASSWORD_ITERATIONS", "1"),
         // Many calls come from one client here; who tests limits sets them.
+        ("HTTP_MAX_CONNECTIONS_PER_CLIENT", "100000"),
+        ("HTTP_MAX_BODIES_PER_CLIENT", "100000"),
         ("LIMIT_GUARD", "1000000/1s"),
         ("LIMIT_ANONYMOUS", "100000/1m"),
         ("LIMIT_AUTH", "100000/1m"),

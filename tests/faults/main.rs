@@ -16,5 +16,7 @@ mod logs;
 mod mail;
 mod metering;
 mod migrations;
+mod proxies;
 mod redis;
 mod shutdown;
+mod stalled;

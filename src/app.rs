@@ -15,9 +15,9 @@ use crate::infra::db::Pulse;
 use crate::state::AppState;
 use crate::usage::Metering;
 use crate::web::{
-    Answer, ClientLimits, Code, Deadline, DenyLists, KnownMethods, PanicGuard, Problem, RequestContext, Routes,
-    SecurityHeaders, TrustedHosts, Within, cors, document_common, document_limits, door, guard,
-    limit_client, limit_guesses, shed, unless_silent,
+    Answer, ClientLimits, Code, Deadline, DenyLists, KnownMethods, PanicGuard, Problem,
+    RequestContext, Routes, SecurityHeaders, TrustedHosts, Within, cors, document_common,
+    document_limits, door, guard, limit_client, limit_guesses, shed, unless_silent,
 };
 use crate::{admin, api_keys, audit, auth, dashboard, docs, events, health, plans, usage, users};
 

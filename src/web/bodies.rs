@@ -50,9 +50,10 @@ impl Bodies {
 
 /// A body as it is put together. Its parts are copied: each of them would otherwise keep the whole
 /// buffer that it was read into, 8 KiB for a single byte.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Whole {
     bytes: Vec<u8>,
+    limit: usize,
     reserved: Option<Reserved>,
 }
 
@@ -64,8 +65,18 @@ struct Reserved {
 }
 
 impl Whole {
-    pub(super) fn len(&self) -> usize {
-        self.bytes.len()
+    /// An empty one, which may get `limit` bytes.
+    pub(super) fn new(limit: usize) -> Self {
+        Self {
+            bytes: Vec::new(),
+            limit,
+            reserved: None,
+        }
+    }
+
+    /// Whether a part would make it too large.
+    pub(super) fn exceeds_limit(&self, part: &[u8]) -> bool {
+        self.bytes.len() + part.len() > self.limit
     }
 
     /// Adds a part, unless there is no memory for it.
@@ -76,9 +87,8 @@ impl Whole {
     ) -> Result<(), Problem> {
         let needed = self.bytes.len() + part.len();
         if needed > self.bytes.capacity() {
-            let capacity = needed
-                .max(2 * self.bytes.capacity())
-                .max(FIRST_CAPACITY);
+            let doubled = (2 * self.bytes.capacity()).max(FIRST_CAPACITY);
+            let capacity = needed.max(doubled.min(self.limit));
             let more = capacity - self.bytes.capacity();
             if let Some((bodies, client)) = bodies {
                 self.reserve(more, bodies, client).ok_or_else(|| {
@@ -98,9 +108,9 @@ impl Whole {
         let permit = permit.ok()?;
         match &mut self.reserved {
             Some(reserved) => {
-                let fits = reserved.of_client.grow(more);
+                reserved.of_client.grow(more).then_some(())?;
                 reserved.of_all.merge(permit);
-                fits.then_some(())
+                Some(())
             }
             None => {
                 let of_client = bodies.memory_by_client.count(client, more)?;
@@ -141,7 +151,7 @@ mod tests {
 
     /// Adds kibibytes until one is refused; returns how many were taken, and the refusal's status.
     fn fill(bodies: &Bodies, client: IpAddr) -> (Whole, usize, u16) {
-        let mut whole = Whole::default();
+        let mut whole = Whole::new(1024 * 1024);
         for kib in 0.. {
             if let Err(problem) = whole.add(&[0; 1024], Some((bodies, client))) {
                 return (whole, kib, problem.code().status().as_u16());

@@ -96,13 +96,13 @@ async fn collect(
     limit: usize,
     bodies: Option<(&Bodies, IpAddr)>,
 ) -> Result<Bytes, Problem> {
-    let mut whole = Whole::default();
+    let mut whole = Whole::new(limit);
     whole.add(&first, bodies)?;
     // Its buffer is that of the connection.
     drop(first);
     while let Some(frame) = body.frame().await {
         let part = data(frame)?;
-        if whole.len() + part.len() > limit {
+        if whole.exceeds_limit(&part) {
             return Err(too_large(limit));
         }
         whole.add(&part, bodies)?;

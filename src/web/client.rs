@@ -235,7 +235,9 @@ fn parse_node(node: &str) -> Option<IpAddr> {
             (host, (!port.is_empty()).then_some(port))
         }
         None => match node.split_once(':') {
-            Some((host, port)) if !port.contains(':') => (host, Some(&node[node.len() - port.len() - 1..])),
+            Some((host, port)) if !port.contains(':') => {
+                (host, Some(&node[node.len() - port.len() - 1..]))
+            }
             _ => (node, None),
         },
     };

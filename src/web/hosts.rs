@@ -167,8 +167,7 @@ fn to_https(request: &Request, host: &str) -> Response {
         .headers()
         .get("x-forwarded-proto")
         .is_some_and(|proto| proto.as_bytes().eq_ignore_ascii_case(b"https"));
-    let readable =
-        matches!(*request.method(), Method::GET | Method::HEAD) && !behind_unknown_proxy;
+    let readable = matches!(*request.method(), Method::GET | Method::HEAD) && !behind_unknown_proxy;
     let target = request
         .uri()
         .path_and_query()

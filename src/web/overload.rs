@@ -34,7 +34,10 @@ impl Slots {
 
     /// Takes a slot, unless all are taken.
     pub(super) fn take(&self) -> bool {
-        self.0.try_acquire().map(tokio::sync::SemaphorePermit::forget).is_ok()
+        self.0
+            .try_acquire()
+            .map(tokio::sync::SemaphorePermit::forget)
+            .is_ok()
     }
 
     pub(super) fn give_back(&self) {
@@ -95,7 +98,10 @@ where
 
     fn call(&mut self, request: Request) -> Self::Future {
         let exchange = Exchange::of(request.extensions()).cloned();
-        if exchange.as_ref().is_some_and(|exchange| !exchange.take_slot()) {
+        if exchange
+            .as_ref()
+            .is_some_and(|exchange| !exchange.take_slot())
+        {
             return Either::Right(ready(Ok(busy().into_response())));
         }
         let slot = Slot(exchange);

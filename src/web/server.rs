@@ -120,6 +120,11 @@ struct Server {
 
 impl Server {
     fn new(app: Router, config: &HttpConfig, stop: CancellationToken) -> Self {
+        if config.requires_https && config.trusted_proxies.is_empty() {
+            tracing::warn!(
+                "TRUSTED_PROXIES is empty: every request by plain http is redirected or refused"
+            );
+        }
         let mut http = http1::Builder::new();
         // One buffer: replies are small, and the kernel takes one sooner than a list of two.
         http.writev(false)

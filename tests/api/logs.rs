@@ -332,7 +332,10 @@ async fn no_line_grows_with_what_a_client_names() {
             .await
             .expect("it listens");
         let request = format!("{request}connection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).await.expect("it is sent");
+        stream
+            .write_all(request.as_bytes())
+            .await
+            .expect("it is sent");
         let mut reply = String::new();
         let read = tokio::io::AsyncReadExt::read_to_string(&mut stream, &mut reply);
         read.await.expect("it is answered");
@@ -345,7 +348,10 @@ async fn no_line_grows_with_what_a_client_names() {
     let longest = written.lines().map(str::len).max().unwrap_or_default();
     assert!(longest < 1_000, "a line has {longest} bytes");
     let lines = server.lines();
-    let lines: Vec<_> = lines.iter().filter(|line| line["target"] == "access").collect();
+    let lines: Vec<_> = lines
+        .iter()
+        .filter(|line| line["target"] == "access")
+        .collect();
     assert_eq!(lines.len(), count);
     let others = lines.iter().filter(|line| line["method"] == "OTHER");
     assert_eq!(others.count(), 2);

@@ -162,9 +162,7 @@ async fn f40_slow_bodies_do_not_fill_the_disk_of_nginx_or_shut_others_out() {
     let service = world.serve(&[("TRUSTED_PROXIES", "127.0.0.1")]).await;
     let access = service.sign_in("ada").await.access;
     let proxy = Proxy::nginx(&nginx, &service).await;
-    let batch = format!(
-        "authorization: Bearer {access}\r\ncontent-type: application/json\r\n"
-    );
+    let batch = format!("authorization: Bearer {access}\r\ncontent-type: application/json\r\n");
     let mut slow = JoinSet::new();
     for _ in 0..40 {
         // Of 1 MB nearly all, and then nothing.
@@ -232,8 +230,14 @@ async fn f40_nginx_publishes_liveness_alone_and_within_a_limit() {
         let reply = proxy.raw(&request("GET /health/live", "")).await;
         statuses.push(status(&reply).to_owned());
     }
-    assert!(statuses[..10].iter().all(|status| status == "200"), "{statuses:?}");
-    assert!(statuses.iter().any(|status| status == "429"), "{statuses:?}");
+    assert!(
+        statuses[..10].iter().all(|status| status == "200"),
+        "{statuses:?}"
+    );
+    assert!(
+        statuses.iter().any(|status| status == "429"),
+        "{statuses:?}"
+    );
 }
 
 #[tokio::test]
@@ -259,7 +263,12 @@ async fn f40_nginx_redirects_plain_http_to_the_services_own_address_alone() {
         let location = "\r\nlocation: https://api.example.com/docs?a=1\r\n";
         assert!(reply.contains(location), "{reply}");
     }
-    for host in ["evil.example", "api.example.com.evil.example", "127.0.0.1", "localhost"] {
+    for host in [
+        "evil.example",
+        "api.example.com.evil.example",
+        "127.0.0.1",
+        "localhost",
+    ] {
         let reply = ask("GET /docs", host).await;
         assert_eq!(status(&reply), "421", "{host}: {reply}");
         assert!(!reply.contains("\r\nlocation:"), "{host}: {reply}");
@@ -290,7 +299,11 @@ async fn f40_nginx_passes_on_its_own_request_ids_and_counts_by_network() {
             let rest = reply.split(&format!("\r\n{name}: ")).nth(1)?;
             rest.split("\r\n").next().map(str::to_owned)
         };
-        (header("x-network"), header("x-body"), header("x-request-id"))
+        (
+            header("x-network"),
+            header("x-body"),
+            header("x-request-id"),
+        )
     };
     for (address, wanted) in [
         ("203.0.113.9", "203.0.113.9"),
@@ -320,7 +333,10 @@ async fn f40_nginx_passes_on_its_own_request_ids_and_counts_by_network() {
     }
     let claimed = "x-request-id: mine\r\n";
     let (_, _, id) = network("203.0.113.9", "GET /nowhere", claimed).await;
-    assert!(id.is_some_and(|id| id.len() == 32), "nginx names the request");
+    assert!(
+        id.is_some_and(|id| id.len() == 32),
+        "nginx names the request"
+    );
 }
 
 const DENIED: &[(&str, &str)] = &[
@@ -371,7 +387,10 @@ async fn f40_no_header_of_a_client_evades_a_deny_list_behind_haproxy() {
         return;
     };
     let world = World::new().await;
-    for (header, option) in [("x-forwarded-for", "forwardfor"), ("x-client", "forwardfor header X-Client")] {
+    for (header, option) in [
+        ("x-forwarded-for", "forwardfor"),
+        ("x-client", "forwardfor header X-Client"),
+    ] {
         let service = world
             .serve(&[DENIED, &[("CLIENT_IP_HEADER", header)]].concat())
             .await;

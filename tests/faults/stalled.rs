@@ -178,10 +178,7 @@ async fn f20_each_client_network_has_a_bound_of_connections_and_bodies() {
 async fn f20_an_idle_connection_outlives_those_of_balancers() {
     let world = World::new().await;
     let service = world
-        .serve(&[
-            ("HTTP_HEADER_TIMEOUT", "1s"),
-            ("HTTP_IDLE_TIMEOUT", "5s"),
-        ])
+        .serve(&[("HTTP_HEADER_TIMEOUT", "1s"), ("HTTP_IDLE_TIMEOUT", "5s")])
         .await;
     let live = "GET /health/live HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n";
     let mut stream = connect_from(&service, client(0)).await;
@@ -209,7 +206,11 @@ async fn f20_an_idle_connection_outlives_those_of_balancers() {
     stream.read(&mut answer).await.expect("it answers");
     stream.write_all(b"GET / HT").await.expect("it is open");
     reply(stream).await;
-    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        begun.elapsed()
+    );
 }
 
 /// The `mem_limit` of the service in the compose file, in KiB.

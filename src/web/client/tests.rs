@@ -163,14 +163,8 @@ fn forwarded_is_read_by_its_grammar() {
             "203.0.113.9",
         ),
         // The client's Host, quoted by the proxy, is no element of its own.
-        (
-            "for=203.0.113.9;host=\"a, for=6.6.6.6\"",
-            "203.0.113.9",
-        ),
-        (
-            "for=203.0.113.9;host=\"a\\\", for=6.6.6.6\"",
-            "203.0.113.9",
-        ),
+        ("for=203.0.113.9;host=\"a, for=6.6.6.6\"", "203.0.113.9"),
+        ("for=203.0.113.9;host=\"a\\\", for=6.6.6.6\"", "203.0.113.9"),
         ("for=\"6.6.6.6, for=203.0.113.9", "unknown"),
         ("for=_hidden, for=10.3.3.3", "unknown"),
         ("for=203.0.113.9, for=unknown", "unknown"),

@@ -161,7 +161,11 @@ async fn a_client_is_whom_trusted_proxies_name_and_never_whom_it_names_itself() 
         ),
         ("x-forwarded-for", "::ffff:198.51.100.7", "198.51.100.7"),
         ("x-forwarded-for", "[2001:db8::1]:4711", "2001:db8::1"),
-        ("x-forwarded-for", "198.51.100.7, , 10.1.2.3", "198.51.100.7"),
+        (
+            "x-forwarded-for",
+            "198.51.100.7, , 10.1.2.3",
+            "198.51.100.7",
+        ),
         ("forwarded", "for=203.0.113.9", "127.0.0.1"),
         ("x-real-ip", "203.0.113.9", "127.0.0.1"),
         // Never the address of a proxy.
@@ -241,7 +245,7 @@ async fn no_second_header_evades_a_deny_list_or_gets_a_second_budget() {
         answer.assert_problem(403, "access_denied");
     }
     let limited = app
-        .another_replica_with(&[PROXIED, ("LIMIT_ANONYMOUS", "2/1m")])
+        .another_replica_with(&[PROXIED, ("DENY_NETWORKS", ""), ("LIMIT_ANONYMOUS", "2/1m")])
         .await;
     for (turn, allowed) in [(1, true), (2, true), (3, false), (4, false)] {
         let forged = format!("for=198.51.100.{turn}");
@@ -320,7 +324,9 @@ async fn in_production_a_peer_that_is_no_proxy_is_not_served_over_plain_http() {
     let production = app.another_replica_with(&settings).await;
     let bearer = format!("Bearer {}", ada.access());
     for path in [ME, NOWHERE, "/verify-email", "/.well-known/jwks.json"] {
-        let sent = production.get_with(path, &[("authorization", &bearer)]).await;
+        let sent = production
+            .get_with(path, &[("authorization", &bearer)])
+            .await;
         sent.assert_status(308);
         assert_eq!(sent.headers["location"], format!("https://127.0.0.1{path}"));
         assert!(sent.bytes.is_empty());
@@ -341,6 +347,9 @@ async fn in_production_a_peer_that_is_no_proxy_is_not_served_over_plain_http() {
     }
     let settings = [&settings[..4], &[PROXIED]].concat();
     let behind = app.another_replica_with(&settings).await;
-    let headers = [("authorization", bearer.as_str()), ("x-forwarded-proto", "https")];
+    let headers = [
+        ("authorization", bearer.as_str()),
+        ("x-forwarded-proto", "https"),
+    ];
     behind.get_with(ME, &headers).await.assert_status(200);
 }

@@ -207,7 +207,9 @@ async fn pages_may_send_and_read_every_header_that_the_document_names() {
     };
     let names = |headers: &HeaderMap, list: &str| -> Vec<String> {
         let text = headers[list].to_str().expect("it is text");
-        text.split(',').map(|name| name.trim().to_lowercase()).collect()
+        text.split(',')
+            .map(|name| name.trim().to_lowercase())
+            .collect()
     };
     let allowed = preflight(ME, "traceparent").await;
     allowed.assert_status(200);
@@ -216,23 +218,39 @@ async fn pages_may_send_and_read_every_header_that_the_document_names() {
     for name in ["traceparent", "tracestate", "baggage", "sentry-trace"] {
         assert!(allowed.iter().any(|one| one == name), "{name}: {allowed:?}");
     }
-    for name in ["authorization", "content-type", "x-csrf-token", "x-request-id"] {
+    for name in [
+        "authorization",
+        "content-type",
+        "x-csrf-token",
+        "x-request-id",
+    ] {
         assert!(allowed.iter().any(|one| one == name), "{name}: {allowed:?}");
     }
-    assert!(!allowed.iter().any(|one| one == "*" || one == "x-forwarded-for"));
+    assert!(
+        !allowed
+            .iter()
+            .any(|one| one == "*" || one == "x-forwarded-for")
+    );
 
     let answer = app
         .replica
         .get_with("/api/v1/pricing", &[("origin", "https://www.example.com")])
         .await;
     let exposed = names(&answer.headers, "access-control-expose-headers");
-    for name in ["x-request-id", "retry-after", "ratelimit", "ratelimit-policy"] {
+    for name in [
+        "x-request-id",
+        "retry-after",
+        "ratelimit",
+        "ratelimit-policy",
+    ] {
         assert!(exposed.iter().any(|one| one == name), "{name}: {exposed:?}");
     }
 
     let document = serde_json::to_value(groundwork::app::openapi()).expect("it is JSON");
     let paths = document["paths"].as_object().expect("it has paths");
-    let operations = paths.values().flat_map(|item| item.as_object().expect("it is one").values());
+    let operations = paths
+        .values()
+        .flat_map(|item| item.as_object().expect("it is one").values());
     let (mut sent, mut read) = (0, 0);
     for operation in operations {
         for parameter in operation["parameters"].as_array().into_iter().flatten() {
@@ -243,8 +261,15 @@ async fn pages_may_send_and_read_every_header_that_the_document_names() {
             }
         }
         for response in operation["responses"].as_object().expect("some").values() {
-            for name in response["headers"].as_object().into_iter().flat_map(|all| all.keys()) {
-                assert!(exposed.contains(&name.to_lowercase()), "{name} may not be read");
+            for name in response["headers"]
+                .as_object()
+                .into_iter()
+                .flat_map(|all| all.keys())
+            {
+                assert!(
+                    exposed.contains(&name.to_lowercase()),
+                    "{name} may not be read"
+                );
                 read += 1;
             }
         }

@@ -76,20 +76,61 @@ async fn no_refusal_of_a_small_body_loses_the_next_request_or_the_connection() {
     let post = |path: &str, headers: &str| head(&format!("POST {path}"), headers);
     for (what, replica, request, status) in [
         ("unknown path", &app.replica, post(NOWHERE, json), 404),
-        ("other method", &app.replica, head(&format!("PUT {LOGIN}"), json), 405),
-        ("other type", &app.replica, post(LOGIN, "content-type: text/plain\r\n"), 415),
-        ("compressed", &app.replica, post(LOGIN, "content-encoding: gzip\r\n"), 415),
-        ("signed out", &app.replica, head(&format!("PATCH {ME}"), json), 401),
-        ("unknown method", &app.replica, head(&format!("BREW {LOGIN}"), json), 501),
-        ("over a limit", &limited, post("/api/v1/auth/refresh", json), 429),
-        ("not read", &app.replica, head("GET /health/live", json), 200),
+        (
+            "other method",
+            &app.replica,
+            head(&format!("PUT {LOGIN}"), json),
+            405,
+        ),
+        (
+            "other type",
+            &app.replica,
+            post(LOGIN, "content-type: text/plain\r\n"),
+            415,
+        ),
+        (
+            "compressed",
+            &app.replica,
+            post(LOGIN, "content-encoding: gzip\r\n"),
+            415,
+        ),
+        (
+            "signed out",
+            &app.replica,
+            head(&format!("PATCH {ME}"), json),
+            401,
+        ),
+        (
+            "unknown method",
+            &app.replica,
+            head(&format!("BREW {LOGIN}"), json),
+            501,
+        ),
+        (
+            "over a limit",
+            &limited,
+            post("/api/v1/auth/refresh", json),
+            429,
+        ),
+        (
+            "not read",
+            &app.replica,
+            head("GET /health/live", json),
+            200,
+        ),
     ] {
         let mut client = KeptAlive::open(replica).await;
-        let chunked = b"400\r\n".iter().chain(&[b'x'; 1024]).chain(b"\r\n0\r\n\r\n");
+        let chunked = b"400\r\n"
+            .iter()
+            .chain(&[b'x'; 1024])
+            .chain(b"\r\n0\r\n\r\n");
         let bodies = [
             ("content-length: 20\r\n".to_owned(), vec![b'x'; 20]),
             ("content-length: 15000\r\n".to_owned(), vec![b'x'; 15_000]),
-            ("transfer-encoding: chunked\r\n".to_owned(), chunked.copied().collect()),
+            (
+                "transfer-encoding: chunked\r\n".to_owned(),
+                chunked.copied().collect(),
+            ),
         ];
         let (mut lost, mut closed) = (0, 0);
         for turn in 0..60 {
@@ -102,7 +143,10 @@ async fn no_refusal_of_a_small_body_loses_the_next_request_or_the_connection() {
                 continue;
             };
             // The first within its limit, and the bodies that are no JSON.
-            assert!([status, 400, 401].contains(&reply.status), "{what}: {reply:?}");
+            assert!(
+                [status, 400, 401].contains(&reply.status),
+                "{what}: {reply:?}"
+            );
             if reply.closes {
                 closed += 1;
                 client = KeptAlive::open(replica).await;
@@ -110,7 +154,10 @@ async fn no_refusal_of_a_small_body_loses_the_next_request_or_the_connection() {
         }
         assert_eq!(lost, 0, "{what}: requests were lost");
         let may_close = what == "compressed";
-        assert!(closed == 0 || may_close, "{what}: {closed} connections ended");
+        assert!(
+            closed == 0 || may_close,
+            "{what}: {closed} connections ended"
+        );
     }
 }
 
@@ -120,7 +167,11 @@ async fn a_refusal_that_does_not_read_the_body_says_that_the_connection_closes()
     for (what, headers, body) in [
         ("large", "content-length: 10000000\r\n", &[b'x'; 1_000][..]),
         ("stalled", "content-length: 100\r\n", b"x"),
-        ("without an end", "transfer-encoding: chunked\r\n", b"1\r\nx\r\n"),
+        (
+            "without an end",
+            "transfer-encoding: chunked\r\n",
+            b"1\r\nx\r\n",
+        ),
         (
             "waits to be asked",
             "content-length: 100\r\nexpect: 100-continue\r\n",
@@ -148,10 +199,16 @@ async fn a_body_that_is_asked_for_by_100_continue_is_read() {
     let headers = "content-type: application/json\r\ncontent-length: 2\r\nexpect: 100-continue\r\n";
     let request = head(&format!("POST {LOGIN}"), headers);
     let stream = &mut client.stream;
-    stream.write_all(request.as_bytes()).await.expect("it is sent");
+    stream
+        .write_all(request.as_bytes())
+        .await
+        .expect("it is sent");
     let mut interim = String::new();
     for _ in 0..2 {
-        stream.read_line(&mut interim).await.expect("it is asked for");
+        stream
+            .read_line(&mut interim)
+            .await
+            .expect("it is asked for");
     }
     assert_eq!(interim, "HTTP/1.1 100 Continue\r\n\r\n");
     let reply = client.ask("", b"{}").await.expect("it is answered");
@@ -171,7 +228,10 @@ async fn a_method_that_no_standard_has_is_not_implemented() {
             let start = answer.get(..100).unwrap_or_default();
             assert!(answer.starts_with("HTTP/1.1 501 "), "{path}: {start}");
             assert!(answer.contains("\"code\":\"not_implemented\""), "{start}");
-            assert!(answer.contains("x-content-type-options: nosniff"), "{start}");
+            assert!(
+                answer.contains("x-content-type-options: nosniff"),
+                "{start}"
+            );
             assert!(!answer.contains("SECRET"), "{answer}");
             assert!(answer.len() < 2_000, "the reply has {} bytes", answer.len());
         }

@@ -121,7 +121,7 @@ impl Reader<'_> {
         let max_connections_per_client =
             self.within("HTTP_MAX_CONNECTIONS_PER_CLIENT", 256, 1..=1_000_000);
         let max_requests = self.within("HTTP_MAX_REQUESTS", 1_000, 1..=1_000_000);
-        let max_bodies_per_client = self.within("HTTP_MAX_BODIES_PER_CLIENT", 32, 1..=1_000_000);
+        let max_bodies_per_client = self.within("HTTP_MAX_BODIES_PER_CLIENT", 128, 1..=1_000_000);
         // One client may take an eighth, which must hold the largest body of any route.
         let body_memory = self.within("HTTP_BODY_MEMORY_MIB", 64_usize, 16..=1_024);
         let idle_timeout = self.duration("HTTP_IDLE_TIMEOUT", secs(75));

@@ -22,6 +22,7 @@ mod fault;
 mod guard;
 mod headers;
 mod hosts;
+mod idle;
 mod limit;
 mod limit_document;
 mod methods;

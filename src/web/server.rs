@@ -28,7 +28,7 @@ use tower::Service as _;
 
 use super::client::Proxies;
 use super::code::Code;
-use super::connection::{Connection, ReplyBody, Timed, WaitLimits, expects_continue};
+use super::connection::{Connection, NoTimer, ReplyBody, Timed, WaitLimits, expects_continue};
 use super::headers::SecurityHeaders;
 use super::per_client::{Counted, PerClient};
 use super::problem::{PROBLEM_JSON, Problem};
@@ -128,7 +128,8 @@ impl Server {
         let mut http = http1::Builder::new();
         // One buffer: replies are small, and the kernel takes one sooner than a list of two.
         http.writev(false)
-            .header_read_timeout(None)
+            .timer(NoTimer)
+            .header_read_timeout(config.header_timeout)
             .max_header_size(HEAD_MAX)
             .max_buf_size(BUFFER_MAX);
         Self {

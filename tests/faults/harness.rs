@@ -1,6 +1,7 @@
 //! The binary under test, the world around it, and clients that keep count.
 
 mod load;
+mod proxy;
 mod service;
 
 use std::collections::HashMap;
@@ -12,6 +13,7 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use url::Url;
 
 pub use load::{Load, Outcome, is_fine};
+pub use proxy::{CONFIGURATION, PEER, Proxy, STRANGER, exchange, program};
 pub use service::{Caller, Service, command, run};
 
 /// A password that any account here may have.

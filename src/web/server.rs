@@ -28,8 +28,9 @@ use tower::Service as _;
 
 use super::client::Proxies;
 use super::code::Code;
-use super::connection::{Connection, NoTimer, ReplyBody, Timed, WaitLimits, expects_continue};
+use super::connection::{Connection, ReplyBody, expects_continue};
 use super::headers::SecurityHeaders;
+use super::idle::{NoTimer, Timed, WaitLimits};
 use super::per_client::{Counted, PerClient};
 use super::problem::{PROBLEM_JSON, Problem};
 use super::request_id::{RequestId, X_REQUEST_ID};

@@ -15,9 +15,9 @@ use crate::infra::db::Pulse;
 use crate::state::AppState;
 use crate::usage::Metering;
 use crate::web::{
-    Answer, ClientLimits, Code, Deadline, DenyLists, PanicGuard, Problem, RequestContext, Routes,
-    SecurityHeaders, TrustedHosts, Within, cors, document_common, document_limits, door, guard,
-    limit_client, limit_guesses, shed, unless_silent,
+    Answer, ClientLimits, Code, Deadline, DenyLists, KnownMethods, PanicGuard, Problem,
+    RequestContext, Routes, SecurityHeaders, TrustedHosts, Within, cors, document_common,
+    document_limits, door, guard, limit_client, limit_guesses, shed, unless_silent,
 };
 use crate::{admin, api_keys, audit, auth, dashboard, docs, events, health, plans, usage, users};
 
@@ -53,6 +53,7 @@ pub fn router(state: &AppState, config: &Config, draining: Draining) -> Router {
         .merge(signed_in)
         .merge(apart)
         .with_state(state.clone());
+    let cors = cors(&config.http, &document);
     if config.docs_enabled {
         routes = routes.merge(docs::router(document));
     }
@@ -69,10 +70,11 @@ pub fn router(state: &AppState, config: &Config, draining: Draining) -> Router {
                 ))
                 .layer(SecurityHeaders::new(&config.http))
                 .layer(DenyLists::new(&config.deny))
+                .layer(KnownMethods)
                 .layer(TrustedHosts::new(&config.http))
-                .layer(cors(&config.http))
+                .layer(cors)
                 .layer(PanicGuard)
-                .layer(shed(&config.http))
+                .layer(shed())
                 .layer(guard(config.limits.guard))
                 .layer(Deadline::new(&config.http)),
         )

@@ -27,7 +27,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use axum::http::HeaderValue;
+use axum::http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 use secrecy::SecretString;
 use url::Url;
@@ -113,11 +113,26 @@ pub struct HttpConfig {
     pub allowed_hosts: Vec<String>,
     /// `TRUSTED_PROXIES`: networks whose forwarding headers are believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// `CLIENT_IP_HEADER`: the one header of trusted proxies that names the client.
+    pub client_ip_header: HeaderName,
+    /// Whether plain http is refused, also from a peer that is no trusted proxy: in production,
+    /// where the public URL is https.
+    pub requires_https: bool,
     /// `HTTP_MAX_CONNECTIONS`: open connections, above which new ones are turned away.
     pub max_connections: usize,
+    /// `HTTP_MAX_CONNECTIONS_PER_CLIENT`: of these, how many one client network may have; trusted
+    /// proxies are exempt.
+    pub max_connections_per_client: usize,
     /// `HTTP_MAX_REQUESTS`: requests answered at once, above which new ones are turned away.
     pub max_requests: usize,
-    /// `HTTP_HEADER_TIMEOUT`: from an idle connection to a whole request head.
+    /// `HTTP_MAX_BODIES_PER_CLIENT`: bodies of one client network that are waited for at once.
+    pub max_bodies_per_client: usize,
+    /// `HTTP_BODY_MEMORY_MIB`: bytes that all bodies together may take.
+    pub body_memory: usize,
+    /// `HTTP_IDLE_TIMEOUT`: from a reply to the first byte of the next request.
+    pub idle_timeout: Duration,
+    /// `HTTP_HEADER_TIMEOUT`: from the first byte of a request head, or a new connection, to the
+    /// whole head.
     pub header_timeout: Duration,
     /// `HTTP_BODY_TIMEOUT`: for a request's body to arrive in whole.
     pub body_timeout: Duration,

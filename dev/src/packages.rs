@@ -18,6 +18,8 @@ pub enum Package {
     Browser,
     /// The library that gives a process another time.
     Faketime,
+    /// nginx and HAProxy.
+    Proxies,
 }
 
 impl Package {
@@ -27,6 +29,7 @@ impl Package {
             Self::Redis => &["redis-server"],
             Self::Browser => &["chromium", "chromium-driver"],
             Self::Faketime => &["faketime"],
+            Self::Proxies => &["nginx", "haproxy"],
         }
     }
 
@@ -36,6 +39,7 @@ impl Package {
             Self::Redis => &["redis"],
             Self::Browser => &["chromedriver", "chromium"],
             Self::Faketime => &["libfaketime"],
+            Self::Proxies => &["nginx", "haproxy"],
         }
     }
 

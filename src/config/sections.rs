@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use axum::http::HeaderName;
 use secrecy::SecretString;
 use url::Url;
 
@@ -112,8 +113,18 @@ impl Reader<'_> {
         let allowed_origins = self.list::<Origin>("ALLOWED_ORIGINS");
         let allowed_hosts = self.list::<HostPattern>("ALLOWED_HOSTS");
         let trusted_proxies = self.list::<Network>("TRUSTED_PROXIES");
+        let client_ip_header = self.or(
+            "CLIENT_IP_HEADER",
+            HeaderName::from_static("x-forwarded-for"),
+        );
         let max_connections = self.within("HTTP_MAX_CONNECTIONS", 10_000, 1..=1_000_000);
+        let max_connections_per_client =
+            self.within("HTTP_MAX_CONNECTIONS_PER_CLIENT", 256, 1..=1_000_000);
         let max_requests = self.within("HTTP_MAX_REQUESTS", 1_000, 1..=1_000_000);
+        let max_bodies_per_client = self.within("HTTP_MAX_BODIES_PER_CLIENT", 128, 1..=1_000_000);
+        // One client may take an eighth, which must hold the largest body of any route.
+        let body_memory = self.within("HTTP_BODY_MEMORY_MIB", 64_usize, 16..=1_024);
+        let idle_timeout = self.duration("HTTP_IDLE_TIMEOUT", secs(75));
         let header_timeout = self.duration("HTTP_HEADER_TIMEOUT", secs(10));
         let body_timeout = self.duration("HTTP_BODY_TIMEOUT", secs(10));
         let write_timeout = self.duration("HTTP_WRITE_TIMEOUT", secs(30));
@@ -135,6 +146,7 @@ impl Reader<'_> {
             "must be https origins in production",
         );
         let public_url = public_url?;
+        let requires_https = self.production && public_url.scheme() == "https";
         let mut hosts: Vec<String> = allowed_hosts?.into_iter().map(|host| host.0).collect();
         hosts.extend(public_url.host_str().map(str::to_ascii_lowercase));
         Some(HttpConfig {
@@ -149,8 +161,14 @@ impl Reader<'_> {
                 .into_iter()
                 .map(|network| network.0)
                 .collect(),
+            client_ip_header: client_ip_header?,
+            requires_https,
             max_connections: max_connections?,
+            max_connections_per_client: max_connections_per_client?,
             max_requests: max_requests?,
+            max_bodies_per_client: max_bodies_per_client?,
+            body_memory: body_memory? * 1024 * 1024,
+            idle_timeout: idle_timeout?,
             header_timeout: header_timeout?,
             body_timeout: body_timeout?,
             write_timeout: write_timeout?,

@@ -49,6 +49,31 @@ fn a_good_production_configuration_is_read() {
 }
 
 #[test]
+fn the_bounds_of_clients_and_the_header_that_names_them_are_read() {
+    let http = read(&[]).expect("it is good").http;
+    assert_eq!(http.client_ip_header, "x-forwarded-for");
+    assert!(http.idle_timeout > Duration::from_mins(1));
+    assert!(http.requires_https);
+    let development = read(&[("APP_ENV", "development")]).expect("it is good");
+    assert!(!development.http.requires_https);
+    let http = read(&[
+        ("CLIENT_IP_HEADER", "CF-Connecting-IP"),
+        ("HTTP_BODY_MEMORY_MIB", "128"),
+    ]);
+    let http = http.expect("it is good").http;
+    assert_eq!(http.client_ip_header, "cf-connecting-ip");
+    assert_eq!(http.body_memory, 128 * 1024 * 1024);
+    let wrong = faulty(&[
+        ("CLIENT_IP_HEADER", "x forwarded for"),
+        ("HTTP_BODY_MEMORY_MIB", "1"),
+        ("HTTP_IDLE_TIMEOUT", "0"),
+        ("HTTP_MAX_BODIES_PER_CLIENT", "0"),
+        ("HTTP_MAX_CONNECTIONS_PER_CLIENT", "0"),
+    ]);
+    assert_eq!(wrong.len(), 5, "{wrong:?}");
+}
+
+#[test]
 fn all_faults_are_reported_at_once_and_no_value_is_shown() {
     let faults = read(&[
         ("DATABASE_URL", "hunter2-database"),

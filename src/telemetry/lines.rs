@@ -209,7 +209,6 @@ where
 #[cfg(test)]
 mod tests {
     use axum::extract::Request;
-    use axum::http::HeaderMap;
     use serde_json::{Value, json};
     use tracing_subscriber::fmt::format;
 
@@ -269,7 +268,7 @@ mod tests {
     fn a_line_names_the_request_that_it_was_written_for() {
         let request = Request::get("/secret/path").body(axum::body::Body::empty());
         let facts = RequestFacts::of(&request.unwrap(), "abc".parse().unwrap());
-        let scope = RequestScope::begin(&HeaderMap::new(), &Rng::seeded(1), facts, || None);
+        let scope = RequestScope::begin(None, &Rng::seeded(1), facts, || None);
         let line = written(|| scope.enter(|| tracing::info!("within")));
         assert_eq!(line["request_id"], "abc");
         assert_eq!(line["trace_id"], scope.trace_id());

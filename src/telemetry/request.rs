@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::panic::{RefUnwindSafe, UnwindSafe};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use axum::extract::{MatchedPath, Request};
 use axum::http::{HeaderMap, HeaderValue, Method};
@@ -18,6 +18,26 @@ use crate::infra::Rng;
 /// What stands for the template of a path that no route has.
 const UNMATCHED: &str = "unmatched";
 
+/// Whether a method is one of RFC 9110 or PATCH (RFC 5789). A client may name one of any length.
+#[must_use]
+pub fn is_standard(method: &Method) -> bool {
+    matches!(
+        *method,
+        Method::GET
+            | Method::HEAD
+            | Method::POST
+            | Method::PUT
+            | Method::PATCH
+            | Method::DELETE
+            | Method::OPTIONS
+            | Method::CONNECT
+            | Method::TRACE
+    )
+}
+
+/// What stands for a method that no standard has.
+static OTHER: LazyLock<Method> = LazyLock::new(|| Method::from_bytes(b"OTHER").unwrap_or_default());
+
 /// What a request is known by; a clone copies no text.
 #[derive(Clone, Debug)]
 pub struct RequestFacts {
@@ -30,9 +50,11 @@ impl RequestFacts {
     /// The facts of a request with this id.
     #[must_use]
     pub fn of(request: &Request, request_id: HeaderValue) -> Self {
+        let method = request.method();
+        let method = if is_standard(method) { method } else { &*OTHER };
         Self {
             request_id,
-            method: request.method().clone(),
+            method: method.clone(),
             route: request.extensions().get().cloned(),
         }
     }
@@ -43,7 +65,7 @@ impl RequestFacts {
         self.request_id.to_str().unwrap_or_default()
     }
 
-    /// Its method.
+    /// Its method; `OTHER` for one that no standard has.
     #[must_use]
     pub const fn method(&self) -> &Method {
         &self.method
@@ -119,10 +141,16 @@ pub struct RequestScope {
 }
 
 impl RequestScope {
-    /// Begins a request; `user` tells who is signed in, once that is known.
+    /// Begins a request; `caller` has the headers of a caller whose trace is continued, and `user`
+    /// returns the id of the signed-in user, once that is known.
     #[must_use]
-    pub fn begin(headers: &HeaderMap, rng: &Rng, facts: RequestFacts, user: impl Asker) -> Self {
-        let trace = TraceContext::of(headers, rng);
+    pub fn begin(
+        caller: Option<&HeaderMap>,
+        rng: &Rng,
+        facts: RequestFacts,
+        user: impl Asker,
+    ) -> Self {
+        let trace = TraceContext::of(caller, rng);
         let share = reports::traced_share();
         let is_probe = facts.is_probe();
         let hub = share.map(|_| hub(&facts, &trace, user));

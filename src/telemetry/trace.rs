@@ -19,13 +19,16 @@ pub(super) struct TraceContext {
 }
 
 impl TraceContext {
-    /// Goes on with the trace of a `traceparent` header that is well-formed, or begins a new one.
-    pub(super) fn of(headers: &HeaderMap, rng: &Rng) -> Self {
-        let mut all = headers.get_all("traceparent").iter();
-        let parent = match (all.next(), all.next()) {
-            (Some(one), None) => one.to_str().ok().and_then(parse),
-            _ => None,
-        };
+    /// Continues the trace of a trusted caller whose `traceparent` header is well-formed, or begins
+    /// a new one.
+    pub(super) fn of(caller: Option<&HeaderMap>, rng: &Rng) -> Self {
+        let parent = caller.and_then(|headers| {
+            let mut all = headers.get_all("traceparent").iter();
+            match (all.next(), all.next()) {
+                (Some(one), None) => one.to_str().ok().and_then(parse),
+                _ => None,
+            }
+        });
         let drawn: [u8; 24] = rng.bytes();
         let (trace, span) = drawn.split_at(16);
         let span_id = Hex::of(span);
@@ -124,7 +127,7 @@ mod tests {
     fn of(traceparent: &str) -> TraceContext {
         let mut headers = HeaderMap::new();
         headers.insert("traceparent", traceparent.parse().unwrap());
-        TraceContext::of(&headers, &Rng::seeded(1))
+        TraceContext::of(Some(&headers), &Rng::seeded(1))
     }
 
     #[test]

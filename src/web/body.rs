@@ -1,16 +1,22 @@
 //! Reading a request's body: in whole, within a limit and within a time.
 
+use std::net::IpAddr;
+use std::time::Duration;
+
 use axum::Extension;
 use axum::body::{Body, Bytes, HttpBody as _};
 use axum::extract::{FromRequest, Request};
 use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use std::time::Duration;
+use futures_util::FutureExt as _;
+use http_body_util::BodyExt as _;
+use hyper::body::Frame;
 use tokio::time::{Instant, timeout};
 
+use super::bodies::{Bodies, Whole};
 use super::code::Code;
 use super::context::Exchange;
+use super::overload::busy;
 use super::problem::Problem;
 
 /// The most bytes that a body may have, for the routes under [`body_limit`].
@@ -39,9 +45,10 @@ impl<S: Sync> FromRequest<S> for RawBody {
     }
 }
 
-/// Reads the body. The time it takes is the client's, not the handler's.
+/// Reads the body. The time it takes is the client's, not the handler's, and meanwhile the request
+/// has no slot.
 pub(super) async fn read(request: Request) -> Result<Bytes, Problem> {
-    let (parts, body) = request.into_parts();
+    let (parts, mut body) = request.into_parts();
     refuse_encoded(&parts.headers)?;
     let BodyLimit(limit) = parts.extensions.get().copied().unwrap_or(DEFAULT_LIMIT);
     if announced(&parts.headers, &body) > limit as u64 {
@@ -50,23 +57,71 @@ pub(super) async fn read(request: Request) -> Result<Bytes, Problem> {
     if body.is_end_stream() {
         return Ok(Bytes::new());
     }
+    // A small body mostly arrives with its head.
+    let first = match body.frame().now_or_never() {
+        Some(Some(frame)) => data(frame)?,
+        Some(None) => return Ok(Bytes::new()),
+        None => Bytes::new(),
+    };
+    if first.len() > limit {
+        return Err(too_large(limit));
+    }
+    if body.is_end_stream() {
+        return Ok(first);
+    }
     let exchange = Exchange::of(&parts.extensions);
     let allowed = exchange.map_or(DEFAULT_TIMEOUT, Exchange::body_timeout);
-    if let Some(exchange) = exchange {
-        exchange.count_from(Instant::now() + allowed);
+    let bodies = exchange.map(|exchange| (exchange.bodies(), exchange.client_addr()));
+    let rest = timeout(allowed, collect(first, body, limit, bodies));
+    let Some(exchange) = exchange else {
+        return rest.await.unwrap_or_else(|_| Err(too_late()));
+    };
+    let waited_for = exchange.bodies().wait_for(exchange.client_addr())?;
+    let had_slot = exchange.release_slot();
+    exchange.count_from(Instant::now() + allowed);
+    let whole = rest.await;
+    exchange.count_from(Instant::now());
+    drop(waited_for);
+    let whole = whole.unwrap_or_else(|_| Err(too_late()))?;
+    if had_slot && !exchange.take_slot() {
+        return Err(busy());
     }
-    let read = timeout(allowed, Limited::new(body, limit).collect()).await;
-    if let Some(exchange) = exchange {
-        exchange.count_from(Instant::now());
+    Ok(whole)
+}
+
+/// Puts the parts of a body together.
+async fn collect(
+    first: Bytes,
+    mut body: Body,
+    limit: usize,
+    bodies: Option<(&Bodies, IpAddr)>,
+) -> Result<Bytes, Problem> {
+    let mut whole = Whole::new(limit);
+    whole.add(&first, bodies)?;
+    // Its buffer is that of the connection.
+    drop(first);
+    while let Some(frame) = body.frame().await {
+        let part = data(frame)?;
+        if whole.exceeds_limit(&part) {
+            return Err(too_large(limit));
+        }
+        whole.add(&part, bodies)?;
     }
-    match read {
-        Ok(Ok(whole)) => Ok(whole.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large(limit)),
-        Ok(Err(_)) => Err(Problem::new(Code::BadRequest)
+    Ok(whole.into_bytes())
+}
+
+/// The data of a frame; trailers have none.
+fn data(frame: Result<Frame<Bytes>, axum::Error>) -> Result<Bytes, Problem> {
+    let frame = frame.map_err(|_| {
+        Problem::new(Code::BadRequest)
             .detail("the body ended before it was whole")
-            .closing()),
-        Err(_) => Err(Problem::new(Code::RequestTimeout).closing()),
-    }
+            .closing()
+    })?;
+    Ok(frame.into_data().unwrap_or_default())
+}
+
+fn too_late() -> Problem {
+    Problem::new(Code::RequestTimeout).closing()
 }
 
 /// Nothing here decompresses, so that a small request cannot become a large one.

@@ -4,7 +4,7 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -14,12 +14,13 @@ use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{ConnectInfo, Request};
 use axum::http::Extensions;
 use axum::response::Response;
-use ipnet::IpNet;
 use tokio::time::Instant;
 use tower::{Layer, Service};
 
-use super::client::Origin;
+use super::bodies::Bodies;
+use super::client::{Origin, Proxies};
 use super::code::Code;
+use super::overload::Slots;
 use super::problem;
 use super::request_id::{RequestId, X_REQUEST_ID};
 use crate::config::HttpConfig;
@@ -38,7 +39,9 @@ struct Inner {
     origin: Origin,
     user: OnceLock<UserId>,
     started: Instant,
-    body_timeout: Duration,
+    shared: Arc<Shared>,
+    /// Whether the request has one of the slots of `shared`.
+    has_slot: AtomicBool,
     /// Microseconds from `started` to the moment that the handler's deadline counts from.
     counts_from: AtomicU64,
 }
@@ -82,7 +85,28 @@ impl Exchange {
     }
 
     pub(super) fn body_timeout(&self) -> Duration {
-        self.0.body_timeout
+        self.0.shared.body_timeout
+    }
+
+    /// The bodies that are on their way to this process.
+    pub(super) fn bodies(&self) -> &Bodies {
+        &self.0.shared.bodies
+    }
+
+    /// Takes a slot, unless all are taken.
+    pub(super) fn take_slot(&self) -> bool {
+        let taken = self.0.shared.slots.take();
+        self.0.has_slot.store(taken, Ordering::Relaxed);
+        taken
+    }
+
+    /// Gives the slot back; `false` if the request has none.
+    pub(super) fn release_slot(&self) -> bool {
+        let had_slot = self.0.has_slot.swap(false, Ordering::Relaxed);
+        if had_slot {
+            self.0.shared.slots.give_back();
+        }
+        had_slot
     }
 
     /// The moment that the handler's deadline counts from.
@@ -105,8 +129,10 @@ pub struct RequestContext(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    trusted_proxies: Vec<IpNet>,
+    proxies: Proxies,
     body_timeout: Duration,
+    slots: Slots,
+    bodies: Bodies,
     clock: Clock,
     rng: Rng,
 }
@@ -116,8 +142,10 @@ impl RequestContext {
     #[must_use]
     pub fn new(config: &HttpConfig, clock: Clock, rng: Rng) -> Self {
         Self(Arc::new(Shared {
-            trusted_proxies: config.trusted_proxies.clone(),
+            proxies: Proxies::new(config),
             body_timeout: config.body_timeout,
+            slots: Slots::new(config.max_requests),
+            bodies: Bodies::new(config),
             clock,
             rng,
         }))
@@ -125,19 +153,21 @@ impl RequestContext {
 }
 
 impl Shared {
-    fn begin(&self, request: &Request) -> Exchange {
+    fn begin(self: &Arc<Self>, request: &Request) -> Exchange {
         let headers = request.headers();
         let peer = request
             .extensions()
             .get::<ConnectInfo<SocketAddr>>()
             .map(|info| info.0);
-        let id = RequestId::accept(headers);
+        let origin = self.proxies.origin(peer, headers);
+        let id = RequestId::accept(headers).filter(|_| origin.proxied);
         Exchange(Arc::new(Inner {
             id: id.unwrap_or_else(|| RequestId::new(&self.clock, &self.rng)),
-            origin: Origin::find(peer, headers, &self.trusted_proxies),
+            origin,
             user: OnceLock::new(),
             started: Instant::now(),
-            body_timeout: self.body_timeout,
+            shared: Arc::clone(self),
+            has_slot: AtomicBool::new(false),
             counts_from: AtomicU64::new(0),
         }))
     }
@@ -181,7 +211,9 @@ where
         let facts = RequestFacts::of(&request, exchange.request_id().header());
         let asker = exchange.clone();
         let user = move || asker.user().map(|id| id.to_string());
-        let scope = RequestScope::begin(request.headers(), &self.shared.rng, facts, user);
+        // Anybody could choose the trace that our lines and spans are filed under.
+        let caller = exchange.origin().proxied.then(|| request.headers());
+        let scope = RequestScope::begin(caller, &self.shared.rng, facts, user);
         request.extensions_mut().insert(exchange.clone());
         let inner = &mut self.inner;
         let reply = scope.bind(scope.enter(|| inner.call(request)));

@@ -1,28 +1,52 @@
 //! Which browsers' pages may call: an allow-list of exact origins.
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::extract::Request;
-use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, ORIGIN, RETRY_AFTER, VARY};
+use axum::http::header::{ORIGIN, VARY};
 use axum::http::{HeaderName, HeaderValue, Method};
 use axum::response::Response;
 use futures_util::TryFutureExt as _;
 use futures_util::future::{Either, MapOk};
 use tower::{Layer, Service};
 use tower_http::cors::{AllowOrigin, Cors, CorsLayer};
+use utoipa::openapi::path::ParameterIn;
+use utoipa::openapi::security::{ApiKey, SecurityScheme};
+use utoipa::openapi::{OpenApi, RefOr};
 
-use super::request_id::X_REQUEST_ID;
+use super::document::operations;
 use crate::config::HttpConfig;
 
 const PREFLIGHT_MAX_AGE: Duration = Duration::from_mins(10);
 
+/// What the document need not name, and pages may send: credentials, what every route takes, and
+/// the trace headers of W3C and Sentry that a page's own tracing adds to each call. Whether a trace
+/// is continued is decided elsewhere: a preflight that is refused would fail the whole call.
+const REQUEST_HEADERS: [&str; 9] = [
+    "authorization",
+    "content-type",
+    "idempotency-key",
+    "x-csrf-token",
+    "x-request-id",
+    "traceparent",
+    "tracestate",
+    "baggage",
+    "sentry-trace",
+];
+
+/// What the document need not name, and pages may read: every reply has it.
+const REPLY_HEADERS: [&str; 1] = ["x-request-id"];
+
 /// The layer. It answers preflights itself, so it stands outside of all that costs or refuses.
-/// Credentials are only ever allowed to origins that are listed one by one.
+/// Credentials are only ever allowed to origins that are listed one by one. Pages may send and read
+/// every header that the document names.
 #[must_use]
-pub fn cors(config: &HttpConfig) -> FromPages {
+pub fn cors(config: &HttpConfig, document: &OpenApi) -> FromPages {
+    let documented = DocumentedHeaders::of(document);
     let rules = CorsLayer::new()
         .allow_origin(AllowOrigin::list(config.allowed_origins.iter().cloned()))
         .allow_credentials(!config.allowed_origins.is_empty())
@@ -33,21 +57,54 @@ pub fn cors(config: &HttpConfig) -> FromPages {
             Method::PATCH,
             Method::DELETE,
         ])
-        .allow_headers([
-            AUTHORIZATION,
-            CONTENT_TYPE,
-            X_REQUEST_ID,
-            HeaderName::from_static("x-csrf-token"),
-            HeaderName::from_static("idempotency-key"),
-        ])
-        .expose_headers([
-            X_REQUEST_ID,
-            RETRY_AFTER,
-            HeaderName::from_static("ratelimit"),
-            HeaderName::from_static("ratelimit-policy"),
-        ])
+        .allow_headers(documented.of_requests)
+        .expose_headers(documented.of_replies)
         .max_age(PREFLIGHT_MAX_AGE);
     FromPages(Arc::new(rules))
+}
+
+/// The headers that pages may send and read.
+struct DocumentedHeaders {
+    of_requests: Vec<HeaderName>,
+    of_replies: Vec<HeaderName>,
+}
+
+impl DocumentedHeaders {
+    fn of(document: &OpenApi) -> Self {
+        let mut requests: BTreeSet<String> = REQUEST_HEADERS.map(str::to_owned).into();
+        let mut replies: BTreeSet<String> = REPLY_HEADERS.map(str::to_owned).into();
+        let schemes = document.components.iter();
+        let schemes = schemes.flat_map(|components| components.security_schemes.values());
+        for scheme in schemes {
+            if let RefOr::T(SecurityScheme::ApiKey(ApiKey::Header(key))) = scheme {
+                requests.insert(key.name.to_lowercase());
+            }
+        }
+        for item in document.paths.paths.values() {
+            for (_, operation) in operations(&mut item.clone()) {
+                for parameter in operation.parameters.iter().flatten() {
+                    if let RefOr::T(parameter) = parameter
+                        && parameter.parameter_in == ParameterIn::Header
+                    {
+                        requests.insert(parameter.name.to_lowercase());
+                    }
+                }
+                for response in operation.responses.responses.values() {
+                    if let RefOr::T(response) = response {
+                        replies.extend(response.headers.keys().map(|name| name.to_lowercase()));
+                    }
+                }
+            }
+        }
+        let names = |names: BTreeSet<String>| {
+            let names = names.into_iter();
+            names.filter_map(|name| name.parse().ok()).collect()
+        };
+        Self {
+            of_requests: names(requests),
+            of_replies: names(replies),
+        }
+    }
 }
 
 /// The layer of [`cors`]. What is no browser's page sends no `Origin`, and is not asked what it is

@@ -48,7 +48,9 @@ fn denied(config: &DenyConfig, request: &Request) -> Option<&'static str> {
     }
     let origin = Exchange::of(request.extensions()).map(Exchange::origin)?;
     let headers = request.headers();
-    if config.networks.iter().any(|net| net.contains(&origin.addr)) {
+    // A client that cannot be told apart from a denied one is denied.
+    let unknown = origin.is_unknown() && !config.networks.is_empty();
+    if unknown || config.networks.iter().any(|net| net.contains(&origin.addr)) {
         Some("network")
     } else if names_denied_agent(config, headers) {
         Some("user_agent")

@@ -1,7 +1,7 @@
 //! Refusals as the OpenAPI document shows them: groups for handlers to list, and what any route
 //! can answer.
 
-use axum::http::Method;
+use axum::http::{Method, StatusCode};
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
@@ -142,16 +142,35 @@ pub fn document_common(api: &mut OpenApi) {
             .or_insert(schema);
     }
     let common = problems(COMMON);
+    let redirect = redirect();
     for item in api.paths.paths.values_mut() {
-        for (_, operation) in operations(item) {
+        for (method, operation) in operations(item) {
+            let responses = &mut operation.responses.responses;
+            if method == Method::GET {
+                let status = StatusCode::PERMANENT_REDIRECT.as_str();
+                responses
+                    .entry(status.to_owned())
+                    .or_insert_with(|| redirect.clone().into());
+            }
             for (status, response) in &common {
-                let responses = &mut operation.responses.responses;
                 responses
                     .entry(status.clone())
                     .or_insert_with(|| response.clone());
             }
         }
     }
+}
+
+/// What a reader gets over plain http.
+fn redirect() -> Response {
+    let schema = ObjectBuilder::new().schema_type(Type::String).build();
+    let location = HeaderBuilder::new()
+        .schema(Some(schema))
+        .description(Some("The same address over https."));
+    ResponseBuilder::new()
+        .description("Plain http is not served.")
+        .header("Location", location.build())
+        .build()
 }
 
 /// The operations of a path by their methods.
@@ -210,7 +229,7 @@ mod tests {
         assert_eq!(
             statuses,
             [
-                "200", "400", "401", "403", "408", "413", "415", "421", "422", "500", "503"
+                "200", "308", "400", "401", "403", "408", "413", "415", "421", "422", "500", "503"
             ]
         );
         let body = &responses["401"]["content"]["application/problem+json"];

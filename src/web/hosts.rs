@@ -18,8 +18,8 @@ use super::refusing::{Refusing, Rules};
 use crate::config::HttpConfig;
 
 /// The layer: a host that is not ours is refused, since links and caches are made from it; plain
-/// http behind a trusted proxy is sent to https. `/health` is exempt from both, because a prober
-/// calls by address.
+/// http behind a trusted proxy is sent to https, and in production that of any other peer as well.
+/// `/health` is exempt from both, because a prober calls by address.
 #[derive(Clone, Debug)]
 pub struct TrustedHosts(Arc<HostRules>);
 
@@ -162,7 +162,12 @@ fn authority(request: &Request) -> Result<Authority, Problem> {
 /// Sends a reader on. A request with a body has already travelled in the open: its sender must
 /// notice, not be helped along.
 fn to_https(request: &Request, host: &str) -> Response {
-    let readable = matches!(*request.method(), Method::GET | Method::HEAD);
+    // A proxy that is not trusted would be sent back to itself for ever.
+    let behind_unknown_proxy = request
+        .headers()
+        .get("x-forwarded-proto")
+        .is_some_and(|proto| proto.as_bytes().eq_ignore_ascii_case(b"https"));
+    let readable = matches!(*request.method(), Method::GET | Method::HEAD) && !behind_unknown_proxy;
     let target = request
         .uri()
         .path_and_query()

@@ -4,9 +4,11 @@
 //! Every refusal, wherever it arises, is one [`Problem`]; [`RequestContext`] stands outermost and
 //! gives it the request's id.
 
+mod bodies;
 mod body;
 mod client;
 mod code;
+mod connection;
 mod context;
 mod cors;
 mod database;
@@ -20,12 +22,15 @@ mod fault;
 mod guard;
 mod headers;
 mod hosts;
+mod idle;
 mod limit;
 mod limit_document;
+mod methods;
 mod overload;
 mod own_origins;
 mod page;
 mod panic;
+mod per_client;
 mod principal;
 mod probes;
 mod problem;
@@ -58,6 +63,7 @@ pub use headers::SecurityHeaders;
 pub use hosts::TrustedHosts;
 pub use limit::{ClientLimits, limit_client, limit_guesses, limited, spend};
 pub use limit_document::document_limits;
+pub use methods::KnownMethods;
 pub use overload::{Cap, Shed, shed};
 pub use own_origins::OwnOrigins;
 pub use page::{Limit, Moment, NoFilter, Page, PageParams, Paged, Position};

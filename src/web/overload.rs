@@ -1,9 +1,8 @@
-//! Sheds load: a request above the cap is told to come back at once, instead of waiting in a line
-//! that grows until nobody is served.
+//! Load shedding: a request above the cap is refused at once, instead of waiting in a queue that
+//! grows until nobody is served.
 
 use std::convert::Infallible;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -11,39 +10,65 @@ use axum::extract::Request;
 use axum::response::{IntoResponse as _, Response};
 use futures_util::future::{Either, Ready, ready};
 use pin_project_lite::pin_project;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tower::{Layer, Service};
 
 use super::code::Code;
+use super::context::Exchange;
 use super::probes::{Around, PastProbes};
 use super::problem::Problem;
-use crate::config::HttpConfig;
 use crate::metrics;
 
-/// When to come back: whatever fills the house takes at least so long to leave.
+/// When to come back: a slot is rarely free sooner.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// The slots of one process for requests that are being handled. A request holds none while its
+/// body is on its way, so that clients which stall cannot take them all.
+#[derive(Debug)]
+pub(super) struct Slots(Semaphore);
+
+impl Slots {
+    pub(super) fn new(max: usize) -> Self {
+        Self(Semaphore::new(max))
+    }
+
+    /// Takes a slot, unless all are taken.
+    pub(super) fn take(&self) -> bool {
+        self.0
+            .try_acquire()
+            .map(tokio::sync::SemaphorePermit::forget)
+            .is_ok()
+    }
+
+    pub(super) fn give_back(&self) {
+        self.0.add_permits(1);
+    }
+}
+
+/// The refusal of a request for which there is no slot.
+pub(super) fn busy() -> Problem {
+    metrics::count_refused("load");
+    Problem::new(Code::Busy).retry_after(RETRY_AFTER)
+}
 
 /// The layer of [`shed`].
 pub type Shed = PastProbes<Cap>;
 
-/// The layer: at most so many requests are answered at once, beside those to `/health`.
+/// The layer: at most `HTTP_MAX_REQUESTS` requests are handled at once, beside those to `/health`.
 #[must_use]
-pub fn shed(config: &HttpConfig) -> Shed {
-    PastProbes(Cap(Arc::new(Semaphore::new(config.max_requests))))
+pub fn shed() -> Shed {
+    PastProbes(Cap)
 }
 
 /// The cap itself.
-#[derive(Clone, Debug)]
-pub struct Cap(Arc<Semaphore>);
+#[derive(Clone, Copy, Debug)]
+pub struct Cap;
 
 impl<S> Layer<S> for Cap {
     type Service = CapService<S>;
 
     fn layer(&self, inner: S) -> CapService<S> {
-        CapService {
-            inner,
-            places: Arc::clone(&self.0),
-        }
+        CapService { inner }
     }
 }
 
@@ -51,7 +76,6 @@ impl<S> Layer<S> for Cap {
 #[derive(Clone, Debug)]
 pub struct CapService<S> {
     inner: S,
-    places: Arc<Semaphore>,
 }
 
 impl<S> Around<S> for CapService<S> {
@@ -66,36 +90,50 @@ where
 {
     type Response = Response;
     type Error = Infallible;
-    type Future = Either<Seated<S::Future>, Ready<Result<Response, Infallible>>>;
+    type Future = Either<Admitted<S::Future>, Ready<Result<Response, Infallible>>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.inner.poll_ready(cx)
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
-        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
-            metrics::count_refused("load");
-            let busy = Problem::new(Code::Busy).retry_after(RETRY_AFTER);
-            return Either::Right(ready(Ok(busy.into_response())));
-        };
-        Either::Left(Seated {
+        let exchange = Exchange::of(request.extensions()).cloned();
+        if exchange
+            .as_ref()
+            .is_some_and(|exchange| !exchange.take_slot())
+        {
+            return Either::Right(ready(Ok(busy().into_response())));
+        }
+        let slot = Slot(exchange);
+        Either::Left(Admitted {
             answer: self.inner.call(request),
-            _place: place,
+            _slot: slot,
         })
     }
 }
 
-pin_project! {
-    /// A request that is being answered. Its place is given back when the answer is there, or when
-    /// nobody waits for it any more.
-    pub struct Seated<F> {
-        #[pin]
-        answer: F,
-        _place: OwnedSemaphorePermit,
+/// A request's slot, given back on drop if the request has it.
+struct Slot(Option<Exchange>);
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        if let Some(exchange) = &self.0 {
+            exchange.release_slot();
+        }
     }
 }
 
-impl<F: Future> Future for Seated<F> {
+pin_project! {
+    /// A request that is being handled. Its slot is given back when the reply is there, or when
+    /// nobody waits for it any more.
+    pub struct Admitted<F> {
+        #[pin]
+        answer: F,
+        _slot: Slot,
+    }
+}
+
+impl<F: Future> Future for Admitted<F> {
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {

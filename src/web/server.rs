@@ -10,7 +10,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderMap, HeaderValue, Request};
@@ -18,7 +17,7 @@ use futures_util::FutureExt as _;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -27,8 +26,12 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tower::Service as _;
 
+use super::client::Proxies;
 use super::code::Code;
+use super::connection::{Connection, ReplyBody, expects_continue};
 use super::headers::SecurityHeaders;
+use super::idle::{NoTimer, Timed, WaitLimits};
+use super::per_client::{Counted, PerClient};
 use super::problem::{PROBLEM_JSON, Problem};
 use super::request_id::{RequestId, X_REQUEST_ID};
 use super::stall::Patient;
@@ -36,9 +39,10 @@ use crate::config::HttpConfig;
 use crate::infra::{Clock, Rng};
 use crate::metrics::{self, OpenConnection};
 
-/// Request line and headers together; more is answered with 431 by hyper itself.
+/// Request line and headers together; more is refused with 431 by hyper itself.
 const HEAD_MAX: usize = 32 * 1024;
-const BUFFER_MAX: usize = 64 * 1024;
+/// What a connection may hold of a head, or of a reply that is not sent yet.
+const BUFFER_MAX: usize = HEAD_MAX;
 /// While draining, a connection that is idle or brand new may still send one request for so long:
 /// its client cannot know yet that we are leaving.
 const LAST_CALL: Duration = Duration::from_millis(500);
@@ -57,8 +61,8 @@ pub struct Drained {
 /// Serves `app` until `shutdown`, then finishes what was accepted, for `drain_timeout` at most.
 ///
 /// Above `max_connections` a new connection is answered with 503 and closed, rather than left in
-/// the backlog where its client would wait without knowing. Dropping the future cuts every
-/// connection.
+/// the backlog where its client would wait without knowing; above `max_connections_per_client`
+/// with 429. Dropping the future cuts every connection.
 pub async fn serve(
     listener: TcpListener,
     app: Router,
@@ -100,10 +104,13 @@ pub async fn serve(
 struct Server {
     app: Router,
     http: http1::Builder,
+    wait_limits: WaitLimits,
     write_timeout: Duration,
     last_call: Duration,
     headers: SecurityHeaders,
     permits: Arc<Semaphore>,
+    proxies: Proxies,
+    per_client: PerClient,
     turned_away: Arc<Semaphore>,
     warned: Option<Instant>,
     tasks: JoinSet<()>,
@@ -114,10 +121,15 @@ struct Server {
 
 impl Server {
     fn new(app: Router, config: &HttpConfig, stop: CancellationToken) -> Self {
+        if config.requires_https && config.trusted_proxies.is_empty() {
+            tracing::warn!(
+                "TRUSTED_PROXIES is empty: every request by plain http is redirected or refused"
+            );
+        }
         let mut http = http1::Builder::new();
-        http.timer(TokioTimer::new())
-            // One buffer: replies are small, and the kernel takes one sooner than a list of two.
-            .writev(false)
+        // One buffer: replies are small, and the kernel takes one sooner than a list of two.
+        http.writev(false)
+            .timer(NoTimer)
             .header_read_timeout(config.header_timeout)
             .max_header_size(HEAD_MAX)
             .max_buf_size(BUFFER_MAX);
@@ -125,10 +137,16 @@ impl Server {
             // Turns every handler into a service now instead of at each request.
             app: app.with_state(()),
             http,
+            wait_limits: WaitLimits {
+                head: config.header_timeout,
+                idle: config.idle_timeout,
+            },
             write_timeout: config.write_timeout,
             last_call: LAST_CALL.min(config.drain_timeout / 2),
             headers: SecurityHeaders::new(config),
             permits: Arc::new(Semaphore::new(config.max_connections)),
+            proxies: Proxies::new(config),
+            per_client: PerClient::new(config.max_connections_per_client),
             turned_away: Arc::new(Semaphore::new(TURNED_AWAY_MAX)),
             warned: None,
             tasks: JoinSet::new(),
@@ -140,11 +158,24 @@ impl Server {
     fn admit(&mut self, stream: TcpStream, peer: SocketAddr) {
         let _ = stream.set_nodelay(true);
         let stream = Patient::new(stream, self.write_timeout);
-        let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
-            self.turn_away(stream);
+        let addr = peer.ip().to_canonical();
+        // Behind a proxy's connections are many clients; limiting them is the proxy's part.
+        let client = if self.proxies.trusts(addr) {
+            None
+        } else if let Some(counted) = self.per_client.count(addr, 1) {
+            Some(counted)
+        } else {
+            metrics::count_refused("connections");
+            self.turn_away(stream, Code::RateLimited);
             return;
         };
-        let connection = self.connection(stream, peer, permit);
+        let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
+            metrics::count_refused_connection();
+            self.warn_of_cap();
+            self.turn_away(stream, Code::Busy);
+            return;
+        };
+        let connection = self.connection(stream, peer, (permit, client));
         self.tasks.spawn(connection);
     }
 
@@ -152,12 +183,16 @@ impl Server {
         &self,
         stream: Patient<TcpStream>,
         peer: SocketAddr,
-        permit: OwnedSemaphorePermit,
+        counted: (OwnedSemaphorePermit, Option<Counted>),
     ) -> impl Future<Output = ()> + Send + use<> {
         let app = self.app.clone();
         let is_leaving = Arc::clone(&self.is_leaving);
+        let shared = Arc::<Connection>::default();
+        let stream = Timed::new(stream, Arc::clone(&shared), self.wait_limits);
         let service = service_fn(move |request: Request<Incoming>| {
-            let mut request = request.map(Body::new);
+            let serving = shared.serve();
+            let expects_continue = expects_continue(request.headers());
+            let mut request = serving.request(request);
             request.extensions_mut().insert(ConnectInfo(peer));
             let reply = app.clone().call(request);
             let is_leaving = Arc::clone(&is_leaving);
@@ -168,15 +203,16 @@ impl Server {
                         .headers_mut()
                         .insert(CONNECTION, HeaderValue::from_static("close"));
                 }
-                Ok::<_, Infallible>(response)
+                let connection = serving.connection();
+                connection.settle(expects_continue, &mut response).await;
+                Ok::<_, Infallible>(response.map(|body| ReplyBody::new(body, serving)))
             }
         });
         let connection = self.http.serve_connection(TokioIo::new(stream), service);
         let stop = self.stop.clone();
         let last_call = self.last_call;
         async move {
-            let _permit = permit;
-            let _counted = OpenConnection::begin();
+            let _counted = (counted, OpenConnection::begin());
             let mut connection = pin!(connection);
             let leaving = async {
                 stop.cancelled().await;
@@ -195,16 +231,18 @@ impl Server {
         }
     }
 
-    fn turn_away(&mut self, mut stream: Patient<TcpStream>) {
-        metrics::count_refused_connection();
+    fn warn_of_cap(&mut self) {
         if self.warned.is_none_or(|at| at.elapsed() >= WARN_EVERY) {
             self.warned = Some(Instant::now());
             tracing::warn!("HTTP_MAX_CONNECTIONS is reached: new connections are turned away");
         }
+    }
+
+    fn turn_away(&mut self, mut stream: Patient<TcpStream>, code: Code) {
         let Ok(permit) = Arc::clone(&self.turned_away).try_acquire_owned() else {
             return;
         };
-        let reply = self.busy();
+        let reply = self.refusal(code);
         self.tasks.spawn(async move {
             let _permit = permit;
             let tell = async {
@@ -215,9 +253,9 @@ impl Server {
         });
     }
 
-    /// The reply to a connection above the cap, whose request nobody has read.
-    fn busy(&self) -> String {
-        let problem = Problem::new(Code::Busy);
+    /// The reply to a connection above a cap, whose request nobody has read.
+    fn refusal(&self, code: Code) -> String {
+        let problem = Problem::new(code);
         let status = problem.code().status();
         let id = RequestId::new(&Clock::system(), &Rng::system());
         let body = problem.body(status, Some(id.as_str()));

@@ -5,12 +5,13 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::Method;
 use axum::http::header::{HOST, ORIGIN};
+use axum::http::{HeaderName, Method};
 use axum::response::Response;
 use axum::routing::{get as on_get, post as on_post};
 use serde_json::Value;
 use tower::{ServiceBuilder, ServiceExt as _};
+use utoipa::openapi::OpenApi;
 
 use super::{
     Code, Deadline, Json, PanicGuard, Principal, Problem, RequestContext, SecurityHeaders,
@@ -26,8 +27,14 @@ pub(super) fn config() -> HttpConfig {
         allowed_origins: vec!["https://www.example.com".parse().unwrap()],
         allowed_hosts: vec!["app.example.com".into()],
         trusted_proxies: vec!["0.0.0.0/32".parse().unwrap()],
+        client_ip_header: HeaderName::from_static("x-forwarded-for"),
+        requires_https: false,
         max_requests: 1_000,
         max_connections: 100,
+        max_connections_per_client: 100,
+        max_bodies_per_client: 32,
+        body_memory: 16 * 1024 * 1024,
+        idle_timeout: Duration::from_secs(75),
         header_timeout: Duration::from_secs(10),
         body_timeout: Duration::from_secs(10),
         write_timeout: Duration::from_secs(30),
@@ -80,7 +87,7 @@ fn app() -> Router {
                 .layer(RequestContext::new(&config, Clock::system(), Rng::system()))
                 .layer(SecurityHeaders::new(&config))
                 .layer(TrustedHosts::new(&config))
-                .layer(cors(&config))
+                .layer(cors(&config, &OpenApi::default()))
                 .layer(PanicGuard)
                 .layer(body_limit(64 * 1024))
                 .layer(Deadline::new(&config)),

@@ -418,6 +418,7 @@ async fn in_production_there_is_neither_page_nor_document() {
         .another_replica_with(&[
             ("APP_ENV", "production"),
             ("PUBLIC_URL", "https://127.0.0.1"),
+            ("TRUSTED_PROXIES", "127.0.0.1"),
         ])
         .await;
     let off = app.another_replica_with(&[("DOCS_ENABLED", "false")]).await;

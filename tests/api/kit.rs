@@ -2,6 +2,7 @@
 
 mod clients;
 mod headers;
+mod transport;
 
 use std::time::{Duration, Instant};
 

@@ -309,3 +309,50 @@ async fn no_secret_and_no_address_is_ever_written() {
 async fn not_even_at_the_level_that_operators_turn_up_to_look_for_a_fault() {
     assert_discreet("debug").await;
 }
+
+#[tokio::test]
+async fn no_line_grows_with_what_a_client_names() {
+    let app = TestApp::new().await;
+    let mut server = Server::start(&app.settings, &["serve", "--no-worker"]).await;
+    let long = "X".repeat(20_000);
+    let requests = [
+        format!("{long} / HTTP/1.1\r\nhost: 127.0.0.1\r\n"),
+        format!("SECRET-OF-ADA {LOGIN} HTTP/1.1\r\nhost: 127.0.0.1\r\n"),
+        format!("GET /{long} HTTP/1.1\r\nhost: 127.0.0.1\r\n"),
+        format!("GET {ME} HTTP/1.1\r\nhost: {long}\r\n"),
+        format!("GET {ME} HTTP/1.1\r\nhost: 127.0.0.1\r\nuser-agent: {long}\r\n"),
+        format!("GET {ME} HTTP/1.1\r\nhost: 127.0.0.1\r\nx-request-id: {long}\r\n"),
+        format!("GET {ME} HTTP/1.1\r\nhost: 127.0.0.1\r\ntraceparent: {long}\r\n"),
+        format!("GET {ME} HTTP/1.1\r\nhost: 127.0.0.1\r\n{long}: x\r\n"),
+    ];
+    let count = requests.len();
+    for request in requests {
+        let address = server.root.socket_addrs(|| None).expect("an address")[0];
+        let mut stream = tokio::net::TcpStream::connect(address)
+            .await
+            .expect("it listens");
+        let request = format!("{request}connection: close\r\n\r\n");
+        stream
+            .write_all(request.as_bytes())
+            .await
+            .expect("it is sent");
+        let mut reply = String::new();
+        let read = tokio::io::AsyncReadExt::read_to_string(&mut stream, &mut reply);
+        read.await.expect("it is answered");
+        assert!(reply.starts_with("HTTP/1.1 "), "{reply}");
+    }
+    server.terminate().await;
+    assert_eq!(server.ended().await, Some(0));
+    let written = server.written();
+    assert!(!written.contains("SECRET"), "{written}");
+    let longest = written.lines().map(str::len).max().unwrap_or_default();
+    assert!(longest < 1_000, "a line has {longest} bytes");
+    let lines = server.lines();
+    let lines: Vec<_> = lines
+        .iter()
+        .filter(|line| line["target"] == "access")
+        .collect();
+    assert_eq!(lines.len(), count);
+    let others = lines.iter().filter(|line| line["method"] == "OTHER");
+    assert_eq!(others.count(), 2);
+}

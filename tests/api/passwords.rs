@@ -149,7 +149,7 @@ async fn a_password_that_is_known_from_a_breach_is_refused_everywhere() {
 
 #[tokio::test]
 async fn five_digits_leave_the_service_and_the_trace_goes_with_them() {
-    let (app, breaches) = with_breaches(&[]).await;
+    let (app, breaches) = with_breaches(&[("TRUSTED_PROXIES", "127.0.0.1")]).await;
     let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
     let request = app
         .replica

@@ -85,6 +85,7 @@ async fn a_callers_trace_goes_on_in_the_log_and_at_the_collector() {
         &[
             ("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint),
             ("APP_VERSION", "9.8.7"),
+            ("TRUSTED_PROXIES", "127.0.0.1"),
         ],
     );
     let mut server = Server::start(&settings, &["serve"]).await;
@@ -140,5 +141,31 @@ async fn a_callers_trace_goes_on_in_the_log_and_at_the_collector() {
             !text.contains("health") && !text.contains("hunter2"),
             "{text}"
         );
+    }
+}
+
+#[tokio::test]
+async fn a_stranger_cannot_choose_the_trace_or_the_id_that_its_lines_are_filed_under() {
+    let app = TestApp::new().await;
+    let mut server = Server::start(&app.settings, &["serve", "--no-worker"]).await;
+    let ask = reqwest::Client::new()
+        .get(format!("{}api/v1/users/me", server.root))
+        .header("traceparent", format!("00-{TRACE}-{PARENT}-01"))
+        .header("tracestate", "vendor=hunter2")
+        .header("baggage", "user=hunter2")
+        .header("sentry-trace", format!("{TRACE}-{PARENT}-1"))
+        .header("x-request-id", "hunter2");
+    let answer = ask.send().await.expect("it answers");
+    assert_eq!(answer.status(), 401);
+    let line = server
+        .wait_for_line(|line| line["target"] == "access" && line["route"] == "/api/v1/users/me")
+        .await;
+    assert_ne!(line["trace_id"], TRACE);
+    assert_eq!(line["trace_id"].as_str().map(str::len), Some(32));
+    assert_ne!(line["request_id"], "hunter2");
+    server.terminate().await;
+    assert_eq!(server.ended().await, Some(0));
+    for foreign in ["hunter2", TRACE, PARENT] {
+        assert!(!server.written().contains(foreign), "{foreign}");
     }
 }

@@ -1,6 +1,7 @@
 //! The binary under test, the world around it, and clients that keep count.
 
 mod load;
+mod proxy;
 mod service;
 
 use std::collections::HashMap;
@@ -12,6 +13,7 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use url::Url;
 
 pub use load::{Load, Outcome, is_fine};
+pub use proxy::{CONFIGURATION, PEER, Proxy, STRANGER, exchange, program};
 pub use service::{Caller, Service, command, run};
 
 /// A password that any account here may have.
@@ -124,6 +126,8 @@ pub fn settings(database_url: &str, smtp_url: &str) -> Settings {
         ("PASSWORD_MEMORY_KIB", "8192"),
         ("PASSWORD_ITERATIONS", "1"),
         // Many calls come from one client here; who tests limits sets them.
+        ("HTTP_MAX_CONNECTIONS_PER_CLIENT", "100000"),
+        ("HTTP_MAX_BODIES_PER_CLIENT", "100000"),
         ("LIMIT_GUARD", "1000000/1s"),
         ("LIMIT_ANONYMOUS", "100000/1m"),
         ("LIMIT_AUTH", "100000/1m"),

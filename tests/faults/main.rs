@@ -17,5 +17,7 @@ mod logs;
 mod mail;
 mod metering;
 mod migrations;
+mod proxies;
 mod redis;
 mod shutdown;
+mod stalled;

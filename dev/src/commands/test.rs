@@ -27,7 +27,7 @@ pub(crate) async fn test(args: Vec<OsString>) -> Result<ExitCode> {
     let root = home::checkout()?;
     let mut interrupts = Interrupts::listen()?;
     Scratch::sweep();
-    install_missing()?;
+    install_missing(&args)?;
     let runner = Runner::find();
 
     // Compiled while the servers start; a narrower choice the runner compiles itself.
@@ -71,6 +71,11 @@ pub(crate) async fn test(args: Vec<OsString>) -> Result<ExitCode> {
             Package::Browser.advice()
         )),
     }
+    for (variable, name) in PROXIES {
+        if let Some(path) = proxy(name) {
+            tests.env(variable, path);
+        }
+    }
     let ended = Foreground::start(&mut tests)?.wait(&mut interrupts).await?;
     redis.stop().await;
     postgres.stop().await;
@@ -79,8 +84,17 @@ pub(crate) async fn test(args: Vec<OsString>) -> Result<ExitCode> {
     Ok(ended.code())
 }
 
-/// Installs in one go what is not there; the tests can do without a browser.
-fn install_missing() -> Result<()> {
+/// The proxies that the tests of faults run the service behind.
+const PROXIES: [(&str, &str); 2] = [("TEST_NGINX", "nginx"), ("TEST_HAPROXY", "haproxy")];
+
+/// Where a proxy is: Debian has it in a directory that is not on everybody's path.
+fn proxy(name: &str) -> Option<PathBuf> {
+    let of_root = PathBuf::from("/usr/sbin").join(name);
+    files::on_path(name).or_else(|| files::is_program(&of_root).then_some(of_root))
+}
+
+/// Installs in one go what is not there; the tests can do without a browser and without proxies.
+fn install_missing(args: &[OsString]) -> Result<()> {
     let mut missing = Vec::new();
     if !postgres::is_installed() {
         missing.push(Package::Postgres);
@@ -93,6 +107,13 @@ fn install_missing() -> Result<()> {
     }
     if browser().is_none()
         && let Err(error) = packages::install(&[Package::Browser])
+    {
+        say(&error.to_string());
+    }
+    let needs_proxies = args.iter().any(|arg| arg == "faults");
+    if needs_proxies
+        && PROXIES.iter().any(|(_, name)| proxy(name).is_none())
+        && let Err(error) = packages::install(&[Package::Proxies])
     {
         say(&error.to_string());
     }

@@ -18,6 +18,7 @@ impl Running {
     async fn new(adjust: impl FnOnce(&mut HttpConfig)) -> Self {
         let mut config = config();
         config.header_timeout = Duration::from_millis(200);
+        config.idle_timeout = Duration::from_millis(200);
         config.drain_timeout = Duration::from_millis(600);
         adjust(&mut config);
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();

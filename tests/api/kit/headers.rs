@@ -193,3 +193,86 @@ async fn without_listed_origins_no_browser_is_let_in() {
             .contains_key("access-control-allow-credentials")
     );
 }
+
+#[tokio::test]
+async fn pages_may_send_and_read_every_header_that_the_document_names() {
+    let app = TestApp::with(&[("ALLOWED_ORIGINS", "https://www.example.com")]).await;
+    let preflight = async |path: &str, wanted: &str| {
+        let headers = [
+            ("origin", "https://www.example.com"),
+            ("access-control-request-method", "POST"),
+            ("access-control-request-headers", wanted),
+        ];
+        app.replica.ask(Method::OPTIONS, path, &headers, None).await
+    };
+    let names = |headers: &HeaderMap, list: &str| -> Vec<String> {
+        let text = headers[list].to_str().expect("it is text");
+        text.split(',')
+            .map(|name| name.trim().to_lowercase())
+            .collect()
+    };
+    let allowed = preflight(ME, "traceparent").await;
+    allowed.assert_status(200);
+    let allowed = names(&allowed.headers, "access-control-allow-headers");
+    // What the tracing of pages adds to each call (W3C, OpenTelemetry, Sentry).
+    for name in ["traceparent", "tracestate", "baggage", "sentry-trace"] {
+        assert!(allowed.iter().any(|one| one == name), "{name}: {allowed:?}");
+    }
+    for name in [
+        "authorization",
+        "content-type",
+        "x-csrf-token",
+        "x-request-id",
+    ] {
+        assert!(allowed.iter().any(|one| one == name), "{name}: {allowed:?}");
+    }
+    assert!(
+        !allowed
+            .iter()
+            .any(|one| one == "*" || one == "x-forwarded-for")
+    );
+
+    let answer = app
+        .replica
+        .get_with("/api/v1/pricing", &[("origin", "https://www.example.com")])
+        .await;
+    let exposed = names(&answer.headers, "access-control-expose-headers");
+    for name in [
+        "x-request-id",
+        "retry-after",
+        "ratelimit",
+        "ratelimit-policy",
+    ] {
+        assert!(exposed.iter().any(|one| one == name), "{name}: {exposed:?}");
+    }
+
+    let document = serde_json::to_value(groundwork::app::openapi()).expect("it is JSON");
+    let paths = document["paths"].as_object().expect("it has paths");
+    let operations = paths
+        .values()
+        .flat_map(|item| item.as_object().expect("it is one").values());
+    let (mut sent, mut read) = (0, 0);
+    for operation in operations {
+        for parameter in operation["parameters"].as_array().into_iter().flatten() {
+            if parameter["in"] == "header" {
+                let name = parameter["name"].as_str().expect("a name").to_lowercase();
+                assert!(allowed.contains(&name), "{name} may not be sent");
+                sent += 1;
+            }
+        }
+        for response in operation["responses"].as_object().expect("some").values() {
+            for name in response["headers"]
+                .as_object()
+                .into_iter()
+                .flat_map(|all| all.keys())
+            {
+                assert!(
+                    exposed.contains(&name.to_lowercase()),
+                    "{name} may not be read"
+                );
+                read += 1;
+            }
+        }
+    }
+    assert!(sent > 0 && read > 0, "the document names some");
+}

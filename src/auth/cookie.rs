@@ -6,11 +6,12 @@
 //! sub-domains too, from setting them. Over plain http browsers refuse such names, some of them on
 //! one's own machine too, so there, and nowhere else, they are called by the rest of it.
 
-use axum::http::header::{AUTHORIZATION, COOKIE, SET_COOKIE};
+use axum::http::header::{COOKIE, SET_COOKIE};
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse as _, Response};
 
 use super::csrf;
+use super::gate;
 use super::model::{CookieSession, SignedIn, TokenPair, Transport};
 use crate::state::AppState;
 use crate::web::{Json, Problem};
@@ -146,10 +147,10 @@ fn with(mut response: Response, lines: impl IntoIterator<Item = HeaderValue>) ->
     response
 }
 
-/// Whether a browser signs this request by the cookie alone. A page that sends an `Authorization`
-/// header means that and nothing else, and no page of another site can make a browser add one.
+/// Whether the cookie alone authenticates this request. A bearer token takes precedence, and no page
+/// of another site can make a browser add one; other `Authorization` schemes are ignored.
 pub(super) fn signs(state: &AppState, headers: &HeaderMap) -> bool {
-    !headers.contains_key(AUTHORIZATION) && Cookie::Access.is_in(state, headers)
+    !gate::has_bearer(headers) && Cookie::Access.is_in(state, headers)
 }
 
 #[cfg(test)]

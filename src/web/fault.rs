@@ -155,7 +155,7 @@ pub(super) fn find_nul(json: &str) -> Option<String> {
 }
 
 /// Whether `\u0000` stands there as an escape; a cheap look before a costly one.
-fn escapes_nul(bytes: &[u8]) -> bool {
+pub(super) fn escapes_nul(bytes: &[u8]) -> bool {
     let mut at = 0;
     while let Some(found) = bytes[at..].iter().position(|b| *b == b'\\') {
         at += found;

@@ -36,6 +36,7 @@ mod server;
 #[cfg(test)]
 mod stack_test;
 mod stall;
+mod timestamp;
 
 pub use body::{BodyLimit, RawBody, body_limit};
 pub use client::Client;
@@ -68,3 +69,4 @@ pub use problem::{Answer, FieldError, Problem};
 pub use request_id::RequestId;
 pub use routes::Routes;
 pub use server::{Drained, serve};
+pub use timestamp::Timestamp;

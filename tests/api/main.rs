@@ -10,6 +10,7 @@ mod harness;
 mod admin;
 mod api_keys;
 mod audit_log;
+mod bad_values;
 mod browser;
 mod brute_force;
 mod cache;

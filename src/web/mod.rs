@@ -4,6 +4,7 @@
 //! Every refusal, wherever it arises, is one [`Problem`]; [`RequestContext`] stands outermost and
 //! gives it the request's id.
 
+mod all_faults;
 mod body;
 mod client;
 mod code;

@@ -129,12 +129,19 @@ where
             let name = form_urlencoded::parse(pair.as_bytes()).next();
             name.is_some_and(|(name, _)| matches!(&*name, "limit" | "cursor"))
         });
-        let paging: Paging<P> = extract::read_query(&paging.join("&"))?;
-        Ok(Self {
-            limit: paging.limit,
-            after: paging.cursor,
-            filter: extract::read_query(&filter.join("&"))?,
-        })
+        let paging = extract::parse_query::<Paging<P>>(&paging.join("&"));
+        match (paging, extract::parse_query(&filter.join("&"))) {
+            (Ok(paging), Ok(filter)) => Ok(Self {
+                limit: paging.limit,
+                after: paging.cursor,
+                filter,
+            }),
+            (paging, filter) => {
+                let faults = [paging.err(), filter.err()];
+                let faults = faults.into_iter().flatten().flatten().collect();
+                Err(extract::invalid_query(faults))
+            }
+        }
     }
 }
 

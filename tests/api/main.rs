@@ -8,6 +8,7 @@
 mod harness;
 
 mod admin;
+mod all_faults;
 mod api_keys;
 mod audit_log;
 mod bad_values;

@@ -137,6 +137,12 @@ impl HttpConfig {
     pub fn is_https(&self) -> bool {
         self.public_url.scheme() == "https"
     }
+
+    /// The path of `PUBLIC_URL` without the slash at its end: empty for the root of a host.
+    #[must_use]
+    pub fn base_path(&self) -> &str {
+        self.public_url.path().trim_end_matches('/')
+    }
 }
 
 /// PostgreSQL: the two roles, the pool and the server-side time limits.

@@ -45,7 +45,7 @@ pub use operator::{
     OperatorAccount, OperatorError, create_account, promote_account, remove_second_factor,
 };
 pub use oversight::{count_living_sessions, end_sessions_of, list_sessions_of, shut_out};
-pub use pages::router as pages_router;
+pub use pages::{ASSETS, router as pages_router};
 pub use password::{NewPassword, PasswordFault, TriedPassword};
 pub use reauthentication::{Shown, reauthenticate};
 pub use routes::{register_router, router, session_router, signed_in_router, well_known_router};

@@ -16,6 +16,17 @@ use super::{
     Config, DatabaseConfig, Environment, HttpConfig, MailConfig, TelemetryConfig, WorkerConfig,
 };
 
+/// The names of this machine, which stand for each other in development.
+const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
+
+/// Whether a path can be that of `PUBLIC_URL`: it becomes part of routes, cookie names and headers.
+fn is_base_path(path: &str) -> bool {
+    let mut segments = path.trim_matches('/').split('/');
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    let is_segment = |segment: &str| !segment.is_empty() && segment.bytes().all(is_plain);
+    path == "/" || segments.all(is_segment)
+}
+
 impl Reader<'_> {
     pub(super) fn config(&mut self) -> Option<Config> {
         let environment = self.environment();
@@ -135,8 +146,15 @@ impl Reader<'_> {
             "must be https origins in production",
         );
         let public_url = public_url?;
+        if !is_base_path(public_url.path()) {
+            let message = "must have a path of a-z, A-Z, 0-9, _ and - between slashes, or none";
+            self.fault("PUBLIC_URL", message);
+        }
         let mut hosts: Vec<String> = allowed_hosts?.into_iter().map(|host| host.0).collect();
         hosts.extend(public_url.host_str().map(str::to_ascii_lowercase));
+        if !self.production && hosts.iter().any(|host| LOOPBACK.contains(&host.as_str())) {
+            hosts.extend(LOOPBACK.map(str::to_owned));
+        }
         Some(HttpConfig {
             bind_addr: bind_addr?,
             public_url,

@@ -211,7 +211,11 @@ pub(super) fn parse_query<T: DeserializeOwned>(query: &str) -> Result<T, Vec<Fie
         let Some((path, message)) = error else {
             break;
         };
-        faults.push(fault::describe(&path, &message));
+        let fault = fault::describe(&path, &message);
+        // A required parameter that was rejected is missing from the rest.
+        if faults.iter().all(|known| known.field != fault.field) {
+            faults.push(fault);
+        }
         let count = pairs.len();
         if let Some(name) = fault::named(&path, &message) {
             pairs.retain(|(_, (other, _))| other != name);

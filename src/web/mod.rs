@@ -5,6 +5,7 @@
 //! gives it the request's id.
 
 mod all_faults;
+mod base_path;
 mod body;
 mod client;
 mod code;
@@ -39,6 +40,7 @@ mod stack_test;
 mod stall;
 mod timestamp;
 
+pub use base_path::strip_base_path;
 pub use body::{BodyLimit, RawBody, body_limit};
 pub use client::Client;
 pub use code::Code;
@@ -61,7 +63,7 @@ pub use hosts::TrustedHosts;
 pub use limit::{ClientLimits, limit_client, limit_guesses, limited, spend};
 pub use limit_document::document_limits;
 pub use overload::{Cap, Shed, shed};
-pub use own_origins::OwnOrigins;
+pub use own_origins::{CookieScope, OwnOrigins};
 pub use page::{Limit, Moment, NoFilter, Page, PageParams, Paged, Position};
 pub use panic::PanicGuard;
 pub use principal::{Caller, Credential, Principal};

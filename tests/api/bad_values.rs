@@ -282,3 +282,37 @@ async fn the_nul_character_is_refused_in_every_text_of_a_body() {
     }
     assert!(tried > 20, "only {tried} fields were tried");
 }
+
+#[tokio::test]
+async fn no_id_in_a_path_fails_its_route() {
+    let app = TestApp::new().await;
+    let root = app.sign_in_admin("root").await;
+    let document = serde_json::to_value(app::openapi()).expect("it is JSON");
+    let paths = document["paths"].as_object().expect("there are paths");
+    let long = "9".repeat(4_000);
+    let encoded = ODD.into_iter().chain([&*long]);
+    let encoded = encoded.map(|odd| form_urlencoded::byte_serialize(odd.as_bytes()).collect());
+    let raw = ["%00", "%ff", "%2F", "..", "%2e%2e", ";", "x%0d%0a", "{id}"];
+    let ids: Vec<String> = encoded.chain(raw.map(str::to_owned)).collect();
+    let mut tried = 0;
+    for (path, item) in paths.iter().filter(|(path, _)| path.contains('{')) {
+        for (method, spec) in item.as_object().expect("it has methods") {
+            let method: Method = method.to_uppercase().parse().expect("it is a method");
+            let content = &spec["requestBody"]["content"]["application/json"];
+            let example = content.pointer("/examples/password/value");
+            let body = example.or_else(|| content.get("example"));
+            for id in &ids {
+                let path = path.replace("{id}", id);
+                let token = Some(root.access());
+                let call = app
+                    .replica
+                    .call(method.clone(), &path, token, body.cloned());
+                let answer = call.await;
+                let is_refused = matches!(answer.status.as_u16(), 400 | 404 | 405 | 422);
+                assert!(is_refused, "{method} {path}: {}", answer.body);
+                tried += 1;
+            }
+        }
+    }
+    assert!(tried > 100, "only {tried} ids were tried");
+}

@@ -3,6 +3,7 @@
 mod client;
 mod forgery;
 mod http_authentication;
+mod public_url;
 
 use std::time::Duration;
 

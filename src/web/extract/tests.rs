@@ -183,7 +183,7 @@ async fn faults_name_the_field_and_no_type() {
             "is required",
         ),
         (
-            json!({"handle": "ada", "count": 1, "items": [{"x": 1}]}),
+            json!({"handle": "ada", "count": 1, "items": [{"name": "x", "x": 1}]}),
             "items[0].x",
             "unknown_field",
             "is not a known field",

@@ -23,13 +23,13 @@ pub fn strip_base_path(
     }
     let (base, own): (Arc<str>, HashSet<_>) = (base.into(), own.into_iter().collect());
     let own = Arc::new(own);
-    // Outside of the router, since a layer of its own would come after the route was chosen.
-    Router::new().fallback_service(routes.map_request(move |mut request: Request| {
+    // Around the router, since a layer within it would run after the route was chosen.
+    Router::new().fallback(move |mut request: Request| {
         if let Some(uri) = strip(request.uri(), &base, &own) {
             *request.uri_mut() = uri;
         }
-        request
-    }))
+        routes.clone().oneshot(request)
+    })
 }
 
 fn strip(uri: &Uri, base: &str, own: &HashSet<String>) -> Option<Uri> {

@@ -179,14 +179,16 @@ fn forged() -> Vec<String> {
     for time in TIMES.into_iter().chain(ODD) {
         forged.push(json!(["usage.1", [time, "GET /api/v1/users/me"]]));
         forged.push(json!(["moment.1", [time, id]]));
-        forged.push(json!(["moment.2", [time, id]]));
-        forged.push(json!(["moment.1\0", [time, id]]));
-        forged.push(json!(["moment.1", [time, id, id]]));
     }
     for odd in ODD {
         forged.push(json!(["moment.1", ["2026-03-14T09:26:53Z", odd]]));
         forged.push(json!(odd));
     }
+    let time = "2026-03-14T09:26:53Z";
+    for order in ["moment.2", "moment.1\0", "sessions.1", ""] {
+        forged.push(json!([order, [time, id]]));
+    }
+    forged.push(json!(["moment.1", [time, id, id]]));
     forged.extend([json!(null), json!([]), json!({}), json!(["moment.1"])]);
     let encoded = forged
         .iter()

@@ -65,9 +65,8 @@ async fn signing_in_again_behind_basic_auth_ends_the_session_before() {
 #[tokio::test]
 async fn csrf_rules_apply_to_cookies_behind_basic_auth() {
     let app = service().await;
-    for foreign in FOREIGN {
-        let name = format!("ada{}", foreign.len());
-        let page = staging(&app, &name, foreign).await;
+    for (number, foreign) in FOREIGN.into_iter().enumerate() {
+        let page = staging(&app, &format!("ada{number}"), foreign).await;
         let name = json!({ "first_name": "Eve" });
         let refused: [(&str, &dyn Fn(&mut Browser)); 3] = [
             ("no token", &|page| page.csrf = None),

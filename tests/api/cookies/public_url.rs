@@ -149,14 +149,14 @@ async fn a_redirect_to_https_goes_to_the_public_url_with_its_port_and_path() {
         "www.example.com",
         "www.example.com:80",
     ] {
-        for path in ["/api/v1/pricing?a=b", "/app/api/v1/pricing?a=b"] {
+        for path in ["/assets/link-page.css?a=b", "/app/assets/link-page.css?a=b"] {
             let request = secure.request(Method::GET, path);
             let request = request
                 .header("host", host)
                 .header("x-forwarded-proto", "http");
             let sent = secure.send(&Method::GET, path, request).await;
             sent.assert_status(308);
-            let location = "https://127.0.0.1:8443/app/api/v1/pricing?a=b";
+            let location = "https://127.0.0.1:8443/app/assets/link-page.css?a=b";
             assert_eq!(sent.headers["location"], location, "{host}");
         }
     }

@@ -99,6 +99,9 @@ pub enum Environment {
     Production,
 }
 
+/// The names of this machine, which stand for each other in development.
+pub const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
+
 /// The listener, its time limits and what it trusts.
 #[derive(Clone, Debug)]
 pub struct HttpConfig {

@@ -13,11 +13,9 @@ use super::setting::{
     WebUrl, secs,
 };
 use super::{
-    Config, DatabaseConfig, Environment, HttpConfig, MailConfig, TelemetryConfig, WorkerConfig,
+    Config, DatabaseConfig, Environment, HttpConfig, LOOPBACK, MailConfig, TelemetryConfig,
+    WorkerConfig,
 };
-
-/// The names of this machine, which stand for each other in development.
-const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
 
 /// Whether a path can be that of `PUBLIC_URL`: it becomes part of routes, cookie names and headers.
 fn is_base_path(path: &str) -> bool {
@@ -280,5 +278,22 @@ impl Reader<'_> {
             sentry_traces_sample_rate: sample_rate?,
             otlp_endpoint: otlp_endpoint.map(|url| url.0),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_base_path;
+
+    #[test]
+    fn the_path_of_the_public_url_is_plain_segments() {
+        for good in ["/", "/app", "/app/", "/a/b-c/D_9"] {
+            assert!(is_base_path(good), "{good}");
+        }
+        for wrong in [
+            "//", "/a//b", "/a.b", "/%41", "/a;b", "/a,b", "/a=b", "/\u{fc}", "/~a", "/.",
+        ] {
+            assert!(!is_base_path(wrong), "{wrong}");
+        }
     }
 }

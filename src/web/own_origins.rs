@@ -4,12 +4,10 @@ use std::sync::Arc;
 
 use axum::http::header::ORIGIN;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
-
 use url::Url;
 
-use crate::config::HttpConfig;
+use crate::config::{HttpConfig, LOOPBACK};
 
-const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// The origins whose pages may act for somebody who signed in with cookies: the public URL's own

@@ -27,7 +27,7 @@ pub(super) fn of_body<T: DeserializeOwned + ToSchema>(
     let mut found = Found::default();
     found.add(first);
     if let Ok(body) = serde_json::from_str(text) {
-        collect::<T>(body, &mut found);
+        collect::<T>(&body, &mut found);
     }
     found.list
 }
@@ -41,7 +41,7 @@ pub(super) fn with_nul<T: DeserializeOwned + ToSchema>(text: &str) -> Vec<FieldE
     if let Ok(mut body) = serde_json::from_str(text) {
         take_nul(&mut body, &mut Vec::new(), &mut found);
         if !found.list.is_empty() {
-            collect::<T>(body, &mut found);
+            collect::<T>(&body, &mut found);
         }
     }
     found.list
@@ -98,9 +98,9 @@ fn take_nul(value: &mut Value, place: &mut Vec<Step>, found: &mut Found) {
     }
 }
 
-fn collect<T: DeserializeOwned + ToSchema>(body: Value, found: &mut Found) {
+fn collect<T: DeserializeOwned + ToSchema>(body: &Value, found: &mut Found) {
     let mut reading = Reading {
-        whole: &body,
+        whole: body,
         rest: body.clone(),
         shifts: BTreeMap::new(),
         incomplete: BTreeSet::new(),
@@ -115,7 +115,7 @@ fn collect<T: DeserializeOwned + ToSchema>(body: Value, found: &mut Found) {
             break;
         }
     }
-    Schema::of::<T>().find_missing(&body, found);
+    Schema::of::<T>().find_missing(body, found);
 }
 
 /// A body of which parts were read.

@@ -230,7 +230,7 @@ fn a_large_body_of_faults_is_read_in_linear_time_and_cut() {
         assert!(found.len() <= MAX && !found.is_empty());
         let took = started.elapsed();
         assert!(
-            took < Duration::from_secs(5),
+            took < Duration::from_secs(20),
             "{took:?} for {} bytes",
             text.len()
         );

@@ -6,7 +6,7 @@ use axum::Router;
 use axum::extract::Request;
 use tower::ServiceBuilder;
 use utoipa::OpenApi as _;
-use utoipa::openapi::OpenApi;
+use utoipa::openapi::{OpenApi, Server};
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::config::{Config, Limit, LimitsConfig};
@@ -17,7 +17,7 @@ use crate::usage::Metering;
 use crate::web::{
     Answer, ClientLimits, Code, Deadline, DenyLists, KnownMethods, PanicGuard, Problem,
     RequestContext, Routes, SecurityHeaders, TrustedHosts, Within, cors, document_common,
-    document_limits, door, guard, limit_client, limit_guesses, shed, unless_silent,
+    document_limits, door, guard, limit_client, limit_guesses, shed, strip_base_path, unless_silent,
 };
 use crate::{admin, api_keys, audit, auth, dashboard, docs, events, health, plans, usage, users};
 
@@ -34,7 +34,12 @@ pub fn router(state: &AppState, config: &Config, draining: Draining) -> Router {
     let (signed_in, signed_in_document) = signed_in().open().split_for_parts();
     let (administrative, administrative_document) = administrative().open().split_for_parts();
     let limited = [public_document, signed_in_document, administrative_document];
-    let document = finish(document, limited);
+    let mut document = finish(document, limited);
+    let base = config.http.base_path();
+    let own = first_segments(&document);
+    if !base.is_empty() {
+        document.servers = Some(vec![Server::new(base)]);
+    }
     let known = state.clone();
     let administrative = administrative.route_layer(door(move |request, within| {
         pass_administrator(known.clone(), request, within)
@@ -55,9 +60,9 @@ pub fn router(state: &AppState, config: &Config, draining: Draining) -> Router {
         .with_state(state.clone());
     let cors = cors(&config.http, &document);
     if config.docs_enabled {
-        routes = routes.merge(docs::router(document));
+        routes = routes.merge(docs::router(document, base));
     }
-    routes
+    let routes = routes
         .fallback(async || Problem::new(Code::NotFound))
         .method_not_allowed_fallback(async || Problem::new(Code::MethodNotAllowed))
         // From top to bottom as a request meets them.
@@ -77,7 +82,16 @@ pub fn router(state: &AppState, config: &Config, draining: Draining) -> Router {
                 .layer(shed())
                 .layer(guard(config.limits.guard))
                 .layer(Deadline::new(&config.http)),
-        )
+        );
+    strip_base_path(routes, base, own)
+}
+
+/// What the paths of all routes begin with.
+fn first_segments(document: &OpenApi) -> Vec<String> {
+    let documented = document.paths.paths.keys().map(String::as_str);
+    let all = documented.chain([docs::PAGE, docs::DOCUMENT, auth::ASSETS]);
+    all.filter_map(|path| path.split('/').nth(1).map(str::to_owned))
+        .collect()
 }
 
 /// The routes that do without the database, or tell how it is.

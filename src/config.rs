@@ -99,6 +99,9 @@ pub enum Environment {
     Production,
 }
 
+/// The names of this machine, which stand for each other in development.
+pub const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
+
 /// The listener, its time limits and what it trusts.
 #[derive(Clone, Debug)]
 pub struct HttpConfig {
@@ -151,6 +154,12 @@ impl HttpConfig {
     #[must_use]
     pub fn is_https(&self) -> bool {
         self.public_url.scheme() == "https"
+    }
+
+    /// The path of `PUBLIC_URL` without the slash at its end: empty for the root of a host.
+    #[must_use]
+    pub fn base_path(&self) -> &str {
+        self.public_url.path().trim_end_matches('/')
     }
 }
 

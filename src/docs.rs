@@ -4,7 +4,7 @@
 use axum::Router;
 use axum::extract::Request;
 use axum::http::HeaderValue;
-use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY};
+use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, LOCATION};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use utoipa::openapi::OpenApi;
@@ -23,9 +23,9 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src-elem 'sel
      style-src-attr 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; \
      form-action 'none'; frame-ancestors 'none'";
 
-/// The page and the document.
-pub fn router(document: OpenApi) -> Router {
-    let config = Config::from(DOCUMENT)
+/// The page and the document. Browsers reach them below `base`, the path of the public URL.
+pub fn router(document: OpenApi, base: &str) -> Router {
+    let config = Config::from(format!("{base}{DOCUMENT}"))
         .try_it_out_enabled(true)
         .persist_authorization(true)
         .display_request_duration(true)
@@ -33,7 +33,17 @@ pub fn router(document: OpenApi) -> Router {
         // Without the bar for other documents, whose logo brings a style sheet of its own.
         .use_base_layout();
     let page = SwaggerUi::new(PAGE).config(config).url(DOCUMENT, document);
-    Router::from(page).layer(middleware::from_fn(allow_page))
+    // The library redirects by a path, which lacks the base.
+    let to = HeaderValue::try_from(format!("{base}{PAGE}/")).ok();
+    let redirect = middleware::map_response(move |mut response: Response| {
+        if let (Some(to), Some(location)) = (&to, response.headers_mut().get_mut(LOCATION)) {
+            location.clone_from(to);
+        }
+        std::future::ready(response)
+    });
+    Router::from(page)
+        .layer(middleware::from_fn(allow_page))
+        .layer(redirect)
 }
 
 async fn allow_page(request: Request, next: Next) -> Response {

@@ -10,7 +10,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::model::Event;
 use crate::ids::{AuditId, SessionId, UserId};
-use crate::web::{Moment, RequestId};
+use crate::web::{Moment, RequestId, Timestamp};
 
 /// An entry of the log, whole.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -65,9 +65,11 @@ pub struct RecordFilter {
     #[param(inline)]
     pub event: Option<Event>,
     /// From this moment on.
-    pub from: Option<DateTime<Utc>>,
+    #[param(value_type = Option<DateTime<Utc>>)]
+    pub from: Option<Timestamp>,
     /// Before this moment.
-    pub to: Option<DateTime<Utc>>,
+    #[param(value_type = Option<DateTime<Utc>>)]
+    pub to: Option<Timestamp>,
     /// The id of the request.
     #[param(value_type = Option<String>, min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9._-]+$",
         example = "01980b6e7c0070008000000000000001")]

@@ -112,10 +112,10 @@ pub async fn list_records(
         }
     }
     if let Some(from) = filter.from {
-        query.and_where(Expr::col(AuditLog::CreatedAt).gte(from));
+        query.and_where(Expr::col(AuditLog::CreatedAt).gte(from.get()));
     }
     if let Some(to) = filter.to {
-        query.and_where(Expr::col(AuditLog::CreatedAt).lt(to));
+        query.and_where(Expr::col(AuditLog::CreatedAt).lt(to.get()));
     }
     if let Some(Moment(at, id)) = after {
         // The first says nothing new, but by it whole months are left out.

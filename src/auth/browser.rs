@@ -3,7 +3,7 @@
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::http::header::{AUTHORIZATION, HeaderMap};
+use axum::http::header::HeaderMap;
 use axum::response::{IntoResponse as _, Response};
 use utoipa_axum::routes;
 
@@ -33,7 +33,7 @@ async fn get_csrf_token(
     State(state): State<AppState>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let who = if headers.contains_key(AUTHORIZATION) {
+    let who = if gate::has_bearer(&headers) {
         gate::authenticate(&state, &headers).await?
     } else {
         holder(&state, &headers).await?
@@ -98,11 +98,11 @@ pub(super) async fn leave(
     Ok(())
 }
 
-/// Whether a browser signs out: it has cookies, and no header that says otherwise.
+/// Whether the request has cookies and no bearer token.
 pub(super) fn is_calling(state: &AppState, headers: &HeaderMap) -> bool {
     let cookies = [Cookie::Access, Cookie::Refresh];
     let has_any = cookies.iter().any(|cookie| cookie.is_in(state, headers));
-    has_any && !headers.contains_key(AUTHORIZATION)
+    has_any && !gate::has_bearer(headers)
 }
 
 /// Whose cookies these are: the access cookie's, or the refresh cookie's where that has run out.

@@ -4,16 +4,18 @@
 //! another site's link, so nothing is lost by it. Over https their names begin with `__Host-` and
 //! `__Secure-` (RFC 6265bis §4.1.3), which keeps plain-text neighbours, and for the first one
 //! sub-domains too, from setting them. Over plain http browsers refuse such names, some of them on
-//! one's own machine too, so there, and nowhere else, they are called by the rest of it.
+//! one's own machine too, so there, and nowhere else, they are called by the rest of it. What tells
+//! services of one host apart is at the end of the names ([`CookieScope`]).
 
-use axum::http::header::{AUTHORIZATION, COOKIE, SET_COOKIE};
+use axum::http::header::{COOKIE, SET_COOKIE};
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse as _, Response};
 
 use super::csrf;
+use super::gate;
 use super::model::{CookieSession, SignedIn, TokenPair, Transport};
 use crate::state::AppState;
-use crate::web::{Json, Problem};
+use crate::web::{CookieScope, Json, Problem};
 
 /// Where browsers send the refresh token: to the routes that take it, and to no others.
 const REFRESH_PATH: &str = "/api/v1/auth";
@@ -33,7 +35,7 @@ pub(super) enum Cookie {
 pub(super) struct Ambiguous;
 
 impl Cookie {
-    /// Its name, over https or in the open.
+    /// Its name, over https or in the open, at the root of a host.
     pub(super) const fn name(self, is_https: bool) -> &'static str {
         match (self, is_https) {
             (Self::Access, true) => "__Host-access",
@@ -43,10 +45,10 @@ impl Cookie {
         }
     }
 
-    const fn path(self) -> &'static str {
+    fn path(self, base_path: &str) -> String {
         match self {
-            Self::Access => "/",
-            Self::Refresh => REFRESH_PATH,
+            Self::Access => "/".to_owned(),
+            Self::Refresh => format!("{base_path}{REFRESH_PATH}"),
         }
     }
 
@@ -56,7 +58,8 @@ impl Cookie {
         state: &AppState,
         headers: &'a HeaderMap,
     ) -> Result<Option<&'a str>, Ambiguous> {
-        find(headers, self.name(state.own_origins.is_https()))
+        let scope = state.own_origins.cookies();
+        find(headers, self.name(scope.is_https), &scope.suffix)
     }
 
     /// Whether the request has it at all.
@@ -65,25 +68,31 @@ impl Cookie {
     }
 
     /// The line that gives it to a browser for so many seconds; none at all takes it back.
-    fn set(self, is_https: bool, value: &str, seconds: u64) -> HeaderValue {
-        let (name, path) = (self.name(is_https), self.path());
-        let secure = if is_https { "; Secure" } else { "" };
+    fn set(self, scope: &CookieScope, value: &str, seconds: u64) -> HeaderValue {
+        let (name, suffix) = (self.name(scope.is_https), &scope.suffix);
+        let path = self.path(&scope.base_path);
+        let secure = if scope.is_https { "; Secure" } else { "" };
         let line = format!(
-            "{name}={value}; Path={path}; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}"
+            "{name}{suffix}={value}; Path={path}; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}"
         );
-        let mut line = HeaderValue::try_from(line).expect("tokens are base64url and dots");
+        let mut line = HeaderValue::try_from(line).expect("all of it is plain ASCII");
         line.set_sensitive(true);
         line
     }
 }
 
-/// The one value under this name in all `Cookie` lines (RFC 6265 §4.2.1).
-fn find<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Ambiguous> {
+/// The one value under this name, which is given in two parts, in all `Cookie` lines (RFC 6265
+/// §4.2.1).
+fn find<'a>(
+    headers: &'a HeaderMap,
+    name: &str,
+    suffix: &str,
+) -> Result<Option<&'a str>, Ambiguous> {
     let lines = headers.get_all(COOKIE).into_iter();
     let pairs = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
     let mut values = pairs.filter_map(|pair| {
-        let value = pair.trim_ascii().strip_prefix(name.as_bytes())?;
-        value.strip_prefix(b"=")
+        let rest = pair.trim_ascii().strip_prefix(name.as_bytes())?;
+        rest.strip_prefix(suffix.as_bytes())?.strip_prefix(b"=")
     });
     match (values.next(), values.next()) {
         (None, _) => Ok(None),
@@ -110,15 +119,15 @@ pub(super) fn answer(state: &AppState, transport: Transport, pair: TokenPair) ->
     match transport {
         Transport::Bearer => Json(SignedIn::Tokens(pair)).into_response(),
         Transport::Cookie => {
-            let is_https = state.own_origins.is_https();
+            let scope = state.own_origins.cookies();
             let body = CookieSession {
                 csrf_token: csrf::token(&state.csrf_macs, pair.session_id),
                 expires_in: pair.expires_in,
                 refresh_expires_in: pair.refresh_expires_in,
             };
             let lines = [
-                Cookie::Access.set(is_https, &pair.access_token, pair.expires_in),
-                Cookie::Refresh.set(is_https, &pair.refresh_token, pair.refresh_expires_in),
+                Cookie::Access.set(scope, &pair.access_token, pair.expires_in),
+                Cookie::Refresh.set(scope, &pair.refresh_token, pair.refresh_expires_in),
             ];
             with(Json(SignedIn::Cookies(body)).into_response(), lines)
         }
@@ -132,10 +141,10 @@ pub(super) fn clear(state: &AppState, response: Response) -> Response {
 
 /// Takes these cookies back, since they are good for nothing.
 pub(super) fn take_back(state: &AppState, response: Response, cookies: &[Cookie]) -> Response {
-    let is_https = state.own_origins.is_https();
+    let scope = state.own_origins.cookies();
     with(
         response,
-        cookies.iter().map(|cookie| cookie.set(is_https, "", 0)),
+        cookies.iter().map(|cookie| cookie.set(scope, "", 0)),
     )
 }
 
@@ -146,10 +155,10 @@ fn with(mut response: Response, lines: impl IntoIterator<Item = HeaderValue>) ->
     response
 }
 
-/// Whether a browser signs this request by the cookie alone. A page that sends an `Authorization`
-/// header means that and nothing else, and no page of another site can make a browser add one.
+/// Whether the cookie alone authenticates this request. A bearer token takes precedence, and no page
+/// of another site can make a browser add one; other `Authorization` schemes are ignored.
 pub(super) fn signs(state: &AppState, headers: &HeaderMap) -> bool {
-    !headers.contains_key(AUTHORIZATION) && Cookie::Access.is_in(state, headers)
+    !gate::has_bearer(headers) && Cookie::Access.is_in(state, headers)
 }
 
 #[cfg(test)]
@@ -173,7 +182,11 @@ mod tests {
             &["a=1", "access=x"],
             &["my-access=y; access=x; access2=z; accessory"],
         ] {
-            assert_eq!(find(&cookies(lines), "access"), Ok(Some("x")), "{lines:?}");
+            assert_eq!(
+                find(&cookies(lines), "access", ""),
+                Ok(Some("x")),
+                "{lines:?}"
+            );
         }
         for lines in [
             &[][..],
@@ -183,40 +196,66 @@ mod tests {
             &["access"],
             &["b=access=x"],
         ] {
-            assert_eq!(find(&cookies(lines), "access"), Ok(None), "{lines:?}");
+            assert_eq!(find(&cookies(lines), "access", ""), Ok(None), "{lines:?}");
         }
-        assert_eq!(find(&cookies(&["access="]), "access"), Ok(Some("")));
+        assert_eq!(find(&cookies(&["access="]), "access", ""), Ok(Some("")));
+    }
+
+    #[test]
+    fn cookies_of_other_ports_and_paths_are_passed_over() {
+        let lines = cookies(&["access=a; access-8000=b; access-8001=c; access-80=d; access.app=e"]);
+        for (suffix, value) in [("", "a"), ("-8000", "b"), ("-8001", "c"), (".app", "e")] {
+            assert_eq!(find(&lines, "access", suffix), Ok(Some(value)));
+        }
+        assert_eq!(find(&lines, "access", "-8002"), Ok(None));
     }
 
     #[test]
     fn a_cookie_that_is_there_twice_is_neither() {
         for lines in [&["access=x; access=x"][..], &["access=x", "access=y"]] {
-            assert_eq!(find(&cookies(lines), "access"), Err(Ambiguous), "{lines:?}");
+            assert_eq!(
+                find(&cookies(lines), "access", ""),
+                Err(Ambiguous),
+                "{lines:?}"
+            );
         }
     }
 
     #[test]
     fn cookies_are_kept_from_scripts_from_other_sites_and_from_plain_http() {
-        let line = |cookie: Cookie, is_https| {
-            let line = cookie.set(is_https, "x", 900);
+        let line = |cookie: Cookie, url: &str| {
+            let scope = CookieScope::of(&url.parse().expect("it is a URL"));
+            let line = cookie.set(&scope, "x", 900);
             assert!(line.is_sensitive());
             line.to_str().expect("it is text").to_owned()
         };
         assert_eq!(
-            line(Cookie::Access, true),
+            line(Cookie::Access, "https://example.com"),
             "__Host-access=x; Path=/; Max-Age=900; HttpOnly; SameSite=Strict; Secure"
         );
         assert_eq!(
-            line(Cookie::Refresh, true),
+            line(Cookie::Refresh, "https://example.com"),
             "__Secure-refresh=x; Path=/api/v1/auth; Max-Age=900; HttpOnly; SameSite=Strict; Secure"
         );
         assert_eq!(
-            line(Cookie::Access, false),
+            line(Cookie::Access, "http://example.com"),
             "access=x; Path=/; Max-Age=900; HttpOnly; SameSite=Strict"
         );
         assert_eq!(
-            line(Cookie::Refresh, false),
+            line(Cookie::Refresh, "http://example.com"),
             "refresh=x; Path=/api/v1/auth; Max-Age=900; HttpOnly; SameSite=Strict"
+        );
+        assert_eq!(
+            line(Cookie::Access, "https://example.com/app"),
+            "__Host-access.app=x; Path=/; Max-Age=900; HttpOnly; SameSite=Strict; Secure"
+        );
+        assert_eq!(
+            line(Cookie::Refresh, "https://example.com/app/"),
+            "__Secure-refresh.app=x; Path=/app/api/v1/auth; Max-Age=900; HttpOnly; SameSite=Strict; Secure"
+        );
+        assert_eq!(
+            line(Cookie::Access, "http://127.0.0.1:8000"),
+            "access-8000=x; Path=/; Max-Age=900; HttpOnly; SameSite=Strict"
         );
     }
 }

@@ -89,19 +89,15 @@ pub(super) async fn by_cookie(
     }
 }
 
-/// Who the `Authorization` header speaks for; `None` when there is none.
+/// Authenticates by the bearer token; `None` when the request has none.
 pub(super) async fn authenticate(
     state: &AppState,
     headers: &HeaderMap,
 ) -> Result<Option<Principal>, Problem> {
-    let mut credentials = headers.get_all(AUTHORIZATION).iter();
-    let Some(credential) = credentials.next() else {
+    if !has_bearer(headers) {
         return Ok(None);
-    };
-    let token = bearer(credential.as_bytes()).ok_or_else(Problem::unauthenticated_token)?;
-    if credentials.next().is_some() {
-        return Err(Problem::unauthenticated_token());
     }
+    let token = bearer_token(headers).ok_or_else(Problem::unauthenticated_token)?;
     holder(state, token).await.map(Some)
 }
 
@@ -132,6 +128,19 @@ pub fn bearer_token(headers: &HeaderMap) -> Option<&str> {
     let mut credentials = headers.get_all(AUTHORIZATION).iter();
     let token = bearer(credentials.next()?.as_bytes());
     token.filter(|_| credentials.next().is_none())
+}
+
+/// Whether the request has `Authorization: Bearer`, with a valid token or not. Other schemes are for
+/// a proxy in front of the service, such as the `Basic` of a staging site. Browsers add them by
+/// themselves, so they neither authenticate a request nor replace its cookies.
+pub(super) fn has_bearer(headers: &HeaderMap) -> bool {
+    headers.get_all(AUTHORIZATION).iter().any(|line| {
+        let mut parts = line
+            .as_bytes()
+            .splitn(2, |byte| matches!(byte, b' ' | b'\t'));
+        let scheme = parts.next().unwrap_or_default();
+        scheme.eq_ignore_ascii_case(b"bearer")
+    })
 }
 
 /// The token of an `Authorization: Bearer` header (RFC 6750 §2.1).
@@ -196,7 +205,42 @@ fn denied(revocation: Revocation) -> Denied {
 
 #[cfg(test)]
 mod tests {
-    use super::bearer;
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn only_the_bearer_scheme_is_read() {
+        let lines = |lines: &[&[u8]]| {
+            let values = lines.iter().map(|line| HeaderValue::from_bytes(line));
+            let pairs = values.map(|value| (AUTHORIZATION, value.expect("it is a value")));
+            pairs.collect::<HeaderMap>()
+        };
+        for ours in [
+            &[&b"Bearer abc"[..]][..],
+            &[b"bEARER abc"],
+            &[b"Bearer"],
+            &[b"Bearer "],
+            &[b"Bearer\tabc"],
+            &[b"Bearer \xff"],
+            &[b"Basic abc", b"Bearer abc"],
+        ] {
+            assert!(has_bearer(&lines(ours)), "{ours:?}");
+        }
+        for other in [
+            &[][..],
+            &[&b""[..]],
+            &[b"Basic YTpi"],
+            &[b"Basic abc, Bearer def"],
+            &[b"Digest username=\"bearer\""],
+            &[b"Negotiate abc", b"Basic YTpi"],
+            &[b"Bearerabc"],
+            &[b"abc"],
+            &[b"\xff"],
+        ] {
+            assert!(!has_bearer(&lines(other)), "{other:?}");
+        }
+    }
 
     #[test]
     fn the_scheme_is_any_case_and_the_token_is_not_empty() {

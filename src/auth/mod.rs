@@ -53,7 +53,7 @@ pub use operator::{
 pub use oversight::{
     announce_admin, count_living_sessions, end_sessions_of, list_sessions_of, shut_out,
 };
-pub use pages::router as pages_router;
+pub use pages::{ASSETS, router as pages_router};
 pub use password::{NewPassword, PasswordFault, TriedPassword};
 pub use reauthentication::{Shown, reauthenticate, recheck_proof};
 pub use routes::{register_router, router, session_router, signed_in_router, well_known_router};

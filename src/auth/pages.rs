@@ -3,7 +3,8 @@
 //!
 //! Opening one changes nothing, since mail scanners open links too: the visitor presses a button,
 //! and the page's script sends the token to the API. The token is in the fragment of the link, so that
-//! the request for the page does not carry it; the script first removes it from the address bar.
+//! the request for the page does not carry it; the script first removes it from the address bar. URLs in
+//! the pages are relative, so that they work below the path of `PUBLIC_URL`.
 
 use axum::http::HeaderName;
 use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
@@ -19,6 +20,9 @@ const POLICY: (HeaderName, &str) = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; \
      form-action 'none'; frame-ancestors 'none'",
 );
+
+/// What the paths of the pages' assets begin with.
+pub const ASSETS: &str = "/assets";
 
 /// The pages and the two assets that they share.
 pub fn router() -> OpenApiRouter<AppState> {

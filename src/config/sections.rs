@@ -14,8 +14,17 @@ use super::setting::{
     WebUrl, days, secs,
 };
 use super::{
-    Config, DatabaseConfig, Environment, HttpConfig, MailConfig, TelemetryConfig, WorkerConfig,
+    Config, DatabaseConfig, Environment, HttpConfig, LOOPBACK, MailConfig, TelemetryConfig,
+    WorkerConfig,
 };
+
+/// Whether a path can be that of `PUBLIC_URL`: it becomes part of routes, cookie names and headers.
+fn is_base_path(path: &str) -> bool {
+    let mut segments = path.trim_matches('/').split('/');
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    let is_segment = |segment: &str| !segment.is_empty() && segment.bytes().all(is_plain);
+    path == "/" || segments.all(is_segment)
+}
 
 impl Reader<'_> {
     pub(super) fn config(&mut self) -> Option<Config> {
@@ -147,8 +156,15 @@ impl Reader<'_> {
         );
         let public_url = public_url?;
         let requires_https = self.production && public_url.scheme() == "https";
+        if !is_base_path(public_url.path()) {
+            let message = "must have a path of a-z, A-Z, 0-9, _ and - between slashes, or none";
+            self.fault("PUBLIC_URL", message);
+        }
         let mut hosts: Vec<String> = allowed_hosts?.into_iter().map(|host| host.0).collect();
         hosts.extend(public_url.host_str().map(str::to_ascii_lowercase));
+        if !self.production && hosts.iter().any(|host| LOOPBACK.contains(&host.as_str())) {
+            hosts.extend(LOOPBACK.map(str::to_owned));
+        }
         Some(HttpConfig {
             bind_addr: bind_addr?,
             public_url,
@@ -285,5 +301,22 @@ impl Reader<'_> {
             sentry_traces_sample_rate: sample_rate?,
             otlp_endpoint: otlp_endpoint.map(|url| url.0),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_base_path;
+
+    #[test]
+    fn the_path_of_the_public_url_is_plain_segments() {
+        for good in ["/", "/app", "/app/", "/a/b-c/D_9"] {
+            assert!(is_base_path(good), "{good}");
+        }
+        for wrong in [
+            "//", "/a//b", "/a.b", "/%41", "/a;b", "/a,b", "/a=b", "/\u{fc}", "/~a", "/.",
+        ] {
+            assert!(!is_base_path(wrong), "{wrong}");
+        }
     }
 }

@@ -5,6 +5,7 @@ use axum::http::StatusCode;
 use utoipa_axum::router::UtoipaMethodRouterExt as _;
 use utoipa_axum::routes;
 
+use super::error::Error;
 use super::model::{Batch, NewEvent, NewEvents, StoredEvent, StoredEvents};
 use super::service::Told;
 use crate::state::AppState;
@@ -36,7 +37,10 @@ async fn create_event(
     Json(event): Json<NewEvent>,
 ) -> Result<(StatusCode, Json<StoredEvent>), Problem> {
     let mut told = Told::default();
-    let stored = told.add(&state, event, || "id".to_owned())?;
+    let stored = told.add(&state, event);
+    let stored = stored.ok_or_else(|| Error::Ids {
+        fields: vec!["id".to_owned()],
+    })?;
     told.store(&state, me.user_id).await?;
     Ok((StatusCode::CREATED, Json(stored)))
 }
@@ -55,11 +59,17 @@ async fn create_events(
     }): Json<NewEvents>,
 ) -> Result<(StatusCode, Json<StoredEvents>), Problem> {
     let mut told = Told::default();
-    let stored = events.into_iter().enumerate().map(|(at, event)| {
-        let field = || format!("events[{at}].id");
-        told.add(&state, event, field)
-    });
-    let events = stored.collect::<Result<_, _>>()?;
+    let mut stored = Vec::with_capacity(events.len());
+    let mut fields = Vec::new();
+    for (at, event) in events.into_iter().enumerate() {
+        match told.add(&state, event) {
+            Some(event) => stored.push(event),
+            None => fields.push(format!("events[{at}].id")),
+        }
+    }
+    if !fields.is_empty() {
+        return Err(Error::Ids { fields }.into());
+    }
     told.store(&state, me.user_id).await?;
-    Ok((StatusCode::CREATED, Json(StoredEvents { events })))
+    Ok((StatusCode::CREATED, Json(StoredEvents { events: stored })))
 }

@@ -15,18 +15,12 @@ pub(super) struct Told {
 }
 
 impl Told {
-    /// Adds an event; `field` is where its id was read.
-    pub(super) fn add(
-        &mut self,
-        state: &AppState,
-        event: NewEvent,
-        field: impl FnOnce() -> String,
-    ) -> Result<StoredEvent, Error> {
+    /// Adds an event; `None` when the caller's id is rejected.
+    pub(super) fn add(&mut self, state: &AppState, event: NewEvent) -> Option<StoredEvent> {
         self.may_repeat |= event.id.is_some();
-        let stored = StoredEvent::identify(event.id, state.clock.now(), &state.rng);
-        let stored = stored.ok_or_else(|| Error::Id { field: field() })?;
+        let stored = StoredEvent::identify(event.id, state.clock.now(), &state.rng)?;
         self.columns.push(stored, event);
-        Ok(stored)
+        Some(stored)
     }
 
     /// Stores the events of an account, except those that are stored already and the same.

@@ -161,6 +161,34 @@ pub fn violates(error: &sqlx::Error, constraint: &str) -> bool {
         == Some(constraint)
 }
 
+/// SQLSTATEs by which PostgreSQL rejects a value of a request, as validation should have done. The
+/// rest of class 22 (data exceptions), such as a division by zero, is a fault of a statement of ours.
+const VALUE_REJECTED: [&str; 14] = [
+    "22001", // string_data_right_truncation
+    "22003", // numeric_value_out_of_range
+    "22007", // invalid_datetime_format
+    "22008", // datetime_field_overflow
+    "22009", // invalid_time_zone_displacement_value
+    "22015", // interval_field_overflow
+    "22019", // invalid_escape_character
+    "22021", // character_not_in_repertoire: U+0000
+    "22025", // invalid_escape_sequence
+    "2201B", // invalid_regular_expression
+    "22030", // duplicate_json_object_key_value
+    "22032", // invalid_json_text
+    "22P02", // invalid_text_representation
+    "22P05", // untranslatable_character
+];
+
+/// The SQLSTATE of `error`, where it says that a value of the request cannot be stored or compared.
+#[must_use]
+pub fn rejected_value(error: &sqlx::Error) -> Option<&'static str> {
+    let code = error.as_database_error()?.code()?;
+    VALUE_REJECTED
+        .into_iter()
+        .find(|rejected| *rejected == code)
+}
+
 /// Whether `error` says that the database is away, busy or going down, rather than that we asked
 /// something wrong: the same request may well succeed a moment later.
 #[must_use]

@@ -1,11 +1,11 @@
 //! What counts, for which month, and what a look at one's own use may ask for.
 
-use chrono::{DateTime, Datelike as _, DurationRound as _, NaiveDate, TimeDelta, Utc};
+use chrono::{DateTime, Datelike as _, NaiveDate, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::plans::Plan;
-use crate::web::{Code, Position, Problem};
+use crate::web::{Code, Position, Problem, Timestamp};
 
 /// The table of counts, by month.
 pub const TABLE: &str = "api_usage";
@@ -74,6 +74,12 @@ pub(super) fn minute_of(time: DateTime<Utc>) -> i64 {
     time.timestamp().div_euclid(60)
 }
 
+/// The first whole minute at or after a moment.
+fn minute_from(time: DateTime<Utc>) -> DateTime<Utc> {
+    let minute = minute_of(time);
+    time_of(minute + i64::from(time_of(minute) < time))
+}
+
 /// How long each item of a look is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -131,12 +137,12 @@ pub(super) enum Grouping {
 pub(super) struct UsageFilter {
     /// The first moment (RFC 3339); `to` less 30 days, a day or an hour by default, as items are
     /// days, hours or minutes.
-    #[param(example = "2026-03-01T00:00:00Z")]
-    from: Option<DateTime<Utc>>,
+    #[param(value_type = Option<DateTime<Utc>>, example = "2026-03-01T00:00:00Z")]
+    from: Option<Timestamp>,
     /// The first moment that is not shown any more (RFC 3339); now by default. At most 400 days, 31
     /// days or one day after `from`, as items are days, hours or minutes.
-    #[param(example = "2026-04-01T00:00:00Z")]
-    to: Option<DateTime<Utc>>,
+    #[param(value_type = Option<DateTime<Utc>>, example = "2026-04-01T00:00:00Z")]
+    to: Option<Timestamp>,
     /// How long each item is.
     #[param(inline)]
     granularity: Option<Granularity>,
@@ -163,13 +169,9 @@ impl UsageFilter {
                 .field(field, "invalid_value", message)
         };
         let granularity = self.granularity.unwrap_or_default();
-        let minute = TimeDelta::minutes(1);
-        let to = self.to.unwrap_or(now);
-        let to = (to + minute - TimeDelta::nanoseconds(1)).duration_trunc(minute);
-        let to = to.map_err(|_| refuse("to", "is too far from now"))?;
-        let from = self.from.unwrap_or(to - granularity.usual());
-        let from = from.duration_trunc(minute);
-        let from = from.map_err(|_| refuse("from", "is too far from now"))?;
+        let to = minute_from(self.to.map_or(now, Timestamp::get));
+        let from = self.from.map_or(to - granularity.usual(), Timestamp::get);
+        let from = time_of(minute_of(from));
         if from >= to {
             return Err(refuse("from", "must be before `to`"));
         }
@@ -192,7 +194,10 @@ impl UsageFilter {
 
 /// The last item of a page: its start, and its endpoint where items are told apart by it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct LastItem(pub DateTime<Utc>, pub String);
+pub(super) struct LastItem(
+    #[serde(deserialize_with = "Timestamp::within_range")] pub DateTime<Utc>,
+    pub String,
+);
 
 impl Position for LastItem {
     const ORDER: &'static str = "usage.1";
@@ -308,6 +313,22 @@ mod tests {
     }
 
     #[test]
+    fn the_first_and_the_last_time_are_looked_at_without_overflow() {
+        let now = time("2026-03-14T09:26:53Z");
+        let last = r#"{"from": "9999-12-31T23:00:00Z", "to": "9999-12-31T23:59:59.999999Z"}"#;
+        let look = filter(last).look(now).expect("it is good");
+        assert_eq!(look.to - look.from, TimeDelta::hours(1));
+        for granularity in ["minute", "hour", "day"] {
+            let first =
+                format!(r#"{{"to": "1970-01-01T00:00:00Z", "granularity": "{granularity}"}}"#);
+            let look = filter(&first).look(now).expect("it is good");
+            assert_eq!(look.to, DateTime::UNIX_EPOCH);
+        }
+        let leap = filter(r#"{"to": "2016-12-31T23:59:60.9Z"}"#).look(now);
+        assert_eq!(leap.expect("it is good").to, time("2017-01-01T00:01:00Z"));
+    }
+
+    #[test]
     fn a_look_backwards_or_beyond_its_bounds_is_refused() {
         let now = time("2026-03-14T09:26:53Z");
         let day = r#""to": "2026-03-14T00:00:00Z""#;
@@ -318,8 +339,7 @@ mod tests {
             format!(r#"{{"from": "2026-02-10T23:59:00Z", {day}, "granularity": "hour"}}"#),
             format!(r#"{{"from": "2026-03-12T23:59:00Z", {day}, "granularity": "minute"}}"#),
             r#"{"from": "2026-03-14T09:27:00Z"}"#.to_owned(),
-            r#"{"from": "0001-01-01T00:00:00Z"}"#.to_owned(),
-            r#"{"to": "9999-12-31T23:59:59Z"}"#.to_owned(),
+            r#"{"from": "1970-01-01T00:00:00Z"}"#.to_owned(),
         ] {
             let refused = filter(&wrong).look(now);
             assert!(

@@ -1,5 +1,5 @@
-//! What a failing database looks like from outside: away or busy is a 503 that invites a retry,
-//! anything else a 500.
+//! What a failing database looks like from outside: away or busy is a 503 that invites a retry, a
+//! value that it rejects a 400, anything else a 500.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use pin_project_lite::pin_project;
 
 use crate::infra::LoadError;
-use crate::infra::db::{Pulse, is_outage};
+use crate::infra::db::{Pulse, is_outage, rejected_value};
 
 use super::code::Code;
 use super::problem::{Answer, Problem};
@@ -31,6 +31,14 @@ fn failed(error: &sqlx::Error) -> Problem {
     if is_outage(error) {
         tracing::warn!(%error, "the database is not available");
         return Problem::new(Code::Unavailable);
+    }
+    if let Some(sqlstate) = rejected_value(error) {
+        // Without the error itself, whose text can quote the value.
+        tracing::warn!(
+            sqlstate,
+            "PostgreSQL rejected a value that validation accepted"
+        );
+        return Problem::new(Code::BadRequest).detail("a value of the request cannot be stored");
     }
     Problem::internal(error)
 }

@@ -1,4 +1,4 @@
-//! `Json`, `Path` and `Query` whose every refusal is a [`Problem`].
+//! `Json`, `Path` and `Query` whose every refusal is a [`Problem`] that names each wrong field.
 
 use std::error::Error;
 
@@ -13,10 +13,12 @@ use serde::Serialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::error::Category;
 use url::form_urlencoded;
+use utoipa::ToSchema;
 
+use super::all_faults;
 use super::body;
 use super::code::Code;
-use super::fault;
+use super::fault::{self, Step};
 use super::problem::{FieldError, Problem};
 
 /// A JSON body, in either direction.
@@ -37,7 +39,7 @@ impl<T: Serialize> IntoResponse for Json<T> {
     }
 }
 
-impl<T: DeserializeOwned, S: Sync> FromRequest<S> for Json<T> {
+impl<T: DeserializeOwned + ToSchema, S: Sync> FromRequest<S> for Json<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
@@ -49,7 +51,7 @@ impl<T: DeserializeOwned, S: Sync> FromRequest<S> for Json<T> {
 }
 
 /// No body is `None`; one that is there must be what it says.
-impl<T: DeserializeOwned, S: Sync> OptionalFromRequest<S> for Json<T> {
+impl<T: DeserializeOwned + ToSchema, S: Sync> OptionalFromRequest<S> for Json<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &S) -> Result<Option<Self>, Problem> {
@@ -88,19 +90,16 @@ fn is_json(headers: &HeaderMap) -> bool {
             .is_some_and(|name| !name.is_empty())
 }
 
-fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<Json<T>, Problem> {
+fn parse<T: DeserializeOwned + ToSchema>(bytes: &[u8]) -> Result<Json<T>, Problem> {
     if bytes.is_empty() {
         return Err(Problem::new(Code::BadRequest).detail("the body is empty"));
     }
     let Ok(text) = std::str::from_utf8(bytes) else {
         return Err(Problem::new(Code::BadRequest).detail("the body is not UTF-8"));
     };
-    if let Some(field) = fault::find_nul(text) {
-        return Err(Problem::new(Code::InvalidFields).field(
-            field,
-            "invalid",
-            "must not contain the character U+0000",
-        ));
+    let with_nul = all_faults::with_nul::<T>(text);
+    if !with_nul.is_empty() {
+        return Err(Problem::new(Code::InvalidFields).fields(with_nul));
     }
     // Serde would take the items of an array for the fields of a struct, one by one.
     if !text.trim_ascii_start().starts_with('{') {
@@ -111,29 +110,29 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<Json<T>, Problem> {
     }
     let mut json = serde_json::Deserializer::from_str(text);
     let value = serde_path_to_error::deserialize(&mut json)
-        .map_err(|error| refuse(text, error.path(), error.inner()))?;
+        .map_err(|error| refuse::<T>(text, error.path(), error.inner()))?;
     json.end().map_err(|error| malformed(&error))?;
     Ok(Json(value))
 }
 
-fn refuse(text: &str, path: &serde_path_to_error::Path, error: &serde_json::Error) -> Problem {
-    if error.classify() != Category::Data {
+fn refuse<T: DeserializeOwned + ToSchema>(
+    text: &str,
+    path: &serde_path_to_error::Path,
+    error: &serde_json::Error,
+) -> Problem {
+    let path = fault::steps(path);
+    let first = if error.classify() == Category::Data {
+        let message = error.to_string();
+        let position = format!(" at line {} column {}", error.line(), error.column());
+        fault::describe(&path, message.strip_suffix(&position).unwrap_or(&message))
+    } else {
         // serde_json also reports a well-formed value that its target cannot be as bad syntax.
-        return match serde_json::from_str::<IgnoredAny>(text) {
-            Ok(_) => invalid(fault::describe(path, "has a value of the wrong type")),
-            Err(error) => malformed(&error),
-        };
-    }
-    let message = error.to_string();
-    let position = format!(" at line {} column {}", error.line(), error.column());
-    invalid(fault::describe(
-        path,
-        message.strip_suffix(&position).unwrap_or(&message),
-    ))
-}
-
-fn invalid(error: FieldError) -> Problem {
-    Problem::new(Code::InvalidFields).field(error.field, error.code, error.message)
+        match serde_json::from_str::<IgnoredAny>(text) {
+            Ok(_) => fault::describe(&path, "has a value of the wrong type"),
+            Err(error) => return malformed(&error),
+        }
+    };
+    Problem::new(Code::InvalidFields).fields(all_faults::of_body::<T>(text, first))
 }
 
 fn malformed(error: &serde_json::Error) -> Problem {
@@ -182,38 +181,80 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
     }
 }
 
-/// What a query string says.
+/// Deserializes a query string.
 pub(super) fn read_query<T: DeserializeOwned>(query: &str) -> Result<T, Problem> {
-    let mut pairs = form_urlencoded::parse(query.as_bytes());
-    if let Some((name, _)) = pairs.find(|(_, value)| value.contains('\0')) {
-        return Err(invalid_query().field(
-            fault::cut(&name, fault::PATH_MAX).into_owned(),
-            "invalid",
-            "must not contain the character U+0000",
-        ));
-    }
-    let uri = Uri::try_from(format!("/?{query}")).map_err(|_| invalid_query())?;
-    match axum::extract::Query::try_from_uri(&uri) {
-        Ok(axum::extract::Query(value)) => Ok(value),
-        Err(error) => Err(refuse_query(&error)),
-    }
+    parse_query(query).map_err(invalid_query)
 }
 
-fn invalid_query() -> Problem {
-    Problem::new(Code::BadRequest).detail("the query string is not valid")
+/// Deserializes a query string, or finds every fault of it: after each, the rest is read without
+/// the parameter that was rejected.
+pub(super) fn parse_query<T: DeserializeOwned>(query: &str) -> Result<T, Vec<FieldError>> {
+    let has_nul = form_urlencoded::parse(query.as_bytes()).any(|(_, value)| value.contains('\0'));
+    if !has_nul && let Ok(value) = read_pairs(query) {
+        return Ok(value);
+    }
+    let mut faults = Vec::new();
+    let mut pairs: Vec<_> = query.split('&').map(|pair| (pair, decode(pair))).collect();
+    pairs.retain(|(_, (name, value))| {
+        let is_good = !value.contains('\0');
+        if !is_good {
+            let message = "must not contain the character U+0000";
+            faults.push(fault::at(&[Step::Key(name.clone())], "invalid", message));
+        }
+        is_good
+    });
+    while faults.len() < all_faults::MAX {
+        let rest: Vec<_> = pairs.iter().map(|(pair, _)| *pair).collect();
+        let Err(error) = read_pairs::<T>(&rest.join("&")) else {
+            break;
+        };
+        let Some((path, message)) = error else {
+            break;
+        };
+        let fault = fault::describe(&path, &message);
+        // A required parameter that was rejected is missing from the rest.
+        if faults.iter().all(|known| known.field != fault.field) {
+            faults.push(fault);
+        }
+        let count = pairs.len();
+        if let Some(name) = fault::named(&path, &message) {
+            pairs.retain(|(_, (other, _))| other != name);
+        }
+        if pairs.len() == count {
+            break;
+        }
+    }
+    faults.truncate(all_faults::MAX);
+    Err(faults)
+}
+
+/// The name and the value of a pair of a query string.
+fn decode(pair: &str) -> (String, String) {
+    let pair = form_urlencoded::parse(pair.as_bytes()).next();
+    pair.map(|(name, value)| (name.into_owned(), value.into_owned()))
+        .unwrap_or_default()
+}
+
+pub(super) fn invalid_query(faults: Vec<FieldError>) -> Problem {
+    Problem::new(Code::BadRequest)
+        .detail("the query string is not valid")
+        .fields(faults)
 }
 
 /// The error of the query string's deserializer, which axum keeps among the causes of its own.
 type QueryError = serde_path_to_error::Error<serde::de::value::Error>;
 
-fn refuse_query(rejection: &QueryRejection) -> Problem {
-    let mut causes = std::iter::successors(rejection.source(), |&error| error.source());
-    let cause = causes.find_map(|error| error.downcast_ref::<QueryError>());
-    let problem = invalid_query();
-    match cause.map(|error| fault::describe(error.path(), &error.inner().to_string())) {
-        Some(error) => problem.field(error.field, error.code, error.message),
-        None => problem,
-    }
+/// Deserializes a query string, or returns the path and the message of its first fault, where it
+/// has one.
+fn read_pairs<T: DeserializeOwned>(query: &str) -> Result<T, Option<(Vec<Step>, String)>> {
+    let uri = Uri::try_from(format!("/?{query}")).map_err(|_| None)?;
+    axum::extract::Query::try_from_uri(&uri)
+        .map(|axum::extract::Query(value)| value)
+        .map_err(|rejection: QueryRejection| {
+            let mut causes = std::iter::successors(rejection.source(), |&error| error.source());
+            let cause = causes.find_map(|error| error.downcast_ref::<QueryError>())?;
+            Some((fault::steps(cause.path()), cause.inner().to_string()))
+        })
 }
 
 #[cfg(test)]

@@ -11,9 +11,40 @@ use super::problem::FieldError;
 pub(super) const PATH_MAX: usize = 128;
 const MESSAGE_MAX: usize = 240;
 
+/// A step from a value to one within it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Step {
+    /// A field of an object.
+    Key(String),
+    /// An item of an array.
+    Index(usize),
+}
+
+/// The steps of serde's path.
+pub(super) fn steps(path: &Path) -> Vec<Step> {
+    let steps = path.iter().map(|segment| match segment {
+        Segment::Seq { index } => Step::Index(*index),
+        Segment::Map { key } => Step::Key(key.clone()),
+        Segment::Enum { variant } => Step::Key(variant.clone()),
+        Segment::Unknown => Step::Key("?".to_owned()),
+    });
+    steps.collect()
+}
+
+/// A fault at a path.
+pub(super) fn at(path: &[Step], code: &'static str, message: &'static str) -> FieldError {
+    FieldError {
+        field: locate(path, None).into(),
+        code: code.into(),
+        message: message.into(),
+    }
+}
+
 /// What is wrong at `path`, from serde's `message`.
-pub(super) fn describe(path: &Path, message: &str) -> FieldError {
+pub(super) fn describe(path: &[Step], message: &str) -> FieldError {
     let (name, code, text) = tidy(message);
+    // The path to an unknown field ends with it, that to a missing or a repeated one with its parent.
+    let name = name.filter(|_| code != "unknown_field" || path.is_empty());
     FieldError {
         field: locate(path, name).into(),
         code: code.into(),
@@ -22,6 +53,19 @@ pub(super) fn describe(path: &Path, message: &str) -> FieldError {
             Cow::Owned(text) => cut(&text, MESSAGE_MAX).into_owned().into(),
         },
     }
+}
+
+/// The name of the parameter that serde's `message` is about.
+pub(super) fn named<'a>(path: &'a [Step], message: &'a str) -> Option<&'a str> {
+    match path.first() {
+        Some(Step::Key(key)) => Some(key),
+        _ => tidy(message).0,
+    }
+}
+
+/// The field that is missing, where that is what serde's `message` says.
+pub(super) fn missing_field(message: &str) -> Option<&str> {
+    quoted(message, "missing field `")
 }
 
 /// A name of a field, a code and a sentence.
@@ -99,36 +143,27 @@ fn plain(expected: &str) -> &str {
     }
 }
 
-/// `address.city`, `items[3].name`; a missing or unknown field is named after its parent.
-fn locate(path: &Path, name: Option<&str>) -> String {
+/// `address.city`, `items[3].name`, with the `name` of a field below the path.
+fn locate(path: &[Step], name: Option<&str>) -> String {
     let mut place = String::new();
-    let named = name.map(|key| Segment::Map {
-        key: key.to_owned(),
-    });
-    let already = matches!(
-        (path.iter().next_back(), &named),
-        (Some(Segment::Map { key: last }), Some(Segment::Map { key })) if last == key
-    );
-    let added = named.as_ref().filter(|_| !already);
-    for segment in path.iter().chain(added) {
+    for step in path {
         if place.len() > PATH_MAX {
             break;
         }
-        push(&mut place, segment);
+        match step {
+            Step::Index(index) => {
+                let _ = write!(place, "[{index}]");
+            }
+            Step::Key(key) => push(&mut place, key),
+        }
+    }
+    if let Some(name) = name {
+        push(&mut place, name);
     }
     cut(&place, PATH_MAX).into_owned()
 }
 
-fn push(place: &mut String, segment: &Segment) {
-    let key = match segment {
-        Segment::Seq { index } => {
-            let _ = write!(place, "[{index}]");
-            return;
-        }
-        Segment::Map { key } => key,
-        Segment::Enum { variant } => variant,
-        Segment::Unknown => "?",
-    };
+fn push(place: &mut String, key: &str) {
     if !place.is_empty() {
         place.push('.');
     }
@@ -144,18 +179,8 @@ pub(super) fn cut(text: &str, max: usize) -> Cow<'_, str> {
     format!("{}…", &text[..end]).into()
 }
 
-/// Where a JSON document holds U+0000, which PostgreSQL cannot store in a text.
-pub(super) fn find_nul(json: &str) -> Option<String> {
-    if !escapes_nul(json.as_bytes()) {
-        return None;
-    }
-    let mut place = String::new();
-    let document = serde_json::from_str(json).ok()?;
-    walk(&document, &mut place).then(|| cut(&place, PATH_MAX).into_owned())
-}
-
-/// Whether `\u0000` stands there as an escape; a cheap look before a costly one.
-fn escapes_nul(bytes: &[u8]) -> bool {
+/// Whether a JSON text has `\u0000` as an escape; PostgreSQL cannot store that character in a text.
+pub(super) fn escapes_nul(bytes: &[u8]) -> bool {
     let mut at = 0;
     while let Some(found) = bytes[at..].iter().position(|b| *b == b'\\') {
         at += found;
@@ -165,27 +190,4 @@ fn escapes_nul(bytes: &[u8]) -> bool {
         at = (at + 2).min(bytes.len());
     }
     false
-}
-
-fn walk(value: &serde_json::Value, place: &mut String) -> bool {
-    use serde_json::Value;
-    let kept = place.len();
-    let found = match value {
-        Value::String(text) => return text.contains('\0'),
-        Value::Array(items) => items.iter().enumerate().any(|(index, item)| {
-            place.truncate(kept);
-            push(place, &Segment::Seq { index });
-            walk(item, place)
-        }),
-        Value::Object(fields) => fields.iter().any(|(key, field)| {
-            place.truncate(kept);
-            push(place, &Segment::Map { key: key.clone() });
-            key.contains('\0') || walk(field, place)
-        }),
-        _ => false,
-    };
-    if !found {
-        place.truncate(kept);
-    }
-    found
 }

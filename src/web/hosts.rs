@@ -30,6 +30,8 @@ pub struct HostRules {
     /// Those of them that are no patterns.
     verbatim: Vec<String>,
     https: bool,
+    /// The public URL without the slash at its end, which redirects go to.
+    public_url: String,
 }
 
 #[derive(Debug, PartialEq)]
@@ -47,18 +49,20 @@ impl TrustedHosts {
         Self(Arc::new(HostRules::new(
             &config.allowed_hosts,
             config.is_https(),
+            config.public_url.as_str(),
         )))
     }
 }
 
 impl HostRules {
-    fn new(hosts: &[impl AsRef<str>], https: bool) -> Self {
+    fn new(hosts: &[impl AsRef<str>], https: bool, public_url: &str) -> Self {
         let hosts = || hosts.iter().map(AsRef::as_ref);
         let is_plain = |host: &&str| !host.starts_with('*');
         Self {
             hosts: hosts().map(Pattern::new).collect(),
             verbatim: hosts().filter(is_plain).map(str::to_owned).collect(),
             https,
+            public_url: public_url.trim_end_matches('/').to_owned(),
         }
     }
 }
@@ -103,11 +107,8 @@ impl Rules for HostRules {
         if is_probe(request.uri().path()) {
             return None;
         }
-        let authority;
-        let host = if let Some(host) = self.verbatim(request) {
-            host
-        } else {
-            authority = match self::authority(request) {
+        if !self.is_verbatim(request) {
+            let authority = match authority(request) {
                 Ok(authority) => authority,
                 Err(problem) => return Some(problem.into_response()),
             };
@@ -116,31 +117,30 @@ impl Rules for HostRules {
             if !self.hosts.iter().any(|pattern| pattern.matches(host, addr)) {
                 return Some(Problem::new(Code::MisdirectedRequest).into_response());
             }
-            host
-        };
+        }
         let origin = Exchange::of(request.extensions()).map(Exchange::origin);
         let plain = origin.and_then(|origin| origin.https) == Some(false);
-        (self.https && plain).then(|| to_https(request, host))
+        (self.https && plain).then(|| to_https(request, &self.public_url))
     }
 }
 
 impl HostRules {
-    /// The host that a request is for, where that is one of ours letter by letter, as it mostly is:
-    /// then there is nothing to parse.
-    fn verbatim<'a>(&self, request: &'a Request) -> Option<&'a str> {
+    /// Whether the host that a request is for is one of ours letter by letter, as it mostly is: then
+    /// there is nothing to parse.
+    fn is_verbatim(&self, request: &Request) -> bool {
         let mut lines = request.headers().get_all(HOST).iter();
         let (Some(line), None) = (lines.next(), lines.next()) else {
-            return None;
+            return false;
         };
-        let host = line
-            .to_str()
-            .ok()
-            .filter(|_| request.uri().authority().is_none())?;
+        let line = line.to_str();
+        let Some(host) = line.ok().filter(|_| request.uri().authority().is_none()) else {
+            return false;
+        };
         let host = match host.rsplit_once(':') {
             Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
             _ => host,
         };
-        self.verbatim.iter().any(|own| own == host).then_some(host)
+        self.verbatim.iter().any(|own| own == host)
     }
 }
 
@@ -159,10 +159,10 @@ fn authority(request: &Request) -> Result<Authority, Problem> {
         .ok_or_else(|| Problem::new(Code::BadRequest).detail("one valid Host header is needed"))
 }
 
-/// Sends a reader on. A request with a body has already travelled in the open: its sender must
-/// notice, not be helped along.
-fn to_https(request: &Request, host: &str) -> Response {
-    // A proxy that is not trusted would be sent back to itself for ever.
+/// Redirects a reader to the public URL, with its port and path; never to what the request calls its
+/// host. A request with a body has already travelled in the open, so its sender must notice.
+fn to_https(request: &Request, public_url: &str) -> Response {
+    // A proxy that is not trusted would be redirected to itself without end.
     let behind_unknown_proxy = request
         .headers()
         .get("x-forwarded-proto")
@@ -172,7 +172,7 @@ fn to_https(request: &Request, host: &str) -> Response {
         .uri()
         .path_and_query()
         .map_or("/", |target| target.as_str());
-    match HeaderValue::try_from(format!("https://{host}{target}")) {
+    match HeaderValue::try_from(format!("{public_url}{target}")) {
         Ok(location) if readable => {
             (StatusCode::PERMANENT_REDIRECT, [(LOCATION, location)]).into_response()
         }
@@ -196,7 +196,7 @@ mod tests {
 
     fn rules(https: bool) -> HostRules {
         let hosts = ["example.com", "*.apps.example.com", "127.0.0.1", "[::1]"];
-        HostRules::new(&hosts, https)
+        HostRules::new(&hosts, https, "https://example.com/")
     }
 
     fn status(target: &str, hosts: &[&str]) -> Option<u16> {
@@ -262,11 +262,17 @@ mod tests {
     fn a_reader_is_sent_to_https_and_a_writer_refused() {
         let ask = |method: Method| {
             let request = axum::http::Request::builder().method(method).uri("/a?b=1");
-            to_https(&request.body(Body::empty()).unwrap(), "example.com")
+            to_https(
+                &request.body(Body::empty()).unwrap(),
+                "https://example.com:8443/app",
+            )
         };
         let sent = ask(Method::GET);
         assert_eq!(sent.status(), 308);
-        assert_eq!(sent.headers()[LOCATION], "https://example.com/a?b=1");
+        assert_eq!(
+            sent.headers()[LOCATION],
+            "https://example.com:8443/app/a?b=1"
+        );
         assert_eq!(ask(Method::POST).status(), 403);
     }
 }

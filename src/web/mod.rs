@@ -4,6 +4,8 @@
 //! Every refusal, wherever it arises, is one [`Problem`]; [`RequestContext`] stands outermost and
 //! gives it the request's id.
 
+mod all_faults;
+mod base_path;
 mod bodies;
 mod body;
 mod client;
@@ -41,7 +43,9 @@ mod server;
 #[cfg(test)]
 mod stack_test;
 mod stall;
+mod timestamp;
 
+pub use base_path::strip_base_path;
 pub use body::{BodyLimit, RawBody, body_limit};
 pub use client::Client;
 pub use code::Code;
@@ -65,7 +69,7 @@ pub use limit::{ClientLimits, limit_client, limit_guesses, limited, spend};
 pub use limit_document::document_limits;
 pub use methods::KnownMethods;
 pub use overload::{Cap, Shed, shed};
-pub use own_origins::OwnOrigins;
+pub use own_origins::{CookieScope, OwnOrigins};
 pub use page::{Limit, Moment, NoFilter, Page, PageParams, Paged, Position};
 pub use panic::PanicGuard;
 pub use principal::{Caller, Credential, Principal};
@@ -74,3 +78,4 @@ pub use problem::{Answer, FieldError, Problem};
 pub use request_id::RequestId;
 pub use routes::Routes;
 pub use server::{Drained, serve};
+pub use timestamp::Timestamp;

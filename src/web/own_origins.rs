@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use axum::http::header::ORIGIN;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use url::Url;
 
-use crate::config::HttpConfig;
+use crate::config::{HttpConfig, LOOPBACK};
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
@@ -16,28 +17,56 @@ pub struct OwnOrigins(Arc<List>);
 
 #[derive(Debug)]
 struct List {
-    is_https: bool,
+    cookies: CookieScope,
     origins: Vec<HeaderValue>,
+}
+
+/// What the public URL decides of cookies: their prefix, the end of their names, and their path.
+#[derive(Clone, Debug)]
+pub struct CookieScope {
+    /// Whether browsers reach the service by https.
+    pub is_https: bool,
+    /// The path of the public URL without the slash at its end.
+    pub base_path: String,
+    /// The end of each name. Cookies are shared by all ports of a host, and by all paths for those
+    /// with the prefix `__Host-`: services that differ by either would overwrite each other's.
+    pub suffix: String,
+}
+
+impl CookieScope {
+    /// The scope for a public URL. Over https the port is no part of it, so that names stay as they are.
+    #[must_use]
+    pub fn of(public_url: &Url) -> Self {
+        let is_https = public_url.scheme() == "https";
+        let base_path = public_url.path().trim_end_matches('/');
+        let port = public_url.port().filter(|_| !is_https);
+        let port = port.map_or_else(String::new, |port| format!("-{port}"));
+        Self {
+            is_https,
+            base_path: base_path.to_owned(),
+            suffix: port + &base_path.replace('/', "."),
+        }
+    }
 }
 
 impl OwnOrigins {
     /// The list for these settings.
     #[must_use]
     pub fn new(config: &HttpConfig) -> Self {
-        // As browsers write it (RFC 6454 §6.2): lower-case, and without a default port.
-        let own = config.public_url.origin().ascii_serialization();
-        let own = HeaderValue::try_from(own).ok();
-        let origins = own.into_iter().chain(config.allowed_origins.clone());
+        let own = own_urls(config).filter_map(|url| {
+            // As browsers write it (RFC 6454 §6.2): lower-case, and without a default port.
+            HeaderValue::try_from(url.origin().ascii_serialization()).ok()
+        });
         Self(Arc::new(List {
-            is_https: config.is_https(),
-            origins: origins.collect(),
+            cookies: CookieScope::of(&config.public_url),
+            origins: own.chain(config.allowed_origins.clone()).collect(),
         }))
     }
 
-    /// Whether browsers reach the service by https.
+    /// What the public URL decides of cookies.
     #[must_use]
-    pub fn is_https(&self) -> bool {
-        self.0.is_https
+    pub fn cookies(&self) -> &CookieScope {
+        &self.0.cookies
     }
 
     /// Whether the browser says that one of our pages makes this call.
@@ -62,6 +91,20 @@ impl OwnOrigins {
     }
 }
 
+/// The public URL, and in development the same by the other names of this machine.
+fn own_urls(config: &HttpConfig) -> impl Iterator<Item = Url> {
+    let url = &config.public_url;
+    let is_loopback = url.host_str().is_some_and(|host| LOOPBACK.contains(&host));
+    let others = LOOPBACK
+        .into_iter()
+        .filter(move |name| is_loopback && config.allowed_hosts.iter().any(|host| host == name));
+    let others = others.filter_map(|name| {
+        let mut other = url.clone();
+        other.set_host(Some(name)).ok().map(|()| other)
+    });
+    std::iter::once(url.clone()).chain(others)
+}
+
 /// A header that stands there more than once.
 struct Ambiguous;
 
@@ -82,7 +125,7 @@ mod tests {
 
     fn ours() -> OwnOrigins {
         OwnOrigins(Arc::new(List {
-            is_https: true,
+            cookies: CookieScope::of(&"https://api.example.com".parse().unwrap()),
             origins: ["https://api.example.com", "https://app.example.com"]
                 .map(HeaderValue::from_static)
                 .to_vec(),
@@ -95,6 +138,25 @@ mod tests {
             headers.append(*name, HeaderValue::from_static(value));
         }
         ours().vouch_for(&headers)
+    }
+
+    #[test]
+    fn cookie_names_differ_by_path_and_over_http_by_port() {
+        for (url, suffix, base_path) in [
+            ("https://example.com", "", ""),
+            ("https://example.com:8443/", "", ""),
+            ("http://127.0.0.1", "", ""),
+            ("http://127.0.0.1:80", "", ""),
+            ("http://127.0.0.1:8000", "-8000", ""),
+            ("http://localhost:8001/app", "-8001.app", "/app"),
+            ("https://example.com/app", ".app", "/app"),
+            ("https://example.com/app/", ".app", "/app"),
+            ("https://example.com/a/b-c_D", ".a.b-c_D", "/a/b-c_D"),
+        ] {
+            let scope = CookieScope::of(&url.parse().unwrap());
+            assert_eq!(scope.suffix, suffix, "{url}");
+            assert_eq!(scope.base_path, base_path, "{url}");
+        }
     }
 
     #[test]

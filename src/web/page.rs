@@ -17,7 +17,9 @@ use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::extract;
+use super::fault;
 use super::problem::Problem;
+use super::timestamp::Timestamp;
 
 /// What a cursor is told by when it is not one of ours.
 const NOT_A_CURSOR: &str = "must be a cursor that this list answered with";
@@ -26,6 +28,9 @@ const NOT_A_CURSOR: &str = "must be a cursor that this list answered with";
 const CURSOR_MAX: usize = 512;
 
 /// Where a list goes on: what its order is by, of the last item of a page.
+///
+/// A client can forge a cursor, so every value in it must fit its column: times are deserialized by
+/// [`Timestamp::within_range`]. U+0000 is refused here.
 pub trait Position: Serialize + DeserializeOwned {
     /// Names the order and its version, so that a cursor of another list, or of an older release
     /// with another order, is refused instead of misread.
@@ -34,7 +39,10 @@ pub trait Position: Serialize + DeserializeOwned {
 
 /// The position in a list that is ordered by when its items were made, and then by their ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Moment(pub DateTime<Utc>, pub Uuid);
+pub struct Moment(
+    #[serde(deserialize_with = "Timestamp::within_range")] pub DateTime<Utc>,
+    pub Uuid,
+);
 
 impl Position for Moment {
     const ORDER: &'static str = "moment.1";
@@ -121,12 +129,19 @@ where
             let name = form_urlencoded::parse(pair.as_bytes()).next();
             name.is_some_and(|(name, _)| matches!(&*name, "limit" | "cursor"))
         });
-        let paging: Paging<P> = extract::read_query(&paging.join("&"))?;
-        Ok(Self {
-            limit: paging.limit,
-            after: paging.cursor,
-            filter: extract::read_query(&filter.join("&"))?,
-        })
+        let paging = extract::parse_query::<Paging<P>>(&paging.join("&"));
+        match (paging, extract::parse_query(&filter.join("&"))) {
+            (Ok(paging), Ok(filter)) => Ok(Self {
+                limit: paging.limit,
+                after: paging.cursor,
+                filter,
+            }),
+            (paging, filter) => {
+                let faults = [paging.err(), filter.err()];
+                let faults = faults.into_iter().flatten().flatten().collect();
+                Err(extract::invalid_query(faults))
+            }
+        }
     }
 }
 
@@ -195,7 +210,10 @@ fn decode<'de, P: Position, D: Deserializer<'de>>(field: D) -> Result<Option<P>,
     let bytes = Some(text)
         .filter(|text| text.len() <= CURSOR_MAX)
         .and_then(|text| BASE64_URL_SAFE_NO_PAD.decode(text).ok());
-    let read = bytes.and_then(|bytes| serde_json::from_slice::<(String, P)>(&bytes).ok());
+    let json = bytes
+        .and_then(|bytes| String::from_utf8(bytes).ok())
+        .filter(|json| !fault::escapes_nul(json.as_bytes()));
+    let read = json.and_then(|json| serde_json::from_str::<(String, P)>(&json).ok());
     match read {
         Some((order, position)) if order == P::ORDER => Ok(Some(position)),
         _ => Err(D::Error::custom(NOT_A_CURSOR)),
@@ -223,6 +241,22 @@ mod tests {
 
     impl Position for BySize {
         const ORDER: &'static str = "size.1";
+    }
+
+    #[derive(Clone, Debug, Serialize, Deserialize)]
+    struct ByName(String);
+
+    impl Position for ByName {
+        const ORDER: &'static str = "name.1";
+    }
+
+    #[tokio::test]
+    async fn a_cursor_with_the_nul_character_is_refused() {
+        let good = encode(&ByName("a\\u0000".to_owned()));
+        assert!(ask::<ByName>(&format!("cursor={good}")).await.is_ok());
+        let nul = encode(&ByName("a\0".to_owned()));
+        let problem = ask::<ByName>(&format!("cursor={nul}")).await.unwrap_err();
+        assert_eq!(problem["errors"][0]["field"], "cursor", "{problem}");
     }
 
     async fn ask<P: Position + Send>(query: &str) -> Result<Paged<P, Filter>, Value> {
@@ -283,9 +317,33 @@ mod tests {
         let tampered = BASE64_URL_SAFE_NO_PAD.encode(r#"["moment.1",["now","x"]]"#);
         let longer =
             BASE64_URL_SAFE_NO_PAD.encode(format!(r#"["moment.1","{}"]"#, "x".repeat(600)));
+        let of_year = |year: &str| {
+            let id = Uuid::nil();
+            BASE64_URL_SAFE_NO_PAD
+                .encode(format!(r#"["moment.1",["{year}-01-01T00:00:00Z","{id}"]]"#))
+        };
+        assert!(
+            ask::<Moment>(&format!("cursor={}", of_year("2026")))
+                .await
+                .is_ok()
+        );
+        let years = ["+262142", "-262143", "10000", "0001", "1969"].map(of_year);
+        let other_version = BASE64_URL_SAFE_NO_PAD.encode(format!(
+            r#"["moment.2",["2026-01-01T00:00:00Z","{}"]]"#,
+            Uuid::nil()
+        ));
         let cursors = [
-            &foreign, cut_short, &tampered, &longer, "", "%00", "=", "\u{fc}",
+            &foreign,
+            cut_short,
+            &tampered,
+            &longer,
+            &other_version,
+            "",
+            "%00",
+            "=",
+            "\u{fc}",
         ];
+        let cursors = cursors.into_iter().chain(years.iter().map(String::as_str));
         for cursor in cursors {
             let cursor: String = form_urlencoded::byte_serialize(cursor.as_bytes()).collect();
             let problem = ask::<Moment>(&format!("cursor={cursor}"))

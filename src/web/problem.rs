@@ -109,6 +109,13 @@ impl Problem {
         self
     }
 
+    /// Adds fields and what is wrong with them.
+    #[must_use]
+    pub(super) fn fields(mut self, faults: Vec<FieldError>) -> Self {
+        self.errors.extend(faults);
+        self
+    }
+
     /// Says when to try again, in whole seconds, rounded up and at least one.
     #[must_use]
     pub fn retry_after(mut self, wait: Duration) -> Self {
@@ -265,7 +272,7 @@ struct Wire<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, required)]
     request_id: Option<&'a str>,
-    /// The fields at fault.
+    /// Every field at fault, 100 of them at most.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     #[schema(value_type = Option<Vec<FieldError>>, nullable = false)]
     errors: &'a [FieldError],

@@ -2,6 +2,8 @@
 
 mod client;
 mod forgery;
+mod http_authentication;
+mod public_url;
 
 use std::time::Duration;
 
@@ -330,7 +332,7 @@ async fn a_header_is_all_that_counts_where_there_is_one() {
     renamed.assert_status(200);
     assert_eq!(renamed.body["email"], "grace@example.com");
     // A bad header is not made good by a good cookie.
-    for bad in ["Bearer x", "Bearer", "Basic YTpi", ""] {
+    for bad in ["Bearer x", "Bearer", "bearer "] {
         let refused = send(Method::GET, ME, bad.to_owned(), None).await;
         refused.assert_problem(401, "unauthenticated");
         assert_eq!(client::set_cookies(&refused), [""; 0]);

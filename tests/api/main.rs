@@ -9,8 +9,10 @@ mod harness;
 
 mod admin;
 mod admin_proof;
+mod all_faults;
 mod api_keys;
 mod audit_log;
+mod bad_values;
 mod browser;
 mod brute_force;
 mod cache;

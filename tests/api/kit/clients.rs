@@ -27,7 +27,7 @@ async fn the_service_answers_to_its_own_names_alone() {
         "evil.example",
         "api.example.com.evil.example",
         "tenants.example.com",
-        "localhost",
+        "localhost.example",
         "127.0.0.2",
         "example.com",
     ] {

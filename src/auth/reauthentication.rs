@@ -1,13 +1,11 @@
 //! Who is signed in proves anew who they are, before what sign-in rests on changes: a session alone
 //! may have been left open on somebody's desk, or stolen.
 
-use secrecy::SecretString;
-
 use super::attempts::Again;
 use super::error::Error;
 use super::password::TriedPassword;
 use crate::audit::{self, Entry, Event, Origin};
-use crate::infra::begin;
+use crate::infra::{PasswordForms, begin};
 use crate::mfa::{self, Method, Proof, RecoveryCode, TotpCode};
 use crate::state::AppState;
 use crate::users::{self, OwnCredentials};
@@ -18,7 +16,7 @@ use crate::web::Principal;
 /// refuse unknown fields beside a flattened one nor say in which of them a fault is.
 #[derive(Debug)]
 pub struct Shown {
-    password: SecretString,
+    password: PasswordForms,
     /// The field that the password came in.
     field: &'static str,
     second: Option<Proof>,
@@ -70,7 +68,7 @@ pub async fn reauthenticate(
 pub(super) async fn check_password(
     state: &AppState,
     me: Principal,
-    password: SecretString,
+    password: PasswordForms,
     field: &'static str,
     origin: &Origin,
 ) -> Result<OwnCredentials, Error> {
@@ -78,7 +76,8 @@ pub(super) async fn check_password(
         .await?
         .ok_or(Error::Unauthenticated)?;
     let attempt = Again::begin(state, me.user_id).await?;
-    if state.hasher.verify(password, &known.password_hash).await? {
+    let verified = state.hasher.verify(password, &known.password_hash).await?;
+    if verified.is_some() {
         attempt.succeed().await?;
         return Ok(known);
     }

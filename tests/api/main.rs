@@ -28,6 +28,7 @@ mod logs;
 mod metrics;
 mod mfa;
 mod migrations;
+mod password_forms;
 mod passwords;
 mod plans;
 mod process;

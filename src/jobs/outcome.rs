@@ -5,6 +5,7 @@ use std::fmt::Display;
 
 use graphile_worker::WorkerContext;
 
+use super::store;
 use crate::metrics::{self, JobOutcome};
 
 /// Counts a try and logs a failure, without the payload, and passes it on to the queue, which tries
@@ -24,5 +25,29 @@ pub fn report<E: Display>(ctx: &WorkerContext, result: Result<(), E>) -> Result<
         }
     };
     metrics::count_job(task, outcome);
+    result
+}
+
+/// As [`report`], for a job that may fail for good: it is then not tried again, and stays in the queue
+/// with its last error like one whose tries are used up.
+pub async fn report_final<E: Display>(
+    ctx: &WorkerContext,
+    result: Result<(), E>,
+    is_permanent: impl Fn(&E) -> bool,
+) -> Result<(), E> {
+    let Err(error) = &result else {
+        return report(ctx, result);
+    };
+    if !is_permanent(error) {
+        return report(ctx, result);
+    }
+    let job = ctx.job();
+    let (id, task, attempt) = (job.id(), job.task_identifier(), job.attempts());
+    if let Err(cause) = store::stop_retrying(ctx.pg_pool(), *id).await {
+        tracing::warn!(job = task, id, %cause, "a job that failed for good will be tried again");
+        return report(ctx, result);
+    }
+    tracing::error!(job = task, id, attempt, %error, "a job failed for good and is not tried again");
+    metrics::count_job(task, JobOutcome::Dead);
     result
 }

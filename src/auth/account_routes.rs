@@ -18,7 +18,7 @@ use crate::jobs;
 use crate::state::AppState;
 use crate::web::{
     AuthProblems, BodyProblems, Client, Json, Path, PathProblems, Principal, Problem,
-    ReauthenticationProblems, RequestId, Routes, spend,
+    ReauthenticationProblems, RequestId, Routes, allows,
 };
 
 /// The route below `/auth` of people who have forgotten their password.
@@ -57,13 +57,15 @@ async fn forgot_password(
     State(state): State<AppState>,
     Json(wanted): Json<LetterRequest>,
 ) -> Result<StatusCode, Problem> {
-    // The same for any address, so that the limit does not tell which are known.
+    // The same for any address, and never told: a stranger who has spent the limit must not keep the
+    // owner from an answer. The last email is in the mailbox, and its link works.
     let address = state.limiter.hidden_key(wanted.email.as_str());
     let ask = Ask::spend(state.limits.reset_address, address);
-    spend(&state.limiter, &[ask]).await?;
-    // As for a new verification: the job finds out whether there is anybody to write to.
-    let job = SendReset::to(wanted.email);
-    jobs::enqueue(&state.db, &job, Some(&job.key())).await?;
+    if allows(&state.limiter, &[ask]).await {
+        // As for a new verification: the job finds out whether there is anybody to write to.
+        let job = SendReset::to(wanted.email);
+        jobs::enqueue_urgent(&state.db, &job, Some(&job.key())).await?;
+    }
     Ok(StatusCode::ACCEPTED)
 }
 

@@ -287,7 +287,7 @@ impl<'a> Attempt<'a> {
         {
             // For an address without an account as well: the job finds nobody to write to.
             let job = SendUnlock::to(self.email.clone());
-            jobs::enqueue(&mut *tx, &job, Some(&job.key())).await?;
+            jobs::enqueue_urgent(&mut *tx, &job, Some(&job.key())).await?;
         }
         tx.commit().await?;
         Ok(())

@@ -5,11 +5,12 @@ use super::attempts::Again;
 use super::error::Error;
 use super::password::TriedPassword;
 use crate::audit::{self, Entry, Event, Origin};
-use crate::infra::{PasswordForms, begin};
+use crate::config::Limit;
+use crate::infra::{Ask, LimitKey, PasswordForms, begin};
 use crate::mfa::{self, Method, Proof, RecoveryCode, TotpCode};
 use crate::state::AppState;
 use crate::users::{self, OwnCredentials};
-use crate::web::Principal;
+use crate::web::{Principal, spend};
 
 /// What somebody shows to prove who they are: the password and, where the account has one, the
 /// second factor. Bodies spell its fields out instead of flattening it, since `serde` would neither
@@ -64,7 +65,8 @@ pub async fn reauthenticate(
     Ok(known)
 }
 
-/// The account, if the password is its owner's and was not tried too often.
+/// The account, if the password is its owner's and was not tried too often. Right passwords count as
+/// well: each costs a hash, and what follows may be an email to a stranger.
 pub(super) async fn check_password(
     state: &AppState,
     me: Principal,
@@ -72,6 +74,7 @@ pub(super) async fn check_password(
     field: &'static str,
     origin: &Origin,
 ) -> Result<OwnCredentials, Error> {
+    spend_own(state, me, state.limits.reauthentication).await?;
     let known = users::find_own_credentials(&state.db, me.user_id)
         .await?
         .ok_or(Error::Unauthenticated)?;
@@ -85,6 +88,12 @@ pub(super) async fn check_password(
     let entry = own(Event::ReauthenticationFailed, me, origin);
     audit::record(&state.db, entry, state.clock.now(), &state.rng).await?;
     Err(Error::WrongPassword(field))
+}
+
+/// Spends a limit of the account.
+pub(super) async fn spend_own(state: &AppState, me: Principal, limit: Limit) -> Result<(), Error> {
+    let ask = Ask::spend(limit, LimitKey::user(me.user_id.0));
+    spend(&state.limiter, &[ask]).await.map_err(Error::Limited)
 }
 
 /// Whether somebody signed in shows the second factor; what came of it is in the log. The caller

@@ -6,7 +6,7 @@ use super::error::Error;
 use super::jobs::{ConfirmNewEmail, TellPasswordChanged};
 use super::model::{EmailChange, EndReason, PasswordChange, PasswordReset};
 use super::policy;
-use super::reauthentication::{Shown, reauthenticate};
+use super::reauthentication::{Shown, reauthenticate, spend_own};
 use super::session::deny;
 use super::store;
 use super::token::OpaqueToken;
@@ -139,6 +139,7 @@ pub(super) async fn change_email(
         change.recovery_code,
     )?;
     reauthenticate(state, me, shown, origin).await?;
+    spend_own(state, me, state.limits.email_change).await?;
     let now = state.clock.now();
     let mut tx = begin(&state.db).await?;
     let job = ConfirmNewEmail::to(me.user_id, change.email);

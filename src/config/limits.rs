@@ -125,6 +125,14 @@ pub struct LimitsConfig {
     pub reset_address: Limit,
     /// `LIMIT_RESEND`: asking for the verification letter again, by the address it goes to.
     pub resend_address: Limit,
+    /// `LIMIT_EMAIL`: emails that anybody can cause by naming an address, by mailbox.
+    pub email_address: Limit,
+    /// `LIMIT_NOTICE`: emails about changes of an account, by kind and by address.
+    pub notice_address: Limit,
+    /// `LIMIT_REAUTHENTICATION`: passwords that are asked for again, right ones too, by user.
+    pub reauthentication: Limit,
+    /// `LIMIT_EMAIL_CHANGE`: changes of address that are asked for, by user.
+    pub email_change: Limit,
     /// `LIMIT_FAILURES_CLIENT`: failed attempts to sign in, by client.
     pub failures_client: Limit,
     /// `LIMIT_FAILURES_ACCOUNT`: failed attempts to sign in, by account.
@@ -140,6 +148,10 @@ impl Reader<'_> {
         let register = self.or("LIMIT_REGISTER", Rate::new(3, HOUR));
         let reset = self.or("LIMIT_RESET", Rate::new(3, HOUR));
         let resend = self.or("LIMIT_RESEND", Rate::new(3, HOUR));
+        let email = self.or("LIMIT_EMAIL", Rate::new(5, HOUR));
+        let notice = self.or("LIMIT_NOTICE", Rate::new(20, HOUR));
+        let reauthentication = self.or("LIMIT_REAUTHENTICATION", Rate::new(20, HOUR));
+        let email_change = self.or("LIMIT_EMAIL_CHANGE", Rate::new(5, HOUR));
         let failures = Rate::new(5, secs(15 * 60));
         let failures_client = self.or("LIMIT_FAILURES_CLIENT", failures);
         let failures_account = self.or("LIMIT_FAILURES_ACCOUNT", failures);
@@ -152,6 +164,10 @@ impl Reader<'_> {
             reset: Limit::new("reset", reset?),
             reset_address: Limit::new("reset-address", reset?),
             resend_address: Limit::new("resend-address", resend?),
+            email_address: Limit::new("email-address", email?),
+            notice_address: Limit::new("notice-address", notice?),
+            reauthentication: Limit::new("reauthentication", reauthentication?),
+            email_change: Limit::new("email-change", email_change?),
             failures_client: Limit::new("failures-client", failures_client?),
             failures_account: Limit::new("failures-account", failures_account?),
         };

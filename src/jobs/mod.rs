@@ -7,5 +7,5 @@ mod outcome;
 mod store;
 
 pub use given::{NotGiven, given};
-pub use outcome::{report, report_final};
+pub use outcome::{Failure, report, report_final};
 pub use store::{count_dead, enqueue, enqueue_urgent, look};

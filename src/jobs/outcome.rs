@@ -1,16 +1,25 @@
 //! What the log and the metrics tell of a job that ran. Never its payload: that may be somebody's
 //! address.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 
 use graphile_worker::WorkerContext;
 
 use super::store;
 use crate::metrics::{self, JobOutcome};
 
+/// Why a job failed, as the queue keeps it: it stores what `Debug` prints.
+pub struct Failure(String);
+
+impl fmt::Debug for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 /// Counts a try and logs a failure, without the payload, and passes it on to the queue, which tries
 /// again.
-pub fn report<E: Display>(ctx: &WorkerContext, result: Result<(), E>) -> Result<(), E> {
+pub fn report<E: Display>(ctx: &WorkerContext, result: Result<(), E>) -> Result<(), Failure> {
     let job = ctx.job();
     let (id, task, attempt) = (job.id(), job.task_identifier(), job.attempts());
     let outcome = match &result {
@@ -25,7 +34,7 @@ pub fn report<E: Display>(ctx: &WorkerContext, result: Result<(), E>) -> Result<
         }
     };
     metrics::count_job(task, outcome);
-    result
+    result.map_err(|error| Failure(error.to_string()))
 }
 
 /// As [`report`], for a job that may fail for good: it is then not tried again, and stays in the queue
@@ -34,7 +43,7 @@ pub async fn report_final<E: Display>(
     ctx: &WorkerContext,
     result: Result<(), E>,
     is_permanent: impl Fn(&E) -> bool,
-) -> Result<(), E> {
+) -> Result<(), Failure> {
     let Err(error) = &result else {
         return report(ctx, result);
     };
@@ -49,5 +58,5 @@ pub async fn report_final<E: Display>(
     }
     tracing::error!(job = task, id, attempt, %error, "a job failed for good and is not tried again");
     metrics::count_job(task, JobOutcome::Dead);
-    result
+    result.map_err(|error| Failure(error.to_string()))
 }

@@ -36,6 +36,7 @@ mod refresh;
 mod register;
 mod sentry;
 mod sessions;
+mod smtp;
 mod token_kinds;
 mod tokens;
 mod tracing;

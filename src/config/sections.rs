@@ -34,7 +34,7 @@ impl Reader<'_> {
         let plans = self.plans();
         let proxies = http.as_ref().map(|http| http.trusted_proxies.as_slice());
         let deny = self.deny(proxies);
-        let limits = self.limits(plans.as_ref());
+        let limits = self.limits(plans.as_ref(), auth.as_ref());
         let attempts = self.attempts(limits.as_ref());
         let usage = self.usage();
         let mail = self.mail(public_url);

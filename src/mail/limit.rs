@@ -30,7 +30,7 @@ impl Class {
         let ask = Ask::spend(limit, state.limiter.hidden_key(&key));
         let is_admitted = web::allows(&state.limiter, &[ask]).await;
         if !is_admitted {
-            tracing::warn!(
+            tracing::info!(
                 kind,
                 limit = limit.name(),
                 "an email is not sent: its recipient has had enough"

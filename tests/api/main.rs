@@ -17,6 +17,7 @@ mod cookies;
 mod credentials;
 mod dashboard;
 mod docs;
+mod email_limits;
 mod events;
 mod health;
 mod key_rotation;

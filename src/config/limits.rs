@@ -150,7 +150,7 @@ impl Reader<'_> {
     pub(super) fn limits(
         &mut self,
         plans: Option<&PlansConfig>,
-        auth: Option<&AuthConfig>,
+        tokens: Option<&AuthConfig>,
     ) -> Option<LimitsConfig> {
         let guard = self.or("LIMIT_GUARD", Rate::new(12_000, MINUTE));
         let anonymous = self.or("LIMIT_ANONYMOUS", Rate::new(100, MINUTE));
@@ -163,7 +163,7 @@ impl Reader<'_> {
         let notice = self.or("LIMIT_NOTICE", Rate::new(20, HOUR));
         let reauthentication = self.or("LIMIT_REAUTHENTICATION", Rate::new(20, HOUR));
         let email_change = self.or("LIMIT_EMAIL_CHANGE", Rate::new(5, HOUR));
-        let link = auth.map_or(HOUR, |auth| auth.reset_password_ttl);
+        let link = tokens.map_or(HOUR, |tokens| tokens.reset_password_ttl);
         let failures = Rate::new(5, secs(15 * 60));
         let failures_client = self.or("LIMIT_FAILURES_CLIENT", failures);
         let failures_account = self.or("LIMIT_FAILURES_ACCOUNT", failures);

@@ -6,6 +6,7 @@ use reqwest::Method;
 use serde_json::json;
 
 use crate::harness::{Answer, PASSWORD, Replica, TestApp};
+use crate::process::binary::{run_with, stderr};
 
 const LOGIN: &str = "/api/v1/auth/login";
 const MY_PASSWORD: &str = "/api/v1/users/me/password";
@@ -193,4 +194,36 @@ async fn a_dormant_account_takes_the_work_of_an_unknown_address_after_the_cost_w
     let unknown = spent("nobody@example.com", "wrong-wrong-wrong").await;
     let renewed = spent("ada@example.com", "wrong-wrong-wrong").await;
     assert_eq!(renewed, unknown);
+}
+
+#[tokio::test]
+async fn a_password_from_standard_input_has_no_byte_order_mark_and_no_line_ending() {
+    let app = TestApp::new().await;
+    for (email, command, input, password) in [
+        (
+            "a@example.com",
+            "create",
+            "\u{feff}with a mark\n",
+            "with a mark",
+        ),
+        ("b@example.com", "create", "of a shell\r\n", "of a shell"),
+        ("c@example.com", "create", DECOMPOSED, COMPOSED),
+        (
+            "d@example.com",
+            "create-admin",
+            "\u{feff}of an admin\r\n",
+            "of an admin",
+        ),
+    ] {
+        let verified: &[_] = if command == "create" {
+            &["--verified"]
+        } else {
+            &[]
+        };
+        let args = [&["users", command, "--email", email], verified].concat();
+        let output = run_with(&app.settings, &args, input).await;
+        assert!(output.status.success(), "{email}: {}", stderr(&output));
+        let answer = log_in(&app.replica, email, password).await;
+        answer.assert_status(200);
+    }
 }

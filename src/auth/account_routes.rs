@@ -57,8 +57,8 @@ async fn forgot_password(
     State(state): State<AppState>,
     Json(wanted): Json<LetterRequest>,
 ) -> Result<StatusCode, Problem> {
-    // The same for any address, and never told: a stranger who has spent the limit must not keep the
-    // owner from an answer. The last email is in the mailbox, and its link works.
+    // The same for any address, and never reported: a stranger who has spent the limit must not turn the
+    // owner away. The last email is in the mailbox, and its link works.
     let address = state.limiter.hidden_key(wanted.email.as_str());
     let ask = Ask::spend(state.limits.reset_address, address);
     if allows(&state.limiter, &[ask]).await {

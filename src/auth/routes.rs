@@ -98,7 +98,7 @@ async fn resend_verification(
     State(state): State<AppState>,
     Json(wanted): Json<LetterRequest>,
 ) -> Result<StatusCode, Problem> {
-    // The same for any address, and never told, as for a reset.
+    // The same for any address, and never reported, as for a reset.
     let address = state.limiter.hidden_key(wanted.email.as_str());
     let ask = Ask::spend(state.limits.resend_address, address);
     if allows(&state.limiter, &[ask]).await {

@@ -28,10 +28,10 @@ use super::Rng;
 use crate::config::{MailConfig, SmtpServer, SmtpTls};
 use crate::metrics;
 
-/// How long the server may take to say goodbye, once it has taken an email.
-const GOODBYE: Duration = Duration::from_secs(1);
+/// How long the server may take to reply to QUIT. The email is taken or refused by then.
+const QUIT_TIMEOUT: Duration = Duration::from_secs(1);
 
-type Dialogue<T> = Result<T, lettre::transport::smtp::Error>;
+type SmtpResult<T> = Result<T, lettre::transport::smtp::Error>;
 
 /// Sends emails; a clone is another handle on the same settings.
 #[derive(Clone)]
@@ -53,8 +53,8 @@ impl fmt::Debug for Mailer {
 }
 
 impl Mailer {
-    /// A mailer for the configured server; it connects when it is used.
-    pub fn new(config: &MailConfig, rng: Rng) -> Dialogue<Self> {
+    /// A mailer for the configured server; it connects for each email.
+    pub fn new(config: &MailConfig, rng: Rng) -> SmtpResult<Self> {
         let server = config.server.clone();
         // The public authorities, and those of the configuration.
         let store = CertificateStore::WebpkiRoots;
@@ -77,11 +77,11 @@ impl Mailer {
         let until = Deadline::now() + self.0.timeout.min(within);
         let mut connection = self.connect(until).await?;
         let checked = async {
-            self.announce(&mut connection, until).await?;
+            self.mail_from(&mut connection, until).await?;
             step(Step::Sender, until, connection.command(Rset)).await
         };
         let checked = checked.await;
-        part(&mut connection).await;
+        quit(&mut connection).await;
         checked.map(drop)
     }
 
@@ -113,19 +113,19 @@ impl Mailer {
         let until = Deadline::now() + self.0.timeout;
         let mut connection = self.connect(until).await?;
         let delivered = async {
-            self.announce(&mut connection, until).await?;
+            self.mail_from(&mut connection, until).await?;
             let rcpt = Rcpt::new(to.clone(), Vec::new());
             step(Step::Recipient, until, connection.command(rcpt)).await?;
             step(Step::Message, until, connection.command(Data)).await?;
             step(Step::Message, until, connection.message(message)).await
         };
         let delivered = delivered.await;
-        part(&mut connection).await;
+        quit(&mut connection).await;
         delivered.map(drop)
     }
 
     /// `MAIL FROM`. Addresses and messages are ASCII, so no extension is asked for.
-    async fn announce(
+    async fn mail_from(
         &self,
         connection: &mut AsyncSmtpConnection,
         until: Deadline,
@@ -160,7 +160,7 @@ impl Mailer {
             );
             step(Step::Connect, until, connect).await?
         } else {
-            let stream = dial(&addresses, until).await?;
+            let stream = connect_tcp(&addresses, until).await?;
             let greet = AsyncSmtpConnection::connect_with_transport(Box::new(stream), hello_name);
             step(Step::Greeting, until, greet).await?
         };
@@ -197,7 +197,7 @@ fn plain_host(host: &Host) -> String {
 }
 
 /// A TCP connection to the first of these addresses that accepts one.
-async fn dial(addresses: &[SocketAddr], until: Deadline) -> Result<TcpStream, SendError> {
+async fn connect_tcp(addresses: &[SocketAddr], until: Deadline) -> Result<TcpStream, SendError> {
     let mut last = None;
     for address in addresses {
         match timeout_at(until, TcpStream::connect(address)).await {
@@ -210,22 +210,22 @@ async fn dial(addresses: &[SocketAddr], until: Deadline) -> Result<TcpStream, Se
     Err(SendError::Connect(last.unwrap_or_else(none)))
 }
 
-/// One step of the dialogue, whose name goes into its failure.
+/// One exchange with the server; a failure has the step's name.
 async fn step<T>(
     step: Step,
     until: Deadline,
-    dialogue: impl Future<Output = Dialogue<T>>,
+    exchange: impl Future<Output = SmtpResult<T>>,
 ) -> Result<T, SendError> {
-    match timeout_at(until, dialogue).await {
+    match timeout_at(until, exchange).await {
         Ok(Ok(reply)) => Ok(reply),
         Ok(Err(error)) => Err(SendError::in_step(step, &error)),
         Err(_) => Err(SendError::Timeout(step)),
     }
 }
 
-/// Says goodbye; what the server replies makes no difference any more.
-async fn part(connection: &mut AsyncSmtpConnection) {
-    let until = Deadline::now() + GOODBYE;
+/// Ends the session; the reply makes no difference any more.
+async fn quit(connection: &mut AsyncSmtpConnection) {
+    let until = Deadline::now() + QUIT_TIMEOUT;
     drop(timeout_at(until, connection.abort()).await);
 }
 

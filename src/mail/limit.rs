@@ -33,7 +33,7 @@ impl Class {
             tracing::info!(
                 kind,
                 limit = limit.name(),
-                "an email is not sent: its recipient has had enough"
+                "an email is not sent: the limit of its recipient is spent"
             );
         }
         is_admitted
@@ -41,7 +41,7 @@ impl Class {
 }
 
 /// The mailbox that an address leads to: what follows a plus is a tag (RFC 5233), and one large
-/// provider ignores dots. Nobody is sent to what this returns.
+/// provider ignores dots. For counting alone: nothing is sent to it.
 fn mailbox_of(address: &str) -> String {
     let address = address.to_ascii_lowercase();
     let Some((local, domain)) = address.rsplit_once('@') else {

@@ -107,7 +107,7 @@ pub async fn spend(limiter: &Limiter, asks: &[Ask]) -> Result<(), Problem> {
     Err(problem(&decision))
 }
 
-/// Spends `asks` if they all allow it; counts a refusal that nobody is told of.
+/// Spends `asks` if they all allow it; a refusal is counted and not reported to the client.
 pub async fn allows(limiter: &Limiter, asks: &[Ask]) -> bool {
     let decision = limiter.admit(asks).await;
     let is_allowed = decision.allows();

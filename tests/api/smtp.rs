@@ -184,8 +184,9 @@ async fn a_private_authority_is_trusted_where_its_file_is_named_and_not_otherwis
 #[tokio::test]
 async fn each_failure_of_connection_and_sign_in_is_named_and_tried_again() {
     let mut app = TestApp::new().await;
-    let closed = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let closed = closed.local_addr().expect("it has one"); // dropped: nobody listens
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let closed = listener.local_addr().expect("it has one");
+    drop(listener);
     let silent = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let silent = silent.local_addr().map(|addr| format!("smtp://{addr}"));
     let plain = Server::start(Tls::Never, &[]).await;
@@ -218,7 +219,10 @@ async fn each_failure_of_connection_and_sign_in_is_named_and_tried_again() {
         (with_user(&dumb), "does not offer AUTH PLAIN or LOGIN"),
         (url("smtp", &banner, ""), "refused at greeting (554)"),
         (url("smtp", &sender, ""), "refused at MAIL FROM (553 5.1.8)"),
-        (url("smtp", &broken, ""), "broke off (MAIL FROM)"),
+        (
+            url("smtp", &broken, ""),
+            "to the mail server broke (MAIL FROM)",
+        ),
     ] {
         let short = [("SMTP_TIMEOUT", "1s")];
         let (told, is_retried) = send_through(&mut app, &url, &short)

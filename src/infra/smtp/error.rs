@@ -96,7 +96,7 @@ pub enum SendError {
     #[error("the mail server did not reply in time ({0})")]
     Timeout(Step),
     /// The connection broke, or the reply was none.
-    #[error("the dialogue with the mail server broke off ({0})")]
+    #[error("the connection to the mail server broke ({0})")]
     Broken(Step),
 }
 

@@ -10,6 +10,7 @@ mod breaches;
 mod deny;
 mod key;
 mod limits;
+mod mail;
 mod mfa;
 mod plans;
 mod reader;
@@ -29,6 +30,8 @@ use std::time::Duration;
 
 use axum::http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
+use lettre::transport::smtp::client::Certificate;
+use lettre::transport::smtp::extension::ClientId;
 use secrecy::SecretString;
 use url::Url;
 
@@ -39,6 +42,7 @@ pub use breaches::BreachConfig;
 pub use deny::{AgentPattern, CountryCode, DenyConfig};
 pub use key::Key32;
 pub use limits::{Limit, LimitsConfig, Rate};
+pub use mail::{SmtpServer, SmtpTls};
 pub use mfa::{MfaConfig, MfaRequired};
 pub use plans::{Currency, PlansConfig, PriceId, Quota, TierConfig};
 use reader::Reader;
@@ -195,15 +199,20 @@ pub struct DatabaseConfig {
 /// Outgoing letters.
 #[derive(Clone, Debug)]
 pub struct MailConfig {
-    /// `SMTP_URL`: `smtp://` or `smtps://` with the credentials in it.
-    pub smtp_url: SecretString,
-    /// `MAIL_FROM`: the sender's mailbox.
+    /// `SMTP_URL`: the mail server, with its credentials.
+    pub server: SmtpServer,
+    /// `SMTP_HELO_NAME`: the name of this host in the greeting; by default the public host or the
+    /// sender's domain.
+    pub hello_name: ClientId,
+    /// `SSL_CERT_FILE`: certificate authorities to trust besides the public ones.
+    pub certificates: Vec<Certificate>,
+    /// `MAIL_FROM`: the sender's mailbox, in ASCII.
     pub from: lettre::message::Mailbox,
     /// `LINK_URL`: what the links in letters begin with; the public URL by default.
     pub link_url: Url,
     /// `PRODUCT_NAME`: how letters call the product.
     pub product_name: String,
-    /// `SMTP_TIMEOUT`: for each step of the dialogue with the mail server.
+    /// `SMTP_TIMEOUT`: for the mail server to take an email.
     pub timeout: Duration,
 }
 

@@ -77,7 +77,9 @@ pub async fn examine(state: &AppState, config: &Config) -> Findings {
     if let Some(breaches) = &state.breaches {
         findings.add("breach check answers", checked(breaches.ping()).await);
     }
-    findings.add("mail server answers", checked(state.mailer.ping()).await);
+    let accepted = state.mailer.check(DEADLINE).await;
+    let accepted = accepted.map_err(|error| error.to_string());
+    findings.add("mail server answers", accepted);
     findings
 }
 

@@ -2,11 +2,13 @@
 
 use std::collections::HashMap;
 use std::error::Error;
-use std::io::BufRead as _;
+use std::io;
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use groundwork::cli::{Cli, Command, Keys, NewAccount, NewAdmin, Ring, Rotation, Users};
+use groundwork::cli::{
+    Cli, Command, Keys, NewAccount, NewAdmin, Ring, Rotation, Users, read_password,
+};
 use groundwork::config::{Config, DatabaseConfig, HttpConfig, Key32, RingConfig, TelemetryConfig};
 use groundwork::health::Draining;
 use groundwork::infra::{Clock, Rng, db};
@@ -259,13 +261,6 @@ fn rotate(rotation: &Rotation, variables: &HashMap<String, String>) -> Outcome {
     Ok(())
 }
 
-/// The first line of standard input.
-fn read_password() -> std::io::Result<String> {
-    let mut password = String::new();
-    std::io::stdin().lock().read_line(&mut password)?;
-    Ok(password.trim_end_matches(['\r', '\n']).to_owned())
-}
-
 async fn create_admin(config: &Config, new: NewAdmin) -> Outcome {
     let state = started_state(config).await?;
     let email: EmailAddress = new.email.try_into()?;
@@ -274,7 +269,7 @@ async fn create_admin(config: &Config, new: NewAdmin) -> Outcome {
     }
     let account = auth::OperatorAccount {
         email,
-        password: read_password()?.try_into()?,
+        password: read_password(io::stdin().lock())?.try_into()?,
         first_name: new.first_name.map(TryInto::try_into).transpose()?,
         last_name: new.last_name.map(TryInto::try_into).transpose()?,
         is_verified: true,
@@ -287,7 +282,7 @@ async fn create_admin(config: &Config, new: NewAdmin) -> Outcome {
 }
 
 async fn create_user(config: &Config, new: NewAccount) -> Outcome {
-    let password = read_password()?;
+    let password = read_password(io::stdin().lock())?;
     let state = started_state(config).await?;
     let account = auth::OperatorAccount {
         email: new.email.try_into()?,

@@ -172,7 +172,7 @@ impl AppState {
             turns: Turns::default(),
             hasher: Hasher::start(&auth.password, rng.clone()),
             breaches: breaches.map_err(|_| StateError::Breaches)?,
-            mailer: Mailer::new(&config.mail).map_err(|_| StateError::Mail)?,
+            mailer: Mailer::new(&config.mail, rng.clone()).map_err(|_| StateError::Mail)?,
             keys: Arc::new(TokenKeys::new(
                 &auth.signing_keys,
                 &auth.issuer,

@@ -24,6 +24,12 @@ enum JobError {
     Mail(#[from] mail::Error),
 }
 
+impl JobError {
+    fn is_permanent(&self) -> bool {
+        matches!(self, Self::Mail(error) if error.is_permanent())
+    }
+}
+
 macro_rules! letters {
     ($($(#[$doc:meta])* $name:ident $identifier:literal $letter:ident)+) => {$(
         $(#[$doc])*
@@ -50,7 +56,7 @@ macro_rules! letters {
 
             async fn run(self, ctx: WorkerContext) -> impl IntoTaskHandlerResult {
                 let result = async { self.send(jobs::given(&ctx)?).await }.await;
-                jobs::report(&ctx, result)
+                jobs::report_final(&ctx, result, JobError::is_permanent).await
             }
         }
     )+};

@@ -22,7 +22,7 @@ use crate::users;
 use crate::web::{
     AuthProblems, BodyProblems, Client, Code, Json, Moment, Page, PageParams, Paged, Path,
     PathProblems, Principal, Problem, QueryProblems, ReauthenticationProblems, RequestId, Routes,
-    spend,
+    allows,
 };
 
 /// The route below `/auth` of people who have forgotten their password.
@@ -62,15 +62,17 @@ async fn forgot_password(
     State(state): State<AppState>,
     Json(wanted): Json<LetterRequest>,
 ) -> Result<StatusCode, Problem> {
-    // The same for any address, so that the limit does not tell which are known.
+    // The same for any address, and never reported: a stranger who has spent the limit must not turn the
+    // owner away. The last email is in the mailbox, and its link works.
     let address = state.limiter.hidden_key(wanted.email.as_str());
     let ask = Ask::spend(state.limits.reset_address, address);
-    spend(&state.limiter, &[ask]).await?;
-    // As for a new verification: the job finds out whether there is anybody to write to. It issues
-    // nothing if the account's credentials change before it runs.
-    let version = users::find_credentials_version(&state.db, &wanted.email).await?;
-    let job = SendReset::to(wanted.email, version);
-    jobs::enqueue(&state.db, &job, Some(&job.key())).await?;
+    if allows(&state.limiter, &[ask]).await {
+        // As for a new verification: the job finds out whether there is anybody to write to. It issues
+        // nothing if the account's credentials change before it runs.
+        let version = users::find_credentials_version(&state.db, &wanted.email).await?;
+        let job = SendReset::to(wanted.email, version);
+        jobs::enqueue_urgent(&state.db, &job, Some(&job.key())).await?;
+    }
     Ok(StatusCode::ACCEPTED)
 }
 

@@ -7,7 +7,7 @@ use super::jobs::{ConfirmNewEmail, SendEmailUndo, TellEmailChanging, TellPasswor
 use super::model::{AddressProof, EmailChange, EmailUndo, EndReason};
 use super::password::TriedPassword;
 use super::policy;
-use super::reauthentication::{Shown, own, reauthenticate, recheck_proof};
+use super::reauthentication::{Shown, own, reauthenticate, recheck_proof, spend_own};
 use super::second_factor_gate;
 use super::session::deny;
 use super::store::{self, Link, NewEmailChange};
@@ -91,7 +91,7 @@ async fn choose(
         let is_right = state
             .hasher
             .verify(password.clone(), &sign_up.password_hash);
-        if is_right.await? {
+        if is_right.await?.is_some() {
             return Ok(sign_up);
         }
     }
@@ -113,6 +113,7 @@ pub(super) async fn request_change(
         change.recovery_code,
     )?;
     let known = reauthenticate(state, me, shown, origin).await?;
+    spend_own(state, me, state.limits.email_change).await?;
     let now = state.clock.now();
     let mut tx = begin(&state.db).await?;
     recheck_proof(&mut tx, me, &known).await?;

@@ -288,7 +288,7 @@ impl<'a> Attempt<'a> {
             // For an address without an account as well: the job finds nobody to write to.
             let version = users::find_credentials_version(&mut *tx, self.email).await?;
             let job = SendUnlock::to(self.email.clone(), version);
-            jobs::enqueue(&mut *tx, &job, Some(&job.key())).await?;
+            jobs::enqueue_urgent(&mut *tx, &job, Some(&job.key())).await?;
         }
         tx.commit().await?;
         Ok(())

@@ -72,6 +72,9 @@ pub enum Error {
     /// Neither an access token nor a refresh token says which session is meant.
     #[error("nobody is signed in")]
     Unauthenticated,
+    /// A limit of this account is spent.
+    #[error("a limit of the account is spent")]
+    Limited(Problem),
     /// Too many passwords are being hashed.
     #[error(transparent)]
     Busy(#[from] Busy),
@@ -139,6 +142,7 @@ impl From<Error> for Problem {
             Error::Unchecked(_) => Self::new(Code::Unavailable).retry_after(Duration::from_secs(5)),
             Error::SessionNotFound => Self::new(Code::NotFound),
             Error::Unauthenticated => Self::new(Code::Unauthenticated),
+            Error::Limited(problem) => problem,
             Error::Busy(_) => Self::new(Code::Busy).retry_after(Duration::from_secs(2)),
             Error::Database(source) => source.into(),
             Error::MalformedHash | Error::Signing(_) | Error::Task(_) => Self::internal(error),

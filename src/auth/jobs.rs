@@ -47,8 +47,14 @@ enum JobError {
     Mail(#[from] mail::Error),
 }
 
+impl JobError {
+    fn is_permanent(&self) -> bool {
+        matches!(self, Self::Mail(error) if error.is_permanent())
+    }
+}
+
 macro_rules! letters {
-    ($($(#[$doc:meta])* $name:ident $identifier:literal { $($(#[$attribute:meta])* $field:ident: $type:ty),+ })+) => {$(
+    ($($(#[$doc:meta])* $name:ident $identifier:literal $class:ident { $($(#[$attribute:meta])* $field:ident: $type:ty),+ })+) => {$(
         $(#[$doc])*
         #[derive(Clone, Debug, Deserialize, Serialize)]
         pub struct $name {
@@ -73,8 +79,19 @@ macro_rules! letters {
             const IDENTIFIER: &'static str = $identifier;
 
             async fn run(self, ctx: WorkerContext) -> impl IntoTaskHandlerResult {
-                let result = async { self.send(jobs::given(&ctx)?).await }.await;
-                jobs::report(&ctx, result)
+                let result = async {
+                    let state = jobs::given(&ctx)?;
+                    let (class, to) = (mail::Class::$class, self.email.as_str());
+                    // A further try was counted with the first.
+                    if *ctx.job().attempts() <= 1
+                        && !class.admits(state, Self::IDENTIFIER, to).await
+                    {
+                        return Ok(());
+                    }
+                    self.send(state).await
+                }
+                .await;
+                jobs::report_final(&ctx, result, JobError::is_permanent).await
             }
         }
     )+};
@@ -82,26 +99,26 @@ macro_rules! letters {
 
 letters! {
     /// Sends the link that verifies an address, if there is an account that waits for it.
-    SendVerification "auth.send_verification" { email: EmailAddress }
+    SendVerification "auth.send_verification" Open { email: EmailAddress }
     /// Tells the owner of an account that somebody signed up with its address.
-    SendAlreadyRegistered "auth.send_already_registered" { email: EmailAddress }
+    SendAlreadyRegistered "auth.send_already_registered" Open { email: EmailAddress }
     /// Sends the link that sets a new password, if there is an account with this address that is
     /// not shut.
-    SendReset "auth.send_reset" { email: EmailAddress, #[serde(default)] version: CredentialsVersion }
+    SendReset "auth.send_reset" SignIn { email: EmailAddress, #[serde(default)] version: CredentialsVersion }
     /// Sends the link that lets the owner of an account try again, if there is one with this address
     /// that could be signed in to.
-    SendUnlock "auth.send_unlock" { email: EmailAddress, #[serde(default)] version: CredentialsVersion }
+    SendUnlock "auth.send_unlock" SignIn { email: EmailAddress, #[serde(default)] version: CredentialsVersion }
     /// Tells the owner of an account that its password is another now.
-    TellPasswordChanged "auth.tell_password_changed" { email: EmailAddress }
+    TellPasswordChanged "auth.tell_password_changed" Notice { email: EmailAddress }
     /// Asks the owner of an address to confirm it as that of this account.
-    ConfirmNewEmail "auth.confirm_new_email" {
+    ConfirmNewEmail "auth.confirm_new_email" Open {
         user_id: UserId,
         email: EmailAddress,
         #[serde(default)] version: CredentialsVersion,
         #[serde(default)] requested_at: Option<DateTime<Utc>>
     }
     /// Tells the owner of an address that the account is about to leave it.
-    TellEmailChanging "auth.tell_email_changing" { email: EmailAddress }
+    TellEmailChanging "auth.tell_email_changing" Notice { email: EmailAddress }
 }
 
 impl SendVerification {
@@ -212,7 +229,7 @@ impl TaskHandler for SendEmailUndo {
 
     async fn run(self, ctx: WorkerContext) -> impl IntoTaskHandlerResult {
         let result = async { self.send(jobs::given(&ctx)?).await }.await;
-        jobs::report(&ctx, result)
+        jobs::report_final(&ctx, result, JobError::is_permanent).await
     }
 }
 
@@ -245,7 +262,7 @@ impl TaskHandler for NotifyNewAdmin {
 
     async fn run(self, ctx: WorkerContext) -> impl IntoTaskHandlerResult {
         let result = async { self.send(jobs::given(&ctx)?).await }.await;
-        jobs::report(&ctx, result)
+        jobs::report_final(&ctx, result, JobError::is_permanent).await
     }
 }
 

@@ -1,10 +1,21 @@
-//! Which passwords an account may have.
+//! Which passwords an account may have, and how they are prepared for hashing.
 
 use std::sync::LazyLock;
 
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
+use unicode_normalization::UnicodeNormalization as _;
 use utoipa::ToSchema;
+use zeroize::Zeroize as _;
+
+use crate::infra::PasswordForms;
+
+/// The longest password, in characters after preparation.
+const LONGEST: usize = 128;
+
+/// The longest text that is prepared at all, in bytes. A character that is typed in its parts takes
+/// up to four of four bytes.
+const LONGEST_TYPED: usize = 16 * LONGEST;
 
 /// The most common passwords, in lower case and sorted.
 static COMMON: LazyLock<Vec<&str>> = LazyLock::new(|| {
@@ -14,8 +25,39 @@ static COMMON: LazyLock<Vec<&str>> = LazyLock::new(|| {
         .collect()
 });
 
-/// A password that somebody wants to have: 8 to 128 characters of any kind, and not one of the most
-/// common ones (NIST SP 800-63B-4 §3.1.1.2).
+/// Prepares a password as the OpaqueString profile does (RFC 8265 §4.2.2): other spaces become the
+/// ASCII space, and characters are composed (NFC), so that it does not matter how a device writes
+/// them. Case and width stay.
+///
+/// Unlike the profile it accepts characters that RFC 8264 §9.11 excludes besides controls, such as
+/// the joiners in emoji and characters newer than our tables: accounts have such passwords.
+fn prepare(text: &str) -> SecretString {
+    let spaces = text.chars().map(|c| if is_space(c) { ' ' } else { c });
+    let mut prepared: String = spaces.nfc().collect();
+    let secret = SecretString::from(prepared.as_str());
+    prepared.zeroize();
+    secret
+}
+
+/// Whether a character is a space: the category Zs of Unicode.
+fn is_space(c: char) -> bool {
+    matches!(
+        c,
+        ' ' | '\u{a0}' | '\u{1680}' | '\u{2000}'
+            ..='\u{200a}' | '\u{202f}' | '\u{205f}' | '\u{3000}'
+    )
+}
+
+/// The prepared form, if its length is within these bounds.
+fn prepare_within(text: &str, shortest: usize) -> Option<SecretString> {
+    // The first comparison keeps a very long text from being prepared.
+    let prepared = (text.len() <= LONGEST_TYPED).then(|| prepare(text))?;
+    let length = prepared.expose_secret().chars().count();
+    (shortest..=LONGEST).contains(&length).then_some(prepared)
+}
+
+/// A password that somebody wants to have: 8 to 128 characters of any kind but controls, and not one
+/// of the most common ones (NIST SP 800-63B-4 §3.1.1.2). It is prepared.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(try_from = "String")]
 #[schema(value_type = String, format = Password, min_length = 8, max_length = 128, example = "correct horse battery staple")]
@@ -35,6 +77,9 @@ pub enum PasswordFault {
     /// Fewer than 8 or more than 128 characters.
     #[error("must be 8 to 128 characters")]
     Length,
+    /// A character that no keyboard types into a password field (RFC 8264 §9.12).
+    #[error("must not contain control characters")]
+    Control,
     /// Among those that are tried first.
     #[error("is one of the most common passwords")]
     Common,
@@ -44,11 +89,11 @@ impl TryFrom<String> for NewPassword {
     type Error = PasswordFault;
 
     fn try_from(raw: String) -> Result<Self, PasswordFault> {
-        let password = SecretString::from(raw);
+        let typed = SecretString::from(raw);
+        let password = prepare_within(typed.expose_secret(), 8).ok_or(PasswordFault::Length)?;
         let text = password.expose_secret();
-        // The first comparison keeps a very long text from being counted.
-        if text.len() > 4 * 128 || !(8..=128).contains(&text.chars().count()) {
-            return Err(PasswordFault::Length);
+        if text.contains(char::is_control) {
+            return Err(PasswordFault::Control);
         }
         if COMMON.binary_search(&text.to_lowercase().as_str()).is_ok() {
             return Err(PasswordFault::Common);
@@ -57,16 +102,17 @@ impl TryFrom<String> for NewPassword {
     }
 }
 
-/// A password that somebody says they have: any text that could be one.
+/// A password that somebody says they have: any text that could be one. It is compared as prepared
+/// and, where that differs, as typed.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(try_from = "String")]
 #[schema(value_type = String, format = Password, min_length = 1, max_length = 128, example = "correct horse battery staple")]
-pub struct TriedPassword(SecretString);
+pub struct TriedPassword(PasswordForms);
 
 impl TriedPassword {
-    /// The password, to hold against a hash.
+    /// The password, to compare with a hash.
     #[must_use]
-    pub fn into_secret(self) -> SecretString {
+    pub fn into_secret(self) -> PasswordForms {
         self.0
     }
 }
@@ -75,11 +121,14 @@ impl TryFrom<String> for TriedPassword {
     type Error = &'static str;
 
     fn try_from(raw: String) -> Result<Self, &'static str> {
-        let password = SecretString::from(raw);
-        let text = password.expose_secret();
-        let fits = text.len() <= 4 * 128 && (1..=128).contains(&text.chars().count());
-        fits.then_some(Self(password))
-            .ok_or("must be 1 to 128 characters")
+        let typed = SecretString::from(raw);
+        let prepared =
+            prepare_within(typed.expose_secret(), 1).ok_or("must be 1 to 128 characters")?;
+        let is_changed = prepared.expose_secret() != typed.expose_secret();
+        Ok(Self(PasswordForms {
+            prepared,
+            typed: is_changed.then_some(typed),
+        }))
     }
 }
 
@@ -96,8 +145,67 @@ mod tests {
         assert_eq!(parse("short 7"), Err(PasswordFault::Length));
         assert_eq!(parse(&"x".repeat(129)), Err(PasswordFault::Length));
         assert_eq!(parse(&"🐎".repeat(1_000_000)), Err(PasswordFault::Length));
+        assert_eq!(parse("correct\thorse"), Err(PasswordFault::Control));
+        assert_eq!(parse("correct\u{85}horse"), Err(PasswordFault::Control));
         assert_eq!(parse("Password123"), Err(PasswordFault::Common));
         assert_eq!(parse("1234567890"), Err(PasswordFault::Common));
+    }
+
+    #[test]
+    fn a_password_is_prepared_as_the_profile_of_its_standard_does() {
+        for (typed, prepared) in [
+            // RFC 8265, table 4: spaces and capitals are kept.
+            (
+                "correct horse battery staple",
+                "correct horse battery staple",
+            ),
+            (
+                "Correct Horse Battery Staple",
+                "Correct Horse Battery Staple",
+            ),
+            ("πßå", "πßå"),
+            ("Jack of ♦s", "Jack of ♦s"),
+            ("foo\u{1680}bar", "foo bar"),
+            // Composed and decomposed, in several scripts.
+            ("zu\u{308}rich", "zürich"),
+            ("e\u{323}\u{302}", "ệ"),
+            ("\u{1112}\u{1161}\u{11ab}", "한"),
+            ("\u{212b}", "\u{c5}"),
+            // Spaces of other kinds, and a joiner, which is none.
+            ("a\u{a0}b\u{2009}c\u{3000}d", "a b c d"),
+            ("👩\u{200d}💻", "👩\u{200d}💻"),
+            // Neither width nor compatibility is folded.
+            ("ａｂｃ ﬁ", "ａｂｃ ﬁ"),
+        ] {
+            assert_eq!(prepare(typed).expose_secret(), prepared, "{typed}");
+        }
+    }
+
+    #[test]
+    fn lengths_count_after_preparation() {
+        let new = |raw: String| NewPassword::try_from(raw).map(|_| ());
+        assert_eq!(new("e\u{301}".repeat(7)), Err(PasswordFault::Length));
+        assert_eq!(new("e\u{301}".repeat(128)), Ok(()));
+        assert_eq!(new("e\u{301}".repeat(129)), Err(PasswordFault::Length));
+        let tried = |raw: String| TriedPassword::try_from(raw).is_ok();
+        assert!(tried("e\u{301}".repeat(128)));
+        assert!(!tried("e\u{301}".repeat(129)));
+        assert!(!tried(String::new()));
+        assert!(!tried("x".repeat(1_000_000)));
+    }
+
+    #[test]
+    fn a_tried_password_keeps_the_typed_form_only_where_it_differs() {
+        let typed = |raw: &str| {
+            let tried = TriedPassword::try_from(raw.to_owned()).expect("it could be one");
+            tried
+                .into_secret()
+                .typed
+                .map(|typed| typed.expose_secret().to_owned())
+        };
+        assert_eq!(typed("zürich"), None);
+        assert_eq!(typed("zu\u{308}rich").as_deref(), Some("zu\u{308}rich"));
+        assert_eq!(typed("a\tb"), None);
     }
 
     #[test]

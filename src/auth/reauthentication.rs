@@ -1,25 +1,25 @@
 //! Who is signed in proves anew who they are, before what sign-in rests on changes: a session alone
 //! may have been left open on somebody's desk, or stolen.
 
-use secrecy::SecretString;
 use sqlx::PgConnection;
 
 use super::attempts::Again;
 use super::error::Error;
 use super::password::TriedPassword;
 use crate::audit::{self, Entry, Event, Origin};
-use crate::infra::begin;
+use crate::config::Limit;
+use crate::infra::{Ask, LimitKey, PasswordForms, begin};
 use crate::mfa::{self, Method, Proof, RecoveryCode, TotpCode};
 use crate::state::AppState;
 use crate::users::{self, OwnCredentials};
-use crate::web::Principal;
+use crate::web::{Principal, spend};
 
 /// What somebody shows to prove who they are: the password and, where the account has one, the
 /// second factor. Bodies spell its fields out instead of flattening it, since `serde` would neither
 /// refuse unknown fields beside a flattened one nor say in which of them a fault is.
 #[derive(Debug)]
 pub struct Shown {
-    password: SecretString,
+    password: PasswordForms,
     /// The field that the password came in.
     field: &'static str,
     second: Option<Proof>,
@@ -80,19 +80,22 @@ pub async fn recheck_proof(
         .ok_or(Error::CredentialsChanged)
 }
 
-/// The account, if the password is its owner's and was not tried too often.
+/// The account, if the password is its owner's and was not tried too often. Right passwords count as
+/// well: each costs a hash, and what follows may be an email to a stranger.
 pub(super) async fn check_password(
     state: &AppState,
     me: Principal,
-    password: SecretString,
+    password: PasswordForms,
     field: &'static str,
     origin: &Origin,
 ) -> Result<OwnCredentials, Error> {
+    spend_own(state, me, state.limits.reauthentication).await?;
     let known = users::find_own_credentials(&state.db, me.user_id)
         .await?
         .ok_or(Error::Unauthenticated)?;
     let attempt = Again::begin(state, me.user_id).await?;
-    if state.hasher.verify(password, &known.password_hash).await? {
+    let verified = state.hasher.verify(password, &known.password_hash).await?;
+    if verified.is_some() {
         attempt.succeed().await?;
         return Ok(known);
     }
@@ -100,6 +103,12 @@ pub(super) async fn check_password(
     let entry = own(Event::ReauthenticationFailed, me, origin);
     audit::record(&state.db, entry, state.clock.now(), &state.rng).await?;
     Err(Error::WrongPassword(field))
+}
+
+/// Spends a limit of the account.
+pub(super) async fn spend_own(state: &AppState, me: Principal, limit: Limit) -> Result<(), Error> {
+    let ask = Ask::spend(limit, LimitKey::user(me.user_id.0));
+    spend(&state.limiter, &[ask]).await.map_err(Error::Limited)
 }
 
 /// Whether somebody signed in shows the second factor; what came of it is in the log. The caller

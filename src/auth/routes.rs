@@ -22,8 +22,8 @@ use crate::infra::Ask;
 use crate::jobs;
 use crate::state::AppState;
 use crate::web::{
-    AuthProblems, BodyProblems, Client, Code, Json, Principal, Problem, RequestId, Routes,
-    problems, spend,
+    AuthProblems, BodyProblems, Client, Code, Json, Principal, Problem, RequestId, Routes, allows,
+    problems,
 };
 
 /// The routes of people who are not signed in.
@@ -104,14 +104,15 @@ async fn resend_verification(
     State(state): State<AppState>,
     Json(wanted): Json<LetterRequest>,
 ) -> Result<StatusCode, Problem> {
-    // The same for any address, so that the limit does not tell which are known.
+    // The same for any address, and never reported, as for a reset.
     let address = state.limiter.hidden_key(wanted.email.as_str());
     let ask = Ask::spend(state.limits.resend_address, address);
-    spend(&state.limiter, &[ask]).await?;
-    // Whether there is anything to send is found out when the job runs, so that the answer takes
-    // as long either way.
-    let job = SendVerification::to(wanted.email);
-    jobs::enqueue(&state.db, &job, Some(&job.key())).await?;
+    if allows(&state.limiter, &[ask]).await {
+        // Whether there is anything to send is found out when the job runs, so that the answer takes
+        // as long either way.
+        let job = SendVerification::to(wanted.email);
+        jobs::enqueue(&state.db, &job, Some(&job.key())).await?;
+    }
     Ok(StatusCode::ACCEPTED)
 }
 

@@ -9,7 +9,7 @@ use super::second_factor;
 use super::session::begin_session;
 use crate::audit::{self, Entry, Event, Origin};
 use crate::ids::UserId;
-use crate::infra::{MacRing, begin};
+use crate::infra::{MacRing, PasswordForm, begin};
 use crate::jobs;
 use crate::metrics;
 use crate::mfa;
@@ -91,20 +91,18 @@ async fn try_log_in(state: &AppState, sign_in: SignIn, origin: &Origin) -> Resul
     let user_id = found.as_ref().map(|account| account.user_id);
     let attempt = Attempt::begin(state, &sign_in.email, user_id, origin).await?;
     let password = sign_in.password.into_secret();
-    let known = match &found {
-        Some(account)
-            if state
-                .hasher
-                .verify(password.clone(), &account.password_hash)
-                .await? =>
-        {
-            account
+    let form = match &found {
+        Some(account) => {
+            let hash = &account.password_hash;
+            state.hasher.verify(password.clone(), hash).await?
         }
-        Some(_) => return Err(attempt.fail().await?),
         None => {
-            state.hasher.verify_nobody(password).await?;
-            return Err(attempt.fail().await?);
+            state.hasher.verify_nobody(password.clone()).await?;
+            None
         }
+    };
+    let (Some(known), Some(form)) = (&found, form) else {
+        return Err(attempt.fail().await?);
     };
     attempt.succeed().await?;
     let refused = match known {
@@ -118,8 +116,8 @@ async fn try_log_in(state: &AppState, sign_in: SignIn, origin: &Origin) -> Resul
         audit::record(&state.db, entry, state.clock.now(), &state.rng).await?;
         return Err(error);
     }
-    if state.hasher.is_outdated(&known.password_hash) {
-        let new = state.hasher.hash(password).await?;
+    if form == PasswordForm::Typed || state.hasher.is_outdated(&known.password_hash) {
+        let new = state.hasher.hash(password.prepared).await?;
         users::rehash_password(&state.db, known.user_id, &known.password_hash, &new).await?;
     }
     if mfa::has_second_factor(&state.db, known.user_id).await? {

@@ -3,9 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::PlansConfig;
 use super::reader::Reader;
 use super::setting::{Setting, secs};
+use super::{AuthConfig, PlansConfig};
 
 const MINUTE: Duration = secs(60);
 const HOUR: Duration = secs(60 * 60);
@@ -57,6 +57,12 @@ pub struct Rate {
 }
 
 impl Rate {
+    /// This rate with a window of at most `longest`, in whole seconds.
+    fn within(self, longest: Duration) -> Self {
+        let longest = secs(longest.as_secs().max(1));
+        Self::new(self.max, self.window.min(longest))
+    }
+
     pub(super) const fn new(max: u32, window: Duration) -> Self {
         Self { max, window }
     }
@@ -121,10 +127,19 @@ pub struct LimitsConfig {
     pub register: Limit,
     /// `LIMIT_RESET`: asking for a letter to set a new password, by client.
     pub reset: Limit,
-    /// `LIMIT_RESET`: the same, by the address that the letter goes to.
+    /// `LIMIT_RESET`: the same, by the address that the letter goes to. Its window is no longer than the
+    /// link works: who meets the limit has a link that works.
     pub reset_address: Limit,
     /// `LIMIT_RESEND`: asking for the verification letter again, by the address it goes to.
     pub resend_address: Limit,
+    /// `LIMIT_EMAIL`: emails that anybody can cause by naming an address, by mailbox.
+    pub email_address: Limit,
+    /// `LIMIT_NOTICE`: emails about changes of an account, by kind and by address.
+    pub notice_address: Limit,
+    /// `LIMIT_REAUTHENTICATION`: passwords that are asked for again, right ones too, by user.
+    pub reauthentication: Limit,
+    /// `LIMIT_EMAIL_CHANGE`: changes of address that are asked for, by user.
+    pub email_change: Limit,
     /// `LIMIT_FAILURES_CLIENT`: failed attempts to sign in, by client.
     pub failures_client: Limit,
     /// `LIMIT_FAILURES_ACCOUNT`: failed attempts to sign in, by account.
@@ -132,7 +147,11 @@ pub struct LimitsConfig {
 }
 
 impl Reader<'_> {
-    pub(super) fn limits(&mut self, plans: Option<&PlansConfig>) -> Option<LimitsConfig> {
+    pub(super) fn limits(
+        &mut self,
+        plans: Option<&PlansConfig>,
+        tokens: Option<&AuthConfig>,
+    ) -> Option<LimitsConfig> {
         let guard = self.or("LIMIT_GUARD", Rate::new(12_000, MINUTE));
         let anonymous = self.or("LIMIT_ANONYMOUS", Rate::new(100, MINUTE));
         let auth = self.or("LIMIT_AUTH", Rate::new(10, MINUTE));
@@ -140,6 +159,11 @@ impl Reader<'_> {
         let register = self.or("LIMIT_REGISTER", Rate::new(3, HOUR));
         let reset = self.or("LIMIT_RESET", Rate::new(3, HOUR));
         let resend = self.or("LIMIT_RESEND", Rate::new(3, HOUR));
+        let email = self.or("LIMIT_EMAIL", Rate::new(5, HOUR));
+        let notice = self.or("LIMIT_NOTICE", Rate::new(20, HOUR));
+        let reauthentication = self.or("LIMIT_REAUTHENTICATION", Rate::new(20, HOUR));
+        let email_change = self.or("LIMIT_EMAIL_CHANGE", Rate::new(5, HOUR));
+        let link = tokens.map_or(HOUR, |tokens| tokens.reset_password_ttl);
         let failures = Rate::new(5, secs(15 * 60));
         let failures_client = self.or("LIMIT_FAILURES_CLIENT", failures);
         let failures_account = self.or("LIMIT_FAILURES_ACCOUNT", failures);
@@ -150,8 +174,12 @@ impl Reader<'_> {
             session: Limit::new("session", session?),
             register: Limit::new("register", register?),
             reset: Limit::new("reset", reset?),
-            reset_address: Limit::new("reset-address", reset?),
+            reset_address: Limit::new("reset-address", reset?.within(link)),
             resend_address: Limit::new("resend-address", resend?),
+            email_address: Limit::new("email-address", email?),
+            notice_address: Limit::new("notice-address", notice?),
+            reauthentication: Limit::new("reauthentication", reauthentication?),
+            email_change: Limit::new("email-change", email_change?),
             failures_client: Limit::new("failures-client", failures_client?),
             failures_account: Limit::new("failures-account", failures_account?),
         };

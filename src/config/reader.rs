@@ -70,6 +70,11 @@ impl<'a> Reader<'a> {
         });
     }
 
+    /// How many faults there are so far.
+    pub(super) fn fault_count(&self) -> usize {
+        self.faults.len()
+    }
+
     /// The variable's text: its own, or that of the file which `<name>_FILE` names. Empty is unset.
     fn text(&mut self, name: &'static str) -> Option<String> {
         self.asked_for.insert(name);
@@ -86,7 +91,8 @@ impl<'a> Reader<'a> {
             }
             (Some(text), None) => Some(text.trim().to_owned()),
             (None, Some(path)) => match std::fs::read_to_string(path.trim()) {
-                Ok(text) => Some(text.trim().to_owned()),
+                // Some editors begin a file with a byte order mark.
+                Ok(text) => Some(text.trim_start_matches('\u{feff}').trim().to_owned()),
                 Err(error) => {
                     self.fault(
                         &format!("{name}_FILE"),

@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::http::HeaderName;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
+use super::mail::{HelloName, ProductName, Sender, SmtpServer, default_hello};
 use super::reader::Reader;
 use super::safety;
 use super::setting::{
@@ -43,7 +44,7 @@ impl Reader<'_> {
         let plans = self.plans();
         let proxies = http.as_ref().map(|http| http.trusted_proxies.as_slice());
         let deny = self.deny(proxies);
-        let limits = self.limits(plans.as_ref());
+        let limits = self.limits(plans.as_ref(), auth.as_ref());
         let attempts = self.attempts(limits.as_ref());
         let usage = self.usage();
         let mail = self.mail(public_url);
@@ -244,9 +245,11 @@ impl Reader<'_> {
 
     fn mail(&mut self, public_url: Option<&Url>) -> Option<MailConfig> {
         let smtp_url = self.required::<SmtpUrl>("SMTP_URL");
-        let from = self.required::<lettre::message::Mailbox>("MAIL_FROM");
+        let from = self.required::<Sender>("MAIL_FROM").map(|from| from.0);
+        let hello_name = self.optional::<HelloName>("SMTP_HELO_NAME");
+        let certificates = self.certificates();
         let link_url = self.optional::<WebUrl>("LINK_URL").map(|url| url.0);
-        let product_name = self.or("PRODUCT_NAME", "Groundwork".to_owned());
+        let product_name = self.or("PRODUCT_NAME", ProductName("Groundwork".to_owned()));
         let timeout = self.duration("SMTP_TIMEOUT", secs(30));
         let open = smtp_url.as_ref().is_some_and(|url| {
             !safety::is_encrypted_or_private(&url.0, &["smtps"]) && !safety::requires_tls(&url.0)
@@ -256,11 +259,16 @@ impl Reader<'_> {
             "SMTP_URL",
             "must be smtps://, or have ?tls=required, outside of a private network",
         );
+        let (server, named) = SmtpServer::parse(smtp_url?.0.expose_secret())?;
+        let from = from?;
+        let hello_name = hello_name.map(|name| name.0).or(named);
         Some(MailConfig {
-            smtp_url: smtp_url?.0,
-            from: from?,
+            server,
+            hello_name: hello_name.unwrap_or_else(|| default_hello(public_url, &from)),
+            certificates: certificates?,
+            from,
             link_url: link_url.or_else(|| public_url.cloned())?,
-            product_name: product_name?,
+            product_name: product_name?.0,
             timeout: timeout?,
         })
     }

@@ -40,7 +40,6 @@ setting_by_from_str! {
     u32 => "must be a whole number",
     usize => "must be a whole number",
     SocketAddr => "must be an address and a port, such as 0.0.0.0:8000",
-    lettre::message::Mailbox => "must be a mailbox, such as Acme <hello@acme.com>",
     Key32 => "must be 32 random bytes in base64url: `keys generate` makes them",
 }
 
@@ -154,11 +153,11 @@ pub(super) struct SmtpUrl(pub(super) SecretString);
 
 impl Setting for SmtpUrl {
     fn parse(text: &str) -> Result<Self, String> {
-        let url = Url::parse(text).ok();
-        let fits =
-            url.is_some_and(|url| matches!(url.scheme(), "smtp" | "smtps") && url.has_host());
-        fits.then(|| Self(text.into()))
-            .ok_or_else(|| "must be a URL such as smtps://user:password@host:465".to_owned())
+        let server = super::mail::SmtpServer::parse(text);
+        server.map(|_| Self(text.into())).ok_or_else(|| {
+            "must be a URL such as smtps://user:password@host:465 or smtp://…:587?tls=required"
+                .to_owned()
+        })
     }
 }
 

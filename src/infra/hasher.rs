@@ -1,19 +1,29 @@
 //! Argon2id (RFC 9106) on a fixed set of threads, each with memory of its own that it uses again:
 //! a flood of sign-ins waits in line, costs no more memory than one sign-in a thread, and leaves
 //! the threads that serve other requests alone.
+//!
+//! Comparing costs the same whether or not there is an account, also after the configured cost was
+//! raised: a hash of lower cost is compared at its own cost, and the rest of the configured cost is
+//! spent on a hash that is discarded. After the cost was lowered, accounts that have not signed in
+//! since take longer than unknown addresses.
 
+mod cost;
+#[cfg(test)]
+mod work_test;
+
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD_NO_PAD;
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::sync::oneshot;
 use zeroize::Zeroize as _;
 
+pub use self::cost::HashingCost;
+use self::cost::Phc;
 use super::Rng;
 use crate::config::PasswordConfig;
 use crate::metrics;
@@ -31,29 +41,33 @@ pub struct Hasher {
     cost: HashingCost,
     patience: Duration,
     rng: Rng,
+    work: Arc<AtomicU64>,
 }
 
-/// What one hash costs: the parameters of Argon2id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HashingCost {
-    memory_kib: u32,
-    iterations: u32,
-    parallelism: u32,
+/// A password to compare with a hash: as it is prepared for hashing, and as it was typed where
+/// preparation changed it. Hashes made before passwords were prepared are of the typed form.
+#[derive(Clone, Debug)]
+pub struct PasswordForms {
+    /// The form that is hashed.
+    pub prepared: SecretString,
+    /// The form that was typed, where it differs.
+    pub typed: Option<SecretString>,
 }
 
-impl HashingCost {
-    /// The most that a stored hash may ask for: above it somebody has tampered with the row.
-    const MOST: Self = Self {
-        memory_kib: 1_048_576,
-        iterations: 20,
-        parallelism: 16,
-    };
-
-    fn is_within(self, most: Self) -> bool {
-        self.memory_kib <= most.memory_kib
-            && self.iterations <= most.iterations
-            && self.parallelism <= most.parallelism
+impl From<SecretString> for PasswordForms {
+    fn from(prepared: SecretString) -> Self {
+        let typed = None;
+        Self { prepared, typed }
     }
+}
+
+/// The form of a password that a hash was made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PasswordForm {
+    /// The prepared form, as all new hashes.
+    Prepared,
+    /// The typed form: the hash is older than the preparation of passwords.
+    Typed,
 }
 
 /// The pool has more to do than can be done in time.
@@ -72,12 +86,19 @@ pub enum HashError {
     Malformed,
 }
 
-struct Task {
+/// One computation of Argon2.
+struct Pass {
     password: SecretString,
     salt: Vec<u8>,
     cost: HashingCost,
+}
+
+/// Computations that take one place in the queue.
+struct Task {
+    passes: Vec<Pass>,
+    work: Arc<AtomicU64>,
     queued: Instant,
-    answer: oneshot::Sender<Result<[u8; OUTPUT_LEN], Busy>>,
+    answer: oneshot::Sender<Result<Vec<[u8; OUTPUT_LEN]>, Busy>>,
 }
 
 impl Hasher {
@@ -107,6 +128,7 @@ impl Hasher {
             cost,
             patience: config.queue_timeout,
             rng,
+            work: Arc::default(),
         }
     }
 
@@ -121,27 +143,74 @@ impl Hasher {
         password: SecretString,
         salt: [u8; SALT_LEN],
     ) -> Result<String, Busy> {
-        let output = self.run(password, salt.to_vec(), self.cost).await?;
+        let pass = Pass {
+            password,
+            salt: salt.to_vec(),
+            cost: self.cost,
+        };
+        let outputs = self.run(vec![pass]).await?;
         Ok(Phc {
             cost: self.cost,
             salt: salt.to_vec(),
-            output,
+            output: *outputs.first().ok_or(Busy)?,
         }
         .to_string())
     }
 
-    /// Whether `password` is the one that was hashed. Takes as long whatever the answer is.
-    pub async fn verify(&self, password: SecretString, phc: &str) -> Result<bool, HashError> {
+    /// The form of `password` that was hashed, if either was. The work does not depend on the
+    /// result, and is that of [`Hasher::verify_nobody`] unless the stored hash costs more than the
+    /// configured one.
+    pub async fn verify(
+        &self,
+        password: impl Into<PasswordForms>,
+        phc: &str,
+    ) -> Result<Option<PasswordForm>, HashError> {
         let stored = Phc::parse(phc).ok_or(HashError::Malformed)?;
-        let output = self.run(password, stored.salt, stored.cost).await?;
-        Ok(verify_slices_are_equal(&output, &stored.output).is_ok())
+        let outputs = self
+            .compute(password.into(), &stored.salt, stored.cost)
+            .await?;
+        let is_right =
+            |output: &[u8; OUTPUT_LEN]| verify_slices_are_equal(output, &stored.output).is_ok();
+        let forms = [PasswordForm::Prepared, PasswordForm::Typed];
+        let mut found = forms.into_iter().zip(&outputs);
+        Ok(found.find_map(|(form, output)| is_right(output).then_some(form)))
     }
 
-    /// Spends the time of a [`Hasher::verify`] on a password that nobody has.
-    pub async fn verify_nobody(&self, password: SecretString) -> Result<(), Busy> {
-        self.run(password, vec![0; SALT_LEN], self.cost)
-            .await
-            .map(|_| ())
+    /// Spends the work of a [`Hasher::verify`] on a password that nobody has.
+    pub async fn verify_nobody(&self, password: impl Into<PasswordForms>) -> Result<(), Busy> {
+        let salt = [0; SALT_LEN];
+        self.compute(password.into(), &salt, self.cost).await?;
+        Ok(())
+    }
+
+    /// The work since the start in KiB that were filled, for tests: time is not a measure on a busy
+    /// machine.
+    #[must_use]
+    pub fn work(&self) -> u64 {
+        self.work.load(Ordering::Relaxed)
+    }
+
+    /// The hashes of each form at `cost`. Where that is less than the configured cost, the
+    /// difference is spent as well.
+    async fn compute(
+        &self,
+        password: PasswordForms,
+        salt: &[u8],
+        cost: HashingCost,
+    ) -> Result<Vec<[u8; OUTPUT_LEN]>, Busy> {
+        let forms = || std::iter::once(&password.prepared).chain(&password.typed);
+        let at = |cost| {
+            forms().map(move |form| Pass {
+                password: form.clone(),
+                salt: salt.to_vec(),
+                cost,
+            })
+        };
+        let rest = cost.missing_to(self.cost);
+        let passes = at(cost).chain(rest.into_iter().flat_map(at)).collect();
+        let mut outputs = self.run(passes).await?;
+        outputs.truncate(forms().count());
+        Ok(outputs)
     }
 
     /// Whether a stored hash was made at another cost than is now configured.
@@ -156,17 +225,11 @@ impl Hasher {
         self.patience
     }
 
-    async fn run(
-        &self,
-        password: SecretString,
-        salt: Vec<u8>,
-        cost: HashingCost,
-    ) -> Result<[u8; OUTPUT_LEN], Busy> {
+    async fn run(&self, passes: Vec<Pass>) -> Result<Vec<[u8; OUTPUT_LEN]>, Busy> {
         let (answer, result) = oneshot::channel();
         let task = Task {
-            password,
-            salt,
-            cost,
+            passes,
+            work: Arc::clone(&self.work),
             queued: Instant::now(),
             answer,
         };
@@ -194,29 +257,38 @@ fn work(tasks: &Mutex<Receiver<Task>>, patience: Duration) {
             Err(Busy)
         } else {
             let began = Instant::now();
-            let output = argon2id(&task, &mut memory);
+            let outputs = compute_all(&task, &mut memory);
             metrics::observe_hash(began.elapsed());
-            Ok(output)
+            Ok(outputs)
         };
         // A client that has gone meanwhile needs no answer.
         drop(task.answer.send(result));
     }
 }
 
-fn argon2id(task: &Task, memory: &mut Vec<Block>) -> [u8; OUTPUT_LEN] {
+fn compute_all(task: &Task, memory: &mut Vec<Block>) -> Vec<[u8; OUTPUT_LEN]> {
+    let passes = task.passes.iter();
+    let outputs = passes.map(|pass| {
+        task.work.fetch_add(pass.cost.work(), Ordering::Relaxed);
+        argon2id(pass, memory)
+    });
+    outputs.collect()
+}
+
+fn argon2id(pass: &Pass, memory: &mut Vec<Block>) -> [u8; OUTPUT_LEN] {
     let HashingCost {
         memory_kib,
         iterations,
         parallelism,
-    } = task.cost;
+    } = pass.cost;
     let params = Params::new(memory_kib, iterations, parallelism, Some(OUTPUT_LEN))
         .expect("costs are checked where they are read");
     memory.resize_with(params.block_count(), Block::new);
     let mut output = [0; OUTPUT_LEN];
     Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
         .hash_password_into_with_memory(
-            task.password.expose_secret().as_bytes(),
-            &task.salt,
+            pass.password.expose_secret().as_bytes(),
+            &pass.salt,
             &mut output,
             &mut *memory,
         )
@@ -226,61 +298,6 @@ fn argon2id(task: &Task, memory: &mut Vec<Block>) -> [u8; OUTPUT_LEN] {
         last.zeroize();
     }
     output
-}
-
-/// A hash with its cost and salt, written as the PHC string format has it:
-/// `$argon2id$v=19$m=…,t=…,p=…$salt$output`.
-struct Phc {
-    cost: HashingCost,
-    salt: Vec<u8>,
-    output: [u8; OUTPUT_LEN],
-}
-
-impl std::fmt::Display for Phc {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let HashingCost {
-            memory_kib,
-            iterations,
-            parallelism,
-        } = self.cost;
-        let salt = BASE64_STANDARD_NO_PAD.encode(&self.salt);
-        let output = BASE64_STANDARD_NO_PAD.encode(self.output);
-        write!(
-            f,
-            "$argon2id$v=19$m={memory_kib},t={iterations},p={parallelism}${salt}${output}"
-        )
-    }
-}
-
-impl Phc {
-    fn parse(text: &str) -> Option<Self> {
-        let mut parts = text.strip_prefix("$argon2id$v=19$")?.split('$');
-        let mut costs = parts.next()?.split(',');
-        let mut cost = |name: &str| -> Option<u32> {
-            costs
-                .next()?
-                .strip_prefix(name)?
-                .parse()
-                .ok()
-                .filter(|cost| *cost > 0)
-        };
-        let cost = HashingCost {
-            memory_kib: cost("m=")?,
-            iterations: cost("t=")?,
-            parallelism: cost("p=")?,
-        };
-        let salt = BASE64_STANDARD_NO_PAD.decode(parts.next()?).ok()?;
-        let output = BASE64_STANDARD_NO_PAD.decode(parts.next()?).ok()?;
-        let fits = parts.next().is_none()
-            && cost.is_within(HashingCost::MOST)
-            && cost.memory_kib >= 8 * cost.parallelism
-            && (8..=64).contains(&salt.len());
-        fits.then_some(Self {
-            cost,
-            salt,
-            output: output.try_into().ok()?,
-        })
-    }
 }
 
 #[cfg(test)]
@@ -309,18 +326,12 @@ mod tests {
             .await
             .expect("it is hashed");
         assert!(phc.starts_with("$argon2id$v=19$m=64,t=1,p=1$"), "{phc}");
-        assert!(
-            hasher
-                .verify(secret("correct horse"), &phc)
-                .await
-                .expect("it is compared")
-        );
-        assert!(
-            !hasher
-                .verify(secret("correct house"), &phc)
-                .await
-                .expect("it is compared")
-        );
+        let verify = async |text| {
+            let found = hasher.verify(secret(text), &phc).await;
+            found.expect("it is compared")
+        };
+        assert_eq!(verify("correct horse").await, Some(PasswordForm::Prepared));
+        assert_eq!(verify("correct house").await, None);
         let again = hasher
             .hash(secret("correct horse"))
             .await
@@ -334,12 +345,8 @@ mod tests {
         let phc = "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ\
                    $CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc";
         let hasher = Hasher::start(&config(), Rng::seeded(1));
-        assert!(
-            hasher
-                .verify(secret("password"), phc)
-                .await
-                .expect("it is compared")
-        );
+        let found = hasher.verify(secret("password"), phc).await;
+        assert_eq!(found.expect("it is compared"), Some(PasswordForm::Prepared));
         assert!(hasher.is_outdated(phc));
     }
 

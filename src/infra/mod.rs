@@ -27,7 +27,7 @@ pub use clock::{Clock, ClockSample};
 pub(crate) use clock::{after, before};
 pub use db::{Db, begin};
 pub use denylist::{Denied, Denylist, Verdict};
-pub use hasher::{Busy, HashError, Hasher, HashingCost};
+pub use hasher::{Busy, HashError, Hasher, HashingCost, PasswordForm, PasswordForms};
 pub use jwt::{BadKey, InvalidToken, PublicKey, TokenKeys};
 pub use last_seen::LastSeen;
 pub use limiter::{Ask, Decision, Key as LimitKey, Limiter, Standing, network_of};

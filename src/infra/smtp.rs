@@ -1,80 +1,92 @@
-//! The mail server, spoken to by SMTP (RFC 5321) over TLS where its URL says `smtps`.
+//! The mail server, by SMTP (RFC 5321). Each email has a connection of its own: one that was given up
+//! halfway must not carry another.
 
+mod error;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use lettre::Message;
+use lettre::message::header::{Header, HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MultiPart};
-use lettre::transport::smtp::PoolConfig;
-use lettre::{AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor};
+use lettre::transport::smtp::authentication::{Credentials, DEFAULT_MECHANISMS};
+use lettre::transport::smtp::client::{
+    AsyncSmtpConnection, CertificateStore, TlsParameters, TlsParametersBuilder,
+};
+use lettre::transport::smtp::commands::{Data, Mail, Rcpt, Rset};
+use lettre::transport::smtp::extension::ClientId;
 use secrecy::ExposeSecret as _;
-use tokio::time::timeout;
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::{Instant as Deadline, timeout_at};
+use url::Host;
 
-use crate::config::MailConfig;
-use crate::metrics::{self, CallOutcome};
+pub use self::error::SendError;
+use self::error::Step;
+use super::Rng;
+use crate::config::{MailConfig, SmtpServer, SmtpTls};
+use crate::metrics;
 
-/// Sends letters; a clone is another handle on the same connections.
-#[derive(Clone, Debug)]
-pub struct Mailer {
-    transport: AsyncSmtpTransport<Tokio1Executor>,
+/// How long the server may take to reply to QUIT. The email is taken or refused by then.
+const QUIT_TIMEOUT: Duration = Duration::from_secs(1);
+
+type SmtpResult<T> = Result<T, lettre::transport::smtp::Error>;
+
+/// Sends emails; a clone is another handle on the same settings.
+#[derive(Clone)]
+pub struct Mailer(Arc<Inner>);
+
+struct Inner {
+    server: SmtpServer,
+    tls: TlsParameters,
+    hello_name: ClientId,
     from: Mailbox,
     timeout: Duration,
+    rng: Rng,
 }
 
-/// Why a letter could not be handed to the mail server.
-#[derive(Debug, thiserror::Error)]
-pub enum SendError {
-    /// The letter cannot be written as RFC 5322 wants it.
-    #[error("the letter cannot be composed")]
-    Compose(#[from] lettre::error::Error),
-    /// The server is away, or it refused. Its own words are left out, since they quote addresses.
-    #[error("the mail server is away or refused ({})", reason(.0))]
-    Transport(#[from] lettre::transport::smtp::Error),
-    /// It did not take the letter in time.
-    #[error("the mail server did not take the letter in time")]
-    Timeout,
-}
-
-/// The reply code (RFC 5321 §4.2), or what kept the server from replying.
-fn reason(error: &lettre::transport::smtp::Error) -> String {
-    match error.status() {
-        Some(code) => code.to_string(),
-        None if error.is_timeout() => "timeout".to_owned(),
-        None => "no connection".to_owned(),
-    }
-}
-
-fn outcome(error: Option<&lettre::transport::smtp::Error>) -> CallOutcome {
-    match error {
-        None => CallOutcome::Ok,
-        Some(error) if error.status().is_some() => CallOutcome::Refused,
-        Some(error) if error.is_timeout() => CallOutcome::Timeout,
-        Some(_) => CallOutcome::Unreachable,
+impl fmt::Debug for Mailer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Mailer")
     }
 }
 
 impl Mailer {
-    /// A mailer for the configured server; it connects when first used.
-    pub fn new(config: &MailConfig) -> Result<Self, lettre::transport::smtp::Error> {
-        let transport =
-            AsyncSmtpTransport::<Tokio1Executor>::from_url(config.smtp_url.expose_secret())?
-                .timeout(Some(config.timeout))
-                // None is kept: one whose letter was given up halfway must not carry another.
-                .pool_config(PoolConfig::new().max_size(0))
-                .build();
-        Ok(Self {
-            transport,
+    /// A mailer for the configured server; it connects for each email.
+    pub fn new(config: &MailConfig, rng: Rng) -> SmtpResult<Self> {
+        let server = config.server.clone();
+        // The public authorities, and those of the configuration.
+        let store = CertificateStore::WebpkiRoots;
+        let tls = TlsParameters::builder(plain_host(&server.host)).certificate_store(store);
+        let certificates = config.certificates.iter().cloned();
+        let tls = certificates.fold(tls, TlsParametersBuilder::add_root_certificate);
+        Ok(Self(Arc::new(Inner {
+            server,
+            tls: tls.build()?,
+            hello_name: config.hello_name.clone(),
             from: config.from.clone(),
             timeout: config.timeout,
-        })
+            rng,
+        })))
     }
 
-    /// Whether the mail server greets us, and takes our credentials.
-    pub async fn ping(&self) -> Result<(), SendError> {
-        self.transport.test_connection().await?;
-        Ok(())
+    /// Goes through all that sending does up to the sender's address: name, connection, greeting, TLS,
+    /// credentials and `MAIL FROM`. There is no recipient to try that is sure to exist.
+    pub async fn check(&self, within: Duration) -> Result<(), SendError> {
+        let until = Deadline::now() + self.0.timeout.min(within);
+        let mut connection = self.connect(until).await?;
+        let checked = async {
+            self.mail_from(&mut connection, until).await?;
+            step(Step::Sender, until, connection.command(Rset)).await
+        };
+        let checked = checked.await;
+        quit(&mut connection).await;
+        checked.map(drop)
     }
 
-    /// Sends one letter as HTML with a plain text twin. Header values are encoded, so that no part
-    /// of them can begin a header of its own.
+    /// Sends one email as HTML with a plain text alternative. Header values are encoded, so that no
+    /// part of them can begin a header of its own.
     pub async fn send(
         &self,
         to: Mailbox,
@@ -82,38 +94,154 @@ impl Mailer {
         text: String,
         html: String,
     ) -> Result<(), SendError> {
+        let recipient = to.email.clone();
         let message = Message::builder()
-            .from(self.from.clone())
+            .message_id(Some(self.message_id()))
+            .from(self.0.from.clone())
             .to(to)
             .subject(subject)
-            // Automatic replies to automatic letters go round in circles (RFC 3834 §5).
+            // Automatic replies to automatic emails go round in circles (RFC 3834 §5).
             .header(AutoSubmitted)
             .multipart(MultiPart::alternative_plain_html(text, html))?;
         let began = Instant::now();
-        // The library's own limit ends with the handshake.
-        let Ok(sent) = timeout(self.timeout, self.transport.send(message)).await else {
-            metrics::observe_smtp(began, CallOutcome::Timeout);
-            return Err(SendError::Timeout);
+        let sent = self.deliver(&recipient, &message.formatted()).await;
+        metrics::observe_smtp(began, error::outcome(sent.as_ref().err()));
+        sent
+    }
+
+    async fn deliver(&self, to: &lettre::Address, message: &[u8]) -> Result<(), SendError> {
+        let until = Deadline::now() + self.0.timeout;
+        let mut connection = self.connect(until).await?;
+        let delivered = async {
+            self.mail_from(&mut connection, until).await?;
+            let rcpt = Rcpt::new(to.clone(), Vec::new());
+            step(Step::Recipient, until, connection.command(rcpt)).await?;
+            step(Step::Message, until, connection.command(Data)).await?;
+            step(Step::Message, until, connection.message(message)).await
         };
-        metrics::observe_smtp(began, outcome(sent.as_ref().err()));
-        sent?;
+        let delivered = delivered.await;
+        quit(&mut connection).await;
+        delivered.map(drop)
+    }
+
+    /// `MAIL FROM`. Addresses and messages are ASCII, so no extension is asked for.
+    async fn mail_from(
+        &self,
+        connection: &mut AsyncSmtpConnection,
+        until: Deadline,
+    ) -> Result<(), SendError> {
+        let mail = Mail::new(Some(self.0.from.email.clone()), Vec::new());
+        step(Step::Sender, until, connection.command(mail)).await?;
         Ok(())
     }
+
+    /// A connection on which an email may be sent: greeted, encrypted and authenticated as configured.
+    async fn connect(&self, until: Deadline) -> Result<AsyncSmtpConnection, SendError> {
+        let Inner {
+            server,
+            tls,
+            hello_name,
+            timeout,
+            ..
+        } = &*self.0;
+        let found = lookup_host((plain_host(&server.host), server.port));
+        let found = timeout_at(until, found).await;
+        let addresses: Vec<_> = found
+            .map_err(|_| SendError::Timeout(Step::Resolve))?
+            .map_err(SendError::Resolve)?
+            .collect();
+        let mut connection = if server.tls == SmtpTls::Implicit {
+            let connect = AsyncSmtpConnection::connect_tokio1(
+                addresses.as_slice(),
+                Some(*timeout),
+                hello_name,
+                Some(tls.clone()),
+                None,
+            );
+            step(Step::Connect, until, connect).await?
+        } else {
+            let stream = connect_tcp(&addresses, until).await?;
+            let greet = AsyncSmtpConnection::connect_with_transport(Box::new(stream), hello_name);
+            step(Step::Greeting, until, greet).await?
+        };
+        let can_upgrade = connection.can_starttls();
+        match server.tls {
+            SmtpTls::Required if !can_upgrade => return Err(SendError::NoStartTls),
+            SmtpTls::Required | SmtpTls::Opportunistic if can_upgrade => {
+                let upgrade = connection.starttls(tls.clone(), hello_name);
+                step(Step::StartTls, until, upgrade).await?;
+            }
+            _ => {}
+        }
+        if let Some((user, password)) = &server.credentials {
+            let credentials = Credentials::new(user.clone(), password.expose_secret().to_owned());
+            let auth = connection.auth(DEFAULT_MECHANISMS, &credentials);
+            step(Step::Auth, until, auth).await?;
+        }
+        Ok(connection)
+    }
+
+    /// A random id at the sender's domain (RFC 5322 §3.6.4).
+    fn message_id(&self) -> String {
+        let random = u128::from_be_bytes(self.0.rng.bytes());
+        format!("<{random:032x}@{}>", self.0.from.email.domain())
+    }
+}
+
+/// The host as the resolver and the TLS library want it: an IPv6 address without brackets.
+fn plain_host(host: &Host) -> String {
+    match host {
+        Host::Ipv6(ip) => ip.to_string(),
+        other => other.to_string(),
+    }
+}
+
+/// A TCP connection to the first of these addresses that accepts one.
+async fn connect_tcp(addresses: &[SocketAddr], until: Deadline) -> Result<TcpStream, SendError> {
+    let mut last = None;
+    for address in addresses {
+        match timeout_at(until, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) => last = Some(error),
+            Err(_) => return Err(SendError::Timeout(Step::Connect)),
+        }
+    }
+    let none = || std::io::Error::other("the name has no address");
+    Err(SendError::Connect(last.unwrap_or_else(none)))
+}
+
+/// One exchange with the server; a failure has the step's name.
+async fn step<T>(
+    step: Step,
+    until: Deadline,
+    exchange: impl Future<Output = SmtpResult<T>>,
+) -> Result<T, SendError> {
+    match timeout_at(until, exchange).await {
+        Ok(Ok(reply)) => Ok(reply),
+        Ok(Err(error)) => Err(SendError::in_step(step, &error)),
+        Err(_) => Err(SendError::Timeout(step)),
+    }
+}
+
+/// Ends the session; the reply makes no difference any more.
+async fn quit(connection: &mut AsyncSmtpConnection) {
+    let until = Deadline::now() + QUIT_TIMEOUT;
+    drop(timeout_at(until, connection.abort()).await);
 }
 
 #[derive(Clone)]
 struct AutoSubmitted;
 
-impl lettre::message::header::Header for AutoSubmitted {
-    fn name() -> lettre::message::header::HeaderName {
-        lettre::message::header::HeaderName::new_from_ascii_str("Auto-Submitted")
+impl Header for AutoSubmitted {
+    fn name() -> HeaderName {
+        HeaderName::new_from_ascii_str("Auto-Submitted")
     }
 
     fn parse(_: &str) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
         Ok(Self)
     }
 
-    fn display(&self) -> lettre::message::header::HeaderValue {
-        lettre::message::header::HeaderValue::new(Self::name(), "auto-generated".to_owned())
+    fn display(&self) -> HeaderValue {
+        HeaderValue::new(Self::name(), "auto-generated".to_owned())
     }
 }

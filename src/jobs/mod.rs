@@ -8,6 +8,6 @@ mod purge;
 mod store;
 
 pub use given::{NotGiven, given};
-pub use outcome::report;
+pub use outcome::{Failure, report, report_final};
 pub use purge::{PURGE_BATCH, Purges};
-pub use store::{count_dead, enqueue, look};
+pub use store::{count_dead, enqueue, enqueue_urgent, look};

@@ -148,9 +148,21 @@ pub enum Error {
     /// The recipient is no address that a letter can be sent to.
     #[error("the recipient's address cannot be written to")]
     Address(#[from] lettre::address::AddressError),
-    /// The mail server is away, or refused.
+    /// The mail server could not be reached, or refused.
     #[error(transparent)]
     Send(#[from] SendError),
+}
+
+impl Error {
+    /// Whether sending again cannot help.
+    #[must_use]
+    pub fn is_permanent(&self) -> bool {
+        match self {
+            Self::Send(error) => error.is_permanent(),
+            Self::Address(_) => true,
+            Self::Render(_) => false,
+        }
+    }
 }
 
 /// Sends one letter to one address.

@@ -48,6 +48,12 @@ enum JobError {
     Closed(usize),
 }
 
+impl JobError {
+    fn is_permanent(&self) -> bool {
+        matches!(self, Self::Mail(error) if error.is_permanent())
+    }
+}
+
 impl TellSecondFactor {
     /// This piece of news for the owner of this account.
     #[must_use]
@@ -75,7 +81,7 @@ impl TaskHandler for TellSecondFactor {
 
     async fn run(self, ctx: WorkerContext) -> impl IntoTaskHandlerResult {
         let result = async { self.send(jobs::given(&ctx)?).await }.await;
-        jobs::report(&ctx, result)
+        jobs::report_final(&ctx, result, JobError::is_permanent).await
     }
 }
 

@@ -9,6 +9,7 @@ mod recovery_code;
 mod service;
 mod store;
 mod totp;
+mod typed;
 
 pub use error::Error;
 pub use jobs::{News, SealAnew, TellSecondFactor};

@@ -5,6 +5,7 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
+use super::typed::{narrow, separates};
 use crate::infra::Rng;
 
 /// Digits and letters without I, L, O and U, which people misread (Crockford's base32).
@@ -13,10 +14,14 @@ const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 const BYTES: usize = 15;
 const CHARACTERS: usize = BYTES * 8 / 5;
 
+/// The longest text that is read as a code, in bytes: each character may take three, and have a
+/// separator of three beside it.
+const LONGEST: usize = 6 * CHARACTERS;
+
 /// 120 random bits, written as 24 characters in groups of four.
 #[derive(Clone, Deserialize, ToSchema)]
 #[serde(try_from = "String")]
-#[schema(value_type = String, min_length = 24, max_length = 48, example = "7k2m-p9x4-3qvt-h8wd-5nbz-c6rj")]
+#[schema(value_type = String, min_length = 24, max_length = 144, example = "7k2m-p9x4-3qvt-h8wd-5nbz-c6rj")]
 pub struct RecoveryCode(Zeroizing<[u8; BYTES]>);
 
 impl RecoveryCode {
@@ -56,20 +61,20 @@ impl TryFrom<String> for RecoveryCode {
     fn try_from(raw: String) -> Result<Self, &'static str> {
         let wrong = "must be a recovery code: 24 letters and digits";
         let raw = Zeroizing::new(raw);
-        if raw.len() > 2 * CHARACTERS {
+        if raw.len() > LONGEST {
             return Err(wrong);
         }
         let mut bytes = Zeroizing::new([0_u8; BYTES]);
         let mut count = 0;
-        for byte in raw.bytes().filter(|byte| !matches!(byte, b'-' | b' ')) {
-            let plain = match byte.to_ascii_lowercase() {
-                b'o' => b'0',
-                b'i' | b'l' => b'1',
+        for c in raw.chars().map(narrow).filter(|c| !separates(*c)) {
+            let plain = match c.to_ascii_lowercase() {
+                'o' => '0',
+                'i' | 'l' => '1',
                 other => other,
             };
             let five = ALPHABET
                 .iter()
-                .position(|known| *known == plain)
+                .position(|known| char::from(*known) == plain)
                 .ok_or(wrong)?;
             for bit in 0..5 {
                 let at = count * 5 + bit;
@@ -107,7 +112,12 @@ mod tests {
                 text.replace('-', " ").to_uppercase().replace('0', "O")
             );
             let alike = text.replace('-', "").replace('1', "l");
-            for typed in [&text, &loose, &alike, &text.replace('1', "I")] {
+            let wide = text.chars().map(|c| char::from_u32(u32::from(c) + 0xfee0));
+            let wide: String = wide.flatten().collect();
+            let pasted = format!("\u{feff}{}\r\n", text.replace('-', "\u{2011}"));
+            let spaced = text.replace('-', " \t").to_uppercase();
+            let one = text.replace('1', "I");
+            for typed in [&text, &loose, &alike, &one, &wide, &pasted, &spaced] {
                 assert_eq!(parse(typed), Ok(code.hash()), "{typed}");
             }
             assert!(!format!("{code:?}").contains(&text[..4]));

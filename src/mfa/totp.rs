@@ -12,15 +12,19 @@ use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
 use super::model::Enrolment;
+use super::typed::{narrow, separates};
 use crate::infra::Rng;
 
 /// 160 bits, as long as the hash (RFC 4226 §4).
 const BYTES: usize = 20;
 
+/// The longest text that is read as a code, in bytes.
+const LONGEST_CODE: usize = 64;
+
 /// What an authenticator app shows: six digits.
 #[derive(Clone, Deserialize, ToSchema)]
 #[serde(try_from = "String")]
-#[schema(value_type = String, pattern = "^[0-9]{3} ?[0-9]{3}$", example = "492039")]
+#[schema(value_type = String, pattern = "^\\s*([0-9][\\s-]*){6}$", example = "492039")]
 pub struct TotpCode(Zeroizing<String>);
 
 /// What we and the app share.
@@ -29,15 +33,15 @@ pub(super) struct Secret(Zeroizing<[u8; BYTES]>);
 impl TryFrom<String> for TotpCode {
     type Error = &'static str;
 
+    /// Accepts what people type and paste: spaces and hyphens anywhere, and digits of an East Asian
+    /// input method.
     fn try_from(raw: String) -> Result<Self, &'static str> {
         let raw = Zeroizing::new(raw);
-        // Apps show the digits in two groups.
-        let plain = match raw.split_once(' ') {
-            Some((first, second)) if raw.len() == 7 && first.len() == 3 => {
-                Zeroizing::new([first, second].concat())
-            }
-            _ => raw,
-        };
+        if raw.len() > LONGEST_CODE {
+            return Err("must be 6 digits");
+        }
+        let plain: String = raw.chars().map(narrow).filter(|c| !separates(*c)).collect();
+        let plain = Zeroizing::new(plain);
         let fits = plain.len() == 6 && plain.bytes().all(|byte| byte.is_ascii_digit());
         fits.then_some(Self(plain)).ok_or("must be 6 digits")
     }
@@ -77,7 +81,7 @@ impl Secret {
     /// What an app is told of this secret.
     pub(super) fn enrolment(&self, product: &str, account: &str) -> Result<Enrolment, QrError> {
         let secret = self.totp().secret().to_base32();
-        let [product, account] = [product, account].map(escape);
+        let [product, account] = [&issuer(product), account].map(escape);
         let otpauth_url = format!(
             "otpauth://totp/{product}:{account}?secret={secret}&issuer={product}&algorithm=SHA1&digits=6&period=30"
         );
@@ -102,6 +106,14 @@ impl Secret {
             .build()
             .expect("160 bits, 6 digits and 30 s are within the standard")
     }
+}
+
+/// A product's name as the label and the issuer have it: a colon separates the two parts of a label,
+/// and apps split there also where it is percent-encoded.
+fn issuer(product: &str) -> String {
+    let words = product.split([':', '\u{ff1a}']).map(str::trim);
+    let words: Vec<_> = words.filter(|word| !word.is_empty()).collect();
+    words.join(" ")
 }
 
 /// Percent-encodes a part of the address. Apps take a plus for a plus, not for a space.
@@ -157,21 +169,35 @@ mod tests {
     }
 
     #[test]
-    fn a_code_is_six_digits_in_one_group_or_two() {
+    fn a_code_is_six_digits_however_they_are_grouped() {
         let parse = |text: &str| TotpCode::try_from(text.to_owned()).map(|code| code.0.to_string());
-        assert_eq!(parse("081804").as_deref(), Ok("081804"));
-        assert_eq!(parse("081 804").as_deref(), Ok("081804"));
+        for text in [
+            "081804",
+            "081 804",
+            " 081804 ",
+            "08 18 04",
+            "081-804",
+            "081\u{ff0d}804",
+            "081804\n",
+            "\u{a0}081\u{202f}804",
+            "\u{feff}081804\u{200e}",
+            "\u{ff10}\u{ff18}\u{ff11}\u{3000}\u{ff18}\u{ff10}\u{ff14}",
+        ] {
+            assert_eq!(parse(text).as_deref(), Ok("081804"), "{text:?}");
+        }
         for wrong in [
             "",
+            "      ",
             "08180",
             "0818040",
             "08180a",
             "+81804",
-            "08 1804",
-            "０８１８０４",
-            " 081804",
+            "0818.04",
+            "\u{661}\u{661}\u{661}\u{661}\u{661}\u{661}",
+            "08180\u{b2}",
+            &format!("081804{}", " ".repeat(1_000_000)),
         ] {
-            assert!(parse(wrong).is_err(), "{wrong}");
+            assert!(parse(wrong).is_err(), "{wrong:.20}");
         }
         let code = TotpCode::try_from("081804".to_owned()).expect("it is a code");
         assert!(!format!("{code:?}").contains("081"));
@@ -185,10 +211,30 @@ mod tests {
         assert_eq!((url.scheme(), url.host_str()), ("otpauth", Some("totp")));
         assert_eq!(
             url.path(),
-            "/A%26B%3A%2050%25%20%2B%20more:ada%2Bx%40example.com"
+            "/A%26B%2050%25%20%2B%20more:ada%2Bx%40example.com"
         );
         let pairs: Vec<_> = url.query_pairs().collect();
         assert_eq!(pairs[0].1, "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ");
-        assert_eq!(pairs[1].1, "A&B: 50% + more");
+        assert_eq!(pairs[1].1, "A&B 50% + more");
+    }
+
+    #[test]
+    fn the_issuer_has_no_colon() {
+        for (product, name) in [
+            ("Acme", "Acme"),
+            ("Acme: Rockets", "Acme Rockets"),
+            (":Acme::Rockets:", "Acme Rockets"),
+            ("Acme \u{ff1a} Rockets", "Acme Rockets"),
+        ] {
+            assert_eq!(issuer(product), name, "{product}");
+        }
+    }
+
+    #[test]
+    fn the_longest_name_and_address_fit_into_the_picture() {
+        let product = "\u{1f680}".repeat(64);
+        let account = format!("{}@{}.example.com", "+".repeat(64), "a".repeat(177));
+        assert_eq!(account.len(), 254);
+        assert!(rfc().enrolment(&product, &account).is_ok());
     }
 }

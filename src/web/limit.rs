@@ -107,6 +107,16 @@ pub async fn spend(limiter: &Limiter, asks: &[Ask]) -> Result<(), Problem> {
     Err(problem(&decision))
 }
 
+/// Spends `asks` if they all allow it; a refusal is counted and not reported to the client.
+pub async fn allows(limiter: &Limiter, asks: &[Ask]) -> bool {
+    let decision = limiter.admit(asks).await;
+    let is_allowed = decision.allows();
+    if let Some(tightest) = decision.tightest().filter(|_| !is_allowed) {
+        metrics::count_refused(tightest.limit.name());
+    }
+    is_allowed
+}
+
 fn refused(decision: &Decision) -> Response {
     told(decision, Err(problem(decision)))
 }

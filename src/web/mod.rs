@@ -65,7 +65,7 @@ pub use extract::{Json, Path, Query};
 pub use guard::{ByClient, Guard, guard};
 pub use headers::SecurityHeaders;
 pub use hosts::TrustedHosts;
-pub use limit::{ClientLimits, limit_client, limit_guesses, limited, spend};
+pub use limit::{ClientLimits, allows, limit_client, limit_guesses, limited, spend};
 pub use limit_document::document_limits;
 pub use methods::KnownMethods;
 pub use overload::{Cap, Shed, shed};

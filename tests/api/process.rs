@@ -1,6 +1,6 @@
 //! The binary as an operator runs it: its own process, with its settings and no other environment.
 
-mod binary;
+pub mod binary;
 
 use clap::CommandFactory as _;
 use groundwork::cli::Cli;

@@ -1,0 +1,82 @@
+//! How many emails one address gets, whoever causes them.
+//!
+//! A class of emails is never held back because of another: whoever spends the limit of one leaves the
+//! owner with the last emails of that class, and with all of the others. Emails for signing in (reset,
+//! unlock) are limited where they are asked for.
+
+use crate::infra::Ask;
+use crate::state::AppState;
+use crate::web;
+
+/// What an email is about, for its limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// Anybody can cause it by naming an address: one limit over all of them, by mailbox.
+    Open,
+    /// It tells an owner what happened to the account: a limit by kind and address.
+    Notice,
+    /// It lets an owner in, and is limited where it is asked for.
+    SignIn,
+}
+
+impl Class {
+    /// Whether an email of this class and kind may go to this address now; it counts as sent.
+    pub async fn admits(self, state: &AppState, kind: &str, to: &str) -> bool {
+        let (limit, key) = match self {
+            Self::Open => (state.limits.email_address, mailbox_of(to)),
+            Self::Notice => (state.limits.notice_address, format!("{kind} {to}")),
+            Self::SignIn => return true,
+        };
+        let ask = Ask::spend(limit, state.limiter.hidden_key(&key));
+        let is_admitted = web::allows(&state.limiter, &[ask]).await;
+        if !is_admitted {
+            tracing::info!(
+                kind,
+                limit = limit.name(),
+                "an email is not sent: the limit of its recipient is spent"
+            );
+        }
+        is_admitted
+    }
+}
+
+/// The mailbox that an address leads to: what follows a plus is a tag (RFC 5233), and one large
+/// provider ignores dots. For counting alone: nothing is sent to it.
+fn mailbox_of(address: &str) -> String {
+    let address = address.to_ascii_lowercase();
+    let Some((local, domain)) = address.rsplit_once('@') else {
+        return address;
+    };
+    let domain = domain.trim_end_matches('.');
+    let local = match local.split_once('+') {
+        Some((local, _)) if !local.is_empty() => local,
+        _ => local,
+    };
+    match domain {
+        "gmail.com" | "googlemail.com" => format!("{}@gmail.com", local.replace('.', "")),
+        _ => format!("{local}@{domain}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spellings_of_one_mailbox_count_together() {
+        for (address, mailbox) in [
+            ("ada@example.com", "ada@example.com"),
+            ("Ada@Example.COM", "ada@example.com"),
+            ("ada+news@example.com", "ada@example.com"),
+            ("ada+a+b@example.com.", "ada@example.com"),
+            ("+ada@example.com", "+ada@example.com"),
+            ("a.da@example.com", "a.da@example.com"),
+            ("a.d.a+x@gmail.com", "ada@gmail.com"),
+            ("ada@googlemail.com", "ada@gmail.com"),
+            ("ada@XN--BCHER-KVA.example", "ada@xn--bcher-kva.example"),
+            ("nonsense", "nonsense"),
+        ] {
+            assert_eq!(mailbox_of(address), mailbox, "{address}");
+        }
+    }
+}

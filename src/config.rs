@@ -10,8 +10,10 @@ mod breaches;
 mod deny;
 mod key;
 mod limits;
+mod log_level;
 mod mfa;
 mod plans;
+mod postgres_url;
 mod reader;
 mod ring;
 mod safety;
@@ -154,7 +156,7 @@ pub struct DatabaseConfig {
     pub acquire_timeout: Duration,
     /// `DB_POOL_RECYCLE`: the age at which a connection is replaced.
     pub max_lifetime: Duration,
-    /// `DB_CONNECT_TIMEOUT`: to open a connection.
+    /// `DB_CONNECT_TIMEOUT`: to open a connection, whatever becomes of the request that waits for it.
     pub connect_timeout: Duration,
     /// `DB_STATEMENT_TIMEOUT`: for one statement.
     pub statement_timeout: Duration,
@@ -164,6 +166,9 @@ pub struct DatabaseConfig {
     pub idle_transaction_timeout: Duration,
     /// `DB_MIGRATION_LOCK_TIMEOUT`: to wait for another replica's migrations.
     pub migration_lock_timeout: Duration,
+    /// `DB_ALLOW_UNVERIFIED_TLS`: whether a public database may be used by TLS that checks no
+    /// certificate.
+    pub allow_unverified_tls: bool,
     /// `DB_ECHO`: log each statement.
     pub echo: bool,
 }

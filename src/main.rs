@@ -129,6 +129,8 @@ async fn serve(config: Config, migrate: bool, with_worker: bool) -> Outcome {
         config.database.first_connections,
         stop_tasks.clone(),
     ));
+    let checking = db::log_faults(state.db.clone(), state.pulse.clone());
+    tasks.spawn(stop_tasks.clone().run_until_cancelled_owned(checking));
     tasks.spawn(auth::watch_ended_sessions(
         state.clone(),
         stop_tasks.clone(),

@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use super::model::{Draining, Readiness, Status};
 use crate::infra::db::{self, Pulse};
-use crate::infra::{Db, Redis};
+use crate::infra::{Db, Limiter};
 use crate::jobs;
 
 const DEADLINE: Duration = Duration::from_secs(1);
@@ -38,14 +38,14 @@ impl Checks {
         &self,
         pulse: &Pulse,
         db: &Db,
-        redis: Option<&Redis>,
+        limiter: Option<&Limiter>,
         draining: &Draining,
     ) -> Readiness {
         let mut last = self.0.lock().await;
         let answers = match *last {
             Some((at, answers)) if at.elapsed() < answers.cached_for() => answers,
             _ => {
-                let answers = ask(pulse, db, redis).await;
+                let answers = ask(pulse, db, limiter).await;
                 *last = Some((Instant::now(), answers));
                 answers
             }
@@ -70,11 +70,12 @@ impl Answers {
     }
 }
 
-async fn ask(pulse: &Pulse, db: &Db, redis: Option<&Redis>) -> Answers {
+async fn ask(pulse: &Pulse, db: &Db, limiter: Option<&Limiter>) -> Answers {
     let database = timeout(DEADLINE, pulse.is_current());
     let redis = async {
-        match redis {
-            Some(redis) => Some(if redis.ping().await.is_ok() {
+        match limiter {
+            // The script that counts for all replicas, since a Redis may answer and refuse it.
+            Some(limiter) => Some(if limiter.probe().await.is_ok() {
                 Status::Ok
             } else {
                 Status::Degraded

@@ -8,12 +8,13 @@ mod pulse;
 
 use std::io;
 use std::str::FromStr as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions as _, Connection as _, Postgres, Transaction};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Postgres, Transaction};
 use tokio::runtime::Handle;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
@@ -21,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::DatabaseConfig;
 
-pub use inspect::{clock_skew, ping, role_faults};
+pub use inspect::{clock_skew, database_faults, log_faults, ping, role_faults};
 pub use migrate::{MigrationError, QUEUE_SCHEMA, is_current, migrate};
 pub use pool::{Db, is_breaker_open};
 pub use pulse::Pulse;
@@ -33,18 +34,8 @@ const PING_AFTER_IDLE: Duration = Duration::from_secs(20);
 /// The pool of the runtime role, and the heartbeat that opens its circuit breaker. Both connect
 /// when first used, so that a database that is down does not keep the process from starting.
 pub fn connect_lazy(config: &DatabaseConfig) -> Result<(Db, Pulse), sqlx::Error> {
-    let options = options(&config.url, config.echo)?.options([
-        ("statement_timeout", millis(config.statement_timeout)),
-        ("lock_timeout", millis(config.lock_timeout)),
-        (
-            "idle_in_transaction_session_timeout",
-            millis(config.idle_transaction_timeout),
-        ),
-        // Sessions of a process that the network cut off end within a minute, and free their places.
-        ("tcp_keepalives_idle", "30".to_owned()),
-        ("tcp_keepalives_interval", "10".to_owned()),
-        ("tcp_keepalives_count", "3".to_owned()),
-    ]);
+    let options = options(&config.url, config.echo)?;
+    let settings: Arc<str> = session_settings(config).into();
     let pulse = Pulse::new(options.clone(), config.acquire_timeout);
     let (at_acquire, at_release) = (pulse.clone(), pulse.clone());
     let pool = PgPoolOptions::new()
@@ -53,6 +44,10 @@ pub fn connect_lazy(config: &DatabaseConfig) -> Result<(Db, Pulse), sqlx::Error>
         .acquire_timeout(config.connect_timeout.max(config.acquire_timeout))
         .max_lifetime(config.max_lifetime)
         .test_before_acquire(false)
+        .after_connect(move |connection, _| {
+            let settings = AssertSqlSafe(Arc::clone(&settings));
+            Box::pin(async move { sqlx::raw_sql(settings).execute(connection).await.map(drop) })
+        })
         .before_acquire(move |connection, metadata| {
             let outlived = at_acquire.outlived(metadata.age);
             Box::pin(async move {
@@ -99,7 +94,7 @@ pub async fn keep_warm(db: Db, pulse: Pulse, count: u32, stop: CancellationToken
             if pulse.is_silent() {
                 db.discard_idle();
             } else {
-                open(&db, count.saturating_sub(db.size())).await;
+                open(&db, count.saturating_sub(db.size()), &stop).await;
             }
             sleep(TOP_UP_EVERY).await;
         }
@@ -114,18 +109,39 @@ pub async fn keep_warm(db: Db, pulse: Pulse, count: u32, stop: CancellationToken
     clippy::disallowed_methods,
     reason = "it runs on a thread where nothing else waits"
 )]
-async fn open(db: &Db, count: u32) {
+async fn open(db: &Db, count: u32, stop: &CancellationToken) {
     let opening = (0..count).map(|_| {
-        let (db, runtime) = (db.clone(), Handle::current());
-        spawn_blocking(move || drop(runtime.block_on(db.unless_silent(db.pool().acquire()))))
+        let (db, stop, runtime) = (db.clone(), stop.clone(), Handle::current());
+        let opened = async move {
+            let opening = db.unless_silent(db.pool().acquire());
+            // The end of the process waits for the thread, and stops the timers that it waits by.
+            drop(stop.run_until_cancelled(opening).await);
+        };
+        spawn_blocking(move || runtime.block_on(opened))
     });
     // What cannot be had now is opened when it is needed.
     join_all(opening).await;
 }
 
+/// What every session of the pool is set to, by statements: a pooler such as `PgBouncer` refuses
+/// start-up parameters, or drops them without a word. The schema is named, since `"$user"` comes first
+/// by default, and a schema with the role's name would hide our tables.
+fn session_settings(config: &DatabaseConfig) -> String {
+    format!(
+        "SET search_path = public; SET statement_timeout = {}; SET lock_timeout = {};
+         SET idle_in_transaction_session_timeout = {};
+         SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3",
+        millis(config.statement_timeout),
+        millis(config.lock_timeout),
+        millis(config.idle_transaction_timeout),
+    )
+}
+
 fn options(url: &SecretString, echo: bool) -> Result<PgConnectOptions, sqlx::Error> {
-    let options =
-        PgConnectOptions::from_str(url.expose_secret())?.application_name(env!("CARGO_PKG_NAME"));
+    let options = PgConnectOptions::from_str(url.expose_secret())?
+        .application_name(env!("CARGO_PKG_NAME"))
+        // A start-up parameter that poolers refuse. Numbers are read in binary.
+        .extra_float_digits(None);
     Ok(if echo {
         options
     } else {

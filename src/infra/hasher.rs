@@ -1,6 +1,7 @@
 //! Argon2id (RFC 9106) on a fixed set of threads, each with memory of its own that it uses again:
 //! a flood of sign-ins waits in line, costs no more memory than one sign-in a thread, and leaves
-//! the threads that serve other requests alone.
+//! the threads that serve other requests alone. The threads have a lower scheduling priority, so
+//! that a hash of tens of milliseconds does not delay requests of a fraction of one.
 
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,6 +24,11 @@ const OUTPUT_LEN: usize = 32;
 
 /// Hashes that may wait for each thread; the time limit on waiting is the bound that is felt.
 const WAITING_PER_THREAD: usize = 128;
+
+/// What the niceness of a hashing thread is raised by. With 10 it has a tenth of the share of a
+/// thread that serves requests while both want to run, and a whole core while nothing else does.
+#[cfg(target_os = "linux")]
+const NICENESS: i32 = 10;
 
 /// The hashing pool; a clone is another handle on it. The threads end with the last handle.
 #[derive(Clone, Debug)]
@@ -94,7 +100,10 @@ impl Hasher {
             let patience = config.queue_timeout;
             std::thread::Builder::new()
                 .name(format!("hash-{number}"))
-                .spawn(move || work(&tasks, patience))
+                .spawn(move || {
+                    lower_priority();
+                    work(&tasks, patience);
+                })
                 .expect("the operating system gives threads at start");
         }
         let cost = HashingCost {
@@ -169,6 +178,15 @@ impl Hasher {
                 Err(Busy)
             }
         }
+    }
+}
+
+/// Lowers the scheduling priority of the calling thread. Linux alone has one for each thread.
+fn lower_priority() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::nice(NICENESS) {
+        // A sandbox may forbid the call. Hashes then compete with requests.
+        tracing::debug!(%error, "the priority of a hashing thread cannot be lowered");
     }
 }
 
@@ -348,6 +366,20 @@ mod tests {
             let result = hasher.verify(secret("password"), phc).await;
             assert!(matches!(result, Err(HashError::Malformed)), "{phc}");
         }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_hashing_thread_yields_to_others_and_the_rest_of_the_process_does_not() {
+        let priority = || rustix::process::getpriority_process(None).expect("it has one");
+        let before = priority();
+        let lowered = std::thread::spawn(move || {
+            lower_priority();
+            priority()
+        });
+        let lowered = lowered.join().expect("it ends");
+        assert_eq!(lowered, (before + NICENESS).min(19));
+        assert_eq!(priority(), before);
     }
 
     #[tokio::test]

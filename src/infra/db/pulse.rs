@@ -161,7 +161,7 @@ impl Pulse {
 
     /// Opens a connection. An attempt whose first packets were lost is not waited for alone: another
     /// one begins every second beside it.
-    async fn connect(&self) -> Result<PgConnection, sqlx::Error> {
+    pub(super) async fn connect(&self) -> Result<PgConnection, sqlx::Error> {
         let mut attempts = FuturesUnordered::new();
         loop {
             attempts.push(self.0.options.connect());

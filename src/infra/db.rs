@@ -36,7 +36,7 @@ const PING_AFTER_IDLE: Duration = Duration::from_secs(20);
 pub fn connect_lazy(config: &DatabaseConfig) -> Result<(Db, Pulse), sqlx::Error> {
     let options = options(&config.url, config.echo)?;
     let settings: Arc<str> = session_settings(config).into();
-    let pulse = Pulse::new(options.clone(), config.acquire_timeout);
+    let pulse = Pulse::new(options.clone());
     let (at_acquire, at_release) = (pulse.clone(), pulse.clone());
     let pool = PgPoolOptions::new()
         .max_connections(config.max_connections)

@@ -10,6 +10,7 @@
 mod harness;
 
 mod database;
+mod databases;
 mod hostile;
 mod limits;
 mod logs;

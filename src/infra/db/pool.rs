@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -27,6 +28,12 @@ const LOOK_AGAIN: Duration = Duration::from_millis(5);
 /// The pause after a connection that could not be opened, while the pool has none.
 const OPEN_BACKOFF: Duration = Duration::from_millis(250);
 
+/// How exactly it is noted when a connection was free, in milliseconds.
+const LAST_FREE_EVERY: u64 = 50;
+
+/// The part of `DB_POOL_TIMEOUT` that a request waits while the pool has long been exhausted.
+const QUEUED_FRACTION: u32 = 4;
+
 /// The pool of connections that stores are given; a clone is another handle on it.
 #[derive(Clone)]
 pub struct Db(Arc<Inner>);
@@ -37,6 +44,9 @@ struct Inner {
     acquire_timeout: Duration,
     opening: Arc<Semaphore>,
     backoff: Mutex<Option<Instant>>,
+    started: Instant,
+    /// When a connection was last free, in milliseconds since `started`.
+    last_free: AtomicU64,
 }
 
 /// Why a request is refused without a connection: the circuit breaker is open.
@@ -58,6 +68,8 @@ impl Db {
             acquire_timeout,
             opening: Arc::new(Semaphore::new(OPENING_MAX)),
             backoff: Mutex::default(),
+            started: Instant::now(),
+            last_free: AtomicU64::new(0),
         }))
     }
 
@@ -99,8 +111,28 @@ impl Db {
             biased;
             acquired = self.acquire_or_open() => acquired,
             () = self.0.pulse.silenced() => Err(unresponsive()),
-            () = sleep(self.0.acquire_timeout) => Err(Error::PoolTimedOut),
+            () = sleep(self.patience()) => Err(Error::PoolTimedOut),
         }
+    }
+
+    /// How long to wait for a connection: less once none has been free for as long as anybody waits.
+    /// Whoever joins such a queue is not served in time, and a request that waits several times
+    /// would take several times as long to be refused.
+    fn patience(&self) -> Duration {
+        let now = self.0.started.elapsed();
+        let now_millis = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+        let last_free = self.0.last_free.load(Ordering::Relaxed);
+        if self.num_idle() > 0 || self.size() < self.max_connections() {
+            // Not for every request: a write would take the cache line from the other threads.
+            if now_millis > last_free + LAST_FREE_EVERY {
+                self.0.last_free.store(now_millis, Ordering::Relaxed);
+            }
+            return self.0.acquire_timeout;
+        }
+        if now > Duration::from_millis(last_free) + self.0.acquire_timeout {
+            return self.0.acquire_timeout / QUEUED_FRACTION;
+        }
+        self.0.acquire_timeout
     }
 
     async fn acquire_or_open(&self) -> Result<PoolConnection<Postgres>, Error> {

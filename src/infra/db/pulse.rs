@@ -17,6 +17,9 @@ use super::{is_current, is_outage};
 
 const EVERY: Duration = Duration::from_millis(500);
 
+/// What a heartbeat's connection may take to open.
+const CONNECT: Duration = Duration::from_secs(3);
+
 /// The breaker opens when PostgreSQL has not responded to the smallest of statements for so long,
 /// or could not be connected to.
 const SILENT_AFTER: Duration = Duration::from_secs(2);
@@ -35,7 +38,6 @@ pub struct Pulse(Arc<Inner>);
 
 struct Inner {
     options: PgConnectOptions,
-    connect_timeout: Duration,
     beating: Mutex<Option<PgConnection>>,
     probing: Mutex<Option<PgConnection>>,
     state: watch::Sender<State>,
@@ -68,10 +70,9 @@ impl fmt::Debug for Pulse {
 }
 
 impl Pulse {
-    pub(super) fn new(options: PgConnectOptions, connect_timeout: Duration) -> Self {
+    pub(super) fn new(options: PgConnectOptions) -> Self {
         Self(Arc::new(Inner {
             options,
-            connect_timeout,
             beating: Mutex::default(),
             probing: Mutex::default(),
             state: watch::Sender::default(),
@@ -142,7 +143,7 @@ impl Pulse {
                 None => self.connect().await,
             }
         };
-        let mut connection = match timeout(self.0.connect_timeout, connecting).await {
+        let mut connection = match timeout(CONNECT, connecting).await {
             Ok(Ok(connection)) => connection,
             Ok(Err(error)) if is_unreachable(&error) => return Beat::Unreachable,
             Ok(Err(_)) => return Beat::Refuses,

@@ -196,6 +196,8 @@ async fn work(config: Config) -> Outcome {
         stopping.cancel();
     });
     tokio::spawn(state.pulse.clone().watch(stop.clone()));
+    let checking = db::log_faults(state.db.clone(), state.pulse.clone());
+    tokio::spawn(stop.clone().run_until_cancelled_owned(checking));
     tokio::spawn(state.cache.clone().watch(stop.clone()));
     if let Some(monitor) = monitor::start(&state, &config, stop.clone()).await? {
         tokio::spawn(monitor.run());

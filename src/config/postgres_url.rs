@@ -1,7 +1,6 @@
 //! The URL of a database, checked by what the driver makes of it. The driver passes over a parameter
 //! that it does not know and logs its value, so that none reaches it.
 
-use std::borrow::Cow;
 use std::collections::HashSet;
 
 use secrecy::SecretString;
@@ -49,7 +48,7 @@ impl Setting for PostgresUrl {
 }
 
 /// The parameter's name as we list it, whatever its spelling.
-fn parameter(name: &str, value: &Cow<'_, str>) -> Result<&'static str, String> {
+fn parameter(name: &str, value: &str) -> Result<&'static str, String> {
     let known = match name {
         "sslmode" | "ssl-mode" => "sslmode",
         "sslrootcert" | "ssl-root-cert" | "ssl-ca" => "sslrootcert",

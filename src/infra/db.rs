@@ -51,8 +51,8 @@ pub fn connect_lazy(config: &DatabaseConfig) -> Result<(Db, Pulse), sqlx::Error>
         .before_acquire(move |connection, metadata| {
             let outlived = at_acquire.outlived(metadata.age);
             Box::pin(async move {
-                // An error drops the connection; a plain refusal would take leave of a server that
-                // may not be there.
+                // An error drops the connection. `Ok(false)` would send a message to a server that may
+                // not be there.
                 if outlived {
                     return Err(sqlx::Error::Io(io::ErrorKind::ConnectionAborted.into()));
                 }
@@ -115,7 +115,7 @@ async fn open(db: &Db, count: u32, stop: &CancellationToken) {
         let opened = async move {
             let opening = db.unless_silent(db.pool().acquire());
             // The end of the process waits for the thread, and stops the timers that it waits by.
-            drop(stop.run_until_cancelled(opening).await);
+            drop(Box::pin(stop.run_until_cancelled(opening)).await);
         };
         spawn_blocking(move || runtime.block_on(opened))
     });

@@ -277,7 +277,7 @@ async fn recovers_without_a_pause(fault: Fault, lasts: Duration) {
     tokio::time::sleep_until((begun + lasts).into()).await;
     proxy.set(Fault::None);
     let returned = Instant::now();
-    until("a request succeeds", Duration::from_secs(5), async || {
+    until("a request succeeds", RECOVERS_WITHIN, async || {
         load.so_far().last().is_some_and(is_fine)
     })
     .await;

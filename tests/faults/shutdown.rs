@@ -132,7 +132,7 @@ async fn f39_without_its_database_a_process_ends_without_a_panic_and_logs_json_a
         proxy.set(Fault::None);
         let settings = [("DATABASE_URL", through.as_str()), ("LOG_LEVEL", "debug")];
         let mut service = world.serve(&settings).await;
-        let mut worker = command(&with(&world.settings, &settings), &["worker"])
+        let worker = command(&with(&world.settings, &settings), &["worker"])
             .spawn()
             .expect("the worker starts");
         let access = service.sign_in(&format!("ada-{}", proxy.accepted())).await;

@@ -16,9 +16,9 @@ const SESSION_PROBE: Duration = Duration::from_secs(2);
 /// How often the start tries to check a database that does not respond yet.
 const CHECK_AGAIN: Duration = Duration::from_secs(5);
 
-/// Whether the database answers.
+/// Whether the database answers. Not by a prepared statement, which some poolers do not keep.
 pub async fn ping(db: &Db) -> Result<(), sqlx::Error> {
-    sqlx::query("SELECT 1").execute(db).await.map(|_| ())
+    sqlx::raw_sql("SELECT 1").execute(db).await.map(drop)
 }
 
 /// How far the database's clock is ahead of `now`, which was read just before.
@@ -98,6 +98,14 @@ pub(super) async fn tables_elsewhere(
 
 /// What is wrong with the database itself, or with what stands between it and us.
 pub async fn database_faults(db: &Db, pulse: &Pulse) -> Result<Vec<String>, sqlx::Error> {
+    // First, since the statements below would fail by it, and not say so.
+    if shares_sessions(pulse).await? {
+        return Ok(vec![
+            "a pooler hands out sessions by the transaction, such as PgBouncer with pool_mode = transaction: \
+             prepared statements and timeouts need pool_mode = session"
+                .to_owned(),
+        ]);
+    }
     let mut faults = Vec::new();
     let encoding = encoding(db).await?;
     if encoding != "UTF8" {
@@ -115,13 +123,6 @@ pub async fn database_faults(db: &Db, pulse: &Pulse) -> Result<Vec<String>, sqlx
     .await?;
     if timeout == "0" || path != "public" {
         faults.push("what a session is set to is lost between statements".to_owned());
-    }
-    if shares_sessions(pulse).await? {
-        faults.push(
-            "a pooler hands out sessions by the transaction, such as PgBouncer with pool_mode = transaction: \
-             prepared statements and timeouts need pool_mode = session"
-                .to_owned(),
-        );
     }
     Ok(faults)
 }

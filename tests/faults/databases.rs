@@ -7,12 +7,11 @@ use std::time::Duration;
 use groundwork_dev::pgbouncer::{PgBouncer, PoolMode};
 use groundwork_dev::{Inbox, Redis};
 use sqlx::{AssertSqlSafe, PgConnection};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 
 use crate::harness::{
-    Database, Load, Settings, World, connect, count, is_fine, run, settings, until, with,
+    Database, Load, Service, Settings, World, connect, count, is_fine, run, settings, until, with,
 };
+use crate::redis::tell;
 
 /// An empty database, and the settings of a service that migrates it.
 struct Fresh {
@@ -141,7 +140,7 @@ async fn f60_schemas_with_the_names_of_our_roles_take_none_of_our_tables_and_hid
         AND tablename IN ('_sqlx_migrations', 'users', 'sessions', 'audit_log', 'api_keys')";
     assert_eq!(count(&mut owner, ours).await, 5);
     assert!(finding(&fresh.doctor().await, FITNESS).starts_with("ok"));
-    let service = crate::harness::Service::start(&fresh.settings, &["serve"]).await;
+    let service = Service::start(&fresh.settings, &["serve"]).await;
     let access = service.sign_in("ada").await.access;
     let me = service.me(&access).await;
     assert!(is_fine(&me), "{me:?}");
@@ -188,7 +187,7 @@ async fn f61_a_pooler_by_the_transaction_is_refused_by_doctor_and_named_in_the_l
     let found = finding(&report, FITNESS);
     assert!(found.starts_with("FAULT"), "{found}");
     assert!(found.contains("pool_mode = session"), "{found}");
-    let service = crate::harness::Service::start(&settings, &["serve"]).await;
+    let service = Service::start(&settings, &["serve"]).await;
     until("it is logged", Duration::from_secs(20), async || {
         service.lines().any(|line| {
             let is_error = line["level"] == "ERROR";
@@ -203,7 +202,7 @@ async fn f61_a_pooler_by_the_session_serves_and_the_timeouts_are_in_force() {
     let (world, _pooler, settings) = behind_a_pooler(PoolMode::Session).await;
     let report = text(&run(&settings, &["doctor"], "").await);
     assert!(finding(&report, FITNESS).starts_with("ok"), "{report}");
-    let service = crate::harness::Service::start(&settings, &["serve"]).await;
+    let service = Service::start(&settings, &["serve"]).await;
     let access = service.sign_in("ada").await.access;
     let (caller, token) = (service.caller.clone(), access.clone());
     let load = Load::start(8, move |_, _| {
@@ -226,19 +225,6 @@ async fn f61_a_pooler_by_the_session_serves_and_the_timeouts_are_in_force() {
     let refused = service.me(&access).await;
     assert!(refused.is_shed(), "{refused:?}");
     assert!(refused.took < Duration::from_secs(4), "{refused:?}");
-}
-
-async fn tell(redis: &Redis, command: &str) {
-    let url: url::Url = redis.url().parse().expect("it is a URL");
-    let port = url.port().expect("it has a port");
-    let mut stream = TcpStream::connect(("127.0.0.1", port))
-        .await
-        .expect("it answers");
-    let line = format!("{command}\r\n");
-    stream.write_all(line.as_bytes()).await.expect("it is sent");
-    let mut answer = [0; 5];
-    stream.read_exact(&mut answer).await.expect("it answers");
-    assert_eq!(&answer, b"+OK\r\n", "{command}");
 }
 
 #[tokio::test]

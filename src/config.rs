@@ -10,9 +10,11 @@ mod breaches;
 mod deny;
 mod key;
 mod limits;
+mod log_level;
 mod mail;
 mod mfa;
 mod plans;
+mod postgres_url;
 mod reader;
 mod ring;
 mod safety;
@@ -178,11 +180,12 @@ pub struct DatabaseConfig {
     pub first_connections: u32,
     /// `DB_POOL_SIZE` + `DB_MAX_OVERFLOW`: connections at most.
     pub max_connections: u32,
-    /// `DB_POOL_TIMEOUT`: to get a connection from the pool; 3 s, so that an outage answers fast.
+    /// `DB_POOL_TIMEOUT`: to get a connection from the pool; 2 s, so that it and `DB_LOCK_TIMEOUT`
+    /// come to less than 5 s.
     pub acquire_timeout: Duration,
     /// `DB_POOL_RECYCLE`: the age at which a connection is replaced.
     pub max_lifetime: Duration,
-    /// `DB_CONNECT_TIMEOUT`: to open a connection.
+    /// `DB_CONNECT_TIMEOUT`: to open a connection, whatever becomes of the request that waits for it.
     pub connect_timeout: Duration,
     /// `DB_STATEMENT_TIMEOUT`: for one statement.
     pub statement_timeout: Duration,
@@ -192,6 +195,9 @@ pub struct DatabaseConfig {
     pub idle_transaction_timeout: Duration,
     /// `DB_MIGRATION_LOCK_TIMEOUT`: to wait for another replica's migrations.
     pub migration_lock_timeout: Duration,
+    /// `DB_ALLOW_UNVERIFIED_TLS`: whether a public database may be used by TLS that checks no
+    /// certificate.
+    pub allow_unverified_tls: bool,
     /// `DB_ECHO`: log each statement.
     pub echo: bool,
 }

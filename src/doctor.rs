@@ -72,7 +72,12 @@ pub async fn examine(state: &AppState, config: &Config) -> Findings {
         examine_database(state, config, &mut findings).await;
     }
     if let Some(redis) = &state.redis {
-        findings.add("redis answers", checked(redis.ping()).await);
+        let connected = checked(redis.diagnose()).await;
+        let is_connected = connected.is_ok();
+        findings.add("redis answers", connected);
+        if is_connected {
+            findings.add("redis runs scripts", checked(state.limiter.probe()).await);
+        }
     }
     if let Some(breaches) = &state.breaches {
         findings.add("breach check answers", checked(breaches.ping()).await);
@@ -92,6 +97,12 @@ async fn examine_database(state: &AppState, config: &Config, findings: &mut Find
         Err(_) => Err("no answer in time".to_owned()),
     };
     findings.add("database clock", skew);
+    let faults = match timeout(DEADLINE, db::database_faults(db, &state.pulse)).await {
+        Ok(Ok(faults)) => none_of(&faults),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err("no answer in time".to_owned()),
+    };
+    findings.add("database encoding, schema and pooling", faults);
     let current = match timeout(DEADLINE, db::is_current(db)).await {
         Ok(Ok(true)) => Ok(()),
         Ok(Ok(false)) => Err("the schema is older than this release: run `migrate`".to_owned()),

@@ -138,6 +138,8 @@ async fn serve(config: Config, migrate: bool, with_worker: bool) -> Outcome {
         config.database.first_connections,
         stop_tasks.clone(),
     ));
+    let checking = db::log_faults(state.db.clone(), state.pulse.clone());
+    tasks.spawn(stop_tasks.clone().run_until_cancelled_owned(checking));
     tasks.spawn(auth::watch_ended_sessions(
         state.clone(),
         stop_tasks.clone(),
@@ -203,6 +205,8 @@ async fn work(config: Config) -> Outcome {
         stopping.cancel();
     });
     tokio::spawn(state.pulse.clone().watch(stop.clone()));
+    let checking = db::log_faults(state.db.clone(), state.pulse.clone());
+    tokio::spawn(stop.clone().run_until_cancelled_owned(checking));
     tokio::spawn(state.cache.clone().watch(stop.clone()));
     if let Some(monitor) = monitor::start(&state, &config, stop.clone()).await? {
         tokio::spawn(monitor.run());

@@ -106,7 +106,7 @@ impl Monitor {
 
 fn look_at_pool(db: &Db) {
     let size = usize::try_from(db.size()).unwrap_or(usize::MAX);
-    metrics::set_database_pool(size, db.num_idle(), db.options().get_max_connections());
+    metrics::set_database_pool(size, db.num_idle(), db.max_connections());
 }
 
 /// The pool tells nobody how long its callers wait, so that we stand in line ourselves.

@@ -44,6 +44,7 @@ pub struct Telemetry {
 /// Starts the log, reports and traces; before the runtime, so that all of its threads report.
 pub fn start(config: &TelemetryConfig) -> Telemetry {
     let (lines, log) = log::layer(config);
+    log_panics();
     let reports = reports::start(config);
     tracing_subscriber::registry()
         .with(lines)
@@ -55,6 +56,23 @@ pub fn start(config: &TelemetryConfig) -> Telemetry {
         reports,
         spans: spans::start(config),
     }
+}
+
+/// Writes panics to the log, wherever they happen. The standard library writes them to standard error
+/// as text, which a collector of JSON lines does not read.
+fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let message = panic.payload_as_str().unwrap_or("no message");
+        let place = panic.location().map(ToString::to_string);
+        let thread = std::thread::current();
+        // The field `panic` keeps it from being reported as an error besides.
+        tracing::error!(
+            panic = message,
+            place = place.as_deref().unwrap_or("unknown"),
+            thread = thread.name().unwrap_or("unnamed"),
+            "a thread panicked"
+        );
+    }));
 }
 
 impl Drop for Telemetry {

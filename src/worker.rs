@@ -41,7 +41,7 @@ pub async fn worker(
 ) -> Result<Worker, WorkerBuildError> {
     WorkerOptions::default()
         .schema(QUEUE_SCHEMA)
-        .pg_pool(state.db.clone())
+        .pg_pool(state.db.pool().clone())
         .concurrency(config.concurrency)
         .poll_interval(config.poll_interval)
         .listen_os_shutdown_signals(false)

@@ -7,6 +7,7 @@ pub mod ports;
 pub mod process;
 
 pub mod inbox;
+pub mod pgbouncer;
 pub mod postgres;
 pub mod proxy;
 pub mod range_server;

@@ -14,6 +14,8 @@ pub enum Package {
     Postgres,
     /// The Redis server.
     Redis,
+    /// The pooler in front of PostgreSQL.
+    PgBouncer,
     /// Chromium and its driver.
     Browser,
     /// The library that gives a process another time.
@@ -27,6 +29,7 @@ impl Package {
         match self {
             Self::Postgres => &["postgresql"],
             Self::Redis => &["redis-server"],
+            Self::PgBouncer => &["pgbouncer"],
             Self::Browser => &["chromium", "chromium-driver"],
             Self::Faketime => &["faketime"],
             Self::Proxies => &["nginx", "haproxy"],
@@ -37,6 +40,7 @@ impl Package {
         match self {
             Self::Postgres => &["postgresql@17"],
             Self::Redis => &["redis"],
+            Self::PgBouncer => &["pgbouncer"],
             Self::Browser => &["chromedriver", "chromium"],
             Self::Faketime => &["libfaketime"],
             Self::Proxies => &["nginx", "haproxy"],
@@ -89,7 +93,7 @@ apt-get -q -o DPkg::Lock::Timeout=120 update
 apt-get -q -o DPkg::Lock::Timeout=120 -o Dpkg::Options::=--force-confold install -y --no-install-recommends "$@"
 if [ -d /run/systemd/system ]; then
     for package in "$@"; do
-        case $package in redis-server) systemctl disable --quiet "$package" || true ;; esac
+        case $package in redis-server | pgbouncer) systemctl disable --quiet "$package" || true ;; esac
     done
 fi
 "#;

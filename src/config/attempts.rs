@@ -97,9 +97,10 @@ impl Ladder {
 
 impl Reader<'_> {
     pub(super) fn attempts(&mut self, limits: Option<&LimitsConfig>) -> Option<AttemptsConfig> {
-        let longest = self.duration("SIGN_IN_MAX_WAIT", HOUR);
+        let longest = self.duration_up_to("SIGN_IN_MAX_WAIT", HOUR, days(30));
         let known_for = self.span("KNOWN_CLIENT_TTL", days(30));
         let unlock_ttl = self.duration("UNLOCK_TTL", HOUR);
+        self.refuse_above("UNLOCK_TTL", unlock_ttl, days(1));
         let (limits, longest) = (limits?, longest?);
         let by_account = limits.failures_account;
         let named = |name| Limit::new(name, Rate::new(by_account.max(), by_account.window()));

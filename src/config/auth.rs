@@ -61,6 +61,19 @@ pub struct PasswordConfig {
     pub queue_timeout: Duration,
 }
 
+/// Whether Argon2id costs a guess at least what OWASP's Password Storage Cheat Sheet asks for.
+fn is_strong(memory_kib: u32, iterations: u32) -> bool {
+    [
+        (47_104, 1),
+        (19_456, 2),
+        (12_288, 3),
+        (9_216, 4),
+        (7_168, 5),
+    ]
+    .iter()
+    .any(|(memory, passes)| memory_kib >= *memory && iterations >= *passes)
+}
+
 /// What a key that looks typed is told by.
 const WEAK: &str = "is weak: `keys generate` makes a good one";
 
@@ -86,6 +99,20 @@ impl Reader<'_> {
         }
         let unverified_ttl = self.duration("UNVERIFIED_TTL", days(7));
         let password = self.password();
+        let signs = |secret: &Key32| {
+            let mut signing = signing_keys.iter().flatten();
+            signing.any(|key| key.expose() == secret.expose())
+        };
+        self.refuse_if(
+            token_secrets.iter().flatten().any(signs),
+            "TOKEN_SECRET",
+            "must not be one of JWT_SIGNING_KEYS",
+        );
+        self.refuse_above("ACCESS_TOKEN_TTL", access_ttl, days(1));
+        self.refuse_above("TOKEN_LEEWAY", leeway, secs(300));
+        self.refuse_above("REFRESH_GRACE", refresh_grace, secs(300));
+        self.refuse_above("RESET_PASSWORD_TTL", reset_password_ttl, days(1));
+        self.refuse_above("VERIFY_EMAIL_TTL", verify_email_ttl, days(30));
         Some(AuthConfig {
             signing_keys: signing_keys?,
             issuer: issuer?,
@@ -139,7 +166,16 @@ impl Reader<'_> {
         let iterations = self.within("PASSWORD_ITERATIONS", 2, 1..=20);
         let parallelism = self.within("PASSWORD_PARALLELISM", 1, 1..=16);
         let threads = self.within("PASSWORD_THREADS", cores, 1..=256);
-        let queue_timeout = self.duration("PASSWORD_QUEUE_TIMEOUT", secs(2));
+        let queue_timeout = self.duration_up_to("PASSWORD_QUEUE_TIMEOUT", secs(2), secs(60));
+        let is_cheap = memory_kib
+            .zip(iterations)
+            .is_some_and(|(memory, iterations)| !is_strong(memory, iterations));
+        self.refuse_if(
+            is_cheap,
+            "PASSWORD_MEMORY_KIB",
+            "must be 19456 with 2 PASSWORD_ITERATIONS in production, or as much: 47104 with 1, \
+             12288 with 3, 9216 with 4, 8192 with 5",
+        );
         Some(PasswordConfig {
             memory_kib: memory_kib?,
             iterations: iterations?,

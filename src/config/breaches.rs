@@ -28,7 +28,7 @@ impl Reader<'_> {
     )]
     pub(super) fn breaches(&mut self) -> Option<Option<BreachConfig>> {
         let url = self.optional::<WebUrl>("BREACH_CHECK_URL");
-        let timeout = self.duration("BREACH_CHECK_TIMEOUT", secs(1));
+        let timeout = self.duration_up_to("BREACH_CHECK_TIMEOUT", secs(1), secs(60));
         let fail_open = self.or("BREACH_CHECK_FAIL_OPEN", Flag(true));
         let open = url.as_ref().is_some_and(|url| {
             !safety::is_encrypted_or_private(&url.0.as_str().into(), &["https"])

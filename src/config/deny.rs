@@ -95,6 +95,9 @@ impl Reader<'_> {
                 );
             }
         }
+        if networks.iter().flatten().any(Network::is_everything) {
+            self.fault("DENY_NETWORKS", "must not be every address there is");
+        }
         let networks = networks?.into_iter().map(|network| network.0);
         Some(DenyConfig {
             networks: networks.collect(),

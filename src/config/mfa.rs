@@ -41,7 +41,7 @@ impl Setting for MfaRequired {
 
 impl Reader<'_> {
     pub(super) fn mfa(&mut self) -> Option<MfaConfig> {
-        let challenge_ttl = self.duration("MFA_CHALLENGE_TTL", secs(5 * 60));
+        let challenge_ttl = self.duration_up_to("MFA_CHALLENGE_TTL", secs(5 * 60), secs(60 * 60));
         let failures_per_hour = self.within("MFA_FAILURES_PER_HOUR", 10, 5..=100);
         let unless_said = if self.production {
             MfaRequired::Admins

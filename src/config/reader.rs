@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::time::Duration;
 
-use super::setting::Setting;
+use super::setting::{LONGEST, Setting};
 use super::suspects::suspects;
 use super::{Config, Fault, Faults};
 
@@ -154,7 +154,46 @@ impl<'a> Reader<'a> {
 
     /// A time that may be nought.
     pub(super) fn span(&mut self, name: &'static str, default: Duration) -> Option<Duration> {
-        self.or(name, default)
+        let value = self.or(name, default)?;
+        self.at_most(name, value, LONGEST)
+    }
+
+    /// A time of at most so long, which may be nothing.
+    pub(super) fn span_up_to(
+        &mut self,
+        name: &'static str,
+        default: Duration,
+        longest: Duration,
+    ) -> Option<Duration> {
+        let value = self.span(name, default)?;
+        self.at_most(name, value, longest)
+    }
+
+    /// A time limit of at most so long: what adds it to the present, or takes it for a number of
+    /// milliseconds, overflows with more.
+    pub(super) fn duration_up_to(
+        &mut self,
+        name: &'static str,
+        default: Duration,
+        longest: Duration,
+    ) -> Option<Duration> {
+        let value = self.duration(name, default)?;
+        self.at_most(name, value, longest)
+    }
+
+    fn at_most(&mut self, name: &str, value: Duration, longest: Duration) -> Option<Duration> {
+        if value <= longest {
+            return Some(value);
+        }
+        self.fault(name, format!("must be at most {}", written(longest)));
+        None
+    }
+
+    /// A time that must not be longer in production, since what it keeps valid is somebody's access.
+    pub(super) fn refuse_above(&mut self, name: &str, value: Option<Duration>, longest: Duration) {
+        let too_long = value.is_some_and(|value| value > longest);
+        let message = format!("must be at most {} in production", written(longest));
+        self.refuse_if(too_long, name, &message);
     }
 
     /// A time limit, which nought would make useless.
@@ -175,5 +214,16 @@ impl<'a> Reader<'a> {
             .filter(|part| !part.is_empty());
         let parsed: Vec<Option<T>> = parts.map(|part| self.parse(name, part)).collect();
         parsed.into_iter().collect()
+    }
+}
+
+/// A time as a setting is written.
+fn written(time: Duration) -> String {
+    match time.as_secs() {
+        0 => format!("{}ms", time.as_millis()),
+        seconds if seconds % 86_400 == 0 => format!("{}d", seconds / 86_400),
+        seconds if seconds % 3_600 == 0 => format!("{}h", seconds / 3_600),
+        seconds if seconds % 60 == 0 => format!("{}m", seconds / 60),
+        seconds => format!("{seconds}s"),
     }
 }

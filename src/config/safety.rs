@@ -1,21 +1,48 @@
 //! What makes the address of another service unsafe to use in production.
 
+use std::net::IpAddr;
+
 use secrecy::{ExposeSecret as _, SecretString};
 use url::{Host, Url};
 
-/// Passwords that stand in examples everywhere, ours included.
-const EXAMPLES: [&str; 10] = [
+/// Passwords that everybody tries first: of examples, ours included, of images and of lists.
+const COMMON: [&str; 32] = [
     "postgres",
+    "postgresql",
     "password",
+    "passw0rd",
+    "p@ssw0rd",
+    "p@ssword",
     "secret",
     "changeme",
     "change-me",
     "change_me",
     "example",
     "admin",
+    "administrator",
     "root",
     "test",
+    "testing",
+    "redis",
+    "foobared",
+    "guest",
+    "default",
+    "groundwork",
+    "qwerty",
+    "letmein",
+    "welcome",
+    "123456",
+    "1234567",
+    "12345678",
+    "123456789",
+    "1234567890",
+    "abc123",
+    "iloveyou",
+    "hunter2",
 ];
+
+/// A password of fewer characters is guessed by trying all.
+const PASSWORD_MIN: usize = 6;
 
 fn parsed(url: &SecretString) -> Option<Url> {
     Url::parse(url.expose_secret()).ok()
@@ -27,14 +54,24 @@ pub(super) fn is_encrypted_or_private(url: &SecretString, encrypted: &[&str]) ->
     encrypted.contains(&url.scheme()) || url.host_str().is_none_or(is_private)
 }
 
-/// Loopback, a private range (RFC 1918, RFC 4193), a link-local address, a name without a dot as
-/// containers have, or one of a private zone (RFC 6762, RFC 9476).
+/// Loopback, a private range (RFC 1918, RFC 4193), the shared one of carriers and overlay networks
+/// (RFC 6598), or a link-local address.
+pub(super) fn is_private_address(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => {
+            let is_shared = ip.octets()[0] == 100 && (64..128).contains(&ip.octets()[1]);
+            ip.is_loopback() || ip.is_private() || ip.is_link_local() || is_shared
+        }
+        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local(),
+    }
+}
+
+/// A private address, a name without a dot as containers have, or one of a private zone (RFC 6762,
+/// RFC 9476).
 fn is_private(host: &str) -> bool {
     match Host::parse(host) {
-        Ok(Host::Ipv4(ip)) => ip.is_loopback() || ip.is_private() || ip.is_link_local(),
-        Ok(Host::Ipv6(ip)) => {
-            ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local()
-        }
+        Ok(Host::Ipv4(ip)) => is_private_address(ip.into()),
+        Ok(Host::Ipv6(ip)) => is_private_address(ip.into()),
         Ok(Host::Domain(name)) => {
             let zones = [".internal", ".local", ".localhost"];
             !name.contains('.') || zones.iter().any(|zone| name.ends_with(zone))
@@ -49,7 +86,7 @@ pub(super) fn requires_tls(url: &SecretString) -> bool {
     let Some(url) = parsed(url) else { return false };
     url.query_pairs().any(|(name, value)| {
         matches!(
-            (name.as_ref(), value.as_ref()),
+            (name.as_ref(), value.to_ascii_lowercase().as_str()),
             (
                 "sslmode" | "ssl-mode",
                 "require" | "verify-ca" | "verify-full"
@@ -58,16 +95,42 @@ pub(super) fn requires_tls(url: &SecretString) -> bool {
     })
 }
 
-/// Whether the password is one that everybody tries first. A database that lets in without one
-/// (by certificate or by socket) has no user's password in its URL, and no host either.
-pub(super) fn has_example_password(url: &SecretString) -> bool {
+/// Whether PostgreSQL's certificate is checked: `require` encrypts, and takes any.
+pub(super) fn verifies_certificate(url: &SecretString) -> bool {
     let Some(url) = parsed(url) else { return false };
-    match url.password() {
-        Some(password) => EXAMPLES.contains(&password.to_lowercase().as_str()),
-        None => url
-            .host_str()
-            .is_some_and(|host| !host.is_empty() && !host.to_lowercase().starts_with("%2f")),
-    }
+    url.query_pairs().any(|(name, value)| {
+        let value = value.to_ascii_lowercase();
+        matches!(name.as_ref(), "sslmode" | "ssl-mode")
+            && matches!(value.as_str(), "verify-ca" | "verify-full")
+    })
+}
+
+/// Whether the password is one that everybody tries first, is short, or is the user's name.
+pub(super) fn has_common_password(url: &SecretString) -> bool {
+    let Some(url) = parsed(url) else { return false };
+    let Some(password) = url.password() else {
+        return false;
+    };
+    let decoded = |text: &str| {
+        let pair = format!("p={}", text.replace('+', "%2B"));
+        let value = url::form_urlencoded::parse(pair.as_bytes()).next();
+        value.map_or_else(String::new, |(_, value)| value.to_lowercase())
+    };
+    let password = decoded(password);
+    password.chars().count() < PASSWORD_MIN
+        || COMMON.contains(&password.as_str())
+        || password == decoded(url.username())
+}
+
+/// Whether the URL of a database has no password. One that lets in without (by certificate or by
+/// socket) has no host either.
+pub(super) fn lacks_password(url: &SecretString) -> bool {
+    let Some(url) = parsed(url) else { return false };
+    let is_socket = url.query_pairs().any(|(name, _)| name == "host");
+    let is_remote = url
+        .host_str()
+        .is_some_and(|host| !host.is_empty() && !host.to_lowercase().starts_with("%2f"));
+    url.password().is_none() && is_remote && !is_socket
 }
 
 #[cfg(test)]
@@ -114,15 +177,28 @@ mod tests {
     }
 
     #[test]
-    fn example_passwords_are_known() {
+    fn common_short_and_missing_passwords_are_known() {
         for (url, known) in [
             ("postgres://app:postgres@db/app", true),
             ("postgres://app:ChangeMe@db/app", true),
-            ("postgres://app@db/app", true),
+            ("postgres://app:p%61ssword@db/app", true),
+            ("postgres://acmeapp:acmeapp@db/app", true),
+            ("redis://:password@cache", true),
+            ("redis://default:foobared@cache", true),
+            ("redis://:a1b2@cache", true),
+            ("redis://:@cache", false),
             ("postgres://app:8kX2pQ@db/app", false),
             ("postgres://app@%2Frun%2Fpostgresql/app", false),
         ] {
-            assert_eq!(has_example_password(&url.into()), known, "{url}");
+            assert_eq!(has_common_password(&url.into()), known, "{url}");
+        }
+        for (url, lacks) in [
+            ("postgres://app@db/app", true),
+            ("postgres://app@%2Frun%2Fpostgresql/app", false),
+            ("postgres://app@db/app?host=/run/postgresql", false),
+            ("postgres://app:8kX2pQ@db/app", false),
+        ] {
+            assert_eq!(lacks_password(&url.into()), lacks, "{url}");
         }
     }
 }

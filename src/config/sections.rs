@@ -7,17 +7,30 @@ use axum::http::HeaderName;
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
+use super::log_level::LogLevel;
 use super::mail::{HelloName, ProductName, Sender, SmtpServer, default_hello};
+use super::postgres_url::PostgresUrl;
 use super::reader::Reader;
 use super::safety;
 use super::setting::{
-    Flag, HostPattern, LogLevel, Network, Origin, PostgresUrl, RedisUrl, SentryDsn, SmtpUrl,
-    WebUrl, days, secs,
+    Flag, HostPattern, Network, Origin, RedisUrl, SentryDsn, SmtpUrl, WebUrl, days, secs,
 };
 use super::{
     Config, DatabaseConfig, Environment, HttpConfig, LOOPBACK, MailConfig, TelemetryConfig,
     WorkerConfig,
 };
+
+/// What is said of a password that is guessed at once.
+const COMMON_PASSWORD: &str =
+    "has a password that everybody tries first, a short one, or the user's name";
+
+const HTTPS_OR_PRIVATE: &str = "must be https outside of a private network";
+
+/// The longest time limit of a step that a client or a server waits for.
+const STEP_MAX: Duration = secs(60 * 60);
+
+/// The longest time limit of PostgreSQL's: it counts them in milliseconds, up to 24 days.
+const STATEMENT_MAX: Duration = days(1);
 
 /// Whether a path can be that of `PUBLIC_URL`: it becomes part of routes, cookie names and headers.
 fn is_base_path(path: &str) -> bool {
@@ -102,19 +115,14 @@ impl Reader<'_> {
             "REDIS_URL",
             "must be rediss:// outside of a private network",
         );
+        let is_common = safety::has_common_password(&url);
+        self.refuse_if(is_common, "REDIS_URL", COMMON_PASSWORD);
         Some(url)
     }
 
     fn redis_timeout(&mut self) -> Option<Duration> {
-        let timeout = self.duration("REDIS_TIMEOUT", Duration::from_millis(50))?;
-        if timeout > secs(1) {
-            self.fault(
-                "REDIS_TIMEOUT",
-                "must be at most 1s: a request waits for so long",
-            );
-            return None;
-        }
-        Some(timeout)
+        // A request waits for so long.
+        self.duration_up_to("REDIS_TIMEOUT", Duration::from_millis(50), secs(1))
     }
 
     fn http(&mut self) -> Option<HttpConfig> {
@@ -134,20 +142,36 @@ impl Reader<'_> {
         let max_bodies_per_client = self.within("HTTP_MAX_BODIES_PER_CLIENT", 128, 1..=1_000_000);
         // One client may take an eighth, which must hold the largest body of any route.
         let body_memory = self.within("HTTP_BODY_MEMORY_MIB", 64_usize, 16..=1_024);
-        let idle_timeout = self.duration("HTTP_IDLE_TIMEOUT", secs(75));
-        let header_timeout = self.duration("HTTP_HEADER_TIMEOUT", secs(10));
-        let body_timeout = self.duration("HTTP_BODY_TIMEOUT", secs(10));
-        let write_timeout = self.duration("HTTP_WRITE_TIMEOUT", secs(30));
-        let request_timeout = self.duration("HTTP_REQUEST_TIMEOUT", secs(15));
-        let drain_delay = self.span(
+        let idle_timeout = self.duration_up_to("HTTP_IDLE_TIMEOUT", secs(75), STEP_MAX);
+        let header_timeout = self.duration_up_to("HTTP_HEADER_TIMEOUT", secs(10), STEP_MAX);
+        let body_timeout = self.duration_up_to("HTTP_BODY_TIMEOUT", secs(10), STEP_MAX);
+        let write_timeout = self.duration_up_to("HTTP_WRITE_TIMEOUT", secs(30), STEP_MAX);
+        let request_timeout = self.duration_up_to("HTTP_REQUEST_TIMEOUT", secs(15), STEP_MAX);
+        let drain_delay = self.span_up_to(
             "HTTP_DRAIN_DELAY",
             secs(if self.production { 5 } else { 0 }),
+            STEP_MAX,
         );
-        let drain_timeout = self.duration("HTTP_DRAIN_TIMEOUT", secs(20));
+        let drain_timeout = self.duration_up_to("HTTP_DRAIN_TIMEOUT", secs(20), STEP_MAX);
         let open = public_url
             .as_ref()
             .is_some_and(|url| url.scheme() != "https");
         self.refuse_if(open, "PUBLIC_URL", "must be https in production");
+        let wide = allowed_hosts.iter().flatten().any(HostPattern::is_wide);
+        self.refuse_if(
+            wide,
+            "ALLOWED_HOSTS",
+            "must not name everything, or a whole top-level domain, in production",
+        );
+        let wide = trusted_proxies
+            .iter()
+            .flatten()
+            .any(Network::is_wide_and_public);
+        self.refuse_if(
+            wide,
+            "TRUSTED_PROXIES",
+            "must be the networks of your own proxies: anybody could send from so wide a range",
+        );
         let insecure = |origin: &Origin| !origin.0.as_bytes().starts_with(b"https://");
         let insecure = allowed_origins.iter().flatten().any(insecure);
         self.refuse_if(
@@ -200,13 +224,17 @@ impl Reader<'_> {
         let migration_url = self.optional::<PostgresUrl>("DATABASE_MIGRATION_URL");
         let size = self.within("DB_POOL_SIZE", 10_u32, 1..=1_000);
         let overflow = self.within("DB_MAX_OVERFLOW", 20_u32, 0..=1_000);
-        let acquire_timeout = self.duration("DB_POOL_TIMEOUT", secs(3));
-        let max_lifetime = self.duration("DB_POOL_RECYCLE", secs(1_800));
-        let connect_timeout = self.duration("DB_CONNECT_TIMEOUT", secs(10));
-        let statement_timeout = self.duration("DB_STATEMENT_TIMEOUT", secs(30));
-        let lock_timeout = self.duration("DB_LOCK_TIMEOUT", secs(2));
-        let idle_transaction_timeout = self.duration("DB_IDLE_TRANSACTION_TIMEOUT", secs(15));
-        let migration_lock_timeout = self.duration("DB_MIGRATION_LOCK_TIMEOUT", secs(300));
+        let acquire_timeout = self.duration_up_to("DB_POOL_TIMEOUT", secs(2), secs(60));
+        let max_lifetime = self.duration_up_to("DB_POOL_RECYCLE", secs(1_800), days(7));
+        let connect_timeout = self.duration_up_to("DB_CONNECT_TIMEOUT", secs(10), secs(300));
+        let statement_timeout =
+            self.duration_up_to("DB_STATEMENT_TIMEOUT", secs(30), STATEMENT_MAX);
+        let lock_timeout = self.duration_up_to("DB_LOCK_TIMEOUT", secs(2), STATEMENT_MAX);
+        let idle_transaction_timeout =
+            self.duration_up_to("DB_IDLE_TRANSACTION_TIMEOUT", secs(15), STATEMENT_MAX);
+        let migration_lock_timeout =
+            self.duration_up_to("DB_MIGRATION_LOCK_TIMEOUT", secs(300), STATEMENT_MAX);
+        let allow_unverified_tls = self.or("DB_ALLOW_UNVERIFIED_TLS", Flag(false));
         let echo = self.or("DB_ECHO", Flag(false));
         let urls = [
             ("DATABASE_URL", &url),
@@ -216,16 +244,24 @@ impl Reader<'_> {
             let Some(PostgresUrl(url)) = url else {
                 continue;
             };
+            let is_public = !safety::is_encrypted_or_private(url, &[]);
+            let is_encrypted = safety::requires_tls(url);
             self.refuse_if(
-                !safety::is_encrypted_or_private(url, &[]) && !safety::requires_tls(url),
+                is_public && !is_encrypted,
                 name,
-                "must have ?sslmode=require or stricter outside of a private network",
+                "must have ?sslmode=verify-full outside of a private network",
             );
             self.refuse_if(
-                safety::has_example_password(url),
+                is_public
+                    && is_encrypted
+                    && !safety::verifies_certificate(url)
+                    && !allow_unverified_tls.as_ref().is_some_and(|flag| flag.0),
                 name,
-                "has the password of an example, or none",
+                "must have ?sslmode=verify-full outside of a private network: `require` checks no \
+                 certificate, which DB_ALLOW_UNVERIFIED_TLS=true accepts",
             );
+            self.refuse_if(safety::lacks_password(url), name, "has no password");
+            self.refuse_if(safety::has_common_password(url), name, COMMON_PASSWORD);
         }
         Some(DatabaseConfig {
             url: url?.0,
@@ -239,6 +275,7 @@ impl Reader<'_> {
             lock_timeout: lock_timeout?,
             idle_transaction_timeout: idle_transaction_timeout?,
             migration_lock_timeout: migration_lock_timeout?,
+            allow_unverified_tls: allow_unverified_tls?.0,
             echo: echo?.0,
         })
     }
@@ -249,8 +286,10 @@ impl Reader<'_> {
         let hello_name = self.optional::<HelloName>("SMTP_HELO_NAME");
         let certificates = self.certificates();
         let link_url = self.optional::<WebUrl>("LINK_URL").map(|url| url.0);
+        let is_plain = link_url.as_ref().is_some_and(|url| url.scheme() != "https");
+        self.refuse_if(is_plain, "LINK_URL", "must be https in production");
         let product_name = self.or("PRODUCT_NAME", ProductName("Groundwork".to_owned()));
-        let timeout = self.duration("SMTP_TIMEOUT", secs(30));
+        let timeout = self.duration_up_to("SMTP_TIMEOUT", secs(30), STEP_MAX);
         let open = smtp_url.as_ref().is_some_and(|url| {
             !safety::is_encrypted_or_private(&url.0, &["smtps"]) && !safety::requires_tls(&url.0)
         });
@@ -275,11 +314,8 @@ impl Reader<'_> {
 
     fn worker(&mut self) -> Option<WorkerConfig> {
         let concurrency = self.within("WORKER_CONCURRENCY", 4, 1..=64);
-        let poll_interval = self.duration("WORKER_POLL_INTERVAL", secs(2));
-        let statement_timeout = self.duration("WORKER_STATEMENT_TIMEOUT", secs(300));
-        if statement_timeout.is_some_and(|timeout| timeout > days(1)) {
-            self.fault("WORKER_STATEMENT_TIMEOUT", "must be at most 1d");
-        }
+        let poll_interval = self.duration_up_to("WORKER_POLL_INTERVAL", secs(2), STEP_MAX);
+        let statement_timeout = self.duration_up_to("WORKER_STATEMENT_TIMEOUT", secs(300), days(1));
         Some(WorkerConfig {
             concurrency: concurrency?,
             poll_interval: poll_interval?,
@@ -295,6 +331,14 @@ impl Reader<'_> {
         let sentry_dsn = self.optional::<SentryDsn>("SENTRY_DSN");
         let sample_rate = self.within("SENTRY_TRACES_SAMPLE_RATE", 0.05_f32, 0.0..=1.0);
         let otlp_endpoint = self.optional::<WebUrl>("OTEL_EXPORTER_OTLP_ENDPOINT");
+        let open = sentry_dsn
+            .as_ref()
+            .is_some_and(|dsn| !safety::is_encrypted_or_private(&dsn.0, &["https"]));
+        self.refuse_if(open, "SENTRY_DSN", HTTPS_OR_PRIVATE);
+        let open = otlp_endpoint.as_ref().is_some_and(|url| {
+            !safety::is_encrypted_or_private(&url.0.as_str().into(), &["https"])
+        });
+        self.refuse_if(open, "OTEL_EXPORTER_OTLP_ENDPOINT", HTTPS_OR_PRIVATE);
         Some(TelemetryConfig {
             environment: if self.production {
                 Environment::Production

@@ -4,10 +4,11 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::http::HeaderValue;
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 use secrecy::SecretString;
 use url::Url;
 
+use super::safety;
 use super::{Environment, Key32};
 
 /// So many seconds.
@@ -45,6 +46,9 @@ setting_by_from_str! {
 
 impl Setting for String {
     fn parse(text: &str) -> Result<Self, String> {
+        if text.chars().any(char::is_control) {
+            return Err("must be one line without control characters".to_owned());
+        }
         Ok(text.to_owned())
     }
 }
@@ -80,6 +84,10 @@ impl Setting for Duration {
     }
 }
 
+/// The longest time of any setting. Clocks and libraries add times to the present, and overflow far
+/// beyond.
+pub(super) const LONGEST: Duration = days(3_650);
+
 pub(super) struct Flag(pub(super) bool);
 
 impl Setting for Flag {
@@ -109,29 +117,27 @@ impl Setting for WebUrl {
     }
 }
 
-pub(super) struct PostgresUrl(pub(super) SecretString);
-
-impl Setting for PostgresUrl {
-    fn parse(text: &str) -> Result<Self, String> {
-        let wrong = || "must be a URL such as postgres://user:password@host:5432/name".to_owned();
-        let url = Url::parse(text).map_err(|_| wrong())?;
-        let names_database = url.path().len() > 1;
-        if !matches!(url.scheme(), "postgres" | "postgresql") || !names_database {
-            return Err(wrong());
-        }
-        Ok(Self(text.into()))
-    }
-}
-
 pub(super) struct RedisUrl(pub(super) SecretString);
 
 impl Setting for RedisUrl {
     fn parse(text: &str) -> Result<Self, String> {
         let url = Url::parse(text).ok();
-        let fits =
-            url.is_some_and(|url| matches!(url.scheme(), "redis" | "rediss") && url.has_host());
-        fits.then(|| Self(text.into()))
-            .ok_or_else(|| "must be a URL such as rediss://:password@host:6379".to_owned())
+        // The path is a database's number. A query and a fragment change what the client does: one
+        // of them turns the check of certificates off.
+        let is_number = |path: &str| {
+            let number = path.strip_prefix('/').unwrap_or(path);
+            number.is_empty() || number.parse::<u16>().is_ok()
+        };
+        let fits = url.is_some_and(|url| {
+            matches!(url.scheme(), "redis" | "rediss")
+                && url.host_str().is_some_and(|host| !host.is_empty())
+                && is_number(url.path())
+                && url.query().is_none()
+                && url.fragment().is_none()
+        });
+        fits.then(|| Self(text.into())).ok_or_else(|| {
+            "must be a URL such as rediss://:password@host:6379/0, without query".to_owned()
+        })
     }
 }
 
@@ -143,6 +149,8 @@ impl Setting for SentryDsn {
             matches!(url.scheme(), "http" | "https")
                 && !url.username().is_empty()
                 && url.path().len() > 1
+                && url.query().is_none()
+                && url.fragment().is_none()
         });
         url.map(|_| Self(text.into()))
             .ok_or_else(|| "must be a DSN such as https://key@sentry.example.com/1".to_owned())
@@ -184,33 +192,73 @@ impl Setting for HostPattern {
     fn parse(text: &str) -> Result<Self, String> {
         let plain = text.strip_prefix("*.").unwrap_or(text);
         let url = Url::parse(&format!("http://{plain}/")).ok();
+        let is_name = plain == "*"
+            || plain.starts_with('[')
+            || plain.split('.').all(|label| {
+                let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
+                (1..=63).contains(&label.len()) && label.chars().all(is_plain)
+            });
         url.filter(|url| {
-            url.port().is_none() && url.host_str() == Some(&plain.to_ascii_lowercase())
+            is_name && url.port().is_none() && url.host_str() == Some(&plain.to_ascii_lowercase())
         })
         .map(|_| Self(text.to_ascii_lowercase()))
-        .ok_or_else(|| "must be host names such as api.example.com or *.example.com".to_owned())
+        .ok_or_else(|| {
+            "must be host names such as api.example.com, or *.example.com for those below it, \
+             without scheme, port or leading dot"
+                .to_owned()
+        })
+    }
+}
+
+impl HostPattern {
+    /// Whether it matches whole top-level domains, or everything.
+    pub(super) fn is_wide(&self) -> bool {
+        self.0
+            .strip_prefix('*')
+            .is_some_and(|below| !below.trim_start_matches('.').contains('.'))
     }
 }
 
 pub(super) struct Network(pub(super) IpNet);
+
+/// An IPv4 network that is written as IPv6, which clients' addresses never are.
+fn unmapped(network: IpNet) -> IpNet {
+    let IpNet::V6(v6) = network else {
+        return network;
+    };
+    let v4 = v6.addr().to_ipv4_mapped();
+    let bits = v6.prefix_len().checked_sub(96);
+    let mapped = v4
+        .zip(bits)
+        .and_then(|(v4, bits)| Ipv4Net::new(v4, bits).ok());
+    mapped.map_or(network, IpNet::V4)
+}
+
+impl Network {
+    /// Whether it holds every address.
+    pub(super) fn is_everything(&self) -> bool {
+        self.0.prefix_len() == 0
+    }
+
+    /// Whether it holds so many public addresses that strangers have some of them. The widest
+    /// ranges that networks of proxies publish are a little narrower.
+    pub(super) fn is_wide_and_public(&self) -> bool {
+        let (first, last) = (self.0.network(), self.0.broadcast());
+        let is_public = ![first, last].into_iter().all(safety::is_private_address);
+        is_public
+            && match self.0 {
+                IpNet::V4(network) => network.prefix_len() < 11,
+                IpNet::V6(network) => network.prefix_len() < 24,
+            }
+    }
+}
 
 impl Setting for Network {
     fn parse(text: &str) -> Result<Self, String> {
         let network = text.parse::<IpNet>().ok();
         network
             .or_else(|| text.parse::<std::net::IpAddr>().ok().map(IpNet::from))
-            .map(Self)
+            .map(|network| Self(unmapped(network.trunc())))
             .ok_or_else(|| "must be networks such as 10.0.0.0/8 or addresses".to_owned())
-    }
-}
-
-pub(super) struct LogLevel(pub(super) String);
-
-impl Setting for LogLevel {
-    fn parse(text: &str) -> Result<Self, String> {
-        let directives = text.parse::<tracing_subscriber::filter::Targets>();
-        directives.map(|_| Self(text.to_owned())).map_err(|_| {
-            "must be a level such as info, or directives such as info,sqlx=debug".to_owned()
-        })
     }
 }

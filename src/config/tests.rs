@@ -1,5 +1,7 @@
 //! What is read, and what is refused.
 
+mod production;
+
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -203,7 +205,7 @@ fn unsafe_and_missing_settings_are_told_of_together() {
     let encrypted = [
         (
             "DATABASE_URL",
-            "postgres://app:8kX2pQ@db.example.com/app?sslmode=require",
+            "postgres://app:8kX2pQ@db.example.com/app?sslmode=verify-full",
         ),
         ("REDIS_URL", "rediss://:8kX2pQ@cache.example.com"),
         (

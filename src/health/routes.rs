@@ -50,8 +50,9 @@ async fn get_readiness(
     Extension(checks): Extension<Arc<Checks>>,
     Extension(draining): Extension<Draining>,
 ) -> (StatusCode, Json<Readiness>) {
+    let limiter = state.redis.as_ref().map(|_| &state.limiter);
     let readiness = checks
-        .readiness(&state.pulse, &state.db, state.redis.as_ref(), &draining)
+        .readiness(&state.pulse, &state.db, limiter, &draining)
         .await;
     let status = if readiness.takes_traffic() {
         StatusCode::OK

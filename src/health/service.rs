@@ -1,5 +1,5 @@
-//! Asks the services around how they are, each within a second, and remembers the answer for two,
-//! so that probes cannot become load.
+//! Readiness checks of the services around, each within a second. The result is cached for two
+//! seconds, so that probes cannot become load; one that keeps the process out of traffic for less.
 
 use std::time::{Duration, Instant};
 
@@ -8,11 +8,15 @@ use tokio::time::timeout;
 
 use super::model::{Draining, Readiness, Status};
 use crate::infra::db::{self, Pulse};
-use crate::infra::{Db, Redis};
+use crate::infra::{Db, Limiter};
 use crate::jobs;
 
 const DEADLINE: Duration = Duration::from_secs(1);
-const REMEMBERED: Duration = Duration::from_secs(2);
+const CACHED: Duration = Duration::from_secs(2);
+
+/// How long a result is cached that takes the process out of traffic. Balancers ask every few
+/// seconds, and often ask for two successes: each that is lost to the cache is downtime.
+const FAILURE_CACHED: Duration = Duration::from_millis(250);
 
 /// A job that has been due for so long waits for a worker that is not there.
 const LATE: Duration = Duration::from_mins(5);
@@ -34,17 +38,18 @@ impl Checks {
         &self,
         pulse: &Pulse,
         db: &Db,
-        redis: Option<&Redis>,
+        limiter: Option<&Limiter>,
         draining: &Draining,
     ) -> Readiness {
         let mut last = self.0.lock().await;
         let answers = match *last {
-            Some((at, answers)) if at.elapsed() < REMEMBERED => answers,
-            _ => ask(pulse, db, redis).await,
+            Some((at, answers)) if at.elapsed() < answers.cached_for() => answers,
+            _ => {
+                let answers = ask(pulse, db, limiter).await;
+                *last = Some((Instant::now(), answers));
+                answers
+            }
         };
-        if last.is_none_or(|(at, _)| at.elapsed() >= REMEMBERED) {
-            *last = Some((Instant::now(), answers));
-        }
         let Answers {
             database,
             migrations,
@@ -55,11 +60,22 @@ impl Checks {
     }
 }
 
-async fn ask(pulse: &Pulse, db: &Db, redis: Option<&Redis>) -> Answers {
+impl Answers {
+    fn cached_for(self) -> Duration {
+        if [self.database, self.migrations].contains(&Status::Down) {
+            FAILURE_CACHED
+        } else {
+            CACHED
+        }
+    }
+}
+
+async fn ask(pulse: &Pulse, db: &Db, limiter: Option<&Limiter>) -> Answers {
     let database = timeout(DEADLINE, pulse.is_current());
     let redis = async {
-        match redis {
-            Some(redis) => Some(if redis.ping().await.is_ok() {
+        match limiter {
+            // The script that counts for all replicas, since a Redis may answer and refuse it.
+            Some(limiter) => Some(if limiter.probe().await.is_ok() {
                 Status::Ok
             } else {
                 Status::Degraded

@@ -3,15 +3,18 @@
 
 mod inspect;
 mod migrate;
+mod pool;
 mod pulse;
 
+use std::io;
 use std::str::FromStr as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions as _, Connection as _, PgPool, Postgres, Transaction};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Postgres, Transaction};
 use tokio::runtime::Handle;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
@@ -20,54 +23,57 @@ use tokio_util::sync::CancellationToken;
 use super::Clock;
 use crate::config::DatabaseConfig;
 
-pub use inspect::{clock_skew, ping, role_faults};
+pub use inspect::{clock_skew, database_faults, log_faults, ping, role_faults};
 pub use migrate::{MigrationError, QUEUE_SCHEMA, is_current, migrate};
+pub use pool::{Db, is_breaker_open};
 pub use pulse::Pulse;
-
-/// The pool of connections that stores are given.
-pub type Db = PgPool;
 
 /// A connection that has been idle for longer is pinged before use: it may have died meanwhile.
 /// Pinging each time would cost every request a round trip.
 const PING_AFTER_IDLE: Duration = Duration::from_secs(20);
 
-/// The pool of the runtime role, and the pulse that tells when the database falls silent and corrects
-/// the clock. Both connect when first used, so that a database that is down does not keep the process
+/// The pool of the runtime role, and the heartbeat that opens its circuit breaker and corrects the
+/// clock. Both connect when first used, so that a database that is down does not keep the process
 /// from starting.
 pub fn connect_lazy(config: &DatabaseConfig, clock: Clock) -> Result<(Db, Pulse), sqlx::Error> {
-    let options = options(&config.url, config.echo)?.options([
-        ("statement_timeout", millis(config.statement_timeout)),
-        ("lock_timeout", millis(config.lock_timeout)),
-        (
-            "idle_in_transaction_session_timeout",
-            millis(config.idle_transaction_timeout),
-        ),
-        ("tcp_keepalives_idle", "30".to_owned()),
-    ]);
-    let pulse = Pulse::new(options.clone(), config.acquire_timeout, clock);
+    let options = options(&config.url, config.echo)?;
+    let settings: Arc<str> = session_settings(config).into();
+    let pulse = Pulse::new(options.clone(), clock);
     let (at_acquire, at_release) = (pulse.clone(), pulse.clone());
     let pool = PgPoolOptions::new()
         .max_connections(config.max_connections)
-        .acquire_timeout(config.acquire_timeout)
+        // To open a connection; how long a request waits for one is bounded by `Db::acquire`.
+        .acquire_timeout(config.connect_timeout.max(config.acquire_timeout))
         .max_lifetime(config.max_lifetime)
         .test_before_acquire(false)
+        .after_connect(move |connection, _| {
+            let settings = AssertSqlSafe(Arc::clone(&settings));
+            Box::pin(async move { sqlx::raw_sql(settings).execute(connection).await.map(drop) })
+        })
         .before_acquire(move |connection, metadata| {
             let outlived = at_acquire.outlived(metadata.age);
             Box::pin(async move {
-                if !outlived && metadata.idle_for > PING_AFTER_IDLE {
+                // An error drops the connection. `Ok(false)` would send a message to a server that may
+                // not be there.
+                if outlived {
+                    return Err(sqlx::Error::Io(io::ErrorKind::ConnectionAborted.into()));
+                }
+                if metadata.idle_for > PING_AFTER_IDLE {
                     connection.ping().await?;
                 }
-                Ok(!outlived)
+                Ok(true)
             })
         })
         .after_release(move |_, metadata| {
             // Left to itself the pool asks a connection that comes back whether it is well, and
             // waits for the answer however long it takes.
             let outlived = at_release.outlived(metadata.age);
-            let gone = sqlx::Error::Io(std::io::ErrorKind::ConnectionAborted.into());
+            let gone = sqlx::Error::Io(io::ErrorKind::ConnectionAborted.into());
             Box::pin(async move { if outlived { Err(gone) } else { Ok(true) } })
         });
-    Ok((pool.connect_lazy_with(options), pulse))
+    let pool = pool.connect_lazy_with(options);
+    let db = Db::new(pool, pulse.clone(), config.acquire_timeout);
+    Ok((db, pulse))
 }
 
 /// Begins a transaction. In a task of its own, since the library loses track of one whose caller
@@ -75,10 +81,6 @@ pub fn connect_lazy(config: &DatabaseConfig, clock: Clock) -> Result<(Db, Pulse)
 /// and what others write through it would never be committed.
 pub async fn begin(db: &Db) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
     let db = db.clone();
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the one place where it cannot be interrupted"
-    )]
     let begun = tokio::spawn(async move { db.begin().await });
     begun.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
 }
@@ -104,8 +106,10 @@ const TOP_UP_EVERY: Duration = Duration::from_millis(500);
 pub async fn keep_warm(db: Db, pulse: Pulse, count: u32, stop: CancellationToken) {
     stop.run_until_cancelled(async {
         loop {
-            if db.size() < count && !pulse.is_silent() {
-                open(&db, count).await;
+            if pulse.is_silent() {
+                db.discard_idle();
+            } else {
+                open(&db, count.saturating_sub(db.size()), &stop).await;
             }
             sleep(TOP_UP_EVERY).await;
         }
@@ -113,25 +117,46 @@ pub async fn keep_warm(db: Db, pulse: Pulse, count: u32, stop: CancellationToken
     .await;
 }
 
-/// Asks for `count` connections at once, each on a thread of its own. Between the many steps of a
+/// Opens `count` connections at once, each on a thread of its own. Between the many steps of a
 /// connection's authentication the library lets every other task of its thread go first, so that
 /// one which a request opens while the process is busy can take seconds.
 #[expect(
     clippy::disallowed_methods,
     reason = "it runs on a thread where nothing else waits"
 )]
-async fn open(db: &Db, count: u32) {
+async fn open(db: &Db, count: u32, stop: &CancellationToken) {
     let opening = (0..count).map(|_| {
-        let (db, runtime) = (db.clone(), Handle::current());
-        spawn_blocking(move || drop(runtime.block_on(db.acquire())))
+        let (db, stop, runtime) = (db.clone(), stop.clone(), Handle::current());
+        let opened = async move {
+            let opening = db.unless_silent(db.pool().acquire());
+            // The end of the process waits for the thread, and stops the timers that it waits by.
+            drop(Box::pin(stop.run_until_cancelled(opening)).await);
+        };
+        spawn_blocking(move || runtime.block_on(opened))
     });
     // What cannot be had now is opened when it is needed.
     join_all(opening).await;
 }
 
+/// What every session of the pool is set to, by statements: a pooler such as `PgBouncer` refuses
+/// start-up parameters, or drops them without a word. The schema is named, since `"$user"` comes first
+/// by default, and a schema with the role's name would hide our tables.
+fn session_settings(config: &DatabaseConfig) -> String {
+    format!(
+        "SET search_path = public; SET statement_timeout = {}; SET lock_timeout = {};
+         SET idle_in_transaction_session_timeout = {};
+         SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3",
+        millis(config.statement_timeout),
+        millis(config.lock_timeout),
+        millis(config.idle_transaction_timeout),
+    )
+}
+
 fn options(url: &SecretString, echo: bool) -> Result<PgConnectOptions, sqlx::Error> {
-    let options =
-        PgConnectOptions::from_str(url.expose_secret())?.application_name(env!("CARGO_PKG_NAME"));
+    let options = PgConnectOptions::from_str(url.expose_secret())?
+        .application_name(env!("CARGO_PKG_NAME"))
+        // A start-up parameter that poolers refuse. Numbers are read in binary.
+        .extra_float_digits(None);
     Ok(if echo {
         options
     } else {

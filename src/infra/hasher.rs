@@ -1,6 +1,8 @@
 //! Argon2id (RFC 9106) on a fixed set of threads, each with memory of its own that it uses again:
 //! a flood of sign-ins waits in line, costs no more memory than one sign-in a thread, and leaves
-//! the threads that serve other requests alone.
+//! the threads that serve other requests alone. While other requests keep the processors busy, hashes
+//! go to threads of a lower scheduling priority, so that one of tens of milliseconds does not delay
+//! requests of a fraction of one.
 //!
 //! Comparing costs the same whether or not there is an account, also after the configured cost was
 //! raised: a hash of lower cost is compared at its own cost, and the rest of the configured cost is
@@ -11,14 +13,15 @@ mod cost;
 #[cfg(test)]
 mod work_test;
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use secrecy::{ExposeSecret as _, SecretString};
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use zeroize::Zeroize as _;
 
@@ -34,10 +37,24 @@ const OUTPUT_LEN: usize = 32;
 /// Hashes that may wait for each thread; the time limit on waiting is the bound that is felt.
 const WAITING_PER_THREAD: usize = 128;
 
+/// What the niceness of a low-priority thread is raised by. With 5 it gets a quarter of a core that it
+/// shares with a thread that serves requests: enough for sign-ins not to time out beside them.
+#[cfg(target_os = "linux")]
+const NICENESS: i32 = 5;
+
+/// How often it is measured how busy the runtime is.
+const LOAD_EVERY: Duration = Duration::from_millis(100);
+
+/// The part of a core's time that the runtime's threads are busy for, in all, above which hashes give
+/// way. Sign-ins alone keep them busy for less.
+const BUSY: f64 = 0.5;
+
 /// The hashing pool; a clone is another handle on it. The threads end with the last handle.
 #[derive(Clone, Debug)]
 pub struct Hasher {
     queue: SyncSender<Task>,
+    low_priority: SyncSender<Task>,
+    is_busy: Arc<AtomicBool>,
     cost: HashingCost,
     patience: Duration,
     rng: Rng,
@@ -108,16 +125,10 @@ impl Hasher {
     /// When the operating system has no threads to give, at start.
     #[must_use]
     pub fn start(config: &PasswordConfig, rng: Rng) -> Self {
-        let (queue, tasks) = sync_channel(config.threads * WAITING_PER_THREAD);
-        let tasks = Arc::new(Mutex::new(tasks));
-        for number in 0..config.threads {
-            let tasks = Arc::clone(&tasks);
-            let patience = config.queue_timeout;
-            std::thread::Builder::new()
-                .name(format!("hash-{number}"))
-                .spawn(move || work(&tasks, patience))
-                .expect("the operating system gives threads at start");
-        }
+        let queue = start_threads(config, "hash", || {});
+        let low_priority = start_threads(config, "hash-low", lower_priority);
+        let is_busy = Arc::new(AtomicBool::new(false));
+        tokio::spawn(measure_load(Arc::downgrade(&is_busy)));
         let cost = HashingCost {
             memory_kib: config.memory_kib,
             iterations: config.iterations,
@@ -125,6 +136,8 @@ impl Hasher {
         };
         Self {
             queue,
+            low_priority,
+            is_busy,
             cost,
             patience: config.queue_timeout,
             rng,
@@ -233,13 +246,69 @@ impl Hasher {
             queued: Instant::now(),
             answer,
         };
-        match self.queue.try_send(task) {
+        let queue = if self.is_busy.load(Ordering::Relaxed) {
+            &self.low_priority
+        } else {
+            &self.queue
+        };
+        match queue.try_send(task) {
             Ok(()) => result.await.unwrap_or(Err(Busy)),
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
                 metrics::count_hash_refused();
                 Err(Busy)
             }
         }
+    }
+}
+
+/// Starts as many threads as hash at once, each of which does `first` before; returns their queue.
+fn start_threads(config: &PasswordConfig, name: &str, first: fn()) -> SyncSender<Task> {
+    let (queue, tasks) = sync_channel(config.threads * WAITING_PER_THREAD);
+    let tasks = Arc::new(Mutex::new(tasks));
+    for number in 0..config.threads {
+        let tasks = Arc::clone(&tasks);
+        let patience = config.queue_timeout;
+        std::thread::Builder::new()
+            .name(format!("{name}-{number}"))
+            .spawn(move || {
+                first();
+                work(&tasks, patience);
+            })
+            .expect("the operating system gives threads at start");
+    }
+    queue
+}
+
+/// Measures whether other requests keep the processors busy, for as long as the pool lives. A thread
+/// cannot raise its priority again, and sign-ins alone shall not yield to other programs of the host,
+/// so that the priority is chosen for each hash.
+async fn measure_load(is_busy: Weak<AtomicBool>) {
+    let runtime = Handle::current().metrics();
+    let busy = || -> Duration {
+        let workers = 0..runtime.num_workers();
+        workers
+            .map(|worker| runtime.worker_total_busy_duration(worker))
+            .sum()
+    };
+    let (mut before, mut measured) = (busy(), Instant::now());
+    loop {
+        tokio::time::sleep(LOAD_EVERY).await;
+        let Some(is_busy) = is_busy.upgrade() else {
+            return;
+        };
+        let (now, elapsed) = (busy(), measured.elapsed());
+        let share = now.saturating_sub(before).as_secs_f64() / elapsed.as_secs_f64();
+        is_busy.store(share > BUSY, Ordering::Relaxed);
+        (before, measured) = (now, Instant::now());
+    }
+}
+
+/// Lowers the scheduling priority of the calling thread. Linux alone has one for each thread.
+fn lower_priority() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::nice(NICENESS) {
+        // A sandbox may forbid the call. Hashes then compete with requests.
+        tracing::debug!(%error, "the priority of a hashing thread cannot be lowered");
     }
 }
 
@@ -363,6 +432,51 @@ mod tests {
             let result = hasher.verify(secret("password"), phc).await;
             assert!(matches!(result, Err(HashError::Malformed)), "{phc}");
         }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_hashing_thread_yields_to_others_and_the_rest_of_the_process_does_not() {
+        let priority = || rustix::process::getpriority_process(None).expect("it has one");
+        let before = priority();
+        let lowered = std::thread::spawn(move || {
+            lower_priority();
+            priority()
+        });
+        let lowered = lowered.join().expect("it ends");
+        assert_eq!(lowered, (before + NICENESS).min(19));
+        assert_eq!(priority(), before);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn hashes_give_way_while_the_runtime_is_busy_and_no_longer() {
+        let hasher = Hasher::start(&config(), Rng::seeded(1));
+        let becomes = async |busy: bool| {
+            let begun = Instant::now();
+            while hasher.is_busy.load(Ordering::Relaxed) != busy {
+                assert!(begun.elapsed() < Duration::from_secs(20), "not {busy}");
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let load = tokio::spawn(async move {
+            while !stopped.load(Ordering::Relaxed) {
+                let begun = Instant::now();
+                while begun.elapsed() < Duration::from_millis(5) {
+                    std::hint::spin_loop();
+                }
+                tokio::task::yield_now().await;
+            }
+        });
+        becomes(true).await;
+        let phc = hasher.hash(secret("correct horse")).await;
+        let phc = phc.expect("it is hashed at a low priority");
+        stop.store(true, Ordering::Relaxed);
+        load.await.expect("it ends");
+        becomes(false).await;
+        let is_right = hasher.verify(secret("correct horse"), &phc).await;
+        assert!(is_right.expect("it is compared"));
     }
 
     #[tokio::test]

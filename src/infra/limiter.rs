@@ -240,6 +240,15 @@ impl Limiter {
         !self.0.alone.load(Ordering::Relaxed)
     }
 
+    /// Runs the script that all replicas count by, and spends nothing. An error says why each process
+    /// counts alone, such as a Redis user without the right to run scripts.
+    pub async fn probe(&self) -> Result<(), super::RedisError> {
+        match &self.0.shared {
+            Some(shared) => shared.probe().await,
+            None => Ok(()),
+        }
+    }
+
     /// How many keys the process keeps itself.
     #[must_use]
     pub fn kept_here(&self) -> usize {

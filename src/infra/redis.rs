@@ -74,6 +74,12 @@ impl Redis {
         self.attempt(&redis::cmd("PING"), PING).await
     }
 
+    /// Opens a connection of its own and sends a command, to find out why none can be had: the shared
+    /// one waits between its attempts, for longer than a command may take.
+    pub async fn diagnose(&self) -> Result<(), RedisError> {
+        self.0.diagnose().await
+    }
+
     /// Whether requests ask it at all.
     #[must_use]
     pub fn is_asked(&self) -> bool {
@@ -120,6 +126,17 @@ impl RedisError {
 }
 
 impl Shared {
+    async fn diagnose(&self) -> Result<(), RedisError> {
+        let connecting = async {
+            let mut connection = self.client.get_multiplexed_async_connection().await?;
+            redis::cmd("PING").query_async(&mut connection).await
+        };
+        let answer = timeout(CONNECT, connecting).await;
+        answer
+            .map_err(|_| RedisError::Timeout)?
+            .map_err(RedisError::from)
+    }
+
     async fn run<T: FromRedisValue>(
         &self,
         command: &Cmd,
@@ -154,6 +171,12 @@ impl Shared {
 /// Asks until there is an answer in time, or nobody is left who would want to know.
 async fn probe(redis: Weak<Shared>) {
     let ping = redis::cmd("PING");
+    if let Some(redis) = redis.upgrade()
+        && let Err(error) = redis.diagnose().await
+    {
+        // A wrong password reads as such here, and as a timeout where a request waits.
+        tracing::warn!(%error, "why Redis is not used");
+    }
     loop {
         let Some(redis) = redis.upgrade() else { return };
         redis.reconnect();

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use pin_project_lite::pin_project;
 
 use crate::infra::LoadError;
-use crate::infra::db::{Pulse, is_outage, rejected_value};
+use crate::infra::db::{Pulse, is_breaker_open, is_outage, rejected_value};
 
 use super::code::Code;
 use super::problem::{Answer, Problem};
@@ -29,7 +29,10 @@ impl From<LoadError> for Problem {
 
 fn failed(error: &sqlx::Error) -> Problem {
     if is_outage(error) {
-        tracing::warn!(%error, "the database is not available");
+        // That the breaker is open was logged when it opened.
+        if !is_breaker_open(error) {
+            tracing::warn!(%error, "the database is not available");
+        }
         return Problem::new(Code::Unavailable);
     }
     if let Some(sqlstate) = rejected_value(error) {
@@ -43,7 +46,7 @@ fn failed(error: &sqlx::Error) -> Problem {
     Problem::internal(error)
 }
 
-/// Answers 503 as soon as the database is silent, for a request that would wait for it.
+/// Refuses a request that waits for PostgreSQL with 503 as soon as the circuit breaker opens.
 pub fn unless_silent(
     pulse: &Pulse,
     answer: impl Future<Output = Answer>,

@@ -148,7 +148,7 @@ async fn the_document_and_new_keys_need_no_configuration() {
         &[
             ("APP_ENV", "production"),
             ("PUBLIC_URL", "https://api.example.com"),
-            ("DATABASE_URL", "postgres://app:pw@db/app"),
+            ("DATABASE_URL", "postgres://app:8kX2pQ@db/app"),
             ("SMTP_URL", "smtps://mail.example.com"),
             ("MAIL_FROM", "Acme <hello@example.com>"),
         ],

@@ -119,6 +119,46 @@ async fn f01_a_crash_is_felt_as_503_alone_and_passes() {
     restart_under_load(Signal::QUIT).await;
 }
 
+#[tokio::test]
+async fn f01_the_first_readiness_probe_after_a_restart_succeeds() {
+    let home = Scratch::new(None).expect("a scratch directory");
+    let mut postgres = Postgres::keep(home.path(), None).await.expect("it starts");
+    let port = postgres.port();
+    postgres.ensure_database("app").await.expect("it is made");
+    let inbox = Inbox::start().await;
+    let owner_url = postgres.url("app");
+    let settings = with(
+        &settings(&postgres.runtime_url("app"), &inbox.smtp_url()),
+        &[("DATABASE_MIGRATION_URL", &owner_url)],
+    );
+    let service = Service::start(&settings, &["serve", "--migrate"]).await;
+    for probed_meanwhile in [false, true] {
+        let ready = service.get("/health/ready").await;
+        assert!(is_fine(&ready), "{ready:?}");
+        let cached = Instant::now();
+        postgres.stop().await;
+        if probed_meanwhile {
+            until("readiness fails", Duration::from_secs(5), async || {
+                service.get("/health/ready").await.status == 503
+            })
+            .await;
+        }
+        postgres = Postgres::keep(home.path(), Some(port))
+            .await
+            .expect("it starts again");
+        // A success is cached for two seconds, a failure for a quarter of one.
+        let expires = (cached + Duration::from_secs(2)).max(Instant::now());
+        tokio::time::sleep_until((expires + Duration::from_millis(250)).into()).await;
+        let ready = service.get("/health/ready").await;
+        assert!(
+            is_fine(&ready),
+            "probed meanwhile: {probed_meanwhile}, {ready:?}"
+        );
+    }
+    drop(service);
+    postgres.stop().await;
+}
+
 /// F2, with a proxy that does `fault`.
 async fn gone(fault: Fault) {
     let world = World::new().await;
@@ -208,6 +248,75 @@ async fn gone(fault: Fault) {
     .await;
 }
 
+/// F2 under closed-loop clients: a refused request is sent again at once.
+async fn recovers_without_a_pause(fault: Fault, lasts: Duration) {
+    const CLIENTS: usize = 16;
+    let world = World::new().await;
+    let proxy = proxy_to(&world.settings["DATABASE_URL"]).await;
+    let through = proxy.through(&world.settings["DATABASE_URL"]);
+    let service = world.serve(&[("DATABASE_URL", &through)]).await;
+    let tokens = service.sign_in("ada").await;
+    let (caller, access) = (service.caller.clone(), tokens.access.clone());
+    let load = Load::with_pause(Duration::ZERO, CLIENTS, move |_, _| {
+        let (caller, access) = (caller.clone(), access.clone());
+        async move { caller.me(&access).await }
+    });
+    until("requests flow", RECOVERS_WITHIN, async || {
+        load.so_far().len() > 200
+    })
+    .await;
+
+    proxy.set(fault);
+    let begun = Instant::now();
+    until("requests are refused", Duration::from_secs(6), async || {
+        load.so_far().last().is_some_and(Outcome::is_shed)
+    })
+    .await;
+    let accepted = proxy.accepted();
+    let counted = Instant::now();
+    tokio::time::sleep_until((begun + lasts).into()).await;
+    proxy.set(Fault::None);
+    let returned = Instant::now();
+    until("a request succeeds", RECOVERS_WITHIN, async || {
+        load.so_far().last().is_some_and(is_fine)
+    })
+    .await;
+    until("all clients are served", RECOVERS_WITHIN, async || {
+        let outcomes = load.so_far();
+        let newest = outcomes.iter().rev().take(4 * CLIENTS);
+        newest.clone().all(|o| o.began > returned && is_fine(o)) && newest.len() == 4 * CLIENTS
+    })
+    .await;
+    let seconds = counted.elapsed().as_secs_f64();
+    let opened = proxy.accepted() - accepted;
+    let outcomes = load.stop().await;
+    assert_only_shed(&outcomes);
+    let refused = outcomes.iter().filter(|outcome| outcome.is_shed()).count();
+    assert!(refused > 1_000, "{refused} requests were refused");
+    // The pool, the connections beside it, and what the process retries by itself.
+    assert!(
+        opened < 32 + 8 * seconds as usize,
+        "{opened} connections were opened in {seconds:.1} s, of {refused} refused requests"
+    );
+    let written = service.written();
+    assert!(!written.contains("too many clients"), "the server was full");
+}
+
+#[tokio::test]
+async fn f02_a_blackhole_ends_while_clients_send_without_a_pause() {
+    recovers_without_a_pause(Fault::Blackhole, Duration::from_secs(12)).await;
+}
+
+#[tokio::test]
+async fn f02_a_freeze_ends_while_clients_send_without_a_pause() {
+    recovers_without_a_pause(Fault::Freeze, Duration::from_secs(7)).await;
+}
+
+#[tokio::test]
+async fn f02_refused_connections_end_while_clients_send_without_a_pause() {
+    recovers_without_a_pause(Fault::Refuse, Duration::from_secs(7)).await;
+}
+
 async fn proxy_to(url: &str) -> Proxy {
     let url: url::Url = url.parse().expect("it is a URL");
     Proxy::start(url.port().expect("it has a port"))
@@ -259,8 +368,8 @@ async fn f03_a_locked_table_is_503_for_who_needs_it_and_nothing_for_others() {
     let begun = Instant::now();
     let caller = service.caller.clone();
     let access = tokens.access.clone();
-    // Three times what the pool has.
-    let load = Load::start(48, move |_, _| {
+    // Far more than the pool has.
+    let load = Load::start(300, move |_, _| {
         let (caller, access) = (caller.clone(), access.clone());
         async move { caller.me(&access).await }
     });
@@ -278,7 +387,7 @@ async fn f03_a_locked_table_is_503_for_who_needs_it_and_nothing_for_others() {
     assert!(outcomes.iter().all(Outcome::is_shed), "{:?}", outcomes[0]);
     let slowest = outcomes.iter().map(|outcome| outcome.took).max();
     assert!(
-        slowest < Some(Duration::from_secs(7)),
+        slowest < Some(Duration::from_secs(5)),
         "somebody waited for {slowest:?}"
     );
 

@@ -62,6 +62,11 @@ impl Database {
         Self::copy_of("template0").await
     }
 
+    /// An empty database with these options of `CREATE DATABASE`.
+    pub async fn created(options: &str) -> Self {
+        Self::copy_of(&format!("template0 {options}")).await
+    }
+
     async fn copy_of(template: &str) -> Self {
         let bytes: [u8; 8] = Rng::system().bytes();
         let name = format!("f_{:016x}", u64::from_ne_bytes(bytes));
@@ -72,6 +77,10 @@ impl Database {
             .await
             .expect("the database is created");
         Self(name)
+    }
+
+    pub fn name(&self) -> &str {
+        &self.0
     }
 
     pub fn runtime_url(&self) -> String {

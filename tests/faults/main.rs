@@ -11,6 +11,7 @@ mod harness;
 
 mod clock;
 mod database;
+mod databases;
 mod hostile;
 mod limits;
 mod logs;

@@ -42,7 +42,7 @@ fn port(redis: &Redis) -> u16 {
 }
 
 /// A command, as one types it.
-async fn tell(redis: &Redis, command: &str) {
+pub async fn tell(redis: &Redis, command: &str) {
     let mut stream = TcpStream::connect(("127.0.0.1", port(redis)))
         .await
         .expect("it answers");

@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use groundwork_dev::process::Signal;
+use groundwork_dev::process::{self, Signal};
+use groundwork_dev::{Fault, Proxy};
 use tokio::io::AsyncWriteExt as _;
 
-use crate::harness::{Load, World, is_fine, until};
+use crate::harness::{Load, PATIENCE, World, command, is_fine, until, with};
 
 const ROUNDS: usize = 10;
 const CLIENTS: usize = 64;
@@ -101,4 +102,74 @@ async fn f14_a_second_signal_ends_it_at_once() {
     assert_eq!(service.ended().await, Some(130));
     assert!(begun.elapsed() < Duration::from_secs(2));
     drop(stalled);
+}
+
+/// The lines of a log that are not JSON objects, such as a panic's.
+fn not_json(written: &str) -> Vec<&str> {
+    let is_object = |line: &str| {
+        serde_json::from_str::<serde_json::Value>(line).is_ok_and(|line| line.is_object())
+    };
+    let lines = written.lines().filter(|line| !line.trim().is_empty());
+    lines.filter(|line| !is_object(line)).collect()
+}
+
+#[tokio::test]
+async fn f39_without_its_database_a_process_ends_without_a_panic_and_logs_json_alone() {
+    let world = World::new().await;
+    let url: url::Url = world.settings["DATABASE_URL"].parse().expect("it is a URL");
+    let proxy = Proxy::start(url.port().expect("it has a port"))
+        .await
+        .expect("the proxy starts");
+    let through = proxy.through(&world.settings["DATABASE_URL"]);
+    for (fault, wait) in [
+        (Fault::Refuse, Duration::ZERO),
+        (Fault::Refuse, Duration::from_secs(3)),
+        (Fault::Blackhole, Duration::from_millis(700)),
+        (Fault::Blackhole, Duration::from_secs(4)),
+        (Fault::Freeze, Duration::from_secs(1)),
+        (Fault::CutAfter(1), Duration::from_secs(1)),
+    ] {
+        proxy.set(Fault::None);
+        let settings = [("DATABASE_URL", through.as_str()), ("LOG_LEVEL", "debug")];
+        let mut service = world.serve(&settings).await;
+        let worker = command(&with(&world.settings, &settings), &["worker"])
+            .spawn()
+            .expect("the worker starts");
+        let access = service.sign_in(&format!("ada-{}", proxy.accepted())).await;
+        let (caller, access) = (service.caller.clone(), access.access);
+        let load = Load::start(8, move |_, _| {
+            let (caller, access) = (caller.clone(), access.clone());
+            async move { caller.me(&access).await }
+        });
+        until("requests flow", Duration::from_secs(20), async || {
+            load.so_far().len() > 50
+        })
+        .await;
+        proxy.set(fault);
+        tokio::time::sleep(wait).await;
+        let begun = Instant::now();
+        service.signal(Signal::TERM);
+        let number = worker.id().expect("it runs");
+        process::signal(number, Signal::TERM);
+        assert_eq!(service.ended().await, Some(0), "{}", service.written());
+        let worker = tokio::time::timeout(PATIENCE, worker.wait_with_output()).await;
+        let worker = worker.expect("it ends").expect("its output is read");
+        assert!(worker.status.success(), "{fault:?}: {worker:?}");
+        let took = begun.elapsed();
+        assert!(
+            took < Duration::from_secs(20),
+            "{fault:?}: it took {took:?}"
+        );
+        load.stop().await;
+        let written = [
+            service.written(),
+            String::from_utf8_lossy(&worker.stdout).into_owned(),
+            String::from_utf8_lossy(&worker.stderr).into_owned(),
+        ];
+        for written in &written {
+            let other = not_json(written);
+            assert!(other.is_empty(), "{fault:?} after {wait:?}: {other:#?}");
+            assert!(!written.contains("panic"), "{fault:?}: {written}");
+        }
+    }
 }

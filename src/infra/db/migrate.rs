@@ -7,6 +7,7 @@ use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection, PgExecutor};
 
+use super::inspect::{encoding, tables_elsewhere};
 use super::{millis, options};
 use crate::config::DatabaseConfig;
 
@@ -37,6 +38,16 @@ pub enum MigrationError {
     /// The queue's own migrations failed.
     #[error("the job queue's schema could not be migrated")]
     Queue(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The database cannot hold every text.
+    #[error(
+        "the database's encoding is {0}: it must be UTF8, as CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0 makes it"
+    )]
+    Encoding(String),
+    /// An earlier release migrated into another schema.
+    #[error(
+        "the tables are in the schema {0} and belong into public: move them by ALTER TABLE … SET SCHEMA public, and the functions with them"
+    )]
+    Elsewhere(String),
     /// The runtime role could not be given its rights.
     #[error("the runtime role could not be given its rights")]
     Rights(#[source] sqlx::Error),
@@ -71,6 +82,7 @@ async fn migrate_on(
     owner: PgConnectOptions,
 ) -> Result<(), MigrationError> {
     take_turn(connection, config.migration_lock_timeout).await?;
+    prepare_session(connection).await?;
     // A change of a table waits this long for its readers, and no longer: all later ones queue up
     // behind it.
     sqlx::query("SELECT set_config('lock_timeout', $1, false)")
@@ -85,6 +97,30 @@ async fn migrate_on(
         .await
         .map_err(MigrationError::Rights)
 }
+
+/// Refuses a database that cannot hold our rows, and sees to it that all of them come into `public`:
+/// `"$user"` comes first by default, and a schema with the owner's name would take half of them.
+async fn prepare_session(connection: &mut PgConnection) -> Result<(), MigrationError> {
+    let encoding = encoding(&mut *connection)
+        .await
+        .map_err(MigrationError::Connect)?;
+    if encoding != "UTF8" {
+        return Err(MigrationError::Encoding(encoding));
+    }
+    let elsewhere = tables_elsewhere(&mut *connection)
+        .await
+        .map_err(MigrationError::Connect)?;
+    if let Some(schema) = elsewhere {
+        return Err(MigrationError::Elsewhere(schema));
+    }
+    sqlx::raw_sql(PUBLIC)
+        .execute(connection)
+        .await
+        .map(drop)
+        .map_err(MigrationError::Connect)
+}
+
+const PUBLIC: &str = "SET search_path = public";
 
 /// Our migrations, run under our own lock. One that is in the database and not in this binary is
 /// passed over, so that the release before the newest still starts: a rollback must not loop.
@@ -121,6 +157,9 @@ async fn take_turn(
 async fn migrate_queue(owner: PgConnectOptions) -> Result<(), MigrationError> {
     let pool = PgPoolOptions::new()
         .max_connections(1)
+        .after_connect(|connection, _| {
+            Box::pin(async move { sqlx::raw_sql(PUBLIC).execute(connection).await.map(drop) })
+        })
         .connect_with(owner)
         .await
         .map_err(MigrationError::Connect)?;
@@ -168,7 +207,7 @@ fn percent_decoded(text: &str) -> String {
 pub async fn is_current(conn: impl PgExecutor<'_>) -> Result<bool, sqlx::Error> {
     let newest = MIGRATIONS.iter().map(|migration| migration.version).max();
     let applied: Option<i64> =
-        sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations WHERE success")
+        sqlx::query_scalar("SELECT max(version) FROM public._sqlx_migrations WHERE success")
             .fetch_one(conn)
             .await?;
     Ok(applied >= newest)

@@ -1,5 +1,5 @@
-//! Notices when the database falls silent: behind a network that drops everything a query waits
-//! for as long as the kernel does, which is a quarter of an hour.
+//! Heartbeat of PostgreSQL, and the state of the circuit breaker that it drives: behind a network
+//! that drops every packet a query waits for as long as the kernel does, a quarter of an hour.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions as _, PgConnection};
 use tokio::sync::{Mutex, watch};
@@ -25,8 +27,19 @@ const TOLERATED_SKEW: TimeDelta = TimeDelta::seconds(5);
 /// How long a start waits for the database's clock.
 const SYNCHRONIZED_WITHIN: Duration = Duration::from_secs(1);
 
-/// A database that does not answer the smallest of questions for so long answers nothing else.
+/// What a heartbeat's connection may take to open.
+const CONNECT: Duration = Duration::from_secs(3);
+
+/// The breaker opens when PostgreSQL has not responded to the smallest of statements for so long,
+/// or could not be connected to.
 const SILENT_AFTER: Duration = Duration::from_secs(2);
+
+/// When a heartbeat tries to connect once more, beside the attempts that have no answer yet.
+const NEXT_ATTEMPT: Duration = Duration::from_secs(1);
+
+/// What a probe's statement may take on a connection that is open already. One that died in an
+/// outage is replaced while the probe still waits.
+const KEPT_PROBE: Duration = Duration::from_millis(300);
 
 /// Connections beside the pool that ask the database how it is, however busy the pool; a clone is
 /// another handle on them. Without [`Pulse::watch`] the database never counts as silent.
@@ -37,7 +50,6 @@ struct Inner {
     options: PgConnectOptions,
     clock: Clock,
     clock_differs: AtomicBool,
-    connect_timeout: Duration,
     beating: Mutex<Option<PgConnection>>,
     probing: Mutex<Option<PgConnection>>,
     state: watch::Sender<State>,
@@ -47,6 +59,20 @@ struct Inner {
 struct State {
     silent: bool,
     heard_again: Option<Instant>,
+    failing_since: Option<Instant>,
+}
+
+/// What one heartbeat found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Beat {
+    /// A connection executes statements.
+    Responds,
+    /// The server refused for a reason that leaves open connections alone, such as too many of them.
+    Refuses,
+    /// Nothing listens, or the server is starting or shutting down.
+    Unreachable,
+    /// No response in time.
+    TimedOut,
 }
 
 impl fmt::Debug for Pulse {
@@ -56,12 +82,11 @@ impl fmt::Debug for Pulse {
 }
 
 impl Pulse {
-    pub(super) fn new(options: PgConnectOptions, connect_timeout: Duration, clock: Clock) -> Self {
+    pub(super) fn new(options: PgConnectOptions, clock: Clock) -> Self {
         Self(Arc::new(Inner {
             options,
             clock,
             clock_differs: AtomicBool::new(false),
-            connect_timeout,
             beating: Mutex::default(),
             probing: Mutex::default(),
             state: watch::Sender::default(),
@@ -86,14 +111,26 @@ impl Pulse {
         let State {
             silent,
             heard_again,
+            ..
         } = *self.0.state.borrow();
         silent || heard_again.is_some_and(|at| at.elapsed() < age)
     }
 
-    /// Whether the database has all migrations of this release.
+    /// Whether the database has all migrations of this release. A connection that the last probe
+    /// left open and that has died since is replaced at once, so that the first probe after an
+    /// outage succeeds.
     pub async fn is_current(&self) -> Result<bool, sqlx::Error> {
         let mut kept = self.0.probing.lock().await;
-        let mut connection = self.open(kept.take()).await?;
+        if let Some(mut connection) = kept.take() {
+            let current = timeout(KEPT_PROBE, is_current(&mut connection)).await;
+            if let Ok(current) = current
+                && !current.as_ref().is_err_and(is_outage)
+            {
+                *kept = Some(connection);
+                return current;
+            }
+        }
+        let mut connection = self.0.options.connect().await?;
         let current = is_current(&mut connection).await;
         if !current.as_ref().is_err_and(is_outage) {
             *kept = Some(connection);
@@ -101,7 +138,7 @@ impl Pulse {
         current
     }
 
-    /// Listens until `stop`.
+    /// Sends heartbeats until `stop`.
     pub async fn watch(self, stop: CancellationToken) {
         stop.run_until_cancelled(async {
             loop {
@@ -113,35 +150,36 @@ impl Pulse {
         .await;
     }
 
-    /// Whether there was an answer, of whatever kind.
-    async fn beat(&self) -> bool {
+    async fn beat(&self) -> Beat {
         let mut kept = self.0.beating.lock().await;
-        let connecting = self.open(kept.take());
-        let Ok(connection) = timeout(self.0.connect_timeout, connecting).await else {
-            return false;
+        let connecting = async {
+            match kept.take() {
+                Some(connection) => Ok(connection),
+                None => self.connect().await,
+            }
         };
-        let Ok(mut connection) = connection else {
-            return true;
+        let mut connection = match timeout(CONNECT, connecting).await {
+            Ok(Ok(connection)) => connection,
+            Ok(Err(error)) if is_unreachable(&error) => return Beat::Unreachable,
+            Ok(Err(_)) => return Beat::Refuses,
+            Err(_) => return Beat::TimedOut,
         };
-        let answer = timeout(SILENT_AFTER, read_clock(&mut connection)).await;
-        if let Ok(Ok(sample)) = answer {
-            self.0.clock.correct(sample);
-            *kept = Some(connection);
+        match timeout(SILENT_AFTER, read_clock(&mut connection)).await {
+            Ok(Ok(sample)) => {
+                self.0.clock.correct(sample);
+                *kept = Some(connection);
+                Beat::Responds
+            }
+            // The connection was cut. The next heartbeat opens another one.
+            Ok(Err(_)) => Beat::Unreachable,
+            Err(_) => Beat::TimedOut,
         }
-        answer.is_ok()
     }
 
     /// Sets the clock by the database's once, where it responds in time.
     pub async fn synchronize(&self) {
         if timeout(SYNCHRONIZED_WITHIN, self.beat()).await.is_err() {
             tracing::warn!("the clock is not synchronized with the database's yet");
-        }
-    }
-
-    async fn open(&self, kept: Option<PgConnection>) -> Result<PgConnection, sqlx::Error> {
-        match kept {
-            Some(connection) => Ok(connection),
-            None => self.0.options.connect().await,
         }
     }
 
@@ -165,21 +203,97 @@ impl Pulse {
         }
     }
 
-    fn note(&self, heard: bool) {
-        let changed = self.0.state.send_if_modified(|state| {
-            if state.silent != heard {
-                return false;
+    /// Opens a connection. An attempt whose first packets were lost is not waited for alone: another
+    /// one begins every second beside it.
+    pub(super) async fn connect(&self) -> Result<PgConnection, sqlx::Error> {
+        let mut attempts = FuturesUnordered::new();
+        loop {
+            attempts.push(self.0.options.connect());
+            if let Ok(Some(connected)) = timeout(NEXT_ATTEMPT, attempts.next()).await {
+                return connected;
             }
-            *state = State {
-                silent: !heard,
-                heard_again: Some(Instant::now()),
-            };
-            true
-        });
-        match (changed, heard) {
-            (true, true) => tracing::info!("the database is heard again"),
-            (true, false) => tracing::warn!("the database is silent"),
+        }
+    }
+
+    fn note(&self, beat: Beat) {
+        let changed = self.0.state.send_if_modified(|state| state.note(beat));
+        match (changed, self.is_silent()) {
+            (true, true) => tracing::warn!("PostgreSQL does not respond: refusing requests"),
+            (true, false) => tracing::info!("PostgreSQL responds again"),
             (false, _) => {}
         }
+    }
+}
+
+impl State {
+    /// Opens the breaker after [`SILENT_AFTER`] without a response, and closes it after one
+    /// statement was executed, no earlier. Returns whether it opened or closed.
+    fn note(&mut self, beat: Beat) -> bool {
+        let now = Instant::now();
+        let failing_since = *self.failing_since.get_or_insert(now);
+        let silent = match beat {
+            Beat::Responds => false,
+            // Where too many connections are open, those of the pool go on.
+            Beat::Refuses => self.silent,
+            Beat::Unreachable => self.silent || now.duration_since(failing_since) >= SILENT_AFTER,
+            Beat::TimedOut => true,
+        };
+        if beat == Beat::Responds || (beat == Beat::Refuses && !silent) {
+            self.failing_since = None;
+        }
+        let changed = self.silent != silent;
+        if changed {
+            self.silent = silent;
+            self.heard_again = Some(now);
+        }
+        changed
+    }
+}
+
+/// Whether a connection could not be opened because nothing accepts it, unlike a server that
+/// refuses this one: `57P03` is a server that is starting or shutting down.
+fn is_unreachable(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_) | sqlx::Error::Tls(_) => true,
+        sqlx::Error::Database(error) => error.code().as_deref() == Some("57P03"),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn noted(state: &mut State, beats: &[Beat]) -> bool {
+        for beat in beats {
+            state.note(*beat);
+        }
+        state.silent
+    }
+
+    #[test]
+    fn the_breaker_opens_at_once_without_a_response_and_later_without_a_connection() {
+        let mut state = State::default();
+        assert!(noted(&mut state, &[Beat::TimedOut]));
+        let mut state = State::default();
+        assert!(!noted(&mut state, &[Beat::Unreachable, Beat::Unreachable]));
+        state.failing_since = Instant::now().checked_sub(SILENT_AFTER);
+        assert!(noted(&mut state, &[Beat::Unreachable]));
+    }
+
+    #[test]
+    fn the_breaker_closes_by_a_statement_alone() {
+        let mut state = State::default();
+        let beats = [Beat::TimedOut, Beat::Refuses, Beat::Unreachable];
+        assert!(noted(&mut state, &beats));
+        assert!(!noted(&mut state, &[Beat::Responds]));
+        assert!(
+            !noted(&mut state, &[Beat::Refuses; 100]),
+            "the pool may go on"
+        );
+        assert!(
+            !noted(&mut state, &[Beat::Unreachable]),
+            "it begins to count"
+        );
     }
 }

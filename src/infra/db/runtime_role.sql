@@ -15,6 +15,10 @@ BEGIN
             NULL; -- another database of the same cluster was migrated at the same moment
         END;
     END IF;
+    -- Everybody may connect by default; not where that was revoked.
+    IF NOT has_database_privilege(role, current_database(), 'CONNECT') THEN
+        EXECUTE format('GRANT CONNECT ON DATABASE %I TO %I', current_database(), role);
+    END IF;
     EXECUTE format('GRANT USAGE ON SCHEMA public, graphile_worker TO %I', role);
     EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA graphile_worker TO %I', role);
     EXECUTE format('GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public, graphile_worker TO %I', role);

@@ -8,6 +8,7 @@ use std::time::Duration;
 use aws_lc_rs::digest;
 use redis::{Cmd, ErrorKind, ServerErrorKind};
 use tokio::sync::oneshot;
+use uuid::Uuid;
 
 use super::{Ask, Decision, Key, Standing};
 use crate::config::Limit;
@@ -91,6 +92,18 @@ impl Shared {
         answered
             .await
             .unwrap_or_else(|_| Err(Arc::new(RedisError::Down)))
+    }
+
+    /// Runs the script for a key that nobody spends.
+    pub(super) async fn probe(&self) -> Result<(), RedisError> {
+        let ask = Ask::peek(Limit::per_minute("probe", 1), Key::user(Uuid::nil()));
+        let (answer, _) = oneshot::channel();
+        let groups = gather(vec![Waiting {
+            asks: vec![ask],
+            forced: false,
+            answer,
+        }]);
+        call(&self.0.redis, &groups, None).await.map(drop)
     }
 
     /// Forgets the counts; what cannot be reached forgets by itself in time.

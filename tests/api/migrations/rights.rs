@@ -151,7 +151,7 @@ async fn the_time_limits_of_the_settings_are_in_force_on_every_connection() {
     ])
     .await;
     let mut connections = Vec::new();
-    for _ in 0..app.state.db.options().get_max_connections() {
+    for _ in 0..app.state.db.max_connections() {
         connections.push(app.state.db.acquire().await.expect("the pool has one"));
     }
     for connection in &mut connections {

@@ -82,6 +82,15 @@ impl Load {
         A: Fn(usize, usize) -> F + Clone + Send + 'static,
         F: Future<Output = Outcome> + Send + 'static,
     {
+        Self::with_pause(Duration::from_millis(10), clients, ask)
+    }
+
+    /// Like [`Load::start`], with a pause of this length after each request that failed.
+    pub fn with_pause<A, F>(after_failure: Duration, clients: usize, ask: A) -> Self
+    where
+        A: Fn(usize, usize) -> F + Clone + Send + 'static,
+        F: Future<Output = Outcome> + Send + 'static,
+    {
         let mut load = Self {
             clients: JoinSet::new(),
             stop: CancellationToken::new(),
@@ -93,10 +102,10 @@ impl Load {
             load.clients.spawn(async move {
                 for turn in 0.. {
                     let outcome = ask(client, turn).await;
-                    let pause = !is_fine(&outcome);
+                    let failed = !is_fine(&outcome);
                     outcomes.lock().expect("nobody panics here").push(outcome);
-                    if pause {
-                        tokio::time::sleep(Duration::from_millis(10)).await;
+                    if failed && !after_failure.is_zero() {
+                        tokio::time::sleep(after_failure).await;
                     }
                     if stop.is_cancelled() {
                         return;

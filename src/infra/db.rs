@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::DatabaseConfig;
 
 pub use inspect::{clock_skew, ping, role_faults};
-pub use migrate::{MigrationError, QUEUE_SCHEMA, is_current, migrate};
+pub use migrate::{MigrationError, QUEUE_SCHEMA, is_current, migrate, run_migrations};
 pub use pulse::Pulse;
 
 /// The pool of connections that stores are given.

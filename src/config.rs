@@ -5,6 +5,7 @@
 
 mod api_keys;
 mod attempts;
+mod audit;
 mod auth;
 mod breaches;
 mod deny;
@@ -34,6 +35,7 @@ use url::Url;
 
 pub use api_keys::ApiKeyConfig;
 pub use attempts::{AttemptsConfig, Ladder};
+pub use audit::AuditConfig;
 pub use auth::{AuthConfig, PasswordConfig};
 pub use breaches::BreachConfig;
 pub use deny::{AgentPattern, CountryCode, DenyConfig};
@@ -78,6 +80,8 @@ pub struct Config {
     pub plans: PlansConfig,
     /// Metering and events.
     pub usage: UsageConfig,
+    /// The audit log.
+    pub audit: AuditConfig,
     /// API keys.
     pub api_keys: ApiKeyConfig,
     /// Outgoing letters.
@@ -190,6 +194,8 @@ pub struct WorkerConfig {
     pub concurrency: usize,
     /// `WORKER_POLL_INTERVAL`: how often the queue is looked at when no notice arrives.
     pub poll_interval: Duration,
+    /// `DEAD_JOBS_RETENTION`: how long jobs are kept that failed at their last attempt.
+    pub dead_jobs_retention: Duration,
 }
 
 /// Logs, metrics, traces and error reports.

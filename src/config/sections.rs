@@ -10,7 +10,7 @@ use super::reader::Reader;
 use super::safety;
 use super::setting::{
     Flag, HostPattern, LogLevel, Network, Origin, PostgresUrl, RedisUrl, SentryDsn, SmtpUrl,
-    WebUrl, secs,
+    WebUrl, days, secs,
 };
 use super::{
     Config, DatabaseConfig, Environment, HttpConfig, MailConfig, TelemetryConfig, WorkerConfig,
@@ -36,6 +36,7 @@ impl Reader<'_> {
         let limits = self.limits(plans.as_ref());
         let attempts = self.attempts(limits.as_ref());
         let usage = self.usage();
+        let audit = self.audit();
         let mail = self.mail(public_url);
         let product = mail.as_ref().map(|mail| mail.product_name.as_str());
         let api_keys = self.api_keys(product);
@@ -58,6 +59,7 @@ impl Reader<'_> {
             breaches: breaches?,
             plans: plans?,
             usage: usage?,
+            audit: audit?,
             api_keys: api_keys?,
             mail: mail?,
             worker: worker?,
@@ -234,9 +236,14 @@ impl Reader<'_> {
     fn worker(&mut self) -> Option<WorkerConfig> {
         let concurrency = self.within("WORKER_CONCURRENCY", 4, 1..=64);
         let poll_interval = self.duration("WORKER_POLL_INTERVAL", secs(2));
+        let dead_jobs_retention = self.duration("DEAD_JOBS_RETENTION", days(30));
+        if dead_jobs_retention.is_some_and(|kept| !(days(1)..=days(3_650)).contains(&kept)) {
+            self.fault("DEAD_JOBS_RETENTION", "must be 1d to 3650d");
+        }
         Some(WorkerConfig {
             concurrency: concurrency?,
             poll_interval: poll_interval?,
+            dead_jobs_retention: dead_jobs_retention?,
         })
     }
 

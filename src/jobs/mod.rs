@@ -2,10 +2,12 @@
 //! so that there is never one without the other. Owns the schema `graphile_worker`, which the
 //! library of that name migrates.
 
+mod dead;
 mod given;
 mod outcome;
 mod store;
 
+pub use dead::{DeadJobsRetention, PurgeDeadJobs};
 pub use given::{NotGiven, given};
 pub use outcome::report;
-pub use store::{count_dead, enqueue, look};
+pub use store::{count_dead, enqueue, is_late, look};

@@ -25,6 +25,9 @@ const KEYS_NOTED: usize = 20_000;
 /// Reports of one account at once.
 const REPORTS_PER_ACCOUNT: usize = 2;
 
+/// Requests of one account that store events at once; one row of the database orders them anyway.
+const EVENT_WRITES_PER_ACCOUNT: usize = 2;
+
 /// Everything that handlers and jobs share. A clone is another handle on it and costs next to
 /// nothing, since every layer that a request meets takes one.
 #[derive(Clone, Debug)]
@@ -85,6 +88,8 @@ pub struct Parts {
     pub plans: Arc<PlansConfig>,
     /// Reports that run at once.
     pub reports: ConcurrencyLimit,
+    /// Requests that store events at once.
+    pub event_writes: ConcurrencyLimit,
     /// How long audit entries and their addresses are kept.
     pub audit: Arc<AuditConfig>,
     /// Settings of metering and events.
@@ -184,6 +189,7 @@ impl AppState {
             mfa: Arc::new(config.mfa.clone()),
             plans: Arc::new(config.plans.clone()),
             reports: ConcurrencyLimit::new(config.usage.reports_at_once, REPORTS_PER_ACCOUNT),
+            event_writes: ConcurrencyLimit::per_caller(EVENT_WRITES_PER_ACCOUNT),
             audit: Arc::new(config.audit.clone()),
             usage: Arc::new(config.usage.clone()),
             api_keys: Arc::new(config.api_keys.clone()),

@@ -26,6 +26,12 @@ pub(super) enum Error {
         /// The time until the next month.
         wait: Duration,
     },
+    /// Too many requests of the account store events at once.
+    #[error("too many requests of the account store events at once")]
+    Busy,
+    /// The task that stores them failed.
+    #[error(transparent)]
+    Task(#[from] tokio::task::JoinError),
     /// The plan cannot be read.
     #[error(transparent)]
     Plan(#[from] LoadError),
@@ -58,6 +64,9 @@ impl From<Error> for Problem {
                     .field(field, "quota_exceeded", "are used up")
                     .retry_after(wait)
             }
+            Error::Busy => Self::new(Code::RateLimited)
+                .detail("Other requests of this account are storing events."),
+            Error::Task(source) => Self::internal(source),
             Error::Plan(source) => source.into(),
             Error::Database(source) => source.into(),
         }

@@ -1,5 +1,7 @@
 //! Storing events: all that are told together, or none.
 
+use std::time::Duration;
+
 use super::error::Error;
 use super::model::{NewEvent, StoredEvent, Volume};
 use super::store::{self, Columns};
@@ -8,6 +10,9 @@ use crate::infra::begin;
 use crate::metrics::{self, Quota};
 use crate::plans::{self, Month};
 use crate::state::AppState;
+
+/// How long a request waits for the account's others.
+const WAIT: Duration = Duration::from_secs(5);
 
 /// Events that are told together.
 #[derive(Debug, Default)]
@@ -33,7 +38,23 @@ impl Told {
 
     /// Stores the events of an account, except those that are stored already and the same. All of
     /// them fit into the quotas of its plan, or none is stored.
-    pub(super) async fn store(&self, state: &AppState, user_id: UserId) -> Result<(), Error> {
+    ///
+    /// An account's writes wait for each other at the row of its month. Here they wait without a
+    /// connection, except for a few. In a task of its own: a slot is taken for as long as the
+    /// statements run, also when the client hangs up.
+    pub(super) async fn store(self, state: &AppState, user_id: UserId) -> Result<(), Error> {
+        let slot = state.event_writes.acquire(user_id.0, WAIT).await;
+        let slot = slot.map_err(|_| Error::Busy)?;
+        let state = state.clone();
+        let storing = tokio::spawn(async move {
+            let stored = self.store_now(&state, user_id).await;
+            drop(slot);
+            stored
+        });
+        storing.await?
+    }
+
+    async fn store_now(&self, state: &AppState, user_id: UserId) -> Result<(), Error> {
         let plan = plans::plan_of(state, user_id).await?;
         let quota = Volume::of(plan.tier(&state.plans));
         let now = state.clock.now();

@@ -48,6 +48,12 @@ impl ConcurrencyLimit {
         }))
     }
 
+    /// A limit of `per_caller` slots for each caller, and none for all of them.
+    #[must_use]
+    pub fn per_caller(per_caller: usize) -> Self {
+        Self::new(Semaphore::MAX_PERMITS, per_caller)
+    }
+
     /// Takes a slot, or waits up to `wait` for one. Callers of the same kind wait in order.
     pub async fn acquire(&self, caller: Uuid, wait: Duration) -> Result<Slot, TooMany> {
         // Removes the caller's entry when dropped, whatever becomes of the wait.

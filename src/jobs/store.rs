@@ -98,14 +98,13 @@ pub async fn look(pool: &Db) -> Result<Queue, sqlx::Error> {
 /// Whether a job has been due for so long. Reads one row of each priority, however long the queue.
 pub async fn is_late(conn: impl PgExecutor<'_>, after: Duration) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar(with_priorities!(
-        "SELECT EXISTS (
-             SELECT FROM priorities AS p
-             CROSS JOIN LATERAL (
-                 SELECT FROM graphile_worker._private_jobs
-                 WHERE is_available AND priority = p.priority AND run_at <= now() - make_interval(secs => $1)
-                 LIMIT 1
-             ) AS late
-         )"
+        "SELECT coalesce(min(oldest.run_at) <= now() - make_interval(secs => $1), false)
+         FROM priorities AS p
+         CROSS JOIN LATERAL (
+             SELECT run_at FROM graphile_worker._private_jobs
+             WHERE is_available AND priority = p.priority
+             ORDER BY run_at LIMIT 1
+         ) AS oldest"
     ))
     .bind(after.as_secs_f64())
     .fetch_one(conn)

@@ -10,6 +10,9 @@ use crate::web::Paged;
 
 /// A page of an account's use, the oldest first. The server cancels the statement after `timeout`,
 /// also when nobody waits for it any more.
+///
+/// `OFFSET 0` makes the planner look each range up by the primary key. Joined plainly, it reads all
+/// rows of the account and filters them: 1.0 s instead of 20 ms for 900,000 rows.
 pub(in super::super) async fn list<F>(
     db: &Db,
     user_id: UserId,
@@ -50,17 +53,26 @@ pub(in super::super) async fn list<F>(
                               CASE WHEN u.status_code >= 500 THEN u.request_count ELSE 0 END AS server_errors,
                               u.response_time_ms, u.response_time_max_ms
                        FROM unnest($4::timestamptz[], $5::timestamptz[]) AS r (first, last)
-                       JOIN api_usage AS u ON u.user_id = $1 AND u.created_at >= r.first AND u.created_at < r.last
+                       CROSS JOIN LATERAL (
+                           SELECT * FROM api_usage
+                           WHERE user_id = $1 AND created_at >= r.first AND created_at < r.last OFFSET 0
+                       ) AS u
                        UNION ALL
                        SELECT u.created_at, u.endpoint, u.request_count, u.client_errors, u.server_errors,
                               u.response_time_ms, u.response_time_max_ms
                        FROM unnest($6::timestamptz[], $7::timestamptz[]) AS r (first, last)
-                       JOIN usage_hourly AS u ON u.user_id = $1 AND u.created_at >= r.first AND u.created_at < r.last
+                       CROSS JOIN LATERAL (
+                           SELECT * FROM usage_hourly
+                           WHERE user_id = $1 AND created_at >= r.first AND created_at < r.last OFFSET 0
+                       ) AS u
                        UNION ALL
                        SELECT u.created_at, u.endpoint, u.request_count, u.client_errors, u.server_errors,
                               u.response_time_ms, u.response_time_max_ms
                        FROM unnest($8::timestamptz[], $9::timestamptz[]) AS r (first, last)
-                       JOIN usage_daily AS u ON u.user_id = $1 AND u.created_at >= r.first AND u.created_at < r.last
+                       CROSS JOIN LATERAL (
+                           SELECT * FROM usage_daily
+                           WHERE user_id = $1 AND created_at >= r.first AND created_at < r.last OFFSET 0
+                       ) AS u
                       ) AS rows) AS u
            WHERE $10::timestamptz IS NULL OR (start, endpoint) > ($10, $11)
            GROUP BY start, endpoint ORDER BY start, endpoint LIMIT $12"#,

@@ -109,13 +109,13 @@ async fn a_report_whose_client_hung_up_keeps_its_slot_and_ends_by_the_timeout() 
     let app = TestApp::with(&SETTINGS).await;
     let ada = app.sign_in("ada").await;
     let holder = hold_up(&app).await;
-    for _ in 0..2 {
-        let (replica, token) = (ada.replica.clone(), ada.access().to_owned());
-        let request = replica.request(reqwest::Method::GET, USAGE);
-        let waiting = tokio::spawn(request.bearer_auth(token).send());
-        let before = running(&app).await;
-        until_running(&app, before + 1).await;
-        waiting.abort();
+    let waiting = [(); 2].map(|()| {
+        let request = ada.replica.request(reqwest::Method::GET, USAGE);
+        tokio::spawn(request.bearer_auth(ada.access()).send())
+    });
+    until_running(&app, 2).await;
+    for client in waiting {
+        client.abort();
     }
     let began = Instant::now();
     let refused = ada.get(USAGE).await;

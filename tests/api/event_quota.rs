@@ -71,7 +71,14 @@ async fn twenty_requests_cannot_store_more_bytes_than_the_plan_has() {
 
 #[tokio::test]
 async fn replicas_that_race_store_exactly_the_quota() {
-    let app = TestApp::with(&[("PLAN_FREE_EVENTS", "37")]).await;
+    // The machine may be slow; how long requests wait for each other is not what this is about.
+    let app = TestApp::with(&[
+        ("PLAN_FREE_EVENTS", "23"),
+        ("DB_LOCK_TIMEOUT", "30s"),
+        ("DB_POOL_TIMEOUT", "30s"),
+        ("HTTP_REQUEST_TIMEOUT", "60s"),
+    ])
+    .await;
     let ada = app.sign_in("ada").await;
     let bob = app.sign_in("bob").await;
     let mut sessions = vec![];
@@ -83,7 +90,7 @@ async fn replicas_that_race_store_exactly_the_quota() {
         });
     }
     let rng = Rng::system();
-    let requests = (0..60).map(|n| {
+    let requests = (0..36).map(|n| {
         let session = &sessions[n % 2];
         // Both ways of storing: with an id of the caller's, and without.
         let event = if n % 3 == 0 {
@@ -98,8 +105,8 @@ async fn replicas_that_race_store_exactly_the_quota() {
     for answer in answers.iter().filter(|answer| answer.status != 201) {
         assert_used_up(answer, "events");
     }
-    assert_eq!((stored, count(&app).await), (37, 37));
-    assert_eq!(ada.get(CURRENT).await.body["events_used"], 37);
+    assert_eq!((stored, count(&app).await), (23, 23));
+    assert_eq!(ada.get(CURRENT).await.body["events_used"], 23);
     one(&bob, json!({ "type": "x" })).await.assert_status(201);
 }
 

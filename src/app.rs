@@ -17,7 +17,8 @@ use crate::usage::Metering;
 use crate::web::{
     Answer, ClientLimits, Code, Deadline, DenyLists, KnownMethods, PanicGuard, Problem,
     RequestContext, Routes, SecurityHeaders, TrustedHosts, Within, cors, document_common,
-    document_limits, door, guard, limit_client, limit_guesses, shed, strip_base_path, unless_silent,
+    document_limits, door, guard, limit_client, limit_guesses, shed, strip_base_path,
+    unless_silent,
 };
 use crate::{admin, api_keys, audit, auth, dashboard, docs, events, health, plans, usage, users};
 

@@ -5,6 +5,7 @@
 
 mod api_keys;
 mod attempts;
+mod audit;
 mod auth;
 mod breaches;
 mod deny;
@@ -39,6 +40,7 @@ use url::Url;
 
 pub use api_keys::ApiKeyConfig;
 pub use attempts::{AttemptsConfig, Ladder};
+pub use audit::AuditConfig;
 pub use auth::{AuthConfig, PasswordConfig};
 pub use breaches::BreachConfig;
 pub use deny::{AgentPattern, CountryCode, DenyConfig};
@@ -84,6 +86,8 @@ pub struct Config {
     pub plans: PlansConfig,
     /// Metering and events.
     pub usage: UsageConfig,
+    /// The audit log.
+    pub audit: AuditConfig,
     /// API keys.
     pub api_keys: ApiKeyConfig,
     /// Outgoing letters.
@@ -231,6 +235,8 @@ pub struct WorkerConfig {
     pub poll_interval: Duration,
     /// `WORKER_STATEMENT_TIMEOUT`: for one statement of a job that works in batches.
     pub statement_timeout: Duration,
+    /// `DEAD_JOBS_RETENTION`: how long jobs are kept that failed at their last attempt.
+    pub dead_jobs_retention: Duration,
 }
 
 /// Logs, metrics, traces and error reports.

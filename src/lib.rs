@@ -31,6 +31,7 @@ pub mod mfa;
 
 pub mod auth;
 pub mod events;
+
 pub mod usage;
 
 pub mod admin;

@@ -9,6 +9,7 @@ mod credentials;
 mod forgery;
 mod http;
 mod limits;
+mod partitions;
 mod recorder;
 mod usage;
 
@@ -26,8 +27,11 @@ pub use http::{InFlight, OpenConnection};
 pub use limits::{
     count_limit_check, count_refused, set_limits_shared, set_max_requests, set_redis_up,
 };
+pub use partitions::set_partitions;
 pub use recorder::{render, start, upkeep};
-pub use usage::{count_dropped_usage, count_quota_refusal, observe_usage_flush, set_waiting_usage};
+pub use usage::{
+    Quota, count_dropped_usage, count_quota_refusal, observe_usage_flush, set_waiting_usage,
+};
 
 /// What a family of series is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,8 +143,12 @@ families! {
         "Writing counts of requests, a batch each."
     USAGE_DROPPED "usage_requests_dropped_total" Counter Count []
         "Requests that were not counted, since too many counts waited to be written (USAGE_BUFFER)."
-    QUOTA_REFUSALS "quota_refusals_total" Counter Count []
-        "Requests refused since the month's quota of their account was used up."
+    QUOTA_REFUSALS "quota_refusals_total" Counter Count ["quota"]
+        "Requests rejected because a monthly quota of their account is used up: requests, events, event_bytes."
+    PARTITION_MONTHS "partition_months_ahead" Gauge Count ["table"]
+        "Months after this one that have a partition, without a gap; -1 when this one has none."
+    PARTITION_DEFAULT_ROWS "partition_default_rows" Gauge Count ["table"]
+        "Rows in the default partition, counted up to 100,000."
     LOG_LINES_DROPPED "log_lines_dropped_total" Counter Count []
         "Lines of the log that nobody read in time."
     BUILD_INFO "build_info" Gauge Count ["version" "commit"]
@@ -332,13 +340,7 @@ pub fn set_dropped_log_lines(lines: u64) {
 /// Prometheus sees an increase between two samples only.
 fn begin(version: &str, commit: &str) {
     gauge!(BUILD_INFO, "version" => version.to_owned(), "commit" => commit.to_owned()).set(1.0);
-    for name in [
-        HASH_REFUSED,
-        HTTP_REFUSED,
-        LOG_LINES_DROPPED,
-        USAGE_DROPPED,
-        QUOTA_REFUSALS,
-    ] {
+    for name in [HASH_REFUSED, HTTP_REFUSED, LOG_LINES_DROPPED, USAGE_DROPPED] {
         counter!(name).absolute(0);
     }
     for outcome in SignIn::ALL {
@@ -349,6 +351,7 @@ fn begin(version: &str, commit: &str) {
     }
     cache::begin();
     forgery::begin();
+    usage::begin();
     limits::begin();
     for by in ["client", "account", "known", "reauthentication"] {
         counter!(SIGN_IN_WAITS, "by" => by).absolute(0);

@@ -10,18 +10,32 @@ use tokio::net::TcpListener;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
+use crate::audit;
 use crate::config::Config;
+use crate::events;
 use crate::infra::{Clock, Db, Limiter, Redis};
 use crate::jobs;
 use crate::metrics;
+use crate::partitions;
 use crate::state::AppState;
 use crate::telemetry;
+use crate::usage;
 
 /// The version of the text format.
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 const POOL_EVERY: Duration = Duration::from_secs(5);
 const QUEUE_EVERY: Duration = Duration::from_secs(15);
+const PARTITIONS_EVERY: Duration = Duration::from_mins(5);
+
+/// The tables that are partitioned by month.
+const TABLES: [&str; 5] = [
+    audit::TABLE,
+    usage::TABLE,
+    usage::HOURLY_TABLE,
+    usage::DAILY_TABLE,
+    events::TABLE,
+];
 
 /// Why metrics cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -97,6 +111,7 @@ impl Monitor {
                 async { axum::serve(self.listener, app).await },
                 sample_pool(&self.db),
                 sample_queue(&self.db),
+                sample_partitions(&self.db),
             )
         };
         // Open connections are cut: a scrape that is lost costs nothing.
@@ -127,6 +142,20 @@ async fn sample_queue(db: &Db) {
     loop {
         ticks.tick().await;
         metrics::set_queue(jobs::look(db).await.ok());
+    }
+}
+
+async fn sample_partitions(db: &Db) {
+    let mut ticks = every(PARTITIONS_EVERY);
+    loop {
+        ticks.tick().await;
+        for table in TABLES {
+            // A failure keeps the last values: a month's partition does not go away by itself.
+            if let Ok(state) = partitions::state_of(db, table).await {
+                let rows = u32::try_from(state.default_rows).unwrap_or(u32::MAX);
+                metrics::set_partitions(table, state.months_ahead, rows);
+            }
+        }
     }
 }
 

@@ -8,16 +8,25 @@ use std::time::{Duration, Instant};
 use axum::extract::FromRef;
 
 use crate::config::{
-    ApiKeyConfig, AttemptsConfig, AuthConfig, Config, LimitsConfig, MailConfig, MfaConfig,
-    PlansConfig, UsageConfig,
+    ApiKeyConfig, AttemptsConfig, AuditConfig, AuthConfig, Config, LimitsConfig, MailConfig,
+    MfaConfig, PlansConfig, UsageConfig,
 };
 use crate::ids;
 use crate::infra::db::{self, Pulse};
 use crate::infra::{
-    BadKey, Breaches, Cache, Cipher, Clock, Db, Denylist, Hasher, LastSeen, Limiter, MacRing,
-    Mailer, Meter, NoKey, Redis, Rng, TokenKeys, Turns,
+    BadKey, Breaches, Cache, Cipher, Clock, ConcurrencyLimit, Db, Denylist, Hasher, LastSeen,
+    Limiter, MacRing, Mailer, Meter, NoKey, Redis, Rng, TokenKeys, Turns,
 };
 use crate::web::OwnOrigins;
+
+/// API keys whose last use or refusal is kept in the process, about 50 bytes each.
+const KEYS_NOTED: usize = 20_000;
+
+/// Reports of one account at once.
+const REPORTS_PER_ACCOUNT: usize = 2;
+
+/// Requests of one account that store events at once; one row of the database orders them anyway.
+const EVENT_WRITES_PER_ACCOUNT: usize = 2;
 
 /// Everything that handlers and jobs share. A clone is another handle on it and costs next to
 /// nothing, since every layer that a request meets takes one.
@@ -85,6 +94,12 @@ pub struct Parts {
     pub mfa: Arc<MfaConfig>,
     /// Plans and prices.
     pub plans: Arc<PlansConfig>,
+    /// Reports that run at once.
+    pub reports: ConcurrencyLimit,
+    /// Requests that store events at once.
+    pub event_writes: ConcurrencyLimit,
+    /// How long audit entries and their addresses are kept.
+    pub audit: Arc<AuditConfig>,
     /// Settings of metering and events.
     pub usage: Arc<UsageConfig>,
     /// Settings of API keys.
@@ -187,10 +202,13 @@ impl AppState {
             attempts: Arc::new(config.attempts.clone()),
             mfa: Arc::new(config.mfa.clone()),
             plans: Arc::new(config.plans.clone()),
+            reports: ConcurrencyLimit::new(config.usage.reports_at_once, REPORTS_PER_ACCOUNT),
+            event_writes: ConcurrencyLimit::per_caller(EVENT_WRITES_PER_ACCOUNT),
+            audit: Arc::new(config.audit.clone()),
             usage: Arc::new(config.usage.clone()),
             api_keys: Arc::new(config.api_keys.clone()),
-            key_uses: LastSeen::default(),
-            key_refusals: LastSeen::default(),
+            key_uses: LastSeen::new(KEYS_NOTED),
+            key_refusals: LastSeen::new(KEYS_NOTED),
             mail: Arc::new(config.mail.clone()),
             job_statement_timeout: config.worker.statement_timeout,
             version: config.telemetry.version.as_str().into(),

@@ -6,18 +6,19 @@ use graphile_worker::{Cron, Worker, WorkerBuildError, WorkerOptions, WorkerRecov
 use tokio_util::sync::CancellationToken;
 
 use crate::api_keys::{PurgeKeys, TellKeyCreated, TellKeyRotated};
-use crate::audit;
+use crate::audit::{self, RemoveAddresses};
 use crate::auth::{
     ConfirmNewEmail, NotifyNewAdmin, PurgeExpired, SendAlreadyRegistered, SendEmailUndo, SendReset,
     SendUnlock, SendVerification, TellEmailChanging, TellPasswordChanged,
 };
 use crate::config::WorkerConfig;
-use crate::events;
+use crate::events::{self, PurgeEventTotals};
 use crate::infra::db::{Pulse, QUEUE_SCHEMA};
+use crate::jobs::{DeadJobsRetention, PurgeDeadJobs};
 use crate::mfa::{SealAnew, TellSecondFactor};
 use crate::partitions::{MaintainPartitions, Monthly, Table};
 use crate::state::AppState;
-use crate::usage::{self, PurgeUsage};
+use crate::usage::{self, BackfillRollups, PurgeUsage};
 
 /// How long jobs that run may go on once the worker is told to stop; then they are handed back.
 const GRACE: Duration = Duration::from_secs(10);
@@ -65,12 +66,21 @@ pub async fn worker(
         .define_job::<PurgeKeys>()
         .define_job::<PurgeUsage>()
         .define_job::<MaintainPartitions>()
+        .define_job::<BackfillRollups>()
+        .define_job::<PurgeEventTotals>()
+        .define_job::<RemoveAddresses>()
+        .define_job::<PurgeDeadJobs>()
         .with_cron(Cron::daily_at::<PurgeExpired>(3, 17).expect(DAILY))
         .with_cron(Cron::daily_at::<PurgeKeys>(3, 37).expect(DAILY))
         .with_cron(Cron::daily_at::<SealAnew>(4, 37).expect(DAILY))
         .with_cron(Cron::daily_at::<PurgeUsage>(3, 57).expect(DAILY))
         .with_cron(Cron::daily_at::<MaintainPartitions>(4, 17).expect(DAILY))
+        .with_cron(Cron::every_n_minutes::<BackfillRollups>(10).expect(DAILY))
+        .with_cron(Cron::daily_at::<PurgeEventTotals>(4, 27).expect(DAILY))
+        .with_cron(Cron::daily_at::<RemoveAddresses>(4, 47).expect(DAILY))
+        .with_cron(Cron::daily_at::<PurgeDeadJobs>(4, 57).expect(DAILY))
         .add_extension(monthly(&state))
+        .add_extension(DeadJobsRetention(config.dead_jobs_retention))
         .add_extension(state)
         .init()
         .await
@@ -80,8 +90,10 @@ pub async fn worker(
 fn monthly(state: &AppState) -> Monthly {
     let table = |name, retention| Table { name, retention };
     Monthly(vec![
-        table(audit::TABLE, None),
+        table(audit::TABLE, state.audit.retention),
         table(usage::TABLE, Some(state.usage.retention)),
+        table(usage::HOURLY_TABLE, Some(state.usage.retention)),
+        table(usage::DAILY_TABLE, Some(state.usage.retention)),
         table(events::TABLE, Some(state.usage.events_retention)),
     ])
 }

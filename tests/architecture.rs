@@ -5,6 +5,9 @@ use std::{collections::BTreeMap, fmt::Display, fs, path::Path};
 
 use proc_macro2::{Delimiter, LexError, TokenStream, TokenTree};
 
+#[path = "architecture/migrations.rs"]
+mod migrations;
+
 /// Lines of a file up to its tests; STYLE's pointer is 100, and beyond this nobody reads it in one go.
 const LONGEST_FILE: usize = 400;
 /// Folders that are kits for the slices, not slices: their modules are open.
@@ -462,6 +465,9 @@ fn check_migration(text: &str, files: &Files, faults: &mut Faults) {
     if why.is_none_or(|why| why.len() < 10) {
         faults.add(1, "a migration begins with a comment line that says why");
     }
+    for (line, rule) in migrations::check(file, text) {
+        faults.add(line, format_args!("{rule} (docs/migrations.md)"));
+    }
 }
 
 /// Every file below `folder` of the checkout with this ending, by its path in the checkout.
@@ -563,6 +569,7 @@ migrations/20260115093000_create_teams.sql | -- Teams come next. | 1: two migrat
 migrations/20260116093000_create_teams.sql | -- Teams come next.\r¶ | 1: a migration's lines end in LF
 migrations/20260116093000_create_teams.sql | CREATE TABLE t (); | 1: a migration begins with
 migrations/20260116093000_create_teams.sql | -- no-transaction¶ | 1: a migration begins with
+migrations/20270116093000_add_index.sql | -- Names are searched.¶CREATE INDEX n ON users (name); | 2: an index on an existing table
 "##;
 
 /// What only looks like a fault.

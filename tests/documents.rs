@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 /// The pages that a reader of the repository meets.
-const PAGES: [&str; 14] = [
+const PAGES: [&str; 15] = [
     "README.md",
     "CLAUDE.md",
     "CONTRIBUTING.md",
@@ -17,6 +17,7 @@ const PAGES: [&str; 14] = [
     "docs/faults.md",
     "docs/key-rotation.md",
     "docs/limits.md",
+    "docs/migrations.md",
     "docs/observability.md",
     "docs/performance.md",
     "docs/security/asvs.md",

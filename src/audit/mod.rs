@@ -1,11 +1,14 @@
 //! What happened to whose account, by whom and from where: written once and never changed.
-//! Owns the table `audit_log` and the route `/audit-log`.
+//! Owns the tables `audit_log` and `audit_address_progress`, and the route
+//! `/audit-log`. Addresses go after `AUDIT_ADDRESS_RETENTION`, entries after `AUDIT_RETENTION`.
 
+mod jobs;
 mod model;
 mod record;
 mod routes;
 mod store;
 
+pub use jobs::RemoveAddresses;
 pub use model::{Entry, Event, Origin, TABLE};
 pub use record::{Record, RecordFilter};
 pub use routes::router;

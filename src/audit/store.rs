@@ -1,4 +1,4 @@
-//! Every statement on `audit_log`.
+//! Every statement on `audit_log`, and the call that removes addresses from it.
 
 use chrono::{DateTime, Utc};
 use ipnetwork::IpNetwork;
@@ -52,6 +52,19 @@ pub async fn record(
     .execute(conn)
     .await?;
     Ok(())
+}
+
+/// Removes the addresses and user agents of the next entries before a moment, about `limit` of them;
+/// returns how many had one, or `None` once all entries before it are done. Runs with the rights of
+/// the schema's owner: this role cannot change an entry.
+pub(super) async fn remove_addresses(
+    conn: impl PgExecutor<'_>,
+    before: DateTime<Utc>,
+    limit: i32,
+) -> Result<Option<i32>, sqlx::Error> {
+    sqlx::query_scalar!("SELECT remove_audit_addresses($1, $2)", before, limit)
+        .fetch_one(conn)
+        .await
 }
 
 /// An entry as it is stored.

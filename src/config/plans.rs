@@ -28,6 +28,10 @@ pub struct TierConfig {
     /// `PLAN_X_QUOTA` and `PLAN_X_QUOTA_HARD`: requests a month; `None` when they are not counted
     /// against anything.
     pub quota: Option<Quota>,
+    /// `PLAN_X_EVENTS`: events stored in a month; `None` is unlimited.
+    pub events: Option<u64>,
+    /// `PLAN_X_EVENT_MIB`: their bytes; `None` is unlimited.
+    pub event_bytes: Option<u64>,
     /// `PLAN_X_PRICE`: for a month, in minor units of the currency; the free plan has none.
     pub price: u32,
     /// `PLAN_X_PRICE_ID`: the payment provider's name for that price, where the plan can be bought.
@@ -88,6 +92,7 @@ impl Setting for PriceId {
 /// The most that a plan may allow a minute and a month, and cost.
 const MOST_RATE: u32 = 1_000_000;
 const MOST_QUOTA: u32 = 4_000_000_000;
+const MOST_MIB: u32 = 1_000_000;
 const MOST_PRICE: u32 = 100_000_000;
 
 impl Reader<'_> {
@@ -97,22 +102,31 @@ impl Reader<'_> {
         let rate = self.within("PLAN_FREE_RATE", 100, 1..=MOST_RATE);
         let quota = self.within("PLAN_FREE_QUOTA", 10_000, 0..=MOST_QUOTA);
         let hard = self.or("PLAN_FREE_QUOTA_HARD", Flag(true));
-        let free = tier(rate, quota, hard, Some(0), None);
+        let events = self.within("PLAN_FREE_EVENTS", 10_000, 0..=MOST_QUOTA);
+        let event_mib = self.within("PLAN_FREE_EVENT_MIB", 10, 0..=MOST_MIB);
+        let volume = events.zip(event_mib);
+        let free = tier(rate, quota, hard, volume, Some(0), None);
         let rate = self.within("PLAN_PRO_RATE", 1_000, 1..=MOST_RATE);
         let quota = self.within("PLAN_PRO_QUOTA", 1_000_000, 0..=MOST_QUOTA);
         let hard = self.or("PLAN_PRO_QUOTA_HARD", Flag(false));
+        let events = self.within("PLAN_PRO_EVENTS", 1_000_000, 0..=MOST_QUOTA);
+        let event_mib = self.within("PLAN_PRO_EVENT_MIB", 1_024, 0..=MOST_MIB);
+        let volume = events.zip(event_mib);
         let price = self.within("PLAN_PRO_PRICE", 2_900, 0..=MOST_PRICE);
         let pro_price_id = self.optional::<PriceId>("PLAN_PRO_PRICE_ID");
-        let pro = tier(rate, quota, hard, price, pro_price_id.clone());
+        let pro = tier(rate, quota, hard, volume, price, pro_price_id.clone());
         let rate = self.within("PLAN_ENTERPRISE_RATE", 10_000, 1..=MOST_RATE);
         let quota = self.within("PLAN_ENTERPRISE_QUOTA", 0, 0..=MOST_QUOTA);
         let hard = self.or("PLAN_ENTERPRISE_QUOTA_HARD", Flag(false));
+        let events = self.within("PLAN_ENTERPRISE_EVENTS", 0, 0..=MOST_QUOTA);
+        let event_mib = self.within("PLAN_ENTERPRISE_EVENT_MIB", 0, 0..=MOST_MIB);
+        let volume = events.zip(event_mib);
         let price = self.within("PLAN_ENTERPRISE_PRICE", 29_900, 0..=MOST_PRICE);
         let price_id = self.optional::<PriceId>("PLAN_ENTERPRISE_PRICE_ID");
         if price_id.is_some() && price_id == pro_price_id {
             self.fault("PLAN_ENTERPRISE_PRICE_ID", "is the price of another plan");
         }
-        let enterprise = tier(rate, quota, hard, price, price_id);
+        let enterprise = tier(rate, quota, hard, volume, price, price_id);
         Some(PlansConfig {
             currency: currency?,
             past_due_grace: past_due_grace?,
@@ -128,13 +142,17 @@ fn tier(
     rate: Option<u32>,
     quota: Option<u32>,
     hard: Option<Flag>,
+    volume: Option<(u32, u32)>,
     price: Option<u32>,
     price_id: Option<PriceId>,
 ) -> Option<TierConfig> {
     let (requests, hard) = (quota?, hard?.0);
+    let (events, event_mib) = volume?;
     Some(TierConfig {
         rate: rate?,
         quota: (requests > 0).then_some(Quota { requests, hard }),
+        events: (events > 0).then_some(events.into()),
+        event_bytes: (event_mib > 0).then_some(u64::from(event_mib) * 1024 * 1024),
         price: price?,
         price_id,
     })

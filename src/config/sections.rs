@@ -60,6 +60,7 @@ impl Reader<'_> {
         let limits = self.limits(plans.as_ref(), auth.as_ref());
         let attempts = self.attempts(limits.as_ref());
         let usage = self.usage();
+        let audit = self.audit();
         let mail = self.mail(public_url);
         let product = mail.as_ref().map(|mail| mail.product_name.as_str());
         let api_keys = self.api_keys(product);
@@ -82,6 +83,7 @@ impl Reader<'_> {
             breaches: breaches?,
             plans: plans?,
             usage: usage?,
+            audit: audit?,
             api_keys: api_keys?,
             mail: mail?,
             worker: worker?,
@@ -316,10 +318,15 @@ impl Reader<'_> {
         let concurrency = self.within("WORKER_CONCURRENCY", 4, 1..=64);
         let poll_interval = self.duration_up_to("WORKER_POLL_INTERVAL", secs(2), STEP_MAX);
         let statement_timeout = self.duration_up_to("WORKER_STATEMENT_TIMEOUT", secs(300), days(1));
+        let dead_jobs_retention = self.duration("DEAD_JOBS_RETENTION", days(30));
+        if dead_jobs_retention.is_some_and(|kept| !(days(1)..=days(3_650)).contains(&kept)) {
+            self.fault("DEAD_JOBS_RETENTION", "must be 1d to 3650d");
+        }
         Some(WorkerConfig {
             concurrency: concurrency?,
             poll_interval: poll_interval?,
             statement_timeout: statement_timeout?,
+            dead_jobs_retention: dead_jobs_retention?,
         })
     }
 

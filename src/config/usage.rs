@@ -18,6 +18,10 @@ pub struct UsageConfig {
     pub retention: Retention,
     /// `EVENTS_RETENTION`: how long events are kept.
     pub events_retention: Retention,
+    /// `USAGE_REPORTS`: reports of use that run at once in this process.
+    pub reports_at_once: usize,
+    /// `USAGE_REPORT_TIMEOUT`: for the statement of one report.
+    pub report_timeout: Duration,
 }
 
 /// How long rows are kept that are dropped by the month.
@@ -63,11 +67,18 @@ impl Reader<'_> {
         let buffer = self.within("USAGE_BUFFER", 100_000, 1_000..=10_000_000);
         let retention = self.or("USAGE_RETENTION", Retention::Months(13));
         let events_retention = self.or("EVENTS_RETENTION", Retention::Months(13));
+        let reports_at_once = self.within("USAGE_REPORTS", 4, 1..=100);
+        let report_timeout = self.duration("USAGE_REPORT_TIMEOUT", secs(2));
+        if report_timeout.is_some_and(|most| most > secs(30)) {
+            self.fault("USAGE_REPORT_TIMEOUT", "must be at most 30s");
+        }
         Some(UsageConfig {
             flush_interval: flush_interval?,
             buffer: buffer?,
             retention: retention?,
             events_retention: events_retention?,
+            reports_at_once: reports_at_once?,
+            report_timeout: report_timeout?,
         })
     }
 }

@@ -17,9 +17,8 @@ use crate::config::PlansConfig;
 use crate::ids::UserId;
 use crate::infra::{Cache, Clock, Db, Family, LoadError};
 use crate::metrics::CacheFamily;
-use crate::plans::{Offer, Standing};
+use crate::plans::{Month, Offer, Standing};
 use crate::state::AppState;
-use crate::usage::Month;
 use crate::web::{AuthProblems, Caller, Code, Problem, Routes};
 
 /// How many payments are shown.

@@ -5,8 +5,7 @@ use sqlx::types::Json;
 
 use super::model::{Account, DayUsage, Facts};
 use crate::ids::UserId;
-use crate::plans::{Payment, Subscription};
-use crate::usage::Month;
+use crate::plans::{Month, Payment, Subscription};
 use crate::users::{EmailAddress, PersonName};
 
 /// Everything about an account and a month of its use, with its newest payments, at one moment.
@@ -28,15 +27,22 @@ pub(super) async fn find(
                       SELECT request_count FROM usage_totals WHERE user_id = $1 AND month = $2
                   ), 0) AS "used!",
                   coalesce((SELECT jsonb_agg(d) FROM (
-                      SELECT date_trunc('day', created_at, 'UTC') AS start,
-                             sum(request_count)::int8 AS requests,
-                             coalesce(sum(request_count) FILTER (WHERE status_code BETWEEN 400 AND 499), 0)::int8
-                                 AS client_errors,
-                             coalesce(sum(request_count) FILTER (WHERE status_code >= 500), 0)::int8
-                                 AS server_errors
-                      FROM api_usage
-                      WHERE user_id = $1 AND created_at >= $3 AND created_at < $4
-                      GROUP BY 1 ORDER BY 1
+                      SELECT start, sum(request_count)::int8 AS requests,
+                             sum(client_errors)::int8 AS client_errors, sum(server_errors)::int8 AS server_errors
+                      FROM (
+                          SELECT created_at AS start, request_count, client_errors, server_errors
+                          FROM usage_daily
+                          WHERE user_id = $1 AND created_at >= $3 AND created_at < $4
+                              AND (SELECT is_done FROM usage_backfill)
+                          UNION ALL
+                          SELECT date_trunc('day', created_at, 'UTC'), request_count,
+                                 CASE WHEN status_code BETWEEN 400 AND 499 THEN request_count ELSE 0 END,
+                                 CASE WHEN status_code >= 500 THEN request_count ELSE 0 END
+                          FROM api_usage
+                          WHERE user_id = $1 AND created_at >= $3 AND created_at < $4
+                              AND NOT (SELECT is_done FROM usage_backfill)
+                      ) AS u
+                      GROUP BY start ORDER BY start
                   ) AS d), '[]') AS "days!: Json<Vec<DayUsage>>",
                   coalesce((SELECT jsonb_agg(p) FROM (
                       SELECT id, amount, currency, status, created_at

@@ -1,5 +1,9 @@
 //! What can go wrong with an event, and how it looks from outside.
 
+use std::time::Duration;
+
+use crate::infra::LoadError;
+use crate::metrics::Quota;
 use crate::web::{Code, Problem};
 
 /// What can go wrong with an event.
@@ -14,6 +18,23 @@ pub(super) enum Error {
     /// An id that the caller made is that of another event.
     #[error("an id is that of another event")]
     IdTaken,
+    /// The account has no room for them this month.
+    #[error("a quota of this month is used up")]
+    Quota {
+        /// Which quota.
+        quota: Quota,
+        /// The time until the next month.
+        wait: Duration,
+    },
+    /// Too many requests of the account store events at once.
+    #[error("too many requests of the account store events at once")]
+    Busy,
+    /// The task that stores them failed.
+    #[error(transparent)]
+    Task(#[from] tokio::task::JoinError),
+    /// The plan cannot be read.
+    #[error(transparent)]
+    Plan(#[from] LoadError),
     /// The database failed.
     #[error(transparent)]
     Database(#[from] sqlx::Error),
@@ -30,6 +51,25 @@ impl From<Error> for Problem {
                 })
             }
             Error::IdTaken => Self::new(Code::Conflict).detail("an id is that of another event"),
+            Error::Quota { quota, wait } => {
+                let (detail, field) = match quota {
+                    Quota::EventBytes => (
+                        "The bytes of events of this month are used up.",
+                        "event_bytes",
+                    ),
+                    Quota::Events | Quota::Requests => {
+                        ("The events of this month are used up.", "events")
+                    }
+                };
+                Self::new(Code::QuotaExceeded)
+                    .detail(detail)
+                    .field(field, "quota_exceeded", "are used up")
+                    .retry_after(wait)
+            }
+            Error::Busy => Self::new(Code::RateLimited)
+                .detail("Other requests of this account are storing events."),
+            Error::Task(source) => Self::internal(source),
+            Error::Plan(source) => source.into(),
             Error::Database(source) => source.into(),
         }
     }

@@ -1,11 +1,14 @@
-//! What happens in an account's product, as its programs tell us. Owns the table `events` and the
-//! routes `/events`; old months are dropped as `EVENTS_RETENTION` says.
+//! What happens in an account's product, as its programs tell us. Owns the tables `events` and
+//! `event_totals` and the routes `/events`; old months are dropped as `EVENTS_RETENTION` says.
 
 mod error;
+mod jobs;
 mod model;
 mod routes;
 mod service;
 mod store;
 
-pub use model::TABLE;
+pub use jobs::PurgeEventTotals;
+pub use model::{TABLE, Volume};
 pub use routes::router;
+pub use store::stored_in;

@@ -6,8 +6,10 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use crate::config::TierConfig;
 use crate::ids::EventId;
 use crate::infra::Rng;
+use crate::metrics::Quota;
 
 /// The table of events, by month.
 pub const TABLE: &str = "events";
@@ -52,14 +54,30 @@ impl TryFrom<String> for EventType {
 }
 
 /// What else is to be known of it: an object of at most 8 KiB, written without blanks, and 16 levels.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Deserialize, ToSchema)]
 #[serde(try_from = "Map<String, Value>")]
 #[schema(value_type = Object, example = json!({ "report": 7, "pages": 12 }))]
-pub(super) struct EventData(Map<String, Value>);
+pub(super) struct EventData(Measured);
+
+#[derive(Clone, Debug, PartialEq)]
+struct Measured {
+    fields: Map<String, Value>,
+    /// The length as compact JSON.
+    length: usize,
+}
 
 impl EventData {
     pub(super) fn into_value(self) -> Value {
-        Value::Object(self.0)
+        Value::Object(self.0.fields)
+    }
+}
+
+impl Default for EventData {
+    fn default() -> Self {
+        Self(Measured {
+            fields: Map::new(),
+            length: "{}".len(),
+        })
     }
 }
 
@@ -72,7 +90,10 @@ impl TryFrom<Map<String, Value>> for EventData {
         }
         let length = serde_json::to_vec(&raw).map_or(usize::MAX, |text| text.len());
         (length <= DATA_MAX)
-            .then_some(Self(raw))
+            .then_some(Self(Measured {
+                fields: raw,
+                length,
+            }))
             .ok_or("must be at most 8 KiB")
     }
 }
@@ -98,6 +119,43 @@ pub(super) struct NewEvent {
     /// What else is to be known of it.
     #[serde(default)]
     pub data: EventData,
+}
+
+impl NewEvent {
+    /// The bytes that count towards the quota.
+    pub(super) fn bytes(&self) -> usize {
+        self.r#type.0.len() + self.data.0.length
+    }
+}
+
+/// What an account stored in a month, or may store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Volume {
+    /// Events.
+    pub events: u64,
+    /// The bytes of their types and data.
+    pub bytes: u64,
+}
+
+impl Volume {
+    /// What a plan stores in a month.
+    pub(super) fn of(tier: &TierConfig) -> Self {
+        Self {
+            events: tier.events.unwrap_or(u64::MAX),
+            bytes: tier.event_bytes.unwrap_or(u64::MAX),
+        }
+    }
+
+    /// The quota that has no room for `more`; `None` when there is room.
+    pub(super) fn exceeded_by(self, stored: Self, more: Self) -> Option<Quota> {
+        if stored.events.saturating_add(more.events) > self.events {
+            Some(Quota::Events)
+        } else if stored.bytes.saturating_add(more.bytes) > self.bytes {
+            Some(Quota::EventBytes)
+        } else {
+            None
+        }
+    }
 }
 
 /// Events that are told together: all of them are stored, or none.
@@ -199,6 +257,36 @@ mod tests {
         assert!(data(nested(17)).is_err());
         let listed = (1..17).fold(json!([]), |inner, _| json!([inner]));
         assert!(data(json!({ "x": listed })).is_err());
+    }
+
+    #[test]
+    fn the_quota_without_room_is_named() {
+        let volume = |events, bytes| Volume { events, bytes };
+        let quota = volume(10, 1_000);
+        assert_eq!(quota.exceeded_by(volume(9, 999), volume(1, 1)), None);
+        assert_eq!(
+            quota.exceeded_by(volume(9, 0), volume(2, 2)),
+            Some(Quota::Events)
+        );
+        assert_eq!(
+            quota.exceeded_by(volume(0, 999), volume(1, 2)),
+            Some(Quota::EventBytes)
+        );
+        let unlimited = volume(u64::MAX, u64::MAX);
+        assert_eq!(unlimited.exceeded_by(unlimited, volume(1, 1)), None);
+    }
+
+    #[test]
+    fn the_bytes_of_an_event_are_its_type_and_its_compact_data() {
+        let event = |value| serde_json::from_value::<NewEvent>(value).expect("it is good");
+        assert_eq!(event(json!({ "type": "ab" })).bytes(), 4);
+        assert_eq!(event(json!({ "type": "ab", "data": {} })).bytes(), 4);
+        let data = json!({ "x": "grüße", "y": [1, 2] });
+        let length = r#"{"x":"grüße","y":[1,2]}"#.len();
+        assert_eq!(
+            event(json!({ "type": "ab", "data": data })).bytes(),
+            2 + length
+        );
     }
 
     #[test]

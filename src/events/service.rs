@@ -1,11 +1,18 @@
 //! Storing events: all that are told together, or none.
 
+use std::time::Duration;
+
 use super::error::Error;
-use super::model::{NewEvent, StoredEvent};
+use super::model::{NewEvent, StoredEvent, Volume};
 use super::store::{self, Columns};
 use crate::ids::UserId;
 use crate::infra::begin;
+use crate::metrics::{self, Quota};
+use crate::plans::{self, Month};
 use crate::state::AppState;
+
+/// How long a request waits for the account's others.
+const WAIT: Duration = Duration::from_secs(5);
 
 /// Events that are told together.
 #[derive(Debug, Default)]
@@ -23,17 +30,55 @@ impl Told {
         Some(stored)
     }
 
-    /// Stores the events of an account, except those that are stored already and the same.
-    pub(super) async fn store(&self, state: &AppState, user_id: UserId) -> Result<(), Error> {
+    /// Stores the events of an account, except those that are stored already and the same. All of
+    /// them fit into the quotas of its plan, or none is stored.
+    ///
+    /// An account's writes wait for each other at the row of its month. Here they wait without a
+    /// connection, except for a few. In a task of its own: a slot is taken for as long as the
+    /// statements run, also when the client hangs up.
+    pub(super) async fn store(self, state: &AppState, user_id: UserId) -> Result<(), Error> {
+        let slot = state.event_writes.acquire(user_id.0, WAIT).await;
+        let slot = slot.map_err(|_| Error::Busy)?;
+        let state = state.clone();
+        let storing = tokio::spawn(async move {
+            let stored = self.store_now(&state, user_id).await;
+            drop(slot);
+            stored
+        });
+        storing.await?
+    }
+
+    async fn store_now(&self, state: &AppState, user_id: UserId) -> Result<(), Error> {
+        let plan = plans::plan_of(state, user_id).await?;
+        let quota = Volume::of(plan.tier(&state.plans));
+        let now = state.clock.now();
+        let month = Month::of(now);
+        let columns = &self.columns;
+        let refuse = async |more: Volume| {
+            let stored = store::stored_in(&state.db, user_id, month).await?;
+            // Another request may have been rolled back since: then either name is as good.
+            let quota = quota.exceeded_by(stored, more).unwrap_or(Quota::Events);
+            metrics::count_quota_refusal(quota);
+            let wait = (month.end() - now).to_std().unwrap_or_default();
+            Err(Error::Quota { quota, wait })
+        };
         if !self.may_repeat {
-            store::insert(&state.db, user_id, &self.columns).await?;
-            return Ok(());
+            if store::insert_new(&state.db, user_id, columns, month, quota).await? {
+                return Ok(());
+            }
+            return refuse(columns.volume(None)).await;
         }
-        let (columns, count) = (&self.columns, self.columns.len());
+        let count = columns.len();
         let mut tx = begin(&state.db).await?;
         let inserted = store::insert(&mut *tx, user_id, columns).await?;
-        if inserted < count && store::count_same(&mut *tx, user_id, columns).await? < count {
+        let is_whole = inserted.len() == count;
+        if !is_whole && store::count_same(&mut *tx, user_id, columns).await? < count {
             return Err(Error::IdTaken);
+        }
+        let more = columns.volume(Some(&inserted));
+        if !store::charge(&mut *tx, user_id, month, more, quota).await? {
+            tx.rollback().await?;
+            return refuse(more).await;
         }
         tx.commit().await?;
         Ok(())

@@ -1,12 +1,13 @@
-//! Every statement on `events`.
+//! Every statement on `events` and `event_totals`.
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::PgExecutor;
 use uuid::Uuid;
 
-use super::model::{NewEvent, StoredEvent};
+use super::model::{NewEvent, StoredEvent, Volume};
 use crate::ids::UserId;
+use crate::plans::Month;
 
 /// Events of one account as columns.
 #[derive(Debug, Default)]
@@ -15,43 +16,167 @@ pub(super) struct Columns {
     times: Vec<DateTime<Utc>>,
     types: Vec<String>,
     data: Vec<Value>,
+    bytes: Vec<u64>,
 }
 
 impl Columns {
     pub(super) fn push(&mut self, stored: StoredEvent, event: NewEvent) {
+        self.bytes.push(event.bytes() as u64);
         self.ids.push(stored.id.0);
         self.times.push(stored.created_at);
         self.types.push(event.r#type.into_text());
         self.data.push(event.data.into_value());
     }
 
-    pub(super) fn len(&self) -> u64 {
-        self.ids.len() as u64
+    pub(super) const fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// The volume of all events, or of those with these ids.
+    pub(super) fn volume(&self, ids: Option<&[Uuid]>) -> Volume {
+        let mut volume = Volume::default();
+        for (id, bytes) in self.ids.iter().zip(&self.bytes) {
+            if ids.is_none_or(|ids| ids.contains(id)) {
+                volume.events += 1;
+                volume.bytes += bytes;
+            }
+        }
+        volume
     }
 }
 
-/// Stores events, except those whose ids are there already; answers how many were not.
+/// Stores new events if the quota has room for all of them; returns whether it has. The row of the
+/// month is locked until the commit, so that no two requests take the same room.
+pub(super) async fn insert_new(
+    conn: impl PgExecutor<'_>,
+    user_id: UserId,
+    events: &Columns,
+    month: Month,
+    quota: Volume,
+) -> Result<bool, sqlx::Error> {
+    let more = events.volume(None);
+    let done = sqlx::query!(
+        "WITH charged AS (
+             INSERT INTO event_totals AS t (user_id, month, event_count, byte_count)
+             SELECT $1, $6, $7, $8 WHERE $7::int8 <= $9::int8 AND $8::int8 <= $10::int8
+             ON CONFLICT ON CONSTRAINT event_totals_pkey DO UPDATE SET
+                 event_count = t.event_count + excluded.event_count,
+                 byte_count = t.byte_count + excluded.byte_count
+             WHERE t.event_count <= $9 - $7 AND t.byte_count <= $10 - $8
+             RETURNING user_id
+         )
+         INSERT INTO events (id, user_id, event_type, event_data, created_at)
+         SELECT id, user_id, event_type, event_data, created_at
+         FROM charged CROSS JOIN unnest($2::uuid[], $3::timestamptz[], $4::text[], $5::jsonb[])
+             AS given (id, created_at, event_type, event_data)
+         ORDER BY created_at, id",
+        user_id.0,
+        &events.ids,
+        &events.times,
+        &events.types,
+        &events.data,
+        month.first_day(),
+        signed(more.events),
+        signed(more.bytes),
+        signed(quota.events),
+        signed(quota.bytes),
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() > 0)
+}
+
+/// Counts stored events towards the quota if it has room for all of them; returns whether it has.
+pub(super) async fn charge(
+    conn: impl PgExecutor<'_>,
+    user_id: UserId,
+    month: Month,
+    more: Volume,
+    quota: Volume,
+) -> Result<bool, sqlx::Error> {
+    if more == Volume::default() {
+        return Ok(true);
+    }
+    let done = sqlx::query!(
+        "INSERT INTO event_totals AS t (user_id, month, event_count, byte_count)
+         SELECT $1, $2, $3, $4 WHERE $3::int8 <= $5::int8 AND $4::int8 <= $6::int8
+         ON CONFLICT ON CONSTRAINT event_totals_pkey DO UPDATE SET
+             event_count = t.event_count + excluded.event_count,
+             byte_count = t.byte_count + excluded.byte_count
+         WHERE t.event_count <= $5 - $3 AND t.byte_count <= $6 - $4",
+        user_id.0,
+        month.first_day(),
+        signed(more.events),
+        signed(more.bytes),
+        signed(quota.events),
+        signed(quota.bytes),
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() > 0)
+}
+
+/// What an account stored in a month.
+pub async fn stored_in(
+    conn: impl PgExecutor<'_>,
+    user_id: UserId,
+    month: Month,
+) -> Result<Volume, sqlx::Error> {
+    let row = sqlx::query!(
+        "SELECT event_count, byte_count FROM event_totals WHERE user_id = $1 AND month = $2",
+        user_id.0,
+        month.first_day(),
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map_or_else(Volume::default, |row| Volume {
+        events: row.event_count.unsigned_abs(),
+        bytes: row.byte_count.unsigned_abs(),
+    }))
+}
+
+/// Deletes some totals of months before one; returns how many.
+pub(super) async fn purge_totals(
+    conn: impl PgExecutor<'_>,
+    before: Month,
+) -> Result<u64, sqlx::Error> {
+    let done = sqlx::query!(
+        "DELETE FROM event_totals WHERE (user_id, month) IN (
+             SELECT user_id, month FROM event_totals WHERE month < $1 LIMIT 5000
+         )",
+        before.first_day(),
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// Stores events, except those whose ids are there already; returns the ids of the others.
 pub(super) async fn insert(
     conn: impl PgExecutor<'_>,
     user_id: UserId,
     events: &Columns,
-) -> Result<u64, sqlx::Error> {
-    let done = sqlx::query!(
+) -> Result<Vec<Uuid>, sqlx::Error> {
+    sqlx::query_scalar!(
         "INSERT INTO events (id, user_id, event_type, event_data, created_at)
          SELECT id, $1, event_type, event_data, created_at
          FROM unnest($2::uuid[], $3::timestamptz[], $4::text[], $5::jsonb[])
              AS given (id, created_at, event_type, event_data)
          ORDER BY created_at, id
-         ON CONFLICT (user_id, created_at, id) DO NOTHING",
+         ON CONFLICT (user_id, created_at, id) DO NOTHING
+         RETURNING id",
         user_id.0,
         &events.ids,
         &events.times,
         &events.types,
         &events.data,
     )
-    .execute(conn)
-    .await?;
-    Ok(done.rows_affected())
+    .fetch_all(conn)
+    .await
 }
 
 /// How many of these events are stored just as they are.
@@ -59,7 +184,7 @@ pub(super) async fn count_same(
     conn: impl PgExecutor<'_>,
     user_id: UserId,
     events: &Columns,
-) -> Result<u64, sqlx::Error> {
+) -> Result<usize, sqlx::Error> {
     let count = sqlx::query_scalar!(
         r#"SELECT count(*) AS "count!"
            FROM unnest($2::uuid[], $3::timestamptz[], $4::text[], $5::jsonb[])
@@ -74,5 +199,5 @@ pub(super) async fn count_same(
     )
     .fetch_one(conn)
     .await?;
-    Ok(u64::try_from(count).unwrap_or_default())
+    Ok(usize::try_from(count).unwrap_or_default())
 }

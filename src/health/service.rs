@@ -101,8 +101,8 @@ async fn ask(pulse: &Pulse, db: &Db, limiter: Option<&Limiter>) -> Answers {
 
 /// Whether letters and other jobs are done soon after they are due.
 async fn queue(db: &Db) -> Status {
-    match timeout(DEADLINE, jobs::look(db)).await {
-        Ok(Ok(queue)) if queue.oldest_seconds < LATE.as_secs_f64() => Status::Ok,
-        Ok(Ok(_) | Err(_)) | Err(_) => Status::Degraded,
+    match timeout(DEADLINE, jobs::is_late(db, LATE)).await {
+        Ok(Ok(false)) => Status::Ok,
+        Ok(Ok(true) | Err(_)) | Err(_) => Status::Degraded,
     }
 }

@@ -24,7 +24,7 @@ use super::Clock;
 use crate::config::DatabaseConfig;
 
 pub use inspect::{clock_skew, database_faults, log_faults, ping, role_faults};
-pub use migrate::{MigrationError, QUEUE_SCHEMA, is_current, migrate};
+pub use migrate::{MigrationError, QUEUE_SCHEMA, is_current, migrate, run_migrations};
 pub use pool::{Db, is_breaker_open};
 pub use pulse::Pulse;
 
@@ -171,10 +171,26 @@ fn millis(time: Duration) -> String {
 /// Whether `error` says that a table does not exist, as before the first migration.
 #[must_use]
 pub fn is_missing_table(error: &sqlx::Error) -> bool {
+    has_code(error, "42P01")
+}
+
+/// Whether `error` says that a lock was not free within `lock_timeout`.
+#[must_use]
+pub fn is_lock_timeout(error: &sqlx::Error) -> bool {
+    has_code(error, "55P03")
+}
+
+/// Whether `error` says that the statement was cancelled, by its timeout or from outside.
+#[must_use]
+pub fn is_cancelled(error: &sqlx::Error) -> bool {
+    has_code(error, "57014")
+}
+
+fn has_code(error: &sqlx::Error, wanted: &str) -> bool {
     let code = error
         .as_database_error()
         .and_then(sqlx::error::DatabaseError::code);
-    code.as_deref() == Some("42P01")
+    code.as_deref() == Some(wanted)
 }
 
 /// Whether `error` is the breach of the constraint with this name.

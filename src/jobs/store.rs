@@ -1,8 +1,11 @@
 //! Every statement on the queue's schema.
 
+use std::time::Duration;
+
 use graphile_worker::TaskHandler;
 use sqlx::{FromRow, PgExecutor};
 
+use crate::infra::Db;
 use crate::metrics::Queue;
 
 /// How often a job is tried. Between tries the wait grows by a factor of e, from seconds to six
@@ -62,37 +65,105 @@ pub(super) async fn stop_retrying(conn: impl PgExecutor<'_>, id: i64) -> Result<
     Ok(())
 }
 
-/// How many jobs were given up after their last try.
+/// Jobs that the gauges count at most, of each kind.
+const COUNTED: i64 = 10_000;
+
+/// How many jobs are dead: they failed at their last attempt. Counted up to 10,000, by an index.
 pub async fn count_dead(conn: impl PgExecutor<'_>) -> Result<i64, sqlx::Error> {
     sqlx::query_scalar(
-        "SELECT count(*) FROM graphile_worker._private_jobs WHERE attempts >= max_attempts",
+        "SELECT count(*) FROM (
+             SELECT FROM graphile_worker._private_jobs WHERE attempts >= max_attempts LIMIT $1
+         ) AS dead",
     )
+    .bind(COUNTED)
     .fetch_one(conn)
     .await
+}
+
+/// The priorities that have available jobs: one step into the library's index on priority and time for
+/// each of them. Within a priority the index then has what is due, the oldest first.
+macro_rules! with_priorities {
+    ($statement:literal) => {
+        concat!(
+            "WITH RECURSIVE priorities AS (
+                 SELECT min(priority) AS priority FROM graphile_worker._private_jobs WHERE is_available
+                 UNION ALL
+                 SELECT (SELECT min(priority) FROM graphile_worker._private_jobs
+                         WHERE is_available AND priority > p.priority)
+                 FROM priorities AS p WHERE p.priority IS NOT NULL
+             ) ",
+            $statement
+        )
+    };
 }
 
 #[derive(FromRow)]
 struct Row {
     waiting: f64,
     oldest_seconds: f64,
-    dead: f64,
 }
 
-/// What waits in the queue, for its gauges.
-pub async fn look(conn: impl PgExecutor<'_>) -> Result<Queue, sqlx::Error> {
-    let row: Row = sqlx::query_as(
-        "SELECT count(*) FILTER (WHERE due)::float8 AS waiting,
-                coalesce(extract(epoch FROM now() - min(run_at) FILTER (WHERE due)), 0)::float8 AS oldest_seconds,
-                count(*) FILTER (WHERE attempts >= max_attempts)::float8 AS dead
-         FROM (SELECT run_at, attempts, max_attempts,
-                      attempts < max_attempts AND run_at <= now() AND locked_at IS NULL AS due
-               FROM graphile_worker._private_jobs) AS jobs",
-    )
-    .fetch_one(conn)
+/// What waits in the queue, for its gauges. Jobs that are due are counted up to 10,000 of each
+/// priority; jobs that wait for a later time are not read.
+pub async fn look(pool: &Db) -> Result<Queue, sqlx::Error> {
+    let row: Row = sqlx::query_as(with_priorities!(
+        "SELECT count(*)::float8 AS waiting,
+                coalesce(extract(epoch FROM now() - min(due.run_at)), 0)::float8 AS oldest_seconds
+         FROM priorities AS p
+         CROSS JOIN LATERAL (
+             SELECT run_at FROM graphile_worker._private_jobs
+             WHERE is_available AND priority = p.priority AND run_at <= now()
+             ORDER BY run_at LIMIT $1
+         ) AS due"
+    ))
+    .bind(COUNTED)
+    .fetch_one(pool)
     .await?;
+    let dead = count_dead(pool).await?;
     Ok(Queue {
         waiting: row.waiting,
         oldest_seconds: row.oldest_seconds,
-        dead: row.dead,
+        dead: f64::from(u32::try_from(dead).unwrap_or(u32::MAX)),
     })
+}
+
+/// Whether a job has been due for so long. Reads one row of each priority, however long the queue.
+pub async fn is_late(conn: impl PgExecutor<'_>, after: Duration) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar(with_priorities!(
+        "SELECT coalesce(min(oldest.run_at) <= now() - make_interval(secs => $1), false)
+         FROM priorities AS p
+         CROSS JOIN LATERAL (
+             SELECT run_at FROM graphile_worker._private_jobs
+             WHERE is_available AND priority = p.priority
+             ORDER BY run_at LIMIT 1
+         ) AS oldest"
+    ))
+    .bind(after.as_secs_f64())
+    .fetch_one(conn)
+    .await
+}
+
+/// Deletes some jobs whose last attempt is so long ago; returns how many of each task. The time of a
+/// dead job is that of the attempt that it will not get, hours after its last one.
+pub(super) async fn delete_dead(
+    conn: impl PgExecutor<'_>,
+    after: Duration,
+    limit: i64,
+) -> Result<Vec<(String, i64)>, sqlx::Error> {
+    sqlx::query_as(
+        "WITH dead AS (
+             DELETE FROM graphile_worker._private_jobs WHERE id IN (
+                 SELECT id FROM graphile_worker._private_jobs
+                 WHERE attempts >= max_attempts AND locked_at IS NULL
+                     AND run_at < now() - make_interval(secs => $1)
+                 ORDER BY run_at LIMIT $2 FOR UPDATE SKIP LOCKED
+             ) RETURNING task_id
+         )
+         SELECT t.identifier, count(*) FROM dead
+         JOIN graphile_worker._private_tasks AS t ON t.id = dead.task_id GROUP BY 1",
+    )
+    .bind(after.as_secs_f64())
+    .bind(limit)
+    .fetch_all(conn)
+    .await
 }

@@ -14,7 +14,14 @@ pub(super) fn begin() {
     for series in CHECKS.iter() {
         series.absolute(0);
     }
-    for by in ["guard", "load", "network", "user_agent", "country"] {
+    for by in [
+        "guard",
+        "load",
+        "network",
+        "reports",
+        "user_agent",
+        "country",
+    ] {
         counter!(REQUESTS_REFUSED, "by" => by).absolute(0);
     }
 }

@@ -4,7 +4,9 @@ use std::time::Instant;
 
 use metrics::{counter, gauge, histogram};
 
-use super::{CallOutcome, QUOTA_REFUSALS, USAGE_DROPPED, USAGE_FLUSH, USAGE_WAITING, whole};
+use super::{
+    CallOutcome, QUOTA_REFUSALS, USAGE_DROPPED, USAGE_FLUSH, USAGE_WAITING, outcomes, whole,
+};
 
 /// How many counts of requests are not written yet.
 pub fn set_waiting_usage(counts: usize) {
@@ -21,7 +23,25 @@ pub fn count_dropped_usage() {
     counter!(USAGE_DROPPED).increment(1);
 }
 
+outcomes! {
+    /// A monthly quota of an account.
+    Quota {
+        /// Requests.
+        Requests "requests"
+        /// Events that are stored.
+        Events "events"
+        /// Their bytes.
+        EventBytes "event_bytes"
+    }
+}
+
 /// A request beyond a hard quota.
-pub fn count_quota_refusal() {
-    counter!(QUOTA_REFUSALS).increment(1);
+pub fn count_quota_refusal(quota: Quota) {
+    counter!(QUOTA_REFUSALS, "quota" => quota.as_str()).increment(1);
+}
+
+pub(super) fn begin() {
+    for quota in Quota::ALL {
+        counter!(QUOTA_REFUSALS, "quota" => quota.as_str()).absolute(0);
+    }
 }

@@ -1,15 +1,24 @@
 //! Makes partitions ahead of time, and drops those that have been kept for long enough.
 
+use std::time::Duration;
+
+use chrono::NaiveDate;
 use graphile_worker::{IntoTaskHandlerResult, TaskHandler, WorkerContext};
 use serde::{Deserialize, Serialize};
+use tokio::time::sleep;
 
 use super::model::{Monthly, Table};
 use super::store;
+use crate::infra::db;
 use crate::jobs;
 use crate::state::AppState;
 
 /// Months ahead that have a partition; rows beyond go to the default one.
 const MONTHS_AHEAD: i32 = 3;
+
+/// How often locks are tried for in one run of the job, and the wait between, times the attempt.
+const LOCK_ATTEMPTS: u32 = 5;
+const LOCK_RETRY: Duration = Duration::from_millis(500);
 
 /// Why the job failed; the queue keeps the text and tries again.
 #[derive(Debug, thiserror::Error)]
@@ -45,7 +54,7 @@ async fn maintain(ctx: &WorkerContext) -> Result<(), JobError> {
 }
 
 async fn see_to(state: &AppState, table: &Table) -> Result<(), sqlx::Error> {
-    store::create(&state.db, table.name, MONTHS_AHEAD).await?;
+    // First, so that rows of old months are deleted and not moved.
     if let Some(retention) = table.retention {
         let before = retention.before(state.clock.now());
         let dropped = store::drop_before(&state.db, table.name, before).await?;
@@ -53,5 +62,26 @@ async fn see_to(state: &AppState, table: &Table) -> Result<(), sqlx::Error> {
             tracing::info!(table = table.name, dropped, "old months are dropped");
         }
     }
+    for month in store::list_missing(&state.db, table.name, MONTHS_AHEAD).await? {
+        let moved = attach(state, table.name, month).await?;
+        tracing::info!(table = table.name, %month, moved, "a partition is attached");
+    }
     Ok(())
+}
+
+/// Attaches a month. Its locks are tried for a second at a time, since statements queue up behind
+/// them; in between those run.
+async fn attach(state: &AppState, table: &str, month: NaiveDate) -> Result<i64, sqlx::Error> {
+    let mut attempt = 1;
+    loop {
+        let attached = store::attach(&state.db, table, month).await;
+        match attached {
+            Err(error) if attempt < LOCK_ATTEMPTS && db::is_lock_timeout(&error) => {
+                tracing::warn!(table, %month, attempt, "a partition cannot be attached yet");
+            }
+            done => return done,
+        }
+        sleep(LOCK_RETRY * attempt).await;
+        attempt += 1;
+    }
 }

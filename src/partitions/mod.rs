@@ -6,4 +6,5 @@ mod model;
 mod store;
 
 pub use jobs::MaintainPartitions;
-pub use model::{Monthly, Table};
+pub use model::{Monthly, PartitionState, Table};
+pub use store::state_of;

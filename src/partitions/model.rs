@@ -12,6 +12,15 @@ pub struct Table {
     pub retention: Option<Retention>,
 }
 
+/// The partitions of a table, for metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PartitionState {
+    /// Months after this one that have a partition, without a gap; -1 when this one has none.
+    pub months_ahead: i32,
+    /// Rows in the default partition, counted up to 100,000.
+    pub default_rows: i64,
+}
+
 /// All tables by month, as the worker is told of them.
 #[derive(Clone, Debug)]
 pub struct Monthly(pub Vec<Table>);

@@ -3,6 +3,7 @@
 
 mod limit;
 mod model;
+mod month;
 mod routes;
 mod service;
 mod store;
@@ -12,5 +13,6 @@ pub use model::{
     Feature, Interval, Offer, Payment, PaymentStatus, Plan, Price, Standing, Subscription,
     SubscriptionStatus,
 };
+pub use month::Month;
 pub use routes::router;
 pub use service::{changed, plan_of};

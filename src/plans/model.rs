@@ -131,6 +131,12 @@ pub struct Offer {
     pub monthly_quota: Option<u32>,
     /// Whether requests beyond the quota are refused.
     pub quota_is_hard: bool,
+    /// Events that it stores in a month; those beyond are rejected. `null` is unlimited.
+    #[schema(example = 1_000_000)]
+    pub monthly_events: Option<u64>,
+    /// Bytes of events that it stores in a month; those beyond are rejected. `null` is unlimited.
+    #[schema(example = 1_073_741_824)]
+    pub monthly_event_bytes: Option<u64>,
     /// What it includes beside its numbers.
     pub features: Vec<Feature>,
 }
@@ -181,6 +187,8 @@ impl Offer {
             requests_per_minute: tier.rate,
             monthly_quota: tier.quota.map(|quota| quota.requests),
             quota_is_hard: tier.quota.is_some_and(|quota| quota.hard),
+            monthly_events: tier.events,
+            monthly_event_bytes: tier.event_bytes,
             features: plan.features().to_vec(),
         }
     }

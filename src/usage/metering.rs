@@ -12,11 +12,11 @@ use chrono::{DateTime, Utc};
 use utoipa::openapi::OpenApi;
 use utoipa::openapi::path::PathItem;
 
-use super::model::{Month, is_charged, minute_of};
+use super::model::{is_charged, minute_of};
 use crate::ids::UserId;
 use crate::infra::{Endpoint, Meter, MeterKey};
-use crate::metrics;
-use crate::plans::{self, Plan};
+use crate::metrics::{self, Quota};
+use crate::plans::{self, Month, Plan};
 use crate::state::AppState;
 use crate::web::{Answer, Caller, Code, Problem};
 
@@ -113,9 +113,12 @@ impl Metering {
             return Ok(());
         }
         state.meter.refused(user_id.0, month.number());
-        metrics::count_quota_refusal();
+        metrics::count_quota_refusal(Quota::Requests);
         let wait = (month.end() - now).to_std().unwrap_or(Duration::ZERO);
-        Err(Problem::new(Code::QuotaExceeded).retry_after(wait))
+        Err(Problem::new(Code::QuotaExceeded)
+            .detail("The requests of this month are used up.")
+            .field("requests", "quota_exceeded", "are used up")
+            .retry_after(wait))
     }
 }
 

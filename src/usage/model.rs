@@ -1,6 +1,6 @@
 //! What counts, for which month, and what a look at one's own use may ask for.
 
-use chrono::{DateTime, Datelike as _, NaiveDate, TimeDelta, Utc};
+use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -10,58 +10,16 @@ use crate::web::{Code, Position, Problem, Timestamp};
 /// The table of counts, by month.
 pub const TABLE: &str = "api_usage";
 
+/// The table of sums by the hour, by month.
+pub const HOURLY_TABLE: &str = "usage_hourly";
+
+/// The table of sums by the day, by month.
+pub const DAILY_TABLE: &str = "usage_daily";
+
 /// Whether a request with this answer counts towards the quota: what we failed to do does not, nor
 /// does what we put off.
 pub(super) const fn is_charged(status: u16) -> bool {
     status < 500 && status != 429
-}
-
-/// A calendar month in UTC, which quotas are for whatever the rhythm of the invoices.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Month(NaiveDate);
-
-impl Month {
-    /// The month of a moment.
-    #[must_use]
-    pub fn of(time: DateTime<Utc>) -> Self {
-        let day = time.date_naive();
-        Self(day.with_day(1).unwrap_or(day))
-    }
-
-    /// The month that a minute since 1970 is in.
-    pub(super) fn of_minute(minute: i64) -> Self {
-        Self::of(time_of(minute))
-    }
-
-    /// A number that grows by one from month to month.
-    pub(super) fn number(self) -> i32 {
-        self.0.year() * 12 + i32::try_from(self.0.month0()).unwrap_or_default()
-    }
-
-    /// Its first day.
-    #[must_use]
-    pub const fn first_day(self) -> NaiveDate {
-        self.0
-    }
-
-    /// Its start.
-    #[must_use]
-    pub fn start(self) -> DateTime<Utc> {
-        self.0.and_time(chrono::NaiveTime::MIN).and_utc()
-    }
-
-    /// The start of the next one.
-    #[must_use]
-    pub fn end(self) -> DateTime<Utc> {
-        let next = self.0.checked_add_months(chrono::Months::new(1));
-        Self(next.unwrap_or(NaiveDate::MAX)).start()
-    }
-}
-
-impl From<NaiveDate> for Month {
-    fn from(first_day: NaiveDate) -> Self {
-        Self(first_day)
-    }
 }
 
 /// The start of a minute since 1970.
@@ -255,11 +213,24 @@ pub(super) struct CurrentUsage {
     /// What of the quota is left; `null` is without end.
     #[schema(example = 8_766)]
     pub remaining: Option<u64>,
+    /// Events that the plan stores in a month; `null` is unlimited.
+    #[schema(example = 10_000)]
+    pub monthly_events: Option<u64>,
+    /// Events stored this month.
+    #[schema(example = 120)]
+    pub events_used: u64,
+    /// Bytes of events that the plan stores in a month; `null` is unlimited.
+    #[schema(example = 10_485_760)]
+    pub monthly_event_bytes: Option<u64>,
+    /// Bytes of events stored this month: their types, and their data as compact JSON.
+    #[schema(example = 65_536)]
+    pub event_bytes_used: u64,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plans::Month;
 
     fn time(text: &str) -> DateTime<Utc> {
         text.parse().expect("it is a time")
@@ -276,7 +247,7 @@ mod tests {
         assert_eq!(month.start(), time("2026-12-01T00:00:00Z"));
         assert_eq!(month.end(), time("2027-01-01T00:00:00Z"));
         assert_eq!(Month::of(month.end()).number(), month.number() + 1);
-        assert_eq!(Month::of_minute(minute_of(last)), month);
+        assert_eq!(Month::of(time_of(minute_of(last))), month);
         assert_eq!(time_of(minute_of(last)), time("2026-12-31T23:59:00Z"));
         assert_eq!(minute_of(time("1969-12-31T23:59:30Z")), -1);
     }

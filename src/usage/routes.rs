@@ -1,16 +1,23 @@
 //! `/usage`: what an account called, and what of its quota is left.
 
+use std::time::Duration;
+
 use axum::extract::State;
 use utoipa_axum::routes;
 
-use super::model::{CurrentUsage, LastItem, Month, UsageFilter, UsageItem};
+use super::model::{CurrentUsage, LastItem, UsageFilter, UsageItem};
 use super::store;
-use crate::infra::{Clock, Db};
-use crate::plans;
+use crate::events;
+use crate::infra::{TooMany, db};
+use crate::metrics;
+use crate::plans::{self, Month};
 use crate::state::AppState;
 use crate::web::{
-    AuthProblems, Caller, Json, Page, PageParams, Paged, Problem, QueryProblems, Routes,
+    AuthProblems, Caller, Code, Json, Page, PageParams, Paged, Problem, QueryProblems, Routes,
 };
+
+/// How long a report waits for others to end.
+const WAIT: Duration = Duration::from_secs(1);
 
 /// The routes.
 pub fn router() -> Routes<AppState> {
@@ -26,15 +33,50 @@ pub fn router() -> Routes<AppState> {
     responses((status = 200, description = "A page of them.", body = Page<UsageItem>), AuthProblems, QueryProblems))]
 async fn list_usage(
     me: Caller,
-    State(db): State<Db>,
-    State(clock): State<Clock>,
+    State(state): State<AppState>,
     page: Paged<LastItem, UsageFilter>,
 ) -> Result<Json<Page<UsageItem>>, Problem> {
-    let look = page.filter.look(clock.now())?;
-    let items = store::list(&db, me.user_id, &look, &page).await?;
+    let look = page.filter.look(state.clock.now())?;
+    let slot = state.reports.acquire(me.user_id.0, WAIT).await;
+    let slot = slot.map_err(too_many_reports)?;
+    let limit = page.limit;
+    // In a task of its own: the slot is taken for as long as the statement runs, also when the client
+    // hangs up.
+    let report = tokio::spawn(async move {
+        let items = store::list(
+            &state.db,
+            me.user_id,
+            &look,
+            &page,
+            state.usage.report_timeout,
+        );
+        let items = items.await;
+        drop(slot);
+        items
+    });
+    let items = report.await.map_err(Problem::internal)?;
+    let items = items.map_err(report_problem)?;
     let position =
         |item: &UsageItem| LastItem(item.start, item.endpoint.clone().unwrap_or_default());
-    Ok(Json(Page::cut(items, page.limit, position)))
+    Ok(Json(Page::cut(items, limit, position)))
+}
+
+fn too_many_reports(refused: TooMany) -> Problem {
+    metrics::count_refused("reports");
+    match refused {
+        TooMany::OfCaller => Problem::new(Code::RateLimited)
+            .detail("Other reports of this account are still running.")
+            .retry_after(WAIT),
+        TooMany::OfAll => Problem::new(Code::Busy).retry_after(WAIT),
+    }
+}
+
+fn report_problem(error: sqlx::Error) -> Problem {
+    if db::is_cancelled(&error) {
+        return Problem::new(Code::DeadlineExceeded)
+            .detail("The report took too long. Ask for a shorter time or a coarser granularity.");
+    }
+    error.into()
 }
 
 /// My plan, its limits, and what of this month's quota is used.
@@ -47,6 +89,7 @@ async fn get_current_usage(
     let month = Month::of(state.clock.now());
     let plan = plans::plan_of(&state, me.user_id).await?;
     let used = store::find_total(&state.db, me.user_id, month.first_day()).await?;
+    let stored = events::stored_in(&state.db, me.user_id, month).await?;
     let tier = plan.tier(&state.plans);
     let left = |quota: u32| u64::from(quota).saturating_sub(used);
     Ok(Json(CurrentUsage {
@@ -58,5 +101,9 @@ async fn get_current_usage(
         period_end: month.end(),
         used,
         remaining: tier.quota.map(|quota| left(quota.requests)),
+        monthly_events: tier.events,
+        events_used: stored.events,
+        monthly_event_bytes: tier.event_bytes,
+        event_bytes_used: stored.bytes,
     }))
 }

@@ -8,10 +8,11 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::error::FlushError;
-use super::model::{Month, is_charged};
+use super::model::{is_charged, time_of};
 use super::store;
 use crate::infra::{Meter, MeterKey, Outgoing, Sum};
 use crate::metrics::{self, CallOutcome};
+use crate::plans::Month;
 use crate::state::AppState;
 
 /// Rows of one statement.
@@ -101,7 +102,7 @@ async fn write_all(state: &AppState, outgoing: &mut Outgoing) -> Result<(), Flus
 fn settle(meter: &Meter, rows: &[(MeterKey, Sum)], totals: &HashMap<(Uuid, Month), u64>) {
     let mut sent: HashMap<(Uuid, Month), u64> = HashMap::new();
     for (key, sum) in rows.iter().filter(|row| is_charged(row.0.status)) {
-        let month = Month::of_minute(key.minute);
+        let month = Month::of(time_of(key.minute));
         *sent.entry((key.account, month)).or_default() += sum.requests;
     }
     for ((account, month), sent) in sent {

@@ -1,4 +1,7 @@
-//! Every statement on `api_usage`, `usage_totals` and `usage_writers`.
+//! Every statement on `api_usage`, its rollups, `usage_totals` and `usage_writers`.
+
+mod backfill;
+mod reports;
 
 use std::collections::HashMap;
 
@@ -6,10 +9,13 @@ use chrono::{DateTime, NaiveDate, Utc};
 use sqlx::PgExecutor;
 use uuid::Uuid;
 
-use super::model::{LastItem, Look, Month, UsageItem, is_charged, time_of};
+use super::model::{is_charged, time_of};
 use crate::ids::UserId;
 use crate::infra::{EndpointNames, MeterKey, Outgoing, Sum};
-use crate::web::Paged;
+use crate::plans::Month;
+
+pub(super) use backfill::backfill;
+pub(super) use reports::list;
 
 /// The columns of a batch, as arrays.
 #[derive(Default)]
@@ -46,8 +52,9 @@ impl Columns {
 }
 
 /// Adds a batch to the counts, unless it was added before; answers what its accounts have used of
-/// its months since. One statement, so that it is written whole or not at all; in the order of the
-/// keys, so that two processes never wait for each other.
+/// its months since. One statement, so that it is written whole or not at all, rollups included; in
+/// the order of the keys, so that two processes never wait for each other. The setting keeps the
+/// triggers from adding to the rollups as well, which they do for releases that write none.
 pub(super) async fn write(
     conn: impl PgExecutor<'_>,
     batch: &Outgoing,
@@ -62,7 +69,7 @@ pub(super) async fn write(
                ON CONFLICT ON CONSTRAINT usage_writers_pkey
                DO UPDATE SET batch = excluded.batch, written_at = excluded.written_at
                WHERE w.batch < excluded.batch
-               RETURNING id
+               RETURNING id, set_config('usage.rolls_up', 'yes', true)
            ), counted AS MATERIALIZED (
                SELECT c.* FROM unnest($4::uuid[], $5::text[], $6::int2[], $7::timestamptz[], $8::int8[],
                                       $9::float8[], $10::float8[], $11::boolean[])
@@ -79,6 +86,35 @@ pub(super) async fn write(
                    request_count = u.request_count + excluded.request_count,
                    response_time_ms = u.response_time_ms + excluded.response_time_ms,
                    response_time_max_ms = greatest(u.response_time_max_ms, excluded.response_time_max_ms)
+           ), by_hour AS MATERIALIZED (
+               SELECT user_id, date_trunc('hour', created_at, 'UTC') AS created_at, endpoint,
+                      sum(request_count)::int8 AS request_count,
+                      coalesce(sum(request_count) FILTER (WHERE status_code BETWEEN 400 AND 499), 0)::int8 AS client_errors,
+                      coalesce(sum(request_count) FILTER (WHERE status_code >= 500), 0)::int8 AS server_errors,
+                      sum(response_time_ms) AS response_time_ms, max(response_time_max_ms) AS response_time_max_ms
+               FROM counted GROUP BY 1, 2, 3
+           ), hourly AS (
+               INSERT INTO usage_hourly AS r (user_id, created_at, endpoint, request_count, client_errors,
+                                              server_errors, response_time_ms, response_time_max_ms)
+               SELECT * FROM by_hour ORDER BY user_id, created_at, endpoint
+               ON CONFLICT (user_id, created_at, endpoint) DO UPDATE SET
+                   request_count = r.request_count + excluded.request_count,
+                   client_errors = r.client_errors + excluded.client_errors,
+                   server_errors = r.server_errors + excluded.server_errors,
+                   response_time_ms = r.response_time_ms + excluded.response_time_ms,
+                   response_time_max_ms = greatest(r.response_time_max_ms, excluded.response_time_max_ms)
+           ), daily AS (
+               INSERT INTO usage_daily AS r (user_id, created_at, endpoint, request_count, client_errors,
+                                             server_errors, response_time_ms, response_time_max_ms)
+               SELECT user_id, date_trunc('day', created_at, 'UTC'), endpoint, sum(request_count)::int8,
+                      sum(client_errors)::int8, sum(server_errors)::int8, sum(response_time_ms), max(response_time_max_ms)
+               FROM by_hour GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
+               ON CONFLICT (user_id, created_at, endpoint) DO UPDATE SET
+                   request_count = r.request_count + excluded.request_count,
+                   client_errors = r.client_errors + excluded.client_errors,
+                   server_errors = r.server_errors + excluded.server_errors,
+                   response_time_ms = r.response_time_ms + excluded.response_time_ms,
+                   response_time_max_ms = greatest(r.response_time_max_ms, excluded.response_time_max_ms)
            )
            INSERT INTO usage_totals AS t (user_id, month, request_count)
            SELECT user_id, date_trunc('month', created_at AT TIME ZONE 'UTC')::date, sum(request_count)::int8
@@ -126,42 +162,6 @@ pub(super) async fn find_total(
     .fetch_optional(conn)
     .await?;
     Ok(total.map_or(0, |count| u64::try_from(count).unwrap_or_default()))
-}
-
-/// A page of an account's use, the oldest first.
-pub(super) async fn list<F>(
-    conn: impl PgExecutor<'_>,
-    user_id: UserId,
-    look: &Look,
-    page: &Paged<LastItem, F>,
-) -> Result<Vec<UsageItem>, sqlx::Error> {
-    let after = page.after.as_ref();
-    sqlx::query_as!(
-        UsageItem,
-        r#"SELECT start AS "start!", nullif(endpoint, '') AS endpoint,
-                  sum(request_count)::int8 AS "requests!",
-                  coalesce(sum(request_count) FILTER (WHERE status_code BETWEEN 400 AND 499), 0)::int8 AS "client_errors!",
-                  coalesce(sum(request_count) FILTER (WHERE status_code >= 500), 0)::int8 AS "server_errors!",
-                  (sum(response_time_ms) / sum(request_count))::float8 AS "response_time_mean_ms!",
-                  max(response_time_max_ms) AS "response_time_max_ms!"
-           FROM (SELECT date_trunc($4, created_at, 'UTC') AS start,
-                        CASE WHEN $5 THEN endpoint ELSE '' END COLLATE "C" AS endpoint,
-                        status_code, request_count, response_time_ms, response_time_max_ms
-                 FROM api_usage
-                 WHERE user_id = $1 AND created_at >= greatest($2, $6::timestamptz) AND created_at < $3) AS u
-           WHERE $6::timestamptz IS NULL OR (start, endpoint) > ($6, $7)
-           GROUP BY start, endpoint ORDER BY start, endpoint LIMIT $8"#,
-        user_id.0,
-        look.from,
-        look.to,
-        look.granularity.as_str(),
-        look.by_endpoint,
-        after.map(|last| last.0),
-        after.map(|last| last.1.as_str()),
-        page.limit.one_more(),
-    )
-    .fetch_all(conn)
-    .await
 }
 
 /// Forgets totals of months before a day, and processes that have not written since a moment.

@@ -72,7 +72,7 @@ codes! {
     InvalidFields         422 "invalid_fields"         "Some fields cannot be accepted."
     InvalidToken          422 "invalid_token"          "The link is unknown, used or expired."
     RateLimited           429 "rate_limited"           "Too many requests."
-    QuotaExceeded         429 "quota_exceeded"         "The requests of this month are used up."
+    QuotaExceeded         429 "quota_exceeded"         "A quota of this month is used up."
     TooManyAttempts       429 "too_many_attempts"      "Too many failed attempts."
     Internal              500 "internal"               "Something went wrong on our side."
     NotImplemented        501 "not_implemented"        "The method is not implemented."

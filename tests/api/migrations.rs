@@ -1,5 +1,6 @@
 //! Bringing the schema up to date, whoever else does so.
 
+mod concurrent;
 mod rights;
 
 use std::collections::HashMap;
@@ -18,13 +19,13 @@ use crate::process;
 const LOCK: i64 = 0x6772_6f75_6e64_0001;
 
 /// A database of its own that has never been migrated.
-struct Empty {
+pub struct Empty {
     name: String,
     settings: HashMap<String, String>,
 }
 
 impl Empty {
-    async fn new() -> Self {
+    pub async fn new() -> Self {
         Self::with(&[]).await
     }
 
@@ -41,7 +42,7 @@ impl Empty {
     }
 
     /// Migrates in this process; never hangs.
-    async fn migrate(&self) -> Result<(), String> {
+    pub async fn migrate(&self) -> Result<(), String> {
         let config = self.config();
         let migrated = tokio::time::timeout(Duration::from_secs(30), db::migrate(&config)).await;
         migrated
@@ -49,7 +50,7 @@ impl Empty {
             .map_err(|error| error.to_string())
     }
 
-    async fn owner(&self) -> PgConnection {
+    pub async fn owner(&self) -> PgConnection {
         PgConnection::connect(&owner_url(&self.name))
             .await
             .expect("the test server answers")
@@ -62,7 +63,7 @@ impl Empty {
     }
 
     /// Runs statements as the owner.
-    async fn execute(&self, sql: &'static str) {
+    pub async fn execute(&self, sql: &'static str) {
         let mut owner = self.owner().await;
         sqlx::raw_sql(sql)
             .execute(&mut owner)

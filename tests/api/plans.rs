@@ -229,6 +229,7 @@ async fn prices_are_public_and_come_from_the_settings() {
         "plan": "pro", "name": "Pro",
         "price": { "amount": 1900, "currency": "EUR", "interval": "month" },
         "requests_per_minute": 777, "monthly_quota": 1_000_000, "quota_is_hard": false,
+        "monthly_events": 1_000_000, "monthly_event_bytes": 1_073_741_824,
         "features": ["api_keys", "usage_reports", "email_support"],
     });
     assert_eq!(plans[1], pro);

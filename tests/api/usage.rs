@@ -1,6 +1,8 @@
 //! What each account called: counted once, shown to its owner alone, and held against the quota.
 
 mod quota;
+mod reports;
+mod rollups;
 mod writing;
 
 use std::time::Duration;
@@ -51,7 +53,7 @@ pub async fn ask(session: &Session, times: usize) {
 }
 
 /// The items of all pages.
-async fn list(session: &Session, query: &str) -> Vec<Value> {
+pub async fn list(session: &Session, query: &str) -> Vec<Value> {
     let mut items = Vec::new();
     let mut cursor = String::new();
     loop {

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use secrecy::{ExposeSecret as _, SecretString};
-use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::migrate::{MigrateError, Migration, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection, PgExecutor};
 
@@ -83,15 +83,11 @@ async fn migrate_on(
 ) -> Result<(), MigrationError> {
     take_turn(connection, config.migration_lock_timeout).await?;
     prepare_session(connection).await?;
-    // A change of a table waits this long for its readers, and no longer: all later ones queue up
-    // behind it.
-    sqlx::query("SELECT set_config('lock_timeout', $1, false)")
-        .bind(millis(config.lock_timeout))
-        .execute(&mut *connection)
-        .await
-        .map_err(MigrationError::Connect)?;
-    migrator().run(&mut *connection).await?;
+    run_migrations(connection, &MIGRATIONS.migrations, config.lock_timeout).await?;
     migrate_queue(owner).await?;
+    index_dead_jobs(connection)
+        .await
+        .map_err(|error| MigrationError::Queue(Box::new(error)))?;
     let runtime = options(&config.url, false).map_err(MigrationError::Rights)?;
     grant(connection, runtime.get_username(), &config.url)
         .await
@@ -122,15 +118,95 @@ async fn prepare_session(connection: &mut PgConnection) -> Result<(), MigrationE
 
 const PUBLIC: &str = "SET search_path = public";
 
+/// Runs the migrations that are not applied yet, in order. The caller holds the migration lock.
+///
+/// A change of a table waits `lock_timeout` for its readers, and no longer: all later ones queue up
+/// behind it. A `-- no-transaction` migration has no such limit: a concurrent index build waits for
+/// older transactions, but nobody queues behind it. An invalid index that an earlier, interrupted
+/// build left is dropped first.
+pub async fn run_migrations(
+    connection: &mut PgConnection,
+    migrations: &[Migration],
+    lock_timeout: Duration,
+) -> Result<(), MigrationError> {
+    for group in migrations.chunk_by(|a, b| a.no_tx == b.no_tx) {
+        let concurrent = group.iter().any(|migration| migration.no_tx);
+        let lock_timeout = if concurrent {
+            Duration::ZERO
+        } else {
+            lock_timeout
+        };
+        set_lock_timeout(connection, lock_timeout)
+            .await
+            .map_err(MigrationError::Connect)?;
+        if concurrent {
+            for migration in group {
+                if let Some(index) = concurrent_index(migration.sql.as_str()) {
+                    drop_invalid_index(connection, index)
+                        .await
+                        .map_err(|error| {
+                            MigrateError::ExecuteMigration(error, migration.version)
+                        })?;
+                }
+            }
+        }
+        migrator(group).run(&mut *connection).await?;
+    }
+    Ok(())
+}
+
 /// Our migrations, run under our own lock. One that is in the database and not in this binary is
 /// passed over, so that the release before the newest still starts: a rollback must not loop.
-fn migrator() -> Migrator {
+fn migrator(group: &[Migration]) -> Migrator {
     Migrator {
-        migrations: MIGRATIONS.migrations.clone(),
+        migrations: group.to_vec().into(),
         ignore_missing: true,
         locking: false,
         ..Migrator::DEFAULT
     }
+}
+
+async fn set_lock_timeout(
+    connection: &mut PgConnection,
+    timeout: Duration,
+) -> Result<(), sqlx::Error> {
+    sqlx::query("SELECT set_config('lock_timeout', $1, false)")
+        .bind(millis(timeout))
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Drops an index whose concurrent build was interrupted. `IF NOT EXISTS` would keep it, although no
+/// query uses it and every writer updates it.
+async fn drop_invalid_index(connection: &mut PgConnection, index: &str) -> Result<(), sqlx::Error> {
+    let invalid: Option<String> = sqlx::query_scalar(
+        "SELECT format('%I.%I', n.nspname, c.relname)
+         FROM pg_index AS i
+         JOIN pg_class AS c ON c.oid = i.indexrelid
+         JOIN pg_namespace AS n ON n.oid = c.relnamespace
+         WHERE i.indexrelid = to_regclass($1) AND NOT i.indisvalid AND c.relkind = 'i'",
+    )
+    .bind(index)
+    .fetch_optional(&mut *connection)
+    .await?;
+    if let Some(invalid) = invalid {
+        tracing::warn!(
+            index = invalid,
+            "dropping an index whose build was interrupted"
+        );
+        let drop = format!("DROP INDEX CONCURRENTLY IF EXISTS {invalid}");
+        sqlx::raw_sql(AssertSqlSafe(drop))
+            .execute(connection)
+            .await?;
+    }
+    Ok(())
+}
+
+/// The name of the index that a `-- no-transaction` file builds.
+fn concurrent_index(sql: &str) -> Option<&str> {
+    let (_, rest) = sql.split_once("INDEX CONCURRENTLY IF NOT EXISTS ")?;
+    rest.split_whitespace().next()
 }
 
 async fn take_turn(
@@ -167,6 +243,20 @@ async fn migrate_queue(owner: PgConnectOptions) -> Result<(), MigrationError> {
     let result = queue.migrate().await;
     pool.close().await;
     result.map_err(|error| MigrationError::Queue(Box::new(error)))
+}
+
+/// Adds an index on dead jobs to the queue's table, which the library has none for: they are counted
+/// every few seconds, and purged. Not a migration of ours, since the library creates the table.
+async fn index_dead_jobs(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    set_lock_timeout(connection, Duration::ZERO).await?;
+    drop_invalid_index(connection, "graphile_worker.jobs_dead_idx").await?;
+    sqlx::raw_sql(
+        "CREATE INDEX CONCURRENTLY IF NOT EXISTS jobs_dead_idx
+         ON graphile_worker._private_jobs (run_at) WHERE attempts >= max_attempts",
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
 }
 
 /// The schema of the job queue.

@@ -83,6 +83,10 @@ async fn beyond_a_hard_quota_requests_are_refused_until_the_month_ends() {
             "period_end": "2026-04-01T00:00:00Z",
             "used": 10,
             "remaining": 0,
+            "monthly_events": 10_000,
+            "events_used": 5,
+            "monthly_event_bytes": 10 * 1024 * 1024,
+            "event_bytes_used": 15,
         })
     );
     tell(&ada).await.assert_problem(429, "quota_exceeded");

@@ -239,7 +239,7 @@ async fn only_old_months_of_known_tables_can_be_dropped() {
     let now = Clock::system().now();
     for (table, days) in [
         ("users", 400),
-        ("audit_log", 400),
+        ("audit_log", 300),
         ("public.api_usage", 400),
         ("api_usage; DROP TABLE users", 400),
         ("api_usage", 20),

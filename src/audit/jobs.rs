@@ -1,0 +1,46 @@
+//! Removing client addresses and user agents from old entries.
+
+use graphile_worker::{IntoTaskHandlerResult, TaskHandler, WorkerContext};
+use serde::{Deserialize, Serialize};
+
+use super::store;
+use crate::infra;
+use crate::jobs;
+use crate::state::AppState;
+
+/// Entries of one transaction.
+const BATCH: i32 = 5_000;
+
+/// Why the job failed; the queue keeps the text and tries again.
+#[derive(Debug, thiserror::Error)]
+enum JobError {
+    #[error(transparent)]
+    NotGiven(#[from] jobs::NotGiven),
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+}
+
+/// Removes addresses in batches. Runs daily, and continues where the last run stopped.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub struct RemoveAddresses {}
+
+impl TaskHandler for RemoveAddresses {
+    const IDENTIFIER: &'static str = "audit.remove_addresses";
+
+    async fn run(self, ctx: WorkerContext) -> impl IntoTaskHandlerResult {
+        jobs::report(&ctx, remove(&ctx).await)
+    }
+}
+
+async fn remove(ctx: &WorkerContext) -> Result<(), JobError> {
+    let state: &AppState = jobs::given(ctx)?;
+    let before = infra::before(state.clock.now(), state.audit.address_retention);
+    let mut entries = 0;
+    while let Some(changed) = store::remove_addresses(&state.db, before, BATCH).await? {
+        entries += changed;
+    }
+    if entries > 0 {
+        tracing::info!(entries, "addresses are removed from old audit entries");
+    }
+    Ok(())
+}

@@ -1,0 +1,37 @@
+//! Purging the totals of months that no quota counts any more.
+
+use graphile_worker::{IntoTaskHandlerResult, TaskHandler, WorkerContext};
+use serde::{Deserialize, Serialize};
+
+use super::store;
+use crate::jobs;
+use crate::plans::Month;
+use crate::state::AppState;
+
+/// Why the job failed; the queue keeps the text and tries again.
+#[derive(Debug, thiserror::Error)]
+enum JobError {
+    #[error(transparent)]
+    NotGiven(#[from] jobs::NotGiven),
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+}
+
+/// Deletes old totals in batches. Runs daily; does nothing most days.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub struct PurgeEventTotals {}
+
+impl TaskHandler for PurgeEventTotals {
+    const IDENTIFIER: &'static str = "events.purge_totals";
+
+    async fn run(self, ctx: WorkerContext) -> impl IntoTaskHandlerResult {
+        jobs::report(&ctx, purge(&ctx).await)
+    }
+}
+
+async fn purge(ctx: &WorkerContext) -> Result<(), JobError> {
+    let state: &AppState = jobs::given(ctx)?;
+    let before = state.usage.events_retention.before(state.clock.now());
+    while store::purge_totals(&state.db, Month::of(before)).await? > 0 {}
+    Ok(())
+}

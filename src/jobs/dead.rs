@@ -1,0 +1,50 @@
+//! Purging dead jobs: those that failed at their last attempt. They are kept for a while, so that
+//! somebody can look at them and reschedule them.
+
+use std::time::Duration;
+
+use graphile_worker::{IntoTaskHandlerResult, TaskHandler, WorkerContext};
+use serde::{Deserialize, Serialize};
+
+use super::{NotGiven, given, report, store};
+
+/// Jobs of one statement.
+const BATCH: i64 = 1_000;
+
+/// How long dead jobs are kept, as the worker is started with it.
+#[derive(Clone, Copy, Debug)]
+pub struct DeadJobsRetention(pub Duration);
+
+/// Why the job failed; the queue keeps the text and tries again.
+#[derive(Debug, thiserror::Error)]
+enum JobError {
+    #[error(transparent)]
+    NotGiven(#[from] NotGiven),
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+}
+
+/// Deletes old dead jobs in batches, and logs how many of each task. Runs daily.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub struct PurgeDeadJobs {}
+
+impl TaskHandler for PurgeDeadJobs {
+    const IDENTIFIER: &'static str = "jobs.purge_dead";
+
+    async fn run(self, ctx: WorkerContext) -> impl IntoTaskHandlerResult {
+        report(&ctx, purge(&ctx).await)
+    }
+}
+
+async fn purge(ctx: &WorkerContext) -> Result<(), JobError> {
+    let DeadJobsRetention(kept) = *given(ctx)?;
+    loop {
+        let deleted = store::delete_dead(ctx.pg_pool(), kept, BATCH).await?;
+        for (task, jobs) in &deleted {
+            tracing::warn!(task, jobs, "old dead jobs are deleted");
+        }
+        if deleted.is_empty() {
+            return Ok(());
+        }
+    }
+}

@@ -16,7 +16,7 @@ pub enum Package {
     Redis,
     /// Chromium and its driver.
     Browser,
-    /// nginx and HAProxy.
+    /// nginx and `HAProxy`.
     Proxies,
 }
 

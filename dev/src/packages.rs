@@ -20,7 +20,7 @@ pub enum Package {
     Browser,
     /// The library that gives a process another time.
     Faketime,
-    /// nginx and HAProxy.
+    /// nginx and `HAProxy`.
     Proxies,
 }
 

@@ -106,21 +106,17 @@ impl Whole {
         let permits = u32::try_from(more).ok()?;
         let permit = Arc::clone(&bodies.memory).try_acquire_many_owned(permits);
         let permit = permit.ok()?;
-        match &mut self.reserved {
-            Some(reserved) => {
-                reserved.of_client.grow(more).then_some(())?;
-                reserved.of_all.merge(permit);
-                Some(())
-            }
-            None => {
-                let of_client = bodies.memory_by_client.count(client, more)?;
-                self.reserved = Some(Reserved {
-                    of_all: permit,
-                    of_client,
-                });
-                Some(())
-            }
+        if let Some(reserved) = &mut self.reserved {
+            reserved.of_client.grow(more).then_some(())?;
+            reserved.of_all.merge(permit);
+        } else {
+            let of_client = bodies.memory_by_client.count(client, more)?;
+            self.reserved = Some(Reserved {
+                of_all: permit,
+                of_client,
+            });
         }
+        Some(())
     }
 
     /// The whole body. Its memory counts until nobody has it any more.

@@ -219,7 +219,7 @@ mod tests {
         let (mut stream, mut peer, connection) = pair();
         drop(connection.serve());
         let writer = tokio::spawn(async move {
-            sleep(Duration::from_secs(60)).await;
+            sleep(Duration::from_mins(1)).await;
             peer.write_all(b"GET").await.unwrap();
             peer
         });

@@ -1,5 +1,5 @@
 //! The service behind proxies as people run them: `deploy/nginx/nginx.conf`, the settings that Debian
-//! ships for nginx, and HAProxy. Where a proxy is not installed its tests are skipped.
+//! ships for nginx, and `HAProxy`. Where a proxy is not installed its tests are skipped.
 
 use std::path::Path;
 use std::time::Duration;

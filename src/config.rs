@@ -33,8 +33,6 @@ use std::time::Duration;
 
 use axum::http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
-use lettre::transport::smtp::client::Certificate;
-use lettre::transport::smtp::extension::ClientId;
 use secrecy::SecretString;
 use url::Url;
 
@@ -46,7 +44,7 @@ pub use breaches::BreachConfig;
 pub use deny::{AgentPattern, CountryCode, DenyConfig};
 pub use key::Key32;
 pub use limits::{Limit, LimitsConfig, Rate};
-pub use mail::{SmtpServer, SmtpTls};
+pub use mail::{HelloName, SmtpServer, SmtpTls};
 pub use mfa::{MfaConfig, MfaRequired};
 pub use plans::{Currency, PlansConfig, PriceId, Quota, TierConfig};
 use reader::Reader;
@@ -213,9 +211,9 @@ pub struct MailConfig {
     pub server: SmtpServer,
     /// `SMTP_HELO_NAME`: the name of this host in the greeting; by default the public host or the
     /// sender's domain.
-    pub hello_name: ClientId,
-    /// `SSL_CERT_FILE`: certificate authorities to trust besides the public ones.
-    pub certificates: Vec<Certificate>,
+    pub hello_name: HelloName,
+    /// `SSL_CERT_FILE`: certificate authorities in PEM to trust besides the public ones.
+    pub certificates: Vec<String>,
     /// `MAIL_FROM`: the sender's mailbox, in ASCII.
     pub from: lettre::message::Mailbox,
     /// `LINK_URL`: what the links in letters begin with; the public URL by default.

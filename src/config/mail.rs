@@ -1,11 +1,10 @@
 //! The types of the mail settings: what the mail server is sent must be readable by any mail server.
 
+use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use lettre::Address;
 use lettre::message::Mailbox;
-use lettre::transport::smtp::client::{Certificate, CertificateStore, TlsParameters};
-use lettre::transport::smtp::extension::ClientId;
 use percent_encoding::percent_decode_str;
 use secrecy::SecretString;
 use url::{Host, Url};
@@ -44,7 +43,7 @@ pub enum SmtpTls {
 
 impl SmtpServer {
     /// Reads the URL, and the name for EHLO that its path may hold.
-    pub(super) fn parse(text: &str) -> Option<(Self, Option<ClientId>)> {
+    pub(super) fn parse(text: &str) -> Option<(Self, Option<HelloName>)> {
         let url = Url::parse(text).ok()?;
         let tls = url.query_pairs().find(|(name, _)| name == "tls");
         let tls = tls.map(|(_, value)| value.into_owned());
@@ -71,7 +70,7 @@ impl SmtpServer {
         };
         let hello = match url.path().trim_matches('/') {
             "" => None,
-            name => Some(HelloName::parse(name).ok()?.0),
+            name => Some(HelloName::parse(name).ok()?),
         };
         let port = url.port().unwrap_or(port);
         let server = Self {
@@ -115,21 +114,37 @@ fn ascii_domain(domain: &str) -> Option<String> {
 }
 
 /// The name for EHLO: a host name, or an address literal (RFC 5321 §4.1.3).
-pub(super) struct HelloName(pub(super) ClientId);
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HelloName {
+    /// A host name in ASCII.
+    Domain(String),
+    /// An IPv4 address.
+    Ipv4(Ipv4Addr),
+    /// An IPv6 address.
+    Ipv6(Ipv6Addr),
+}
+
+impl fmt::Display for HelloName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Domain(name) => f.write_str(name),
+            Self::Ipv4(ip) => write!(f, "[{ip}]"),
+            Self::Ipv6(ip) => write!(f, "[IPv6:{ip}]"),
+        }
+    }
+}
 
 impl Setting for HelloName {
     fn parse(text: &str) -> Result<Self, String> {
         let literal = text.strip_prefix('[').and_then(|ip| ip.strip_suffix(']'));
         let name = match literal.map(|ip| ip.strip_prefix("IPv6:").unwrap_or(ip)) {
             Some(ip) => {
-                let v4 = ip.parse::<Ipv4Addr>().map(ClientId::Ipv4);
-                v4.or_else(|_| ip.parse::<Ipv6Addr>().map(ClientId::Ipv6))
-                    .ok()
+                let v4 = ip.parse::<Ipv4Addr>().map(Self::Ipv4);
+                v4.or_else(|_| ip.parse::<Ipv6Addr>().map(Self::Ipv6)).ok()
             }
-            None => host_name(text).map(ClientId::Domain),
+            None => host_name(text).map(Self::Domain),
         };
-        name.map(Self)
-            .ok_or_else(|| "must be a host name such as mail.acme.com, or [203.0.113.7]".to_owned())
+        name.ok_or_else(|| "must be a host name such as mail.acme.com, or [203.0.113.7]".to_owned())
     }
 }
 
@@ -149,14 +164,14 @@ fn host_name(text: &str) -> Option<String> {
 
 /// The name for EHLO where none is set: the public host, else the sender's domain. A receiver looks
 /// it up, so a name without a dot is no good.
-pub(super) fn default_hello(public_url: Option<&Url>, from: &Mailbox) -> ClientId {
+pub(super) fn default_hello(public_url: Option<&Url>, from: &Mailbox) -> HelloName {
     let public = public_url.and_then(Url::host_str);
     let names = public.into_iter().chain([from.email.domain()]);
     let mut names = names
         .filter(|name| name.contains('.'))
         .filter_map(host_name);
-    let loopback = || ClientId::Ipv4(Ipv4Addr::LOCALHOST);
-    names.next().map_or_else(loopback, ClientId::Domain)
+    let loopback = || HelloName::Ipv4(Ipv4Addr::LOCALHOST);
+    names.next().map_or_else(loopback, HelloName::Domain)
 }
 
 /// A product's name: one line that fits into subjects, and into the label of an authenticator app.
@@ -174,8 +189,9 @@ impl Setting for ProductName {
 }
 
 impl Reader<'_> {
-    /// The certificates in the file that `SSL_CERT_FILE` names, as OpenSSL and others read it.
-    pub(super) fn certificates(&mut self) -> Option<Vec<Certificate>> {
+    /// The certificates, each in PEM, in the file that `SSL_CERT_FILE` names, as OpenSSL and others read
+    /// it.
+    pub(super) fn certificates(&mut self) -> Option<Vec<String>> {
         const NAME: &str = "SSL_CERT_FILE";
         let before = self.fault_count();
         let Some(path) = self.optional::<String>(NAME) else {
@@ -191,8 +207,7 @@ impl Reader<'_> {
         let found: Vec<_> = text
             .split_inclusive("-----END CERTIFICATE-----")
             .filter(|block| block.contains("-----BEGIN CERTIFICATE-----"))
-            .filter_map(|block| Certificate::from_pem(block.as_bytes()).ok())
-            .filter(is_usable)
+            .map(str::to_owned)
             .collect();
         if found.is_empty() {
             self.fault(NAME, "must name a file with certificates in PEM");
@@ -200,16 +215,6 @@ impl Reader<'_> {
         }
         Some(found)
     }
-}
-
-/// Whether the TLS library accepts this certificate as a root. Bundles of operating systems have some
-/// that it does not; the others are still good.
-fn is_usable(certificate: &Certificate) -> bool {
-    TlsParameters::builder("localhost".to_owned())
-        .certificate_store(CertificateStore::None)
-        .add_root_certificate(certificate.clone())
-        .build()
-        .is_ok()
 }
 
 #[cfg(test)]
@@ -245,7 +250,7 @@ mod tests {
 
     #[test]
     fn the_name_for_ehlo_is_one_that_the_standard_allows() {
-        let parse = |text: &str| HelloName::parse(text).map(|name| name.0.to_string());
+        let parse = |text: &str| HelloName::parse(text).map(|name| name.to_string());
         for (text, name) in [
             ("mail.acme.com", "mail.acme.com"),
             ("b\u{fc}cher.example", "xn--bcher-kva.example"),

@@ -302,7 +302,7 @@ impl Reader<'_> {
         );
         let (server, named) = SmtpServer::parse(smtp_url?.0.expose_secret())?;
         let from = from?;
-        let hello_name = hello_name.map(|name| name.0).or(named);
+        let hello_name = hello_name.or(named);
         Some(MailConfig {
             server,
             hello_name: hello_name.unwrap_or_else(|| default_hello(public_url, &from)),

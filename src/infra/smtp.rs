@@ -13,7 +13,7 @@ use lettre::message::header::{Header, HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MultiPart};
 use lettre::transport::smtp::authentication::{Credentials, DEFAULT_MECHANISMS};
 use lettre::transport::smtp::client::{
-    AsyncSmtpConnection, CertificateStore, TlsParameters, TlsParametersBuilder,
+    AsyncSmtpConnection, Certificate, CertificateStore, TlsParameters, TlsParametersBuilder,
 };
 use lettre::transport::smtp::commands::{Data, Mail, Rcpt, Rset};
 use lettre::transport::smtp::extension::ClientId;
@@ -25,7 +25,7 @@ use url::Host;
 pub use self::error::SendError;
 use self::error::Step;
 use super::Rng;
-use crate::config::{MailConfig, SmtpServer, SmtpTls};
+use crate::config::{HelloName, MailConfig, SmtpServer, SmtpTls};
 use crate::metrics;
 
 /// How long the server may take to reply to QUIT. The email is taken or refused by then.
@@ -59,12 +59,17 @@ impl Mailer {
         // The public authorities, and those of the configuration.
         let store = CertificateStore::WebpkiRoots;
         let tls = TlsParameters::builder(plain_host(&server.host)).certificate_store(store);
-        let certificates = config.certificates.iter().cloned();
-        let tls = certificates.fold(tls, TlsParametersBuilder::add_root_certificate);
+        let tls = usable(&config.certificates)?
+            .into_iter()
+            .fold(tls, TlsParametersBuilder::add_root_certificate);
         Ok(Self(Arc::new(Inner {
             server,
             tls: tls.build()?,
-            hello_name: config.hello_name.clone(),
+            hello_name: match &config.hello_name {
+                HelloName::Domain(name) => ClientId::Domain(name.clone()),
+                HelloName::Ipv4(ip) => ClientId::Ipv4(*ip),
+                HelloName::Ipv6(ip) => ClientId::Ipv6(*ip),
+            },
             from: config.from.clone(),
             timeout: config.timeout,
             rng,
@@ -186,6 +191,27 @@ impl Mailer {
         let random = u128::from_be_bytes(self.0.rng.bytes());
         format!("<{random:032x}@{}>", self.0.from.email.domain())
     }
+}
+
+/// The certificates that the TLS library accepts as roots. Bundles of operating systems have some that
+/// it does not; the others are still good. It is an error when there are some and all are unusable.
+fn usable(all: &[String]) -> SmtpResult<Vec<Certificate>> {
+    let mut found = Vec::new();
+    let mut last = Ok(found.clone());
+    for pem in all {
+        let certificate = Certificate::from_pem(pem.as_bytes());
+        let accepted = certificate.and_then(|certificate| {
+            let probe = TlsParameters::builder("localhost".to_owned());
+            let probe = probe.certificate_store(CertificateStore::None);
+            let probe = probe.add_root_certificate(certificate.clone());
+            probe.build().map(|_| certificate)
+        });
+        match accepted {
+            Ok(certificate) => found.push(certificate),
+            Err(error) => last = Err(error),
+        }
+    }
+    if found.is_empty() { last } else { Ok(found) }
 }
 
 /// The host as the resolver and the TLS library want it: an IPv6 address without brackets.

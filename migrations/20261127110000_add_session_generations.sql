@@ -4,7 +4,7 @@
 ALTER TABLE sessions
     -- Rotations so far. 0 with a hash of NULL: the session's tokens are in refresh_tokens.
     ADD COLUMN generation integer NOT NULL DEFAULT 0,
-    -- SHA-256 of the current refresh token's secret parts.
+    -- SHA-256 of the current refresh token.
     ADD COLUMN token_hash bytea,
     -- When the current refresh token expires.
     ADD COLUMN idle_expires_at timestamptz,

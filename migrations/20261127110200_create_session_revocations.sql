@@ -13,22 +13,16 @@ CREATE TABLE session_revocations (
     CONSTRAINT session_revocations_sessions_check CHECK ((session_ids IS NULL) = (begun_until IS NOT NULL))
 );
 
-CREATE INDEX session_revocations_ended_at_idx ON session_revocations (ended_at);
+-- Set by a statement that ends many sessions and adds the one row for all of them.
+ALTER TABLE sessions ADD COLUMN is_revoked boolean NOT NULL DEFAULT false;
 
 -- Whoever ends or deletes a session, it is revoked: this release, the release before, and statements by
 -- hand. It runs with the owner's rights, since it exists before the runtime role is given its own.
 CREATE FUNCTION record_session_revocation() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    IF NOT EXISTS (
-        SELECT FROM public.session_revocations
-        WHERE xid = pg_current_xact_id()::text::bigint AND user_id = OLD.user_id
-            AND (OLD.id = ANY (session_ids)
-                OR session_ids IS NULL AND begun_until >= OLD.created_at AND kept_session_id IS DISTINCT FROM OLD.id)
-    ) THEN
-        INSERT INTO public.session_revocations (user_id, session_ids, ended_at)
-        VALUES (OLD.user_id, ARRAY[OLD.id], CASE TG_OP WHEN 'UPDATE' THEN NEW.ended_at ELSE now() END);
-    END IF;
+    INSERT INTO public.session_revocations (user_id, session_ids, ended_at)
+    VALUES (OLD.user_id, ARRAY[OLD.id], CASE TG_OP WHEN 'UPDATE' THEN NEW.ended_at ELSE now() END);
     RETURN NULL;
 END
 $$;
@@ -37,7 +31,7 @@ REVOKE ALL ON FUNCTION record_session_revocation() FROM PUBLIC;
 
 -- Not for updates of other columns, such as rotations.
 CREATE TRIGGER sessions_ended AFTER UPDATE OF ended_at ON sessions
-    FOR EACH ROW WHEN (OLD.ended_at IS NULL AND NEW.ended_at IS NOT NULL)
+    FOR EACH ROW WHEN (OLD.ended_at IS NULL AND NEW.ended_at IS NOT NULL AND NOT NEW.is_revoked)
     EXECUTE FUNCTION record_session_revocation();
 
 -- A deleted account's sessions go with it; those that the purge deletes have ended or expired.

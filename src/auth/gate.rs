@@ -6,6 +6,7 @@ use axum::extract::Request;
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use axum::response::IntoResponse as _;
+use chrono::{DateTime, Utc};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -152,20 +153,20 @@ fn bearer(credential: &[u8]) -> Option<&str> {
 
 /// Keeps the revocation list up to date until `stop`.
 pub async fn watch_ended_sessions(state: AppState, stop: CancellationToken) {
-    let mut position = None;
+    let mut seen = None;
     loop {
-        let looking = timeout(LOOK_WITHIN, look(&state, position));
+        let looking = timeout(LOOK_WITHIN, look(&state, seen));
         // Requests ask the database themselves meanwhile, so that nothing ended comes alive. The next
         // look reads everything: another server may have taken over.
         match stop.run_until_cancelled(looking).await {
             None => return,
-            Some(Ok(Ok(read))) => position = Some(read),
+            Some(Ok(Ok(read))) => seen = Some(read),
             Some(Ok(Err(error))) => {
-                position = None;
+                seen = None;
                 tracing::warn!(%error, "ended sessions cannot be read");
             }
             Some(Err(_)) => {
-                position = None;
+                seen = None;
                 tracing::warn!("ended sessions cannot be read in time");
             }
         }
@@ -176,20 +177,52 @@ pub async fn watch_ended_sessions(state: AppState, stop: CancellationToken) {
     }
 }
 
-/// Reads the revocations after `position`, or all whose access tokens may still run.
-async fn look(state: &AppState, position: Option<Position>) -> Result<Position, sqlx::Error> {
+/// What a look leaves to the next one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Seen {
+    /// Everything before this transaction.
+    before: i64,
+    /// On the server that was started then.
+    server: DateTime<Utc>,
+}
+
+/// Reads the revocations that were not visible at the last look, or all whose access tokens may still
+/// run.
+async fn look(state: &AppState, mut seen: Option<Seen>) -> Result<Seen, sqlx::Error> {
     let now = state.clock.now();
     let longest = token::runs_out(&state.auth, now) - now;
-    let mut look = store::list_revocations(&state.db, position, now - longest).await?;
-    if position.is_some_and(|before| before.server != look.position.server) {
-        look = store::list_revocations(&state.db, None, now - longest).await?;
+    let mut from = Position {
+        xid: seen.map_or(0, |seen| seen.before),
+        id: 0,
+    };
+    let mut begun: Option<Seen> = None;
+    loop {
+        let page = store::list_revocations(&state.db, from, now - longest).await?;
+        let before = page.oldest_running;
+        let this = *begun.get_or_insert(Seen {
+            before,
+            server: page.server,
+        });
+        if page.server != this.server || seen.is_some_and(|seen| seen.server != this.server) {
+            // The position is one of another server.
+            (seen, begun, from) = (None, None, Position::default());
+            continue;
+        }
+        let denied = page.revocations.into_iter().map(|revocation| {
+            let until = token::runs_out(&state.auth, revocation.ended_at);
+            (denied(revocation), until)
+        });
+        match page.next {
+            Some(next) => {
+                state.ended_sessions.add(denied);
+                from = next;
+            }
+            None => {
+                state.ended_sessions.fill(denied, now);
+                return Ok(this);
+            }
+        }
     }
-    let denied = look.revocations.into_iter().map(|revocation| {
-        let until = token::runs_out(&state.auth, revocation.ended_at);
-        (denied(revocation), until)
-    });
-    state.ended_sessions.fill(denied, now);
-    Ok(look.position)
 }
 
 fn denied(revocation: Revocation) -> Denied {

@@ -1,10 +1,10 @@
 //! Refresh tokens: the session's id and generation, a random seed, and a tag that binds them.
 //!
-//! The database holds the hash of the current token's seed and tag, the token's holder the seed, and
+//! The database holds the hash of the current token, the token's holder the seed, and
 //! `TOKEN_SECRET` makes the tag. So no token can be made of the database, of the key, or of both; and
 //! whoever has a token of the session gets the same current one, however often and wherever they ask.
 
-use aws_lc_rs::digest::{Context, SHA256};
+use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde::Deserialize;
@@ -112,11 +112,9 @@ impl SessionToken {
         macs.verifies(message, tag)
     }
 
-    /// SHA-256 of the seed and the tag: all that is stored of it.
+    /// SHA-256 of the whole token: all that is stored of it.
     pub(super) fn hash(&self) -> TokenHash {
-        let mut context = Context::new(&SHA256);
-        context.update(&self.0[ID + GENERATION..]);
-        let hash = context.finish();
+        let hash = digest(&SHA256, &*self.0);
         TokenHash(hash.as_ref().try_into().expect("SHA-256 has 32 bytes"))
     }
 
@@ -211,6 +209,7 @@ mod tests {
             let mut changed = token.clone();
             changed.0[at] ^= 1;
             assert!(!changed.is_genuine(&macs), "byte {at}");
+            assert_ne!(changed.hash(), token.hash(), "byte {at}");
         }
     }
 

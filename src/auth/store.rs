@@ -133,7 +133,7 @@ pub(super) async fn end_sessions(
     sqlx::query_scalar!(
         r#"WITH waiting AS (DELETE FROM mfa_challenges WHERE user_id = $1),
            ended AS (
-               UPDATE sessions SET ended_at = $3, end_reason = $4
+               UPDATE sessions SET ended_at = $3, end_reason = $4, is_revoked = true
                WHERE user_id = $1 AND id IS DISTINCT FROM $2 AND ended_at IS NULL
                RETURNING id, created_at
            ), revocation AS (

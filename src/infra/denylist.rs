@@ -134,16 +134,22 @@ impl Denylist {
         entries.until.insert(id, until);
     }
 
-    /// Adds what was read from the database just now, and drops what has run out.
+    /// Adds a part of what is being read from the database.
+    pub fn add(&self, denied: impl IntoIterator<Item = (Denied, DateTime<Utc>)>) {
+        let mut entries = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        for (denied, until) in denied {
+            entries.add(denied, until);
+        }
+    }
+
+    /// Adds the rest of what was read just now, and drops what has run out.
     pub fn fill(
         &self,
         denied: impl IntoIterator<Item = (Denied, DateTime<Utc>)>,
         now: DateTime<Utc>,
     ) {
+        self.add(denied);
         let mut entries = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        for (denied, until) in denied {
-            entries.add(denied, until);
-        }
         entries.sweep(now);
         entries.filled_at = Some(Instant::now());
     }

@@ -99,7 +99,8 @@ pub(in crate::auth) async fn purge_expired_sessions(
     Ok(done.rows_affected())
 }
 
-/// Deletes revocations of sessions whose last access token ran out before `before`.
+/// Deletes revocations of sessions whose last access token ran out before `before`. The oldest are the
+/// first in the order of the primary key.
 pub(in crate::auth) async fn purge_revocations(
     conn: impl PgExecutor<'_>,
     before: DateTime<Utc>,
@@ -108,7 +109,7 @@ pub(in crate::auth) async fn purge_revocations(
     let done = sqlx::query!(
         "DELETE FROM session_revocations WHERE ctid = ANY (ARRAY(
              SELECT ctid FROM session_revocations WHERE ended_at < $1
-             ORDER BY ended_at LIMIT $2 FOR UPDATE SKIP LOCKED
+             ORDER BY xid, id LIMIT $2 FOR UPDATE SKIP LOCKED
          ))",
         before,
         most,

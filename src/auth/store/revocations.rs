@@ -1,17 +1,19 @@
 //! Which sessions were revoked since the last look.
 
 use chrono::{DateTime, Utc};
-use sqlx::PgExecutor;
+use sqlx::{FromRow, PgExecutor};
 use uuid::Uuid;
 
-/// Up to where a look has read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The most revocations that one statement reads.
+pub(in crate::auth) const PAGE: i64 = 5_000;
+
+/// Where a look goes on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::auth) struct Position {
     /// Transactions before this number had ended, and their rows were seen.
     pub(in crate::auth) xid: i64,
-    /// When the server was started. The numbers of another server, of a standby that was promoted or of
-    /// a restored backup, say nothing.
-    pub(in crate::auth) server: DateTime<Utc>,
+    /// Within a look: rows of that transaction before this one were seen.
+    pub(in crate::auth) id: i64,
 }
 
 /// Sessions of one owner that were revoked together.
@@ -24,39 +26,64 @@ pub(in crate::auth) struct Revocation {
     pub(in crate::auth) ended_at: DateTime<Utc>,
 }
 
-/// What a look has found.
+/// A page of revocations, and what the snapshot that it was read in says.
 #[derive(Debug)]
 pub(in crate::auth) struct Look {
-    pub(in crate::auth) position: Position,
+    /// The oldest transaction that still ran: one that commits after later ones is not missed.
+    pub(in crate::auth) oldest_running: i64,
+    /// When the server was started. The numbers of another server, of a standby that was promoted or
+    /// of a restored backup, say nothing.
+    pub(in crate::auth) server: DateTime<Utc>,
     pub(in crate::auth) revocations: Vec<Revocation>,
+    /// Where the next page begins, if there is one.
+    pub(in crate::auth) next: Option<Position>,
 }
 
-/// The revocations since `since` of transactions that had not ended at `after`; all of them where there
-/// is no position. A transaction that began before another and commits after it is not missed, since the
-/// position is the oldest that still ran.
+#[derive(FromRow)]
+struct Row {
+    oldest_running: i64,
+    server: DateTime<Utc>,
+    xid: Option<i64>,
+    id: Option<i64>,
+    user_id: Option<Uuid>,
+    session_ids: Option<Vec<Uuid>>,
+    begun_until: Option<DateTime<Utc>>,
+    kept_session_id: Option<Uuid>,
+    ended_at: Option<DateTime<Utc>>,
+}
+
+/// A page of the revocations from `from` on, of sessions that ended after `since`.
 pub(in crate::auth) async fn list_revocations(
     conn: impl PgExecutor<'_>,
-    after: Option<Position>,
+    from: Position,
     since: DateTime<Utc>,
 ) -> Result<Look, sqlx::Error> {
-    let rows = sqlx::query!(
-        r#"SELECT p.xid AS "xid!", p.server AS "server!", r.user_id AS "user_id?", r.session_ids, r.begun_until,
-                  r.kept_session_id, r.ended_at AS "ended_at?"
-           FROM (SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS xid,
-                        pg_postmaster_start_time() AS server) AS p
-           LEFT JOIN session_revocations AS r
-               ON r.xid >= $1 AND r.ended_at > $3 AND ($2::timestamptz IS NULL OR p.server = $2)"#,
-        after.map_or(0, |position| position.xid),
-        after.map(|position| position.server),
-        since,
+    // Not prepared: a plan that was made while the table was small would read all of it later.
+    let rows: Vec<Row> = sqlx::query_as(
+        "SELECT s.oldest_running, s.server, r.*
+         FROM (SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS oldest_running,
+                      pg_postmaster_start_time() AS server) AS s
+         LEFT JOIN (
+             SELECT xid, id, user_id, session_ids, begun_until, kept_session_id, ended_at
+             FROM session_revocations
+             WHERE (xid, id) >= ($1, $2) AND ended_at > $3
+             ORDER BY xid, id LIMIT $4
+         ) AS r ON true",
     )
+    .persistent(false)
+    .bind(from.xid)
+    .bind(from.id)
+    .bind(since)
+    .bind(PAGE)
     .fetch_all(conn)
     .await?;
     let first = rows.first().ok_or(sqlx::Error::RowNotFound)?;
-    let position = Position {
-        xid: first.xid,
-        server: first.server,
-    };
+    let (oldest_running, server) = (first.oldest_running, first.server);
+    let last = rows.last().and_then(|row| Some((row.xid?, row.id?)));
+    let is_full = i64::try_from(rows.len()).is_ok_and(|count| count >= PAGE);
+    let next = last
+        .filter(|_| is_full)
+        .map(|(xid, id)| Position { xid, id: id + 1 });
     let revocations = rows.into_iter().filter_map(|row| {
         Some(Revocation {
             user_id: row.user_id?,
@@ -67,7 +94,9 @@ pub(in crate::auth) async fn list_revocations(
         })
     });
     Ok(Look {
-        position,
+        oldest_running,
+        server,
         revocations: revocations.collect(),
+        next,
     })
 }

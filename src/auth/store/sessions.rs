@@ -79,7 +79,7 @@ pub(in crate::auth) async fn end_surplus(
 ) -> Result<Vec<SessionId>, sqlx::Error> {
     sqlx::query_scalar!(
         r#"WITH ended AS (
-               UPDATE sessions SET ended_at = $4, end_reason = $5
+               UPDATE sessions SET ended_at = $4, end_reason = $5, is_revoked = true
                WHERE ended_at IS NULL AND id IN (
                    SELECT s.id FROM sessions AS s
                    WHERE s.user_id = $1 AND s.id <> $2 AND s.ended_at IS NULL AND s.expires_at > $4

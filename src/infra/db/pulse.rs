@@ -120,6 +120,18 @@ impl Pulse {
     /// left open and that has died since is replaced at once, so that the first probe after an
     /// outage succeeds.
     pub async fn is_current(&self) -> Result<bool, sqlx::Error> {
+        // In a task of its own: a probe that ends at its deadline does not break a handshake off, and
+        // the next one finds the connection open.
+        let pulse = self.clone();
+        let probing = tokio::spawn(timeout(CONNECT, async move { pulse.probe().await }));
+        match probing.await {
+            Ok(Ok(current)) => current,
+            Ok(Err(_)) => Err(sqlx::Error::PoolTimedOut),
+            Err(_) => Err(sqlx::Error::WorkerCrashed),
+        }
+    }
+
+    async fn probe(&self) -> Result<bool, sqlx::Error> {
         let mut kept = self.0.probing.lock().await;
         if let Some(mut connection) = kept.take() {
             let current = timeout(KEPT_PROBE, is_current(&mut connection)).await;

@@ -31,7 +31,7 @@ async fn hold_up(app: &TestApp) -> PgConnection {
 async fn running(app: &TestApp) -> i64 {
     sqlx::query_scalar(
         "SELECT count(*) FROM pg_stat_activity
-         WHERE datname = current_database() AND state = 'active' AND query LIKE '%usage_daily%'
+         WHERE datname = current_database() AND state = 'active' AND query LIKE 'SELECT start AS %'
              AND pid <> pg_backend_pid()",
     )
     .fetch_one(&mut app.owner().await)

@@ -11,7 +11,9 @@ use super::{CURRENT, USAGE};
 use crate::harness::{PASSWORD, Session, TestApp};
 
 /// Fewer connections than reports.
-const SETTINGS: [(&str, &str); 4] = [
+const SETTINGS: [(&str, &str); 5] = [
+    // Longer than the timeout of reports, which is to end them.
+    ("DB_LOCK_TIMEOUT", "30s"),
     ("DB_POOL_SIZE", "4"),
     ("DB_MAX_OVERFLOW", "2"),
     ("USAGE_REPORTS", "3"),

@@ -11,7 +11,9 @@ use super::{CURRENT, USAGE};
 use crate::harness::{PASSWORD, Session, TestApp};
 
 /// Fewer connections than reports.
-const SETTINGS: [(&str, &str); 4] = [
+const SETTINGS: [(&str, &str); 5] = [
+    // Longer than the timeout of reports, which is to end them.
+    ("DB_LOCK_TIMEOUT", "30s"),
     ("DB_POOL_SIZE", "4"),
     ("DB_MAX_OVERFLOW", "2"),
     ("USAGE_REPORTS", "3"),
@@ -31,7 +33,7 @@ async fn hold_up(app: &TestApp) -> PgConnection {
 async fn running(app: &TestApp) -> i64 {
     sqlx::query_scalar(
         "SELECT count(*) FROM pg_stat_activity
-         WHERE datname = current_database() AND state = 'active' AND query LIKE '%usage_daily%'
+         WHERE datname = current_database() AND state = 'active' AND query LIKE 'SELECT start AS %'
              AND pid <> pg_backend_pid()",
     )
     .fetch_one(&mut app.owner().await)

@@ -68,7 +68,7 @@ fn section_files() -> impl Iterator<Item = String> {
     let names = entries.map(|entry| entry.expect("it can be listed").file_name());
     let names = names.map(|name| name.into_string().expect("it is text"));
     names
-        .filter(|name| name.ends_with(".rs") && name != "tests.rs")
+        .filter(|name| name.contains(".rs") && name != "tests.rs")
         .map(|name| format!("src/config/{name}"))
 }
 

@@ -138,8 +138,9 @@ impl Following {
             return;
         }
         // The database read its clock about half way.
-        let middle = sample.asked.saturating_duration_since(self.started) + round_trip / 2;
-        let base = sample.micros.saturating_sub(micros(middle));
+        let replied = sample.replied.saturating_duration_since(self.started);
+        let middle = micros(replied) - micros(round_trip / 2);
+        let base = sample.micros.saturating_sub(middle);
         let difference = base.abs_diff(self.base.load(Ordering::Relaxed));
         // Within what the sample cannot tell, the clock runs on: it does not go back and forth.
         if !is_known || difference > u64::try_from(micros(round_trip)).unwrap_or_default() {

@@ -49,7 +49,8 @@ pub fn count_limit_check(kept: LimitsKept) {
     }
 }
 
-/// A request turned away: `by` is the name of a limit, of the guard, the cap or a deny-list.
+/// A refused request: `by` is the name of a limit, of the guard, the cap, a bound of one client or a
+/// deny-list.
 pub fn count_refused(by: &'static str) {
     counter!(REQUESTS_REFUSED, "by" => by).increment(1);
 }

@@ -128,8 +128,8 @@ async fn rollups_are_exact_while_a_release_without_them_writes_as_well() {
         };
         ask(&there, 2).await;
         let flushes = [usage::flush(&app.state), usage::flush(&other.state)];
-        let (flushed, ()) = tokio::join!(join_all(flushes), write_as_an_older_release(&app, 500));
-        for flushed in flushed {
+        let (written, ()) = tokio::join!(join_all(flushes), write_as_an_older_release(&app, 500));
+        for flushed in written {
             // A release without rollups may run into a deadlock; then the batch is sent again.
             if flushed.is_err() {
                 flush(&app).await;

@@ -101,7 +101,7 @@ impl Monitor {
                 metrics::set_redis_up(redis.is_asked());
                 metrics::set_limits_shared(limiter.is_shared());
             }
-            metrics::set_clock_ahead(clock.system_ahead().map(|ahead| ahead.as_seconds_f64()));
+            metrics::set_clock_ahead(clock.system_ahead().map(chrono::TimeDelta::as_seconds_f64));
             metrics::set_dropped_log_lines(telemetry::dropped_lines());
             ([(CONTENT_TYPE, TEXT)], metrics::render())
         });

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 /// The pages that a reader of the repository meets.
-const PAGES: [&str; 15] = [
+const PAGES: [&str; 16] = [
     "README.md",
     "CLAUDE.md",
     "CONTRIBUTING.md",
@@ -21,10 +21,14 @@ const PAGES: [&str; 15] = [
     "docs/observability.md",
     "docs/performance.md",
     "docs/security/asvs.md",
+    "docs/security/threat-model.md",
 ];
 
-/// The page that says which test shows what.
+/// Goes through a standard by requirement, with the test that shows each.
 const ASVS: &str = "docs/security/asvs.md";
+
+/// Goes through attacks, with the test that shows what stops each.
+const THREAT_MODEL: &str = "docs/security/threat-model.md";
 
 /// How many requirements of level 1 and 2 each section of the standard has, the first one first.
 const REQUIREMENTS: [(&str, usize); 26] = [
@@ -123,12 +127,14 @@ fn every_path_that_a_page_names_is_there() {
 
 #[test]
 fn every_test_that_a_page_names_is_there() {
-    let page = read(ASVS);
-    let quoted = page.split('`').skip(1).step_by(2);
-    let names: BTreeSet<_> = quoted.filter(|text| is_name_of_a_test(text)).collect();
-    assert!(names.len() > 50, "the page names {} tests", names.len());
-    let missing: Vec<_> = names.iter().filter(|name| !is_test(name)).collect();
-    assert!(missing.is_empty(), "{missing:#?}");
+    for page in [ASVS, THREAT_MODEL] {
+        let text = read(page);
+        let quoted = text.split('`').skip(1).step_by(2);
+        let names: BTreeSet<_> = quoted.filter(|text| is_name_of_a_test(text)).collect();
+        assert!(names.len() > 50, "{page} names {} tests", names.len());
+        let missing: Vec<_> = names.iter().filter(|name| !is_test(name)).collect();
+        assert!(missing.is_empty(), "{page}: {missing:#?}");
+    }
 }
 
 #[test]
@@ -182,13 +188,14 @@ fn is_name_of_a_test(text: &str) -> bool {
             .all(|part| !part.is_empty() && part.chars().all(is_plain))
 }
 
-/// Whether there is such a test: in `tests/api/`, in a binary of its own, or beside the code.
+/// Whether there is such a test: in `tests/api/`, `tests/faults/`, in a binary of its own, or beside the code.
 fn is_test(name: &str) -> bool {
     let (module, function) = name.rsplit_once("::").expect("a test has a module");
     let path = module.replace("::", "/");
     let beside = path.trim_end_matches("/tests");
     let places = [
         format!("tests/api/{path}.rs"),
+        format!("tests/faults/{path}.rs"),
         format!("tests/{path}.rs"),
         format!("src/{beside}.rs"),
     ];

@@ -187,7 +187,7 @@ async fn the_api_has_the_shapes_of_mailpit() {
         Subject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\r\nMessage-ID: <1@example.com>\r\nMIME-Version: 1.0\r\n\
         Content-Type: multipart/alternative; boundary=b\r\n\r\n\
         --b\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n\
-        Open http://127.0.0.1/verify?x=3D1&token=3Dabc=\r\nd now\r\n\
+        Open http://127.0.0.1/verify?x=3D1#token=3Dabc=\r\nd now\r\n\
         --b\r\nContent-Type: text/html\r\n\r\n<p>Open <a href=\"http://127.0.0.1/\">this</a></p>\r\n--b--";
     Sender::greeted(&inbox)
         .await

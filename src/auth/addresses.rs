@@ -118,7 +118,9 @@ pub(super) async fn request_change(
     let mut tx = begin(&state.db).await?;
     recheck_proof(&mut tx, me, &known).await?;
     let job = ConfirmNewEmail::to(me.user_id, change.email, known.version, Some(now));
-    jobs::enqueue(&mut *tx, &job, Some(&job.key())).await?;
+    // By account as well: two accounts that ask for one address do not replace each other's request.
+    let key = format!("{}:{}", job.key(), me.user_id.0);
+    jobs::enqueue(&mut *tx, &job, Some(&key)).await?;
     // Enqueued here and not when the address was looked up, so that it does not tell what was found.
     jobs::enqueue(&mut *tx, &TellEmailChanging::to(known.email), None).await?;
     let entry = own(Event::EmailChangeRequested, me, origin);

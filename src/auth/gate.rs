@@ -212,16 +212,12 @@ async fn look(state: &AppState, mut seen: Option<Seen>) -> Result<Seen, sqlx::Er
             let until = token::runs_out(&state.auth, revocation.ended_at);
             (denied(revocation), until)
         });
-        match page.next {
-            Some(next) => {
-                state.ended_sessions.add(denied);
-                from = next;
-            }
-            None => {
-                state.ended_sessions.fill(denied, now);
-                return Ok(this);
-            }
-        }
+        let Some(next) = page.next else {
+            state.ended_sessions.fill(denied, now);
+            return Ok(this);
+        };
+        state.ended_sessions.add(denied);
+        from = next;
     }
 }
 

@@ -22,6 +22,7 @@ mod oversight;
 mod pages;
 mod password;
 mod policy;
+mod purge;
 mod reauthentication;
 mod recovery;
 mod refresh;
@@ -43,8 +44,8 @@ pub use document::document_credentials;
 pub use error::Error;
 pub use gate::{bearer_token, require_session, watch_ended_sessions};
 pub use jobs::{
-    ConfirmNewEmail, NotifyNewAdmin, PurgeExpired, SendAlreadyRegistered, SendEmailUndo, SendReset,
-    SendUnlock, SendVerification, TellEmailChanging, TellPasswordChanged,
+    ConfirmNewEmail, NotifyNewAdmin, SendAlreadyRegistered, SendEmailUndo, SendReset, SendUnlock,
+    SendVerification, TellEmailChanging, TellPasswordChanged,
 };
 pub use model::Device;
 pub use operator::{
@@ -55,6 +56,7 @@ pub use oversight::{
 };
 pub use pages::{ASSETS, router as pages_router};
 pub use password::{NewPassword, PasswordFault, TriedPassword};
+pub use purge::PurgeExpired;
 pub use reauthentication::{Shown, reauthenticate, recheck_proof};
 pub use routes::{register_router, router, session_router, signed_in_router, well_known_router};
 pub use second_factor_gate::require_second_factor;

@@ -25,7 +25,7 @@ static COMMON: LazyLock<Vec<&str>> = LazyLock::new(|| {
         .collect()
 });
 
-/// Prepares a password as the OpaqueString profile does (RFC 8265 §4.2.2): other spaces become the
+/// Prepares a password as the `OpaqueString` profile does (RFC 8265 §4.2.2): other spaces become the
 /// ASCII space, and characters are composed (NFC), so that it does not matter how a device writes
 /// them. Case and width stay.
 ///

@@ -91,15 +91,12 @@ async fn try_log_in(state: &AppState, sign_in: SignIn, origin: &Origin) -> Resul
     let user_id = found.as_ref().map(|account| account.user_id);
     let attempt = Attempt::begin(state, &sign_in.email, user_id, origin).await?;
     let password = sign_in.password.into_secret();
-    let form = match &found {
-        Some(account) => {
-            let hash = &account.password_hash;
-            state.hasher.verify(password.clone(), hash).await?
-        }
-        None => {
-            state.hasher.verify_nobody(password.clone()).await?;
-            None
-        }
+    let form = if let Some(account) = &found {
+        let hash = &account.password_hash;
+        state.hasher.verify(password.clone(), hash).await?
+    } else {
+        state.hasher.verify_nobody(password.clone()).await?;
+        None
     };
     let (Some(known), Some(form)) = (&found, form) else {
         return Err(attempt.fail().await?);

@@ -322,7 +322,7 @@ pub async fn create_database_from(template: &str) -> String {
     name
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub fn hex(bytes: &[u8]) -> String {
     bytes
         .iter()
         .fold(String::new(), |text, byte| text + &format!("{byte:02x}"))

@@ -55,6 +55,8 @@ impl Monitored {
     async fn end(self) {
         self.stop.cancel();
         self.task.await.expect("it ends");
+        // Connections that the pool is opening would be left half open.
+        self.app.state.db.close().await;
     }
 }
 

@@ -226,4 +226,5 @@ async fn a_password_from_standard_input_has_no_byte_order_mark_and_no_line_endin
         let answer = log_in(&app.replica, email, password).await;
         answer.assert_status(200);
     }
+    app.run_jobs().await;
 }

@@ -12,7 +12,7 @@ use groundwork::config::Key32;
 use groundwork::infra::Rng;
 use sqlx::AssertSqlSafe;
 
-use crate::harness::{Answer, Replica, Session, TestApp};
+use crate::harness::{Answer, Replica, Session, TestApp, hex};
 
 const LEGACY: [(&str, &str); 1] = [("LEGACY_REFRESH_TOKENS", "true")];
 
@@ -87,11 +87,6 @@ async fn a_token_is_made_neither_of_the_database_nor_of_a_token_that_is_changed(
         .fetch_one(&app.state.db)
         .await
         .expect("it is there");
-    let hex = |part: &[u8]| {
-        part.iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect::<String>()
-    };
     for part in [&bytes[20..52], &bytes[52..]] {
         assert!(!row.contains(&hex(part)), "neither seed nor tag is stored");
     }

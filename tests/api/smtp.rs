@@ -233,7 +233,7 @@ async fn each_failure_of_connection_and_sign_in_is_named_and_tried_again() {
             is_retried,
             "{url}: an email is lost by a fault of the configuration"
         );
-        assert!(!told.contains("hunter2") && !told.contains("@"), "{told}");
+        assert!(!told.contains("hunter2") && !told.contains('@'), "{told}");
         // The doctor does the same and finds the same.
         let found = fault(&app, &url, &short).await.expect("it is found");
         assert!(found.contains(error), "{url}: {found}");

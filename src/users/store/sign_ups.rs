@@ -130,3 +130,20 @@ pub async fn confirm_sign_up(
     .await?;
     Ok(done.rows_affected() == 1)
 }
+
+/// Deletes sign-ups of accounts whose address was confirmed by a replica of a release that does not know
+/// them; `most` at once. Returns how many were deleted.
+pub async fn purge_sign_ups(conn: impl PgExecutor<'_>, most: i64) -> Result<u64, sqlx::Error> {
+    let done = sqlx::query!(
+        "DELETE FROM sign_ups WHERE ctid = ANY (ARRAY(
+             SELECT s.ctid FROM sign_ups AS s
+             JOIN users AS u ON u.id = s.user_id AND u.email_verified_at IS NOT NULL
+             LIMIT $1
+             FOR UPDATE OF s SKIP LOCKED
+         ))",
+        most,
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected())
+}

@@ -62,16 +62,19 @@ async fn signing_in_again_behind_basic_auth_ends_the_session_before() {
     before.get(ME).await.assert_problem(401, "unauthenticated");
 }
 
+/// Changes what a page sends.
+type Forge = fn(&mut Browser);
+
 #[tokio::test]
 async fn csrf_rules_apply_to_cookies_behind_basic_auth() {
     let app = service().await;
     for (number, foreign) in FOREIGN.into_iter().enumerate() {
         let page = staging(&app, &format!("ada{number}"), foreign).await;
         let name = json!({ "first_name": "Eve" });
-        let refused: [(&str, &dyn Fn(&mut Browser)); 3] = [
-            ("no token", &|page| page.csrf = None),
-            ("another token", &|page| page.csrf = Some("x".repeat(64))),
-            ("another site", &|page| {
+        let refused: [(&str, Forge); 3] = [
+            ("no token", |page| page.csrf = None),
+            ("another token", |page| page.csrf = Some("x".repeat(64))),
+            ("another site", |page| {
                 page.headers[0] = ("origin", "https://evil.example".to_owned());
             }),
         ];

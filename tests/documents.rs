@@ -198,6 +198,7 @@ fn is_test(name: &str) -> bool {
         format!("tests/faults/{path}.rs"),
         format!("tests/{path}.rs"),
         format!("src/{beside}.rs"),
+        format!("src/{path}.rs"),
     ];
     let head = format!("fn {function}() {{");
     places.iter().any(|place| {

@@ -26,6 +26,8 @@ impl TestApp {
             .await
             .assert_status(204);
         self.run_jobs().await;
+        // Changes are in the order of their times.
+        self.clock.advance(Duration::from_secs(1));
     }
 
     /// The token in the email about the change of this address.

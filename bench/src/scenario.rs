@@ -229,7 +229,7 @@ impl World {
             "POST /auth/refresh / one row updated in place",
             &ours,
             &bare,
-            0.75,
+            0.6,
         ))
     }
 }

@@ -18,8 +18,6 @@ pub enum Package {
     PgBouncer,
     /// Chromium and its driver.
     Browser,
-    /// The library that gives a process another time.
-    Faketime,
     /// nginx and `HAProxy`.
     Proxies,
 }
@@ -31,7 +29,6 @@ impl Package {
             Self::Redis => &["redis-server"],
             Self::PgBouncer => &["pgbouncer"],
             Self::Browser => &["chromium", "chromium-driver"],
-            Self::Faketime => &["faketime"],
             Self::Proxies => &["nginx", "haproxy"],
         }
     }
@@ -42,7 +39,6 @@ impl Package {
             Self::Redis => &["redis"],
             Self::PgBouncer => &["pgbouncer"],
             Self::Browser => &["chromedriver", "chromium"],
-            Self::Faketime => &["libfaketime"],
             Self::Proxies => &["nginx", "haproxy"],
         }
     }

@@ -9,7 +9,6 @@
 
 mod harness;
 
-mod clock;
 mod database;
 mod databases;
 mod hostile;

@@ -115,9 +115,9 @@ impl Db {
         }
     }
 
-    /// How long to wait for a connection: less once none has been free for as long as anybody waits.
-    /// Whoever joins such a queue is not served in time, and a request that waits several times
-    /// would take several times as long to be refused.
+    /// How long to wait for a connection: less once none has been free for half of `DB_POOL_TIMEOUT`.
+    /// A request acquires several times. Were each of its waits as long as the first, it would take
+    /// several times as long to be refused.
     fn patience(&self) -> Duration {
         let now = self.0.started.elapsed();
         let now_millis = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
@@ -129,7 +129,7 @@ impl Db {
             }
             return self.0.acquire_timeout;
         }
-        if now > Duration::from_millis(last_free) + self.0.acquire_timeout {
+        if now > Duration::from_millis(last_free) + self.0.acquire_timeout / 2 {
             return self.0.acquire_timeout / QUEUED_FRACTION;
         }
         self.0.acquire_timeout

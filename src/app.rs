@@ -15,10 +15,9 @@ use crate::infra::db::Pulse;
 use crate::state::AppState;
 use crate::usage::Metering;
 use crate::web::{
-    Answer, ClientLimits, Code, Deadline, DenyLists, KnownMethods, PanicGuard, Problem,
-    RequestContext, Routes, SecurityHeaders, TrustedHosts, Within, cors, document_common,
-    document_limits, door, guard, limit_client, limit_guesses, shed, strip_base_path,
-    unless_silent,
+    Answer, ClientLimits, Code, Deadline, DenyLists, PanicGuard, Problem, RequestContext, Routes,
+    SecurityHeaders, TrustedHosts, Within, cors, document_common, document_limits, door, guard,
+    limit_client, limit_guesses, shed, strip_base_path, unless_silent,
 };
 use crate::{admin, api_keys, audit, auth, dashboard, docs, events, health, plans, usage, users};
 
@@ -76,7 +75,6 @@ pub fn router(state: &AppState, config: &Config, draining: Draining) -> Router {
                 ))
                 .layer(SecurityHeaders::new(&config.http))
                 .layer(DenyLists::new(&config.deny))
-                .layer(KnownMethods)
                 .layer(TrustedHosts::new(&config.http))
                 .layer(cors)
                 .layer(PanicGuard)

@@ -27,7 +27,7 @@ pub use capture::capture;
 #[cfg(test)]
 pub(crate) use lines_test::Lines;
 pub use log::dropped_lines;
-pub use request::{RequestFacts, RequestScope, is_standard, traceparent};
+pub use request::{RequestFacts, RequestScope, traceparent};
 
 /// How long the end of the process waits for reports and traces that are still to be delivered.
 const FLUSH: Duration = Duration::from_secs(2);

@@ -20,7 +20,7 @@ const UNMATCHED: &str = "unmatched";
 
 /// Whether a method is one of RFC 9110 or PATCH (RFC 5789). A client may name one of any length.
 #[must_use]
-pub fn is_standard(method: &Method) -> bool {
+fn is_standard(method: &Method) -> bool {
     matches!(
         *method,
         Method::GET

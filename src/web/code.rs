@@ -75,7 +75,6 @@ codes! {
     QuotaExceeded         429 "quota_exceeded"         "A quota of this month is used up."
     TooManyAttempts       429 "too_many_attempts"      "Too many failed attempts."
     Internal              500 "internal"               "Something went wrong on our side."
-    NotImplemented        501 "not_implemented"        "The method is not implemented."
     Unavailable           503 "unavailable"            "A service this depends on is not available."
     Busy                  503 "busy"                   "The service is busy."
     DeadlineExceeded      503 "deadline_exceeded"      "The answer took too long."
@@ -97,7 +96,6 @@ impl Code {
             421 => Self::MisdirectedRequest,
             422 => Self::InvalidFields,
             429 => Self::RateLimited,
-            501 => Self::NotImplemented,
             503 => Self::Unavailable,
             500.. => Self::Internal,
             _ => Self::BadRequest,

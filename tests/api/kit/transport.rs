@@ -104,7 +104,7 @@ async fn no_refusal_of_a_small_body_loses_the_next_request_or_the_connection() {
             "unknown method",
             &app.replica,
             head(&format!("BREW {LOGIN}"), json),
-            501,
+            405,
         ),
         (
             "over a limit",
@@ -218,16 +218,17 @@ async fn a_body_that_is_asked_for_by_100_continue_is_read() {
 }
 
 #[tokio::test]
-async fn a_method_that_no_standard_has_is_not_implemented() {
+async fn a_method_that_no_standard_has_is_not_allowed_and_never_repeated() {
     let app = TestApp::new().await;
     let long = "X".repeat(20_000);
     for method in ["BREW", "PROPFIND", "get", "SECRET-TOKEN-OF-SOMEBODY", &long] {
-        for path in [LOGIN, ME, NOWHERE] {
+        for (path, status) in [(LOGIN, 405), (ME, 405), (NOWHERE, 404)] {
             let request = head(&format!("{method} {path}"), "connection: close\r\n");
             let answer = app.replica.raw(request.as_bytes()).await;
             let start = answer.get(..100).unwrap_or_default();
-            assert!(answer.starts_with("HTTP/1.1 501 "), "{path}: {start}");
-            assert!(answer.contains("\"code\":\"not_implemented\""), "{start}");
+            let wanted = format!("HTTP/1.1 {status} ");
+            assert!(answer.starts_with(&wanted), "{path}: {start}");
+            assert_eq!(answer.contains("\r\nallow: "), status == 405, "{answer}");
             assert!(
                 answer.contains("x-content-type-options: nosniff"),
                 "{start}"

@@ -85,7 +85,7 @@ pub fn router(state: &AppState, config: &Config, draining: Draining) -> Router {
     strip_base_path(routes, base, own)
 }
 
-/// What the paths of all routes begin with.
+/// First segments of the paths of all routes.
 fn first_segments(document: &OpenApi) -> Vec<String> {
     let documented = document.paths.paths.keys().map(String::as_str);
     let all = documented.chain([docs::PAGE, docs::DOCUMENT, auth::ASSETS]);

@@ -126,7 +126,7 @@ pub struct HttpConfig {
     pub trusted_proxies: Vec<IpNet>,
     /// `CLIENT_IP_HEADER`: the one header of trusted proxies that names the client.
     pub client_ip_header: HeaderName,
-    /// Whether plain http is refused, also from a peer that is no trusted proxy: in production,
+    /// True if plain http is refused, also from a peer that is no trusted proxy: in production,
     /// where the public URL is https.
     pub requires_https: bool,
     /// `HTTP_MAX_CONNECTIONS`: open connections, above which new ones are turned away.

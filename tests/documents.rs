@@ -188,7 +188,7 @@ fn is_name_of_a_test(text: &str) -> bool {
             .all(|part| !part.is_empty() && part.chars().all(is_plain))
 }
 
-/// Whether there is such a test: in `tests/api/`, `tests/faults/`, in a binary of its own, or beside the code.
+/// Returns whether there is such a test: in `tests/api/`, `tests/faults/`, in a binary of its own, or beside the code.
 fn is_test(name: &str) -> bool {
     let (module, function) = name.rsplit_once("::").expect("a test has a module");
     let path = module.replace("::", "/");

@@ -9,7 +9,7 @@ use crate::ids::UserId;
 use crate::mfa::{RecoveryCode, TotpCode};
 use crate::users::{Account, AccountCounts, DisabledReason, Role, SignUps};
 
-/// What to change of an account, and proof of who asks. A field left out stays as it is.
+/// Changes to an account, and proof of who asks. A field left out stays as it is.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct AccountPatch {
@@ -17,7 +17,7 @@ pub(super) struct AccountPatch {
     #[serde(default)]
     #[schema(nullable = false)]
     role: Option<Role>,
-    /// Whether the account is disabled. Disabling it ends its sessions at once.
+    /// True if the account is disabled. Disabling it ends its sessions at once.
     #[serde(default)]
     #[schema(nullable = false)]
     disabled: Option<bool>,
@@ -63,13 +63,13 @@ impl AccountPatch {
     }
 }
 
-/// What to change of an account. A field left out stays as it is.
+/// Changes to an account. A field left out stays as it is.
 #[derive(Clone, Debug, Default)]
 #[cfg_attr(test, derive(Deserialize))]
 pub(super) struct AccountChanges {
-    /// What the account may do from now on.
+    /// The role of the account from now on.
     pub(super) role: Option<Role>,
-    /// Whether the account is disabled.
+    /// True if the account is disabled.
     pub(super) disabled: Option<bool>,
     /// Why it is disabled.
     pub(super) reason: Option<DisabledReason>,
@@ -85,7 +85,7 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// Whether an access token alone will not do. Another role, an account that is enabled again and an
+    /// Returns whether an access token alone will not do. Another role, an account that is enabled again and an
     /// administrator who is disabled are what somebody with a stolen token would gain by. Disabling an
     /// ordinary account is a defence that can be taken back, and moderators do it many times a day.
     pub(super) fn needs_proof(&self, before: &Account) -> bool {

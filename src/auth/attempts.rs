@@ -309,7 +309,7 @@ impl<'a> Attempt<'a> {
     }
 }
 
-/// Lets the owner try again from where they are. In a task of its own: the link is used up by now, and
+/// Clears the owner's failed attempts. In a task of its own: the link is used up by now, and
 /// a client that hangs up must not lose what it stood for.
 pub(super) async fn let_back_in(
     state: &AppState,
@@ -322,7 +322,7 @@ pub(super) async fn let_back_in(
     Ok(())
 }
 
-/// Lets whoever holds the account's mailbox try again from where they are, and clears the account.
+/// Clears the failed attempts of an account, and those of this client at it.
 async fn unlock(state: &AppState, email: &EmailAddress, user_id: UserId, origin: &Origin) {
     let attempt = Attempt::of(state, email, Some(user_id), origin);
     let again = Again::of(state, user_id);

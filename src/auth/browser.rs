@@ -98,7 +98,7 @@ pub(super) async fn leave(
     Ok(())
 }
 
-/// Whether the request has cookies and no bearer token.
+/// Returns whether the request has cookies and no bearer token.
 pub(super) fn is_calling(state: &AppState, headers: &HeaderMap) -> bool {
     let cookies = [Cookie::Access, Cookie::Refresh];
     let has_any = cookies.iter().any(|cookie| cookie.is_in(state, headers));

@@ -155,7 +155,7 @@ fn with(mut response: Response, lines: impl IntoIterator<Item = HeaderValue>) ->
     response
 }
 
-/// Whether the cookie alone authenticates this request. A bearer token takes precedence, and no page
+/// Returns whether the cookie alone authenticates this request. A bearer token takes precedence, and no page
 /// of another site can make a browser add one; other `Authorization` schemes are ignored.
 pub(super) fn signs(state: &AppState, headers: &HeaderMap) -> bool {
     !gate::has_bearer(headers) && Cookie::Access.is_in(state, headers)

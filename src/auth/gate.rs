@@ -131,7 +131,7 @@ pub fn bearer_token(headers: &HeaderMap) -> Option<&str> {
     token.filter(|_| credentials.next().is_none())
 }
 
-/// Whether the request has `Authorization: Bearer`, with a valid token or not. Other schemes are for
+/// Returns whether the request has `Authorization: Bearer`, with a valid token or not. Other schemes are for
 /// a proxy in front of the service, such as the `Basic` of a staging site. Browsers add them by
 /// themselves, so they neither authenticate a request nor replace its cookies.
 pub(super) fn has_bearer(headers: &HeaderMap) -> bool {
@@ -177,7 +177,7 @@ pub async fn watch_ended_sessions(state: AppState, stop: CancellationToken) {
     }
 }
 
-/// What a look leaves to the next one.
+/// Position that one read of the revocations leaves to the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Seen {
     /// Everything before this transaction.

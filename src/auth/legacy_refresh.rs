@@ -86,7 +86,7 @@ async fn replace(
     Ok(Some(Refreshed::with(TokenRefresh::Rotated, pair)))
 }
 
-/// The token that a session goes on with: the successor is its seed, so that whoever has the token
+/// The token that a session goes on with: the successor is its seed, so that a client that has the token
 /// before finds it as well.
 fn converted(state: &AppState, session: SessionId, successor: &OpaqueToken) -> SessionToken {
     SessionToken::issue(&state.refresh_macs, session, 1, successor.bytes())

@@ -21,7 +21,7 @@ const POLICY: (HeaderName, &str) = (
      form-action 'none'; frame-ancestors 'none'",
 );
 
-/// What the paths of the pages' assets begin with.
+/// First segment of the paths of the pages' assets.
 pub const ASSETS: &str = "/assets";
 
 /// The pages and the two assets that they share.

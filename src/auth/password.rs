@@ -39,7 +39,7 @@ fn prepare(text: &str) -> SecretString {
     secret
 }
 
-/// Whether a character is a space: the category Zs of Unicode.
+/// Returns whether a character is a space: the category Zs of Unicode.
 fn is_space(c: char) -> bool {
     matches!(
         c,

@@ -13,7 +13,7 @@ use crate::mfa;
 use crate::state::AppState;
 use crate::users;
 
-/// How long what is good for nothing is kept, for whoever looks into an incident.
+/// How long expired rows are kept, to look into incidents.
 const KEPT: TimeDelta = TimeDelta::days(30);
 
 /// How long an authenticator is kept that nobody has confirmed.

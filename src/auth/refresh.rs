@@ -18,7 +18,7 @@ use crate::web::Principal;
 /// How often a rotation that lost a race is decided again. Each time another call has won meanwhile.
 const TRIES: usize = 3;
 
-/// What a refresh token led to.
+/// Outcome of a refresh.
 pub(super) struct Refreshed {
     outcome: TokenRefresh,
     pair: Option<TokenPair>,
@@ -146,7 +146,7 @@ fn known(
     token.is_genuine(macs).then_some((row, current))
 }
 
-/// Whether the session has this token, used or not.
+/// Returns whether the session has this token, used or not.
 pub(super) async fn find_holder(
     state: &AppState,
     token: &SessionToken,

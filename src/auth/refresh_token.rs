@@ -2,7 +2,7 @@
 //!
 //! The database holds the hash of the current token, the token's holder the seed, and
 //! `TOKEN_SECRET` makes the tag. So no token can be made of the database, of the key, or of both; and
-//! whoever has a token of the session gets the same current one, however often and wherever they ask.
+//! a client that has a token of the session gets the same current one, on every replica and at each try.
 
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
@@ -95,7 +95,7 @@ impl SessionToken {
         i32::from_be_bytes(self.part(ID))
     }
 
-    /// What all tokens of the session share, and the database does not have.
+    /// Seed that all tokens of the session share, and that the database does not have.
     pub(super) fn seed(&self) -> &[u8; SEED] {
         let seed = self.0[ID + GENERATION..].first_chunk();
         seed.expect("the seed is part of the token")
@@ -106,7 +106,7 @@ impl SessionToken {
         *part.expect("the part is within the token")
     }
 
-    /// Whether a key of the ring made its tag; compares in constant time.
+    /// Returns whether a key of the ring made its tag; compares in constant time.
     pub(super) fn is_genuine(&self, macs: &MacRing) -> bool {
         let (message, tag) = self.0.split_at(MESSAGE);
         macs.verifies(message, tag)

@@ -19,7 +19,7 @@ impl Reader<'_> {
     pub(super) fn audit(&mut self) -> Option<AuditConfig> {
         let address_retention = self.duration("AUDIT_ADDRESS_RETENTION", days(90));
         // The database keeps addresses of the last 30 days and months of the last year, so that
-        // whoever takes over the service cannot remove its traces.
+        // an intruder who takes over the service cannot remove the traces.
         if address_retention.is_some_and(|kept| !(days(30)..=days(3_650)).contains(&kept)) {
             self.fault("AUDIT_ADDRESS_RETENTION", "must be 30d to 3650d");
         }

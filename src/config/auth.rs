@@ -61,7 +61,7 @@ pub struct PasswordConfig {
     pub queue_timeout: Duration,
 }
 
-/// Whether Argon2id costs a guess at least what OWASP's Password Storage Cheat Sheet asks for.
+/// Returns whether Argon2id costs a guess at least what OWASP's Password Storage Cheat Sheet asks for.
 fn is_strong(memory_kib: u32, iterations: u32) -> bool {
     [
         (47_104, 1),

@@ -95,7 +95,7 @@ pub(super) fn requires_tls(url: &SecretString) -> bool {
     })
 }
 
-/// Whether PostgreSQL's certificate is checked: `require` encrypts, and takes any.
+/// Returns whether PostgreSQL's certificate is checked: `require` encrypts, and takes any.
 pub(super) fn verifies_certificate(url: &SecretString) -> bool {
     let Some(url) = parsed(url) else { return false };
     url.query_pairs().any(|(name, value)| {
@@ -105,7 +105,7 @@ pub(super) fn verifies_certificate(url: &SecretString) -> bool {
     })
 }
 
-/// Whether the password is one that everybody tries first, is short, or is the user's name.
+/// Returns whether the password is one that everybody tries first, is short, or is the user's name.
 pub(super) fn has_common_password(url: &SecretString) -> bool {
     let Some(url) = parsed(url) else { return false };
     let Some(password) = url.password() else {
@@ -122,7 +122,7 @@ pub(super) fn has_common_password(url: &SecretString) -> bool {
         || password == decoded(url.username())
 }
 
-/// Whether the URL of a database has no password. One that lets in without (by certificate or by
+/// Returns whether the URL of a database has no password. One that lets in without (by certificate or by
 /// socket) has no host either.
 pub(super) fn lacks_password(url: &SecretString) -> bool {
     let Some(url) = parsed(url) else { return false };

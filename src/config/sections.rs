@@ -20,7 +20,7 @@ use super::{
     WorkerConfig,
 };
 
-/// What is said of a password that is guessed at once.
+/// Fault of a password that is guessed at once.
 const COMMON_PASSWORD: &str =
     "has a password that everybody tries first, a short one, or the user's name";
 
@@ -32,7 +32,7 @@ const STEP_MAX: Duration = secs(60 * 60);
 /// The longest time limit of PostgreSQL's: it counts them in milliseconds, up to 24 days.
 const STATEMENT_MAX: Duration = days(1);
 
-/// Whether a path can be that of `PUBLIC_URL`: it becomes part of routes, cookie names and headers.
+/// Returns whether a path can be that of `PUBLIC_URL`: it becomes part of routes, cookie names and headers.
 fn is_base_path(path: &str) -> bool {
     let mut segments = path.trim_matches('/').split('/');
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');

@@ -211,7 +211,7 @@ impl Setting for HostPattern {
 }
 
 impl HostPattern {
-    /// Whether it matches whole top-level domains, or everything.
+    /// Returns whether it matches whole top-level domains, or everything.
     pub(super) fn is_wide(&self) -> bool {
         self.0
             .strip_prefix('*')
@@ -235,12 +235,12 @@ fn unmapped(network: IpNet) -> IpNet {
 }
 
 impl Network {
-    /// Whether it holds every address.
+    /// Returns whether it holds every address.
     pub(super) fn is_everything(&self) -> bool {
         self.0.prefix_len() == 0
     }
 
-    /// Whether it holds so many public addresses that strangers have some of them. The widest
+    /// Returns whether it holds so many public addresses that strangers have some of them. The widest
     /// ranges that networks of proxies publish are a little narrower.
     pub(super) fn is_wide_and_public(&self) -> bool {
         let (first, last) = (self.0.network(), self.0.broadcast());

@@ -128,7 +128,7 @@ impl NewEvent {
     }
 }
 
-/// What an account stored in a month, or may store.
+/// Events and bytes that an account stored in a month, or may store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Volume {
     /// Events.
@@ -138,7 +138,7 @@ pub struct Volume {
 }
 
 impl Volume {
-    /// What a plan stores in a month.
+    /// Quota of a plan for a month.
     pub(super) fn of(tier: &TierConfig) -> Self {
         Self {
             events: tier.events.unwrap_or(u64::MAX),

@@ -116,7 +116,7 @@ pub(super) async fn charge(
     Ok(done.rows_affected() > 0)
 }
 
-/// What an account stored in a month.
+/// Events and bytes that an account stored in a month.
 pub async fn stored_in(
     conn: impl PgExecutor<'_>,
     user_id: UserId,

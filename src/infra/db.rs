@@ -138,7 +138,7 @@ async fn open(db: &Db, count: u32, stop: &CancellationToken) {
     join_all(opening).await;
 }
 
-/// What every session of the pool is set to, by statements: a pooler such as `PgBouncer` refuses
+/// Settings of every session of the pool, by statements: a pooler such as `PgBouncer` refuses
 /// start-up parameters, or drops them without a word. The schema is named, since `"$user"` comes first
 /// by default, and a schema with the role's name would hide our tables.
 fn session_settings(config: &DatabaseConfig) -> String {
@@ -174,13 +174,13 @@ pub fn is_missing_table(error: &sqlx::Error) -> bool {
     has_code(error, "42P01")
 }
 
-/// Whether `error` says that a lock was not free within `lock_timeout`.
+/// Returns whether `error` says that a lock was not free within `lock_timeout`.
 #[must_use]
 pub fn is_lock_timeout(error: &sqlx::Error) -> bool {
     has_code(error, "55P03")
 }
 
-/// Whether `error` says that the statement was cancelled, by its timeout or from outside.
+/// Returns whether `error` says that the statement was cancelled, by its timeout or from outside.
 #[must_use]
 pub fn is_cancelled(error: &sqlx::Error) -> bool {
     has_code(error, "57014")

@@ -115,7 +115,7 @@ fn made_at(id: Uuid) -> i64 {
 }
 
 impl Denylist {
-    /// What the list says of an owner's `id`.
+    /// Verdict of the list on a session `id` of an owner.
     #[must_use]
     pub fn verdict(&self, owner: Uuid, id: Uuid) -> Verdict {
         let entries = self.0.read().unwrap_or_else(PoisonError::into_inner);
@@ -161,7 +161,7 @@ impl Denylist {
         entries.until.len() + entries.owners.values().map(Vec::len).sum::<usize>()
     }
 
-    /// Whether the list is empty.
+    /// Returns whether the list is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0

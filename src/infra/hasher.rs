@@ -37,7 +37,7 @@ const OUTPUT_LEN: usize = 32;
 /// Hashes that may wait for each thread; the time limit on waiting is the bound that is felt.
 const WAITING_PER_THREAD: usize = 128;
 
-/// What the niceness of a low-priority thread is raised by. With 5 it gets a quarter of a core that it
+/// Niceness that is added to a low-priority thread. With 5 it gets a quarter of a core that it
 /// shares with a thread that serves requests: enough for sign-ins not to time out beside them.
 #[cfg(target_os = "linux")]
 const NICENESS: i32 = 5;

@@ -146,7 +146,7 @@ impl Limiter {
     /// The key of something that must not be read in Redis, such as an address: a keyed hash of it.
     ///
     /// While the ring of secrets is changed it is counted under the first two, so that neither the
-    /// first replica with another first key nor the last one without the old key begins anew.
+    /// first replica with another first key nor the last one without the old key starts from zero.
     #[must_use]
     pub fn hidden_key(&self, text: &str) -> Key {
         let parts: [&[u8]; 2] = [b"limit key", text.as_bytes()];

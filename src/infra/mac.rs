@@ -47,7 +47,7 @@ impl MacRing {
         self.0.iter().map(move |key| tag(key, parts))
     }
 
-    /// Whether one of the keys made this tag; compares in constant time.
+    /// Returns whether one of the keys made this tag; compares in constant time.
     #[must_use]
     pub fn verifies(&self, message: &[u8], tag: &[u8]) -> bool {
         let mut keys = self.0.iter();

@@ -103,7 +103,7 @@ struct Row {
     oldest_seconds: f64,
 }
 
-/// What waits in the queue, for its gauges. Jobs that are due are counted up to 10,000 of each
+/// Jobs in the queue, for its gauges. Jobs that are due are counted up to 10,000 of each
 /// priority; jobs that wait for a later time are not read.
 pub async fn look(pool: &Db) -> Result<Queue, sqlx::Error> {
     let row: Row = sqlx::query_as(with_priorities!(
@@ -127,7 +127,7 @@ pub async fn look(pool: &Db) -> Result<Queue, sqlx::Error> {
     })
 }
 
-/// Whether a job has been due for so long. Reads one row of each priority, however long the queue.
+/// Returns whether a job has been due for so long. Reads one row of each priority, however long the queue.
 pub async fn is_late(conn: impl PgExecutor<'_>, after: Duration) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar(with_priorities!(
         "SELECT coalesce(min(oldest.run_at) <= now() - make_interval(secs => $1), false)

@@ -1,6 +1,6 @@
-//! How many emails one address gets, whoever causes them.
+//! Limits of emails by recipient, independent of who causes them.
 //!
-//! A class of emails is never held back because of another: whoever spends the limit of one leaves the
+//! A class of emails is never held back because of another: a client that spends the limit of one leaves the
 //! owner with the last emails of that class, and with all of the others. Emails for signing in (reset,
 //! unlock) are limited where they are asked for.
 
@@ -8,7 +8,7 @@ use crate::infra::Ask;
 use crate::state::AppState;
 use crate::web;
 
-/// What an email is about, for its limit.
+/// Class of an email, for its limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
     /// Anybody can cause it by naming an address: one limit over all of them, by mailbox.
@@ -20,7 +20,7 @@ pub enum Class {
 }
 
 impl Class {
-    /// Whether an email of this class and kind may go to this address now; it counts as sent.
+    /// Returns whether an email of this class and kind may go to this address now; it counts as sent.
     pub async fn admits(self, state: &AppState, kind: &str, to: &str) -> bool {
         let (limit, key) = match self {
             Self::Open => (state.limits.email_address, mailbox_of(to)),

@@ -154,7 +154,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether sending again cannot help.
+    /// Returns whether sending again cannot help.
     #[must_use]
     pub fn is_permanent(&self) -> bool {
         match self {

@@ -41,7 +41,7 @@ pub async fn begin(
     Ok(secret.enrolment(&state.mail.product_name, proven.email.as_str())?)
 }
 
-/// Whether this is a code of the authenticator that waits to be confirmed, and that was added under
+/// Returns whether this is a code of the authenticator that waits to be confirmed, and that was added under
 /// this version of the account's credentials. A wrong one is counted: the caller commits in either case.
 pub async fn try_pending(
     conn: &mut PgConnection,

@@ -1,6 +1,6 @@
-//! What people type around and between the characters of a code.
+//! Characters that people type around and between those of a code.
 
-/// Whether a character stands between those of a code: space, hyphen, or a mark without width that
+/// Returns whether a character stands between those of a code: space, hyphen, or a mark without width that
 /// copying a text brings along.
 pub(super) fn separates(c: char) -> bool {
     c.is_whitespace()

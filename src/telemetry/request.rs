@@ -18,7 +18,7 @@ use crate::infra::Rng;
 /// What stands for the template of a path that no route has.
 const UNMATCHED: &str = "unmatched";
 
-/// Whether a method is one of RFC 9110 or PATCH (RFC 5789). A client may name one of any length.
+/// Returns whether a method is one of RFC 9110 or PATCH (RFC 5789). A client may name one of any length.
 #[must_use]
 fn is_standard(method: &Method) -> bool {
     matches!(
@@ -35,7 +35,7 @@ fn is_standard(method: &Method) -> bool {
     )
 }
 
-/// What stands for a method that no standard has.
+/// Stands for a method that no standard has.
 static OTHER: LazyLock<Method> = LazyLock::new(|| Method::from_bytes(b"OTHER").unwrap_or_default());
 
 /// What a request is known by; a clone copies no text.

@@ -121,7 +121,7 @@ fn collect<T: DeserializeOwned + ToSchema>(body: &Value, found: &mut Found) {
 /// A body of which parts were read.
 struct Reading<'a> {
     whole: &'a Value,
-    /// What is still to be read.
+    /// Fields that are still to be read.
     rest: Value,
     /// How many items were removed from the start of an array.
     shifts: BTreeMap<Vec<Step>, usize>,

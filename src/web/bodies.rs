@@ -74,7 +74,7 @@ impl Whole {
         }
     }
 
-    /// Whether a part would make it too large.
+    /// Returns whether a part would make it too large.
     pub(super) fn exceeds_limit(&self, part: &[u8]) -> bool {
         self.bytes.len() + part.len() > self.limit
     }

@@ -51,7 +51,7 @@ pub(super) struct Origin {
 }
 
 impl Origin {
-    /// Whether the client's address could not be read.
+    /// Returns whether the client's address could not be read.
     pub(super) fn is_unknown(&self) -> bool {
         self.addr == UNKNOWN
     }
@@ -62,12 +62,12 @@ impl Origin {
 pub(super) struct Proxies {
     trusted: Vec<IpNet>,
     header: HeaderName,
-    /// Whether a peer that is no trusted proxy has used plain http where https is required: this
+    /// True if a peer that is no trusted proxy has used plain http where https is required: this
     /// process itself has no TLS.
     requires_https: bool,
 }
 
-/// What the configured header says of the client.
+/// Client address in the configured header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Forwarding {
     /// There is no such header: the peer itself is the client.
@@ -115,7 +115,7 @@ impl Proxies {
         }
     }
 
-    /// Whether the peer is a trusted proxy.
+    /// Returns whether the peer is a trusted proxy.
     pub(super) fn trusts(&self, addr: IpAddr) -> bool {
         self.trusted.iter().any(|network| network.contains(&addr))
     }

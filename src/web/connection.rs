@@ -1,4 +1,4 @@
-//! What a connection and its requests share: whether one is being served, and what of a request's
+//! State that a connection and its requests share: whether one is being served, and what of a request's
 //! body nobody read.
 
 use std::pin::Pin;
@@ -21,7 +21,7 @@ const DRAIN_TIME: Duration = Duration::from_millis(500);
 
 const CLOSE: HeaderValue = HeaderValue::from_static("close");
 
-/// What the socket of a connection and its requests share. HTTP/1.1 has one request at a time.
+/// State that the socket of a connection and its requests share. HTTP/1.1 has one request at a time.
 #[derive(Debug, Default)]
 pub(super) struct Connection {
     events: AtomicUsize,
@@ -62,7 +62,7 @@ impl Connection {
     }
 }
 
-/// Whether the client sends its body after an interim response alone.
+/// Returns whether the client sends its body after an interim response alone.
 pub(super) fn expects_continue(headers: &HeaderMap) -> bool {
     headers.contains_key(EXPECT)
 }

@@ -40,7 +40,7 @@ struct Inner {
     user: OnceLock<UserId>,
     started: Instant,
     shared: Arc<Shared>,
-    /// Whether the request has one of the slots of `shared`.
+    /// True if the request has one of the slots of `shared`.
     has_slot: AtomicBool,
     /// Microseconds from `started` to the moment that the handler's deadline counts from.
     counts_from: AtomicU64,

@@ -23,7 +23,7 @@ use crate::config::HttpConfig;
 
 const PREFLIGHT_MAX_AGE: Duration = Duration::from_mins(10);
 
-/// What the document need not name, and pages may send: credentials, what every route takes, and
+/// Request headers that pages may send and the document need not name: credentials, what every route takes, and
 /// the trace headers of W3C and Sentry that a page's own tracing adds to each call. Whether a trace
 /// is continued is decided elsewhere: a preflight that is refused would fail the whole call.
 const REQUEST_HEADERS: [&str; 9] = [
@@ -38,7 +38,7 @@ const REQUEST_HEADERS: [&str; 9] = [
     "sentry-trace",
 ];
 
-/// What the document need not name, and pages may read: every reply has it.
+/// Reply headers that pages may read and the document need not name: every reply has them.
 const REPLY_HEADERS: [&str; 1] = ["x-request-id"];
 
 /// The layer. It answers preflights itself, so it stands outside of all that costs or refuses.

@@ -161,7 +161,7 @@ pub fn document_common(api: &mut OpenApi) {
     }
 }
 
-/// What a reader gets over plain http.
+/// The redirect that a GET over plain http gets.
 fn redirect() -> Response {
     let schema = ObjectBuilder::new().schema_type(Type::String).build();
     let location = HeaderBuilder::new()

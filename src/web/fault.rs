@@ -179,7 +179,7 @@ pub(super) fn cut(text: &str, max: usize) -> Cow<'_, str> {
     format!("{}…", &text[..end]).into()
 }
 
-/// Whether a JSON text has `\u0000` as an escape; PostgreSQL cannot store that character in a text.
+/// Returns whether a JSON text has `\u0000` as an escape; PostgreSQL cannot store that character in a text.
 pub(super) fn escapes_nul(bytes: &[u8]) -> bool {
     let mut at = 0;
     while let Some(found) = bytes[at..].iter().position(|b| *b == b'\\') {

@@ -55,7 +55,7 @@ impl<S> Timed<S> {
         }
     }
 
-    /// Whether a request is being served, whose time has limits of its own.
+    /// Returns whether a request is being served, whose time has limits of its own.
     fn is_serving(&mut self) -> bool {
         let events = self.connection.events();
         if events != self.events {

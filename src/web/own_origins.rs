@@ -21,10 +21,10 @@ struct List {
     origins: Vec<HeaderValue>,
 }
 
-/// What the public URL decides of cookies: their prefix, the end of their names, and their path.
+/// Prefix, name suffix and path of cookies, by the public URL.
 #[derive(Clone, Debug)]
 pub struct CookieScope {
-    /// Whether browsers reach the service by https.
+    /// True if browsers reach the service by https.
     pub is_https: bool,
     /// The path of the public URL without the slash at its end.
     pub base_path: String,
@@ -63,7 +63,7 @@ impl OwnOrigins {
         }))
     }
 
-    /// What the public URL decides of cookies.
+    /// Prefix, name suffix and path of cookies.
     #[must_use]
     pub fn cookies(&self) -> &CookieScope {
         &self.0.cookies

@@ -41,7 +41,7 @@ use crate::metrics::{self, OpenConnection};
 
 /// Request line and headers together; more is refused with 431 by hyper itself.
 const HEAD_MAX: usize = 32 * 1024;
-/// What a connection may hold of a head, or of a reply that is not sent yet.
+/// Buffer of a connection for a request head, and for a reply that is not sent yet.
 const BUFFER_MAX: usize = HEAD_MAX;
 /// While draining, a connection that is idle or brand new may still send one request for so long:
 /// its client cannot know yet that we are leaving.

@@ -7,7 +7,7 @@ use groundwork::infra::Clock;
 
 use crate::harness::{Replica, Session, TestApp};
 
-/// What the replica before and this one are off by, in seconds.
+/// Clock differences of the earlier replica and of this one, in seconds.
 const SKEWS: [i64; 5] = [20, -20, 600, -600, 5];
 
 /// A replica whose system clock is off by this much, and that has asked the database once.

@@ -54,7 +54,7 @@ const ACTS: [Act; 11] = [
     Act::OperatorRemovesFactor,
 ];
 
-/// What waits for the owner of an account, or for somebody who passes for the owner.
+/// Outstanding links and challenges of an account.
 struct Outstanding {
     reset: String,
     change_email: String,

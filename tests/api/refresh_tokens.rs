@@ -1,4 +1,4 @@
-//! What a refresh token is made of: one row that is updated in place, tokens of the release before,
+//! Refresh tokens: one row that is updated in place, tokens of the release before,
 //! lost rotations, and a change of `TOKEN_SECRET`.
 
 use std::collections::HashSet;

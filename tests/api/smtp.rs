@@ -19,7 +19,7 @@ fn through(app: &TestApp, url: &str, more: &[(&str, &str)]) -> groundwork::confi
     config(&with(&app.settings, &all))
 }
 
-/// What the check of the mail server finds wrong.
+/// Fault that the check of the mail server finds.
 async fn fault(app: &TestApp, url: &str, more: &[(&str, &str)]) -> Option<String> {
     let config = through(app, url, more);
     let mailer = groundwork::infra::Mailer::new(&config.mail, groundwork::infra::Rng::system());

@@ -3,7 +3,7 @@
 
 /// The newest migration from before these rules. Applied migrations are never edited.
 const LAST_UNCHECKED: &str = "20261121160000";
-/// What a file of statements that cannot run in a transaction begins with.
+/// First line of a file of statements that cannot run in a transaction.
 const NO_TRANSACTION: &str = "-- no-transaction";
 
 /// A statement without comments, in upper case, and the line that it begins on.

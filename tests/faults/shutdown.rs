@@ -114,21 +114,41 @@ fn not_json(written: &str) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn f39_without_its_database_a_process_ends_without_a_panic_and_logs_json_alone() {
+async fn f39_while_its_database_refuses_a_process_ends_without_a_panic_and_logs_json_alone() {
+    ends_without_a_panic(&[
+        (Fault::Refuse, Duration::ZERO),
+        (Fault::Refuse, Duration::from_secs(3)),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn f39_while_its_packets_are_dropped_a_process_ends_without_a_panic_and_logs_json_alone() {
+    ends_without_a_panic(&[
+        (Fault::Blackhole, Duration::from_millis(700)),
+        (Fault::Blackhole, Duration::from_secs(4)),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn f39_while_its_database_freezes_a_process_ends_without_a_panic_and_logs_json_alone() {
+    ends_without_a_panic(&[
+        (Fault::Freeze, Duration::from_secs(1)),
+        (Fault::CutAfter(1), Duration::from_secs(1)),
+    ])
+    .await;
+}
+
+/// Ends a service and a worker, each fault's time after it began.
+async fn ends_without_a_panic(faults: &[(Fault, Duration)]) {
     let world = World::new().await;
     let url: url::Url = world.settings["DATABASE_URL"].parse().expect("it is a URL");
     let proxy = Proxy::start(url.port().expect("it has a port"))
         .await
         .expect("the proxy starts");
     let through = proxy.through(&world.settings["DATABASE_URL"]);
-    for (fault, wait) in [
-        (Fault::Refuse, Duration::ZERO),
-        (Fault::Refuse, Duration::from_secs(3)),
-        (Fault::Blackhole, Duration::from_millis(700)),
-        (Fault::Blackhole, Duration::from_secs(4)),
-        (Fault::Freeze, Duration::from_secs(1)),
-        (Fault::CutAfter(1), Duration::from_secs(1)),
-    ] {
+    for &(fault, wait) in faults {
         proxy.set(Fault::None);
         let settings = [("DATABASE_URL", through.as_str()), ("LOG_LEVEL", "debug")];
         let mut service = world.serve(&settings).await;

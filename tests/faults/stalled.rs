@@ -37,7 +37,7 @@ async fn begin(service: &Service, from: Ipv4Addr, start: &str) -> TcpStream {
     stream
 }
 
-/// What comes back until the connection is closed.
+/// Bytes that come back until the connection is closed.
 async fn reply(mut stream: TcpStream) -> String {
     let mut reply = Vec::new();
     let _ = timeout(Duration::from_secs(30), stream.read_to_end(&mut reply))

@@ -7,14 +7,14 @@ use crate::auth::token::TokenHash;
 use crate::ids::UserId;
 use crate::users::{CredentialsVersion, EmailAddress};
 
-/// What a link is good for.
+/// Purpose of a link.
 #[derive(Clone, Debug)]
 pub(in crate::auth) enum Purpose {
     /// Shows that the account's address is its owner's.
     VerifyEmail,
     /// Sets a new password.
     ResetPassword,
-    /// Lets the owner try to sign in again.
+    /// Clears the waits of failed sign-ins.
     Unlock,
     /// Shows that this new address, asked for at this time, is the owner's as well.
     ChangeEmail(EmailAddress, DateTime<Utc>),

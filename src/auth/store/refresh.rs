@@ -61,7 +61,7 @@ pub(in crate::auth) async fn rotate(
     .await
 }
 
-/// What decides about a refresh token that is not the current one.
+/// State of a session that decides about a refresh token other than the current one.
 #[derive(Debug)]
 pub(in crate::auth) struct TokenState {
     pub(in crate::auth) user_id: UserId,

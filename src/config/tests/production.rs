@@ -4,7 +4,7 @@ use super::{faulty, read};
 
 const SIGNING: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
 
-/// Whether each value is refused in production, by the setting's own name and without the value.
+/// Returns whether each value is refused in production, by the setting's own name and without the value.
 #[track_caller]
 fn refused(name: &str, values: &[&str]) {
     for value in values {

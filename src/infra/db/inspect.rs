@@ -11,13 +11,13 @@ use tokio::time::{sleep, timeout};
 use super::{Db, Pulse};
 use crate::infra::ClockSample;
 
-/// What a pooler may take to hand a statement to a session that is free.
+/// Time limit for a pooler to hand a statement to a free session.
 const SESSION_PROBE: Duration = Duration::from_secs(2);
 
 /// How often the start tries to check a database that does not respond yet.
 const CHECK_AGAIN: Duration = Duration::from_secs(5);
 
-/// Whether the database answers. Not by a prepared statement, which some poolers do not keep.
+/// Returns whether the database answers. Not by a prepared statement, which some poolers do not keep.
 pub async fn ping(db: &Db) -> Result<(), sqlx::Error> {
     sqlx::raw_sql("SELECT 1").execute(db).await.map(drop)
 }
@@ -111,7 +111,7 @@ pub(super) async fn tables_elsewhere(
     .await
 }
 
-/// What is wrong with the database itself, or with what stands between it and us.
+/// Faults of the database itself, and of a pooler in front of it.
 pub async fn database_faults(db: &Db, pulse: &Pulse) -> Result<Vec<String>, sqlx::Error> {
     // First, since the statements below would fail by it, and not say so.
     if shares_sessions(pulse).await? {
@@ -142,7 +142,7 @@ pub async fn database_faults(db: &Db, pulse: &Pulse) -> Result<Vec<String>, sqlx
     Ok(faults)
 }
 
-/// Whether a pooler in between gives statements of one connection to different sessions: what one
+/// Returns whether a pooler in between gives statements of one connection to different sessions: what one
 /// connection has set, it does not find once another one is in a transaction.
 async fn shares_sessions(pulse: &Pulse) -> Result<bool, sqlx::Error> {
     let (mut one, mut other) = (pulse.connect().await?, pulse.connect().await?);

@@ -148,7 +148,7 @@ impl Db {
         self.0.pool.acquire().await
     }
 
-    /// Whether the next connection has to be opened.
+    /// Returns whether the next connection has to be opened.
     fn must_open(&self) -> bool {
         self.num_idle() == 0 && self.size() < self.max_connections() && !self.0.pool.is_closed()
     }
@@ -209,7 +209,7 @@ fn unresponsive() -> Error {
     Error::Io(io::Error::new(io::ErrorKind::NotConnected, Unresponsive))
 }
 
-/// Whether `error` says that no connection was asked for, since PostgreSQL does not respond.
+/// Returns whether `error` says that no connection was asked for, since PostgreSQL does not respond.
 #[must_use]
 pub fn is_breaker_open(error: &Error) -> bool {
     let Error::Io(error) = error else {
@@ -243,7 +243,7 @@ impl<'p> Executor<'p> for &Db {
     {
         let db = self.clone();
         // Gathered first: a stream that borrows from the connection beside it cannot be written
-        // in safe code, and whoever has many rows to read streams them from a connection.
+        // in safe code, and callers with many rows to read stream them from a connection.
         let gathered = async move {
             let mut connection = db.acquire().await?;
             let steps: Vec<_> = connection.fetch_many(query).try_collect().await?;

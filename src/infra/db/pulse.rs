@@ -27,7 +27,7 @@ const TOLERATED_SKEW: TimeDelta = TimeDelta::seconds(5);
 /// How long a start waits for the database's clock.
 const SYNCHRONIZED_WITHIN: Duration = Duration::from_secs(1);
 
-/// What a heartbeat's connection may take to open.
+/// Time limit of opening a heartbeat's connection.
 const CONNECT: Duration = Duration::from_secs(3);
 
 /// The breaker opens when PostgreSQL has not responded to the smallest of statements for so long,
@@ -37,7 +37,7 @@ const SILENT_AFTER: Duration = Duration::from_secs(2);
 /// When a heartbeat tries to connect once more, beside the attempts that have no answer yet.
 const NEXT_ATTEMPT: Duration = Duration::from_secs(1);
 
-/// What a probe's statement may take on a connection that is open already. One that died in an
+/// Time limit of a probe's statement on a connection that is open already. One that died in an
 /// outage is replaced while the probe still waits.
 const KEPT_PROBE: Duration = Duration::from_millis(300);
 
@@ -62,7 +62,7 @@ struct State {
     failing_since: Option<Instant>,
 }
 
-/// What one heartbeat found.
+/// Result of one heartbeat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Beat {
     /// A connection executes statements.
@@ -116,7 +116,7 @@ impl Pulse {
         silent || heard_again.is_some_and(|at| at.elapsed() < age)
     }
 
-    /// Whether the database has all migrations of this release. A connection that the last probe
+    /// Returns whether the database has all migrations of this release. A connection that the last probe
     /// left open and that has died since is replaced at once, so that the first probe after an
     /// outage succeeds.
     pub async fn is_current(&self) -> Result<bool, sqlx::Error> {
@@ -262,7 +262,7 @@ impl State {
     }
 }
 
-/// Whether a connection could not be opened because nothing accepts it, unlike a server that
+/// Returns whether a connection could not be opened because nothing accepts it, unlike a server that
 /// refuses this one: `57P03` is a server that is starting or shutting down.
 fn is_unreachable(error: &sqlx::Error) -> bool {
     match error {

@@ -1,11 +1,11 @@
-//! What a hash costs, and the PHC string that stores it beside the salt.
+//! Cost parameters of a hash, and the PHC string that stores them beside the salt.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD_NO_PAD;
 
 use super::OUTPUT_LEN;
 
-/// What one hash costs: the parameters of Argon2id.
+/// Cost of one hash: the parameters of Argon2id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HashingCost {
     pub(super) memory_kib: u32,

@@ -51,7 +51,7 @@ impl fmt::Display for Step {
 pub struct Reply {
     code: Code,
     enhanced: Option<String>,
-    /// Whether the text speaks of relaying, as some servers do without an enhanced code.
+    /// True if the text speaks of relaying, as some servers do without an enhanced code.
     is_about_relaying: bool,
 }
 
@@ -128,7 +128,7 @@ impl SendError {
         }
     }
 
-    /// Whether sending again cannot help: the recipient or this email is refused for good. A refusal
+    /// Returns whether sending again cannot help: the recipient or this email is refused for good. A refusal
     /// of the server, the credentials or the sender is about our own configuration, as are those of
     /// relaying and of policy (RFC 3463 §3.8): the email waits until that is repaired.
     #[must_use]
@@ -163,7 +163,7 @@ impl Reply {
         self.code.severity == Severity::PermanentNegativeCompletion
     }
 
-    /// Whether it refuses the sender, or asks for credentials.
+    /// Returns whether it refuses the sender, or asks for credentials.
     fn is_about_us(&self) -> bool {
         let enhanced = self.enhanced.as_deref().unwrap_or_default();
         let policy = enhanced.starts_with("5.7.") || matches!(enhanced, "5.1.7" | "5.1.8");
@@ -172,7 +172,7 @@ impl Reply {
     }
 }
 
-/// Whether the connection could not be opened, rather than broke later. The library says so by its text
+/// Returns whether the connection could not be opened, rather than broke later. The library says so by its text
 /// alone.
 fn is_connection(error: &SmtpError) -> bool {
     error.to_string().starts_with("Connection")

@@ -137,7 +137,7 @@ pub async fn reset_password_hash(
     .await
 }
 
-/// Whether an address belongs to an account that has proved it, or that an administrator has disabled.
+/// Returns whether an address belongs to an account that has proved it, or that an administrator has disabled.
 /// An account that nobody confirmed does not keep an address from somebody who proves it.
 pub async fn is_address_taken(
     conn: impl PgExecutor<'_>,

@@ -25,7 +25,7 @@ fn proxies(header: &'static str) -> Proxies {
 const PROXY: &str = "10.0.0.1:5";
 const STRANGER: &str = "203.0.113.9:5";
 
-/// What the client is taken for, with `X-Forwarded-For` as the configured header.
+/// Client address with `X-Forwarded-For` as the configured header.
 fn addr(peer: &str, lines: &[(&'static str, &str)]) -> String {
     addr_by("x-forwarded-for", peer, lines)
 }

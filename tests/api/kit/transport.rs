@@ -1,4 +1,4 @@
-//! What a refusal does to the connection it travels on, and methods that nobody knows.
+//! Refusals on kept-alive connections, and methods that no standard has.
 
 use std::time::Duration;
 

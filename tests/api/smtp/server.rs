@@ -20,7 +20,7 @@ pub enum Tls {
     AtOnce,
 }
 
-/// What the server replies: to a line that begins with the first word, the second text. Everything
+/// Replies of the server: to a line that begins with the first word, the second text. Everything
 /// else is accepted.
 pub type Replies = &'static [(&'static str, &'static str)];
 

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::{PATIENCE, Service, until};
 
-/// What nginx has in production.
+/// Configuration of nginx in production.
 pub const CONFIGURATION: &str = include_str!("../../../deploy/nginx/nginx.conf");
 
 /// A proxy in front of a service; dropping it ends it.

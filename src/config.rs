@@ -182,8 +182,8 @@ pub struct DatabaseConfig {
     pub first_connections: u32,
     /// `DB_POOL_SIZE` + `DB_MAX_OVERFLOW`: connections at most.
     pub max_connections: u32,
-    /// `DB_POOL_TIMEOUT`: to get a connection from the pool; 2 s, so that it and `DB_LOCK_TIMEOUT`
-    /// come to less than 5 s.
+    /// `DB_POOL_TIMEOUT`: to get a connection from the pool; 1 s, so that two or three waits of a
+    /// request and `DB_LOCK_TIMEOUT` come to no more than 5 s.
     pub acquire_timeout: Duration,
     /// `DB_POOL_RECYCLE`: the age at which a connection is replaced.
     pub max_lifetime: Duration,

@@ -226,7 +226,7 @@ impl Reader<'_> {
         let migration_url = self.optional::<PostgresUrl>("DATABASE_MIGRATION_URL");
         let size = self.within("DB_POOL_SIZE", 10_u32, 1..=1_000);
         let overflow = self.within("DB_MAX_OVERFLOW", 20_u32, 0..=1_000);
-        let acquire_timeout = self.duration_up_to("DB_POOL_TIMEOUT", secs(2), secs(60));
+        let acquire_timeout = self.duration_up_to("DB_POOL_TIMEOUT", secs(1), secs(60));
         let max_lifetime = self.duration_up_to("DB_POOL_RECYCLE", secs(1_800), days(7));
         let connect_timeout = self.duration_up_to("DB_CONNECT_TIMEOUT", secs(10), secs(300));
         let statement_timeout =

@@ -337,6 +337,8 @@ pub fn settings(database: &str, smtp: &str, overrides: &[(&str, &str)]) -> HashM
         ("PUBLIC_URL", "http://127.0.0.1"),
         ("DATABASE_URL", &database),
         ("DB_POOL_SIZE", "4"),
+        // Longer than by default: many tests share two cores.
+        ("DB_POOL_TIMEOUT", "2s"),
         ("DB_MAX_OVERFLOW", "4"),
         (
             "JWT_SIGNING_KEYS",

@@ -105,6 +105,9 @@ async fn play(limiters: &[Limiter], clock: &Clock, limit: Limit, length: Duratio
             1 => window.saturating_sub(Duration::from_micros(1)),
             _ => window * u32::from(byte) * u32::from(more) / (max * 128 * 128),
         };
+        // The clock has whole microseconds, and the trace must have the same times.
+        let micros = u64::try_from(next[who].as_micros()).unwrap_or(u64::MAX);
+        next[who] = Duration::from_micros(micros);
     }
 }
 

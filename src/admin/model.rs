@@ -90,12 +90,12 @@ impl Plan {
     /// ordinary account is a defence that can be taken back, and moderators do it many times a day.
     pub(super) fn needs_proof(&self, before: &Account) -> bool {
         let is_admin = before.role == Role::Admin;
-        let door = match &self.door {
+        let needs_proof = match &self.door {
             Some(Door::Opened) => true,
             Some(Door::Shut(_)) => is_admin && !before.is_disabled(),
             None => false,
         };
-        self.role.is_some() || door
+        self.role.is_some() || needs_proof
     }
 }
 

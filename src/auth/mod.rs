@@ -1,6 +1,6 @@
 //! Sign-up, sign-in and sessions. Owns the tables `sessions`, `session_revocations`, `refresh_tokens`,
 //! `mfa_challenges`, `one_time_tokens` and `email_changes`, the routes `/auth/*`, `/users/me/password`, `/users/me/email`
-//! and `/.well-known/jwks.json`, the pages that links in letters lead to, and the letters about accounts.
+//! and `/.well-known/jwks.json`, the pages that emailed links lead to, and the emails about accounts.
 
 mod account_routes;
 mod addresses;

@@ -127,7 +127,7 @@ pub struct LimitsConfig {
     pub register: Limit,
     /// `LIMIT_RESET`: asking for a letter to set a new password, by client.
     pub reset: Limit,
-    /// `LIMIT_RESET`: the same, by the address that the letter goes to. Its window is no longer than the
+    /// `LIMIT_RESET`: the same, by the address that the email goes to. Its window is no longer than the
     /// link works: who meets the limit has a link that works.
     pub reset_address: Limit,
     /// `LIMIT_RESEND`: asking for the verification letter again, by the address it goes to.

@@ -1,4 +1,4 @@
-//! What happens in an account's product, as its programs tell us. Owns the tables `events` and
+//! Events of an account's product, as its programs report them. Owns the tables `events` and
 //! `event_totals` and the routes `/events`; old months are dropped as `EVENTS_RETENTION` says.
 
 mod error;

@@ -1,4 +1,4 @@
-//! What a failing database looks like from outside: away or busy is a 503 that invites a retry, a
+//! Replies to database errors: away or busy is a 503 that invites a retry, a
 //! value that it rejects a 400, anything else a 500.
 
 use std::pin::Pin;

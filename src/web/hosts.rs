@@ -125,7 +125,7 @@ impl Rules for HostRules {
 }
 
 impl HostRules {
-    /// Returns whether the host that a request is for is one of ours letter by letter, as it mostly is: then
+    /// Returns whether the host that a request is for is byte for byte one of ours, as it mostly is: then
     /// there is nothing to parse.
     fn is_verbatim(&self, request: &Request) -> bool {
         let mut lines = request.headers().get_all(HOST).iter();

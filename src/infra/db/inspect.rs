@@ -113,14 +113,25 @@ pub(super) async fn tables_elsewhere(
 
 /// Faults of the database itself, and of a pooler in front of it.
 pub async fn database_faults(db: &Db, pulse: &Pulse) -> Result<Vec<String>, sqlx::Error> {
-    // First, since the statements below would fail by it, and not say so.
-    if shares_sessions(pulse).await? {
-        return Ok(vec![
+    let shared = || {
+        vec![
             "a pooler hands out sessions by the transaction, such as PgBouncer with pool_mode = transaction: \
              prepared statements and timeouts need pool_mode = session"
                 .to_owned(),
-        ]);
+        ]
+    };
+    // First, since the statements below would fail by it, and not say so.
+    if shares_sessions(pulse).await? {
+        return Ok(shared());
     }
+    match session_faults(db).await {
+        // The probe can miss such a pooler while other clients take its sessions.
+        Err(error) if is_lost_statement(&error) => Ok(shared()),
+        result => result,
+    }
+}
+
+async fn session_faults(db: &Db) -> Result<Vec<String>, sqlx::Error> {
     let mut faults = Vec::new();
     let encoding = encoding(db).await?;
     if encoding != "UTF8" {
@@ -140,6 +151,17 @@ pub async fn database_faults(db: &Db, pulse: &Pulse) -> Result<Vec<String>, sqlx
         faults.push("what a session is set to is lost between statements".to_owned());
     }
     Ok(faults)
+}
+
+/// Returns whether a prepared statement was missing or already there. sqlx numbers the statements of each
+/// connection, so that either means that connections share a session.
+fn is_lost_statement(error: &sqlx::Error) -> bool {
+    const DUPLICATE_PREPARED_STATEMENT: &str = "42P05";
+    const INVALID_STATEMENT_NAME: &str = "26000";
+    error
+        .as_database_error()
+        .and_then(sqlx::error::DatabaseError::code)
+        .is_some_and(|code| code == DUPLICATE_PREPARED_STATEMENT || code == INVALID_STATEMENT_NAME)
 }
 
 /// Returns whether a pooler in between gives statements of one connection to different sessions: what one

@@ -72,6 +72,14 @@ openapi: ## Refresh the reviewed OpenAPI document
 	@"$(TARGET_DIR)/debug/groundwork" openapi > "$(TARGET_DIR)/openapi.json"
 	@mkdir -p docs && cp "$(TARGET_DIR)/openapi.json" docs/openapi.json
 
+.PHONY: settings
+settings: ## Refresh docs/configuration.md and .env.production.example
+	@$(BUILD)
+	@"$(TARGET_DIR)/debug/groundwork" config --markdown > "$(TARGET_DIR)/settings"
+	@cp "$(TARGET_DIR)/settings" docs/configuration.md
+	@"$(TARGET_DIR)/debug/groundwork" config --env > "$(TARGET_DIR)/settings"
+	@cp "$(TARGET_DIR)/settings" .env.production.example
+
 .PHONY: clean-dev
 clean-dev: ## Forget the data, secrets and ports of `make run`
 	@$(BUILD) && $(DEV) clean

@@ -42,6 +42,8 @@ pub enum Command {
     Doctor,
     /// Ask the service in this container whether it is ready: exits with 0 or 1
     Healthcheck,
+    /// List the settings in effect and where each is from; secrets are masked
+    Config(Page),
     /// Print the OpenAPI document as JSON; needs no configuration
     Openapi,
     /// Make secrets for the configuration
@@ -50,6 +52,18 @@ pub enum Command {
     /// Look after accounts
     #[command(subcommand)]
     Users(Users),
+}
+
+/// What to print of the settings.
+#[derive(Debug, Args)]
+#[group(multiple = false)]
+pub struct Page {
+    /// Print the reference page, `docs/configuration.md`; needs no configuration
+    #[arg(long)]
+    pub markdown: bool,
+    /// Print the example, `.env.production.example`; needs no configuration
+    #[arg(long)]
+    pub env: bool,
 }
 
 /// Secrets for the configuration.

@@ -75,6 +75,19 @@ fn run(command: Command) -> Outcome {
                 .then_some(())
                 .ok_or_else(|| "the service is not ready".into())
         }
+        Command::Config(page) => {
+            if page.markdown || page.env {
+                let text = if page.env {
+                    config::env_example()
+                } else {
+                    config::markdown()
+                };
+                print(text.trim_end());
+                return Ok(());
+            }
+            print(config::effective(&variables).trim_end());
+            Ok(Config::read(&variables).map(drop)?)
+        }
         Command::Openapi => {
             print(&app::openapi().to_pretty_json()?);
             Ok(())

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use groundwork::config;
+
 /// The pages that a reader of the repository meets.
 const PAGES: [&str; 16] = [
     "README.md",
@@ -65,41 +67,15 @@ fn read(path: impl AsRef<Path>) -> String {
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The files that name variables: each section of the configuration has its own.
-fn section_files() -> impl Iterator<Item = String> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/config");
-    let entries = fs::read_dir(folder).expect("the folder is there");
-    let names = entries.map(|entry| entry.expect("it can be listed").file_name());
-    let names = names.map(|name| name.into_string().expect("it is text"));
-    names
-        .filter(|name| name.contains(".rs") && name != "tests.rs")
-        .map(|name| format!("src/config/{name}"))
-}
-
 #[test]
 fn every_setting_is_described_and_nothing_else() {
-    let is_name = |text: &&str| {
-        text.len() > 3
-            && text
-                .bytes()
-                .all(|byte| byte.is_ascii_uppercase() || byte == b'_')
-            && !text.starts_with('_')
-            && !text.ends_with('_')
-    };
-    let files = section_files().map(read);
-    let without_tests = |code: String| code.split("#[cfg(test)]").next().map(str::to_owned);
-    let code: String = files.filter_map(without_tests).collect();
-    let mut read_by_code: BTreeSet<&str> = code.split('"').filter(is_name).collect();
-    read_by_code.remove("CARGO_PKG_VERSION");
-    let page = read("docs/configuration.md");
-    let rows = page.lines().filter_map(|line| line.strip_prefix("| `"));
-    let described: BTreeSet<&str> = rows.filter_map(|row| row.split('`').next()).collect();
-    let undescribed: Vec<_> = read_by_code.difference(&described).collect();
-    let unknown: Vec<_> = described.difference(&read_by_code).collect();
-    assert!(
-        undescribed.is_empty() && unknown.is_empty(),
-        "undescribed {undescribed:?}, unknown {unknown:?}"
-    );
+    for (path, rendered) in [
+        ("docs/configuration.md", config::markdown()),
+        (".env.production.example", config::env_example()),
+    ] {
+        let stale = format!("{path} is not what src/config/ declares: `make settings` writes it");
+        assert!(read(path) == rendered, "{stale}");
+    }
 }
 
 #[test]
@@ -188,12 +164,15 @@ fn is_name_of_a_test(text: &str) -> bool {
             .all(|part| !part.is_empty() && part.chars().all(is_plain))
 }
 
-/// Returns whether there is such a test: in `tests/api/`, `tests/faults/`, in a binary of its own, or beside the code.
+/// Returns whether there is such a test: in `tests/api/`, `tests/faults/`, in a binary of its own, or beside the
+/// code, also of a crate.
 fn is_test(name: &str) -> bool {
     let (module, function) = name.rsplit_once("::").expect("a test has a module");
     let path = module.replace("::", "/");
     let beside = path.trim_end_matches("/tests");
+    let (first, rest) = beside.split_once('/').unwrap_or((beside, "lib"));
     let places = [
+        format!("crates/{}/src/{rest}.rs", first.replace('_', "-")),
         format!("tests/api/{path}.rs"),
         format!("tests/faults/{path}.rs"),
         format!("tests/{path}.rs"),

@@ -1,9 +1,25 @@
-//! The settings of API keys.
+//! API keys.
 
 use std::time::Duration;
 
-use super::reader::Reader;
-use super::setting::{Setting, days};
+use settings::{Reader, Setting};
+
+settings::settings! {
+    /// API keys.
+    pub struct ApiKeyConfig {
+        /// From `APP_ENV`, what keys name after the prefix: `live` or `test`.
+        environment: &'static str,
+    }
+    "API keys": "After the prefix a key names its environment, `live` in production and `test` in development; one of the other is
+refused.", ApiKeySettings {
+        /// Beginning of new keys, 1 to 12 of a-z and 0-9; keys under an earlier prefix stay valid.
+        API_KEY_PREFIX => prefix: Prefix, computed("from `PRODUCT_NAME`", default_prefix);
+        /// Longest life of a key, and that of one whose owner names none.
+        API_KEY_MAX_TTL => max_ttl: Duration = "365d";
+        /// Active keys that an account may have.
+        API_KEY_MAX_COUNT => max_count: u32 = 20, within(1..=1000);
+    }
+}
 
 /// The product's name as it is shipped, and the prefix that goes with it. A product under another
 /// name has that name for a prefix.
@@ -12,25 +28,15 @@ const SHIPPED: (&str, &str) = ("Groundwork", "gw");
 /// The longest prefix of a key.
 const PREFIX_MAX: usize = 12;
 
-/// API keys.
-#[derive(Clone, Debug)]
-pub struct ApiKeyConfig {
-    /// `API_KEY_PREFIX`: what new keys begin with; from the product's name by default.
-    pub prefix: String,
-    /// From `APP_ENV`, what keys name after the prefix: `live` or `test`.
-    pub environment: &'static str,
-    /// `API_KEY_MAX_TTL`: the longest life of a key, and that of one whose owner names none.
-    pub max_ttl: Duration,
-    /// `API_KEY_MAX_COUNT`: living keys that an account may have.
-    pub max_count: u32,
-}
-
-struct Prefix(String);
+/// The prefix of keys.
+pub struct Prefix;
 
 impl Setting for Prefix {
-    fn parse(text: &str) -> Result<Self, String> {
+    type Value = String;
+
+    fn parse(text: &str) -> Result<String, String> {
         let fits = plain(text) == text && !text.is_empty() && text.len() <= PREFIX_MAX;
-        fits.then(|| Self(text.to_owned()))
+        fits.then(|| text.to_owned())
             .ok_or_else(|| "must be 1 to 12 of a-z and 0-9".to_owned())
     }
 }
@@ -54,18 +60,13 @@ fn prefix_of(product: &str) -> String {
     prefix
 }
 
-impl Reader<'_> {
-    pub(super) fn api_keys(&mut self, product: Option<&str>) -> Option<ApiKeyConfig> {
-        let default = Prefix(prefix_of(product.unwrap_or(SHIPPED.0)));
-        let prefix = self.or("API_KEY_PREFIX", default);
-        let max_ttl = self.duration("API_KEY_MAX_TTL", days(365));
-        let max_count = self.within("API_KEY_MAX_COUNT", 20, 1..=1_000);
-        Some(ApiKeyConfig {
-            prefix: prefix?.0,
-            environment: if self.production { "live" } else { "test" },
-            max_ttl: max_ttl?,
-            max_count: max_count?,
-        })
+fn default_prefix(reader: &Reader<'_>) -> Option<String> {
+    reader.text("PRODUCT_NAME").map(prefix_of)
+}
+
+impl ApiKeySettings {
+    pub(super) fn into_config(self, production: bool) -> Option<ApiKeyConfig> {
+        self.build(if production { "live" } else { "test" })
     }
 }
 

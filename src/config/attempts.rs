@@ -1,21 +1,35 @@
-//! How many wrong passwords anybody gets, and how long the wait is then.
+//! Failed sign-ins: how many, and the wait after them.
 
 use std::time::Duration;
 
+use settings::DurationOrZero;
+
 use super::LimitsConfig;
 use super::limits::{Limit, Rate};
-use super::reader::Reader;
-use super::setting::{days, secs};
 
-const HOUR: Duration = secs(60 * 60);
+const HOUR: Duration = Duration::from_hours(1);
 
 /// Strikes are forgotten after so long, and counted as far as that.
-const STRIKES: Rate = Rate::new(64, days(1));
+const STRIKES: Rate = Rate::new(64, Duration::from_hours(24));
 
 /// Waits that grow, at most.
 const RUNGS: usize = 6;
 
-/// What happens to whoever gives wrong passwords.
+settings::settings! {
+    "Failed sign-ins", AttemptSettings {
+        /// Longest wait after wrong passwords; the first one is the window of `LIMIT_FAILURES_ACCOUNT`
+        /// or `LIMIT_FAILURES_CLIENT`, and each within a day is twice the one before.
+        SIGN_IN_MAX_WAIT => longest_wait: Duration = "1h", at_most("30d");
+        /// For so long after a sign-in, the failures of other clients do not lock its client out of the
+        /// account.
+        KNOWN_CLIENT_TTL => known_for: DurationOrZero = "30d";
+        /// How long the link works that lets the owner of a locked account try again, and the least
+        /// time between two such emails.
+        UNLOCK_TTL => unlock_ttl: Duration = "1h", production_at_most("1d");
+    }
+}
+
+/// Limits and waits of failed sign-ins.
 #[derive(Clone, Debug)]
 pub struct AttemptsConfig {
     /// By client, whatever the account: `LIMIT_FAILURES_CLIENT`.
@@ -27,12 +41,12 @@ pub struct AttemptsConfig {
     pub known: Ladder,
     /// By account, for the password that is asked for again of somebody signed in: as many.
     pub reauthentication: Ladder,
-    /// Spent by a client that has followed the link in a letter: it counts as known meanwhile.
+    /// Used up by a client that has followed the link in an email: it counts as known meanwhile.
     pub unlocked: Limit,
     /// `KNOWN_CLIENT_TTL`: for how long after a sign-in its client is known to the account.
     pub known_for: Duration,
     /// `UNLOCK_TTL`: how long the link works that lets the owner of a locked account try again, and
-    /// the least time between two such letters.
+    /// the least time between two such emails.
     pub unlock_ttl: Duration,
 }
 
@@ -95,13 +109,9 @@ impl Ladder {
     }
 }
 
-impl Reader<'_> {
-    pub(super) fn attempts(&mut self, limits: Option<&LimitsConfig>) -> Option<AttemptsConfig> {
-        let longest = self.duration_up_to("SIGN_IN_MAX_WAIT", HOUR, days(30));
-        let known_for = self.span("KNOWN_CLIENT_TTL", days(30));
-        let unlock_ttl = self.duration("UNLOCK_TTL", HOUR);
-        self.refuse_above("UNLOCK_TTL", unlock_ttl, days(1));
-        let (limits, longest) = (limits?, longest?);
+impl AttemptSettings {
+    pub(super) fn into_config(self, limits: &LimitsConfig) -> Option<AttemptsConfig> {
+        let longest = self.longest_wait?;
         let by_account = limits.failures_account;
         let named = |name| Limit::new(name, Rate::new(by_account.max(), by_account.window()));
         Some(AttemptsConfig {
@@ -114,8 +124,8 @@ impl Reader<'_> {
                 longest
             ),
             unlocked: Limit::new("unlocked", Rate::new(1, HOUR)),
-            known_for: known_for?,
-            unlock_ttl: unlock_ttl?,
+            known_for: self.known_for?,
+            unlock_ttl: self.unlock_ttl?,
         })
     }
 }
@@ -125,8 +135,8 @@ mod tests {
     use super::*;
 
     fn waits(window: u64, longest: u64) -> Vec<u64> {
-        let failures = Limit::new("failures", Rate::new(5, secs(window)));
-        let ladder = ladder!("test", failures, secs(longest));
+        let failures = Limit::new("failures", Rate::new(5, Duration::from_secs(window)));
+        let ladder = ladder!("test", failures, Duration::from_secs(longest));
         let waits = ladder.waits.iter().map(|wait| wait.window().as_secs());
         waits.collect()
     }

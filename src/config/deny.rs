@@ -1,22 +1,25 @@
-//! Whom the service does not serve at all. Every list is empty unless it is set.
+//! Clients that are not served. Every list is empty unless it is set.
 
 use axum::http::HeaderName;
-use ipnet::IpNet;
+use settings::{List, Network, Setting};
 
-use super::reader::Reader;
-use super::setting::{Network, Setting};
-
-/// Whom the service does not serve.
-#[derive(Clone, Debug, Default)]
-pub struct DenyConfig {
-    /// `DENY_NETWORKS`: networks and addresses of clients.
-    pub networks: Vec<IpNet>,
-    /// `DENY_USER_AGENTS`: patterns of what clients call themselves.
-    pub user_agents: Vec<AgentPattern>,
-    /// `DENY_COUNTRIES`: countries by the code that the proxy tells.
-    pub countries: Vec<CountryCode>,
-    /// `COUNTRY_HEADER`: the header in which trusted proxies tell a client's country.
-    pub country_header: Option<HeaderName>,
+settings::settings! {
+    /// Clients that are not served.
+    #[derive(Default)]
+    pub struct DenyConfig {}
+    "Denied clients", DenySettings {
+        /// Networks and addresses that are not served.
+        DENY_NETWORKS => networks: List<Network>,
+            check(|network| network.prefix_len() > 0, "must not be every address there is");
+        /// Programs that are not served: text found anywhere in `User-Agent`, in any case; `*` stands
+        /// for anything between.
+        DENY_USER_AGENTS => user_agents: List<AgentPattern>;
+        /// Countries that are not served, by the two letters that a trusted proxy sends.
+        DENY_COUNTRIES => countries: List<CountryCode>;
+        /// Header in which trusted proxies send the country: `CF-IPCountry`; required with
+        /// `DENY_COUNTRIES`.
+        COUNTRY_HEADER => country_header: Option<HeaderName>;
+    }
 }
 
 /// Text that a `User-Agent` has somewhere in it, in any case; `*` stands for anything between.
@@ -36,6 +39,8 @@ impl AgentPattern {
 }
 
 impl Setting for AgentPattern {
+    type Value = Self;
+
     fn parse(text: &str) -> Result<Self, String> {
         let parts = text.split('*').filter(|part| !part.is_empty());
         let parts: Vec<_> = parts.map(str::to_lowercase).collect();
@@ -64,47 +69,12 @@ impl CountryCode {
 }
 
 impl Setting for CountryCode {
+    type Value = Self;
+
     fn parse(text: &str) -> Result<Self, String> {
         let fits = text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
         fits.then(|| Self(text.to_ascii_uppercase()))
             .ok_or_else(|| "must be codes of two letters, such as AQ".to_owned())
-    }
-}
-
-impl Setting for HeaderName {
-    fn parse(text: &str) -> Result<Self, String> {
-        text.parse()
-            .map_err(|_| "must be the name of a header, such as CF-IPCountry".to_owned())
-    }
-}
-
-impl Reader<'_> {
-    pub(super) fn deny(&mut self, trusted_proxies: Option<&[IpNet]>) -> Option<DenyConfig> {
-        let networks = self.list::<Network>("DENY_NETWORKS");
-        let user_agents = self.list::<AgentPattern>("DENY_USER_AGENTS");
-        let countries = self.list::<CountryCode>("DENY_COUNTRIES");
-        let country_header = self.optional::<HeaderName>("COUNTRY_HEADER");
-        if countries.as_ref().is_some_and(|list| !list.is_empty()) {
-            if country_header.is_none() {
-                self.fault("COUNTRY_HEADER", "is required with DENY_COUNTRIES");
-            }
-            if trusted_proxies.is_some_and(<[IpNet]>::is_empty) {
-                self.fault(
-                    "TRUSTED_PROXIES",
-                    "is required with DENY_COUNTRIES: nobody else's word is taken",
-                );
-            }
-        }
-        if networks.iter().flatten().any(Network::is_everything) {
-            self.fault("DENY_NETWORKS", "must not be every address there is");
-        }
-        let networks = networks?.into_iter().map(|network| network.0);
-        Some(DenyConfig {
-            networks: networks.collect(),
-            user_agents: user_agents?,
-            countries: countries?,
-            country_header,
-        })
     }
 }
 

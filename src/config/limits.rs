@@ -1,17 +1,14 @@
-//! How much each caller may ask for, and whom the service does not serve at all.
+//! Rate limits by client, account and address.
 
 use std::fmt;
 use std::time::Duration;
 
-use super::reader::Reader;
-use super::setting::{Setting, secs};
-use super::{AuthConfig, PlansConfig};
+use settings::Setting;
 
-const MINUTE: Duration = secs(60);
-const HOUR: Duration = secs(60 * 60);
-const DAY: Duration = secs(24 * 60 * 60);
+const MINUTE: Duration = Duration::from_mins(1);
+const DAY: Duration = Duration::from_hours(24);
 
-/// So many times in any window of so long: a rule with a name.
+/// A rate with a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Limit {
     name: &'static str,
@@ -26,8 +23,7 @@ impl Limit {
     /// A limit that is not a setting of its own: so many a minute, at least one.
     #[must_use]
     pub const fn per_minute(name: &'static str, max: u32) -> Self {
-        let max = if max == 0 { 1 } else { max };
-        Self::new(name, Rate::new(max, MINUTE))
+        Self::new(name, Rate::per_minute(max))
     }
 
     /// What it is called: in keys, in headers and in metrics.
@@ -59,12 +55,16 @@ pub struct Rate {
 impl Rate {
     /// This rate with a window of at most `longest`, in whole seconds.
     fn within(self, longest: Duration) -> Self {
-        let longest = secs(longest.as_secs().max(1));
+        let longest = Duration::from_secs(longest.as_secs().max(1));
         Self::new(self.max, self.window.min(longest))
     }
 
     pub(super) const fn new(max: u32, window: Duration) -> Self {
         Self { max, window }
+    }
+
+    pub(super) const fn per_minute(max: u32) -> Self {
+        Self::new(if max == 0 { 1 } else { max }, MINUTE)
     }
 
     /// How often at most, at least once.
@@ -80,7 +80,7 @@ impl Rate {
     }
 
     /// Whether it lets everything through that `other` does, at once and in the long run.
-    fn covers(self, other: Self) -> bool {
+    pub(super) fn covers(self, other: Self) -> bool {
         self.max >= other.max && self.per_second() >= other.per_second()
     }
 
@@ -96,6 +96,8 @@ impl fmt::Display for Rate {
 }
 
 impl Setting for Rate {
+    type Value = Self;
+
     fn parse(text: &str) -> Result<Self, String> {
         let wrong = || {
             "must be a count and a window such as 100/1m: 1 to 1000000 in 1s to 1d, whole seconds"
@@ -105,99 +107,86 @@ impl Setting for Rate {
         let max = max.trim().parse().map_err(|_| wrong())?;
         let window = Duration::parse(window.trim()).map_err(|_| wrong())?;
         let fits = (1..=1_000_000).contains(&max)
-            && (secs(1)..=DAY).contains(&window)
+            && (Duration::from_secs(1)..=DAY).contains(&window)
             && window.subsec_nanos() == 0;
         fits.then_some(Self { max, window }).ok_or_else(wrong)
     }
 }
 
-/// Who may ask how often.
+settings::settings! {
+    "Limits": "A limit is a count and a window, `100/1m`: so many in any window of so long, 1 to 1000000 in whole seconds up to a
+day. [limits.md](limits.md) says what each counts. Those of signed-in callers are `PLAN_FREE_RATE`, `PLAN_PRO_RATE` and
+`PLAN_ENTERPRISE_RATE`.", LimitSettings {
+        /// Everything that one client may request of one process: as many at once, and restored over
+        /// the window. It must let through what each of the others does.
+        LIMIT_GUARD => guard: Rate = "12000/1m";
+        /// Public routes and refused credentials, by client.
+        LIMIT_ANONYMOUS => anonymous: Rate = "100/1m";
+        /// Sign-in, sign-up and the links in emails, by client.
+        LIMIT_AUTH => auth: Rate = "10/1m";
+        /// Refresh and end of sessions, by client.
+        LIMIT_SESSION => session: Rate = "300/1m";
+        /// Sign-up, by client.
+        LIMIT_REGISTER => register: Rate = "3/1h";
+        /// Emails to set a new password, by client and by address.
+        LIMIT_RESET => reset: Rate = "3/1h";
+        /// Verification emails requested again, by address.
+        LIMIT_RESEND => resend: Rate = "3/1h";
+        /// Emails that anybody can cause by naming an address, by mailbox.
+        LIMIT_EMAIL => email: Rate = "5/1h";
+        /// Emails about changes of an account, by kind and by address.
+        LIMIT_NOTICE => notice: Rate = "20/1h";
+        /// Passwords given for reauthentication, right or wrong, by user.
+        LIMIT_REAUTHENTICATION => reauthentication: Rate = "20/1h";
+        /// Requested changes of address, by user.
+        LIMIT_EMAIL_CHANGE => email_change: Rate = "5/1h";
+        /// Wrong passwords, by client.
+        LIMIT_FAILURES_CLIENT => failures_client: Rate = "5/15m";
+        /// Wrong passwords, by account.
+        LIMIT_FAILURES_ACCOUNT => failures_account: Rate = "5/15m";
+    }
+}
+
+/// The rate limits, by name. The settings are in `LimitSettings`.
 #[derive(Clone, Debug)]
 pub struct LimitsConfig {
-    /// `LIMIT_GUARD`: what one client may ask of one process, whatever it asks; the in-process
-    /// guard before everything, at least as generous as each of the others.
+    /// In-process guard before all other limits.
     pub guard: Rate,
-    /// `LIMIT_ANONYMOUS`: public routes, by client.
     pub anonymous: Limit,
-    /// `LIMIT_AUTH`: signing in and what leads to it, by client.
     pub auth: Limit,
-    /// `LIMIT_SESSION`: going on with a session and ending it, by client.
     pub session: Limit,
-    /// `LIMIT_REGISTER`: signing up, by client.
     pub register: Limit,
-    /// `LIMIT_RESET`: asking for a letter to set a new password, by client.
     pub reset: Limit,
-    /// `LIMIT_RESET`: the same, by the address that the email goes to. Its window is no longer than the
-    /// link works: who meets the limit has a link that works.
+    /// `LIMIT_RESET` by address, with a window no longer than the link works: who meets the limit has
+    /// a link that works.
     pub reset_address: Limit,
-    /// `LIMIT_RESEND`: asking for the verification letter again, by the address it goes to.
     pub resend_address: Limit,
-    /// `LIMIT_EMAIL`: emails that anybody can cause by naming an address, by mailbox.
     pub email_address: Limit,
-    /// `LIMIT_NOTICE`: emails about changes of an account, by kind and by address.
     pub notice_address: Limit,
-    /// `LIMIT_REAUTHENTICATION`: passwords that are asked for again, right ones too, by user.
     pub reauthentication: Limit,
-    /// `LIMIT_EMAIL_CHANGE`: changes of address that are asked for, by user.
     pub email_change: Limit,
-    /// `LIMIT_FAILURES_CLIENT`: failed attempts to sign in, by client.
     pub failures_client: Limit,
-    /// `LIMIT_FAILURES_ACCOUNT`: failed attempts to sign in, by account.
     pub failures_account: Limit,
 }
 
-impl Reader<'_> {
-    pub(super) fn limits(
-        &mut self,
-        plans: Option<&PlansConfig>,
-        tokens: Option<&AuthConfig>,
-    ) -> Option<LimitsConfig> {
-        let guard = self.or("LIMIT_GUARD", Rate::new(12_000, MINUTE));
-        let anonymous = self.or("LIMIT_ANONYMOUS", Rate::new(100, MINUTE));
-        let auth = self.or("LIMIT_AUTH", Rate::new(10, MINUTE));
-        let session = self.or("LIMIT_SESSION", Rate::new(300, MINUTE));
-        let register = self.or("LIMIT_REGISTER", Rate::new(3, HOUR));
-        let reset = self.or("LIMIT_RESET", Rate::new(3, HOUR));
-        let resend = self.or("LIMIT_RESEND", Rate::new(3, HOUR));
-        let email = self.or("LIMIT_EMAIL", Rate::new(5, HOUR));
-        let notice = self.or("LIMIT_NOTICE", Rate::new(20, HOUR));
-        let reauthentication = self.or("LIMIT_REAUTHENTICATION", Rate::new(20, HOUR));
-        let email_change = self.or("LIMIT_EMAIL_CHANGE", Rate::new(5, HOUR));
-        let link = tokens.map_or(HOUR, |tokens| tokens.reset_password_ttl);
-        let failures = Rate::new(5, secs(15 * 60));
-        let failures_client = self.or("LIMIT_FAILURES_CLIENT", failures);
-        let failures_account = self.or("LIMIT_FAILURES_ACCOUNT", failures);
-        let config = LimitsConfig {
-            guard: guard?,
-            anonymous: Limit::new("anonymous", anonymous?),
-            auth: Limit::new("auth", auth?),
-            session: Limit::new("session", session?),
-            register: Limit::new("register", register?),
-            reset: Limit::new("reset", reset?),
-            reset_address: Limit::new("reset-address", reset?.within(link)),
-            resend_address: Limit::new("resend-address", resend?),
-            email_address: Limit::new("email-address", email?),
-            notice_address: Limit::new("notice-address", notice?),
-            reauthentication: Limit::new("reauthentication", reauthentication?),
-            email_change: Limit::new("email-change", email_change?),
-            failures_client: Limit::new("failures-client", failures_client?),
-            failures_account: Limit::new("failures-account", failures_account?),
-        };
-        let tiers = plans.map(|plans| [&plans.free, &plans.pro, &plans.enterprise]);
-        let tiers = tiers.into_iter().flatten();
-        let tiers = tiers.map(|tier| Limit::per_minute("plan", tier.rate));
-        let behind = [config.anonymous, config.auth, config.session];
-        for limit in behind.into_iter().chain(tiers) {
-            // Whoever stands before the others must not be the tighter one.
-            if !config.guard.covers(limit.rate) {
-                let message = format!(
-                    "must let through what the limit `{}` does, {}, at once and in the long run",
-                    limit.name, limit.rate,
-                );
-                self.fault("LIMIT_GUARD", message);
-            }
-        }
-        Some(config)
+impl LimitSettings {
+    pub(super) fn into_config(self, reset_link: Duration) -> Option<LimitsConfig> {
+        Some(LimitsConfig {
+            guard: self.guard?,
+            anonymous: Limit::new("anonymous", self.anonymous?),
+            auth: Limit::new("auth", self.auth?),
+            session: Limit::new("session", self.session?),
+            register: Limit::new("register", self.register?),
+            reset: Limit::new("reset", self.reset?),
+            reset_address: Limit::new("reset-address", self.reset?.within(reset_link)),
+            resend_address: Limit::new("resend-address", self.resend?),
+            email_address: Limit::new("email-address", self.email?),
+            notice_address: Limit::new("notice-address", self.notice?),
+            reauthentication: Limit::new("reauthentication", self.reauthentication?),
+            email_change: Limit::new("email-change", self.email_change?),
+            failures_client: Limit::new("failures-client", self.failures_client?),
+            failures_account: Limit::new("failures-account", self.failures_account?),
+        })
     }
 }
 
@@ -209,8 +198,8 @@ mod tests {
     fn a_rate_is_a_count_and_a_window() {
         for (text, rate) in [
             ("100/1m", Rate::new(100, MINUTE)),
-            (" 3 / 1h ", Rate::new(3, HOUR)),
-            ("5/900", Rate::new(5, secs(900))),
+            (" 3 / 1h ", Rate::new(3, Duration::from_hours(1))),
+            ("5/900", Rate::new(5, Duration::from_secs(900))),
             ("1000000/1d", Rate::new(1_000_000, DAY)),
         ] {
             assert_eq!(Rate::parse(text), Ok(rate), "{text}");
@@ -237,8 +226,8 @@ mod tests {
     fn a_rate_covers_what_is_less_at_once_and_in_the_long_run() {
         let guard = Rate::new(100, MINUTE);
         assert!(guard.covers(Rate::new(100, MINUTE)));
-        assert!(guard.covers(Rate::new(5, HOUR)));
-        assert!(!guard.covers(Rate::new(101, HOUR)));
-        assert!(!guard.covers(Rate::new(50, secs(1))));
+        assert!(guard.covers(Rate::new(5, Duration::from_hours(1))));
+        assert!(!guard.covers(Rate::new(101, Duration::from_hours(1))));
+        assert!(!guard.covers(Rate::new(50, Duration::from_secs(1))));
     }
 }

@@ -1,21 +1,58 @@
-//! The types of the mail settings: what the mail server is sent must be readable by any mail server.
+//! Emails: the mail server, the sender and the links.
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
 
 use lettre::Address;
 use lettre::message::Mailbox;
 use percent_encoding::percent_decode_str;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
+use settings::host::{is_common_password, is_private};
+use settings::{OrDefault, Reader, Setting, WebUrl};
 use url::{Host, Url};
 
-use super::reader::Reader;
-use super::setting::Setting;
+use super::rules::COMMON_PASSWORD;
+
+settings::settings! {
+    /// Outgoing emails.
+    pub struct MailConfig {}
+    "Emails", MailSettings {
+        /// Mail server: `smtps://user:password@host:465`, or `smtp://…:587?tls=required`; plain
+        /// `smtp://` within a private network.
+        SMTP_URL => server: SmtpUrl, required, secret,
+            production(
+                SmtpServer::is_encrypted_or_private,
+                "must be `smtps://`, or have `?tls=required`, outside of a private network"
+            ),
+            production(|server| !server.has_common_password(), COMMON_PASSWORD);
+        /// Sender: `Acme <hello@acme.com>`; a domain such as `bücher.example` is sent in ASCII, and
+        /// before the @ there must be nothing else.
+        MAIL_FROM => from: Sender, required, example("Acme <no-reply@example.com>");
+        /// The product's name in emails and authenticator apps: 1 to 64 characters in one line; apps do
+        /// not get a colon in it.
+        PRODUCT_NAME => product_name: ProductName = "Groundwork";
+        /// Beginning of links in emails, for a front end of your own, which serves `verify-email`,
+        /// `reset-password`, `unlock` and `undo-email-change` below it and reads the token from the
+        /// fragment: `#token=…`.
+        LINK_URL => link_url: WebUrl, computed("`PUBLIC_URL`", public_url),
+            production(|url| url.scheme() == "https", "must be https");
+        /// For the mail server to accept an email.
+        SMTP_TIMEOUT => timeout: Duration = "30s", at_most("1h");
+        /// The name of this host in EHLO: a host name, or an address such as `[203.0.113.7]`. Receivers
+        /// may look it up.
+        SMTP_HELO_NAME => hello_name: HelloName,
+            computed("host of `PUBLIC_URL`, else domain of `MAIL_FROM`", hello_name);
+        /// File of certificate authorities in PEM that the mail server's certificate may be from,
+        /// besides the public ones.
+        SSL_CERT_FILE => certificates: OrDefault<Certificates>;
+    }
+}
 
 /// The longest name that still fits into the QR code of an authenticator app, however it is encoded.
 const LONGEST_PRODUCT_NAME: usize = 64;
 
-/// The mail server: what `SMTP_URL` says.
+/// The mail server of `SMTP_URL`.
 #[derive(Clone, Debug)]
 pub struct SmtpServer {
     /// Its name or address.
@@ -42,8 +79,8 @@ pub enum SmtpTls {
 }
 
 impl SmtpServer {
-    /// Reads the URL, and the name for EHLO that its path may hold.
-    pub(super) fn parse(text: &str) -> Option<(Self, Option<HelloName>)> {
+    /// Parses the URL, and the name for EHLO that its path may have.
+    fn parse(text: &str) -> Option<(Self, Option<HelloName>)> {
         let url = Url::parse(text).ok()?;
         let tls = url.query_pairs().find(|(name, _)| name == "tls");
         let tls = tls.map(|(_, value)| value.into_owned());
@@ -85,10 +122,12 @@ impl SmtpServer {
 
 /// The mailbox that emails come from, with its domain in ASCII. Its local part is ASCII as well: few
 /// servers take another (RFC 6531), and a receiver that does not would refuse every email.
-pub(super) struct Sender(pub(super) Mailbox);
+pub struct Sender;
 
 impl Setting for Sender {
-    fn parse(text: &str) -> Result<Self, String> {
+    type Value = Mailbox;
+
+    fn parse(text: &str) -> Result<Mailbox, String> {
         let wrong = || "must be a mailbox, such as Acme <hello@acme.com>".to_owned();
         let mailbox: Mailbox = text.parse().map_err(|_| wrong())?;
         let user = mailbox.email.user();
@@ -98,7 +137,7 @@ impl Setting for Sender {
         let domain = ascii_domain(mailbox.email.domain())
             .ok_or_else(|| "must have a valid domain after the @".to_owned())?;
         let email = Address::new(user, domain).map_err(|_| wrong())?;
-        Ok(Self(Mailbox::new(mailbox.name, email)))
+        Ok(Mailbox::new(mailbox.name, email))
     }
 }
 
@@ -135,6 +174,8 @@ impl fmt::Display for HelloName {
 }
 
 impl Setting for HelloName {
+    type Value = Self;
+
     fn parse(text: &str) -> Result<Self, String> {
         let literal = text.strip_prefix('[').and_then(|ip| ip.strip_suffix(']'));
         let name = match literal.map(|ip| ip.strip_prefix("IPv6:").unwrap_or(ip)) {
@@ -162,9 +203,21 @@ fn host_name(text: &str) -> Option<String> {
     (name.len() <= 253 && name.split('.').all(is_label) && !is_address).then_some(name)
 }
 
-/// The name for EHLO where none is set: the public host, else the sender's domain. A receiver looks
-/// it up, so a name without a dot is no good.
-pub(super) fn default_hello(public_url: Option<&Url>, from: &Mailbox) -> HelloName {
+/// The name for EHLO where none is set: that of the URL's path, the public host or the sender's domain.
+fn hello_name(reader: &Reader<'_>) -> Option<String> {
+    let (_, named) = SmtpServer::parse(reader.text("SMTP_URL")?)?;
+    let public_url = Url::parse(reader.text("PUBLIC_URL")?).ok();
+    let from = Sender::parse(reader.text("MAIL_FROM")?).ok()?;
+    let name = named.unwrap_or_else(|| default_hello(public_url.as_ref(), &from));
+    Some(name.to_string())
+}
+
+fn public_url(reader: &Reader<'_>) -> Option<String> {
+    reader.text("PUBLIC_URL").map(str::to_owned)
+}
+
+/// The public host, else the sender's domain. Receivers look it up, so it has a dot.
+fn default_hello(public_url: Option<&Url>, from: &Mailbox) -> HelloName {
     let public = public_url.and_then(Url::host_str);
     let names = public.into_iter().chain([from.email.domain()]);
     let mut names = names
@@ -175,45 +228,67 @@ pub(super) fn default_hello(public_url: Option<&Url>, from: &Mailbox) -> HelloNa
 }
 
 /// A product's name: one line that fits into subjects, and into the label of an authenticator app.
-pub(super) struct ProductName(pub(super) String);
+pub struct ProductName;
 
 impl Setting for ProductName {
-    fn parse(text: &str) -> Result<Self, String> {
+    type Value = String;
+
+    fn parse(text: &str) -> Result<String, String> {
         // Unicode has line breaks besides the control characters.
         let breaks = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
         let fits = (1..=LONGEST_PRODUCT_NAME).contains(&text.chars().count());
         (fits && !text.contains(breaks))
-            .then(|| Self(text.to_owned()))
+            .then(|| text.to_owned())
             .ok_or_else(|| format!("must be 1 to {LONGEST_PRODUCT_NAME} characters in one line"))
     }
 }
 
-impl Reader<'_> {
-    /// The certificates, each in PEM, in the file that `SSL_CERT_FILE` names, as OpenSSL and others read
-    /// it.
-    pub(super) fn certificates(&mut self) -> Option<Vec<String>> {
-        const NAME: &str = "SSL_CERT_FILE";
-        let before = self.fault_count();
-        let Some(path) = self.optional::<String>(NAME) else {
-            return (self.fault_count() == before).then(Vec::new);
-        };
-        let text = match std::fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(error) => {
-                self.fault(NAME, format!("cannot be read: {}", error.kind()));
-                return None;
-            }
-        };
+impl SmtpServer {
+    fn is_encrypted_or_private(&self) -> bool {
+        matches!(self.tls, SmtpTls::Required | SmtpTls::Implicit)
+            || is_private(&self.host.to_string())
+    }
+
+    fn has_common_password(&self) -> bool {
+        let credentials = self.credentials.as_ref();
+        credentials
+            .is_some_and(|(user, password)| is_common_password(user, password.expose_secret()))
+    }
+}
+
+/// The URL of a mail server.
+pub struct SmtpUrl;
+
+impl Setting for SmtpUrl {
+    type Value = SmtpServer;
+
+    fn parse(text: &str) -> Result<SmtpServer, String> {
+        let server = SmtpServer::parse(text).map(|(server, _)| server);
+        server.ok_or_else(|| {
+            "must be a URL such as smtps://user:password@host:465 or smtp://…:587?tls=required"
+                .to_owned()
+        })
+    }
+}
+
+/// The path of a file of certificates; the value is each of them in PEM.
+pub struct Certificates;
+
+impl Setting for Certificates {
+    type Value = Vec<String>;
+
+    fn parse(path: &str) -> Result<Vec<String>, String> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| format!("cannot be read: {}", error.kind()))?;
         let found: Vec<_> = text
             .split_inclusive("-----END CERTIFICATE-----")
             .filter(|block| block.contains("-----BEGIN CERTIFICATE-----"))
             .map(str::to_owned)
             .collect();
         if found.is_empty() {
-            self.fault(NAME, "must name a file with certificates in PEM");
-            return None;
+            return Err("must name a file with certificates in PEM".to_owned());
         }
-        Some(found)
+        Ok(found)
     }
 }
 
@@ -222,7 +297,7 @@ mod tests {
     use super::*;
 
     fn sender(text: &str) -> Result<String, String> {
-        Sender::parse(text).map(|sender| sender.0.to_string())
+        Sender::parse(text).map(|sender| sender.to_string())
     }
 
     #[test]
@@ -280,7 +355,7 @@ mod tests {
 
     #[test]
     fn a_greeting_that_is_not_set_names_the_public_host_or_the_senders_domain() {
-        let from = |text| Sender::parse(text).expect("it is a mailbox").0;
+        let from = |text| Sender::parse(text).expect("it is a mailbox");
         let name = |url: &str, sender| {
             let url = Url::parse(url).expect("it is a URL");
             default_hello(Some(&url), &from(sender)).to_string()

@@ -1,20 +1,36 @@
-//! The settings of second factors, and the keys that values are sealed under.
+//! Second factors and encryption at rest.
 
 use std::time::Duration;
 
-use super::reader::Reader;
-use super::setting::{Setting, secs};
-use super::{AuthConfig, Key32};
+use settings::{List, Setting};
 
-/// Second factors.
-#[derive(Clone, Debug)]
-pub struct MfaConfig {
-    /// `MFA_CHALLENGE_TTL`: how long a sign-in waits for its second factor.
-    pub challenge_ttl: Duration,
-    /// `MFA_FAILURES_PER_HOUR`: wrong codes of an account in an hour, after which none is tried.
-    pub failures_per_hour: u32,
-    /// `MFA_REQUIRED`: who must have a second factor: `none`, `admins` or `all`.
-    pub required: MfaRequired,
+use super::key::Key;
+use super::rules::{WEAK_KEY, is_random};
+
+settings::settings! {
+    /// Second factors.
+    pub struct MfaConfig {}
+    "Second factors", MfaSettings {
+        /// How long a sign-in waits for its code.
+        MFA_CHALLENGE_TTL => challenge_ttl: Duration = "5m", at_most("1h");
+        /// Wrong codes of an account in an hour, after which none is tried; recovery codes still are.
+        MFA_FAILURES_PER_HOUR => failures_per_hour: u32 = 10, within(5..=100);
+        /// Who must have a second factor: `none`; `admins`, to act as such; or `all`: a user without
+        /// one can sign in, and then see their profile, turn one on or sign out. Everything else gets
+        /// 403 `mfa_required`. API keys work on, but nobody without a second factor makes or rotates
+        /// one.
+        MFA_REQUIRED => required: MfaRequired = "admins", in_development("none");
+    }
+}
+
+settings::settings! {
+    "Encryption at rest", EncryptionSettings {
+        /// List of 32 random bytes in base64url, for what is encrypted in the database, such as second
+        /// factors; the first encrypts, all decrypt. What was encrypted under a key that is gone is
+        /// lost: keep a copy apart from the database's backups.
+        ENCRYPTION_KEYS => keys: List<Key>, required("`keys generate` makes one"), secret,
+            production(is_random, WEAK_KEY);
+    }
 }
 
 /// Who must have a second factor to do anything but turn one on.
@@ -29,6 +45,8 @@ pub enum MfaRequired {
 }
 
 impl Setting for MfaRequired {
+    type Value = Self;
+
     fn parse(text: &str) -> Result<Self, String> {
         match text {
             "none" => Ok(Self::None),
@@ -36,45 +54,5 @@ impl Setting for MfaRequired {
             "all" => Ok(Self::All),
             _ => Err("must be none, admins or all".to_owned()),
         }
-    }
-}
-
-impl Reader<'_> {
-    pub(super) fn mfa(&mut self) -> Option<MfaConfig> {
-        let challenge_ttl = self.duration_up_to("MFA_CHALLENGE_TTL", secs(5 * 60), secs(60 * 60));
-        let failures_per_hour = self.within("MFA_FAILURES_PER_HOUR", 10, 5..=100);
-        let unless_said = if self.production {
-            MfaRequired::Admins
-        } else {
-            MfaRequired::None
-        };
-        let required = self.or("MFA_REQUIRED", unless_said);
-        Some(MfaConfig {
-            challenge_ttl: challenge_ttl?,
-            failures_per_hour: failures_per_hour?,
-            required: required?,
-        })
-    }
-
-    /// The ring of keys that values are sealed under.
-    pub(super) fn encryption_keys(&mut self, auth: Option<&AuthConfig>) -> Option<Vec<Key32>> {
-        const NAME: &str = "ENCRYPTION_KEYS";
-        let keys = self.list::<Key32>(NAME)?;
-        if keys.is_empty() {
-            self.fault(NAME, "is required: `keys generate` makes one");
-        }
-        let weak = keys.iter().any(Key32::is_weak);
-        self.refuse_if(weak, NAME, "is weak: `keys generate` makes a good one");
-        let of_auth: Vec<&Key32> = auth
-            .iter()
-            .flat_map(|auth| auth.signing_keys.iter().chain(&auth.token_secrets))
-            .collect();
-        let shared = |key: &Key32| of_auth.iter().any(|other| other.expose() == key.expose());
-        self.refuse_if(
-            keys.iter().any(shared),
-            NAME,
-            "must not share a key with JWT_SIGNING_KEYS or TOKEN_SECRET",
-        );
-        Some(keys)
     }
 }

@@ -1,9 +1,58 @@
-//! The settings of plans: what each costs and how much of the service it is good for.
+//! Plans: what each costs and includes.
 
 use std::time::Duration;
 
-use super::reader::Reader;
-use super::setting::{Flag, Setting, days};
+use settings::{DurationOrZero, Mebibytes, Setting, Unlimited};
+
+settings::settings! {
+    "Plans": "What each plan includes, besides what `src/plans/model.rs` lists. `GET /pricing` shows it.", PlanSettings {
+        /// Currency of prices (ISO 4217).
+        PLAN_CURRENCY => currency: Currency = "USD";
+        /// How long a plan goes on when its renewal is not paid, or not reported.
+        PLAN_PAST_DUE_GRACE => past_due_grace: DurationOrZero = "7d";
+        /// The free plan: requests a minute.
+        PLAN_FREE_RATE => free_rate: u32 = 100, within(1..=1000000);
+        /// Requests a month; `0` is without limit.
+        PLAN_FREE_QUOTA => free_quota: Unlimited<u32> = 10000, within(0..=4000000000);
+        /// Whether requests beyond the quota are refused; otherwise they are only reported.
+        PLAN_FREE_QUOTA_HARD => free_quota_hard: bool = true;
+        /// Events stored in a month; `0` is without limit. This quota and the next one are always
+        /// hard.
+        PLAN_FREE_EVENTS => free_events: Unlimited<u64> = 10000, within(0..=4000000000);
+        /// Their size in MiB: types, and data as compact JSON; `0` is without limit.
+        PLAN_FREE_EVENT_MIB => free_event_bytes: Unlimited<Mebibytes<u64>> = 10, within(0..=1000000);
+        /// The pro plan: for a month, in minor units of the currency.
+        PLAN_PRO_PRICE => pro_price: u32 = 2900, within(0..=100000000);
+        /// The payment provider's name for that price: `price_…`.
+        PLAN_PRO_PRICE_ID => pro_price_id: Option<PriceId>;
+        /// The pro plan: requests a minute.
+        PLAN_PRO_RATE => pro_rate: u32 = 1000, within(1..=1000000);
+        /// Requests a month; `0` is without limit.
+        PLAN_PRO_QUOTA => pro_quota: Unlimited<u32> = 1000000, within(0..=4000000000);
+        /// Whether requests beyond the quota are refused; otherwise they are only reported.
+        PLAN_PRO_QUOTA_HARD => pro_quota_hard: bool = false;
+        /// Events stored in a month; `0` is without limit. This quota and the next one are always
+        /// hard.
+        PLAN_PRO_EVENTS => pro_events: Unlimited<u64> = 1000000, within(0..=4000000000);
+        /// Their size in MiB: types, and data as compact JSON; `0` is without limit.
+        PLAN_PRO_EVENT_MIB => pro_event_bytes: Unlimited<Mebibytes<u64>> = 1024, within(0..=1000000);
+        /// The enterprise plan: for a month, in minor units of the currency.
+        PLAN_ENTERPRISE_PRICE => enterprise_price: u32 = 29900, within(0..=100000000);
+        /// The payment provider's name for that price: `price_…`.
+        PLAN_ENTERPRISE_PRICE_ID => enterprise_price_id: Option<PriceId>;
+        /// The enterprise plan: requests a minute.
+        PLAN_ENTERPRISE_RATE => enterprise_rate: u32 = 10000, within(1..=1000000);
+        /// Requests a month; `0` is without limit.
+        PLAN_ENTERPRISE_QUOTA => enterprise_quota: Unlimited<u32> = 0, within(0..=4000000000);
+        /// Whether requests beyond the quota are refused; otherwise they are only reported.
+        PLAN_ENTERPRISE_QUOTA_HARD => enterprise_quota_hard: bool = false;
+        /// Events stored in a month; `0` is without limit. This quota and the next one are always
+        /// hard.
+        PLAN_ENTERPRISE_EVENTS => enterprise_events: Unlimited<u64> = 0, within(0..=4000000000);
+        /// Their size in MiB: types, and data as compact JSON; `0` is without limit.
+        PLAN_ENTERPRISE_EVENT_MIB => enterprise_event_bytes: Unlimited<Mebibytes<u64>> = 0, within(0..=1000000);
+    }
+}
 
 /// What the plans cost and give.
 #[derive(Clone, Debug)]
@@ -60,6 +109,8 @@ impl Currency {
 }
 
 impl Setting for Currency {
+    type Value = Self;
+
     fn parse(text: &str) -> Result<Self, String> {
         let fits = text.len() == 3 && text.bytes().all(|byte| byte.is_ascii_alphabetic());
         fits.then(|| Self(text.to_ascii_uppercase()))
@@ -80,6 +131,8 @@ impl PriceId {
 }
 
 impl Setting for PriceId {
+    type Value = Self;
+
     fn parse(text: &str) -> Result<Self, String> {
         let rest = text.strip_prefix("price_").unwrap_or_default();
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
@@ -89,71 +142,36 @@ impl Setting for PriceId {
     }
 }
 
-/// The most that a plan may allow a minute and a month, and cost.
-const MOST_RATE: u32 = 1_000_000;
-const MOST_QUOTA: u32 = 4_000_000_000;
-const MOST_MIB: u32 = 1_000_000;
-const MOST_PRICE: u32 = 100_000_000;
-
-impl Reader<'_> {
-    pub(super) fn plans(&mut self) -> Option<PlansConfig> {
-        let currency = self.or("PLAN_CURRENCY", Currency("USD".to_owned()));
-        let past_due_grace = self.span("PLAN_PAST_DUE_GRACE", days(7));
-        let rate = self.within("PLAN_FREE_RATE", 100, 1..=MOST_RATE);
-        let quota = self.within("PLAN_FREE_QUOTA", 10_000, 0..=MOST_QUOTA);
-        let hard = self.or("PLAN_FREE_QUOTA_HARD", Flag(true));
-        let events = self.within("PLAN_FREE_EVENTS", 10_000, 0..=MOST_QUOTA);
-        let event_mib = self.within("PLAN_FREE_EVENT_MIB", 10, 0..=MOST_MIB);
-        let volume = events.zip(event_mib);
-        let free = tier(rate, quota, hard, volume, Some(0), None);
-        let rate = self.within("PLAN_PRO_RATE", 1_000, 1..=MOST_RATE);
-        let quota = self.within("PLAN_PRO_QUOTA", 1_000_000, 0..=MOST_QUOTA);
-        let hard = self.or("PLAN_PRO_QUOTA_HARD", Flag(false));
-        let events = self.within("PLAN_PRO_EVENTS", 1_000_000, 0..=MOST_QUOTA);
-        let event_mib = self.within("PLAN_PRO_EVENT_MIB", 1_024, 0..=MOST_MIB);
-        let volume = events.zip(event_mib);
-        let price = self.within("PLAN_PRO_PRICE", 2_900, 0..=MOST_PRICE);
-        let pro_price_id = self.optional::<PriceId>("PLAN_PRO_PRICE_ID");
-        let pro = tier(rate, quota, hard, volume, price, pro_price_id.clone());
-        let rate = self.within("PLAN_ENTERPRISE_RATE", 10_000, 1..=MOST_RATE);
-        let quota = self.within("PLAN_ENTERPRISE_QUOTA", 0, 0..=MOST_QUOTA);
-        let hard = self.or("PLAN_ENTERPRISE_QUOTA_HARD", Flag(false));
-        let events = self.within("PLAN_ENTERPRISE_EVENTS", 0, 0..=MOST_QUOTA);
-        let event_mib = self.within("PLAN_ENTERPRISE_EVENT_MIB", 0, 0..=MOST_MIB);
-        let volume = events.zip(event_mib);
-        let price = self.within("PLAN_ENTERPRISE_PRICE", 29_900, 0..=MOST_PRICE);
-        let price_id = self.optional::<PriceId>("PLAN_ENTERPRISE_PRICE_ID");
-        if price_id.is_some() && price_id == pro_price_id {
-            self.fault("PLAN_ENTERPRISE_PRICE_ID", "is the price of another plan");
-        }
-        let enterprise = tier(rate, quota, hard, volume, price, price_id);
+impl PlanSettings {
+    pub(super) fn into_config(self) -> Option<PlansConfig> {
+        let quota = |requests: Option<u32>, hard| requests.map(|requests| Quota { requests, hard });
         Some(PlansConfig {
-            currency: currency?,
-            past_due_grace: past_due_grace?,
-            free: free?,
-            pro: pro?,
-            enterprise: enterprise?,
+            currency: self.currency?,
+            past_due_grace: self.past_due_grace?,
+            free: TierConfig {
+                rate: self.free_rate?,
+                quota: quota(self.free_quota?, self.free_quota_hard?),
+                events: self.free_events?,
+                event_bytes: self.free_event_bytes?,
+                price: 0,
+                price_id: None,
+            },
+            pro: TierConfig {
+                rate: self.pro_rate?,
+                quota: quota(self.pro_quota?, self.pro_quota_hard?),
+                events: self.pro_events?,
+                event_bytes: self.pro_event_bytes?,
+                price: self.pro_price?,
+                price_id: self.pro_price_id?,
+            },
+            enterprise: TierConfig {
+                rate: self.enterprise_rate?,
+                quota: quota(self.enterprise_quota?, self.enterprise_quota_hard?),
+                events: self.enterprise_events?,
+                event_bytes: self.enterprise_event_bytes?,
+                price: self.enterprise_price?,
+                price_id: self.enterprise_price_id?,
+            },
         })
     }
-}
-
-/// A plan's settings, once all of them are read.
-fn tier(
-    rate: Option<u32>,
-    quota: Option<u32>,
-    hard: Option<Flag>,
-    volume: Option<(u32, u32)>,
-    price: Option<u32>,
-    price_id: Option<PriceId>,
-) -> Option<TierConfig> {
-    let (requests, hard) = (quota?, hard?.0);
-    let (events, event_mib) = volume?;
-    Some(TierConfig {
-        rate: rate?,
-        quota: (requests > 0).then_some(Quota { requests, hard }),
-        events: (events > 0).then_some(events.into()),
-        event_bytes: (event_mib > 0).then_some(u64::from(event_mib) * 1024 * 1024),
-        price: price?,
-        price_id,
-    })
 }

@@ -1,27 +1,45 @@
-//! The settings of metering and events: how often counts are written, and how long all is kept.
+//! Metering, events and the audit log: how often counts are written, and how long all is kept.
 
 use std::time::Duration;
 
 use chrono::{DateTime, Days, Months, Utc};
+use settings::Setting;
 
-use super::reader::Reader;
-use super::setting::{Setting, secs};
+settings::settings! {
+    /// Metering and events.
+    pub struct UsageConfig {}
+    "Metering and events", UsageSettings {
+        /// How often counts of requests are written. A process that is killed loses what it counted
+        /// since; beyond a hard quota each replica may let in what arrives in so much time.
+        USAGE_FLUSH_INTERVAL => flush_interval: Duration = "5s", at_most("60s");
+        /// Counts (an account, operation, status and minute each) that are kept while they cannot be
+        /// written; about 150 bytes each.
+        USAGE_BUFFER => buffer: usize = 100000, within(1000..=10000000);
+        /// How long counts are kept: months or days (`400d`), two months at least. Whole months go.
+        USAGE_RETENTION => retention: Retention = "13mo";
+        /// How long events are kept, likewise.
+        EVENTS_RETENTION => events_retention: Retention = "13mo";
+        /// Reports (`GET /usage`) that run at once in a process, two for one account. Others wait a
+        /// second and get 429 or 503. Keep it below the pool's size.
+        USAGE_REPORTS => reports_at_once: usize = 4, within(1..=100);
+        /// For the statement of one report; also ends reports whose client hung up.
+        USAGE_REPORT_TIMEOUT => report_timeout: Duration = "2s", at_most("30s");
+    }
+}
 
-/// Metering and events.
-#[derive(Clone, Debug)]
-pub struct UsageConfig {
-    /// `USAGE_FLUSH_INTERVAL`: how often counts are written; what a process that is killed loses.
-    pub flush_interval: Duration,
-    /// `USAGE_BUFFER`: counts that are kept while they cannot be written.
-    pub buffer: usize,
-    /// `USAGE_RETENTION`: how long counts are kept.
-    pub retention: Retention,
-    /// `EVENTS_RETENTION`: how long events are kept.
-    pub events_retention: Retention,
-    /// `USAGE_REPORTS`: reports of use that run at once in this process.
-    pub reports_at_once: usize,
-    /// `USAGE_REPORT_TIMEOUT`: for the statement of one report.
-    pub report_timeout: Duration,
+settings::settings! {
+    /// The audit log.
+    pub struct AuditConfig {}
+    // The database keeps addresses of the last 30 days and months of the last year, so that an
+    // intruder who takes over the service cannot remove the traces.
+    "Audit log", AuditSettings {
+        /// How long client addresses and user agents are kept in audit entries; the entries stay.
+        AUDIT_ADDRESS_RETENTION => address_retention: Duration = "90d", within("30d"..="3650d");
+        /// How long entries are kept: months or days, `12mo` or `366d` at least; unset is for ever.
+        /// Whole months go.
+        AUDIT_RETENTION => retention: Option<Retention>,
+            check(|kept| kept.is_a_year(), "must be at least 12mo, or 366d");
+    }
 }
 
 /// How long rows are kept that are dropped by the month.
@@ -34,6 +52,13 @@ pub enum Retention {
 }
 
 impl Retention {
+    fn is_a_year(self) -> bool {
+        match self {
+            Self::Months(months) => months >= 12,
+            Self::Days(days) => days >= 366,
+        }
+    }
+
     /// The moment before which nothing needs to be kept.
     #[must_use]
     pub fn before(self, now: DateTime<Utc>) -> DateTime<Utc> {
@@ -46,6 +71,8 @@ impl Retention {
 }
 
 impl Setting for Retention {
+    type Value = Self;
+
     fn parse(text: &str) -> Result<Self, String> {
         let number = |unit| text.strip_suffix(unit)?.parse::<u32>().ok();
         // This month's rows are what quotas are held by, and a month goes as a whole.
@@ -55,31 +82,6 @@ impl Setting for Retention {
             .map(Self::Months)
             .or(days.map(Self::Days))
             .ok_or_else(|| "must be months or days: 2mo to 240mo, or 62d to 7300d".to_owned())
-    }
-}
-
-impl Reader<'_> {
-    pub(super) fn usage(&mut self) -> Option<UsageConfig> {
-        let flush_interval = self.duration("USAGE_FLUSH_INTERVAL", secs(5));
-        if flush_interval.is_some_and(|every| every > secs(60)) {
-            self.fault("USAGE_FLUSH_INTERVAL", "must be at most 60s");
-        }
-        let buffer = self.within("USAGE_BUFFER", 100_000, 1_000..=10_000_000);
-        let retention = self.or("USAGE_RETENTION", Retention::Months(13));
-        let events_retention = self.or("EVENTS_RETENTION", Retention::Months(13));
-        let reports_at_once = self.within("USAGE_REPORTS", 4, 1..=100);
-        let report_timeout = self.duration("USAGE_REPORT_TIMEOUT", secs(2));
-        if report_timeout.is_some_and(|most| most > secs(30)) {
-            self.fault("USAGE_REPORT_TIMEOUT", "must be at most 30s");
-        }
-        Some(UsageConfig {
-            flush_interval: flush_interval?,
-            buffer: buffer?,
-            retention: retention?,
-            events_retention: events_retention?,
-            reports_at_once: reports_at_once?,
-            report_timeout: report_timeout?,
-        })
     }
 }
 

@@ -245,6 +245,42 @@ fn passwords_that_everybody_tries_first_are_refused() {
         refused("REDIS_URL", &[&format!("redis://:{password}@cache")]);
     }
     accepted("REDIS_URL", &["redis://cache", "redis://:8kX2pQ@cache"]);
+    for password in ["password", "p%61ssword", "ACME", "abc"] {
+        refused(
+            "SMTP_URL",
+            &[&format!("smtps://acme:{password}@mail.example.com")],
+        );
+    }
+    accepted("SMTP_URL", &["smtps://mail.example.com"]);
+    let development = [
+        ("APP_ENV", "development"),
+        ("SMTP_URL", "smtp://acme:acme@mail"),
+    ];
+    assert!(read(&development).is_ok());
+}
+
+#[test]
+fn metrics_are_not_served_where_the_public_listener_is() {
+    for (bind, metrics, is_good) in [
+        ("0.0.0.0:8000", "0.0.0.0:8000", false),
+        ("0.0.0.0:8000", "127.0.0.1:8000", false),
+        ("127.0.0.1:8000", "127.0.0.1:8000", false),
+        ("0.0.0.0:8000", "127.0.0.1:9000", true),
+        ("127.0.0.1:8000", "10.0.0.7:8000", true),
+        ("127.0.0.1:0", "127.0.0.1:0", true),
+    ] {
+        for environment in ["production", "development"] {
+            let set = [
+                ("APP_ENV", environment),
+                ("BIND_ADDR", bind),
+                ("METRICS_ADDR", metrics),
+            ];
+            assert_eq!(read(&set).is_ok(), is_good, "{bind} {metrics}");
+            if !is_good {
+                assert_eq!(faulty(&set), ["METRICS_ADDR"]);
+            }
+        }
+    }
 }
 
 #[test]
@@ -318,10 +354,10 @@ fn all_that_is_unsafe_is_reported_at_once() {
             "TRUSTED_PROXIES",
             "DATABASE_URL",
             "REDIS_URL",
-            "PASSWORD_MEMORY_KIB",
             "TOKEN_SECRET",
             "ACCESS_TOKEN_TTL",
             "REFRESH_GRACE",
+            "PASSWORD_MEMORY_KIB",
             "LINK_URL",
             "SENTRY_DSN",
             "OTEL_EXPORTER_OTLP_ENDPOINT",

@@ -1,16 +1,19 @@
-//! `LOG_LEVEL`, checked by what the filter makes of it: a word that is no level would be taken for
-//! the name of a module, and every other line be dropped.
+//! Directives of a log filter. `tracing-subscriber` takes a word that is no level for the name of a
+//! module, and then drops every other line.
 
-use super::setting::Setting;
+use crate::Setting;
 
 const MESSAGE: &str =
     "must be off, error, warn, info, debug or trace, and may name modules besides: info,sqlx=debug";
 
-/// The filter's directives. One of them is the level of everything else.
-pub(super) struct LogLevel(pub(super) String);
+/// The filter's directives, as text. One of them is the level of everything else.
+#[derive(Debug)]
+pub struct LogLevel;
 
 impl Setting for LogLevel {
-    fn parse(text: &str) -> Result<Self, String> {
+    type Value = String;
+
+    fn parse(text: &str) -> Result<String, String> {
         let directives = text.split(',').map(directive);
         let mut directives: Vec<String> = directives
             .collect::<Option<_>>()
@@ -22,7 +25,7 @@ impl Setting for LogLevel {
             1 => {}
             _ => return Err(format!("{MESSAGE}; it has two levels for everything")),
         }
-        Ok(Self(directives.join(",")))
+        Ok(directives.join(","))
     }
 }
 
@@ -73,7 +76,7 @@ mod tests {
             ("sqlx=warning", "info,sqlx=warn"),
             ("off", "off"),
         ] {
-            let read = LogLevel::parse(text).map(|level| level.0);
+            let read = LogLevel::parse(text);
             assert_eq!(read, Ok(directives.to_owned()), "{text}");
             assert!(
                 directives

@@ -1,9 +1,27 @@
-//! What makes the address of another service unsafe to use in production.
+//! Predicates for production rules on the URLs of other services: private network, TLS, password.
 
 use std::net::IpAddr;
 
 use secrecy::{ExposeSecret as _, SecretString};
 use url::{Host, Url};
+
+/// A setting's value that is a URL, secret or not.
+pub trait AsUrl {
+    /// The URL.
+    fn as_url(&self) -> Option<Url>;
+}
+
+impl AsUrl for Url {
+    fn as_url(&self) -> Option<Url> {
+        Some(self.clone())
+    }
+}
+
+impl AsUrl for SecretString {
+    fn as_url(&self) -> Option<Url> {
+        Url::parse(self.expose_secret()).ok()
+    }
+}
 
 /// Passwords that everybody tries first: of examples, ours included, of images and of lists.
 const COMMON: [&str; 32] = [
@@ -44,19 +62,18 @@ const COMMON: [&str; 32] = [
 /// A password of fewer characters is guessed by trying all.
 const PASSWORD_MIN: usize = 6;
 
-fn parsed(url: &SecretString) -> Option<Url> {
-    Url::parse(url.expose_secret()).ok()
-}
-
-/// Whether the scheme is one of these, or what is sent stays within a private network.
-pub(super) fn is_encrypted_or_private(url: &SecretString, encrypted: &[&str]) -> bool {
-    let Some(url) = parsed(url) else { return false };
+/// Whether the scheme is one of these encrypted ones, or the host in a private network.
+pub fn is_private_or(url: &impl AsUrl, encrypted: &[&str]) -> bool {
+    let Some(url) = url.as_url() else {
+        return false;
+    };
     encrypted.contains(&url.scheme()) || url.host_str().is_none_or(is_private)
 }
 
 /// Loopback, a private range (RFC 1918, RFC 4193), the shared one of carriers and overlay networks
 /// (RFC 6598), or a link-local address.
-pub(super) fn is_private_address(ip: IpAddr) -> bool {
+#[must_use]
+pub fn is_private_address(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => {
             let is_shared = ip.octets()[0] == 100 && (64..128).contains(&ip.octets()[1]);
@@ -68,7 +85,8 @@ pub(super) fn is_private_address(ip: IpAddr) -> bool {
 
 /// A private address, a name without a dot as containers have, or one of a private zone (RFC 6762,
 /// RFC 9476).
-fn is_private(host: &str) -> bool {
+#[must_use]
+pub fn is_private(host: &str) -> bool {
     match Host::parse(host) {
         Ok(Host::Ipv4(ip)) => is_private_address(ip.into()),
         Ok(Host::Ipv6(ip)) => is_private_address(ip.into()),
@@ -82,8 +100,10 @@ fn is_private(host: &str) -> bool {
 }
 
 /// Whether the query insists on TLS, as PostgreSQL's `sslmode` and the mailer's `tls` do.
-pub(super) fn requires_tls(url: &SecretString) -> bool {
-    let Some(url) = parsed(url) else { return false };
+pub fn requires_tls(url: &impl AsUrl) -> bool {
+    let Some(url) = url.as_url() else {
+        return false;
+    };
     url.query_pairs().any(|(name, value)| {
         matches!(
             (name.as_ref(), value.to_ascii_lowercase().as_str()),
@@ -95,9 +115,11 @@ pub(super) fn requires_tls(url: &SecretString) -> bool {
     })
 }
 
-/// Returns whether PostgreSQL's certificate is checked: `require` encrypts, and takes any.
-pub(super) fn verifies_certificate(url: &SecretString) -> bool {
-    let Some(url) = parsed(url) else { return false };
+/// Whether PostgreSQL's certificate is checked: `require` encrypts, and accepts any.
+pub fn verifies_certificate(url: &impl AsUrl) -> bool {
+    let Some(url) = url.as_url() else {
+        return false;
+    };
     url.query_pairs().any(|(name, value)| {
         let value = value.to_ascii_lowercase();
         matches!(name.as_ref(), "sslmode" | "ssl-mode")
@@ -105,27 +127,34 @@ pub(super) fn verifies_certificate(url: &SecretString) -> bool {
     })
 }
 
-/// Returns whether the password is one that everybody tries first, is short, or is the user's name.
-pub(super) fn has_common_password(url: &SecretString) -> bool {
-    let Some(url) = parsed(url) else { return false };
-    let Some(password) = url.password() else {
+/// Whether the URL has a password that is guessed at once.
+pub fn has_common_password(url: &impl AsUrl) -> bool {
+    let Some(url) = url.as_url() else {
         return false;
     };
     let decoded = |text: &str| {
         let pair = format!("p={}", text.replace('+', "%2B"));
         let value = url::form_urlencoded::parse(pair.as_bytes()).next();
-        value.map_or_else(String::new, |(_, value)| value.to_lowercase())
+        value.map_or_else(String::new, |(_, value)| value.into_owned())
     };
-    let password = decoded(password);
-    password.chars().count() < PASSWORD_MIN
-        || COMMON.contains(&password.as_str())
-        || password == decoded(url.username())
+    url.password()
+        .is_some_and(|password| is_common_password(&decoded(url.username()), &decoded(password)))
 }
 
-/// Returns whether the URL of a database has no password. One that lets in without (by certificate or by
-/// socket) has no host either.
-pub(super) fn lacks_password(url: &SecretString) -> bool {
-    let Some(url) = parsed(url) else { return false };
+/// Whether the password is one that everybody tries first, is short, or is the user's name.
+#[must_use]
+pub fn is_common_password(user: &str, password: &str) -> bool {
+    let password = password.to_lowercase();
+    password.chars().count() < PASSWORD_MIN
+        || COMMON.contains(&password.as_str())
+        || password == user.to_lowercase()
+}
+
+/// Whether the URL of a database has no password. A socket's needs none.
+pub fn lacks_password(url: &impl AsUrl) -> bool {
+    let Some(url) = url.as_url() else {
+        return false;
+    };
     let is_socket = url.query_pairs().any(|(name, _)| name == "host");
     let is_remote = url
         .host_str()
@@ -138,7 +167,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn private_hosts_may_be_spoken_to_in_the_clear() {
+    fn private_hosts_need_no_encryption() {
         for host in [
             "localhost",
             "db",
@@ -151,13 +180,13 @@ mod tests {
             "db.internal",
         ] {
             let url = SecretString::from(format!("postgres://app:pw@{host}:5432/app"));
-            assert!(is_encrypted_or_private(&url, &[]), "{host}");
+            assert!(is_private_or(&url, &[]), "{host}");
         }
         for host in ["db.example.com", "8.8.8.8", "172.32.0.1", "[2001:db8::1]"] {
             let url = SecretString::from(format!("redis://:pw@{host}:6379"));
-            assert!(!is_encrypted_or_private(&url, &["rediss"]), "{host}");
+            assert!(!is_private_or(&url, &["rediss"]), "{host}");
             let url = SecretString::from(format!("rediss://:pw@{host}:6379"));
-            assert!(is_encrypted_or_private(&url, &["rediss"]), "{host}");
+            assert!(is_private_or(&url, &["rediss"]), "{host}");
         }
     }
 
@@ -177,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn common_short_and_missing_passwords_are_known() {
+    fn common_short_and_missing_passwords_are_found() {
         for (url, known) in [
             ("postgres://app:postgres@db/app", true),
             ("postgres://app:ChangeMe@db/app", true),
@@ -190,7 +219,11 @@ mod tests {
             ("postgres://app:8kX2pQ@db/app", false),
             ("postgres://app@%2Frun%2Fpostgresql/app", false),
         ] {
-            assert_eq!(has_common_password(&url.into()), known, "{url}");
+            assert_eq!(
+                has_common_password(&SecretString::from(url)),
+                known,
+                "{url}"
+            );
         }
         for (url, lacks) in [
             ("postgres://app@db/app", true),
@@ -198,7 +231,7 @@ mod tests {
             ("postgres://app@db/app?host=/run/postgresql", false),
             ("postgres://app:8kX2pQ@db/app", false),
         ] {
-            assert_eq!(lacks_password(&url.into()), lacks, "{url}");
+            assert_eq!(lacks_password(&SecretString::from(url)), lacks, "{url}");
         }
     }
 }

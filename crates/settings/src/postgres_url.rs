@@ -1,12 +1,12 @@
-//! The URL of a database, checked by what the driver makes of it. The driver passes over a parameter
-//! that it does not know and logs its value, so that none reaches it.
+//! URL of a PostgreSQL database. `sqlx` ignores a parameter that it does not know and logs its value,
+//! so those are rejected.
 
 use std::collections::HashSet;
 
 use secrecy::SecretString;
 use url::Url;
 
-use super::setting::Setting;
+use crate::Setting;
 
 const MESSAGE: &str = "must be a URL such as postgres://user:password@host:5432/name";
 
@@ -22,10 +22,14 @@ const SSL_MODES: [&str; 6] = [
     "verify-full",
 ];
 
-pub(super) struct PostgresUrl(pub(super) SecretString);
+/// A PostgreSQL URL that the driver reads as it is written.
+#[derive(Debug)]
+pub struct PostgresUrl;
 
 impl Setting for PostgresUrl {
-    fn parse(text: &str) -> Result<Self, String> {
+    type Value = SecretString;
+
+    fn parse(text: &str) -> Result<SecretString, String> {
         let url = Url::parse(text).map_err(|_| MESSAGE.to_owned())?;
         let path = url.path().strip_prefix('/').unwrap_or_default();
         let names_database = !path.is_empty() && !path.contains('/');
@@ -43,7 +47,7 @@ impl Setting for PostgresUrl {
                 return Err(format!("has the parameter {known} twice"));
             }
         }
-        Ok(Self(text.into()))
+        Ok(text.into())
     }
 }
 

@@ -1,0 +1,108 @@
+//! PostgreSQL and Redis.
+
+use std::time::Duration;
+
+use settings::host::{
+    has_common_password, is_private_or, lacks_password, requires_tls, verifies_certificate,
+};
+use settings::{PostgresUrl, Reader, RedisUrl};
+
+use super::rules::COMMON_PASSWORD;
+
+const TLS: &str = "must have `?sslmode=verify-full` (or `verify-ca`) outside of a private network; \
+                   `sslrootcert` names the file of a private authority";
+
+const UNVERIFIED: &str = "must have `?sslmode=verify-full` (or `verify-ca`) outside of a private \
+                          network: `require` checks no certificate, which \
+                          `DB_ALLOW_UNVERIFIED_TLS=true` accepts";
+
+settings::settings! {
+    /// PostgreSQL: the two roles, the pool and the server-side time limits.
+    pub struct DatabaseConfig {
+        /// `DB_POOL_SIZE` and `DB_MAX_OVERFLOW` together.
+        max_connections: u32,
+    }
+    "PostgreSQL", DatabaseSettings {
+        /// PostgreSQL 15 or later, encoding UTF8, as the runtime role, which reads and writes rows and
+        /// nothing else. Its query may have `sslmode`, `sslrootcert`, `sslcert`, `sslkey`, `host` (a
+        /// socket's directory), `application_name`, `options` and `statement-cache-capacity`; any
+        /// other parameter is refused.
+        DATABASE_URL => url: PostgresUrl, required, secret,
+            production(|url| is_private_or(url, &[]) || requires_tls(url), TLS),
+            production(|url| !lacks_password(url), "must have a password"),
+            production(|url| !has_common_password(url), COMMON_PASSWORD);
+        /// The same database as the owner of its schema, for `migrate` and `serve --migrate`; a direct
+        /// connection, not a pooler's. `migrate` creates the role of `DATABASE_URL` when it is missing.
+        DATABASE_MIGRATION_URL => migration_url: Option<PostgresUrl>, secret,
+            production(|url| is_private_or(url, &[]) || requires_tls(url), TLS),
+            production(|url| !lacks_password(url), "must have a password"),
+            production(|url| !has_common_password(url), COMMON_PASSWORD);
+        /// Connections that are opened when the process starts.
+        DB_POOL_SIZE => first_connections: u32 = 10, within(1..=1000);
+        /// Connections that may be opened besides.
+        DB_MAX_OVERFLOW => max_overflow: u32 = 20, within(0..=1000);
+        /// To get a connection from the pool. Short, so that an outage gives 503 while clients still
+        /// listen, since a request may wait two or three times. A quarter of it once the pool has been
+        /// exhausted for half as long.
+        DB_POOL_TIMEOUT => acquire_timeout: Duration = "1s", at_most("60s");
+        /// Age at which a connection is replaced.
+        DB_POOL_RECYCLE => max_lifetime: Duration = "1800s", at_most("7d");
+        /// To open a connection, also when the request that waits for it is gone.
+        DB_CONNECT_TIMEOUT => connect_timeout: Duration = "10s", at_most("300s");
+        /// For one statement.
+        DB_STATEMENT_TIMEOUT => statement_timeout: Duration = "30s", at_most("1d");
+        /// To wait for a lock.
+        DB_LOCK_TIMEOUT => lock_timeout: Duration = "2s", at_most("1d");
+        /// For a transaction that does nothing.
+        DB_IDLE_TRANSACTION_TIMEOUT => idle_transaction_timeout: Duration = "15s", at_most("1d");
+        /// To wait for the migrations of another replica.
+        DB_MIGRATION_LOCK_TIMEOUT => migration_lock_timeout: Duration = "300s", at_most("1d");
+        /// Accept `sslmode=require` for a database outside of a private network: encrypted, but no
+        /// certificate is checked, so that any server at that address is accepted.
+        DB_ALLOW_UNVERIFIED_TLS => allow_unverified_tls: bool = false;
+        /// Log each statement, without its values, at the level `debug`: it shows with
+        /// `LOG_LEVEL=info,sqlx=debug`.
+        DB_ECHO => echo: bool = false;
+    }
+}
+
+settings::settings! {
+    "Redis", RedisSettings {
+        /// Redis, which may be lost at any time: `rediss://:password@host:6379`.
+        REDIS_URL => url: Option<RedisUrl>, secret,
+            production(
+                |url| is_private_or(url, &["rediss"]),
+                "must be `rediss://` outside of a private network"
+            ),
+            production(|url| !has_common_password(url), COMMON_PASSWORD);
+        /// What one command may add to a request. After three that take longer, Redis is not asked
+        /// until it responds again.
+        REDIS_TIMEOUT => timeout: Duration = "50ms", at_most("1s");
+    }
+}
+
+impl DatabaseSettings {
+    pub(super) fn into_config(self) -> Option<DatabaseConfig> {
+        let most = self.first_connections? + self.max_overflow?;
+        self.build(most)
+    }
+
+    /// Rejects `sslmode=require` outside of a private network, unless `DB_ALLOW_UNVERIFIED_TLS` is set.
+    pub(super) fn check(&self, reader: &mut Reader<'_>) {
+        let urls = [
+            (Self::DATABASE_URL.name, self.url.as_ref()),
+            (
+                Self::DATABASE_MIGRATION_URL.name,
+                self.migration_url.iter().flatten().next(),
+            ),
+        ];
+        for (name, url) in urls {
+            let is_unverified = url.is_some_and(|url| {
+                !is_private_or(url, &[]) && requires_tls(url) && !verifies_certificate(url)
+            });
+            if is_unverified && self.allow_unverified_tls != Some(true) {
+                reader.production_fault(name, UNVERIFIED);
+            }
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! Background jobs, logs, metrics, traces and error reports.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use settings::host::is_private_or;
+use settings::{LogLevel, Reader, SentryDsn, WebUrl};
+
+use super::Environment;
+use super::rules::HTTPS_OR_PRIVATE;
+
+settings::settings! {
+    /// The job worker.
+    pub struct WorkerConfig {}
+    "Background jobs", WorkerSettings {
+        /// Jobs at once.
+        WORKER_CONCURRENCY => concurrency: usize = 4, within(1..=64);
+        /// How often the queue is polled when no notification arrives.
+        WORKER_POLL_INTERVAL => poll_interval: Duration = "2s", at_most("1h");
+        /// For one statement of a job that works in batches, such as the purges.
+        WORKER_STATEMENT_TIMEOUT => statement_timeout: Duration = "5m", at_most("1d");
+        /// How long jobs are kept that failed at their last attempt.
+        DEAD_JOBS_RETENTION => dead_jobs_retention: Duration = "30d", within("1d"..="3650d");
+    }
+}
+
+settings::settings! {
+    /// Logs, metrics, traces and error reports.
+    pub struct TelemetryConfig {
+        /// `APP_ENV`, as reports and traces name it.
+        environment: Environment,
+    }
+    "Logs, metrics and error reports": "[observability.md](observability.md) describes each.", TelemetrySettings {
+        /// One JSON object a line instead of text for people.
+        JSON_LOGS => json: bool = true, in_development(false);
+        /// Level of the log: `off`, `error`, `warn` (or `warning`), `info`, `debug` or `trace`, and
+        /// modules besides: `info,sqlx=debug`, which shows each statement if `DB_ECHO` is set.
+        LOG_LEVEL => level: LogLevel = "info";
+        /// The release, as logs, error reports and `/health` name it.
+        APP_VERSION => version: String, computed("the version of the build", built_version);
+        /// Address of `/health/metrics`, apart from the public listener: one of the internal network.
+        METRICS_ADDR => metrics_addr: Option<SocketAddr>;
+        /// Where errors are reported.
+        SENTRY_DSN => sentry_dsn: Option<SentryDsn>, secret,
+            production(|dsn| is_private_or(dsn, &["https"]), HTTPS_OR_PRIVATE);
+        /// Share of requests that Sentry traces.
+        SENTRY_TRACES_SAMPLE_RATE => sentry_traces_sample_rate: f32 = 0.05, within(0..=1);
+        /// Where spans are sent, by OTLP over HTTP.
+        OTEL_EXPORTER_OTLP_ENDPOINT => otlp_endpoint: Option<WebUrl>,
+            production(|url| is_private_or(url, &["https"]), HTTPS_OR_PRIVATE);
+    }
+}
+
+fn built_version(_: &Reader<'_>) -> Option<String> {
+    Some(env!("CARGO_PKG_VERSION").to_owned())
+}

@@ -1,0 +1,157 @@
+//! Rules between settings, and what production rules have in common.
+
+use std::net::SocketAddr;
+
+use settings::Reader;
+
+use super::limits::Rate;
+use super::{Key32, Settings};
+
+pub(super) const COMMON_PASSWORD: &str = "must not have a password that everybody tries first, one shorter than 6 characters, or the user's \
+     name";
+
+pub(super) const HTTPS_OR_PRIVATE: &str = "must be https outside of a private network";
+
+pub(super) const WEAK_KEY: &str = "must look random: `keys generate` makes a good one";
+
+/// Whether the key looks random: one that a person typed has few different bytes.
+pub(super) fn is_random(key: &Key32) -> bool {
+    let bytes: std::collections::HashSet<_> = key.expose().iter().collect();
+    bytes.len() >= 16
+}
+
+/// A rule between settings.
+pub(super) struct Rule {
+    /// The setting that is reported.
+    variable: &'static str,
+    /// What it must be.
+    message: &'static str,
+    /// Whether the rule holds in production alone.
+    production: bool,
+    broken: fn(&Settings) -> bool,
+}
+
+pub(super) const RULES: [Rule; 7] = [
+    Rule {
+        variable: "PASSWORD_MEMORY_KIB",
+        message: "must be 19456 with 2 `PASSWORD_ITERATIONS`, or as much: 47104 with 1, 12288 with 3, \
+                  9216 with 4, 8192 with 5",
+        production: true,
+        broken: |all| all.password.is_cheap(),
+    },
+    Rule {
+        variable: "TOKEN_SECRET",
+        message: "must not be one of `JWT_SIGNING_KEYS`",
+        production: true,
+        broken: |all| share_a_key(&all.auth.token_secrets, &all.auth.signing_keys),
+    },
+    Rule {
+        variable: "ENCRYPTION_KEYS",
+        message: "must not share a key with `JWT_SIGNING_KEYS` or `TOKEN_SECRET`",
+        production: true,
+        broken: |all| {
+            let keys = &all.encryption.keys;
+            share_a_key(keys, &all.auth.signing_keys) || share_a_key(keys, &all.auth.token_secrets)
+        },
+    },
+    Rule {
+        variable: "COUNTRY_HEADER",
+        message: "is required with `DENY_COUNTRIES`",
+        production: false,
+        broken: |all| denies_countries(all) && all.deny.country_header == Some(None),
+    },
+    Rule {
+        variable: "TRUSTED_PROXIES",
+        message: "is required with `DENY_COUNTRIES`: no other peer's header is believed",
+        production: false,
+        broken: |all| {
+            let proxies = all.http.trusted_proxies.as_ref();
+            denies_countries(all) && proxies.is_some_and(Vec::is_empty)
+        },
+    },
+    Rule {
+        variable: "PLAN_ENTERPRISE_PRICE_ID",
+        message: "must not be the price of another plan",
+        production: false,
+        broken: |all| {
+            let id = all.plans.enterprise_price_id.iter().flatten().next();
+            id.is_some() && id == all.plans.pro_price_id.iter().flatten().next()
+        },
+    },
+    Rule {
+        variable: "METRICS_ADDR",
+        message: "must not be `BIND_ADDR`: only one listener can have it",
+        production: false,
+        broken: |all| {
+            let metrics = all.telemetry.metrics_addr.flatten();
+            metrics.zip(all.http.bind_addr).is_some_and(collide)
+        },
+    },
+];
+
+/// Checks [`RULES`], and that the guard is no tighter than the limits behind it.
+pub(super) fn check(all: &Settings, reader: &mut Reader<'_>) {
+    for rule in RULES.iter().filter(|rule| (rule.broken)(all)) {
+        if rule.production {
+            reader.production_fault(rule.variable, rule.message);
+        } else {
+            reader.fault(rule.variable, rule.message);
+        }
+    }
+    all.database.check(reader);
+    let limits = &all.limits;
+    let per_minute = |rate: Option<u32>| rate.map(Rate::per_minute);
+    let behind = [
+        ("LIMIT_ANONYMOUS", limits.anonymous),
+        ("LIMIT_AUTH", limits.auth),
+        ("LIMIT_SESSION", limits.session),
+        ("PLAN_FREE_RATE", per_minute(all.plans.free_rate)),
+        ("PLAN_PRO_RATE", per_minute(all.plans.pro_rate)),
+        (
+            "PLAN_ENTERPRISE_RATE",
+            per_minute(all.plans.enterprise_rate),
+        ),
+    ];
+    for (name, rate) in behind {
+        let Some((guard, rate)) = limits.guard.zip(rate) else {
+            continue;
+        };
+        if !guard.covers(rate) {
+            let message =
+                format!("must let through what {name} does, {rate}, at once and in the long run");
+            reader.fault("LIMIT_GUARD", message);
+        }
+    }
+}
+
+/// The rules as lists in Markdown: those of production alone, or those that hold everywhere.
+pub(super) fn list(production: bool) -> String {
+    let rules = RULES.iter().filter(|rule| rule.production == production);
+    rules
+        .map(|rule| format!("- `{}` {}\n", rule.variable, rule.message))
+        .collect()
+}
+
+fn share_a_key(some: &Option<Vec<Key32>>, others: &Option<Vec<Key32>>) -> bool {
+    let mut some = some.iter().flatten();
+    some.any(|key| {
+        others
+            .iter()
+            .flatten()
+            .any(|other| other.expose() == key.expose())
+    })
+}
+
+fn denies_countries(all: &Settings) -> bool {
+    all.deny
+        .countries
+        .as_ref()
+        .is_some_and(|list| !list.is_empty())
+}
+
+/// Whether two listeners cannot have both addresses. Port 0 is any free one.
+fn collide((a, b): (SocketAddr, SocketAddr)) -> bool {
+    let is_any = a.ip().is_unspecified() || b.ip().is_unspecified();
+    let overlap = a.ip() == b.ip() || is_any && a.is_ipv4() == b.is_ipv4();
+    a.port() == b.port() && a.port() != 0 && overlap
+}

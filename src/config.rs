@@ -150,9 +150,18 @@ impl Config {
         let mut reader = Reader::new(variables);
         let settings = Settings::read(&mut reader);
         rules::check(&settings, &mut reader);
-        let suspects = settings::suspects(variables, Settings::SECTIONS, &FAMILIES);
+        let suspects = reader.suspects(&FAMILIES);
         let config = Self::build(settings, reader.is_production(), suspects);
         reader.finish(config)
+    }
+
+    /// The settings in effect and where each is from, one a line; secrets are masked.
+    #[must_use]
+    pub fn effective(variables: &HashMap<String, String>) -> String {
+        let mut reader = Reader::new(variables);
+        Settings::read(&mut reader);
+        let lines: Vec<_> = reader.effective().iter().map(ToString::to_string).collect();
+        lines.join("\n")
     }
 
     fn build(all: Settings, production: bool, suspects: Vec<Fault>) -> Option<Self> {
@@ -183,15 +192,6 @@ impl Config {
             suspects,
         })
     }
-}
-
-/// The settings in effect and where each is from, one a line; secrets are masked.
-#[must_use]
-pub fn effective(variables: &HashMap<String, String>) -> String {
-    let mut reader = Reader::new(variables);
-    Settings::read(&mut reader);
-    let lines = reader.effective().iter().map(|line| format!("{line}\n"));
-    lines.collect()
 }
 
 /// Reads some settings alone.

@@ -85,7 +85,7 @@ fn run(command: Command) -> Outcome {
                 print(text.trim_end());
                 return Ok(());
             }
-            print(config::effective(&variables).trim_end());
+            print(&Config::effective(&variables));
             Ok(Config::read(&variables).map(drop)?)
         }
         Command::Openapi => {

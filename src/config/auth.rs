@@ -66,7 +66,7 @@ settings::settings! {
         /// Argon2id: lanes.
         PASSWORD_PARALLELISM => parallelism: u32 = 1, within(1..=16);
         /// Hashes at once; each needs its memory.
-        PASSWORD_THREADS => threads: usize, computed("the number of cores", cores), within(1..=256);
+        PASSWORD_THREADS => threads: usize, computed("the number of cores", |_| Some(cores().to_string())), within(1..=256);
         /// How long a hash may wait for a thread before the request gets 503.
         PASSWORD_QUEUE_TIMEOUT => queue_timeout: Duration = "2s", at_most("60s");
     }
@@ -77,9 +77,8 @@ fn public_url(reader: &Reader<'_>) -> Option<String> {
     Some(url.as_str().trim_end_matches('/').to_owned())
 }
 
-fn cores(_: &Reader<'_>) -> Option<String> {
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    Some(cores.min(256).to_string())
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, |cores| cores.get().min(256))
 }
 
 impl PasswordSettings {

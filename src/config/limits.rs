@@ -199,7 +199,7 @@ mod tests {
         for (text, rate) in [
             ("100/1m", Rate::new(100, MINUTE)),
             (" 3 / 1h ", Rate::new(3, Duration::from_hours(1))),
-            ("5/900", Rate::new(5, Duration::from_secs(900))),
+            ("5/900", Rate::new(5, Duration::from_mins(15))),
             ("1000000/1d", Rate::new(1_000_000, DAY)),
         ] {
             assert_eq!(Rate::parse(text), Ok(rate), "{text}");

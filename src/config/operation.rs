@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use settings::host::is_private_or;
-use settings::{LogLevel, Reader, SentryDsn, WebUrl};
+use settings::{LogLevel, SentryDsn, WebUrl};
 
 use super::Environment;
 use super::rules::HTTPS_OR_PRIVATE;
@@ -37,7 +37,7 @@ settings::settings! {
         /// modules besides: `info,sqlx=debug`, which shows each statement if `DB_ECHO` is set.
         LOG_LEVEL => level: LogLevel = "info";
         /// The release, as logs, error reports and `/health` name it.
-        APP_VERSION => version: String, computed("the version of the build", built_version);
+        APP_VERSION => version: String, computed("the version of the build", |_| Some(env!("CARGO_PKG_VERSION").to_owned()));
         /// Address of `/health/metrics`, apart from the public listener: one of the internal network.
         METRICS_ADDR => metrics_addr: Option<SocketAddr>;
         /// Where errors are reported.
@@ -49,8 +49,4 @@ settings::settings! {
         OTEL_EXPORTER_OTLP_ENDPOINT => otlp_endpoint: Option<WebUrl>,
             production(|url| is_private_or(url, &["https"]), HTTPS_OR_PRIVATE);
     }
-}
-
-fn built_version(_: &Reader<'_>) -> Option<String> {
-    Some(env!("CARGO_PKG_VERSION").to_owned())
 }

@@ -1,5 +1,6 @@
 //! Rules between settings, and what production rules have in common.
 
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 
 use settings::Reader;
@@ -43,15 +44,23 @@ pub(super) const RULES: [Rule; 7] = [
         variable: "TOKEN_SECRET",
         message: "must not be one of `JWT_SIGNING_KEYS`",
         production: true,
-        broken: |all| share_a_key(&all.auth.token_secrets, &all.auth.signing_keys),
+        broken: |all| {
+            share_a_key(
+                all.auth.token_secrets.as_ref(),
+                all.auth.signing_keys.as_ref(),
+            )
+        },
     },
     Rule {
         variable: "ENCRYPTION_KEYS",
         message: "must not share a key with `JWT_SIGNING_KEYS` or `TOKEN_SECRET`",
         production: true,
         broken: |all| {
-            let keys = &all.encryption.keys;
-            share_a_key(keys, &all.auth.signing_keys) || share_a_key(keys, &all.auth.token_secrets)
+            let auth = &all.auth;
+            let others = [auth.signing_keys.as_ref(), auth.token_secrets.as_ref()];
+            others
+                .into_iter()
+                .any(|others| share_a_key(all.encryption.keys.as_ref(), others))
         },
     },
     Rule {
@@ -126,20 +135,19 @@ pub(super) fn check(all: &Settings, reader: &mut Reader<'_>) {
 
 /// The rules as lists in Markdown: those of production alone, or those that hold everywhere.
 pub(super) fn list(production: bool) -> String {
-    let rules = RULES.iter().filter(|rule| rule.production == production);
-    rules
-        .map(|rule| format!("- `{}` {}\n", rule.variable, rule.message))
-        .collect()
+    let mut page = String::new();
+    for rule in RULES.iter().filter(|rule| rule.production == production) {
+        let _ = writeln!(page, "- `{}` {}", rule.variable, rule.message);
+    }
+    page
 }
 
-fn share_a_key(some: &Option<Vec<Key32>>, others: &Option<Vec<Key32>>) -> bool {
-    let mut some = some.iter().flatten();
-    some.any(|key| {
-        others
-            .iter()
-            .flatten()
-            .any(|other| other.expose() == key.expose())
-    })
+fn share_a_key(some: Option<&Vec<Key32>>, others: Option<&Vec<Key32>>) -> bool {
+    let (mut some, others) = (
+        some.into_iter().flatten(),
+        others.map_or(&[][..], Vec::as_slice),
+    );
+    some.any(|key| others.iter().any(|other| other.expose() == key.expose()))
 }
 
 fn denies_countries(all: &Settings) -> bool {

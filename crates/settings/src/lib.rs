@@ -40,7 +40,6 @@ pub use log_level::LogLevel;
 pub use postgres_url::PostgresUrl;
 pub use reader::{Effective, Fault, Faults, Reader, Source};
 pub use render::{env_section, markdown_section, production_list, required_table};
-pub use suspects::suspects;
 pub use types::{DurationOrZero, Field, List, Mebibytes, OrDefault, Setting, Unlimited};
 pub use web::{HostPattern, Network, Origin, RedisUrl, SentryDsn, WebUrl};
 

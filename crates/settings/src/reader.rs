@@ -74,7 +74,7 @@ impl fmt::Display for Effective {
 /// Reads settings one by one and collects what is wrong with each.
 #[derive(Debug)]
 pub struct Reader<'a> {
-    variables: &'a HashMap<String, String>,
+    pub(crate) variables: &'a HashMap<String, String>,
     production: bool,
     read: Vec<Effective>,
     faults: Vec<Fault>,
@@ -178,6 +178,7 @@ impl Reader<'_> {
     }
 
     /// Whether the setting read last is unset.
+    #[must_use]
     pub fn is_default(&self) -> bool {
         let source = self.read.last().map(|read| read.source);
         !matches!(source, Some(Source::Environment | Source::File))

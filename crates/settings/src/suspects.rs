@@ -1,33 +1,30 @@
 //! Near-miss names: a misspelt variable would be ignored, and its default used.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
-use crate::{Fault, Section};
+use crate::{Fault, Reader};
 
-/// The variables of `set` that are no settings, and are within two typing errors of one or begin with
-/// one of `families`: prefixes that no other program's variables have.
-#[must_use]
-pub fn suspects(
-    set: &HashMap<String, String>,
-    sections: &[Section],
-    families: &[&str],
-) -> Vec<Fault> {
-    let entries = sections.iter().flat_map(|section| section.entries);
-    let known: BTreeSet<&str> = entries.map(|entry| entry.name).collect();
-    let is_known = |name: &str| {
-        known.contains(name.strip_suffix("_FILE").unwrap_or(name)) || known.contains(name)
-    };
-    let unknown = set.keys().filter(|name| !is_known(name));
-    let mut found: Vec<_> = unknown
-        .filter_map(|name| {
-            Some(Fault {
-                message: message(name, &known, families)?,
-                variable: name.clone(),
+impl Reader<'_> {
+    /// Variables that are none of the settings read so far, and are within two typing errors of one or
+    /// begin with one of `families`: prefixes that no other program's variables have.
+    #[must_use]
+    pub fn suspects(&self, families: &[&str]) -> Vec<Fault> {
+        let known: BTreeSet<_> = self.effective().iter().map(|it| it.entry.name).collect();
+        let is_known = |name: &str| {
+            known.contains(name.strip_suffix("_FILE").unwrap_or(name)) || known.contains(name)
+        };
+        let unknown = self.variables.keys().filter(|name| !is_known(name));
+        let mut found: Vec<_> = unknown
+            .filter_map(|name| {
+                Some(Fault {
+                    message: message(name, &known, families)?,
+                    variable: name.clone(),
+                })
             })
-        })
-        .collect();
-    found.sort_by(|a, b| a.variable.cmp(&b.variable));
-    found
+            .collect();
+        found.sort_by(|a, b| a.variable.cmp(&b.variable));
+        found
+    }
 }
 
 fn message(name: &str, known: &BTreeSet<&str>, families: &[&str]) -> Option<String> {

@@ -160,7 +160,9 @@ fn names_that_are_nearly_right_are_pointed_out() {
         ("PORTS_FILE", ""),
         ("HOME", ""),
     ]);
-    let found = settings::suspects(&set, All::SECTIONS, &["SERVER_"]);
+    let mut reader = Reader::new(&set);
+    All::read(&mut reader);
+    let found = reader.suspects(&["SERVER_"]);
     let lines: Vec<_> = found
         .iter()
         .map(|fault| format!("{} {}", fault.variable, fault.message))

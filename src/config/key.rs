@@ -7,7 +7,6 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use secrecy::{ExposeSecret as _, SecretBox};
-use settings::Setting;
 
 /// A 256-bit key from the configuration; never printed.
 #[derive(Clone)]
@@ -31,6 +30,15 @@ impl Key32 {
     pub fn encode(&self) -> String {
         BASE64_URL_SAFE_NO_PAD.encode(self.expose())
     }
+
+    /// Keys that a person typed rather than drew have few different bytes.
+    pub(super) fn is_weak(&self) -> bool {
+        let mut seen = [false; 256];
+        for byte in self.expose() {
+            seen[usize::from(*byte)] = true;
+        }
+        seen.iter().filter(|seen| **seen).count() < 16
+    }
 }
 
 impl fmt::Debug for Key32 {
@@ -49,18 +57,5 @@ impl FromStr for Key32 {
             .and_then(|bytes| <[u8; 32]>::try_from(bytes).ok())
             .map(Self::new)
             .ok_or_else(|| "must be 32 random bytes in base64url".to_owned())
-    }
-}
-
-/// A [`Key32`] in base64url.
-pub struct Key;
-
-impl Setting for Key {
-    type Value = Key32;
-
-    fn parse(text: &str) -> Result<Key32, String> {
-        text.parse().map_err(|_| {
-            "must be 32 random bytes in base64url: `keys generate` makes them".to_owned()
-        })
     }
 }

@@ -22,10 +22,10 @@ settings::settings! {
         /// `smtp://` within a private network.
         SMTP_URL => server: SmtpUrl, required, secret,
             production(
-                SmtpServer::is_encrypted_or_private,
+                is_encrypted_or_private,
                 "must be `smtps://`, or have `?tls=required`, outside of a private network"
             ),
-            production(|server| !server.has_common_password(), COMMON_PASSWORD);
+            production(|server| !has_common_password(server), COMMON_PASSWORD);
         /// Sender: `Acme <hello@acme.com>`; a domain such as `bücher.example` is sent in ASCII, and
         /// before the @ there must be nothing else.
         MAIL_FROM => from: Sender, required, example("Acme <no-reply@example.com>");
@@ -41,7 +41,7 @@ settings::settings! {
         SMTP_TIMEOUT => timeout: Duration = "30s", at_most("1h");
         /// The name of this host in EHLO: a host name, or an address such as `[203.0.113.7]`. Receivers
         /// may look it up.
-        SMTP_HELO_NAME => hello_name: HelloName,
+        SMTP_HELO_NAME => hello_name: Ehlo,
             computed("host of `PUBLIC_URL`, else domain of `MAIL_FROM`", hello_name);
         /// File of certificate authorities in PEM that the mail server's certificate may be from,
         /// besides the public ones.
@@ -78,46 +78,45 @@ pub enum SmtpTls {
     Implicit,
 }
 
-impl SmtpServer {
-    /// Parses the URL, and the name for EHLO that its path may have.
-    fn parse(text: &str) -> Option<(Self, Option<HelloName>)> {
-        let url = Url::parse(text).ok()?;
-        let tls = url.query_pairs().find(|(name, _)| name == "tls");
-        let tls = tls.map(|(_, value)| value.into_owned());
-        let (tls, port) = match (url.scheme(), tls.as_deref()) {
-            ("smtp", None) => (SmtpTls::Never, 25),
-            ("smtp", Some("opportunistic")) => (SmtpTls::Opportunistic, 587),
-            ("smtp", Some("required")) => (SmtpTls::Required, 587),
-            ("smtps", _) => (SmtpTls::Implicit, 465),
-            _ => return None,
-        };
-        let host = match url.host()? {
-            // Of this scheme the library has not yet decoded the name.
-            Host::Domain(name) => Host::parse(name).ok()?,
-            Host::Ipv4(ip) => Host::Ipv4(ip),
-            Host::Ipv6(ip) => Host::Ipv6(ip),
-        };
-        let decoded = |text| percent_decode_str(text).decode_utf8().ok();
-        let credentials = match url.password() {
-            Some(password) => {
-                let password = SecretString::from(decoded(password)?.into_owned());
-                Some((decoded(url.username())?.into_owned(), password))
-            }
-            None => None,
-        };
-        let hello = match url.path().trim_matches('/') {
-            "" => None,
-            name => Some(HelloName::parse(name).ok()?),
-        };
-        let port = url.port().unwrap_or(port);
-        let server = Self {
-            host,
-            port,
-            tls,
-            credentials,
-        };
-        Some((server, hello))
-    }
+/// Parses `SMTP_URL`, and the name for EHLO that its path may hold: `smtp://` without TLS,
+/// `smtp://…?tls=opportunistic` and `smtp://…?tls=required` by STARTTLS, `smtps://` with implicit TLS.
+fn parse_smtp_url(text: &str) -> Option<(SmtpServer, Option<HelloName>)> {
+    let url = Url::parse(text).ok()?;
+    let tls = url.query_pairs().find(|(name, _)| name == "tls");
+    let tls = tls.map(|(_, value)| value.into_owned());
+    let (tls, port) = match (url.scheme(), tls.as_deref()) {
+        ("smtp", None) => (SmtpTls::Never, 25),
+        ("smtp", Some("opportunistic")) => (SmtpTls::Opportunistic, 587),
+        ("smtp", Some("required")) => (SmtpTls::Required, 587),
+        ("smtps", _) => (SmtpTls::Implicit, 465),
+        _ => return None,
+    };
+    let host = match url.host()? {
+        // Of this scheme the library has not yet decoded the name.
+        Host::Domain(name) => Host::parse(name).ok()?,
+        Host::Ipv4(ip) => Host::Ipv4(ip),
+        Host::Ipv6(ip) => Host::Ipv6(ip),
+    };
+    let decoded = |text| percent_decode_str(text).decode_utf8().ok();
+    let credentials = match url.password() {
+        Some(password) => {
+            let password = SecretString::from(decoded(password)?.into_owned());
+            Some((decoded(url.username())?.into_owned(), password))
+        }
+        None => None,
+    };
+    let hello = match url.path().trim_matches('/') {
+        "" => None,
+        name => Some(Ehlo::parse(name).ok()?),
+    };
+    let port = url.port().unwrap_or(port);
+    let server = SmtpServer {
+        host,
+        port,
+        tls,
+        credentials,
+    };
+    Some((server, hello))
 }
 
 /// The mailbox that emails come from, with its domain in ASCII. Its local part is ASCII as well: few
@@ -173,17 +172,21 @@ impl fmt::Display for HelloName {
     }
 }
 
-impl Setting for HelloName {
-    type Value = Self;
+/// A host name, or an address literal (RFC 5321 §4.1.3).
+pub struct Ehlo;
 
-    fn parse(text: &str) -> Result<Self, String> {
+impl Setting for Ehlo {
+    type Value = HelloName;
+
+    fn parse(text: &str) -> Result<HelloName, String> {
         let literal = text.strip_prefix('[').and_then(|ip| ip.strip_suffix(']'));
         let name = match literal.map(|ip| ip.strip_prefix("IPv6:").unwrap_or(ip)) {
             Some(ip) => {
-                let v4 = ip.parse::<Ipv4Addr>().map(Self::Ipv4);
-                v4.or_else(|_| ip.parse::<Ipv6Addr>().map(Self::Ipv6)).ok()
+                let v4 = ip.parse::<Ipv4Addr>().map(HelloName::Ipv4);
+                v4.or_else(|_| ip.parse::<Ipv6Addr>().map(HelloName::Ipv6))
+                    .ok()
             }
-            None => host_name(text).map(Self::Domain),
+            None => host_name(text).map(HelloName::Domain),
         };
         name.ok_or_else(|| "must be a host name such as mail.acme.com, or [203.0.113.7]".to_owned())
     }
@@ -205,7 +208,7 @@ fn host_name(text: &str) -> Option<String> {
 
 /// The name for EHLO where none is set: that of the URL's path, the public host or the sender's domain.
 fn hello_name(reader: &Reader<'_>) -> Option<String> {
-    let (_, named) = SmtpServer::parse(reader.text("SMTP_URL")?)?;
+    let (_, named) = parse_smtp_url(reader.text("SMTP_URL")?)?;
     let public_url = Url::parse(reader.text("PUBLIC_URL")?).ok();
     let from = Sender::parse(reader.text("MAIL_FROM")?).ok()?;
     let name = named.unwrap_or_else(|| default_hello(public_url.as_ref(), &from));
@@ -243,17 +246,14 @@ impl Setting for ProductName {
     }
 }
 
-impl SmtpServer {
-    fn is_encrypted_or_private(&self) -> bool {
-        matches!(self.tls, SmtpTls::Required | SmtpTls::Implicit)
-            || is_private(&self.host.to_string())
-    }
+fn is_encrypted_or_private(server: &SmtpServer) -> bool {
+    matches!(server.tls, SmtpTls::Required | SmtpTls::Implicit)
+        || is_private(&server.host.to_string())
+}
 
-    fn has_common_password(&self) -> bool {
-        let credentials = self.credentials.as_ref();
-        credentials
-            .is_some_and(|(user, password)| is_common_password(user, password.expose_secret()))
-    }
+fn has_common_password(server: &SmtpServer) -> bool {
+    let credentials = server.credentials.as_ref();
+    credentials.is_some_and(|(user, password)| is_common_password(user, password.expose_secret()))
 }
 
 /// The URL of a mail server.
@@ -263,7 +263,7 @@ impl Setting for SmtpUrl {
     type Value = SmtpServer;
 
     fn parse(text: &str) -> Result<SmtpServer, String> {
-        let server = SmtpServer::parse(text).map(|(server, _)| server);
+        let server = parse_smtp_url(text).map(|(server, _)| server);
         server.ok_or_else(|| {
             "must be a URL such as smtps://user:password@host:465 or smtp://…:587?tls=required"
                 .to_owned()
@@ -325,7 +325,7 @@ mod tests {
 
     #[test]
     fn the_name_for_ehlo_is_one_that_the_standard_allows() {
-        let parse = |text: &str| HelloName::parse(text).map(|name| name.to_string());
+        let parse = |text: &str| Ehlo::parse(text).map(|name| name.to_string());
         for (text, name) in [
             ("mail.acme.com", "mail.acme.com"),
             ("b\u{fc}cher.example", "xn--bcher-kva.example"),
@@ -370,7 +370,7 @@ mod tests {
     #[test]
     fn a_mail_servers_url_is_read_as_it_is_dialled() {
         let parse = |text| {
-            let (server, hello) = SmtpServer::parse(text)?;
+            let (server, hello) = parse_smtp_url(text)?;
             let hello = hello.map(|name| name.to_string());
             Some((server.host.to_string(), server.port, server.tls, hello))
         };

@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use settings::{List, Setting};
 
-use super::key::Key;
-use super::rules::{WEAK_KEY, is_random};
+use super::rules::{Key, WEAK_KEY, is_random};
 
 settings::settings! {
     /// Second factors.

@@ -9,8 +9,8 @@ use redis::cmd;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::super::Rng;
 use super::super::redis::{Redis, RedisError};
-use super::super::rng::Rng;
 
 /// How long a lease stands when the reader never comes back.
 const LEASE: Duration = Duration::from_secs(5);

@@ -1,5 +1,7 @@
-//! The wall clock, injected so that a test can move it. In production it is the database's, so that
-//! times which replicas compare are all of one clock.
+//! Injected time and randomness. In production the clock is the database's, so that times which
+//! replicas compare are all of one clock.
+
+mod rng;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -7,21 +9,20 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-/// A sample of the database's clock that took longer says too little: it is off by half the round trip
-/// at worst.
+pub use rng::Rng;
+
+/// Samples that took longer are ignored: a sample is off by half the round trip at worst.
 const LONGEST_ROUND_TRIP: Duration = Duration::from_millis(100);
 
-/// Wall clock of the process. A clone is another handle on the same clock.
+/// Wall clock of the process; clones share it.
 #[derive(Clone, Debug)]
 pub struct Clock(Source);
 
 #[derive(Clone, Debug)]
 enum Source {
-    /// The system's wall clock.
     System,
-    /// The database's clock, as the samples say, and the monotonic clock between them.
+    /// The database's clock by the last sample, and the monotonic clock since.
     Database(Arc<Following>),
-    /// One that stands until a test moves it.
     Fixed(Arc<AtomicI64>),
 }
 
@@ -33,32 +34,31 @@ struct Following {
     is_synchronized: AtomicBool,
 }
 
-/// The database's clock, read once.
+/// One reading of the database's clock.
 #[derive(Clone, Copy, Debug)]
 pub struct ClockSample {
-    /// Just before the database was asked.
+    /// Before the query was sent.
     pub asked: Instant,
-    /// Just after it replied.
+    /// After its result was received.
     pub replied: Instant,
-    /// Microseconds since 1970 by its clock.
+    /// The result, in microseconds since 1970.
     pub micros: i64,
 }
 
 impl Clock {
-    /// The system's wall clock, for what never leaves this process, such as the log's timestamps.
+    /// The system's wall clock, for what never leaves this process, such as log timestamps.
     #[must_use]
     pub fn system() -> Self {
         Self(Source::System)
     }
 
-    /// A clock that follows the database's, so that all replicas have the same time whatever their own
-    /// clocks say. Until the first sample it runs from the system's time.
+    /// A clock that follows the database's. Until the first sample it runs from the system's time.
     #[must_use]
     pub fn database() -> Self {
         Self::database_from(system_micros())
     }
 
-    /// A clock that follows the database's and is wrong until the first sample.
+    /// [`Clock::database`] that is off by `by` until the first sample, for tests.
     #[must_use]
     pub fn database_skewed(by: TimeDelta) -> Self {
         let skew = by.num_microseconds().unwrap_or_default();
@@ -73,7 +73,7 @@ impl Clock {
         })))
     }
 
-    /// A clock that stands at `start`; its clones move together.
+    /// A clock that stands at `start` until it is advanced.
     #[must_use]
     pub fn fixed(start: DateTime<Utc>) -> Self {
         Self(Source::Fixed(Arc::new(AtomicI64::new(
@@ -92,13 +92,13 @@ impl Clock {
         DateTime::from_timestamp_micros(micros).unwrap_or_default()
     }
 
-    /// The time of a clock that a test moves; `None` of the others.
+    /// The time of a fixed clock; `None` for others.
     #[must_use]
     pub fn fixed_now(&self) -> Option<DateTime<Utc>> {
         matches!(self.0, Source::Fixed(_)).then(|| self.now())
     }
 
-    /// Moves a fixed clock on; the others stay as they are.
+    /// Advances a fixed clock; no effect on others.
     pub fn advance(&self, by: Duration) {
         if let Source::Fixed(fixed) = &self.0 {
             let micros = i64::try_from(by.as_micros()).unwrap_or(i64::MAX);
@@ -106,15 +106,14 @@ impl Clock {
         }
     }
 
-    /// Corrects a clock that follows the database's; one that does not is left alone.
+    /// Corrects a clock that follows the database's; no effect on others.
     pub fn correct(&self, sample: ClockSample) {
         if let Source::Database(following) = &self.0 {
             following.correct(sample);
         }
     }
 
-    /// How far the system's wall clock is ahead of a clock that was corrected; `None` where there is
-    /// none.
+    /// How far the system's clock is ahead of the database's; `None` before the first sample.
     #[must_use]
     pub fn system_ahead(&self) -> Option<TimeDelta> {
         let Source::Database(following) = &self.0 else {
@@ -137,12 +136,12 @@ impl Following {
         if is_known && round_trip > LONGEST_ROUND_TRIP {
             return;
         }
-        // The database read its clock about half way.
+        // Assumes that the database read its clock half way through the round trip.
         let replied = sample.replied.saturating_duration_since(self.started);
         let middle = micros(replied) - micros(round_trip / 2);
         let base = sample.micros.saturating_sub(middle);
         let difference = base.abs_diff(self.base.load(Ordering::Relaxed));
-        // Within what the sample cannot tell, the clock runs on: it does not go back and forth.
+        // No correction within the precision of the sample, so that the clock does not jitter.
         if !is_known || difference > u64::try_from(micros(round_trip)).unwrap_or_default() {
             self.base.store(base, Ordering::Relaxed);
         }
@@ -156,28 +155,28 @@ fn micros(time: Duration) -> i64 {
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "the one place that reads the system's clock"
+    reason = "the only read of the system's clock"
 )]
 fn system_micros() -> i64 {
-    // Not `Utc::now`, which works the calendar out, to be asked for the microseconds again.
+    // `Utc::now` would compute the calendar date first.
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map(micros)
         .unwrap_or_default()
 }
 
-/// `time` less a configured duration, at the calendar's beginning when it would pass it.
+/// `time - by`, saturating.
 #[must_use]
-pub(crate) fn before(time: DateTime<Utc>, by: Duration) -> DateTime<Utc> {
+pub fn before(time: DateTime<Utc>, by: Duration) -> DateTime<Utc> {
     TimeDelta::from_std(by)
         .ok()
         .and_then(|by| time.checked_sub_signed(by))
         .unwrap_or(DateTime::<Utc>::MIN_UTC)
 }
 
-/// `time` plus a configured duration, at the calendar's end when it would pass it.
+/// `time + by`, saturating.
 #[must_use]
-pub(crate) fn after(time: DateTime<Utc>, by: Duration) -> DateTime<Utc> {
+pub fn after(time: DateTime<Utc>, by: Duration) -> DateTime<Utc> {
     TimeDelta::from_std(by)
         .ok()
         .and_then(|by| time.checked_add_signed(by))

@@ -1,4 +1,5 @@
-//! Every metric on one page: its name, unit, help and labels, and the function that moves it.
+//! Metrics of the service: name, unit, help and labels of each, and the function that records it. The
+//! crates declare their own.
 //!
 //! A label takes its values from an enum, from a route's template or from a status, never from what
 //! a client sent, so that the number of series is bounded whatever comes in. To add a metric, add a
@@ -15,7 +16,8 @@ mod usage;
 
 use std::time::{Duration, Instant};
 
-use metrics::{Unit, counter, gauge, histogram};
+pub use metric_families::{Family, Kind};
+use metrics::{counter, gauge, histogram};
 
 pub use cache::{CacheFamily, CacheLookup, count_cache_lookup};
 pub use credentials::{
@@ -33,48 +35,7 @@ pub use usage::{
     Quota, count_dropped_usage, count_quota_refusal, observe_usage_flush, set_waiting_usage,
 };
 
-/// What a family of series is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// It only grows; its name ends in `_total`.
-    Counter,
-    /// It comes and goes.
-    Gauge,
-    /// It is counted in buckets from 1 ms to 10 s.
-    Histogram,
-}
-
-/// A family of series: what its name stands for.
-#[derive(Clone, Copy, Debug)]
-pub struct Family {
-    /// The name.
-    pub name: &'static str,
-    /// What it is.
-    pub kind: Kind,
-    /// What it counts in.
-    pub unit: Unit,
-    /// The names of its labels.
-    pub labels: &'static [&'static str],
-    /// A sentence on it.
-    pub help: &'static str,
-}
-
-macro_rules! families {
-    ($($ident:ident $name:literal $kind:ident $unit:ident [$($label:literal)*] $help:literal)+) => {
-        $(const $ident: &str = $name;)+
-
-        /// The whole table.
-        pub const ALL: &[Family] = &[$(Family {
-            name: $name,
-            kind: Kind::$kind,
-            unit: Unit::$unit,
-            labels: &[$($label),*],
-            help: $help,
-        }),+];
-    };
-}
-
-families! {
+metric_families::families! {
     HTTP_REQUESTS "http_requests_total" Counter Count ["method" "route" "status"]
         "Requests answered; status 499 is a client that left before its answer."
     HTTP_DURATION "http_request_duration_seconds" Histogram Seconds ["method" "route" "class"]
@@ -107,12 +68,6 @@ families! {
         "Jobs given up after their last try."
     JOBS "jobs_total" Counter Count ["task" "outcome"]
         "Tries of jobs."
-    HASH_WAIT "password_hash_wait_seconds" Histogram Seconds []
-        "The wait of a password for its turn in the hashing pool."
-    HASH_DURATION "password_hash_duration_seconds" Histogram Seconds []
-        "The hashing itself."
-    HASH_REFUSED "password_hash_refused_total" Counter Count []
-        "Passwords whose turn did not come in time."
     REDIS_DURATION "redis_command_duration_seconds" Histogram Seconds ["outcome"]
         "Commands to Redis."
     BREACH_CHECKS "breach_check_duration_seconds" Histogram Seconds ["outcome"]
@@ -153,6 +108,11 @@ families! {
         "Lines of the log that nobody read in time."
     BUILD_INFO "build_info" Gauge Count ["version" "commit"]
         "Always 1; its labels name the build."
+}
+
+/// Every family of the service and of its crates.
+pub fn all() -> impl Iterator<Item = &'static Family> {
+    [FAMILIES, crypto::metrics::FAMILIES].into_iter().flatten()
 }
 
 /// What is told of the process itself at each scrape, beside the table.
@@ -288,24 +248,6 @@ pub fn count_job(task: &str, outcome: JobOutcome) {
     counter!(JOBS, "task" => task.to_owned(), "outcome" => outcome.as_str()).increment(1);
 }
 
-/// A password's wait for its turn, and whether the turn came in time.
-pub fn observe_hash_wait(wait: Duration, in_time: bool) {
-    histogram!(HASH_WAIT).record(wait);
-    if !in_time {
-        count_hash_refused();
-    }
-}
-
-/// A password that found no place to wait.
-pub fn count_hash_refused() {
-    counter!(HASH_REFUSED).increment(1);
-}
-
-/// The time of one hash.
-pub fn observe_hash(took: Duration) {
-    histogram!(HASH_DURATION).record(took);
-}
-
 /// A command to Redis that began at `began`.
 pub fn observe_redis(began: Instant, outcome: CallOutcome) {
     histogram!(REDIS_DURATION, "outcome" => outcome.as_str()).record(began.elapsed());
@@ -340,7 +282,7 @@ pub fn set_dropped_log_lines(lines: u64) {
 /// Prometheus sees an increase between two samples only.
 fn begin(version: &str, commit: &str) {
     gauge!(BUILD_INFO, "version" => version.to_owned(), "commit" => commit.to_owned()).set(1.0);
-    for name in [HASH_REFUSED, HTTP_REFUSED, LOG_LINES_DROPPED, USAGE_DROPPED] {
+    for name in [HTTP_REFUSED, LOG_LINES_DROPPED, USAGE_DROPPED] {
         counter!(name).absolute(0);
     }
     for outcome in SignIn::ALL {
@@ -349,6 +291,7 @@ fn begin(version: &str, commit: &str) {
     for outcome in ApiKeyUse::ALL {
         counter!(API_KEYS, "outcome" => outcome.as_str()).absolute(0);
     }
+    crypto::metrics::init();
     cache::begin();
     forgery::begin();
     usage::begin();

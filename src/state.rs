@@ -9,13 +9,13 @@ use axum::extract::FromRef;
 
 use crate::config::{
     ApiKeyConfig, AttemptsConfig, AuditConfig, AuthConfig, Config, LimitsConfig, MailConfig,
-    MfaConfig, PlansConfig, UsageConfig,
+    MfaConfig, PasswordConfig, PlansConfig, UsageConfig,
 };
 use crate::ids;
 use crate::infra::db::{self, Pulse};
 use crate::infra::{
-    BadKey, Breaches, Cache, Cipher, Clock, ConcurrencyLimit, Db, Denylist, Hasher, LastSeen,
-    Limiter, MacRing, Mailer, Meter, NoKey, Redis, Rng, TokenKeys, Turns,
+    BadKey, Breaches, Cache, Cipher, Clock, ConcurrencyLimit, Db, Denylist, Hasher, HasherOptions,
+    HashingCost, LastSeen, Limiter, MacRing, Mailer, Meter, NoKey, Redis, Rng, TokenKeys, Turns,
 };
 use crate::web::OwnOrigins;
 
@@ -185,7 +185,7 @@ impl AppState {
             sign_up_macs: MacRing::derived(&auth.token_secrets, "sign-up salt key"),
             redis,
             turns: Turns::default(),
-            hasher: Hasher::start(&auth.password, rng.clone()),
+            hasher: Hasher::start(hasher_options(&auth.password), rng.clone()),
             breaches: breaches.map_err(|_| StateError::Breaches)?,
             mailer: Mailer::new(&config.mail, rng.clone()).map_err(|_| StateError::Mail)?,
             keys: Arc::new(TokenKeys::new(
@@ -216,5 +216,17 @@ impl AppState {
             clock,
             rng,
         })))
+    }
+}
+
+fn hasher_options(config: &PasswordConfig) -> HasherOptions {
+    HasherOptions {
+        cost: HashingCost {
+            memory_kib: config.memory_kib,
+            iterations: config.iterations,
+            parallelism: config.parallelism,
+        },
+        threads: config.threads,
+        queue_timeout: config.queue_timeout,
     }
 }

@@ -1,5 +1,6 @@
-//! A key from the configuration.
+//! 256-bit keys.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -8,36 +9,33 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use secrecy::{ExposeSecret as _, SecretBox};
 
-/// A 256-bit key from the configuration; never printed.
+/// A 256-bit key, redacted in `Debug` and wiped on drop. Text form: base64url, 43 characters.
 #[derive(Clone)]
 pub struct Key32(Arc<SecretBox<[u8; 32]>>);
 
 impl Key32 {
-    /// The key made of `bytes`.
+    /// Creates a key from its bytes.
     #[must_use]
     pub fn new(bytes: [u8; 32]) -> Self {
         Self(Arc::new(SecretBox::new(Box::new(bytes))))
     }
 
-    /// The key's bytes, for the cipher that needs them.
+    /// Key bytes.
     #[must_use]
     pub fn expose(&self) -> &[u8; 32] {
         self.0.expose_secret()
     }
 
-    /// How the key is written in a variable: base64url without padding, 43 characters.
+    /// Text form.
     #[must_use]
     pub fn encode(&self) -> String {
         BASE64_URL_SAFE_NO_PAD.encode(self.expose())
     }
 
-    /// Keys that a person typed rather than drew have few different bytes.
-    pub(super) fn is_weak(&self) -> bool {
-        let mut seen = [false; 256];
-        for byte in self.expose() {
-            seen[usize::from(*byte)] = true;
-        }
-        seen.iter().filter(|seen| **seen).count() < 16
+    /// Heuristic for keys that were typed rather than drawn: fewer than 16 distinct bytes.
+    #[must_use]
+    pub fn is_weak(&self) -> bool {
+        HashSet::from(*self.expose()).len() < 16
     }
 }
 

@@ -1,10 +1,10 @@
-//! HMAC-SHA-256 under a ring of keys: the first signs, all verify.
+//! HMAC-SHA-256 under a key ring: the first key signs, all verify.
 
 use std::fmt;
 
 use aws_lc_rs::hmac;
 
-use crate::config::Key32;
+use crate::Key32;
 
 /// A ring of HMAC keys for one purpose.
 #[derive(Clone)]
@@ -14,15 +14,14 @@ pub struct MacRing(Vec<hmac::Key>);
 pub type Mac = [u8; 32];
 
 impl MacRing {
-    /// The ring of these keys themselves. What is signed must begin with its purpose.
+    /// Uses the keys themselves. Messages must begin with their purpose.
     #[must_use]
     pub fn new(keys: &[Key32]) -> Self {
         let key = |key: &Key32| hmac::Key::new(hmac::HMAC_SHA256, key.expose());
         Self(keys.iter().map(key).collect())
     }
 
-    /// A ring of keys derived from these for one purpose, so that a tag for one purpose is never
-    /// accepted for another.
+    /// Uses keys derived for one purpose, so that a tag for one purpose is rejected for another.
     #[must_use]
     pub fn derived(keys: &[Key32], purpose: &'static str) -> Self {
         let derive = |key: &Key32| {
@@ -33,21 +32,21 @@ impl MacRing {
         Self(keys.iter().map(derive).collect())
     }
 
-    /// The tag of these parts, one after the other, under the first key.
+    /// Returns the tag of the concatenated parts under the first key.
     ///
     /// # Panics
-    /// When the ring has no key, which the configuration refuses.
+    /// When the ring is empty.
     #[must_use]
     pub fn sign(&self, parts: &[&[u8]]) -> Mac {
         tag(&self.0[0], parts)
     }
 
-    /// The tags of these parts under each key, the first key's first.
+    /// Returns the tags of the concatenated parts under each key in order.
     pub fn sign_by_each<'a>(&'a self, parts: &'a [&'a [u8]]) -> impl Iterator<Item = Mac> + 'a {
         self.0.iter().map(move |key| tag(key, parts))
     }
 
-    /// Returns whether one of the keys made this tag; compares in constant time.
+    /// Verifies a tag under any of the keys, in constant time.
     #[must_use]
     pub fn verifies(&self, message: &[u8], tag: &[u8]) -> bool {
         let mut keys = self.0.iter();

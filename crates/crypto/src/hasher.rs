@@ -1,13 +1,10 @@
-//! Argon2id (RFC 9106) on a fixed set of threads, each with memory of its own that it uses again:
-//! a flood of sign-ins waits in line, costs no more memory than one sign-in a thread, and leaves
-//! the threads that serve other requests alone. While other requests keep the processors busy, hashes
-//! go to threads of a lower scheduling priority, so that one of tens of milliseconds does not delay
-//! requests of a fraction of one.
+//! Password hashing pool: Argon2id (RFC 9106) on a fixed number of threads, each with its own reused
+//! memory, behind a bounded queue. While the runtime is busy, hashes go to threads of a lower scheduling
+//! priority, so that a hash of tens of milliseconds does not delay requests of less than one.
 //!
-//! Comparing costs the same whether or not there is an account, also after the configured cost was
-//! raised: a hash of lower cost is compared at its own cost, and the rest of the configured cost is
-//! spent on a hash that is discarded. After the cost was lowered, accounts that have not signed in
-//! since take longer than unknown addresses.
+//! Verification takes the same work whether or not the account exists, also after the configured cost was
+//! raised: a hash of lower cost is verified at its own cost, and the difference is spent on a hash that
+//! is discarded. After the cost was lowered, accounts that have not signed in since take longer.
 
 mod cost;
 #[cfg(test)]
@@ -20,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
+use clock::Rng;
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -27,78 +25,87 @@ use zeroize::Zeroize as _;
 
 pub use self::cost::HashingCost;
 use self::cost::Phc;
-use super::Rng;
-use crate::config::PasswordConfig;
 use crate::metrics;
 
 const SALT_LEN: usize = 16;
 const OUTPUT_LEN: usize = 32;
 
-/// Hashes that may wait for each thread; the time limit on waiting is the bound that is felt.
-const WAITING_PER_THREAD: usize = 128;
+/// Queue capacity per thread. `queue_timeout` is the effective bound.
+const QUEUE_PER_THREAD: usize = 128;
 
-/// Niceness that is added to a low-priority thread. With 5 it gets a quarter of a core that it
-/// shares with a thread that serves requests: enough for sign-ins not to time out beside them.
+/// Niceness of a low-priority thread. With 5 it gets a quarter of a core that it shares with a thread
+/// that serves requests: enough for sign-ins not to time out.
 #[cfg(target_os = "linux")]
 const NICENESS: i32 = 5;
 
-/// How often it is measured how busy the runtime is.
-const LOAD_EVERY: Duration = Duration::from_millis(100);
+const LOAD_SAMPLED_EVERY: Duration = Duration::from_millis(100);
 
-/// The part of a core's time that the runtime's threads are busy for, in all, above which hashes give
-/// way. Sign-ins alone keep them busy for less.
-const BUSY: f64 = 0.5;
+/// Load of the runtime, in cores, above which hashes run at low priority. Sign-ins alone cause less.
+const BUSY_ABOVE: f64 = 0.5;
 
-/// The hashing pool; a clone is another handle on it. The threads end with the last handle.
+/// Password hashing pool; clones share it. The threads end with the last handle.
 #[derive(Clone, Debug)]
 pub struct Hasher {
     queue: SyncSender<Task>,
     low_priority: SyncSender<Task>,
     is_busy: Arc<AtomicBool>,
     cost: HashingCost,
-    patience: Duration,
+    queue_timeout: Duration,
     rng: Rng,
     work: Arc<AtomicU64>,
 }
 
-/// A password to compare with a hash: as it is prepared for hashing, and as it was typed where
-/// preparation changed it. Hashes made before passwords were prepared are of the typed form.
+/// Settings of the pool.
+#[derive(Clone, Copy, Debug)]
+pub struct HasherOptions {
+    /// Cost of new hashes.
+    pub cost: HashingCost,
+    /// Concurrent hashes.
+    pub threads: usize,
+    /// Maximum wait in the queue.
+    pub queue_timeout: Duration,
+}
+
+/// A password to verify: normalized, and as it was typed where that differs. Hashes that are older than
+/// the normalization are of the typed form.
 #[derive(Clone, Debug)]
 pub struct PasswordForms {
-    /// The form that is hashed.
+    /// Normalized form.
     pub prepared: SecretString,
-    /// The form that was typed, where it differs.
+    /// Typed form, where it differs.
     pub typed: Option<SecretString>,
 }
 
 impl From<SecretString> for PasswordForms {
     fn from(prepared: SecretString) -> Self {
-        let typed = None;
-        Self { prepared, typed }
+        Self {
+            prepared,
+            typed: None,
+        }
     }
 }
 
-/// The form of a password that a hash was made of.
+/// Which form of a password matched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PasswordForm {
-    /// The prepared form, as all new hashes.
+    /// Normalized form, as all new hashes.
     Prepared,
-    /// The typed form: the hash is older than the preparation of passwords.
+    /// Typed form: an old hash.
     Typed,
 }
 
-/// The pool has more to do than can be done in time.
+/// The queue is full, or the wait exceeded its timeout.
 #[derive(Debug, thiserror::Error)]
 #[error("the password hashing pool is busy")]
 pub struct Busy;
 
-/// Why a password could not be hashed or compared.
+/// Verification failure.
 #[derive(Debug, thiserror::Error)]
 pub enum HashError {
-    /// Come back later.
+    /// See [`Busy`].
     #[error(transparent)]
     Busy(#[from] Busy),
-    /// What is stored is no hash that we made.
+    /// The stored hash is not one of this pool.
     #[error("a stored password hash cannot be read")]
     Malformed,
 }
@@ -110,47 +117,42 @@ struct Pass {
     cost: HashingCost,
 }
 
-/// Computations that take one place in the queue.
+/// Computations queued together.
 struct Task {
     passes: Vec<Pass>,
     work: Arc<AtomicU64>,
     queued: Instant,
-    answer: oneshot::Sender<Result<Vec<[u8; OUTPUT_LEN]>, Busy>>,
+    reply: oneshot::Sender<Result<Vec<[u8; OUTPUT_LEN]>, Busy>>,
 }
 
 impl Hasher {
-    /// Starts the pool's threads.
+    /// Starts the threads. Runs inside a Tokio runtime.
     ///
     /// # Panics
-    /// When the operating system has no threads to give, at start.
+    /// When the operating system cannot start a thread.
     #[must_use]
-    pub fn start(config: &PasswordConfig, rng: Rng) -> Self {
-        let queue = start_threads(config, "hash", || {});
-        let low_priority = start_threads(config, "hash-low", lower_priority);
+    pub fn start(options: HasherOptions, rng: Rng) -> Self {
+        let queue = start_threads(options, "hash", || {});
+        let low_priority = start_threads(options, "hash-low", lower_priority);
         let is_busy = Arc::new(AtomicBool::new(false));
         tokio::spawn(measure_load(Arc::downgrade(&is_busy)));
-        let cost = HashingCost {
-            memory_kib: config.memory_kib,
-            iterations: config.iterations,
-            parallelism: config.parallelism,
-        };
         Self {
             queue,
             low_priority,
             is_busy,
-            cost,
-            patience: config.queue_timeout,
+            cost: options.cost,
+            queue_timeout: options.queue_timeout,
             rng,
             work: Arc::default(),
         }
     }
 
-    /// Hashes a password with a new salt; the answer is a PHC string.
+    /// Hashes a password with a random salt into a PHC string.
     pub async fn hash(&self, password: SecretString) -> Result<String, Busy> {
         self.hash_with_salt(password, self.rng.bytes()).await
     }
 
-    /// Hashes a password with this salt; returns a PHC string, which is the same for the same password.
+    /// Hashes a password with a given salt into a PHC string.
     pub async fn hash_with_salt(
         &self,
         password: SecretString,
@@ -170,9 +172,8 @@ impl Hasher {
         .to_string())
     }
 
-    /// The form of `password` that was hashed, if either was. The work does not depend on the
-    /// result, and is that of [`Hasher::verify_nobody`] unless the stored hash costs more than the
-    /// configured one.
+    /// Verifies a password; returns the form that matched. The work does not depend on the result, and
+    /// is that of [`Hasher::verify_dummy`] unless the stored hash costs more than the configured cost.
     pub async fn verify(
         &self,
         password: impl Into<PasswordForms>,
@@ -189,22 +190,20 @@ impl Hasher {
         Ok(found.find_map(|(form, output)| is_right(output).then_some(form)))
     }
 
-    /// Spends the work of a [`Hasher::verify`] on a password that nobody has.
-    pub async fn verify_nobody(&self, password: impl Into<PasswordForms>) -> Result<(), Busy> {
+    /// Spends the work of a [`Hasher::verify`] for an account that does not exist.
+    pub async fn verify_dummy(&self, password: impl Into<PasswordForms>) -> Result<(), Busy> {
         let salt = [0; SALT_LEN];
         self.compute(password.into(), &salt, self.cost).await?;
         Ok(())
     }
 
-    /// The work since the start in KiB that were filled, for tests: time is not a measure on a busy
-    /// machine.
+    /// Work since the start, in KiB times iterations. For tests: wall time depends on the machine's load.
     #[must_use]
     pub fn work(&self) -> u64 {
         self.work.load(Ordering::Relaxed)
     }
 
-    /// The hashes of each form at `cost`. Where that is less than the configured cost, the
-    /// difference is spent as well.
+    /// Hashes each form at `cost`, and spends the difference to the configured cost.
     async fn compute(
         &self,
         password: PasswordForms,
@@ -226,25 +225,25 @@ impl Hasher {
         Ok(outputs)
     }
 
-    /// Whether a stored hash was made at another cost than is now configured.
+    /// Returns whether a stored hash has another cost than the configured one.
     #[must_use]
     pub fn is_outdated(&self, phc: &str) -> bool {
         Phc::parse(phc).is_none_or(|stored| stored.cost != self.cost)
     }
 
-    /// How long a hash may wait for its turn, which is when to come back after a [`Busy`].
+    /// Maximum wait in the queue.
     #[must_use]
-    pub fn patience(&self) -> Duration {
-        self.patience
+    pub fn queue_timeout(&self) -> Duration {
+        self.queue_timeout
     }
 
     async fn run(&self, passes: Vec<Pass>) -> Result<Vec<[u8; OUTPUT_LEN]>, Busy> {
-        let (answer, result) = oneshot::channel();
+        let (reply, result) = oneshot::channel();
         let task = Task {
             passes,
             work: Arc::clone(&self.work),
             queued: Instant::now(),
-            answer,
+            reply,
         };
         let queue = if self.is_busy.load(Ordering::Relaxed) {
             &self.low_priority
@@ -254,34 +253,32 @@ impl Hasher {
         match queue.try_send(task) {
             Ok(()) => result.await.unwrap_or(Err(Busy)),
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
-                metrics::count_hash_refused();
+                metrics::count_refused();
                 Err(Busy)
             }
         }
     }
 }
 
-/// Starts as many threads as hash at once, each of which does `first` before; returns their queue.
-fn start_threads(config: &PasswordConfig, name: &str, first: fn()) -> SyncSender<Task> {
-    let (queue, tasks) = sync_channel(config.threads * WAITING_PER_THREAD);
+/// Starts the threads of one queue, each of which calls `init` first.
+fn start_threads(options: HasherOptions, name: &str, init: fn()) -> SyncSender<Task> {
+    let (queue, tasks) = sync_channel(options.threads * QUEUE_PER_THREAD);
     let tasks = Arc::new(Mutex::new(tasks));
-    for number in 0..config.threads {
+    for number in 0..options.threads {
         let tasks = Arc::clone(&tasks);
-        let patience = config.queue_timeout;
         std::thread::Builder::new()
             .name(format!("{name}-{number}"))
             .spawn(move || {
-                first();
-                work(&tasks, patience);
+                init();
+                work(&tasks, options.queue_timeout);
             })
-            .expect("the operating system gives threads at start");
+            .expect("the operating system can start threads");
     }
     queue
 }
 
-/// Measures whether other requests keep the processors busy, for as long as the pool lives. A thread
-/// cannot raise its priority again, and sign-ins alone shall not yield to other programs of the host,
-/// so that the priority is chosen for each hash.
+/// Samples the runtime's load for as long as the pool lives. The priority is chosen per hash, since a
+/// thread cannot raise its own again, and sign-ins alone must not yield to other programs of the host.
 async fn measure_load(is_busy: Weak<AtomicBool>) {
     let runtime = Handle::current().metrics();
     let busy = || -> Duration {
@@ -292,37 +289,38 @@ async fn measure_load(is_busy: Weak<AtomicBool>) {
     };
     let (mut before, mut measured) = (busy(), Instant::now());
     loop {
-        tokio::time::sleep(LOAD_EVERY).await;
+        tokio::time::sleep(LOAD_SAMPLED_EVERY).await;
         let Some(is_busy) = is_busy.upgrade() else {
             return;
         };
         let (now, elapsed) = (busy(), measured.elapsed());
         let share = now.saturating_sub(before).as_secs_f64() / elapsed.as_secs_f64();
-        is_busy.store(share > BUSY, Ordering::Relaxed);
+        is_busy.store(share > BUSY_ABOVE, Ordering::Relaxed);
         (before, measured) = (now, Instant::now());
     }
 }
 
-/// Lowers the scheduling priority of the calling thread. Linux alone has one for each thread.
+/// Lowers the scheduling priority of the calling thread, which only Linux has.
 fn lower_priority() {
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::process::nice(NICENESS) {
-        // A sandbox may forbid the call. Hashes then compete with requests.
+        // A sandbox may forbid it. Hashes then compete with requests.
         tracing::debug!(%error, "the priority of a hashing thread cannot be lowered");
     }
 }
 
-fn work(tasks: &Mutex<Receiver<Task>>, patience: Duration) {
+fn work(tasks: &Mutex<Receiver<Task>>, queue_timeout: Duration) {
     let mut memory = Vec::new();
     loop {
         let task = tasks.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(task) = task else { return };
-        if task.answer.is_closed() {
-            continue; // the client has gone
+        if task.reply.is_closed() {
+            continue; // The caller has been dropped.
         }
         let waited = task.queued.elapsed();
-        metrics::observe_hash_wait(waited, waited <= patience);
-        let result = if waited > patience {
+        metrics::observe_wait(waited);
+        let result = if waited > queue_timeout {
+            metrics::count_refused();
             Err(Busy)
         } else {
             let began = Instant::now();
@@ -330,8 +328,7 @@ fn work(tasks: &Mutex<Receiver<Task>>, patience: Duration) {
             metrics::observe_hash(began.elapsed());
             Ok(outputs)
         };
-        // A client that has gone meanwhile needs no answer.
-        drop(task.answer.send(result));
+        drop(task.reply.send(result));
     }
 }
 
@@ -362,7 +359,7 @@ fn argon2id(pass: &Pass, memory: &mut Vec<Block>) -> [u8; OUTPUT_LEN] {
             &mut *memory,
         )
         .expect("lengths of password, salt and output are within Argon2's");
-    // The last block holds what the output was made of; the rest is overwritten by the next hash.
+    // The output derives from the last block. The others are overwritten by the next hash.
     if let Some(last) = memory.last_mut() {
         last.zeroize();
     }
@@ -373,11 +370,13 @@ fn argon2id(pass: &Pass, memory: &mut Vec<Block>) -> [u8; OUTPUT_LEN] {
 mod tests {
     use super::*;
 
-    fn config() -> PasswordConfig {
-        PasswordConfig {
-            memory_kib: 64,
-            iterations: 1,
-            parallelism: 1,
+    fn options() -> HasherOptions {
+        HasherOptions {
+            cost: HashingCost {
+                memory_kib: 64,
+                iterations: 1,
+                parallelism: 1,
+            },
             threads: 2,
             queue_timeout: Duration::from_secs(5),
         }
@@ -389,7 +388,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_password_fits_its_own_hash_and_no_other() {
-        let hasher = Hasher::start(&config(), Rng::seeded(1));
+        let hasher = Hasher::start(options(), Rng::seeded(1));
         let phc = hasher
             .hash(secret("correct horse"))
             .await
@@ -413,7 +412,7 @@ mod tests {
         // argon2id of "password" with the salt "somesalt", made by the reference implementation.
         let phc = "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ\
                    $CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc";
-        let hasher = Hasher::start(&config(), Rng::seeded(1));
+        let hasher = Hasher::start(options(), Rng::seeded(1));
         let found = hasher.verify(secret("password"), phc).await;
         assert_eq!(found.expect("it is compared"), Some(PasswordForm::Prepared));
         assert!(hasher.is_outdated(phc));
@@ -421,7 +420,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_stored_hash_that_asks_for_too_much_is_refused() {
-        let hasher = Hasher::start(&config(), Rng::seeded(1));
+        let hasher = Hasher::start(options(), Rng::seeded(1));
         for phc in [
             "",
             "$argon2id$v=19$m=4194304,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc",
@@ -450,7 +449,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn hashes_give_way_while_the_runtime_is_busy_and_no_longer() {
-        let hasher = Hasher::start(&config(), Rng::seeded(1));
+        let hasher = Hasher::start(options(), Rng::seeded(1));
         let becomes = async |busy: bool| {
             let begun = Instant::now();
             while hasher.is_busy.load(Ordering::Relaxed) != busy {
@@ -481,14 +480,16 @@ mod tests {
 
     #[tokio::test]
     async fn who_waits_too_long_is_turned_away() {
-        let slow = PasswordConfig {
-            memory_kib: 16_384,
-            iterations: 20,
+        let slow = HasherOptions {
+            cost: HashingCost {
+                memory_kib: 16_384,
+                iterations: 20,
+                parallelism: 1,
+            },
             threads: 1,
             queue_timeout: Duration::from_millis(500),
-            ..config()
         };
-        let hasher = Hasher::start(&slow, Rng::seeded(1));
+        let hasher = Hasher::start(slow, Rng::seeded(1));
         // Fifty hashes of no less than 20 ms each, in half a second.
         let waiting = (0..50).map(|_| hasher.hash(secret("x")));
         let results = futures_util::future::join_all(waiting).await;

@@ -1,8 +1,8 @@
-//! Values sealed at rest: XChaCha20-Poly1305 under a ring of keys of which the first seals and all
-//! open. A sealed value carries the id of its key and is bound to its place, so that it opens in
-//! no other row or column.
+//! Encryption at rest: XChaCha20-Poly1305 under a key ring of which the first key encrypts and all
+//! decrypt. A sealed value carries the id of its key; table, column and row are its associated data, so
+//! that it cannot be moved.
 //!
-//! The layout: version (1 byte), key id (8), nonce (24), ciphertext with its tag (16 more).
+//! Layout: version (1 byte), key id (8), nonce (24), ciphertext and tag (16).
 
 use aws_lc_rs::hmac;
 use chacha20poly1305::aead::AeadInOut as _;
@@ -10,8 +10,9 @@ use chacha20poly1305::{KeyInit as _, XChaCha20Poly1305};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use super::Rng;
-use crate::config::Key32;
+use clock::Rng;
+
+use crate::Key32;
 
 const VERSION: u8 = 1;
 const ID: usize = 8;
@@ -19,7 +20,7 @@ const NONCE: usize = 24;
 const TAG: usize = 16;
 const HEADER: usize = 1 + ID + NONCE;
 
-/// The ring of keys that values are sealed under.
+/// Key ring for encryption at rest.
 pub struct Cipher {
     first: Member,
     older: Vec<Member>,
@@ -31,47 +32,47 @@ struct Member {
     cipher: XChaCha20Poly1305,
 }
 
-/// Which key a value is sealed under: a fingerprint that tells nothing of the key.
+/// Fingerprint of an encryption key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyId([u8; ID]);
 
-/// Where a sealed value stands. It opens there and nowhere else.
+/// Associated data: where a sealed value is stored.
 #[derive(Clone, Copy, Debug)]
-pub struct Place<'a> {
-    /// The table.
+pub struct AssociatedData<'a> {
+    /// Table name.
     pub table: &'static str,
-    /// The column.
+    /// Column name.
     pub column: &'static str,
-    /// What tells the row from all others, and whose it is: the ids in its key and its owner's.
+    /// Ids in the row's key, and its owner's.
     pub row: &'a [Uuid],
 }
 
-/// A sealed value, as the database keeps it.
-#[derive(Clone, PartialEq, Eq, sqlx::Type)]
-#[sqlx(transparent)]
+/// Encrypted value with its key id, as it is stored.
+#[derive(Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "sqlx", derive(sqlx::Type), sqlx(transparent))]
 pub struct Sealed(Vec<u8>);
 
-/// A value that was opened; wiped when it is dropped, and never printed.
-pub struct Opened(Zeroizing<Vec<u8>>);
+/// Decrypted value, wiped on drop and redacted in `Debug`.
+pub struct Plaintext(Zeroizing<Vec<u8>>);
 
-/// Why a sealed value does not open.
+/// Decryption failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OpenError {
-    /// It was sealed under a key that is not in the ring.
-    #[error("a value is sealed under a key that ENCRYPTION_KEYS does not have")]
+    /// The key is not in the ring.
+    #[error("a sealed value was encrypted under a key that is not in the key ring")]
     UnknownKey,
-    /// It was changed, or does not belong where it stands.
-    #[error("a sealed value was changed, or moved from another place")]
+    /// Authentication failed: the value was changed or moved.
+    #[error("a sealed value was changed, or moved from another row or column")]
     Damaged,
 }
 
-/// There is no key in `ENCRYPTION_KEYS`.
+/// The key ring is empty.
 #[derive(Debug, thiserror::Error)]
 #[error("there is no key")]
 pub struct NoKey;
 
 impl Cipher {
-    /// The cipher of this ring: the first key seals, all open.
+    /// Creates the cipher of a ring, the encrypting key first.
     pub fn new(keys: &[Key32], rng: Rng) -> Result<Self, NoKey> {
         let (first, older) = keys.split_first().ok_or(NoKey)?;
         Ok(Self {
@@ -81,25 +82,25 @@ impl Cipher {
         })
     }
 
-    /// Seals a value for one place.
+    /// Encrypts a value.
     ///
     /// # Panics
-    /// When the value is longer than 256 GiB, which the algorithm cannot seal.
+    /// When the value is longer than 256 GiB, the limit of the algorithm.
     #[must_use]
-    pub fn seal(&self, place: &Place<'_>, value: &[u8]) -> Sealed {
-        // 192 random bits: no two values ever share them (draft-irtf-cfrg-xchacha §2.1).
+    pub fn seal(&self, data: &AssociatedData<'_>, value: &[u8]) -> Sealed {
+        // A random nonce of 192 bits does not repeat (draft-irtf-cfrg-xchacha §2.1).
         let nonce: [u8; NONCE] = self.rng.bytes();
         let mut text = Zeroizing::new(Vec::with_capacity(value.len() + TAG));
         text.extend_from_slice(value);
         self.first
             .cipher
-            .encrypt_in_place(&nonce.into(), &place.bound_to(self.first.id), &mut *text)
+            .encrypt_in_place(&nonce.into(), &data.encode(self.first.id), &mut *text)
             .expect("a value is shorter than 256 GiB");
         Sealed([&[VERSION], &self.first.id.0[..], &nonce, &text].concat())
     }
 
-    /// Opens a value that was sealed for this place.
-    pub fn open(&self, place: &Place<'_>, sealed: &Sealed) -> Result<Opened, OpenError> {
+    /// Decrypts a value.
+    pub fn open(&self, data: &AssociatedData<'_>, sealed: &Sealed) -> Result<Plaintext, OpenError> {
         let id = sealed.key_id().ok_or(OpenError::Damaged)?;
         let member = std::iter::once(&self.first)
             .chain(&self.older)
@@ -110,12 +111,12 @@ impl Cipher {
         let mut text = Zeroizing::new(text.to_vec());
         member
             .cipher
-            .decrypt_in_place(&nonce.into(), &place.bound_to(id), &mut *text)
+            .decrypt_in_place(&nonce.into(), &data.encode(id), &mut *text)
             .map_err(|_| OpenError::Damaged)?;
-        Ok(Opened(text))
+        Ok(Plaintext(text))
     }
 
-    /// The key that seals from now on.
+    /// Id of the key that encrypts.
     #[must_use]
     pub fn sealing_key(&self) -> KeyId {
         self.first.id
@@ -138,7 +139,7 @@ impl Member {
 }
 
 impl KeyId {
-    /// The id of a key.
+    /// Id of `key`.
     #[must_use]
     pub fn of(key: &Key32) -> Self {
         let tag = hmac::sign(
@@ -150,7 +151,7 @@ impl KeyId {
         Self(id)
     }
 
-    /// The id as it stands in a sealed value, from its second byte on.
+    /// The id as a sealed value has it from its second byte on.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
@@ -163,22 +164,22 @@ impl std::fmt::Display for KeyId {
     }
 }
 
-impl Place<'_> {
-    /// What the value is bound to. Each part tells its length, so that no two places read alike.
-    fn bound_to(&self, key: KeyId) -> Vec<u8> {
-        let mut bound = vec![VERSION];
-        bound.extend_from_slice(&key.0);
+impl AssociatedData<'_> {
+    /// Encodes unambiguously: each part with its length.
+    fn encode(&self, key: KeyId) -> Vec<u8> {
+        let mut encoded = vec![VERSION];
+        encoded.extend_from_slice(&key.0);
         let row: Vec<u8> = self.row.iter().flat_map(Uuid::as_bytes).copied().collect();
         for part in [self.table.as_bytes(), self.column.as_bytes(), &row] {
-            bound.extend_from_slice(&(part.len() as u64).to_be_bytes());
-            bound.extend_from_slice(part);
+            encoded.extend_from_slice(&(part.len() as u64).to_be_bytes());
+            encoded.extend_from_slice(part);
         }
-        bound
+        encoded
     }
 }
 
 impl Sealed {
-    /// Which key it is sealed under; nothing when it is no sealed value of ours.
+    /// Id of the key; `None` when the value is malformed.
     #[must_use]
     pub fn key_id(&self) -> Option<KeyId> {
         let whole = self.0.len() >= HEADER + TAG && self.0[0] == VERSION;
@@ -193,17 +194,17 @@ impl std::fmt::Debug for Sealed {
     }
 }
 
-impl Opened {
-    /// The value, for whoever needs it.
+impl Plaintext {
+    /// Decrypted bytes.
     #[must_use]
     pub fn expose(&self) -> &[u8] {
         &self.0
     }
 }
 
-impl std::fmt::Debug for Opened {
+impl std::fmt::Debug for Plaintext {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Opened([redacted])")
+        f.write_str("Plaintext([redacted])")
     }
 }
 
@@ -214,8 +215,8 @@ mod tests {
     const ADA: Uuid = Uuid::from_u128(1);
     const GRACE: Uuid = Uuid::from_u128(2);
 
-    fn place(row: &[Uuid]) -> Place<'_> {
-        Place {
+    fn place(row: &[Uuid]) -> AssociatedData<'_> {
+        AssociatedData {
             table: "secrets",
             column: "value",
             row,
@@ -232,8 +233,8 @@ mod tests {
     fn a_value_opens_where_it_was_sealed_and_nowhere_else() {
         let cipher = ring(&[1]);
         let sealed = cipher.seal(&place(&[ADA]), b"hunter2");
-        let open = |place: &Place<'_>| {
-            let opened = cipher.open(place, &sealed)?;
+        let open = |data: &AssociatedData<'_>| {
+            let opened = cipher.open(data, &sealed)?;
             Ok(opened.expose().to_vec())
         };
         assert_eq!(open(&place(&[ADA])), Ok(b"hunter2".to_vec()));
@@ -242,16 +243,16 @@ mod tests {
             place(&[GRACE]),
             place(&[ADA, ADA]),
             place(&[]),
-            Place {
+            AssociatedData {
                 column: "name",
                 ..place(own)
             },
-            Place {
+            AssociatedData {
                 table: "files",
                 ..place(own)
             },
             // The same letters, parted elsewhere.
-            Place {
+            AssociatedData {
                 table: "secretsv",
                 column: "alue",
                 row: own,
@@ -313,7 +314,7 @@ mod tests {
         let printed = format!("{cipher:?} {sealed:?} {opened:?}");
         assert_eq!(
             printed,
-            "Cipher([redacted]) Sealed([redacted]) Opened([redacted])"
+            "Cipher([redacted]) Sealed([redacted]) Plaintext([redacted])"
         );
         let id = cipher.sealing_key().to_string();
         assert!(id.len() == 16 && !id.contains("4141"), "{id}");

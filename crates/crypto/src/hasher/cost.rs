@@ -1,34 +1,36 @@
-//! Cost parameters of a hash, and the PHC string that stores them beside the salt.
+//! Argon2id cost parameters, and the PHC string format.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD_NO_PAD;
 
 use super::OUTPUT_LEN;
 
-/// Cost of one hash: the parameters of Argon2id.
+/// Argon2id cost parameters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HashingCost {
-    pub(super) memory_kib: u32,
-    pub(super) iterations: u32,
-    pub(super) parallelism: u32,
+    /// Memory in KiB.
+    pub memory_kib: u32,
+    /// Passes over the memory.
+    pub iterations: u32,
+    /// Lanes.
+    pub parallelism: u32,
 }
 
 impl HashingCost {
-    /// The most that a stored hash may ask for: above it somebody has tampered with the row.
+    /// Maximum accepted from a stored hash.
     const MOST: Self = Self {
         memory_kib: 1_048_576,
         iterations: 20,
         parallelism: 16,
     };
 
-    /// The work of one hash in KiB that are filled: memory times passes.
+    /// Memory in KiB times iterations.
     pub(super) fn work(self) -> u64 {
         u64::from(self.memory_kib) * u64::from(self.iterations)
     }
 
-    /// The cost of a hash whose work makes up the difference to `other`, if that costs more. Its
-    /// memory is as close to that of `other` as the difference allows, since a KiB in the cache of
-    /// the processor is filled faster than one outside.
+    /// Cost of a hash whose work is the difference to `other`, if that costs more. Its memory is as
+    /// close to that of `other` as possible, since memory within the CPU cache is filled faster.
     pub(super) fn missing_to(self, other: Self) -> Option<Self> {
         let difference = other.work().checked_sub(self.work())?;
         let iterations = difference.div_ceil(other.memory_kib.into());
@@ -38,7 +40,7 @@ impl HashingCost {
             iterations: u32::try_from(iterations).ok()?,
             parallelism: other.parallelism,
         };
-        // Argon2 needs 8 KiB for each lane. Less than that cannot be measured from outside.
+        // Argon2 needs 8 KiB a lane. A smaller difference cannot be measured from outside.
         (rest.memory_kib >= 8 * rest.parallelism).then_some(rest)
     }
 
@@ -49,8 +51,7 @@ impl HashingCost {
     }
 }
 
-/// A hash with its cost and salt, written as the PHC string format has it:
-/// `$argon2id$v=19$m=…,t=…,p=…$salt$output`.
+/// Stored hash: `$argon2id$v=19$m=…,t=…,p=…$salt$output`.
 pub(super) struct Phc {
     pub(super) cost: HashingCost,
     pub(super) salt: Vec<u8>,

@@ -26,9 +26,7 @@ pub use credentials::{
 };
 pub use forgery::{CsrfRefusal, count_csrf_refusal};
 pub use http::{InFlight, OpenConnection};
-pub use limits::{
-    count_limit_check, count_refused, set_limits_shared, set_max_requests, set_redis_up,
-};
+pub use limits::{count_limit_check, count_refused, set_limits_shared, set_max_requests};
 pub use partitions::set_partitions;
 pub use recorder::{render, start, upkeep};
 pub use usage::{
@@ -68,12 +66,8 @@ metric_families::families! {
         "Jobs given up after their last try."
     JOBS "jobs_total" Counter Count ["task" "outcome"]
         "Tries of jobs."
-    REDIS_DURATION "redis_command_duration_seconds" Histogram Seconds ["outcome"]
-        "Commands to Redis."
     BREACH_CHECKS "breach_check_duration_seconds" Histogram Seconds ["outcome"]
         "New passwords looked up among those of known breaches."
-    REDIS_UP "redis_up" Gauge Count []
-        "1 while Redis answers, 0 while nobody asks it because it does not."
     LIMITS_SHARED "limits_shared" Gauge Count []
         "1 while all replicas count limits together in Redis, 0 while this one counts alone."
     LIMIT_CHECKS "limit_checks_total" Counter Count ["kept"]
@@ -110,9 +104,16 @@ metric_families::families! {
         "Always 1; its labels name the build."
 }
 
+/// Families by crate.
+const TABLES: [&[Family]; 3] = [
+    FAMILIES,
+    crypto::metrics::FAMILIES,
+    redis_client::metrics::FAMILIES,
+];
+
 /// Every family of the service and of its crates.
 pub fn all() -> impl Iterator<Item = &'static Family> {
-    [FAMILIES, crypto::metrics::FAMILIES].into_iter().flatten()
+    TABLES.into_iter().flatten()
 }
 
 /// What is told of the process itself at each scrape, beside the table.
@@ -246,11 +247,6 @@ pub struct Queue {
 /// One try of a job; `task` is one of those that the worker defines.
 pub fn count_job(task: &str, outcome: JobOutcome) {
     counter!(JOBS, "task" => task.to_owned(), "outcome" => outcome.as_str()).increment(1);
-}
-
-/// A command to Redis that began at `began`.
-pub fn observe_redis(began: Instant, outcome: CallOutcome) {
-    histogram!(REDIS_DURATION, "outcome" => outcome.as_str()).record(began.elapsed());
 }
 
 /// A password that was looked up among those of known breaches, from `began` on.

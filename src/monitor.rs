@@ -98,7 +98,7 @@ impl Monitor {
         let scraped = get(async move || {
             look_at_pool(&db);
             if let Some(redis) = &redis {
-                metrics::set_redis_up(redis.is_asked());
+                redis_client::metrics::set_up(redis.is_available());
                 metrics::set_limits_shared(limiter.is_shared());
             }
             metrics::set_clock_ahead(clock.system_ahead().map(chrono::TimeDelta::as_seconds_f64));

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
 use metrics_process::Collector;
 
-use super::{FAMILIES, begin};
+use super::{TABLES, begin};
 
 /// Upper bounds in seconds: even steps from 1 ms to 10 s, two or three a decade.
 const BUCKETS: [f64; 14] = [
@@ -31,7 +31,7 @@ pub fn start(version: &str, commit: Option<&str>) -> Result<(), BuildError> {
     if started.is_err() || metrics::set_global_recorder(recorder).is_err() {
         return Ok(());
     }
-    for families in [FAMILIES, crypto::metrics::FAMILIES] {
+    for families in TABLES {
         metric_families::describe(families);
     }
     if let Some(recorder) = RECORDER.get() {

@@ -14,7 +14,7 @@ mod partitions;
 mod recorder;
 mod usage;
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 pub use metric_families::{Family, Kind};
 use metrics::{counter, gauge, histogram};
@@ -50,14 +50,6 @@ metric_families::families! {
         "Requests turned away by a limit, the guard, the cap on requests (load) or a deny-list."
     HTTP_REFUSED "http_connections_refused_total" Counter Count []
         "Connections turned away above the cap."
-    DB_CONNECTIONS "db_pool_connections" Gauge Count ["state"]
-        "Connections of the database pool, idle or busy."
-    DB_MAX_CONNECTIONS "db_pool_max_connections" Gauge Count []
-        "Connections that the database pool may open (DB_POOL_SIZE + DB_MAX_OVERFLOW)."
-    DB_WAIT "db_pool_wait_seconds" Histogram Seconds []
-        "The wait for a connection of the pool, sampled every five seconds."
-    CLOCK "clock_ahead_seconds" Gauge Seconds []
-        "How far the system's clock is ahead of the database's, which is used; NaN until it is known."
     JOBS_WAITING "jobs_waiting" Gauge Count []
         "Jobs that are due and not begun; the same on every replica."
     JOBS_OLDEST "jobs_oldest_seconds" Gauge Seconds []
@@ -105,9 +97,10 @@ metric_families::families! {
 }
 
 /// Families by crate.
-const TABLES: [&[Family]; 3] = [
+const TABLES: [&[Family]; 4] = [
     FAMILIES,
     crypto::metrics::FAMILIES,
+    database::metrics::FAMILIES,
     redis_client::metrics::FAMILIES,
 ];
 
@@ -200,24 +193,6 @@ outcomes! {
         /// There is no connection.
         Unreachable "unreachable"
     }
-}
-
-/// The state of the database pool.
-pub fn set_database_pool(size: usize, idle: usize, max: u32) {
-    let busy = size.saturating_sub(idle);
-    gauge!(DB_CONNECTIONS, "state" => "idle").set(whole(idle));
-    gauge!(DB_CONNECTIONS, "state" => "busy").set(whole(busy));
-    gauge!(DB_MAX_CONNECTIONS).set(f64::from(max));
-}
-
-/// A sampled wait for a connection of the database pool.
-pub fn observe_database_wait(wait: Duration) {
-    histogram!(DB_WAIT).record(wait);
-}
-
-/// How far the system's clock is ahead of the database's.
-pub fn set_clock_ahead(seconds: Option<f64>) {
-    gauge!(CLOCK).set(seconds.unwrap_or(f64::NAN));
 }
 
 /// The state of the queue; `None` when it cannot be told, which a last good value would hide.

@@ -4,7 +4,6 @@
 mod breaches;
 mod cache;
 mod concurrency;
-pub mod db;
 mod denylist;
 mod jwt;
 mod last_seen;
@@ -24,7 +23,8 @@ pub use crypto::{
     InvalidToken, KeyId, Mac, MacRing, NoKey, OpenError, PasswordForm, PasswordForms, Plaintext,
     PublicKey, Sealed,
 };
-pub use db::{Db, begin};
+pub use database as db;
+pub use database::{Db, begin};
 pub use denylist::{Denied, Denylist, Verdict};
 pub use jwt::TokenKeys;
 pub use last_seen::LastSeen;

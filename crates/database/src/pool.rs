@@ -1,5 +1,5 @@
-//! The connection pool behind a circuit breaker: while PostgreSQL does not respond a request is
-//! refused at once and opens no connection.
+//! Connection pool behind a circuit breaker: while PostgreSQL does not respond, requests fail at once
+//! and open no connection.
 
 use std::fmt;
 use std::io;
@@ -16,40 +16,40 @@ use sqlx::{Describe, Either, Error, Execute, Executor, PgPool, Postgres, SqlStr,
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::sleep;
 
-use super::Pulse;
+use super::Heartbeat;
 
-/// Connections that are opened at the same time. Opening one costs the server a process and us the
-/// key derivation of SCRAM: after an outage the first few serve requests while the others follow.
+/// Concurrent handshakes. Each costs the server a process and this one the key derivation of SCRAM: after
+/// an outage the first few connections serve requests while the others follow.
 const OPENING_MAX: usize = 4;
 
-/// How often a request that waits for others to open connections looks for an idle one.
-const LOOK_AGAIN: Duration = Duration::from_millis(5);
+/// Interval at which a request that waits for others' handshakes looks for an idle connection.
+const RETRY_AFTER: Duration = Duration::from_millis(5);
 
-/// The pause after a connection that could not be opened, while the pool has none.
+/// Backoff after a failed handshake while the pool is empty.
 const OPEN_BACKOFF: Duration = Duration::from_millis(250);
 
-/// How exactly it is noted when a connection was free, in milliseconds.
-const LAST_FREE_EVERY: u64 = 50;
+/// Precision of `last_free`, in milliseconds.
+const LAST_FREE_PRECISION: u64 = 50;
 
-/// The part of `DB_POOL_TIMEOUT` that a request waits while the pool has long been exhausted.
-const QUEUED_FRACTION: u32 = 4;
+/// Fraction of the acquire timeout while the pool has long been exhausted.
+const EXHAUSTED_FRACTION: u32 = 4;
 
-/// The pool of connections that stores are given; a clone is another handle on it.
+/// Connection pool; clones share it.
 #[derive(Clone)]
 pub struct Db(Arc<Inner>);
 
 struct Inner {
     pool: PgPool,
-    pulse: Pulse,
+    heartbeat: Heartbeat,
     acquire_timeout: Duration,
     opening: Arc<Semaphore>,
     backoff: Mutex<Option<Instant>>,
     started: Instant,
-    /// When a connection was last free, in milliseconds since `started`.
+    /// When the pool was last not exhausted, in milliseconds since `started`.
     last_free: AtomicU64,
 }
 
-/// Why a request is refused without a connection: the circuit breaker is open.
+/// The circuit breaker is open.
 #[derive(Debug, thiserror::Error)]
 #[error("PostgreSQL does not respond")]
 struct Unresponsive;
@@ -61,10 +61,10 @@ impl fmt::Debug for Db {
 }
 
 impl Db {
-    pub(super) fn new(pool: PgPool, pulse: Pulse, acquire_timeout: Duration) -> Self {
+    pub(super) fn new(pool: PgPool, heartbeat: Heartbeat, acquire_timeout: Duration) -> Self {
         Self(Arc::new(Inner {
             pool,
-            pulse,
+            heartbeat,
             acquire_timeout,
             opening: Arc::new(Semaphore::new(OPENING_MAX)),
             backoff: Mutex::default(),
@@ -73,64 +73,63 @@ impl Db {
         }))
     }
 
-    /// The pool itself, for a library that asks for one. It does not pass the circuit breaker.
+    /// sqlx's pool, for libraries that need one. It bypasses the circuit breaker.
     #[must_use]
     pub fn pool(&self) -> &PgPool {
         &self.0.pool
     }
 
-    /// Open connections, and those being opened.
+    /// Number of connections, including those being opened.
     #[must_use]
     pub fn size(&self) -> u32 {
         self.0.pool.size()
     }
 
-    /// Connections that nobody uses.
+    /// Number of idle connections.
     #[must_use]
     pub fn num_idle(&self) -> usize {
         self.0.pool.num_idle()
     }
 
-    /// The most connections that are opened.
+    /// Maximum number of connections.
     #[must_use]
     pub fn max_connections(&self) -> u32 {
         self.0.pool.options().get_max_connections()
     }
 
-    /// Closes every connection, and refuses requests from now on.
+    /// Closes the pool.
     pub async fn close(&self) {
         self.0.pool.close().await;
     }
 
-    /// A connection, within `DB_POOL_TIMEOUT`; an error at once while PostgreSQL does not respond.
+    /// Acquires a connection within the acquire timeout. Fails at once while the breaker is open.
     pub async fn acquire(&self) -> Result<PoolConnection<Postgres>, Error> {
-        if self.0.pulse.is_silent() {
+        if self.0.heartbeat.is_unresponsive() {
             return Err(unresponsive());
         }
         tokio::select! {
             biased;
             acquired = self.acquire_or_open() => acquired,
-            () = self.0.pulse.silenced() => Err(unresponsive()),
-            () = sleep(self.patience()) => Err(Error::PoolTimedOut),
+            () = self.0.heartbeat.unresponsive() => Err(unresponsive()),
+            () = sleep(self.acquire_timeout()) => Err(Error::PoolTimedOut),
         }
     }
 
-    /// How long to wait for a connection: less once none has been free for half of `DB_POOL_TIMEOUT`.
-    /// A request acquires several times. Were each of its waits as long as the first, it would take
-    /// several times as long to be refused.
-    fn patience(&self) -> Duration {
+    /// The acquire timeout, reduced once the pool has been exhausted for half of it: a request acquires
+    /// several times, and would take several timeouts to fail.
+    fn acquire_timeout(&self) -> Duration {
         let now = self.0.started.elapsed();
         let now_millis = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
         let last_free = self.0.last_free.load(Ordering::Relaxed);
         if self.num_idle() > 0 || self.size() < self.max_connections() {
-            // Not for every request: a write would take the cache line from the other threads.
-            if now_millis > last_free + LAST_FREE_EVERY {
+            // Not for every request: a write invalidates the cache line of the other threads.
+            if now_millis > last_free + LAST_FREE_PRECISION {
                 self.0.last_free.store(now_millis, Ordering::Relaxed);
             }
             return self.0.acquire_timeout;
         }
         if now > Duration::from_millis(last_free) + self.0.acquire_timeout / 2 {
-            return self.0.acquire_timeout / QUEUED_FRACTION;
+            return self.0.acquire_timeout / EXHAUSTED_FRACTION;
         }
         self.0.acquire_timeout
     }
@@ -140,41 +139,40 @@ impl Db {
             if self.size() == 0 && self.is_backing_off() {
                 return Err(unresponsive());
             }
-            if let Ok(turn) = Arc::clone(&self.0.opening).try_acquire_owned() {
-                return self.open(turn).await;
+            if let Ok(permit) = Arc::clone(&self.0.opening).try_acquire_owned() {
+                return self.open(permit).await;
             }
-            sleep(LOOK_AGAIN).await;
+            sleep(RETRY_AFTER).await;
         }
         self.0.pool.acquire().await
     }
 
-    /// Returns whether the next connection has to be opened.
     fn must_open(&self) -> bool {
         self.num_idle() == 0 && self.size() < self.max_connections() && !self.0.pool.is_closed()
     }
 
-    /// Opens a connection in a task of its own: a request that is refused meanwhile, or whose client
-    /// hangs up, does not break the handshake off, and the next one finds the connection open.
-    async fn open(&self, turn: OwnedSemaphorePermit) -> Result<PoolConnection<Postgres>, Error> {
+    /// Opens a connection in a task of its own, so that a request that fails or is dropped does not
+    /// cancel the handshake, and the next one finds the connection open.
+    async fn open(&self, permit: OwnedSemaphorePermit) -> Result<PoolConnection<Postgres>, Error> {
         let db = self.clone();
         let opening = tokio::spawn(async move {
-            let _turn = turn;
-            let opened = db.unless_silent(db.0.pool.acquire()).await;
-            db.note_opened(opened.is_ok());
+            let _permit = permit;
+            let opened = db.fail_fast(db.0.pool.acquire()).await;
+            db.record_opened(opened.is_ok());
             opened
         });
         opening.await.unwrap_or(Err(Error::WorkerCrashed))
     }
 
-    /// An error as soon as PostgreSQL does not respond.
-    pub(super) async fn unless_silent<T>(
+    /// Cancels `work` with an error when the breaker opens.
+    pub(super) async fn fail_fast<T>(
         &self,
         work: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
         tokio::select! {
             biased;
             done = work => done,
-            () = self.0.pulse.silenced() => Err(unresponsive()),
+            () = self.0.heartbeat.unresponsive() => Err(unresponsive()),
         }
     }
 
@@ -184,24 +182,23 @@ impl Db {
         failed.is_some_and(|at| at.elapsed() < OPEN_BACKOFF)
     }
 
-    fn note_opened(&self, is_open: bool) {
+    fn record_opened(&self, is_open: bool) {
         let backoff = self.0.backoff.lock();
         let mut failed = backoff.unwrap_or_else(PoisonError::into_inner);
         *failed = (!is_open).then(Instant::now);
     }
 
-    /// Closes the idle connections without a word to the server, which may not be there.
+    /// Closes idle connections without a message to the server, which may be gone.
     pub(super) fn discard_idle(&self) {
         while let Some(connection) = self.0.pool.try_acquire() {
             drop(connection.detach());
         }
     }
 
-    /// Begins a transaction: see [`super::begin`].
+    /// See [`super::begin`].
     pub(super) async fn begin(&self) -> Result<Transaction<'static, Postgres>, Error> {
         let connection = MaybePoolConnection::PoolConnection(self.acquire().await?);
-        self.unless_silent(Transaction::begin(connection, None))
-            .await
+        self.fail_fast(Transaction::begin(connection, None)).await
     }
 }
 
@@ -209,7 +206,7 @@ fn unresponsive() -> Error {
     Error::Io(io::Error::new(io::ErrorKind::NotConnected, Unresponsive))
 }
 
-/// Returns whether `error` says that no connection was asked for, since PostgreSQL does not respond.
+/// Returns whether the circuit breaker was open.
 #[must_use]
 pub fn is_breaker_open(error: &Error) -> bool {
     let Error::Io(error) = error else {
@@ -220,7 +217,7 @@ pub fn is_breaker_open(error: &Error) -> bool {
         .is_some_and(<dyn std::error::Error + Send + Sync>::is::<Unresponsive>)
 }
 
-/// As sqlx's own for a pool, through [`Db::acquire`].
+/// Like sqlx's own for a pool, through [`Db::acquire`].
 impl<'p> Executor<'p> for &Db {
     type Database = Postgres;
 
@@ -242,8 +239,8 @@ impl<'p> Executor<'p> for &Db {
         E: 'q + Execute<'q, Postgres>,
     {
         let db = self.clone();
-        // Gathered first: a stream that borrows from the connection beside it cannot be written
-        // in safe code, and callers with many rows to read stream them from a connection.
+        // Gathered first: a stream that owns the connection it borrows from is not safe code. Callers
+        // stream many rows from a connection.
         let gathered = async move {
             let mut connection = db.acquire().await?;
             let steps: Vec<_> = connection.fetch_many(query).try_collect().await?;

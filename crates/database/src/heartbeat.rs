@@ -1,5 +1,5 @@
-//! Heartbeat of PostgreSQL, and the state of the circuit breaker that it drives: behind a network
-//! that drops every packet a query waits for as long as the kernel does, a quarter of an hour.
+//! Heartbeat of PostgreSQL, and the circuit breaker that it drives: behind a network that drops every
+//! packet a query would wait for a quarter of an hour, as the kernel does.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
+use clock::Clock;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use sqlx::postgres::PgConnectOptions;
@@ -16,38 +17,36 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::inspect::read_clock;
-use super::{is_current, is_outage};
-use crate::infra::Clock;
+use super::is_outage;
+use super::migrations::applied_version;
 
 const EVERY: Duration = Duration::from_millis(500);
 
-/// A difference of the system's clock that is worth a warning.
+/// Clock skew that is logged.
 const TOLERATED_SKEW: TimeDelta = TimeDelta::seconds(5);
 
-/// How long a start waits for the database's clock.
-const SYNCHRONIZED_WITHIN: Duration = Duration::from_secs(1);
+/// Time limit of the first synchronization of the clock.
+const SYNCHRONIZE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Time limit of opening a heartbeat's connection.
-const CONNECT: Duration = Duration::from_secs(3);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The breaker opens when PostgreSQL has not responded to the smallest of statements for so long,
-/// or could not be connected to.
-const SILENT_AFTER: Duration = Duration::from_secs(2);
+/// The breaker opens when a heartbeat has had no response, or no connection, for this long.
+const UNRESPONSIVE_AFTER: Duration = Duration::from_secs(2);
 
-/// When a heartbeat tries to connect once more, beside the attempts that have no answer yet.
+/// Delay before another connection attempt is started beside those in progress.
 const NEXT_ATTEMPT: Duration = Duration::from_secs(1);
 
-/// Time limit of a probe's statement on a connection that is open already. One that died in an
-/// outage is replaced while the probe still waits.
-const KEPT_PROBE: Duration = Duration::from_millis(300);
+/// Time limit of a probe on a kept connection, which may have died: it is then replaced.
+const KEPT_PROBE_TIMEOUT: Duration = Duration::from_millis(300);
 
-/// Connections beside the pool that ask the database how it is, however busy the pool; a clone is
-/// another handle on them. Without [`Pulse::watch`] the database never counts as silent.
+/// Health of PostgreSQL, on connections beside the pool; clones share it. Without [`Heartbeat::watch`]
+/// the breaker never opens.
 #[derive(Clone)]
-pub struct Pulse(Arc<Inner>);
+pub struct Heartbeat(Arc<Inner>);
 
 struct Inner {
     options: PgConnectOptions,
+    schema_version: Option<i64>,
     clock: Clock,
     clock_differs: AtomicBool,
     beating: Mutex<Option<PgConnection>>,
@@ -57,34 +56,37 @@ struct Inner {
 
 #[derive(Clone, Copy, Default)]
 struct State {
-    silent: bool,
-    heard_again: Option<Instant>,
+    is_unresponsive: bool,
+    changed: Option<Instant>,
     failing_since: Option<Instant>,
 }
 
 /// Result of one heartbeat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Beat {
-    /// A connection executes statements.
     Responds,
-    /// The server refused for a reason that leaves open connections alone, such as too many of them.
+    /// Rejected for a reason that does not concern open connections, such as too many of them.
     Refuses,
     /// Nothing listens, or the server is starting or shutting down.
     Unreachable,
-    /// No response in time.
     TimedOut,
 }
 
-impl fmt::Debug for Pulse {
+impl fmt::Debug for Heartbeat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Pulse")
+        f.write_str("Heartbeat")
     }
 }
 
-impl Pulse {
-    pub(super) fn new(options: PgConnectOptions, clock: Clock) -> Self {
+impl Heartbeat {
+    pub(super) fn new(
+        options: PgConnectOptions,
+        schema_version: Option<i64>,
+        clock: Clock,
+    ) -> Self {
         Self(Arc::new(Inner {
             options,
+            schema_version,
             clock,
             clock_differs: AtomicBool::new(false),
             beating: Mutex::default(),
@@ -93,37 +95,39 @@ impl Pulse {
         }))
     }
 
-    /// Whether the database is silent at the moment.
+    /// Returns whether the breaker is open.
     #[must_use]
-    pub fn is_silent(&self) -> bool {
-        self.0.state.borrow().silent
+    pub fn is_unresponsive(&self) -> bool {
+        self.0.state.borrow().is_unresponsive
     }
 
-    /// Resolves as soon as the database is silent.
-    pub async fn silenced(&self) {
+    /// Resolves when the breaker opens.
+    pub async fn unresponsive(&self) {
         let mut state = self.0.state.subscribe();
         // The sender lives as long as `self`.
-        let _ = state.wait_for(|state| state.silent).await;
+        let _ = state.wait_for(|state| state.is_unresponsive).await;
     }
 
-    /// Whether a connection of this age has lived through a silence: its other end may be gone.
+    /// Returns whether a connection of this age is older than the last outage: its peer may be gone.
     pub(super) fn outlived(&self, age: Duration) -> bool {
         let State {
-            silent,
-            heard_again,
+            is_unresponsive,
+            changed,
             ..
         } = *self.0.state.borrow();
-        silent || heard_again.is_some_and(|at| at.elapsed() < age)
+        is_unresponsive || changed.is_some_and(|at| at.elapsed() < age)
     }
 
-    /// Returns whether the database has all migrations of this release. A connection that the last probe
-    /// left open and that has died since is replaced at once, so that the first probe after an
-    /// outage succeeds.
+    /// Readiness probe: returns whether all migrations of this release are applied. The kept connection
+    /// is replaced if it has died, so that the first probe after an outage succeeds.
     pub async fn is_current(&self) -> Result<bool, sqlx::Error> {
-        // In a task of its own: a probe that ends at its deadline does not break a handshake off, and
-        // the next one finds the connection open.
-        let pulse = self.clone();
-        let probing = tokio::spawn(timeout(CONNECT, async move { pulse.probe().await }));
+        // In a task of its own: a caller's deadline does not cancel the handshake, and the next probe
+        // finds the connection open.
+        let heartbeat = self.clone();
+        let probing = tokio::spawn(timeout(
+            CONNECT_TIMEOUT,
+            async move { heartbeat.probe().await },
+        ));
         match probing.await {
             Ok(Ok(current)) => current,
             Ok(Err(_)) => Err(sqlx::Error::PoolTimedOut),
@@ -134,7 +138,7 @@ impl Pulse {
     async fn probe(&self) -> Result<bool, sqlx::Error> {
         let mut kept = self.0.probing.lock().await;
         if let Some(mut connection) = kept.take() {
-            let current = timeout(KEPT_PROBE, is_current(&mut connection)).await;
+            let current = timeout(KEPT_PROBE_TIMEOUT, self.is_current_on(&mut connection)).await;
             if let Ok(current) = current
                 && !current.as_ref().is_err_and(is_outage)
             {
@@ -143,19 +147,23 @@ impl Pulse {
             }
         }
         let mut connection = self.0.options.connect().await?;
-        let current = is_current(&mut connection).await;
+        let current = self.is_current_on(&mut connection).await;
         if !current.as_ref().is_err_and(is_outage) {
             *kept = Some(connection);
         }
         current
     }
 
+    async fn is_current_on(&self, connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+        Ok(applied_version(connection).await? >= self.0.schema_version)
+    }
+
     /// Sends heartbeats until `stop`.
     pub async fn watch(self, stop: CancellationToken) {
         stop.run_until_cancelled(async {
             loop {
-                self.note(self.beat().await);
-                self.note_clock();
+                self.record(self.beat().await);
+                self.log_clock_skew();
                 sleep(EVERY).await;
             }
         })
@@ -170,33 +178,33 @@ impl Pulse {
                 None => self.connect().await,
             }
         };
-        let mut connection = match timeout(CONNECT, connecting).await {
+        let mut connection = match timeout(CONNECT_TIMEOUT, connecting).await {
             Ok(Ok(connection)) => connection,
             Ok(Err(error)) if is_unreachable(&error) => return Beat::Unreachable,
             Ok(Err(_)) => return Beat::Refuses,
             Err(_) => return Beat::TimedOut,
         };
-        match timeout(SILENT_AFTER, read_clock(&mut connection)).await {
+        match timeout(UNRESPONSIVE_AFTER, read_clock(&mut connection)).await {
             Ok(Ok(sample)) => {
                 self.0.clock.correct(sample);
                 *kept = Some(connection);
                 Beat::Responds
             }
-            // The connection was cut. The next heartbeat opens another one.
+            // The connection was closed. The next heartbeat opens another one.
             Ok(Err(_)) => Beat::Unreachable,
             Err(_) => Beat::TimedOut,
         }
     }
 
-    /// Sets the clock by the database's once, where it responds in time.
+    /// Synchronizes the clock once, where the database responds within a second.
     pub async fn synchronize(&self) {
-        if timeout(SYNCHRONIZED_WITHIN, self.beat()).await.is_err() {
+        if timeout(SYNCHRONIZE_TIMEOUT, self.beat()).await.is_err() {
             tracing::warn!("the clock is not synchronized with the database's yet");
         }
     }
 
-    /// Warns when the system's clock begins to differ much from the database's, and when it ends.
-    fn note_clock(&self) {
+    /// Logs when the clock skew begins and ends.
+    fn log_clock_skew(&self) {
         let Some(ahead) = self.0.clock.system_ahead() else {
             return;
         };
@@ -215,8 +223,8 @@ impl Pulse {
         }
     }
 
-    /// Opens a connection. An attempt whose first packets were lost is not waited for alone: another
-    /// one begins every second beside it.
+    /// Opens a connection. Another attempt is started every second beside those in progress, whose first
+    /// packets may have been lost.
     pub(super) async fn connect(&self) -> Result<PgConnection, sqlx::Error> {
         let mut attempts = FuturesUnordered::new();
         loop {
@@ -227,9 +235,9 @@ impl Pulse {
         }
     }
 
-    fn note(&self, beat: Beat) {
-        let changed = self.0.state.send_if_modified(|state| state.note(beat));
-        match (changed, self.is_silent()) {
+    fn record(&self, beat: Beat) {
+        let changed = self.0.state.send_if_modified(|state| state.record(beat));
+        match (changed, self.is_unresponsive()) {
             (true, true) => tracing::warn!("PostgreSQL does not respond: refusing requests"),
             (true, false) => tracing::info!("PostgreSQL responds again"),
             (false, _) => {}
@@ -238,32 +246,33 @@ impl Pulse {
 }
 
 impl State {
-    /// Opens the breaker after [`SILENT_AFTER`] without a response, and closes it after one
-    /// statement was executed, no earlier. Returns whether it opened or closed.
-    fn note(&mut self, beat: Beat) -> bool {
+    /// Opens the breaker after [`UNRESPONSIVE_AFTER`], and closes it after an executed statement. Returns
+    /// whether it changed.
+    fn record(&mut self, beat: Beat) -> bool {
         let now = Instant::now();
         let failing_since = *self.failing_since.get_or_insert(now);
-        let silent = match beat {
+        let is_unresponsive = match beat {
             Beat::Responds => false,
-            // Where too many connections are open, those of the pool go on.
-            Beat::Refuses => self.silent,
-            Beat::Unreachable => self.silent || now.duration_since(failing_since) >= SILENT_AFTER,
+            // Connections of the pool still work.
+            Beat::Refuses => self.is_unresponsive,
+            Beat::Unreachable => {
+                self.is_unresponsive || now.duration_since(failing_since) >= UNRESPONSIVE_AFTER
+            }
             Beat::TimedOut => true,
         };
-        if beat == Beat::Responds || (beat == Beat::Refuses && !silent) {
+        if beat == Beat::Responds || (beat == Beat::Refuses && !is_unresponsive) {
             self.failing_since = None;
         }
-        let changed = self.silent != silent;
+        let changed = self.is_unresponsive != is_unresponsive;
         if changed {
-            self.silent = silent;
-            self.heard_again = Some(now);
+            self.is_unresponsive = is_unresponsive;
+            self.changed = Some(now);
         }
         changed
     }
 }
 
-/// Returns whether a connection could not be opened because nothing accepts it, unlike a server that
-/// refuses this one: `57P03` is a server that is starting or shutting down.
+/// Returns whether nothing accepts connections; `57P03` is a server that is starting or shutting down.
 fn is_unreachable(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_) | sqlx::Error::Tls(_) => true,
@@ -276,35 +285,35 @@ fn is_unreachable(error: &sqlx::Error) -> bool {
 mod tests {
     use super::*;
 
-    fn noted(state: &mut State, beats: &[Beat]) -> bool {
+    fn after(state: &mut State, beats: &[Beat]) -> bool {
         for beat in beats {
-            state.note(*beat);
+            state.record(*beat);
         }
-        state.silent
+        state.is_unresponsive
     }
 
     #[test]
     fn the_breaker_opens_at_once_without_a_response_and_later_without_a_connection() {
         let mut state = State::default();
-        assert!(noted(&mut state, &[Beat::TimedOut]));
+        assert!(after(&mut state, &[Beat::TimedOut]));
         let mut state = State::default();
-        assert!(!noted(&mut state, &[Beat::Unreachable, Beat::Unreachable]));
-        state.failing_since = Instant::now().checked_sub(SILENT_AFTER);
-        assert!(noted(&mut state, &[Beat::Unreachable]));
+        assert!(!after(&mut state, &[Beat::Unreachable, Beat::Unreachable]));
+        state.failing_since = Instant::now().checked_sub(UNRESPONSIVE_AFTER);
+        assert!(after(&mut state, &[Beat::Unreachable]));
     }
 
     #[test]
     fn the_breaker_closes_by_a_statement_alone() {
         let mut state = State::default();
         let beats = [Beat::TimedOut, Beat::Refuses, Beat::Unreachable];
-        assert!(noted(&mut state, &beats));
-        assert!(!noted(&mut state, &[Beat::Responds]));
+        assert!(after(&mut state, &beats));
+        assert!(!after(&mut state, &[Beat::Responds]));
         assert!(
-            !noted(&mut state, &[Beat::Refuses; 100]),
+            !after(&mut state, &[Beat::Refuses; 100]),
             "the pool may go on"
         );
         assert!(
-            !noted(&mut state, &[Beat::Unreachable]),
+            !after(&mut state, &[Beat::Unreachable]),
             "it begins to count"
         );
     }

@@ -1,18 +1,21 @@
-//! PostgreSQL: the pool, the migration runner, the rights of the runtime role, and what an error
-//! of the database means.
+//! PostgreSQL: a pool with a circuit breaker, a heartbeat, a migration runner, inspection, and
+//! classification of errors by SQLSTATE.
 
-mod inspect;
-mod migrate;
+mod heartbeat;
+pub mod inspect;
+pub mod metrics;
+pub mod migrations;
 mod pool;
-mod pulse;
 
 use std::io;
 use std::str::FromStr as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use clock::Clock;
 use futures_util::future::join_all;
 use secrecy::{ExposeSecret as _, SecretString};
+use sqlx::error::DatabaseError;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Postgres, Transaction};
 use tokio::runtime::Handle;
@@ -20,29 +23,52 @@ use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::Clock;
-use crate::config::DatabaseConfig;
-
-pub use inspect::{clock_skew, database_faults, log_faults, ping, role_faults};
-pub use migrate::{MigrationError, QUEUE_SCHEMA, is_current, migrate, run_migrations};
+pub use heartbeat::Heartbeat;
+pub use inspect::{clock_skew, database_faults, log_faults, ping};
+pub use migrations::run_migrations;
 pub use pool::{Db, is_breaker_open};
-pub use pulse::Pulse;
 
-/// A connection that has been idle for longer is pinged before use: it may have died meanwhile.
-/// Pinging each time would cost every request a round trip.
+/// Settings of the pool.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Connection URL.
+    pub url: SecretString,
+    /// `application_name` of the sessions.
+    pub application_name: &'static str,
+    /// Whether to log each statement.
+    pub log_statements: bool,
+    /// Version of the newest migration of this release.
+    pub schema_version: Option<i64>,
+    /// Maximum number of connections.
+    pub max_connections: u32,
+    /// Maximum wait for a connection of the pool.
+    pub acquire_timeout: Duration,
+    /// Maximum age of a connection.
+    pub max_lifetime: Duration,
+    /// Time limit of opening a connection.
+    pub connect_timeout: Duration,
+    /// `statement_timeout` of the sessions.
+    pub statement_timeout: Duration,
+    /// `lock_timeout` of the sessions.
+    pub lock_timeout: Duration,
+    /// `idle_in_transaction_session_timeout` of the sessions.
+    pub idle_transaction_timeout: Duration,
+}
+
+/// Connections that have been idle for longer are pinged before use. Pinging each time would cost every
+/// request a round trip.
 const PING_AFTER_IDLE: Duration = Duration::from_secs(20);
 
-/// The pool of the runtime role, and the heartbeat that opens its circuit breaker and corrects the
-/// clock. Both connect when first used, so that a database that is down does not keep the process
-/// from starting.
-pub fn connect_lazy(config: &DatabaseConfig, clock: Clock) -> Result<(Db, Pulse), sqlx::Error> {
-    let options = options(&config.url, config.echo)?;
+/// Creates the pool, and the heartbeat that drives its circuit breaker and corrects the clock. Both
+/// connect on first use, so that the process starts while the database is down.
+pub fn connect_lazy(config: &Options, clock: Clock) -> Result<(Db, Heartbeat), sqlx::Error> {
+    let options = connect_options(&config.url, config.application_name, config.log_statements)?;
     let settings: Arc<str> = session_settings(config).into();
-    let pulse = Pulse::new(options.clone(), clock);
-    let (at_acquire, at_release) = (pulse.clone(), pulse.clone());
+    let heartbeat = Heartbeat::new(options.clone(), config.schema_version, clock);
+    let (at_acquire, at_release) = (heartbeat.clone(), heartbeat.clone());
     let pool = PgPoolOptions::new()
         .max_connections(config.max_connections)
-        // To open a connection; how long a request waits for one is bounded by `Db::acquire`.
+        // For opening a connection. `Db::acquire` bounds the wait of a request.
         .acquire_timeout(config.connect_timeout.max(config.acquire_timeout))
         .max_lifetime(config.max_lifetime)
         .test_before_acquire(false)
@@ -53,8 +79,8 @@ pub fn connect_lazy(config: &DatabaseConfig, clock: Clock) -> Result<(Db, Pulse)
         .before_acquire(move |connection, metadata| {
             let outlived = at_acquire.outlived(metadata.age);
             Box::pin(async move {
-                // An error drops the connection. `Ok(false)` would send a message to a server that may
-                // not be there.
+                // An error drops the connection. `Ok(false)` would send a message to a server that may be
+                // gone.
                 if outlived {
                     return Err(sqlx::Error::Io(io::ErrorKind::ConnectionAborted.into()));
                 }
@@ -65,27 +91,25 @@ pub fn connect_lazy(config: &DatabaseConfig, clock: Clock) -> Result<(Db, Pulse)
             })
         })
         .after_release(move |_, metadata| {
-            // Left to itself the pool asks a connection that comes back whether it is well, and
-            // waits for the answer however long it takes.
+            // By default the pool pings a connection that is released, without a time limit.
             let outlived = at_release.outlived(metadata.age);
             let gone = sqlx::Error::Io(io::ErrorKind::ConnectionAborted.into());
             Box::pin(async move { if outlived { Err(gone) } else { Ok(true) } })
         });
     let pool = pool.connect_lazy_with(options);
-    let db = Db::new(pool, pulse.clone(), config.acquire_timeout);
-    Ok((db, pulse))
+    let db = Db::new(pool, heartbeat.clone(), config.acquire_timeout);
+    Ok((db, heartbeat))
 }
 
-/// Begins a transaction. In a task of its own, since the library loses track of one whose caller
-/// goes away while it begins: the connection would go back to the pool with the transaction open,
-/// and what others write through it would never be committed.
+/// Begins a transaction, in a task of its own: if the caller were dropped during `BEGIN`, sqlx would
+/// release the connection with the transaction open, and later writes through it would not be committed.
 pub async fn begin(db: &Db) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
     let db = db.clone();
     let begun = tokio::spawn(async move { db.begin().await });
     begun.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
 }
 
-/// Begins a transaction of a job, whose statements may each take longer than those of a request.
+/// Begins a transaction with another statement timeout.
 pub async fn begin_for_job(
     db: &Db,
     statement_timeout: Duration,
@@ -98,15 +122,13 @@ pub async fn begin_for_job(
     Ok(tx)
 }
 
-/// How often the pool is looked at for connections that are missing.
 const TOP_UP_EVERY: Duration = Duration::from_millis(500);
 
-/// Keeps at least `count` connections open until `stop`, ahead of the requests that need them: at
-/// the start, after an outage, and as old ones are replaced.
-pub async fn keep_warm(db: Db, pulse: Pulse, count: u32, stop: CancellationToken) {
+/// Keeps at least `count` connections open until `stop`, ahead of the requests that need them.
+pub async fn keep_warm(db: Db, heartbeat: Heartbeat, count: u32, stop: CancellationToken) {
     stop.run_until_cancelled(async {
         loop {
-            if pulse.is_silent() {
+            if heartbeat.is_unresponsive() {
                 db.discard_idle();
             } else {
                 open(&db, count.saturating_sub(db.size()), &stop).await;
@@ -117,31 +139,26 @@ pub async fn keep_warm(db: Db, pulse: Pulse, count: u32, stop: CancellationToken
     .await;
 }
 
-/// Opens `count` connections at once, each on a thread of its own. Between the many steps of a
-/// connection's authentication the library lets every other task of its thread go first, so that
-/// one which a request opens while the process is busy can take seconds.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "it runs on a thread where nothing else waits"
-)]
+/// Opens `count` connections at once, each on a thread of its own. The many steps of a connection's
+/// authentication each yield to the other tasks of the thread: on a busy one it can take seconds.
+#[expect(clippy::disallowed_methods, reason = "on a thread of its own")]
 async fn open(db: &Db, count: u32, stop: &CancellationToken) {
     let opening = (0..count).map(|_| {
         let (db, stop, runtime) = (db.clone(), stop.clone(), Handle::current());
         let opened = async move {
-            let opening = db.unless_silent(db.pool().acquire());
-            // The end of the process waits for the thread, and stops the timers that it waits by.
+            let opening = db.fail_fast(db.pool().acquire());
+            // Cancelled at shutdown, which waits for the thread while timers have stopped.
             drop(Box::pin(stop.run_until_cancelled(opening)).await);
         };
         spawn_blocking(move || runtime.block_on(opened))
     });
-    // What cannot be had now is opened when it is needed.
+    // Failures are retried by the next round.
     join_all(opening).await;
 }
 
-/// Settings of every session of the pool, by statements: a pooler such as `PgBouncer` refuses
-/// start-up parameters, or drops them without a word. The schema is named, since `"$user"` comes first
-/// by default, and a schema with the role's name would hide our tables.
-fn session_settings(config: &DatabaseConfig) -> String {
+/// Session settings as statements: poolers such as `PgBouncer` reject or ignore start-up parameters.
+/// Without `search_path`, a schema with the role's name (`"$user"`) would hide the tables.
+fn session_settings(config: &Options) -> String {
     format!(
         "SET search_path = public; SET statement_timeout = {}; SET lock_timeout = {};
          SET idle_in_transaction_session_timeout = {};
@@ -152,12 +169,17 @@ fn session_settings(config: &DatabaseConfig) -> String {
     )
 }
 
-fn options(url: &SecretString, echo: bool) -> Result<PgConnectOptions, sqlx::Error> {
+/// Options of a single connection.
+pub fn connect_options(
+    url: &SecretString,
+    application_name: &str,
+    log_statements: bool,
+) -> Result<PgConnectOptions, sqlx::Error> {
     let options = PgConnectOptions::from_str(url.expose_secret())?
-        .application_name(env!("CARGO_PKG_NAME"))
-        // A start-up parameter that poolers refuse. Numbers are read in binary.
+        .application_name(application_name)
+        // A start-up parameter that poolers reject. Numbers are read in binary.
         .extra_float_digits(None);
-    Ok(if echo {
+    Ok(if log_statements {
         options
     } else {
         options.disable_statement_logging()
@@ -168,42 +190,38 @@ fn millis(time: Duration) -> String {
     time.as_millis().to_string()
 }
 
-/// Whether `error` says that a table does not exist, as before the first migration.
+/// Returns whether a table does not exist.
 #[must_use]
 pub fn is_missing_table(error: &sqlx::Error) -> bool {
     has_code(error, "42P01")
 }
 
-/// Returns whether `error` says that a lock was not free within `lock_timeout`.
+/// Returns whether `lock_timeout` passed.
 #[must_use]
 pub fn is_lock_timeout(error: &sqlx::Error) -> bool {
     has_code(error, "55P03")
 }
 
-/// Returns whether `error` says that the statement was cancelled, by its timeout or from outside.
+/// Returns whether the statement was cancelled, by its timeout or from outside.
 #[must_use]
 pub fn is_cancelled(error: &sqlx::Error) -> bool {
     has_code(error, "57014")
 }
 
-fn has_code(error: &sqlx::Error, wanted: &str) -> bool {
-    let code = error
-        .as_database_error()
-        .and_then(sqlx::error::DatabaseError::code);
-    code.as_deref() == Some(wanted)
+fn has_code(error: &sqlx::Error, code: &str) -> bool {
+    let error = error.as_database_error();
+    error.and_then(DatabaseError::code).as_deref() == Some(code)
 }
 
-/// Whether `error` is the breach of the constraint with this name.
+/// Returns whether the constraint with this name was violated.
 #[must_use]
 pub fn violates(error: &sqlx::Error, constraint: &str) -> bool {
-    error
-        .as_database_error()
-        .and_then(|error| error.constraint())
-        == Some(constraint)
+    let error = error.as_database_error();
+    error.and_then(DatabaseError::constraint) == Some(constraint)
 }
 
-/// SQLSTATEs by which PostgreSQL rejects a value of a request, as validation should have done. The
-/// rest of class 22 (data exceptions), such as a division by zero, is a fault of a statement of ours.
+/// SQLSTATEs by which PostgreSQL rejects a value, as validation should have done. The rest of class 22
+/// (data exceptions), such as a division by zero, is a bug of the statement.
 const VALUE_REJECTED: [&str; 14] = [
     "22001", // string_data_right_truncation
     "22003", // numeric_value_out_of_range
@@ -221,7 +239,7 @@ const VALUE_REJECTED: [&str; 14] = [
     "22P05", // untranslatable_character
 ];
 
-/// The SQLSTATE of `error`, where it says that a value of the request cannot be stored or compared.
+/// The SQLSTATE, where a value of the request cannot be stored or compared.
 #[must_use]
 pub fn rejected_value(error: &sqlx::Error) -> Option<&'static str> {
     let code = error.as_database_error()?.code()?;
@@ -230,8 +248,7 @@ pub fn rejected_value(error: &sqlx::Error) -> Option<&'static str> {
         .find(|rejected| *rejected == code)
 }
 
-/// Whether `error` says that the database is away, busy or going down, rather than that we asked
-/// something wrong: the same request may well succeed a moment later.
+/// Returns whether the database is unreachable, busy or shutting down: the request may be retried.
 #[must_use]
 pub fn is_outage(error: &sqlx::Error) -> bool {
     match error {
@@ -240,8 +257,8 @@ pub fn is_outage(error: &sqlx::Error) -> bool {
         | sqlx::Error::PoolTimedOut
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed => true,
-        // SQLSTATE classes: connection, transaction rollback, resources, operator intervention,
-        // system error; and a lock that was not to be had, a read-only standby.
+        // Classes: connection, transaction rollback, resources, operator intervention, system error;
+        // then lock_not_available and read_only_sql_transaction (a standby).
         sqlx::Error::Database(error) => error.code().is_some_and(|code| {
             ["08", "40", "53", "57", "58"]
                 .iter()

@@ -66,8 +66,6 @@ metric_families::families! {
         "Requests counted against limits, together in Redis or by this process alone."
     CACHE_LOOKUPS "cache_lookups_total" Counter Count ["family" "outcome"]
         "Look-ups in the cache, by where the value came from."
-    SMTP_DURATION "smtp_send_duration_seconds" Histogram Seconds ["outcome"]
-        "Handing letters to the mail server."
     SIGN_INS "sign_ins_total" Counter Count ["outcome"]
         "Attempts to sign in."
     SIGN_IN_WAITS "sign_in_waits_total" Counter Count ["by"]
@@ -97,10 +95,11 @@ metric_families::families! {
 }
 
 /// Families by crate.
-const TABLES: [&[Family]; 4] = [
+const TABLES: [&[Family]; 5] = [
     FAMILIES,
     crypto::metrics::FAMILIES,
     database::metrics::FAMILIES,
+    email_transport::metrics::FAMILIES,
     redis_client::metrics::FAMILIES,
 ];
 
@@ -227,11 +226,6 @@ pub fn count_job(task: &str, outcome: JobOutcome) {
 /// A password that was looked up among those of known breaches, from `began` on.
 pub fn observe_breach_check(began: Instant, outcome: BreachCheck) {
     histogram!(BREACH_CHECKS, "outcome" => outcome.as_str()).record(began.elapsed());
-}
-
-/// A letter whose sending began at `began`.
-pub fn observe_smtp(began: Instant, outcome: CallOutcome) {
-    histogram!(SMTP_DURATION, "outcome" => outcome.as_str()).record(began.elapsed());
 }
 
 /// A connection above the cap.

@@ -189,7 +189,7 @@ impl AppState {
             turns: Turns::default(),
             hasher: Hasher::start(hasher_options(&auth.password), rng.clone()),
             breaches: breaches.map_err(|_| StateError::Breaches)?,
-            mailer: Mailer::new(&config.mail, rng.clone()).map_err(|_| StateError::Mail)?,
+            mailer: mailer(&config.mail, rng.clone())?,
             keys: Arc::new(TokenKeys::new(
                 &auth.signing_keys,
                 &auth.issuer,
@@ -247,4 +247,16 @@ fn database_options(config: &DatabaseConfig) -> db::Options {
         lock_timeout: config.lock_timeout,
         idle_transaction_timeout: config.idle_transaction_timeout,
     }
+}
+
+/// The mailer of the configured server.
+pub fn mailer(config: &MailConfig, rng: Rng) -> Result<Mailer, StateError> {
+    let options = email_transport::Options {
+        server: config.server.clone(),
+        hello_name: config.hello_name.clone(),
+        certificates: config.certificates.clone(),
+        from: config.from.clone(),
+        timeout: config.timeout,
+    };
+    Mailer::new(options, rng).map_err(|_| StateError::Mail)
 }

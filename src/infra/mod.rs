@@ -11,7 +11,6 @@ mod limiter;
 mod meter;
 mod outbox;
 mod remembered;
-mod smtp;
 mod turns;
 
 pub use breaches::{Breaches, Unchecked};
@@ -26,11 +25,11 @@ pub use crypto::{
 pub use database as db;
 pub use database::{Db, begin};
 pub use denylist::{Denied, Denylist, Verdict};
+pub use email_transport::{Mailer, SendError};
 pub use jwt::TokenKeys;
 pub use last_seen::LastSeen;
 pub use limiter::{Ask, Decision, Key as LimitKey, Limiter, Standing, network_of};
 pub use meter::{Endpoint, Key as MeterKey, Meter, Names as EndpointNames, Outgoing, Sum};
 pub use outbox::{Destination, Outbox};
 pub use redis_client::{Redis, RedisError};
-pub use smtp::{Mailer, SendError};
 pub use turns::{Turn, Turns};

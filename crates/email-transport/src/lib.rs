@@ -1,13 +1,15 @@
-//! The mail server, by SMTP (RFC 5321). Each email has a connection of its own: one that was given up
-//! halfway must not carry another.
+//! SMTP client (RFC 5321). Each email has a connection of its own: one that was given up halfway must
+//! not carry another.
 
 mod error;
+pub mod metrics;
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use clock::Rng;
 use lettre::Message;
 use lettre::message::header::{Header, HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MultiPart};
@@ -16,34 +18,69 @@ use lettre::transport::smtp::client::{
     AsyncSmtpConnection, Certificate, CertificateStore, TlsParameters, TlsParametersBuilder,
 };
 use lettre::transport::smtp::commands::{Data, Mail, Rcpt, Rset};
-use lettre::transport::smtp::extension::ClientId;
-use secrecy::ExposeSecret as _;
+pub use lettre::transport::smtp::extension::ClientId;
+use secrecy::{ExposeSecret as _, SecretString};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{Instant as Deadline, timeout_at};
 use url::Host;
 
 pub use self::error::SendError;
 use self::error::Step;
-use super::Rng;
-use crate::config::{HelloName, MailConfig, SmtpServer, SmtpTls};
-use crate::metrics;
 
-/// How long the server may take to reply to QUIT. The email is taken or refused by then.
+/// Time limit of QUIT, when the email has been accepted or refused.
 const QUIT_TIMEOUT: Duration = Duration::from_secs(1);
 
 type SmtpResult<T> = Result<T, lettre::transport::smtp::Error>;
 
-/// Sends emails; a clone is another handle on the same settings.
+/// Sends emails; clones share the settings.
 #[derive(Clone)]
 pub struct Mailer(Arc<Inner>);
 
 struct Inner {
-    server: SmtpServer,
+    options: Options,
     tls: TlsParameters,
-    hello_name: ClientId,
-    from: Mailbox,
-    timeout: Duration,
     rng: Rng,
+}
+
+/// Settings of a [`Mailer`].
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Mail server.
+    pub server: SmtpServer,
+    /// Name for EHLO.
+    pub hello_name: ClientId,
+    /// Certificate authorities in PEM, besides the public ones.
+    pub certificates: Vec<String>,
+    /// Sender.
+    pub from: Mailbox,
+    /// Time limit of a delivery.
+    pub timeout: Duration,
+}
+
+/// Mail server.
+#[derive(Clone, Debug)]
+pub struct SmtpServer {
+    /// Host name or address.
+    pub host: Host,
+    /// Port.
+    pub port: u16,
+    /// When TLS begins.
+    pub tls: SmtpTls,
+    /// User name and password.
+    pub credentials: Option<(String, SecretString)>,
+}
+
+/// When TLS begins on a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SmtpTls {
+    /// Never.
+    Never,
+    /// By STARTTLS where the server offers it.
+    Opportunistic,
+    /// By STARTTLS, or nothing is sent.
+    Required,
+    /// On connect.
+    Implicit,
 }
 
 impl fmt::Debug for Mailer {
@@ -53,33 +90,20 @@ impl fmt::Debug for Mailer {
 }
 
 impl Mailer {
-    /// A mailer for the configured server; it connects for each email.
-    pub fn new(config: &MailConfig, rng: Rng) -> SmtpResult<Self> {
-        let server = config.server.clone();
-        // The public authorities, and those of the configuration.
-        let store = CertificateStore::WebpkiRoots;
-        let tls = TlsParameters::builder(plain_host(&server.host)).certificate_store(store);
-        let tls = usable(&config.certificates)?
+    /// Creates a mailer. It connects for each email.
+    pub fn new(options: Options, rng: Rng) -> SmtpResult<Self> {
+        let tls = TlsParameters::builder(plain_host(&options.server.host))
+            .certificate_store(CertificateStore::WebpkiRoots);
+        let tls = accepted_roots(&options.certificates)?
             .into_iter()
-            .fold(tls, TlsParametersBuilder::add_root_certificate);
-        Ok(Self(Arc::new(Inner {
-            server,
-            tls: tls.build()?,
-            hello_name: match &config.hello_name {
-                HelloName::Domain(name) => ClientId::Domain(name.clone()),
-                HelloName::Ipv4(ip) => ClientId::Ipv4(*ip),
-                HelloName::Ipv6(ip) => ClientId::Ipv6(*ip),
-            },
-            from: config.from.clone(),
-            timeout: config.timeout,
-            rng,
-        })))
+            .fold(tls, TlsParametersBuilder::add_root_certificate)
+            .build()?;
+        Ok(Self(Arc::new(Inner { options, tls, rng })))
     }
 
-    /// Goes through all that sending does up to the sender's address: name, connection, greeting, TLS,
-    /// credentials and `MAIL FROM`. There is no recipient to try that is sure to exist.
+    /// Tries all steps up to `MAIL FROM`; no recipient is sure to exist.
     pub async fn check(&self, within: Duration) -> Result<(), SendError> {
-        let until = Deadline::now() + self.0.timeout.min(within);
+        let until = Deadline::now() + self.0.options.timeout.min(within);
         let mut connection = self.connect(until).await?;
         let checked = async {
             self.mail_from(&mut connection, until).await?;
@@ -90,8 +114,8 @@ impl Mailer {
         checked.map(drop)
     }
 
-    /// Sends one email as HTML with a plain text alternative. Header values are encoded, so that no
-    /// part of them can begin a header of its own.
+    /// Sends one email as HTML with a plain text alternative. Header values are encoded, which prevents
+    /// header injection.
     pub async fn send(
         &self,
         to: Mailbox,
@@ -102,20 +126,20 @@ impl Mailer {
         let recipient = to.email.clone();
         let message = Message::builder()
             .message_id(Some(self.message_id()))
-            .from(self.0.from.clone())
+            .from(self.0.options.from.clone())
             .to(to)
             .subject(subject)
-            // Automatic replies to automatic emails go round in circles (RFC 3834 §5).
+            // Suppresses automatic replies (RFC 3834 §5).
             .header(AutoSubmitted)
             .multipart(MultiPart::alternative_plain_html(text, html))?;
         let began = Instant::now();
         let sent = self.deliver(&recipient, &message.formatted()).await;
-        metrics::observe_smtp(began, error::outcome(sent.as_ref().err()));
+        metrics::observe_send(began, &sent);
         sent
     }
 
     async fn deliver(&self, to: &lettre::Address, message: &[u8]) -> Result<(), SendError> {
-        let until = Deadline::now() + self.0.timeout;
+        let until = Deadline::now() + self.0.options.timeout;
         let mut connection = self.connect(until).await?;
         let delivered = async {
             self.mail_from(&mut connection, until).await?;
@@ -129,26 +153,26 @@ impl Mailer {
         delivered.map(drop)
     }
 
-    /// `MAIL FROM`. Addresses and messages are ASCII, so no extension is asked for.
+    /// `MAIL FROM` without extensions: addresses and messages are ASCII.
     async fn mail_from(
         &self,
         connection: &mut AsyncSmtpConnection,
         until: Deadline,
     ) -> Result<(), SendError> {
-        let mail = Mail::new(Some(self.0.from.email.clone()), Vec::new());
+        let mail = Mail::new(Some(self.0.options.from.email.clone()), Vec::new());
         step(Step::Sender, until, connection.command(mail)).await?;
         Ok(())
     }
 
-    /// A connection on which an email may be sent: greeted, encrypted and authenticated as configured.
+    /// Connects, with TLS and authentication as configured.
     async fn connect(&self, until: Deadline) -> Result<AsyncSmtpConnection, SendError> {
-        let Inner {
+        let Inner { options, tls, .. } = &*self.0;
+        let Options {
             server,
-            tls,
             hello_name,
             timeout,
             ..
-        } = &*self.0;
+        } = options;
         let found = lookup_host((plain_host(&server.host), server.port));
         let found = timeout_at(until, found).await;
         let addresses: Vec<_> = found
@@ -186,16 +210,16 @@ impl Mailer {
         Ok(connection)
     }
 
-    /// A random id at the sender's domain (RFC 5322 §3.6.4).
+    /// Message-ID (RFC 5322 §3.6.4).
     fn message_id(&self) -> String {
         let random = u128::from_be_bytes(self.0.rng.bytes());
-        format!("<{random:032x}@{}>", self.0.from.email.domain())
+        format!("<{random:032x}@{}>", self.0.options.from.email.domain())
     }
 }
 
-/// The certificates that the TLS library accepts as roots. Bundles of operating systems have some that
-/// it does not; the others are still good. It is an error when there are some and all are unusable.
-fn usable(all: &[String]) -> SmtpResult<Vec<Certificate>> {
+/// Certificates that the TLS library accepts as roots; bundles of operating systems have others as well.
+/// An error when none is accepted.
+fn accepted_roots(all: &[String]) -> SmtpResult<Vec<Certificate>> {
     let mut found = Vec::new();
     let mut last = Ok(found.clone());
     for pem in all {
@@ -214,7 +238,7 @@ fn usable(all: &[String]) -> SmtpResult<Vec<Certificate>> {
     if found.is_empty() { last } else { Ok(found) }
 }
 
-/// The host as the resolver and the TLS library want it: an IPv6 address without brackets.
+/// The host without brackets around an IPv6 address.
 fn plain_host(host: &Host) -> String {
     match host {
         Host::Ipv6(ip) => ip.to_string(),
@@ -222,7 +246,7 @@ fn plain_host(host: &Host) -> String {
     }
 }
 
-/// A TCP connection to the first of these addresses that accepts one.
+/// Connects to the first address that accepts.
 async fn connect_tcp(addresses: &[SocketAddr], until: Deadline) -> Result<TcpStream, SendError> {
     let mut last = None;
     for address in addresses {
@@ -236,7 +260,7 @@ async fn connect_tcp(addresses: &[SocketAddr], until: Deadline) -> Result<TcpStr
     Err(SendError::Connect(last.unwrap_or_else(none)))
 }
 
-/// One exchange with the server; a failure has the step's name.
+/// Runs one step of the protocol until the deadline.
 async fn step<T>(
     step: Step,
     until: Deadline,
@@ -249,7 +273,7 @@ async fn step<T>(
     }
 }
 
-/// Ends the session; the reply makes no difference any more.
+/// Ends the session, whatever the reply.
 async fn quit(connection: &mut AsyncSmtpConnection) {
     let until = Deadline::now() + QUIT_TIMEOUT;
     drop(timeout_at(until, connection.abort()).await);

@@ -1,4 +1,4 @@
-//! Why an email could not be sent: the step that failed and its cause, without addresses.
+//! Send errors: the step that failed and its cause, without addresses.
 
 use std::error::Error as _;
 use std::fmt;
@@ -7,12 +7,10 @@ use std::io;
 use lettre::transport::smtp::Error as SmtpError;
 use lettre::transport::smtp::response::{Code, Severity};
 
-use crate::metrics::CallOutcome;
-
-/// A step of sending.
+/// Step of the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Looking up the server's name.
+    /// DNS lookup.
     Resolve,
     /// The TCP connection; with implicit TLS, TLS and greeting as well.
     Connect,
@@ -45,13 +43,13 @@ impl fmt::Display for Step {
     }
 }
 
-/// A negative reply: its code (RFC 5321 §4.2) and the enhanced one (RFC 3463), if it has one. Its text
-/// is left out, since it quotes addresses.
+/// Negative reply: its code (RFC 5321 §4.2) and enhanced code (RFC 3463), without its text, which quotes
+/// addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply {
     code: Code,
     enhanced: Option<String>,
-    /// True if the text speaks of relaying, as some servers do without an enhanced code.
+    /// Whether the text mentions relaying, which some servers refuse without an enhanced code.
     is_about_relaying: bool,
 }
 
@@ -65,43 +63,43 @@ impl fmt::Display for Reply {
     }
 }
 
-/// Why an email could not be sent.
+/// Failure to send an email.
 #[derive(Debug, thiserror::Error)]
 pub enum SendError {
-    /// The email cannot be written as RFC 5322 wants it.
+    /// Not a valid message (RFC 5322).
     #[error("the email cannot be composed")]
     Compose(#[from] lettre::error::Error),
-    /// The name in `SMTP_URL` has no address.
+    /// DNS lookup failed.
     #[error("the mail server's name cannot be resolved: {0}")]
     Resolve(io::Error),
-    /// No TCP connection.
+    /// TCP connection failed.
     #[error("the mail server cannot be connected to: {0}")]
     Connect(io::Error),
-    /// TLS failed: most often the certificate.
+    /// TLS handshake failed, most often because of the certificate.
     #[error("TLS with the mail server failed: {0}")]
     Tls(String),
-    /// `SMTP_URL` insists on TLS, and the server does not offer it.
+    /// STARTTLS is required and not offered.
     #[error("the mail server does not offer STARTTLS")]
     NoStartTls,
-    /// There are credentials, and the server takes none, or none of the kind that we can send.
+    /// No supported authentication mechanism is offered.
     #[error("the mail server does not offer AUTH PLAIN or LOGIN")]
     NoAuth,
-    /// The server refused the credentials.
+    /// Credentials refused.
     #[error("the mail server refused the credentials ({0})")]
     Credentials(Reply),
-    /// The server refused at another step.
+    /// Another step refused.
     #[error("the mail server refused at {0} ({1})")]
     Refused(Step, Reply),
-    /// The server did not reply in time.
+    /// Time limit exceeded.
     #[error("the mail server did not reply in time ({0})")]
     Timeout(Step),
-    /// The connection broke, or the reply was none.
+    /// Connection lost, or malformed reply.
     #[error("the connection to the mail server broke ({0})")]
     Broken(Step),
 }
 
 impl SendError {
-    /// The failure of one step.
+    /// Classifies the failure of one step.
     pub(super) fn in_step(step: Step, error: &SmtpError) -> Self {
         if let Some(code) = error.status() {
             let reply = Reply::new(code, error);
@@ -116,7 +114,7 @@ impl SendError {
         match step {
             Step::Auth if error.is_client() => Self::NoAuth,
             Step::StartTls => Self::Tls(cause(error)),
-            // The library wraps a failure of TLS once more than one of the connection.
+            // lettre wraps a TLS failure once more than a connection failure.
             Step::Connect => match error.source() {
                 Some(source) if source.is::<SmtpError>() => Self::Tls(cause(error)),
                 Some(source) if source.is::<io::Error>() && is_connection(error) => {
@@ -128,14 +126,14 @@ impl SendError {
         }
     }
 
-    /// Returns whether sending again cannot help: the recipient or this email is refused for good. A refusal
-    /// of the server, the credentials or the sender is about our own configuration, as are those of
-    /// relaying and of policy (RFC 3463 §3.8): the email waits until that is repaired.
+    /// Returns whether a retry cannot succeed: the recipient or this message is refused for good. Refused
+    /// credentials, senders, relaying and policies (RFC 3463 §3.8) concern the sender's configuration: a
+    /// retry succeeds once that is repaired.
     #[must_use]
     pub fn is_permanent(&self) -> bool {
         match self {
             Self::Refused(Step::Recipient | Step::Message, reply) => {
-                reply.is_permanent() && !reply.is_about_us()
+                reply.is_permanent() && !reply.is_about_sender()
             }
             Self::Compose(_) => true,
             _ => false,
@@ -163,8 +161,8 @@ impl Reply {
         self.code.severity == Severity::PermanentNegativeCompletion
     }
 
-    /// Returns whether it refuses the sender, or asks for credentials.
-    fn is_about_us(&self) -> bool {
+    /// Returns whether the sender's configuration is refused.
+    fn is_about_sender(&self) -> bool {
         let enhanced = self.enhanced.as_deref().unwrap_or_default();
         let policy = enhanced.starts_with("5.7.") || matches!(enhanced, "5.1.7" | "5.1.8");
         let code = self.code.to_string();
@@ -172,32 +170,15 @@ impl Reply {
     }
 }
 
-/// Returns whether the connection could not be opened, rather than broke later. The library says so by its text
-/// alone.
+/// Returns whether connecting failed, which lettre's errors tell by their text alone.
 fn is_connection(error: &SmtpError) -> bool {
     error.to_string().starts_with("Connection")
 }
 
-/// The innermost cause.
 fn cause(error: &SmtpError) -> String {
     let mut cause: &dyn std::error::Error = error;
     while let Some(source) = cause.source() {
         cause = source;
     }
     cause.to_string()
-}
-
-pub(super) fn outcome(error: Option<&SendError>) -> CallOutcome {
-    match error {
-        None => CallOutcome::Ok,
-        Some(SendError::Timeout(_)) => CallOutcome::Timeout,
-        Some(
-            SendError::Refused(..)
-            | SendError::Credentials(_)
-            | SendError::NoAuth
-            | SendError::NoStartTls
-            | SendError::Compose(_),
-        ) => CallOutcome::Refused,
-        Some(_) => CallOutcome::Unreachable,
-    }
 }

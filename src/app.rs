@@ -11,7 +11,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::config::{Config, Limit, LimitsConfig};
 use crate::health::Draining;
-use crate::infra::db::Pulse;
+use crate::infra::db::Heartbeat;
 use crate::state::AppState;
 use crate::usage::Metering;
 use crate::web::{
@@ -129,7 +129,7 @@ type Budget = fn(&LimitsConfig) -> Vec<Limit>;
 fn limit_public(state: &AppState) -> OpenApiRouter<AppState> {
     let groups = public().map(|(group, budget)| {
         let limits = ClientLimits::new(&state.limiter, &budget(&state.limits));
-        let known = Arc::new((state.pulse.clone(), limits));
+        let known = Arc::new((state.heartbeat.clone(), limits));
         group.open().route_layer(door(move |request, within| {
             pass_client(Arc::clone(&known), request, within)
         }))
@@ -141,13 +141,13 @@ fn limit_public(state: &AppState) -> OpenApiRouter<AppState> {
 
 /// What anybody's requests meet.
 async fn pass_client(
-    known: Arc<(Pulse, ClientLimits)>,
+    known: Arc<(Heartbeat, ClientLimits)>,
     request: Request,
     within: Within,
 ) -> Answer {
-    let (pulse, limits) = &*known;
+    let (heartbeat, limits) = &*known;
     limit_client(limits, request, |request| {
-        unless_silent(pulse, within.answer(request))
+        unless_silent(heartbeat, within.answer(request))
     })
     .await
 }
@@ -178,7 +178,7 @@ async fn pass_signed_in(entrance: Arc<Entrance>, request: Request, within: Withi
             })
         })
     });
-    unless_silent(&state.pulse, answer).await
+    unless_silent(&state.heartbeat, answer).await
 }
 
 /// What the requests of administrators meet, behind [`pass_signed_in`].

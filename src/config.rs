@@ -12,10 +12,8 @@ mod api_keys;
 mod attempts;
 mod auth;
 mod breaches;
-mod database;
 mod deny;
 mod http;
-mod key;
 mod limits;
 mod mail;
 mod mfa;
@@ -24,6 +22,7 @@ mod pages;
 mod plans;
 mod ring;
 mod rules;
+mod storage;
 #[cfg(test)]
 mod tests;
 mod usage;
@@ -39,18 +38,19 @@ pub use api_keys::ApiKeyConfig;
 pub use attempts::{AttemptsConfig, Ladder};
 pub use auth::{AuthConfig, PasswordConfig};
 pub use breaches::BreachConfig;
-pub use database::DatabaseConfig;
+pub use crypto::Key32;
 pub use deny::{AgentPattern, CountryCode, DenyConfig};
+pub use email_transport::{ClientId as HelloName, SmtpServer, SmtpTls};
 pub use http::{HttpConfig, LOOPBACK};
-pub use key::Key32;
 pub use limits::{Limit, LimitsConfig, Rate};
-pub use mail::{HelloName, MailConfig, SmtpServer, SmtpTls};
+pub use mail::MailConfig;
 pub use mfa::{MfaConfig, MfaRequired};
 pub use operation::{TelemetryConfig, WorkerConfig};
 pub use pages::{env_example, markdown};
 pub use plans::{Currency, PlansConfig, PriceId, Quota, TierConfig};
 pub use ring::RingConfig;
 pub use settings::{Fault, Faults};
+pub use storage::DatabaseConfig;
 pub use usage::{AuditConfig, Retention, UsageConfig};
 
 settings::sections! {
@@ -59,8 +59,8 @@ settings::sections! {
     Settings {
         process: http::ProcessSettings,
         http: http::HttpSettings,
-        database: database::DatabaseSettings,
-        redis: database::RedisSettings,
+        database: storage::DatabaseSettings,
+        redis: storage::RedisSettings,
         limits: limits::LimitSettings,
         deny: deny::DenySettings,
         auth: auth::AuthSettings,
@@ -209,7 +209,7 @@ impl DatabaseConfig {
     /// Reads the database's settings alone.
     pub fn read(variables: &HashMap<String, String>) -> Result<Self, Faults> {
         read_section(variables, |reader| {
-            let settings = database::DatabaseSettings::read(reader);
+            let settings = storage::DatabaseSettings::read(reader);
             settings.check(reader);
             settings.into_config()
         })

@@ -192,7 +192,7 @@ impl<'a> Attempt<'a> {
         origin: &'a Origin,
     ) -> Result<Self, Error> {
         let mut attempt = Self::of(state, email, user_id, origin);
-        let until = Instant::now() + state.hasher.patience();
+        let until = Instant::now() + state.hasher.queue_timeout();
         while attempt.turn.is_none() {
             let views = attempt.judges().await?;
             refuse(&views)?;
@@ -354,7 +354,7 @@ impl<'a> Again<'a> {
     /// Begins an attempt, unless there were too many.
     pub(super) async fn begin(state: &'a AppState, user_id: UserId) -> Result<Self, Error> {
         let mut attempt = Self::of(state, user_id);
-        let until = Instant::now() + state.hasher.patience();
+        let until = Instant::now() + state.hasher.queue_timeout();
         while attempt.turn.is_none() {
             let (views, _) = look(state, &[attempt.counter], &[]).await;
             refuse(&views)?;

@@ -95,7 +95,7 @@ async fn try_log_in(state: &AppState, sign_in: SignIn, origin: &Origin) -> Resul
         let hash = &account.password_hash;
         state.hasher.verify(password.clone(), hash).await?
     } else {
-        state.hasher.verify_nobody(password.clone()).await?;
+        state.hasher.verify_dummy(password.clone()).await?;
         None
     };
     let (Some(known), Some(form)) = (&found, form) else {

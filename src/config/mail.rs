@@ -1,9 +1,9 @@
 //! Emails: the mail server, the sender and the links.
 
-use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
+use email_transport::{ClientId as HelloName, SmtpServer, SmtpTls};
 use lettre::Address;
 use lettre::message::Mailbox;
 use percent_encoding::percent_decode_str;
@@ -51,32 +51,6 @@ settings::settings! {
 
 /// The longest name that still fits into the QR code of an authenticator app, however it is encoded.
 const LONGEST_PRODUCT_NAME: usize = 64;
-
-/// The mail server of `SMTP_URL`.
-#[derive(Clone, Debug)]
-pub struct SmtpServer {
-    /// Its name or address.
-    pub host: Host,
-    /// Its port: 465 for implicit TLS, 587 for STARTTLS and 25 without TLS, unless it is given.
-    pub port: u16,
-    /// When TLS begins.
-    pub tls: SmtpTls,
-    /// User name and password, where it wants them.
-    pub credentials: Option<(String, SecretString)>,
-}
-
-/// When TLS begins on a connection to the mail server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SmtpTls {
-    /// Never: `smtp://`.
-    Never,
-    /// By STARTTLS where the server offers it: `smtp://…?tls=opportunistic`.
-    Opportunistic,
-    /// By STARTTLS, or nothing is sent: `smtp://…?tls=required`.
-    Required,
-    /// At once: `smtps://`.
-    Implicit,
-}
 
 /// Parses `SMTP_URL`, and the name for EHLO that its path may hold: `smtp://` without TLS,
 /// `smtp://…?tls=opportunistic` and `smtp://…?tls=required` by STARTTLS, `smtps://` with implicit TLS.
@@ -148,27 +122,6 @@ fn ascii_domain(domain: &str) -> Option<String> {
     match Host::parse(domain).ok()? {
         Host::Domain(ascii) => Some(ascii),
         Host::Ipv4(_) | Host::Ipv6(_) => None,
-    }
-}
-
-/// The name for EHLO: a host name, or an address literal (RFC 5321 §4.1.3).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum HelloName {
-    /// A host name in ASCII.
-    Domain(String),
-    /// An IPv4 address.
-    Ipv4(Ipv4Addr),
-    /// An IPv6 address.
-    Ipv6(Ipv6Addr),
-}
-
-impl fmt::Display for HelloName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Domain(name) => f.write_str(name),
-            Self::Ipv4(ip) => write!(f, "[{ip}]"),
-            Self::Ipv6(ip) => write!(f, "[IPv6:{ip}]"),
-        }
     }
 }
 

@@ -3,40 +3,33 @@
 
 mod breaches;
 mod cache;
-mod cipher;
-mod clock;
 mod concurrency;
-pub mod db;
 mod denylist;
-mod hasher;
 mod jwt;
 mod last_seen;
 mod limiter;
-mod mac;
 mod meter;
 mod outbox;
-mod redis;
 mod remembered;
-mod rng;
-mod smtp;
 mod turns;
 
 pub use breaches::{Breaches, Unchecked};
 pub use cache::{Cache, Family, LoadError};
-pub use cipher::{Cipher, KeyId, NoKey, OpenError, Opened, Place, Sealed};
-pub use clock::{Clock, ClockSample};
-pub(crate) use clock::{after, before};
+pub use clock::{Clock, ClockSample, Rng, after, before};
 pub use concurrency::{ConcurrencyLimit, Slot, TooMany};
-pub use db::{Db, begin};
+pub use crypto::{
+    AssociatedData, BadKey, Busy, Cipher, HashError, Hasher, HasherOptions, HashingCost,
+    InvalidToken, KeyId, Mac, MacRing, NoKey, OpenError, PasswordForm, PasswordForms, Plaintext,
+    PublicKey, Sealed,
+};
+pub use database as db;
+pub use database::{Db, begin};
 pub use denylist::{Denied, Denylist, Verdict};
-pub use hasher::{Busy, HashError, Hasher, HashingCost, PasswordForm, PasswordForms};
-pub use jwt::{BadKey, InvalidToken, PublicKey, TokenKeys};
+pub use email_transport::{Mailer, SendError};
+pub use jwt::TokenKeys;
 pub use last_seen::LastSeen;
 pub use limiter::{Ask, Decision, Key as LimitKey, Limiter, Standing, network_of};
-pub use mac::{Mac, MacRing};
 pub use meter::{Endpoint, Key as MeterKey, Meter, Names as EndpointNames, Outgoing, Sum};
 pub use outbox::{Destination, Outbox};
-pub use redis::{Redis, RedisError};
-pub use rng::Rng;
-pub use smtp::{Mailer, SendError};
+pub use redis_client::{Redis, RedisError};
 pub use turns::{Turn, Turns};

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use pin_project_lite::pin_project;
 
 use crate::infra::LoadError;
-use crate::infra::db::{Pulse, is_breaker_open, is_outage, rejected_value};
+use crate::infra::db::{Heartbeat, is_breaker_open, is_outage, rejected_value};
 
 use super::code::Code;
 use super::problem::{Answer, Problem};
@@ -48,12 +48,12 @@ fn failed(error: &sqlx::Error) -> Problem {
 
 /// Refuses a request that waits for PostgreSQL with 503 as soon as the circuit breaker opens.
 pub fn unless_silent(
-    pulse: &Pulse,
+    heartbeat: &Heartbeat,
     answer: impl Future<Output = Answer>,
 ) -> impl Future<Output = Answer> {
     UnlessSilent {
         answer,
-        silenced: pulse.silenced(),
+        silenced: heartbeat.unresponsive(),
     }
 }
 

@@ -120,7 +120,8 @@ pub struct Config {
     pub mail: MailConfig,
     pub worker: WorkerConfig,
     pub telemetry: TelemetryConfig,
-    /// Variables that are no settings and look like one, probably misspelt.
+    /// Warnings: variables that look like a setting, probably misspelt, and a statement log that shows
+    /// nothing.
     pub suspects: Vec<Fault>,
 }
 
@@ -150,7 +151,12 @@ impl Config {
         let mut reader = Reader::new(variables);
         let settings = Settings::read(&mut reader);
         rules::check(&settings, &mut reader);
-        let suspects = reader.suspects(&FAMILIES);
+        let mut suspects = reader.suspects(&FAMILIES);
+        let log = settings
+            .database
+            .echo
+            .zip(settings.telemetry.level.as_ref());
+        suspects.extend(log.and_then(|(echo, level)| rules::statement_log(echo, level)));
         let config = Self::build(settings, reader.is_production(), suspects);
         reader.finish(config)
     }

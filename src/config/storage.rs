@@ -60,8 +60,8 @@ settings::settings! {
         /// Accept `sslmode=require` for a database outside of a private network: encrypted, but no
         /// certificate is checked, so that any server at that address is accepted.
         DB_ALLOW_UNVERIFIED_TLS => allow_unverified_tls: bool = false;
-        /// Log each statement, without its values, at the level `debug`: it shows with
-        /// `LOG_LEVEL=info,sqlx=debug`.
+        /// Log each SQL statement, without its values, at the level `debug`: needs
+        /// `LOG_LEVEL=info,sqlx=debug` besides; otherwise only those slower than 1 s are shown.
         DB_ECHO => echo: bool = false;
     }
 }

@@ -15,7 +15,7 @@ mod uses;
 
 pub use document::document_keys;
 pub use error::Error;
-pub use gate::admit_keys;
+pub use gate::authenticate;
 pub use jobs::{PurgeKeys, TellKeyCreated, TellKeyRotated};
-pub use routes::router;
+pub use routes::routes;
 pub use uses::{watch_uses, write_uses};

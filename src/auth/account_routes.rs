@@ -20,33 +20,30 @@ use crate::jobs;
 use crate::state::AppState;
 use crate::users;
 use crate::web::{
-    AuthProblems, BodyProblems, Client, Code, Json, Moment, Page, PageParams, Paged, Path,
-    PathProblems, Principal, Problem, QueryProblems, ReauthenticationProblems, RequestId, Routes,
-    allows,
+    BodyProblems, Client, Code, Json, Moment, Page, PageParams, Paged, Path, PathProblems,
+    Principal, Problem, QueryProblems, ReauthenticationProblems, RequestId, Routes, allows,
 };
 
-/// The route below `/auth` of people who have forgotten their password.
-pub fn forgotten_router() -> Routes<AppState> {
+pub fn forgotten_password_routes() -> Routes<AppState> {
     Routes::new().routes(routes!(forgot_password))
 }
 
-/// The routes below `/auth` that the links in letters lead to.
-pub fn recovery_router() -> Routes<AppState> {
+/// What links in emails lead to.
+pub(super) fn recovery_routes() -> Routes<AppState> {
     Routes::new()
         .routes(routes!(reset_password))
         .routes(routes!(undo_email_change))
         .routes(routes!(unlock))
 }
 
-/// The routes below `/auth` of people who are.
-pub fn sessions_router() -> Routes<AppState> {
+pub(super) fn device_routes() -> Routes<AppState> {
     Routes::new()
         .routes(routes!(list_sessions))
         .routes(routes!(end_session))
 }
 
-/// The routes below `/users`.
-pub fn credentials_router() -> Routes<AppState> {
+/// Routes below `/users` that take the user's password.
+pub fn credential_routes() -> Routes<AppState> {
     Routes::new()
         .routes(routes!(change_password))
         .routes(routes!(change_email))
@@ -135,9 +132,9 @@ async fn unlock(
 }
 
 /// My living sessions, the last used first. The one that asks is marked.
-#[utoipa::path(get, path = "/sessions", tag = "auth", security(("bearer" = [])),
+#[utoipa::path(get, path = "/sessions", tag = "auth",
     params(PageParams),
-    responses((status = 200, description = "A page of sessions.", body = Page<Device>), AuthProblems, QueryProblems))]
+    responses((status = 200, description = "A page of sessions.", body = Page<Device>), QueryProblems))]
 async fn list_sessions(
     me: Principal,
     State(db): State<Db>,
@@ -150,9 +147,9 @@ async fn list_sessions(
 }
 
 /// End one of my sessions. Its tokens are refused from now on.
-#[utoipa::path(delete, path = "/sessions/{id}", tag = "auth", security(("bearer" = [])),
+#[utoipa::path(delete, path = "/sessions/{id}", tag = "auth",
     params(("id" = SessionId, Path, description = "The session's id.")),
-    responses((status = 204, description = "The session is over."), AuthProblems, PathProblems))]
+    responses((status = 204, description = "The session is over."), PathProblems))]
 async fn end_session(
     me: Principal,
     State(state): State<AppState>,
@@ -167,14 +164,14 @@ async fn end_session(
 /// Change my password. It takes the present one; all other sessions end.
 ///
 /// It also takes a code or a recovery code, where the account has a second factor.
-#[utoipa::path(post, path = "/me/password", tag = "users", security(("bearer" = [])),
+#[utoipa::path(post, path = "/me/password", tag = "users",
     request_body(content = PasswordChange, examples(
         ("password" = (summary = "With the password", value = json!({
             "current_password": "correct horse battery staple", "new_password": "staple battery horse correct" }))),
         ("second_factor" = (summary = "With both factors", value = json!({
             "current_password": "correct horse battery staple", "code": "492039",
             "new_password": "staple battery horse correct" }))))),
-    responses((status = 204, description = "The password is changed."), AuthProblems, BodyProblems, ReauthenticationProblems))]
+    responses((status = 204, description = "The password is changed."), BodyProblems, ReauthenticationProblems))]
 async fn change_password(
     me: Principal,
     State(state): State<AppState>,
@@ -191,13 +188,13 @@ async fn change_password(
 /// An email asks the new one to confirm it, by `/auth/verify-email`; until then the old one stays, and is
 /// told. It takes the password and, where the account has a second factor, a code or a recovery code.
 /// Once the change takes effect, an email to the old address has a link that undoes it.
-#[utoipa::path(post, path = "/me/email", tag = "users", security(("bearer" = [])),
+#[utoipa::path(post, path = "/me/email", tag = "users",
     request_body(content = EmailChange, examples(
         ("password" = (summary = "With the password", value = json!({
             "email": "countess@example.com", "password": "correct horse battery staple" }))),
         ("second_factor" = (summary = "With both factors", value = json!({
             "email": "countess@example.com", "password": "correct horse battery staple", "code": "492039" }))))),
-    responses((status = 202, description = "A letter is on its way, if the address is free."), AuthProblems, BodyProblems, ReauthenticationProblems))]
+    responses((status = 202, description = "A letter is on its way, if the address is free."), BodyProblems, ReauthenticationProblems))]
 async fn change_email(
     me: Principal,
     State(state): State<AppState>,

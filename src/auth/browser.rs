@@ -17,8 +17,7 @@ use crate::audit::Origin;
 use crate::state::AppState;
 use crate::web::{AuthProblems, Code, Json, Principal, Problem, Routes};
 
-/// The route of pages that have lost their token, below `/auth`.
-pub fn csrf_router() -> Routes<AppState> {
+pub fn csrf_routes() -> Routes<AppState> {
     Routes::new().routes(routes!(get_csrf_token))
 }
 

@@ -36,9 +36,9 @@ mod session;
 mod store;
 mod token;
 
-pub use account_routes::{credentials_router, forgotten_router, recovery_router, sessions_router};
+pub use account_routes::{credential_routes, forgotten_password_routes};
 pub use admin_gate::require_admin;
-pub use browser::csrf_router;
+pub use browser::csrf_routes;
 pub use credentials::begin_credentials_change;
 pub use document::document_credentials;
 pub use error::Error;
@@ -54,11 +54,13 @@ pub use operator::{
 pub use oversight::{
     announce_admin, count_living_sessions, end_sessions_of, list_sessions_of, shut_out,
 };
-pub use pages::{ASSETS, router as pages_router};
+pub use pages::{ASSETS, assets as page_assets, routes as page_routes};
 pub use password::{NewPassword, PasswordFault, TriedPassword};
 pub use purge::PurgeExpired;
 pub use reauthentication::{Shown, reauthenticate, recheck_proof};
-pub use routes::{register_router, router, session_router, signed_in_router, well_known_router};
+pub use routes::{
+    enrolment_routes, registration_routes, session_routes, sign_in_routes, token_routes,
+    well_known_routes,
+};
 pub use second_factor_gate::require_second_factor;
-pub use second_factor_routes::{mfa_router, second_step_router};
 pub use session::deny as deny_sessions;

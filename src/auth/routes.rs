@@ -9,12 +9,16 @@ use utoipa::IntoResponses;
 use utoipa::openapi::{self, RefOr};
 use utoipa_axum::routes;
 
+use super::account_routes::{device_routes, recovery_routes};
 use super::error::Error;
 use super::gate::authenticate;
 use super::jobs::SendVerification;
 use super::model::{
     AddressProof, KeySet, LetterRequest, MfaChallenge, NewAccount, Outcome, Refresh, SignIn,
     SignedIn, Transport,
+};
+use super::second_factor_routes::{
+    second_factor_routes, second_step_routes, totp_enrolment_routes,
 };
 use super::{addresses, browser, cookie, refresh as rotation, service, session};
 use crate::audit::Origin;
@@ -26,33 +30,40 @@ use crate::web::{
     problems,
 };
 
-/// The routes of people who are not signed in.
-pub fn router() -> Routes<AppState> {
+/// Sign-in, and what links in emails lead to.
+pub fn sign_in_routes() -> Routes<AppState> {
     Routes::new()
         .routes(routes!(verify_email))
         .routes(routes!(resend_verification))
         .routes(routes!(login))
+        .merge(second_step_routes())
+        .merge(recovery_routes())
 }
 
-/// The route of people who have no account yet.
-pub fn register_router() -> Routes<AppState> {
+pub fn registration_routes() -> Routes<AppState> {
     Routes::new().routes(routes!(register))
 }
 
-/// The routes that a session goes on and ends by, with nothing but its refresh token.
-pub fn session_router() -> Routes<AppState> {
+/// What a refresh token alone is enough for.
+pub fn token_routes() -> Routes<AppState> {
     Routes::new()
         .routes(routes!(refresh))
         .routes(routes!(logout))
 }
 
-/// The routes of people who are.
-pub fn signed_in_router() -> Routes<AppState> {
-    Routes::new().routes(routes!(logout_all))
+/// Sessions and second factor of users who have enabled the one that is required of them.
+#[must_use]
+pub fn session_routes() -> Routes<AppState> {
+    device_routes().merge(second_factor_routes())
 }
 
-/// What stands at the root, where other services look for it.
-pub fn well_known_router() -> Routes<AppState> {
+/// What is left to users who have yet to enable a second factor.
+pub fn enrolment_routes() -> Routes<AppState> {
+    totp_enrolment_routes().routes(routes!(logout_all))
+}
+
+/// Routes below `/.well-known`, where other services look for them (RFC 8615).
+pub fn well_known_routes() -> Routes<AppState> {
     Routes::new().routes(routes!(get_jwks))
 }
 
@@ -193,8 +204,7 @@ async fn refresh(
     request_body(content = Option<Refresh>, example = json!({ "refresh_token": "mF9B5f41JqM0Q8r2Zt7uYwXcVbNaSdFgHjKlPoIuYtQ" })),
     responses(
         (status = 204, description = "The session is over.",
-            headers(("Set-Cookie" = Option<String>, description = "To a browser: both cookies, run out."))),
-        AuthProblems, BodyProblems))]
+            headers(("Set-Cookie" = Option<String>, description = "To a browser: both cookies, run out."))), AuthProblems, BodyProblems))]
 async fn logout(
     State(state): State<AppState>,
     client: Client,
@@ -218,8 +228,8 @@ async fn logout(
 }
 
 /// Sign out everywhere: ends all sessions of the account, and voids the links in its emails.
-#[utoipa::path(post, path = "/logout-all", tag = "auth", security(("bearer" = [])),
-    responses((status = 204, description = "All sessions are over."), AuthProblems))]
+#[utoipa::path(post, path = "/logout-all", tag = "auth",
+    responses((status = 204, description = "All sessions are over.")))]
 async fn logout_all(
     me: Principal,
     State(state): State<AppState>,

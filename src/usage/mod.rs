@@ -16,5 +16,5 @@ pub use error::FlushError;
 pub use jobs::{BackfillRollups, PurgeUsage};
 pub use metering::{Metering, meter};
 pub use model::{DAILY_TABLE, HOURLY_TABLE, TABLE};
-pub use routes::router;
+pub use routes::routes;
 pub use service::{flush, run};

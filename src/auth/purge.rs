@@ -1,126 +1,120 @@
-//! The daily purge of what has expired.
+//! The purges: each deletes a batch of rows that an index finds, and passes over rows that somebody
+//! else has locked.
 
-use chrono::TimeDelta;
-use graphile_worker::{IntoTaskHandlerResult, TaskHandler, WorkerContext};
-use serde::{Deserialize, Serialize};
+use chrono::{DateTime, Utc};
+use sqlx::PgExecutor;
 
-use super::store;
-use super::token;
-use crate::audit::{self, Entry, Event, Origin};
-use crate::infra::{before, begin};
-use crate::jobs::{self, NotGiven, Purges};
-use crate::mfa;
-use crate::state::AppState;
-use crate::users;
-
-/// How long expired rows are kept, to look into incidents.
-const KEPT: TimeDelta = TimeDelta::days(30);
-
-/// How long an authenticator is kept that nobody has confirmed.
-const UNCONFIRMED: TimeDelta = TimeDelta::days(1);
-
-/// How long a revocation is kept after the last access token that it refuses has run out.
-const REVOCATIONS_KEPT: TimeDelta = TimeDelta::hours(1);
-
-/// Accounts that one transaction deletes.
-const PURGED_AT_ONCE: i64 = 500;
-
-/// Why a purge failed.
-#[derive(Debug, thiserror::Error)]
-enum PurgeError {
-    #[error(transparent)]
-    NoState(#[from] NotGiven),
-    #[error(transparent)]
-    Database(#[from] sqlx::Error),
+/// Deletes one-time links that expired before `before`.
+pub(in crate::auth) async fn purge_links(
+    conn: impl PgExecutor<'_>,
+    before: DateTime<Utc>,
+    most: i64,
+) -> Result<u64, sqlx::Error> {
+    let done = sqlx::query!(
+        "DELETE FROM one_time_tokens WHERE ctid = ANY (ARRAY(
+             SELECT ctid FROM one_time_tokens WHERE expires_at < $1
+             ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED
+         ))",
+        before,
+        most,
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected())
 }
 
-/// Deletes accounts that nobody ever confirmed, and links, tokens and sessions that have long been
-/// good for nothing. Runs daily.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
-pub struct PurgeExpired {}
-
-impl PurgeExpired {
-    /// Runs every purge; what fails is tried again with the next run, and does not stop the others.
-    async fn purge(&self, state: &AppState) -> Result<(), PurgeError> {
-        let now = state.clock.now();
-        let (expired, unconfirmed) = (now - KEPT, now - UNCONFIRMED);
-        let ran_out = now - (token::runs_out(&state.auth, now) - now) - REVOCATIONS_KEPT;
-        let mut purges = Purges::new(&state.db, state.job_statement_timeout);
-        let unverified = async {
-            while purge_unverified(state).await? {}
-            Ok(())
-        };
-        let unverified: Result<(), PurgeError> = unverified.await;
-        purges
-            .run("links", |conn, most| {
-                Box::pin(store::purge_links(conn, expired, most))
-            })
-            .await;
-        purges
-            .run("challenges", |conn, most| {
-                Box::pin(store::purge_challenges(conn, expired, most))
-            })
-            .await;
-        purges
-            .run("pending factors", |conn, most| {
-                Box::pin(mfa::purge_pending(conn, unconfirmed, most))
-            })
-            .await;
-        purges
-            .run("refresh tokens", |conn, most| {
-                Box::pin(store::purge_tokens(conn, expired, most))
-            })
-            .await;
-        purges
-            .run("ended sessions", |conn, most| {
-                Box::pin(store::purge_ended_sessions(conn, expired, most))
-            })
-            .await;
-        purges
-            .run("expired sessions", |conn, most| {
-                Box::pin(store::purge_expired_sessions(conn, expired, most))
-            })
-            .await;
-        purges
-            .run("session revocations", |conn, most| {
-                Box::pin(store::purge_revocations(conn, ran_out, most))
-            })
-            .await;
-        purges
-            .run("sign-ups", |conn, most| {
-                Box::pin(users::purge_sign_ups(conn, most))
-            })
-            .await;
-        purges
-            .run("email changes", |conn, most| {
-                Box::pin(store::purge_email_changes(conn, now, most))
-            })
-            .await;
-        purges.finish()?;
-        unverified
-    }
+/// Deletes sign-ins that waited for their second factor until before `before`.
+pub(in crate::auth) async fn purge_challenges(
+    conn: impl PgExecutor<'_>,
+    before: DateTime<Utc>,
+    most: i64,
+) -> Result<u64, sqlx::Error> {
+    let done = sqlx::query!(
+        "DELETE FROM mfa_challenges WHERE ctid = ANY (ARRAY(
+             SELECT ctid FROM mfa_challenges WHERE expires_at < $1
+             ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED
+         ))",
+        before,
+        most,
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected())
 }
 
-/// Deletes some accounts that nobody confirmed in time; answers whether there may be more.
-async fn purge_unverified(state: &AppState) -> Result<bool, PurgeError> {
-    let now = state.clock.now();
-    let since = before(now, state.auth.unverified_ttl);
-    let mut tx = begin(&state.db).await?;
-    let purged = store::purge_unverified(&mut *tx, since, now, PURGED_AT_ONCE).await?;
-    let origin = Origin::default();
-    for user_id in &purged {
-        let entry = Entry::befell(Event::UnverifiedPurged, Some(*user_id), None, &origin);
-        audit::record(&mut *tx, entry, now, &state.rng).await?;
-    }
-    tx.commit().await?;
-    Ok(!purged.is_empty())
+/// Deletes refresh tokens of the release before that expired before `before`.
+pub(in crate::auth) async fn purge_tokens(
+    conn: impl PgExecutor<'_>,
+    before: DateTime<Utc>,
+    most: i64,
+) -> Result<u64, sqlx::Error> {
+    let done = sqlx::query!(
+        "DELETE FROM refresh_tokens WHERE ctid = ANY (ARRAY(
+             SELECT ctid FROM refresh_tokens WHERE expires_at < $1
+             ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED
+         ))",
+        before,
+        most,
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected())
 }
 
-impl TaskHandler for PurgeExpired {
-    const IDENTIFIER: &'static str = "auth.purge_expired";
+/// Deletes sessions that ended before `before`.
+pub(in crate::auth) async fn purge_ended_sessions(
+    conn: impl PgExecutor<'_>,
+    before: DateTime<Utc>,
+    most: i64,
+) -> Result<u64, sqlx::Error> {
+    let done = sqlx::query!(
+        "DELETE FROM sessions WHERE ctid = ANY (ARRAY(
+             SELECT ctid FROM sessions WHERE ended_at < $1 AND ended_at IS NOT NULL
+             ORDER BY ended_at LIMIT $2 FOR UPDATE SKIP LOCKED
+         ))",
+        before,
+        most,
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected())
+}
 
-    async fn run(self, ctx: WorkerContext) -> impl IntoTaskHandlerResult {
-        let result = async { self.purge(jobs::given(&ctx)?).await }.await;
-        jobs::report(&ctx, result)
-    }
+/// Deletes sessions that expired before `before`.
+pub(in crate::auth) async fn purge_expired_sessions(
+    conn: impl PgExecutor<'_>,
+    before: DateTime<Utc>,
+    most: i64,
+) -> Result<u64, sqlx::Error> {
+    let done = sqlx::query!(
+        "DELETE FROM sessions WHERE ctid = ANY (ARRAY(
+             SELECT ctid FROM sessions WHERE expires_at < $1
+             ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED
+         ))",
+        before,
+        most,
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// Deletes revocations of sessions whose last access token ran out before `before`. The oldest are the
+/// first in the order of the primary key.
+pub(in crate::auth) async fn purge_revocations(
+    conn: impl PgExecutor<'_>,
+    before: DateTime<Utc>,
+    most: i64,
+) -> Result<u64, sqlx::Error> {
+    let done = sqlx::query!(
+        "DELETE FROM session_revocations WHERE ctid = ANY (ARRAY(
+             SELECT ctid FROM session_revocations WHERE ended_at < $1
+             ORDER BY xid, id LIMIT $2 FOR UPDATE SKIP LOCKED
+         ))",
+        before,
+        most,
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected())
 }

@@ -7,18 +7,22 @@ mod cipher;
 mod clock;
 mod concurrency;
 pub mod db;
+#[path = "../auth/sessions/revocation_list.rs"]
 mod denylist;
 mod hasher;
 mod jwt;
+#[path = "../api_keys/last_seen.rs"]
 mod last_seen;
 mod limiter;
 mod mac;
+#[path = "../usage/meter.rs"]
 mod meter;
 mod outbox;
 mod redis;
 mod remembered;
 mod rng;
 mod smtp;
+#[path = "../auth/sign_in/attempt_slots.rs"]
 mod turns;
 
 pub use breaches::{Breaches, Unchecked};

@@ -97,26 +97,26 @@ fn first_segments(document: &OpenApi) -> Vec<String> {
 fn apart(draining: Draining) -> OpenApiRouter<AppState> {
     Routes::new()
         .mount("/health", health::router(draining))
-        .mount("/.well-known", auth::well_known_router())
+        .mount("/.well-known", auth::well_known_routes())
         .open()
-        .merge(auth::pages_router())
+        .merge(auth::page_routes())
 }
 
 /// The routes that anybody may call, in groups by what one client may ask of them.
 fn public() -> [(Routes<AppState>, Budget); 5] {
     let auth = |group| Routes::new().mount(AUTH, group);
-    let anonymous = auth(auth::csrf_router()).mount(API, plans::router());
-    let sign_in = auth::router()
-        .merge(auth::second_step_router())
-        .merge(auth::recovery_router());
+    let anonymous = auth(auth::csrf_routes()).mount(API, plans::router());
+    let sign_in = auth::sign_in_routes()
+        .merge(auth::verification_routes())
+        .merge(auth::recovery_routes());
     [
         (anonymous, |limits| vec![limits.anonymous]),
-        (auth(auth::session_router()), |limits| vec![limits.session]),
+        (auth(auth::token_routes()), |limits| vec![limits.session]),
         (auth(sign_in), |limits| vec![limits.auth]),
-        (auth(auth::register_router()), |limits| {
+        (auth(auth::registration_routes()), |limits| {
             vec![limits.auth, limits.register]
         }),
-        (auth(auth::forgotten_router()), |limits| {
+        (auth(auth::forgotten_password_routes()), |limits| {
             vec![limits.auth, limits.reset]
         }),
     ]
@@ -191,13 +191,14 @@ fn signed_in() -> Routes<AppState> {
     Routes::new()
         .mount(
             AUTH,
-            auth::signed_in_router()
-                .merge(auth::sessions_router())
-                .merge(auth::mfa_router()),
+            auth::session_routes()
+                .merge(auth::logout_all_routes())
+                .merge(auth::enrolment_routes())
+                .merge(auth::mfa_routes()),
         )
         .mount(
             "/api/v1/users",
-            users::router().merge(auth::credentials_router()),
+            users::router().merge(auth::credential_routes()),
         )
         .mount("/api/v1/api-keys", api_keys::router())
         .mount(API, audit::router())

@@ -1,56 +1,15 @@
-//! What administrators see and end of other people's sessions. Who they are is for the caller to
-//! have found out.
+//! Emails to administrators about each other.
 
-use chrono::{DateTime, Utc};
+use graphile_worker::{IntoTaskHandlerResult, TaskHandler, WorkerContext};
+use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 
-use super::jobs::NotifyNewAdmin;
-use super::model::{Device, EndReason};
-use super::store;
-use crate::ids::{SessionId, UserId};
-use crate::infra::Db;
+use super::email::{self, JobError};
+use crate::ids::UserId;
 use crate::jobs;
+use crate::mail::Letter;
+use crate::state::AppState;
 use crate::users::{self, CredentialsChange};
-use crate::web::{Moment, Page, Paged};
-
-/// A page of the living sessions of an account, the last used first; `current` is the one that asks.
-pub async fn list_sessions_of(
-    db: &Db,
-    user_id: UserId,
-    current: SessionId,
-    paged: &Paged<Moment>,
-    now: DateTime<Utc>,
-) -> Result<Page<Device>, sqlx::Error> {
-    let (after, limit) = (paged.after, paged.limit);
-    let rows = store::list_sessions(db, user_id, current, after, limit, now).await?;
-    let position = |device: &Device| Moment(device.last_used_at, device.id.0);
-    Ok(Page::cut(rows, limit, position))
-}
-
-/// How many sessions live, of all accounts.
-pub async fn count_living_sessions(db: &Db, now: DateTime<Utc>) -> Result<i64, sqlx::Error> {
-    store::count_living(db, now).await
-}
-
-/// Ends all sessions of an account. Their access tokens are refused here once the caller has
-/// committed and passed them to [`super::deny_sessions`], and by other processes within a second.
-pub async fn end_sessions_of(
-    conn: &mut PgConnection,
-    change: &CredentialsChange,
-    now: DateTime<Utc>,
-) -> Result<Vec<SessionId>, sqlx::Error> {
-    store::end_sessions(conn, change.user_id(), None, EndReason::EndedByAdmin, now).await
-}
-
-/// Ends all sessions of an account that is being disabled.
-pub async fn shut_out(
-    conn: &mut PgConnection,
-    change: &CredentialsChange,
-    now: DateTime<Utc>,
-) -> Result<Vec<SessionId>, sqlx::Error> {
-    let why = EndReason::AccountDisabled;
-    store::end_sessions(conn, change.user_id(), None, why, now).await
-}
 
 /// Enqueues an email to every administrator, the new one included, that somebody has become one.
 pub async fn announce_admin(
@@ -63,4 +22,37 @@ pub async fn announce_admin(
         jobs::enqueue(&mut *conn, &job, None).await?;
     }
     Ok(())
+}
+
+/// Tells an administrator that somebody has become one.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct NotifyNewAdmin {
+    user_id: UserId,
+    admin: UserId,
+}
+
+impl NotifyNewAdmin {
+    /// An email to `user_id` about `admin`.
+    fn to(user_id: UserId, admin: UserId) -> Self {
+        Self { user_id, admin }
+    }
+
+    async fn send(&self, state: &AppState) -> Result<(), JobError> {
+        let recipient = users::find_own_credentials(&state.db, self.user_id).await?;
+        let admin = users::find_own_credentials(&state.db, self.admin).await?;
+        let (Some(recipient), Some(admin)) = (recipient, admin) else {
+            return Ok(());
+        };
+        let email = admin.email.as_str().to_owned();
+        email::send(state, &recipient.email, &Letter::NewAdmin { email }).await
+    }
+}
+
+impl TaskHandler for NotifyNewAdmin {
+    const IDENTIFIER: &'static str = "auth.notify_new_admin";
+
+    async fn run(self, ctx: WorkerContext) -> impl IntoTaskHandlerResult {
+        let result = async { self.send(jobs::given(&ctx)?).await }.await;
+        jobs::report_final(&ctx, result, JobError::is_permanent).await
+    }
 }

@@ -2,13 +2,14 @@
 
 use serde_json::json;
 
-use super::credentials::begin_credentials_change;
+use super::admin::announce_admin;
+use super::credentials::check_new_password;
+use super::credentials_change::begin_credentials_change;
 use super::error::Error;
-use super::jobs::SendVerification;
-use super::oversight::{announce_admin, end_sessions_of};
 use super::password::NewPassword;
-use super::policy;
+use super::registration::SendVerification;
 use super::second_factor_gate;
+use super::sessions::{EndReason, end_sessions};
 use crate::audit::{self, Entry, Event, Origin};
 use crate::ids::UserId;
 use crate::infra::begin;
@@ -117,7 +118,7 @@ pub async fn remove_second_factor(
     if !mfa::remove(&mut tx, &change).await? {
         return Err(OperatorError::NoSecondFactor.into());
     }
-    let ended = end_sessions_of(&mut tx, &change, now).await?;
+    let ended = end_sessions(&mut tx, &change, EndReason::EndedByAdmin, now).await?;
     let origin = Origin::default();
     let mut entry = Entry::befell(Event::SecondFactorRemoved, Some(id), None, &origin);
     entry.detail = json!({ "sessions": ended.len() });
@@ -129,7 +130,7 @@ pub async fn remove_second_factor(
 
 /// Makes the account; answers false, and changes nothing, when the address has one already.
 pub async fn create_account(state: &AppState, account: OperatorAccount) -> Result<bool, Error> {
-    let password = policy::admit(state, account.password, &account.email, "password").await?;
+    let password = check_new_password(state, account.password, &account.email, "password").await?;
     let password_hash = state.hasher.hash(password).await?;
     let now = state.clock.now();
     let new = NewUser {

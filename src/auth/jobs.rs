@@ -5,7 +5,7 @@ use graphile_worker::{IntoTaskHandlerResult, TaskHandler, WorkerContext};
 use serde::{Deserialize, Serialize};
 
 use super::store;
-use super::token;
+use super::{credentials, sessions};
 use crate::audit::{self, Entry, Event, Origin};
 use crate::infra::{before, begin};
 use crate::jobs::{self, NotGiven, Purges};
@@ -44,7 +44,7 @@ impl PurgeExpired {
     async fn purge(&self, state: &AppState) -> Result<(), PurgeError> {
         let now = state.clock.now();
         let (expired, unconfirmed) = (now - KEPT, now - UNCONFIRMED);
-        let ran_out = now - (token::runs_out(&state.auth, now) - now) - REVOCATIONS_KEPT;
+        let ran_out = now - (sessions::expires_after(&state.auth, now) - now) - REVOCATIONS_KEPT;
         let mut purges = Purges::new(&state.db, state.job_statement_timeout);
         let unverified = async {
             while purge_unverified(state).await? {}
@@ -93,7 +93,7 @@ impl PurgeExpired {
             .await;
         purges
             .run("email changes", |conn, most| {
-                Box::pin(store::purge_email_changes(conn, now, most))
+                Box::pin(credentials::purge_email_changes(conn, now, most))
             })
             .await;
         purges.finish()?;
@@ -106,7 +106,7 @@ async fn purge_unverified(state: &AppState) -> Result<bool, PurgeError> {
     let now = state.clock.now();
     let since = before(now, state.auth.unverified_ttl);
     let mut tx = begin(&state.db).await?;
-    let purged = store::purge_unverified(&mut *tx, since, now, PURGED_AT_ONCE).await?;
+    let purged = users::purge_unverified(&mut *tx, since, now, PURGED_AT_ONCE).await?;
     let origin = Origin::default();
     for user_id in &purged {
         let entry = Entry::befell(Event::UnverifiedPurged, Some(*user_id), None, &origin);

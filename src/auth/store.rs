@@ -1,20 +1,26 @@
-//! The statements on sessions and factors that administrators cause.
+//! Statements that span the folders of this slice.
 
-use chrono::{DateTime, Utc};
 use sqlx::PgExecutor;
 
 use crate::ids::UserId;
 use crate::users::Role;
 
+mod purge;
+
+pub(crate) use purge::{
+    purge_challenges, purge_ended_sessions, purge_expired_sessions, purge_links, purge_revocations,
+    purge_tokens,
+};
+
 /// What lets somebody look after other people's accounts, as it is now.
-pub(in crate::auth) struct Standing {
-    pub(in crate::auth) role: Role,
-    pub(in crate::auth) is_disabled: bool,
-    pub(in crate::auth) has_second_factor: bool,
+pub(crate) struct Standing {
+    pub(crate) role: Role,
+    pub(crate) is_disabled: bool,
+    pub(crate) has_second_factor: bool,
 }
 
 /// How this account stands; `None` when it is gone.
-pub(in crate::auth) async fn find_standing(
+pub(crate) async fn find_standing(
     conn: impl PgExecutor<'_>,
     id: UserId,
 ) -> Result<Option<Standing>, sqlx::Error> {
@@ -31,16 +37,18 @@ pub(in crate::auth) async fn find_standing(
     .await
 }
 
-/// How many sessions have neither ended nor expired.
-pub(in crate::auth) async fn count_living(
+/// Deletes the links that were mailed to this account's owner, and the sign-ins that wait for a second
+/// factor.
+pub(crate) async fn delete_outstanding(
     conn: impl PgExecutor<'_>,
-    now: DateTime<Utc>,
-) -> Result<i64, sqlx::Error> {
-    sqlx::query_scalar!(
-        r#"SELECT count(*) AS "count!" FROM sessions
-           WHERE ended_at IS NULL AND expires_at > $1 AND (idle_expires_at IS NULL OR idle_expires_at > $1)"#,
-        now,
+    owner: UserId,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "WITH waiting AS (DELETE FROM mfa_challenges WHERE user_id = $1)
+         DELETE FROM one_time_tokens WHERE user_id = $1",
+        owner.0
     )
-    .fetch_one(conn)
-    .await
+    .execute(conn)
+    .await?;
+    Ok(())
 }

@@ -17,7 +17,7 @@ pub struct Endpoint(u32);
 
 /// What is counted apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Key {
+pub struct MeterKey {
     /// Who called.
     pub account: Uuid,
     /// What was called.
@@ -61,7 +61,7 @@ struct Inner {
 
 #[derive(Default)]
 struct Shard {
-    sums: HashMap<Key, Sum>,
+    sums: HashMap<MeterKey, Sum>,
     uses: HashMap<Uuid, Use>,
 }
 
@@ -116,15 +116,15 @@ impl Meter {
 
     /// The names of all operations, to look an [`Endpoint`] up in.
     #[must_use]
-    pub fn names(&self) -> Names {
+    pub fn names(&self) -> EndpointNames {
         let known = (self.0.endpoints.read()).unwrap_or_else(PoisonError::into_inner);
-        Names(known.clone())
+        EndpointNames(known.clone())
     }
 
     /// Counts a request, unless there is no room for it: then the answer is `false`. Of a request
     /// that an account may only make so often, `period` is the one that it counts in.
     #[must_use]
-    pub fn record(&self, key: Key, took: Duration, period: Option<i32>) -> bool {
+    pub fn record(&self, key: MeterKey, took: Duration, period: Option<i32>) -> bool {
         let mut shard = self.shard(key.account);
         if !shard.sums.contains_key(&key) && shard.sums.len() >= self.0.room {
             return false;
@@ -205,7 +205,7 @@ impl Meter {
         lock(&self.0.shards[usize::from(account.as_bytes()[15]) % SHARDS])
     }
 
-    fn drain(&self, rows: &mut Vec<(Key, Sum)>) {
+    fn drain(&self, rows: &mut Vec<(MeterKey, Sum)>) {
         for shard in &self.0.shards {
             rows.extend(std::mem::take(&mut lock(shard).sums));
         }
@@ -231,9 +231,9 @@ fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
 
 /// The names of operations.
 #[derive(Clone, Debug)]
-pub struct Names(Vec<Arc<str>>);
+pub struct EndpointNames(Vec<Arc<str>>);
 
-impl Names {
+impl EndpointNames {
     /// The name of one of them.
     #[must_use]
     pub fn get(&self, endpoint: Endpoint) -> &str {
@@ -248,7 +248,7 @@ impl Names {
 pub struct Outgoing {
     writer: Uuid,
     batch: i64,
-    rows: Vec<(Key, Sum)>,
+    rows: Vec<(MeterKey, Sum)>,
 }
 
 impl Outgoing {
@@ -266,7 +266,7 @@ impl Outgoing {
 
     /// The rows of the batch, at most `size`, the same at each call until it is done.
     #[must_use]
-    pub fn rows(&self, size: usize) -> &[(Key, Sum)] {
+    pub fn rows(&self, size: usize) -> &[(MeterKey, Sum)] {
         &self.rows[self.rows.len().saturating_sub(size)..]
     }
 
@@ -304,10 +304,10 @@ mod tests {
     const ADA: Uuid = Uuid::from_u128(1);
     const MARCH: i32 = 26 * 12 + 2;
 
-    fn meter(room: usize) -> (Meter, Key) {
+    fn meter(room: usize) -> (Meter, MeterKey) {
         let meter = Meter::new(room, Uuid::max());
         let endpoint = meter.endpoint("GET /things");
-        let key = Key {
+        let key = MeterKey {
             account: ADA,
             endpoint,
             status: 200,
@@ -325,13 +325,13 @@ mod tests {
         for millis in [2, 5, 1] {
             assert!(meter.record(key, Duration::from_millis(millis), None));
         }
-        assert!(meter.record(Key { minute: 8, ..key }, Duration::ZERO, None));
+        assert!(meter.record(MeterKey { minute: 8, ..key }, Duration::ZERO, None));
         assert_eq!(meter.waiting(), 2);
 
         let mut outgoing = meter.outgoing().await;
         outgoing.refill(&meter);
         assert_eq!((meter.waiting(), outgoing.len()), (0, 2));
-        let sum = |rows: &[(Key, Sum)]| rows.iter().find(|row| row.0 == key).map(|row| row.1);
+        let sum = |rows: &[(MeterKey, Sum)]| rows.iter().find(|row| row.0 == key).map(|row| row.1);
         let expected = Sum {
             requests: 3,
             took: Duration::from_millis(8),
@@ -344,7 +344,7 @@ mod tests {
     async fn a_batch_keeps_its_rows_and_its_number_until_it_is_done() {
         let (meter, key) = meter(100);
         for minute in 0..5 {
-            assert!(meter.record(Key { minute, ..key }, Duration::ZERO, None));
+            assert!(meter.record(MeterKey { minute, ..key }, Duration::ZERO, None));
         }
         let mut outgoing = meter.outgoing().await;
         outgoing.refill(&meter);
@@ -366,7 +366,7 @@ mod tests {
     fn without_room_known_sums_still_grow_and_new_ones_are_refused() {
         let (meter, key) = meter(1);
         assert!(meter.record(key, Duration::ZERO, Some(MARCH)));
-        assert!(!meter.record(Key { minute: 8, ..key }, Duration::ZERO, Some(MARCH)));
+        assert!(!meter.record(MeterKey { minute: 8, ..key }, Duration::ZERO, Some(MARCH)));
         assert!(meter.record(key, Duration::ZERO, Some(MARCH)));
         assert_eq!(meter.used(ADA, MARCH), 2, "what is lost is not charged");
     }
@@ -394,7 +394,7 @@ mod tests {
         let [refused, idle] = [ADA, Uuid::from_u128(2)];
         let (meter, key) = meter(100);
         for account in [refused, idle] {
-            assert!(meter.record(Key { account, ..key }, Duration::ZERO, Some(MARCH)));
+            assert!(meter.record(MeterKey { account, ..key }, Duration::ZERO, Some(MARCH)));
             meter.settle(account, MARCH, 1, Some(10));
         }
         meter.refused(refused, MARCH);

@@ -5,12 +5,12 @@
 const SHORTEST_PART: usize = 3;
 
 /// Words that a password must not consist of.
-pub(super) struct ContextWords(Vec<Vec<char>>);
+pub(crate) struct ContextWords(Vec<Vec<char>>);
 
 impl ContextWords {
     /// The words of an address at this product: the address, what stands before its `@`, the names
     /// that this is made of, and the product's name.
-    pub(super) fn of(email: &str, product: &str) -> Self {
+    pub(crate) fn of(email: &str, product: &str) -> Self {
         let local = email.rsplit_once('@').map_or(email, |(local, _)| local);
         let names = local.split(|c: char| !c.is_alphanumeric());
         let mut words: Vec<_> = [email, local, product]
@@ -26,7 +26,7 @@ impl ContextWords {
 
     /// Whether the password is one of the words, or they are the most of it. Case, spaces and
     /// punctuation make no difference, nor do digits before and after.
-    pub(super) fn are_most_of(&self, password: &str) -> bool {
+    pub(crate) fn are_most_of(&self, password: &str) -> bool {
         let whole = fold(password);
         let core = trim_digits(&whole);
         if self.0.iter().any(|word| *word == whole || word == core) {

@@ -3,16 +3,16 @@
 
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::error::Error;
 use super::guessable::ContextWords;
-use super::password::NewPassword;
+use crate::auth::error::Error;
+use crate::auth::password::NewPassword;
 use crate::state::AppState;
 use crate::telemetry;
 use crate::users::EmailAddress;
 
 /// The password, if the account of this address may have it; `field` is where the request has it.
 /// The answer depends on what the request says alone, and so tells nothing of who has an account.
-pub(super) async fn admit(
+pub(crate) async fn check_new_password(
     state: &AppState,
     password: NewPassword,
     email: &EmailAddress,

@@ -3,10 +3,10 @@
 
 use sqlx::PgConnection;
 
-use super::attempts::Again;
-use super::error::Error;
-use super::password::TriedPassword;
 use crate::audit::{self, Entry, Event, Origin};
+use crate::auth::error::Error;
+use crate::auth::password::TriedPassword;
+use crate::auth::sign_in::ReauthAttempt;
 use crate::config::Limit;
 use crate::infra::{Ask, LimitKey, PasswordForms, begin};
 use crate::mfa::{self, Method, Proof, RecoveryCode, TotpCode};
@@ -82,7 +82,7 @@ pub async fn recheck_proof(
 
 /// The account, if the password is its owner's and was not tried too often. Right passwords count as
 /// well: each costs a hash, and what follows may be an email to a stranger.
-pub(super) async fn check_password(
+pub(crate) async fn check_password(
     state: &AppState,
     me: Principal,
     password: PasswordForms,
@@ -93,7 +93,7 @@ pub(super) async fn check_password(
     let known = users::find_own_credentials(&state.db, me.user_id)
         .await?
         .ok_or(Error::Unauthenticated)?;
-    let attempt = Again::begin(state, me.user_id).await?;
+    let attempt = ReauthAttempt::begin(state, me.user_id).await?;
     let verified = state.hasher.verify(password, &known.password_hash).await?;
     if verified.is_some() {
         attempt.succeed().await?;
@@ -106,14 +106,14 @@ pub(super) async fn check_password(
 }
 
 /// Spends a limit of the account.
-pub(super) async fn spend_own(state: &AppState, me: Principal, limit: Limit) -> Result<(), Error> {
+pub(crate) async fn spend_own(state: &AppState, me: Principal, limit: Limit) -> Result<(), Error> {
     let ask = Ask::spend(limit, LimitKey::user(me.user_id.0));
     spend(&state.limiter, &[ask]).await.map_err(Error::Limited)
 }
 
 /// Whether somebody signed in shows the second factor; what came of it is in the log. The caller
 /// commits in either case, since a wrong code counts.
-pub(super) async fn is_shown(
+pub(crate) async fn is_shown(
     tx: &mut PgConnection,
     state: &AppState,
     me: Principal,
@@ -132,6 +132,6 @@ pub(super) async fn is_shown(
 }
 
 /// An act of somebody signed in, for the log.
-pub(super) fn own(event: Event, me: Principal, origin: &Origin) -> Entry<'_> {
+pub(crate) fn own(event: Event, me: Principal, origin: &Origin) -> Entry<'_> {
     Entry::own(event, me.user_id, Some(me.session_id), origin)
 }

@@ -1,5 +1,5 @@
-//! What an account's owner does about its password, address and sessions: `/auth/forgot-password`,
-//! `/auth/reset-password`, `/auth/undo-email-change`, `/auth/sessions`, `/users/me/password` and `/users/me/email`.
+//! `/auth/forgot-password`, `/auth/reset-password`, `/auth/undo-email-change`, `/users/me/password` and
+//! `/users/me/email`.
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -7,46 +7,33 @@ use utoipa::IntoResponses;
 use utoipa_axum::routes;
 
 use super::jobs::SendReset;
-use super::model::{
-    Device, EmailChange, EmailProof, EmailUndo, LetterRequest, PasswordChange, PasswordReset,
-};
-use super::oversight::list_sessions_of;
-use super::routes::{LinkProblems, Responses, body_problems_and};
-use super::{addresses, recovery, session};
+use super::model::{EmailChange, EmailUndo, PasswordChange, PasswordReset};
+use super::{email_change, service};
 use crate::audit::Origin;
-use crate::ids::SessionId;
-use crate::infra::{Ask, Clock, Db};
+use crate::auth::links::LetterRequest;
+use crate::auth::responses::{LinkProblems, Responses, body_problems_and};
+use crate::infra::Ask;
 use crate::jobs;
 use crate::state::AppState;
 use crate::users;
 use crate::web::{
-    AuthProblems, BodyProblems, Client, Code, Json, Moment, Page, PageParams, Paged, Path,
-    PathProblems, Principal, Problem, QueryProblems, ReauthenticationProblems, RequestId, Routes,
-    allows,
+    AuthProblems, BodyProblems, Client, Code, Json, Principal, Problem, ReauthenticationProblems,
+    RequestId, Routes, allows,
 };
 
-/// The route below `/auth` of people who have forgotten their password.
-pub fn forgotten_router() -> Routes<AppState> {
+pub fn forgotten_password_routes() -> Routes<AppState> {
     Routes::new().routes(routes!(forgot_password))
 }
 
-/// The routes below `/auth` that the links in letters lead to.
-pub fn recovery_router() -> Routes<AppState> {
+/// Authenticated by an emailed link.
+pub fn recovery_routes() -> Routes<AppState> {
     Routes::new()
         .routes(routes!(reset_password))
         .routes(routes!(undo_email_change))
-        .routes(routes!(unlock))
 }
 
-/// The routes below `/auth` of people who are.
-pub fn sessions_router() -> Routes<AppState> {
-    Routes::new()
-        .routes(routes!(list_sessions))
-        .routes(routes!(end_session))
-}
-
-/// The routes below `/users`.
-pub fn credentials_router() -> Routes<AppState> {
+/// Below `/users`.
+pub fn credential_routes() -> Routes<AppState> {
     Routes::new()
         .routes(routes!(change_password))
         .routes(routes!(change_email))
@@ -87,7 +74,7 @@ async fn reset_password(
     request_id: RequestId,
     Json(reset): Json<PasswordReset>,
 ) -> Result<StatusCode, Problem> {
-    recovery::reset_password(&state, reset, &Origin::new(&client, &request_id)).await?;
+    service::reset_password(&state, reset, &Origin::new(&client, &request_id)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -106,7 +93,7 @@ async fn undo_email_change(
     request_id: RequestId,
     Json(undo): Json<EmailUndo>,
 ) -> Result<StatusCode, Problem> {
-    addresses::undo_change(&state, undo, &Origin::new(&client, &request_id)).await?;
+    email_change::undo_change(&state, undo, &Origin::new(&client, &request_id)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -116,52 +103,6 @@ impl IntoResponses for UndoProblems {
     fn responses() -> Responses {
         body_problems_and(&[Code::InvalidToken, Code::Conflict])
     }
-}
-
-/// Try to sign in again, from where this is asked, by the token in the letter.
-///
-/// The letter comes when too many passwords for an account were wrong. A token works once.
-#[utoipa::path(post, path = "/unlock", tag = "auth",
-    request_body(content = EmailProof, example = json!({ "token": "mF9B5f41JqM0Q8r2Zt7uYwXcVbNaSdFgHjKlPoIuYtQ" })),
-    responses((status = 204, description = "This client may try again."), LinkProblems))]
-async fn unlock(
-    State(state): State<AppState>,
-    client: Client,
-    request_id: RequestId,
-    Json(proof): Json<EmailProof>,
-) -> Result<StatusCode, Problem> {
-    recovery::unlock(&state, &proof.token, &Origin::new(&client, &request_id)).await?;
-    Ok(StatusCode::NO_CONTENT)
-}
-
-/// My living sessions, the last used first. The one that asks is marked.
-#[utoipa::path(get, path = "/sessions", tag = "auth", security(("bearer" = [])),
-    params(PageParams),
-    responses((status = 200, description = "A page of sessions.", body = Page<Device>), AuthProblems, QueryProblems))]
-async fn list_sessions(
-    me: Principal,
-    State(db): State<Db>,
-    State(clock): State<Clock>,
-    paged: Paged<Moment>,
-) -> Result<Json<Page<Device>>, Problem> {
-    let (user_id, session_id) = (me.user_id, me.session_id);
-    let page = list_sessions_of(&db, user_id, session_id, &paged, clock.now()).await?;
-    Ok(Json(page))
-}
-
-/// End one of my sessions. Its tokens are refused from now on.
-#[utoipa::path(delete, path = "/sessions/{id}", tag = "auth", security(("bearer" = [])),
-    params(("id" = SessionId, Path, description = "The session's id.")),
-    responses((status = 204, description = "The session is over."), AuthProblems, PathProblems))]
-async fn end_session(
-    me: Principal,
-    State(state): State<AppState>,
-    client: Client,
-    request_id: RequestId,
-    Path(id): Path<SessionId>,
-) -> Result<StatusCode, Problem> {
-    session::end_session(&state, me, id, &Origin::new(&client, &request_id)).await?;
-    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Change my password. It takes the present one; all other sessions end.
@@ -182,7 +123,7 @@ async fn change_password(
     request_id: RequestId,
     Json(change): Json<PasswordChange>,
 ) -> Result<StatusCode, Problem> {
-    recovery::change_password(&state, me, change, &Origin::new(&client, &request_id)).await?;
+    service::change_password(&state, me, change, &Origin::new(&client, &request_id)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -205,6 +146,6 @@ async fn change_email(
     request_id: RequestId,
     Json(change): Json<EmailChange>,
 ) -> Result<StatusCode, Problem> {
-    addresses::request_change(&state, me, change, &Origin::new(&client, &request_id)).await?;
+    email_change::request_change(&state, me, change, &Origin::new(&client, &request_id)).await?;
     Ok(StatusCode::ACCEPTED)
 }

@@ -4,21 +4,21 @@ use chrono::{DateTime, Utc};
 use sqlx::PgExecutor;
 use uuid::Uuid;
 
-use crate::auth::token::TokenHash;
+use crate::auth::opaque_token::TokenHash;
 use crate::ids::UserId;
 use crate::users::EmailAddress;
 
 /// A change of an address that has taken effect.
-pub(in crate::auth) struct NewEmailChange {
-    pub(in crate::auth) id: Uuid,
-    pub(in crate::auth) user_id: UserId,
-    pub(in crate::auth) old_email: EmailAddress,
-    pub(in crate::auth) requested_at: DateTime<Utc>,
-    pub(in crate::auth) expires_at: DateTime<Utc>,
+pub(crate) struct NewEmailChange {
+    pub(crate) id: Uuid,
+    pub(crate) user_id: UserId,
+    pub(crate) old_email: EmailAddress,
+    pub(crate) requested_at: DateTime<Utc>,
+    pub(crate) expires_at: DateTime<Utc>,
 }
 
 /// Stores a change that the owner of the old address can undo.
-pub(in crate::auth) async fn insert_email_change(
+pub(crate) async fn insert_email_change(
     conn: impl PgExecutor<'_>,
     new: &NewEmailChange,
     now: DateTime<Utc>,
@@ -40,7 +40,7 @@ pub(in crate::auth) async fn insert_email_change(
 
 /// Makes this the token that undoes a change; returns the old address and when the token expires, or
 /// nothing when the change cannot be undone any more.
-pub(in crate::auth) async fn put_undo_token(
+pub(crate) async fn put_undo_token(
     conn: impl PgExecutor<'_>,
     id: Uuid,
     token: TokenHash,
@@ -60,14 +60,14 @@ pub(in crate::auth) async fn put_undo_token(
 
 /// A change that is to be undone.
 #[derive(Debug)]
-pub(in crate::auth) struct EmailChange {
-    pub(in crate::auth) user_id: UserId,
-    pub(in crate::auth) old_email: EmailAddress,
-    pub(in crate::auth) requested_at: DateTime<Utc>,
+pub(crate) struct EmailChange {
+    pub(crate) user_id: UserId,
+    pub(crate) old_email: EmailAddress,
+    pub(crate) requested_at: DateTime<Utc>,
 }
 
 /// The change of an enabled account that this token undoes.
-pub(in crate::auth) async fn find_email_change(
+pub(crate) async fn find_email_change(
     conn: impl PgExecutor<'_>,
     token: TokenHash,
     now: DateTime<Utc>,
@@ -87,7 +87,7 @@ pub(in crate::auth) async fn find_email_change(
 
 /// Uses up a token, and with it those of all later changes of the account: they were sent to addresses
 /// that the account leaves by this. Of any number that race one returns true.
-pub(in crate::auth) async fn take_email_change(
+pub(crate) async fn take_email_change(
     conn: impl PgExecutor<'_>,
     owner: UserId,
     token: TokenHash,
@@ -108,7 +108,7 @@ pub(in crate::auth) async fn take_email_change(
 }
 
 /// Deletes changes that cannot be undone any more: an old address is kept for nothing else.
-pub(in crate::auth) async fn purge_email_changes(
+pub(crate) async fn purge_email_changes(
     conn: impl PgExecutor<'_>,
     now: DateTime<Utc>,
     most: i64,
@@ -130,7 +130,7 @@ pub(in crate::auth) async fn purge_email_changes(
 ///
 /// The table is that of `api_keys`, which is built on this slice and cannot be called from here; the
 /// keys must be revoked in the transaction that undoes the change.
-pub(in crate::auth) async fn revoke_keys_since(
+pub(crate) async fn revoke_keys_since(
     conn: impl PgExecutor<'_>,
     owner: UserId,
     since: DateTime<Utc>,

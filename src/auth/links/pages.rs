@@ -25,7 +25,7 @@ const POLICY: (HeaderName, &str) = (
 pub const ASSETS: &str = "/assets";
 
 /// The pages and the two assets that they share.
-pub fn router() -> OpenApiRouter<AppState> {
+pub fn page_routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(show_verify_email))
         .routes(routes!(show_reset_password))

@@ -1,49 +1,17 @@
-//! Every statement on `one_time_tokens` but those about unlocking.
+//! Statements on `one_time_tokens`.
 
 use chrono::{DateTime, Utc};
 use sqlx::PgExecutor;
+use uuid::Uuid;
 
-use crate::auth::token::TokenHash;
+use super::model::{Link, NewLink, Purpose};
+use crate::auth::opaque_token::TokenHash;
 use crate::ids::UserId;
 use crate::users::{CredentialsVersion, EmailAddress};
 
-/// Purpose of a link.
-#[derive(Clone, Debug)]
-pub(in crate::auth) enum Purpose {
-    /// Shows that the account's address is its owner's.
-    VerifyEmail,
-    /// Sets a new password.
-    ResetPassword,
-    /// Clears the waits of failed sign-ins.
-    Unlock,
-    /// Shows that this new address, asked for at this time, is the owner's as well.
-    ChangeEmail(EmailAddress, DateTime<Utc>),
-}
-
-impl Purpose {
-    fn as_str(&self) -> &'static str {
-        match self {
-            Self::VerifyEmail => "verify_email",
-            Self::ResetPassword => "reset_password",
-            Self::Unlock => "unlock",
-            Self::ChangeEmail(..) => "change_email",
-        }
-    }
-}
-
-/// A link to store.
-pub(in crate::auth) struct NewLink<'a> {
-    pub(in crate::auth) user_id: UserId,
-    /// The version of the account's credentials that the link was asked for under.
-    pub(in crate::auth) version: CredentialsVersion,
-    pub(in crate::auth) purpose: &'a Purpose,
-    pub(in crate::auth) token: TokenHash,
-    pub(in crate::auth) expires_at: DateTime<Utc>,
-}
-
 /// Makes this the one link of the account that is good for its purpose; false, and no link, when the
 /// account's credentials have changed since it was asked for.
-pub(in crate::auth) async fn put_link(
+pub(crate) async fn put(
     conn: impl PgExecutor<'_>,
     link: &NewLink<'_>,
     now: DateTime<Utc>,
@@ -75,19 +43,8 @@ pub(in crate::auth) async fn put_link(
     Ok(done.rows_affected() == 1)
 }
 
-/// A link that somebody has followed. It is used up by beginning a change of the credentials at its
-/// version, which of any number that race one does.
-pub(in crate::auth) struct Link {
-    pub(in crate::auth) user_id: UserId,
-    pub(in crate::auth) version: CredentialsVersion,
-    /// When it was made; when the change was asked for, where it changes the address.
-    pub(in crate::auth) created_at: DateTime<Utc>,
-    /// The new address, where it changes that.
-    pub(in crate::auth) new_email: Option<EmailAddress>,
-}
-
 /// The link that shows an address to be its owner's, if it is good.
-pub(in crate::auth) async fn find_address_link(
+pub(crate) async fn find_address_link(
     conn: impl PgExecutor<'_>,
     token: TokenHash,
     now: DateTime<Utc>,
@@ -96,7 +53,7 @@ pub(in crate::auth) async fn find_address_link(
 }
 
 /// The link that sets a new password, if it is good.
-pub(in crate::auth) async fn find_reset(
+pub(crate) async fn find_reset(
     conn: impl PgExecutor<'_>,
     token: TokenHash,
     now: DateTime<Utc>,
@@ -125,18 +82,40 @@ async fn find_link(
     .await
 }
 
-/// Deletes the links that were mailed to this account's owner, and the sign-ins that wait for a second
-/// factor.
-pub(in crate::auth) async fn delete_outstanding(
+/// Whether a link that unlocks this account was made since then.
+pub(crate) async fn is_unlock_recent(
     conn: impl PgExecutor<'_>,
-    owner: UserId,
-) -> Result<(), sqlx::Error> {
-    sqlx::query!(
-        "WITH waiting AS (DELETE FROM mfa_challenges WHERE user_id = $1)
-         DELETE FROM one_time_tokens WHERE user_id = $1",
-        owner.0
+    user_id: Option<UserId>,
+    since: DateTime<Utc>,
+) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"SELECT EXISTS (
+               SELECT FROM one_time_tokens WHERE user_id = $1 AND purpose = 'unlock' AND created_at > $2
+           ) AS "is_recent!""#,
+        user_id.map_or(Uuid::nil(), |id| id.0),
+        since,
     )
-    .execute(conn)
-    .await?;
-    Ok(())
+    .fetch_one(conn)
+    .await
+}
+
+/// Uses up a link that unlocks an account; of any number that race, one gets it.
+///
+/// The row stays, as one that has run out, so that the next letter waits for its time.
+pub(crate) async fn take_unlock(
+    conn: impl PgExecutor<'_>,
+    token: TokenHash,
+    now: DateTime<Utc>,
+) -> Result<Option<UserId>, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"UPDATE one_time_tokens AS t SET expires_at = $2
+           FROM users AS u
+           WHERE t.token_hash = $1 AND t.purpose = 'unlock' AND t.expires_at > $2
+             AND u.id = t.user_id AND u.credentials_version = t.credentials_version
+           RETURNING t.user_id AS "user_id: UserId""#,
+        &token.0,
+        now,
+    )
+    .fetch_optional(conn)
+    .await
 }

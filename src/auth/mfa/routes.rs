@@ -1,16 +1,14 @@
-//! `/auth/mfa/*` and `/auth/login/mfa`.
+//! `/auth/mfa*`.
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::http::header::HeaderMap;
-use axum::response::Response;
 use utoipa::IntoResponses;
 use utoipa_axum::routes;
 
-use super::model::{MfaAnswer, MfaBegin, MfaConfirm, MfaProof, SignedIn, Transport};
-use super::routes::{Responses, body_problems_and};
-use super::{browser, cookie, second_factor};
+use super::model::{MfaBegin, MfaConfirm, MfaProof};
+use super::service;
 use crate::audit::Origin;
+use crate::auth::responses::Responses;
 use crate::infra::Db;
 use crate::mfa::{self, Enrolment, MfaStatus, Proof, RecoveryCodes};
 use crate::state::AppState;
@@ -18,46 +16,19 @@ use crate::web::{
     AuthProblems, BodyProblems, Client, Code, Json, Principal, Problem, RequestId, Routes, problems,
 };
 
-/// The route below `/auth` of people whose password was right.
-pub fn second_step_router() -> Routes<AppState> {
-    Routes::new().routes(routes!(login_mfa))
-}
-
-/// The routes below `/auth` of people who are signed in.
-pub fn mfa_router() -> Routes<AppState> {
+/// What turns a second factor on.
+pub fn enrolment_routes() -> Routes<AppState> {
     Routes::new()
         .routes(routes!(get_mfa))
-        .routes(routes!(begin_totp, remove_totp))
+        .routes(routes!(begin_totp))
         .routes(routes!(confirm_totp))
-        .routes(routes!(renew_recovery_codes))
 }
 
-/// Sign in: the second step, with a code or a recovery code.
-///
-/// The `mfa_token` is of `/auth/login`. It is good for five tries and one session, whose tokens
-/// travel as was asked for with the password.
-#[utoipa::path(post, path = "/login/mfa", tag = "auth",
-    request_body(content = MfaAnswer, examples(
-        ("code" = (summary = "With the authenticator", value = json!({ "mfa_token": "mF9B5f41JqM0Q8r2Zt7uYwXcVbNaSdFgHjKlPoIuYtQ", "code": "492039" }))),
-        ("recovery_code" = (summary = "Without it", value = json!({ "mfa_token": "mF9B5f41JqM0Q8r2Zt7uYwXcVbNaSdFgHjKlPoIuYtQ", "recovery_code": "7k2m-p9x4-3qvt-h8wd-5nbz-c6rj" }))))),
-    responses(
-        (status = 200, description = "A session has begun.", body = SignedIn,
-            headers(("Set-Cookie" = Option<String>, description = "With the transport `cookie`: the access and the refresh cookie."))),
-        SecondStepProblems))]
-async fn login_mfa(
-    State(state): State<AppState>,
-    client: Client,
-    request_id: RequestId,
-    headers: HeaderMap,
-    Json(answer): Json<MfaAnswer>,
-) -> Result<Response, Problem> {
-    let origin = Origin::new(&client, &request_id);
-    let is_own_page = cookie::check_sign_in(&state, &headers, Transport::Cookie).is_ok();
-    let (transport, pair) = second_factor::log_in(&state, answer, is_own_page, &origin).await?;
-    if transport == Transport::Cookie {
-        browser::leave(&state, &headers, &origin).await?;
-    }
-    Ok(cookie::answer(&state, transport, pair))
+/// What needs the second factor.
+pub fn mfa_routes() -> Routes<AppState> {
+    Routes::new()
+        .routes(routes!(remove_totp))
+        .routes(routes!(renew_recovery_codes))
 }
 
 /// Whether my account has a second factor.
@@ -83,7 +54,7 @@ async fn begin_totp(
     Json(wanted): Json<MfaBegin>,
 ) -> Result<Json<Enrolment>, Problem> {
     let origin = Origin::new(&client, &request_id);
-    let begun = second_factor::begin_enrolment(&state, me, wanted.password, &origin).await?;
+    let begun = service::begin_enrolment(&state, me, wanted.password, &origin).await?;
     Ok(Json(begun))
 }
 
@@ -103,7 +74,7 @@ async fn confirm_totp(
     Json(shown): Json<MfaConfirm>,
 ) -> Result<Json<RecoveryCodes>, Problem> {
     let origin = Origin::new(&client, &request_id);
-    let codes = second_factor::confirm(&state, me, &shown.code, &origin).await?;
+    let codes = service::confirm(&state, me, &shown.code, &origin).await?;
     Ok(Json(codes))
 }
 
@@ -120,7 +91,7 @@ async fn remove_totp(
 ) -> Result<StatusCode, Problem> {
     let origin = Origin::new(&client, &request_id);
     let proof = Proof::one_of(shown.code, shown.recovery_code)?;
-    second_factor::turn_off(&state, me, shown.password, &proof, &origin).await?;
+    service::turn_off(&state, me, shown.password, &proof, &origin).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -140,22 +111,8 @@ async fn renew_recovery_codes(
 ) -> Result<Json<RecoveryCodes>, Problem> {
     let origin = Origin::new(&client, &request_id);
     let proof = Proof::one_of(shown.code, shown.recovery_code)?;
-    let codes = second_factor::renew_codes(&state, me, shown.password, &proof, &origin).await?;
+    let codes = service::renew_codes(&state, me, shown.password, &proof, &origin).await?;
     Ok(Json(codes))
-}
-
-struct SecondStepProblems;
-
-impl IntoResponses for SecondStepProblems {
-    fn responses() -> Responses {
-        body_problems_and(&[
-            Code::InvalidMfaToken,
-            Code::InvalidMfaCode,
-            Code::AccountDisabled,
-            Code::CsrfRefused,
-            Code::TooManyAttempts,
-        ])
-    }
 }
 
 struct StateProblem;

@@ -1,52 +1,34 @@
-//! What browsers do with the cookies of a session: go on with it, end it, and ask for the token
-//! that shows whose page is calling.
+//! Browser mode: refresh, sign-out and CSRF token of a session whose tokens are cookies.
 
-use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::HeaderMap;
 use axum::response::{IntoResponse as _, Response};
-use utoipa_axum::routes;
 
 use super::cookie::{self, Cookie};
-use super::error::Error;
-use super::gate;
 use super::model::{CsrfProof, Transport};
 use super::refresh_token::RefreshToken;
-use super::{csrf, refresh as rotation, session};
+use super::{bearer, csrf, gate, refresh as rotation, service};
 use crate::audit::Origin;
+use crate::auth::error::Error;
 use crate::state::AppState;
-use crate::web::{AuthProblems, Code, Json, Principal, Problem, Routes};
+use crate::web::{Code, Json, Principal, Problem};
 
-/// The route of pages that have lost their token, below `/auth`.
-pub fn csrf_router() -> Routes<AppState> {
-    Routes::new().routes(routes!(get_csrf_token))
-}
-
-/// The CSRF token of my session, for a page that was loaded anew.
-///
-/// Calls that are signed by cookie and are not a GET carry it in `X-CSRF-Token`. It is good for as
-/// long as the session is, and the refresh cookie alone is enough to get it.
-#[utoipa::path(get, path = "/csrf", tag = "auth",
-    security(("bearer" = []), ("cookie" = []), ("refresh_cookie" = [])),
-    responses((status = 200, description = "The token.", body = CsrfProof), AuthProblems))]
-async fn get_csrf_token(
-    State(state): State<AppState>,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
-    let who = if gate::has_bearer(&headers) {
-        gate::authenticate(&state, &headers).await?
+/// CSRF token of the session of the bearer token or, without one, of a cookie.
+pub(crate) async fn csrf_token(state: &AppState, headers: &HeaderMap) -> Result<Response, Problem> {
+    let who = if bearer::has_bearer(headers) {
+        gate::authenticate(state, headers).await?
     } else {
-        holder(&state, &headers).await?
+        holder(state, headers).await?
     };
     let Some(who) = who else {
-        return Ok(refuse(&state, &headers, Code::Unauthenticated.into()));
+        return Ok(refuse(state, headers, Code::Unauthenticated.into()));
     };
     let csrf_token = csrf::token(&state.csrf_macs, who.session_id);
     Ok(Json(CsrfProof { csrf_token }).into_response())
 }
 
 /// Goes on with the session of the refresh cookie.
-pub(super) async fn refresh(
+pub(crate) async fn refresh(
     state: &AppState,
     headers: &HeaderMap,
     origin: &Origin,
@@ -68,7 +50,7 @@ pub(super) async fn refresh(
 }
 
 /// Ends the session that the cookies are of, if it has not ended, and takes them back.
-pub(super) async fn log_out(
+pub(crate) async fn log_out(
     state: &AppState,
     headers: &HeaderMap,
     origin: &Origin,
@@ -76,16 +58,16 @@ pub(super) async fn log_out(
     let session = csrf::check(state, headers)?;
     if let Some(who) = holder(state, headers).await? {
         if who.session_id != session {
-            return Err(csrf::foreign_token());
+            return Err(Error::ForeignSession.into());
         }
-        session::log_out(state, who, origin).await?;
+        service::log_out(state, who, origin).await?;
     }
     Ok(cookie::clear(state, StatusCode::NO_CONTENT.into_response()))
 }
 
 /// Ends the session that the browser was in, since it begins another: nobody could sign out of it
 /// any more.
-pub(super) async fn leave(
+pub(crate) async fn leave(
     state: &AppState,
     headers: &HeaderMap,
     origin: &Origin,
@@ -93,16 +75,16 @@ pub(super) async fn leave(
     if is_calling(state, headers)
         && let Some(who) = holder(state, headers).await?
     {
-        session::log_out(state, who, origin).await?;
+        service::log_out(state, who, origin).await?;
     }
     Ok(())
 }
 
 /// Returns whether the request has cookies and no bearer token.
-pub(super) fn is_calling(state: &AppState, headers: &HeaderMap) -> bool {
+pub(crate) fn is_calling(state: &AppState, headers: &HeaderMap) -> bool {
     let cookies = [Cookie::Access, Cookie::Refresh];
     let has_any = cookies.iter().any(|cookie| cookie.is_in(state, headers));
-    has_any && !gate::has_bearer(headers)
+    has_any && !bearer::has_bearer(headers)
 }
 
 /// Whose cookies these are: the access cookie's, or the refresh cookie's where that has run out.
@@ -113,7 +95,7 @@ async fn holder(state: &AppState, headers: &HeaderMap) -> Result<Option<Principa
         Ok(None) | Err(_) => {}
     }
     match refresh_token(state, headers) {
-        Some(token) => Ok(session::find_holder(state, &token).await?),
+        Some(token) => Ok(rotation::find_holder(state, &token).await?),
         None => Ok(None),
     }
 }

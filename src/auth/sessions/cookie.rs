@@ -11,8 +11,8 @@ use axum::http::header::{COOKIE, SET_COOKIE};
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse as _, Response};
 
+use super::bearer::has_bearer;
 use super::csrf;
-use super::gate;
 use super::model::{CookieSession, SignedIn, TokenPair, Transport};
 use crate::state::AppState;
 use crate::web::{CookieScope, Json, Problem};
@@ -22,7 +22,7 @@ const REFRESH_PATH: &str = "/api/v1/auth";
 
 /// One of the two cookies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Cookie {
+pub(crate) enum Cookie {
     /// The access token, for all routes.
     Access,
     /// The refresh token, for those that begin, go on with and end a session.
@@ -32,11 +32,11 @@ pub(super) enum Cookie {
 /// A cookie that was sent more than once: one of them is somebody else's doing, and which one
 /// cannot be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Ambiguous;
+pub(crate) struct Ambiguous;
 
 impl Cookie {
     /// Its name, over https or in the open, at the root of a host.
-    pub(super) const fn name(self, is_https: bool) -> &'static str {
+    pub(crate) const fn name(self, is_https: bool) -> &'static str {
         match (self, is_https) {
             (Self::Access, true) => "__Host-access",
             (Self::Access, false) => "access",
@@ -53,7 +53,7 @@ impl Cookie {
     }
 
     /// What the request has under this name.
-    pub(super) fn find<'a>(
+    pub(crate) fn find<'a>(
         self,
         state: &AppState,
         headers: &'a HeaderMap,
@@ -63,7 +63,7 @@ impl Cookie {
     }
 
     /// Whether the request has it at all.
-    pub(super) fn is_in(self, state: &AppState, headers: &HeaderMap) -> bool {
+    pub(crate) fn is_in(self, state: &AppState, headers: &HeaderMap) -> bool {
         self.find(state, headers) != Ok(None)
     }
 
@@ -103,7 +103,7 @@ fn find<'a>(
 
 /// Refuses to sign somebody in by cookies for a page that is not ours: it would put its own account
 /// under the reader's hands.
-pub(super) fn check_sign_in(
+pub(crate) fn check_sign_in(
     state: &AppState,
     headers: &HeaderMap,
     transport: Transport,
@@ -115,7 +115,7 @@ pub(super) fn check_sign_in(
 }
 
 /// A pair of tokens as its holder asked for it: in the body, or as cookies.
-pub(super) fn answer(state: &AppState, transport: Transport, pair: TokenPair) -> Response {
+pub(crate) fn answer(state: &AppState, transport: Transport, pair: TokenPair) -> Response {
     match transport {
         Transport::Bearer => Json(SignedIn::Tokens(pair)).into_response(),
         Transport::Cookie => {
@@ -135,12 +135,12 @@ pub(super) fn answer(state: &AppState, transport: Transport, pair: TokenPair) ->
 }
 
 /// Takes both cookies back, since their session is over.
-pub(super) fn clear(state: &AppState, response: Response) -> Response {
+pub(crate) fn clear(state: &AppState, response: Response) -> Response {
     take_back(state, response, &[Cookie::Access, Cookie::Refresh])
 }
 
 /// Takes these cookies back, since they are good for nothing.
-pub(super) fn take_back(state: &AppState, response: Response, cookies: &[Cookie]) -> Response {
+pub(crate) fn take_back(state: &AppState, response: Response, cookies: &[Cookie]) -> Response {
     let scope = state.own_origins.cookies();
     with(
         response,
@@ -157,8 +157,8 @@ fn with(mut response: Response, lines: impl IntoIterator<Item = HeaderValue>) ->
 
 /// Returns whether the cookie alone authenticates this request. A bearer token takes precedence, and no page
 /// of another site can make a browser add one; other `Authorization` schemes are ignored.
-pub(super) fn signs(state: &AppState, headers: &HeaderMap) -> bool {
-    !gate::has_bearer(headers) && Cookie::Access.is_in(state, headers)
+pub(crate) fn signs(state: &AppState, headers: &HeaderMap) -> bool {
+    !has_bearer(headers) && Cookie::Access.is_in(state, headers)
 }
 
 #[cfg(test)]

@@ -6,21 +6,21 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use uuid::Uuid;
 
+use crate::auth::error::Error;
 use crate::ids::SessionId;
 use crate::infra::MacRing;
-use crate::metrics::{self, CsrfRefusal};
 use crate::state::AppState;
-use crate::web::{Code, Problem};
+use crate::web::Problem;
 
 /// The header that pages send the token in.
-pub(super) const X_CSRF_TOKEN: HeaderName = HeaderName::from_static("x-csrf-token");
+pub(crate) const X_CSRF_TOKEN: HeaderName = HeaderName::from_static("x-csrf-token");
 
 const ID_BYTES: usize = 16;
 const TAG_BYTES: usize = 32;
 
 /// The token of a session: its id and an HMAC of it under the service's key, so that nothing has
 /// to be stored and it stays good for as long as the session lives.
-pub(super) fn token(macs: &MacRing, session: SessionId) -> String {
+pub(crate) fn token(macs: &MacRing, session: SessionId) -> String {
     let mut bytes = [0; ID_BYTES + TAG_BYTES];
     let (id, tag) = bytes.split_at_mut(ID_BYTES);
     id.copy_from_slice(session.0.as_bytes());
@@ -41,37 +41,26 @@ fn session_of(macs: &MacRing, token: &[u8]) -> Option<SessionId> {
 }
 
 /// Refuses a call that no page of ours makes.
-pub(super) fn check_origin(state: &AppState, headers: &HeaderMap) -> Result<(), Problem> {
+pub(crate) fn check_origin(state: &AppState, headers: &HeaderMap) -> Result<(), Problem> {
     if state.own_origins.vouch_for(headers) {
         return Ok(());
     }
-    Err(foreign_page())
-}
-
-/// The refusal of a call that no page of ours makes.
-pub(super) fn foreign_page() -> Problem {
-    refused(
-        CsrfRefusal::Page,
-        "the call does not come from a page that may act for its reader",
-    )
+    Err(Error::ForeignPage.into())
 }
 
 /// Refuses a call that is not shown to come from a page of ours; answers the session that the page
 /// acts in, which must be the one that the cookies are of.
-pub(super) fn check(state: &AppState, headers: &HeaderMap) -> Result<SessionId, Problem> {
+pub(crate) fn check(state: &AppState, headers: &HeaderMap) -> Result<SessionId, Problem> {
     check_origin(state, headers)?;
     let mut lines = headers.get_all(X_CSRF_TOKEN).iter();
     let (Some(token), None) = (lines.next(), lines.next()) else {
-        return Err(refused(
-            CsrfRefusal::Token,
-            "one X-CSRF-Token header is needed",
-        ));
+        return Err(Error::NoCsrfToken.into());
     };
-    session_of(&state.csrf_macs, token.as_bytes()).ok_or_else(foreign_token)
+    session_of(&state.csrf_macs, token.as_bytes()).ok_or_else(|| Error::ForeignSession.into())
 }
 
 /// Refuses a call with cookies of `session` that is not shown to come from a page in it.
-pub(super) fn check_in(
+pub(crate) fn check_in(
     state: &AppState,
     headers: &HeaderMap,
     session: SessionId,
@@ -79,20 +68,7 @@ pub(super) fn check_in(
     if check(state, headers)? == session {
         return Ok(());
     }
-    Err(foreign_token())
-}
-
-/// The refusal of a token that is not of the session that the cookies are of.
-pub(super) fn foreign_token() -> Problem {
-    refused(
-        CsrfRefusal::Token,
-        "the X-CSRF-Token is not of this session",
-    )
-}
-
-fn refused(reason: CsrfRefusal, detail: &'static str) -> Problem {
-    metrics::count_csrf_refusal(reason);
-    Problem::new(Code::CsrfRefused).detail(detail)
+    Err(Error::ForeignSession.into())
 }
 
 #[cfg(test)]

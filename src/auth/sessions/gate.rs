@@ -4,17 +4,17 @@ use std::time::Duration;
 
 use axum::extract::Request;
 use axum::http::HeaderMap;
-use axum::http::header::AUTHORIZATION;
 use axum::response::IntoResponse as _;
 use chrono::{DateTime, Utc};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::access_token;
+use super::bearer::{bearer_token, has_bearer};
 use super::cookie::{self, Ambiguous, Cookie};
 use super::csrf;
+use super::revocation_list::{Denied, Verdict};
 use super::store::{self, Position, Revocation};
-use super::token;
-use crate::infra::{Denied, Verdict};
 use crate::state::AppState;
 use crate::web::{Answer, Caller, Code, Principal, Problem};
 
@@ -105,7 +105,7 @@ pub(super) async fn authenticate(
 /// Who an access token speaks for, if its session has not ended.
 async fn holder(state: &AppState, token: &str) -> Result<Principal, Problem> {
     let now = state.clock.now();
-    let who = token::read_access(&state.keys, &state.auth, token, now)
+    let who = access_token::read(&state.keys, &state.auth, token, now)
         .map_err(|_| Problem::unauthenticated_token())?;
     let lives = match state
         .ended_sessions
@@ -121,34 +121,6 @@ async fn holder(state: &AppState, token: &str) -> Result<Principal, Problem> {
     lives
         .then_some(who)
         .ok_or_else(Problem::unauthenticated_token)
-}
-
-/// The token of the one `Authorization` header, where there is just one and it has a token.
-#[must_use]
-pub fn bearer_token(headers: &HeaderMap) -> Option<&str> {
-    let mut credentials = headers.get_all(AUTHORIZATION).iter();
-    let token = bearer(credentials.next()?.as_bytes());
-    token.filter(|_| credentials.next().is_none())
-}
-
-/// Returns whether the request has `Authorization: Bearer`, with a valid token or not. Other schemes are for
-/// a proxy in front of the service, such as the `Basic` of a staging site. Browsers add them by
-/// themselves, so they neither authenticate a request nor replace its cookies.
-pub(super) fn has_bearer(headers: &HeaderMap) -> bool {
-    headers.get_all(AUTHORIZATION).iter().any(|line| {
-        let mut parts = line
-            .as_bytes()
-            .splitn(2, |byte| matches!(byte, b' ' | b'\t'));
-        let scheme = parts.next().unwrap_or_default();
-        scheme.eq_ignore_ascii_case(b"bearer")
-    })
-}
-
-/// The token of an `Authorization: Bearer` header (RFC 6750 §2.1).
-fn bearer(credential: &[u8]) -> Option<&str> {
-    let (scheme, token) = std::str::from_utf8(credential).ok()?.split_once(' ')?;
-    let token = token.trim_matches(' ');
-    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
 }
 
 /// Keeps the revocation list up to date until `stop`.
@@ -190,7 +162,7 @@ struct Seen {
 /// run.
 async fn look(state: &AppState, mut seen: Option<Seen>) -> Result<Seen, sqlx::Error> {
     let now = state.clock.now();
-    let longest = token::runs_out(&state.auth, now) - now;
+    let longest = access_token::expires_after(&state.auth, now) - now;
     let mut from = Position {
         xid: seen.map_or(0, |seen| seen.before),
         id: 0,
@@ -209,7 +181,7 @@ async fn look(state: &AppState, mut seen: Option<Seen>) -> Result<Seen, sqlx::Er
             continue;
         }
         let denied = page.revocations.into_iter().map(|revocation| {
-            let until = token::runs_out(&state.auth, revocation.ended_at);
+            let until = access_token::expires_after(&state.auth, revocation.ended_at);
             (denied(revocation), until)
         });
         let Some(next) = page.next else {
@@ -229,61 +201,5 @@ fn denied(revocation: Revocation) -> Denied {
             kept: revocation.kept_session_id,
         },
         (ids, _) => Denied::Ids(ids.unwrap_or_default()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use axum::http::HeaderValue;
-
-    use super::*;
-
-    #[test]
-    fn only_the_bearer_scheme_is_read() {
-        let lines = |lines: &[&[u8]]| {
-            let values = lines.iter().map(|line| HeaderValue::from_bytes(line));
-            let pairs = values.map(|value| (AUTHORIZATION, value.expect("it is a value")));
-            pairs.collect::<HeaderMap>()
-        };
-        for ours in [
-            &[&b"Bearer abc"[..]][..],
-            &[b"bEARER abc"],
-            &[b"Bearer"],
-            &[b"Bearer "],
-            &[b"Bearer\tabc"],
-            &[b"Bearer \xff"],
-            &[b"Basic abc", b"Bearer abc"],
-        ] {
-            assert!(has_bearer(&lines(ours)), "{ours:?}");
-        }
-        for other in [
-            &[][..],
-            &[&b""[..]],
-            &[b"Basic YTpi"],
-            &[b"Basic abc, Bearer def"],
-            &[b"Digest username=\"bearer\""],
-            &[b"Negotiate abc", b"Basic YTpi"],
-            &[b"Bearerabc"],
-            &[b"abc"],
-            &[b"\xff"],
-        ] {
-            assert!(!has_bearer(&lines(other)), "{other:?}");
-        }
-    }
-
-    #[test]
-    fn the_scheme_is_any_case_and_the_token_is_not_empty() {
-        assert_eq!(bearer(b"Bearer abc.def"), Some("abc.def"));
-        assert_eq!(bearer(b"bEARER  abc"), Some("abc"));
-        for wrong in [
-            &b"Bearer"[..],
-            b"Bearer ",
-            b"Basic abc",
-            b"abc",
-            b"",
-            b"Bearer \xff",
-        ] {
-            assert_eq!(bearer(wrong), None);
-        }
     }
 }

@@ -3,13 +3,13 @@
 
 use chrono::{DateTime, Utc};
 
-use super::error::Error;
-use super::refresh::{Refreshed, end_reused};
 use super::refresh_token::SessionToken;
-use super::session::pair;
+use super::rotation::{Refreshed, end_reused};
+use super::service::pair;
 use super::store;
-use super::token::OpaqueToken;
 use crate::audit::Origin;
+use crate::auth::error::Error;
+use crate::auth::opaque_token::OpaqueToken;
 use crate::ids::SessionId;
 use crate::infra::after;
 use crate::metrics::TokenRefresh;
@@ -23,7 +23,7 @@ const LONGEST_WALK: usize = 16;
 const TRIES: usize = 3;
 
 /// Replaces a token by its successor, as `refresh` does.
-pub(super) async fn rotate(
+pub(crate) async fn rotate(
     state: &AppState,
     token: OpaqueToken,
     of: Option<SessionId>,

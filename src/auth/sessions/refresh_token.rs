@@ -11,7 +11,7 @@ use serde::Deserialize;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use super::token::{OpaqueToken, TokenHash};
+use crate::auth::opaque_token::{OpaqueToken, TokenHash};
 use crate::ids::SessionId;
 use crate::infra::{MacRing, Rng};
 
@@ -28,7 +28,7 @@ const CHARACTERS: usize = 112;
 /// A refresh token, as its holder sends it.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(try_from = "String")]
-pub(super) enum RefreshToken {
+pub(crate) enum RefreshToken {
     /// A generation of a session.
     Session(SessionToken),
     /// A row of `refresh_tokens`, as the release before issued them.
@@ -37,16 +37,16 @@ pub(super) enum RefreshToken {
 
 /// One generation of a session's refresh token.
 #[derive(Clone)]
-pub(super) struct SessionToken(Zeroizing<[u8; BYTES]>);
+pub(crate) struct SessionToken(Zeroizing<[u8; BYTES]>);
 
 impl SessionToken {
     /// The first token of a new session.
-    pub(super) fn first(macs: &MacRing, session: SessionId, rng: &Rng) -> Self {
+    pub(crate) fn first(macs: &MacRing, session: SessionId, rng: &Rng) -> Self {
         Self::issue(macs, session, 0, &Zeroizing::new(rng.bytes()))
     }
 
     /// The token of a generation, signed by the ring's first key.
-    pub(super) fn issue(
+    pub(crate) fn issue(
         macs: &MacRing,
         session: SessionId,
         generation: i32,
@@ -57,7 +57,7 @@ impl SessionToken {
     }
 
     /// The token of a generation that has this hash, under whichever key of the ring made it.
-    pub(super) fn find(
+    pub(crate) fn find(
         macs: &MacRing,
         session: SessionId,
         generation: i32,
@@ -73,7 +73,7 @@ impl SessionToken {
     }
 
     /// The token that replaces this one.
-    pub(super) fn next(&self, macs: &MacRing) -> Self {
+    pub(crate) fn next(&self, macs: &MacRing) -> Self {
         let next = self.generation().saturating_add(1);
         Self::issue(macs, self.session(), next, self.seed())
     }
@@ -86,17 +86,17 @@ impl SessionToken {
     }
 
     /// The session that the token names.
-    pub(super) fn session(&self) -> SessionId {
+    pub(crate) fn session(&self) -> SessionId {
         SessionId(Uuid::from_bytes(self.part(0)))
     }
 
     /// How many rotations came before it.
-    pub(super) fn generation(&self) -> i32 {
+    pub(crate) fn generation(&self) -> i32 {
         i32::from_be_bytes(self.part(ID))
     }
 
     /// Seed that all tokens of the session share, and that the database does not have.
-    pub(super) fn seed(&self) -> &[u8; SEED] {
+    pub(crate) fn seed(&self) -> &[u8; SEED] {
         let seed = self.0[ID + GENERATION..].first_chunk();
         seed.expect("the seed is part of the token")
     }
@@ -107,19 +107,19 @@ impl SessionToken {
     }
 
     /// Returns whether a key of the ring made its tag; compares in constant time.
-    pub(super) fn is_genuine(&self, macs: &MacRing) -> bool {
+    pub(crate) fn is_genuine(&self, macs: &MacRing) -> bool {
         let (message, tag) = self.0.split_at(MESSAGE);
         macs.verifies(message, tag)
     }
 
     /// SHA-256 of the whole token: all that is stored of it.
-    pub(super) fn hash(&self) -> TokenHash {
+    pub(crate) fn hash(&self) -> TokenHash {
         let hash = digest(&SHA256, &*self.0);
         TokenHash(hash.as_ref().try_into().expect("SHA-256 has 32 bytes"))
     }
 
     /// The token as its holder gets it.
-    pub(super) fn encode(&self) -> String {
+    pub(crate) fn encode(&self) -> String {
         BASE64_URL_SAFE_NO_PAD.encode(*self.0)
     }
 }

@@ -16,7 +16,7 @@ const SWEEP_EVERY: Duration = Duration::from_secs(30);
 
 /// A list of refused ids; a clone is another handle on it.
 #[derive(Clone, Debug, Default)]
-pub struct Denylist(Arc<RwLock<Entries>>);
+pub struct RevocationList(Arc<RwLock<Entries>>);
 
 #[derive(Debug, Default)]
 struct Entries {
@@ -114,7 +114,7 @@ fn made_at(id: Uuid) -> i64 {
     i64::try_from(id.as_u128() >> 80).unwrap_or_default()
 }
 
-impl Denylist {
+impl RevocationList {
     /// Verdict of the list on a session `id` of an owner.
     #[must_use]
     pub fn verdict(&self, owner: Uuid, id: Uuid) -> Verdict {
@@ -129,7 +129,7 @@ impl Denylist {
     }
 
     /// Puts one id on the list at once.
-    pub fn deny(&self, id: Uuid, until: DateTime<Utc>) {
+    pub fn revoke(&self, id: Uuid, until: DateTime<Utc>) {
         let mut entries = self.0.write().unwrap_or_else(PoisonError::into_inner);
         entries.until.insert(id, until);
     }
@@ -174,14 +174,14 @@ mod tests {
 
     const NOBODY: Uuid = Uuid::nil();
 
-    fn swept(list: &Denylist) {
+    fn swept(list: &RevocationList) {
         let mut entries = list.0.write().expect("nobody panics here");
         entries.swept_at = None;
     }
 
     #[test]
     fn an_id_is_denied_until_its_time_and_nothing_is_allowed_before_the_first_fill() {
-        let list = Denylist::default();
+        let list = RevocationList::default();
         let [gone, fine] = [Uuid::from_u128(1), Uuid::from_u128(2)];
         let now = DateTime::<Utc>::UNIX_EPOCH;
         let later = now + chrono::TimeDelta::minutes(15);
@@ -197,7 +197,7 @@ mod tests {
 
     #[test]
     fn one_entry_denies_all_ids_of_an_owner_up_to_a_time_but_one() {
-        let list = Denylist::default();
+        let list = RevocationList::default();
         let now = DateTime::<Utc>::UNIX_EPOCH + chrono::TimeDelta::days(20_000);
         let made = |millis| {
             let at = now + chrono::TimeDelta::milliseconds(millis);

@@ -6,26 +6,27 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use super::credentials::begin_credentials_change;
-use super::error::Error;
-use super::model::{EndReason, TokenPair};
-use super::refresh;
-use super::refresh_token::{RefreshToken, SessionToken};
+use super::access_token;
+use super::model::{Device, EndReason, TokenPair};
+use super::refresh_token::SessionToken;
 use super::store::{self, NewSession};
-use super::token::{self, OpaqueToken};
 use crate::audit::{self, Entry, Event, Origin};
+use crate::auth::credentials_change::begin_credentials_change;
+use crate::auth::error::Error;
+use crate::auth::opaque_token::OpaqueToken;
+use crate::auth::store::find_standing;
 use crate::ids::{SessionId, UserId};
-use crate::infra::{after, begin};
+use crate::infra::{Db, after, begin};
 use crate::state::AppState;
-use crate::users::CredentialsVersion;
-use crate::web::Principal;
+use crate::users::{CredentialsChange, CredentialsVersion};
+use crate::web::{Moment, Page, Paged, Principal};
 
 /// Sign-ins of one account at the same moment, each of which does not see the others. Farther below the
 /// limit than this an account's sessions need not be counted one sign-in after the other.
 const SIMULTANEOUS: i64 = 32;
 
 /// Begins a session of somebody who has proved the credentials of this version.
-pub(super) async fn begin_session(
+pub(crate) async fn begin_session(
     state: &AppState,
     user_id: UserId,
     proven: CredentialsVersion,
@@ -39,7 +40,7 @@ pub(super) async fn begin_session(
 
 /// Begins a session in the transaction of what proved who somebody is. The tokens are good for
 /// something once it is committed.
-pub(super) async fn begin_session_in(
+pub(crate) async fn begin_session_in(
     tx: &mut PgConnection,
     state: &AppState,
     user_id: UserId,
@@ -66,7 +67,7 @@ pub(super) async fn begin_session_in(
     };
     let most = i64::from(state.auth.session_max_count);
     let near = (most - SIMULTANEOUS).max(0);
-    let Some(others) = store::insert_session(&mut *tx, &session, near, now).await? else {
+    let Some(others) = store::insert(&mut *tx, &session, near, now).await? else {
         return Err(lost_race(tx, user_id).await?);
     };
     if let Some(token) = &legacy {
@@ -87,8 +88,8 @@ pub(super) async fn begin_session_in(
 
 /// The reply to a sign-in whose proof was overtaken by a change of the account: that of a wrong password,
 /// unless the account has been disabled.
-pub(super) async fn lost_race(tx: &mut PgConnection, user_id: UserId) -> Result<Error, Error> {
-    let standing = store::find_standing(tx, user_id).await?;
+pub(crate) async fn lost_race(tx: &mut PgConnection, user_id: UserId) -> Result<Error, Error> {
+    let standing = find_standing(tx, user_id).await?;
     Ok(match standing {
         Some(standing) if standing.is_disabled => Error::AccountDisabled,
         _ => Error::InvalidCredentials,
@@ -104,7 +105,7 @@ async fn limit_sessions(
     origin: &Origin,
 ) -> Result<(), Error> {
     let (now, owner) = (state.clock.now(), begun.user_id);
-    store::lock_sessions(&mut *tx, owner).await?;
+    store::lock(&mut *tx, owner).await?;
     let ended = store::end_surplus(&mut *tx, owner, begun.session_id, most, now).await?;
     if let Some(last) = ended.first() {
         let one = (ended.len() == 1).then_some(*last);
@@ -116,7 +117,7 @@ async fn limit_sessions(
 }
 
 /// Ends one session.
-pub(super) async fn log_out(
+pub(crate) async fn log_out(
     state: &AppState,
     who: Principal,
     origin: &Origin,
@@ -127,7 +128,7 @@ pub(super) async fn log_out(
 }
 
 /// Ends a session of one's own from another one.
-pub(super) async fn end_session(
+pub(crate) async fn end_session(
     state: &AppState,
     me: Principal,
     id: SessionId,
@@ -147,7 +148,7 @@ pub(super) async fn end_session(
 
 /// Ends a session of this owner, notes it and refuses its access tokens; answers false when there
 /// is none that has not ended before.
-pub(super) async fn end(
+pub(crate) async fn end(
     state: &AppState,
     who: Principal,
     reason: EndReason,
@@ -155,47 +156,17 @@ pub(super) async fn end(
 ) -> Result<bool, Error> {
     let now = state.clock.now();
     let mut tx = begin(&state.db).await?;
-    if !store::end_session(&mut *tx, who.user_id, who.session_id, reason, now).await? {
+    if !store::end(&mut *tx, who.user_id, who.session_id, reason, now).await? {
         return Ok(false);
     }
     audit::record(&mut *tx, entry, now, &state.rng).await?;
     tx.commit().await?;
-    deny(state, [who.session_id], now);
+    deny_sessions(state, [who.session_id], now);
     Ok(true)
 }
 
-/// Who holds a refresh token, used or not, of a session that has not ended.
-pub(super) async fn find_holder(
-    state: &AppState,
-    token: &RefreshToken,
-) -> Result<Option<Principal>, Error> {
-    let token = match token {
-        RefreshToken::Session(token) => return refresh::find_holder(state, token).await,
-        RefreshToken::Legacy(token) => token,
-    };
-    let known = store::find_token(&state.db, token.hash(), state.clock.now()).await?;
-    Ok(known
-        .filter(|token| token.session_lives)
-        .map(|token| Principal {
-            user_id: token.user_id,
-            session_id: token.session_id,
-        }))
-}
-
-/// Ends the session that a refresh token belongs to, used or not; an unknown token is nobody's.
-pub(super) async fn log_out_by_token(
-    state: &AppState,
-    token: &RefreshToken,
-    origin: &Origin,
-) -> Result<(), Error> {
-    match find_holder(state, token).await? {
-        Some(who) => log_out(state, who, origin).await,
-        None => Ok(()),
-    }
-}
-
 /// Ends all sessions of one account, this one included, and voids its links and waiting sign-ins.
-pub(super) async fn log_out_everywhere(
+pub(crate) async fn log_out_everywhere(
     state: &AppState,
     who: Principal,
     origin: &Origin,
@@ -205,7 +176,7 @@ pub(super) async fn log_out_everywhere(
     begin_credentials_change(&mut tx, who.user_id, None)
         .await?
         .ok_or(Error::Unauthenticated)?;
-    let ended = store::end_sessions(&mut *tx, who.user_id, None, EndReason::SignedOut, now).await?;
+    let ended = store::end_all(&mut *tx, who.user_id, None, EndReason::SignedOut, now).await?;
     let mut entry = Entry::own(
         Event::SignedOutEverywhere,
         who.user_id,
@@ -215,21 +186,25 @@ pub(super) async fn log_out_everywhere(
     entry.detail = serde_json::json!({ "sessions": ended.len() });
     audit::record(&mut *tx, entry, now, &state.rng).await?;
     tx.commit().await?;
-    deny(state, ended, now);
+    deny_sessions(state, ended, now);
     Ok(())
 }
 
 /// Refuses the access tokens of ended sessions from now on, in this process; the others read it
 /// from the database within a second.
-pub fn deny(state: &AppState, sessions: impl IntoIterator<Item = SessionId>, now: DateTime<Utc>) {
+pub fn deny_sessions(
+    state: &AppState,
+    sessions: impl IntoIterator<Item = SessionId>,
+    now: DateTime<Utc>,
+) {
     for id in sessions {
         state
             .ended_sessions
-            .deny(id.0, token::runs_out(&state.auth, now));
+            .revoke(id.0, access_token::expires_after(&state.auth, now));
     }
 }
 
-pub(super) fn pair(
+pub(crate) fn pair(
     state: &AppState,
     who: Principal,
     refresh_token: String,
@@ -240,11 +215,36 @@ pub(super) fn pair(
         .to_std()
         .unwrap_or(Duration::ZERO);
     Ok(TokenPair {
-        access_token: token::issue_access(&state.keys, &state.auth, who, now)?,
+        access_token: access_token::issue(&state.keys, &state.auth, who, now)?,
         token_type: "Bearer",
         expires_in: state.auth.access_ttl.as_secs(),
         refresh_token,
         refresh_expires_in: refresh_left.as_secs(),
         session_id: who.session_id,
     })
+}
+
+/// A page of the living sessions of an account, the last used first; `current` is the one that asks.
+pub async fn list_sessions(
+    db: &Db,
+    user_id: UserId,
+    current: SessionId,
+    paged: &Paged<Moment>,
+    now: DateTime<Utc>,
+) -> Result<Page<Device>, sqlx::Error> {
+    let (after, limit) = (paged.after, paged.limit);
+    let rows = store::list(db, user_id, current, after, limit, now).await?;
+    let position = |device: &Device| Moment(device.last_used_at, device.id.0);
+    Ok(Page::cut(rows, limit, position))
+}
+
+/// Ends all sessions of an account. Their access tokens are refused here once the caller has
+/// committed and passed the ids to [`deny`], and by other processes within a second.
+pub async fn end_sessions(
+    conn: &mut PgConnection,
+    change: &CredentialsChange,
+    why: EndReason,
+    now: DateTime<Utc>,
+) -> Result<Vec<SessionId>, sqlx::Error> {
+    store::end_all(conn, change.user_id(), None, why, now).await
 }

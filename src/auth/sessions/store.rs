@@ -1,75 +1,45 @@
-//! Every statement on `sessions`, `session_revocations`, `refresh_tokens`, `one_time_tokens`,
-//! `mfa_challenges` and `email_changes`.
+//! Statements on `sessions`, `session_revocations` and `refresh_tokens`.
 
 use chrono::{DateTime, Utc};
 use ipnetwork::IpNetwork;
 use sqlx::PgExecutor;
 
 use super::model::EndReason;
-use super::token::TokenHash;
 use crate::audit::Origin;
+use crate::auth::opaque_token::TokenHash;
 use crate::ids::{SessionId, UserId};
 use crate::users::CredentialsVersion;
 
-#[path = "../links/attempts.rs"]
-mod attempts;
-#[path = "../sign_in/store.rs"]
-mod challenge;
-#[path = "../credentials/store.rs"]
-mod email_changes;
-#[path = "store/legacy.rs"]
 mod legacy;
-#[path = "../links/store.rs"]
-mod links;
-#[path = "../store.rs"]
-mod oversight;
-#[path = "../purge.rs"]
-mod purge;
-#[path = "store/refresh.rs"]
+mod list;
 mod refresh;
-#[path = "store/revocations.rs"]
 mod revocations;
-#[path = "store/list.rs"]
-mod sessions;
 
-pub(super) use attempts::{is_known_client, purge_unverified, take_unlock, unlock_is_recent};
-pub(super) use challenge::{NewChallenge, delete_challenge, insert_challenge, take_attempt};
-pub(super) use email_changes::{
-    NewEmailChange, find_email_change, insert_email_change, purge_email_changes, put_undo_token,
-    revoke_keys_since, take_email_change,
-};
-pub(super) use legacy::{convert, find_token, insert_token, rotate_token};
-pub(super) use links::{
-    Link, NewLink, Purpose, delete_outstanding, find_address_link, find_reset, put_link,
-};
-pub(super) use oversight::{count_living, find_standing};
-pub(super) use purge::{
-    purge_challenges, purge_ended_sessions, purge_expired_sessions, purge_links, purge_revocations,
-    purge_tokens,
-};
-pub(super) use refresh::{ROTATIONS_KEPT, Rotation, TokenState, find_token_state, rotate};
-pub(super) use revocations::{Position, Revocation, list_revocations};
-pub(super) use sessions::{end_surplus, list_sessions, lock_sessions};
+pub(crate) use legacy::{convert, find_token, insert_token, rotate_token};
+pub use list::count_sessions;
+pub(crate) use list::{end_surplus, is_known_client, list, lock};
+pub(crate) use refresh::{ROTATIONS_KEPT, Rotation, TokenState, find_token_state, rotate};
+pub(crate) use revocations::{Position, Revocation, list_revocations};
 
 /// A session that begins, with its first refresh token.
-pub(super) struct NewSession<'a> {
-    pub(super) id: SessionId,
-    pub(super) user_id: UserId,
+pub(crate) struct NewSession<'a> {
+    pub(crate) id: SessionId,
+    pub(crate) user_id: UserId,
     /// The version of the credentials that were proved.
-    pub(super) version: CredentialsVersion,
-    pub(super) expires_at: DateTime<Utc>,
+    pub(crate) version: CredentialsVersion,
+    pub(crate) expires_at: DateTime<Utc>,
     /// The first token's hash; `None` where it is a row of `refresh_tokens`.
-    pub(super) token: Option<TokenHash>,
+    pub(crate) token: Option<TokenHash>,
     /// When the first token expires, where it is none of `refresh_tokens`.
-    pub(super) idle_expires_at: Option<DateTime<Utc>>,
-    pub(super) origin: &'a Origin,
+    pub(crate) idle_expires_at: Option<DateTime<Utc>>,
+    pub(crate) origin: &'a Origin,
 }
 
 /// Begins a session and returns how many others of the account are active, up to `counted`. Returns
 /// `None`, and begins no session, when the account's credentials have changed since they were proved, or
 /// the account has been disabled or is gone. A change locks the row of the account, which this waits for
 /// and then reads again, so that no session begins on what is not true any more.
-pub(super) async fn insert_session(
+pub(crate) async fn insert(
     conn: impl PgExecutor<'_>,
     new: &NewSession<'_>,
     counted: i64,
@@ -108,7 +78,7 @@ pub(super) async fn insert_session(
 }
 
 /// Ends one session of this owner; answers false when it had ended before.
-pub(super) async fn end_session(
+pub(crate) async fn end(
     conn: impl PgExecutor<'_>,
     owner: UserId,
     id: SessionId,
@@ -133,7 +103,7 @@ const LISTED_AT_MOST: i64 = 200;
 
 /// Ends all sessions of this owner but `kept`, and the sign-ins that wait to become one; returns those
 /// that had not ended before.
-pub(super) async fn end_sessions(
+pub(crate) async fn end_all(
     conn: impl PgExecutor<'_>,
     owner: UserId,
     kept: Option<SessionId>,
@@ -164,7 +134,7 @@ pub(super) async fn end_sessions(
 }
 
 /// Whether this owner's session has neither ended nor expired.
-pub(super) async fn session_lives(
+pub(crate) async fn session_lives(
     conn: impl PgExecutor<'_>,
     owner: UserId,
     id: SessionId,

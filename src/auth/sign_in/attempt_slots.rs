@@ -1,5 +1,5 @@
-//! How many attempts at the same thing are under way in this process, so that those which a limit
-//! has no room for wait until it is known what became of the others.
+//! Attempt slots: bound the concurrent attempts of one limit key in this process. An attempt beyond them
+//! waits until another has ended and its outcome is counted.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,11 +7,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 use tokio::sync::futures::OwnedNotified;
 
-use super::LimitKey;
+use crate::infra::LimitKey;
 
 /// What is under way; a clone is another handle on it.
 #[derive(Clone, Debug, Default)]
-pub struct Turns(Arc<Mutex<HashMap<LimitKey, UnderWay>>>);
+pub struct AttemptSlots(Arc<Mutex<HashMap<LimitKey, UnderWay>>>);
 
 #[derive(Debug, Default)]
 struct UnderWay {
@@ -21,15 +21,15 @@ struct UnderWay {
 
 /// An attempt that is under way until this is dropped.
 #[derive(Debug)]
-pub struct Turn {
-    turns: Turns,
+pub struct AttemptSlot {
+    slots: AttemptSlots,
     keys: Vec<LimitKey>,
 }
 
-impl Turns {
+impl AttemptSlots {
     /// Begins an attempt that counts by these keys, each of which has room for so many at once.
     /// Otherwise answers what resolves when one of those in the way has ended.
-    pub fn begin(&self, rooms: &[(LimitKey, u32)]) -> Result<Turn, OwnedNotified> {
+    pub fn take(&self, rooms: &[(LimitKey, u32)]) -> Result<AttemptSlot, OwnedNotified> {
         let mut under_way = self.lock();
         for (key, room) in rooms {
             if let Some(others) = under_way.get(key)
@@ -42,8 +42,8 @@ impl Turns {
         for (key, _) in rooms {
             under_way.entry(*key).or_default().count += 1;
         }
-        Ok(Turn {
-            turns: self.clone(),
+        Ok(AttemptSlot {
+            slots: self.clone(),
             keys: rooms.iter().map(|(key, _)| *key).collect(),
         })
     }
@@ -53,9 +53,9 @@ impl Turns {
     }
 }
 
-impl Drop for Turn {
+impl Drop for AttemptSlot {
     fn drop(&mut self) {
-        let mut under_way = self.turns.lock();
+        let mut under_way = self.slots.lock();
         for key in &self.keys {
             let Some(one) = under_way.get_mut(key) else {
                 continue;
@@ -82,20 +82,17 @@ mod tests {
 
     #[tokio::test]
     async fn who_finds_no_room_waits_for_one_to_end() {
-        let turns = Turns::default();
-        let first = turns.begin(&[(key(1), 2), (key(2), 5)]).expect("room");
-        let second = turns.begin(&[(key(1), 2)]).expect("room");
-        let wait = turns.begin(&[(key(2), 5), (key(1), 2)]).expect_err("full");
-        assert!(
-            turns.begin(&[(key(2), 2)]).is_ok(),
-            "others are not held up"
-        );
+        let slots = AttemptSlots::default();
+        let first = slots.take(&[(key(1), 2), (key(2), 5)]).expect("room");
+        let second = slots.take(&[(key(1), 2)]).expect("room");
+        let wait = slots.take(&[(key(2), 5), (key(1), 2)]).expect_err("full");
+        assert!(slots.take(&[(key(2), 2)]).is_ok(), "others are not held up");
         drop(second);
         tokio::time::timeout(Duration::from_secs(5), wait)
             .await
             .expect("it was told");
-        let third = turns.begin(&[(key(1), 2)]).expect("room again");
+        let third = slots.take(&[(key(1), 2)]).expect("room again");
         drop((first, third));
-        assert!(turns.lock().is_empty(), "nothing is kept of what has ended");
+        assert!(slots.lock().is_empty(), "nothing is kept of what has ended");
     }
 }

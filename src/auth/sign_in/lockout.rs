@@ -14,13 +14,15 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use super::error::Error;
+use super::attempt_slots::AttemptSlot;
 use super::jobs::SendUnlock;
-use super::store;
 use crate::audit::{self, Entry, Event, Origin};
+use crate::auth::error::Error;
+use crate::auth::links;
+use crate::auth::sessions::is_known_client;
 use crate::config::Ladder;
 use crate::ids::UserId;
-use crate::infra::{Ask, Busy, LimitKey, Turn, before, begin, network_of};
+use crate::infra::{Ask, Busy, LimitKey, before, begin, network_of};
 use crate::jobs;
 use crate::metrics;
 use crate::state::AppState;
@@ -147,14 +149,14 @@ async fn clear(state: &AppState, counters: &[Counter<'_>]) {
 }
 
 /// Waits until there is room for one more attempt.
-async fn take_turn(
+async fn take_slot(
     state: &AppState,
     views: &[View],
     until: Instant,
-) -> Result<Option<Turn>, Error> {
+) -> Result<Option<AttemptSlot>, Error> {
     let rooms: Vec<_> = views.iter().map(|view| (view.key, view.left)).collect();
-    match state.turns.begin(&rooms) {
-        Ok(turn) => Ok(Some(turn)),
+    match state.attempt_slots.take(&rooms) {
+        Ok(slot) => Ok(Some(slot)),
         Err(ended) => match timeout_at(until, ended).await {
             Ok(()) => Ok(None),
             Err(_) => Err(Busy.into()),
@@ -169,7 +171,7 @@ fn refuse(views: &[View]) -> Result<(), Error> {
 }
 
 /// An attempt to sign in that is under way.
-pub(super) struct Attempt<'a> {
+pub(crate) struct Attempt<'a> {
     state: &'a AppState,
     email: &'a EmailAddress,
     /// Whose account it is, where there is one.
@@ -180,12 +182,12 @@ pub(super) struct Attempt<'a> {
     known: Counter<'a>,
     network: IpAddr,
     has_unlocked: bool,
-    turn: Option<Turn>,
+    slot: Option<AttemptSlot>,
 }
 
 impl<'a> Attempt<'a> {
     /// Begins an attempt, unless there were too many.
-    pub(super) async fn begin(
+    pub(crate) async fn begin(
         state: &'a AppState,
         email: &'a EmailAddress,
         user_id: Option<UserId>,
@@ -193,10 +195,10 @@ impl<'a> Attempt<'a> {
     ) -> Result<Self, Error> {
         let mut attempt = Self::of(state, email, user_id, origin);
         let until = Instant::now() + state.hasher.patience();
-        while attempt.turn.is_none() {
+        while attempt.slot.is_none() {
             let views = attempt.judges().await?;
             refuse(&views)?;
-            attempt.turn = take_turn(state, &views, until).await?;
+            attempt.slot = take_slot(state, &views, until).await?;
         }
         Ok(attempt)
     }
@@ -222,7 +224,7 @@ impl<'a> Attempt<'a> {
             known: counter(&attempts.known, state.limiter.hidden_key(&both)),
             network,
             has_unlocked: false,
-            turn: None,
+            slot: None,
         }
     }
 
@@ -251,11 +253,11 @@ impl<'a> Attempt<'a> {
         let known_for = self.state.attempts.known_for;
         let since = before(self.state.clock.now(), known_for);
         let db = &self.state.db;
-        Ok(store::is_known_client(db, self.user_id, self.network, since).await?)
+        Ok(is_known_client(db, self.user_id, self.network, since).await?)
     }
 
     /// Counts the attempt as one that failed; answers what to tell of it.
-    pub(super) async fn fail(self) -> Result<Error, Error> {
+    pub(crate) async fn fail(self) -> Result<Error, Error> {
         let counters = if self.is_known().await? {
             vec![self.known]
         } else {
@@ -283,7 +285,7 @@ impl<'a> Attempt<'a> {
         audit::record(&mut *tx, entry, now, &state.rng).await?;
         let since = before(now, state.attempts.unlock_ttl);
         if ladder.name != self.client.ladder.name
-            && !store::unlock_is_recent(&mut *tx, self.user_id, since).await?
+            && !links::is_unlock_recent(&mut *tx, self.user_id, since).await?
         {
             // For an address without an account as well: the job finds nobody to write to.
             let version = users::find_credentials_version(&mut *tx, self.email).await?;
@@ -296,7 +298,7 @@ impl<'a> Attempt<'a> {
 
     /// Lets the attempt pass, unless there were too many failures meanwhile; it costs nothing, and
     /// those before it are forgotten.
-    pub(super) async fn succeed(mut self) -> Result<(), Error> {
+    pub(crate) async fn succeed(mut self) -> Result<(), Error> {
         let views = self.judges().await?;
         refuse(&views)?;
         let of_account = [self.account, self.known];
@@ -311,7 +313,7 @@ impl<'a> Attempt<'a> {
 
 /// Clears the owner's failed attempts. In a task of its own: the link is used up by now, and
 /// a client that hangs up must not lose what it stood for.
-pub(super) async fn let_back_in(
+pub(crate) async fn let_back_in(
     state: &AppState,
     email: EmailAddress,
     user_id: UserId,
@@ -325,20 +327,20 @@ pub(super) async fn let_back_in(
 /// Clears the failed attempts of an account, and those of this client at it.
 async fn unlock(state: &AppState, email: &EmailAddress, user_id: UserId, origin: &Origin) {
     let attempt = Attempt::of(state, email, Some(user_id), origin);
-    let again = Again::of(state, user_id);
+    let again = ReauthAttempt::of(state, user_id);
     clear(state, &[attempt.account, attempt.known, again.counter]).await;
     let unlocked = Ask::spend(state.attempts.unlocked, attempt.known.key);
     state.limiter.count(&[unlocked]).await;
 }
 
 /// An attempt of somebody signed in at the password that is asked for again.
-pub(super) struct Again<'a> {
+pub(crate) struct ReauthAttempt<'a> {
     state: &'a AppState,
     counter: Counter<'a>,
-    turn: Option<Turn>,
+    slot: Option<AttemptSlot>,
 }
 
-impl<'a> Again<'a> {
+impl<'a> ReauthAttempt<'a> {
     fn of(state: &'a AppState, user_id: UserId) -> Self {
         let counter = Counter {
             ladder: &state.attempts.reauthentication,
@@ -347,29 +349,29 @@ impl<'a> Again<'a> {
         Self {
             state,
             counter,
-            turn: None,
+            slot: None,
         }
     }
 
     /// Begins an attempt, unless there were too many.
-    pub(super) async fn begin(state: &'a AppState, user_id: UserId) -> Result<Self, Error> {
+    pub(crate) async fn begin(state: &'a AppState, user_id: UserId) -> Result<Self, Error> {
         let mut attempt = Self::of(state, user_id);
         let until = Instant::now() + state.hasher.patience();
-        while attempt.turn.is_none() {
+        while attempt.slot.is_none() {
             let (views, _) = look(state, &[attempt.counter], &[]).await;
             refuse(&views)?;
-            attempt.turn = take_turn(state, &views, until).await?;
+            attempt.slot = take_slot(state, &views, until).await?;
         }
         Ok(attempt)
     }
 
     /// Counts the attempt as one that failed.
-    pub(super) async fn fail(self) -> Result<(), Error> {
+    pub(crate) async fn fail(self) -> Result<(), Error> {
         add_failure(self.state, &[self.counter]).await.map(drop)
     }
 
     /// Lets the attempt pass, unless there were too many failures meanwhile.
-    pub(super) async fn succeed(self) -> Result<(), Error> {
+    pub(crate) async fn succeed(self) -> Result<(), Error> {
         let (views, _) = look(self.state, &[self.counter], &[]).await;
         refuse(&views)?;
         if views.iter().any(|view| view.is_used) {

@@ -1,73 +1,22 @@
-//! Signing up and signing in: what takes several steps.
+//! Sign-in with a password, and the link that unlocks an account.
 
-use super::attempts::Attempt;
-use super::error::Error;
-use super::jobs::{SendAlreadyRegistered, SendVerification};
-use super::model::{NewAccount, Outcome, SignIn};
-use super::policy;
+use super::lockout::{self, Attempt};
+use super::model::{Outcome, SignIn};
 use super::second_factor;
-use super::session::begin_session;
 use crate::audit::{self, Entry, Event, Origin};
-use crate::ids::UserId;
-use crate::infra::{MacRing, PasswordForm, begin};
-use crate::jobs;
+use crate::auth::error::Error;
+use crate::auth::links;
+use crate::auth::opaque_token::OpaqueToken;
+use crate::auth::sessions::begin_session;
+use crate::infra::{PasswordForm, begin};
 use crate::metrics;
 use crate::mfa;
 use crate::state::AppState;
-use crate::users::{self, EmailAddress, NewUser, SignUp};
-
-/// Signs somebody up, or writes to the owner of an account that exists. Both cost the same: one
-/// hash, the same statements and one letter.
-pub(super) async fn register(
-    state: &AppState,
-    new: NewAccount,
-    origin: &Origin,
-) -> Result<(), Error> {
-    let password = policy::admit(state, new.password, &new.email, "password").await?;
-    let salt = sign_up_salt(&state.sign_up_macs, &new.email);
-    let password_hash = state.hasher.hash_with_salt(password, salt).await?;
-    let now = state.clock.now();
-    let user = NewUser {
-        id: UserId::new(now, &state.rng),
-        email: new.email.clone(),
-        password_hash,
-        first_name: new.first_name,
-        last_name: new.last_name,
-    };
-    let mut tx = begin(&state.db).await?;
-    let (event, user_id) = match users::sign_up(&mut tx, &user, now).await? {
-        SignUp::Pending(id) => {
-            let job = SendVerification::to(new.email);
-            jobs::enqueue(&mut *tx, &job, Some(&job.key())).await?;
-            (Event::Registered, id)
-        }
-        SignUp::Known(id) => {
-            let job = SendAlreadyRegistered::to(new.email);
-            jobs::enqueue(&mut *tx, &job, Some(&job.key())).await?;
-            (Event::RegisteredAgain, id)
-        }
-    };
-    audit::record(
-        &mut *tx,
-        Entry::befell(event, Some(user_id), None, origin),
-        now,
-        &state.rng,
-    )
-    .await?;
-    tx.commit().await?;
-    Ok(())
-}
-
-/// The salt of passwords that somebody signs up with: one for each address, so that two sign-ups with
-/// the same password are seen to be one without another hash. It cannot be computed without our key.
-fn sign_up_salt(macs: &MacRing, email: &EmailAddress) -> [u8; 16] {
-    let mac = macs.sign(&[email.as_str().as_bytes()]);
-    std::array::from_fn(|at| mac[at])
-}
+use crate::users;
 
 /// Begins a session for whoever knows the password and has not tried too often. An unknown address
 /// costs as much time as a wrong password: the same look-ups, a hash and a line in the log.
-pub(super) async fn log_in(
+pub(crate) async fn log_in(
     state: &AppState,
     sign_in: SignIn,
     origin: &Origin,
@@ -125,4 +74,24 @@ async fn try_log_in(state: &AppState, sign_in: SignIn, origin: &Origin) -> Resul
     }
     let pair = begin_session(state, known.user_id, known.version, origin).await?;
     Ok(Outcome::Session(pair))
+}
+
+/// Lets the owner of an account try again, by the link in a letter.
+pub(crate) async fn unlock(
+    state: &AppState,
+    proof: &OpaqueToken,
+    origin: &Origin,
+) -> Result<(), Error> {
+    let now = state.clock.now();
+    let mut tx = begin(&state.db).await?;
+    let user_id = links::take_unlock(&mut *tx, proof.hash(), now)
+        .await?
+        .ok_or(Error::InvalidLink)?;
+    let known = users::find_own_credentials(&mut *tx, user_id)
+        .await?
+        .ok_or(Error::InvalidLink)?;
+    let entry = Entry::own(Event::SignInUnlocked, user_id, None, origin);
+    audit::record(&mut *tx, entry, now, &state.rng).await?;
+    tx.commit().await?;
+    lockout::let_back_in(state, known.email, user_id, origin).await
 }

@@ -1,27 +1,27 @@
-//! Every statement on `mfa_challenges`.
+//! Statements on `mfa_challenges`.
 
 use chrono::{DateTime, Utc};
 use sqlx::PgExecutor;
 
-use super::super::model::Transport;
-use super::super::token::TokenHash;
+use crate::auth::opaque_token::TokenHash;
+use crate::auth::sessions::Transport;
 use crate::ids::UserId;
 use crate::users::CredentialsVersion;
 
 /// A sign-in that is to wait for its second factor.
-pub(in crate::auth) struct NewChallenge {
-    pub(in crate::auth) token: TokenHash,
-    pub(in crate::auth) user_id: UserId,
+pub(crate) struct NewChallenge {
+    pub(crate) token: TokenHash,
+    pub(crate) user_id: UserId,
     /// The version of the credentials that the password is of.
-    pub(in crate::auth) version: CredentialsVersion,
-    pub(in crate::auth) transport: Transport,
-    pub(in crate::auth) expires_at: DateTime<Utc>,
-    pub(in crate::auth) attempts: i32,
+    pub(crate) version: CredentialsVersion,
+    pub(crate) transport: Transport,
+    pub(crate) expires_at: DateTime<Utc>,
+    pub(crate) attempts: i32,
 }
 
 /// Stores a sign-in that waits; false, and none, when the account's credentials have changed since the
 /// password was right. Those of the same account that expired are deleted.
-pub(in crate::auth) async fn insert_challenge(
+pub(crate) async fn insert_challenge(
     conn: impl PgExecutor<'_>,
     new: &NewChallenge,
     now: DateTime<Utc>,
@@ -48,16 +48,16 @@ pub(in crate::auth) async fn insert_challenge(
 }
 
 /// A sign-in that waits.
-pub(in crate::auth) struct Challenge {
-    pub(in crate::auth) user_id: UserId,
-    pub(in crate::auth) version: CredentialsVersion,
-    pub(in crate::auth) transport: Transport,
+pub(crate) struct Challenge {
+    pub(crate) user_id: UserId,
+    pub(crate) version: CredentialsVersion,
+    pub(crate) transport: Transport,
 }
 
 /// Takes one of the attempts that a waiting sign-in has; of any number that race, as many get one
 /// as there are. The account is held before the sign-in, at the version of its credentials that the
 /// sign-in was begun under, until the transaction ends.
-pub(in crate::auth) async fn take_attempt(
+pub(crate) async fn take_attempt(
     conn: impl PgExecutor<'_>,
     token: TokenHash,
     now: DateTime<Utc>,
@@ -87,7 +87,7 @@ pub(in crate::auth) async fn take_attempt(
 }
 
 /// Forgets a sign-in that has come to its end.
-pub(in crate::auth) async fn delete_challenge(
+pub(crate) async fn delete_challenge(
     conn: impl PgExecutor<'_>,
     owner: UserId,
     token: TokenHash,

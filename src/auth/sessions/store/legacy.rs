@@ -5,11 +5,11 @@ use chrono::{DateTime, Utc};
 use sqlx::PgExecutor;
 
 use super::refresh::Rotated;
-use crate::auth::token::TokenHash;
+use crate::auth::opaque_token::TokenHash;
 use crate::ids::{SessionId, UserId};
 
 /// Adds the first token of a session.
-pub(in crate::auth) async fn insert_token(
+pub(crate) async fn insert_token(
     conn: impl PgExecutor<'_>,
     session: SessionId,
     token: TokenHash,
@@ -30,7 +30,7 @@ pub(in crate::auth) async fn insert_token(
 
 /// Uses up the living token of a session that has no generations yet, and begins them with this hash;
 /// of concurrent calls exactly one returns `Some`.
-pub(in crate::auth) async fn convert(
+pub(crate) async fn convert(
     conn: impl PgExecutor<'_>,
     token: TokenHash,
     session: SessionId,
@@ -63,7 +63,7 @@ pub(in crate::auth) async fn convert(
 
 /// Replaces a living token by its successor, in one statement and one commit; of concurrent calls
 /// exactly one returns `Some`.
-pub(in crate::auth) async fn rotate_token(
+pub(crate) async fn rotate_token(
     conn: impl PgExecutor<'_>,
     parent: TokenHash,
     child: TokenHash,
@@ -95,17 +95,17 @@ pub(in crate::auth) async fn rotate_token(
 
 /// A refresh token as it is stored, with what of its session decides what it is good for.
 #[derive(Debug)]
-pub(in crate::auth) struct StoredToken {
-    pub(in crate::auth) session_id: SessionId,
-    pub(in crate::auth) user_id: UserId,
-    pub(in crate::auth) expires_at: DateTime<Utc>,
-    pub(in crate::auth) rotated_at: Option<DateTime<Utc>>,
+pub(crate) struct StoredToken {
+    pub(crate) session_id: SessionId,
+    pub(crate) user_id: UserId,
+    pub(crate) expires_at: DateTime<Utc>,
+    pub(crate) rotated_at: Option<DateTime<Utc>>,
     /// The session is neither ended nor expired, and its owner is still there.
-    pub(in crate::auth) session_lives: bool,
+    pub(crate) session_lives: bool,
 }
 
 /// The refresh token with this hash.
-pub(in crate::auth) async fn find_token(
+pub(crate) async fn find_token(
     conn: impl PgExecutor<'_>,
     token: TokenHash,
     now: DateTime<Utc>,

@@ -1,14 +1,18 @@
-//! The sessions of an account: the list, and the most that may live.
+//! Sessions of an account: list, count and limit.
+
+use std::net::IpAddr;
 
 use chrono::{DateTime, Utc};
+use ipnetwork::{IpNetwork, Ipv4Network, Ipv6Network};
 use sqlx::PgExecutor;
+use uuid::Uuid;
 
-use crate::auth::model::{Device, EndReason};
+use crate::auth::sessions::model::{Device, EndReason};
 use crate::ids::{SessionId, UserId};
 use crate::web::{Limit, Moment};
 
 /// A page of the living sessions of this owner, the last used first.
-pub(in crate::auth) async fn list_sessions(
+pub(crate) async fn list(
     conn: impl PgExecutor<'_>,
     owner: UserId,
     current: SessionId,
@@ -51,10 +55,7 @@ pub(in crate::auth) async fn list_sessions(
 }
 
 /// Waits for other sign-ins of this account that count its sessions, so that each sees those before.
-pub(in crate::auth) async fn lock_sessions(
-    conn: impl PgExecutor<'_>,
-    owner: UserId,
-) -> Result<(), sqlx::Error> {
+pub(crate) async fn lock(conn: impl PgExecutor<'_>, owner: UserId) -> Result<(), sqlx::Error> {
     sqlx::query_scalar!(
         r#"SELECT pg_advisory_xact_lock(hashtextextended('sessions of ' || $1::uuid::text, 0)) IS NULL AS "locked""#,
         owner.0,
@@ -70,7 +71,7 @@ const SURPLUS_AT_ONCE: i64 = 1_000;
 
 /// Ends the sessions of this owner beyond the `most` that were used last, and returns them. The one that
 /// has just begun stays.
-pub(in crate::auth) async fn end_surplus(
+pub(crate) async fn end_surplus(
     conn: impl PgExecutor<'_>,
     owner: UserId,
     begun: SessionId,
@@ -104,4 +105,49 @@ pub(in crate::auth) async fn end_surplus(
     )
     .fetch_all(conn)
     .await
+}
+
+/// How many sessions have neither ended nor expired.
+pub async fn count_sessions(
+    conn: impl PgExecutor<'_>,
+    now: DateTime<Utc>,
+) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"SELECT count(*) AS "count!" FROM sessions
+           WHERE ended_at IS NULL AND expires_at > $1 AND (idle_expires_at IS NULL OR idle_expires_at > $1)"#,
+        now,
+    )
+    .fetch_one(conn)
+    .await
+}
+
+/// Whether a client of this network has signed in to the account since then, and was not turned out
+/// of it. Nobody's account has no such client, which takes as long to find out.
+pub(crate) async fn is_known_client(
+    conn: impl PgExecutor<'_>,
+    user_id: Option<UserId>,
+    network: IpAddr,
+    since: DateTime<Utc>,
+) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"SELECT EXISTS (
+               SELECT FROM sessions
+               WHERE user_id = $1 AND created_at > $3 AND ip <<= $2
+                 AND (end_reason IS NULL OR end_reason IN ('signed_out', 'session_limit'))
+           ) AS "is_known!""#,
+        user_id.map_or(Uuid::nil(), |id| id.0),
+        customer(network),
+        since,
+    )
+    .fetch_one(conn)
+    .await
+}
+
+/// All addresses of a customer: an IPv4 one is one, an IPv6 one has a /64.
+fn customer(network: IpAddr) -> IpNetwork {
+    let whole = match network {
+        IpAddr::V4(v4) => Ipv4Network::new(v4, 32).map(IpNetwork::from),
+        IpAddr::V6(v6) => Ipv6Network::new(v6, 64).map(IpNetwork::from),
+    };
+    whole.unwrap_or_else(|_| network.into())
 }

@@ -3,36 +3,36 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgExecutor;
 
-use crate::auth::token::TokenHash;
+use crate::auth::opaque_token::TokenHash;
 use crate::ids::{SessionId, UserId};
 
 /// Generations whose time of rotation a session's row keeps. Each was rotated away within the grace of
 /// the next; a client that is further behind is no client of ours.
-pub(in crate::auth) const ROTATIONS_KEPT: usize = 16;
+pub(crate) const ROTATIONS_KEPT: usize = 16;
 
 /// A rotation: the current token, and the one that replaces it.
-pub(in crate::auth) struct Rotation {
-    pub(in crate::auth) session: SessionId,
+pub(crate) struct Rotation {
+    pub(crate) session: SessionId,
     /// The generation and hash in the row.
-    pub(in crate::auth) from: (i32, TokenHash),
+    pub(crate) from: (i32, TokenHash),
     /// Those that replace them.
-    pub(in crate::auth) to: (i32, TokenHash),
-    pub(in crate::auth) now: DateTime<Utc>,
-    pub(in crate::auth) idle_expires_at: DateTime<Utc>,
+    pub(crate) to: (i32, TokenHash),
+    pub(crate) now: DateTime<Utc>,
+    pub(crate) idle_expires_at: DateTime<Utc>,
     /// Rotations until then are beyond the grace, and forgotten.
-    pub(in crate::auth) grace_since: DateTime<Utc>,
+    pub(crate) grace_since: DateTime<Utc>,
 }
 
 /// A session whose token has just been replaced.
 #[derive(Debug)]
-pub(in crate::auth) struct Rotated {
-    pub(in crate::auth) user_id: UserId,
-    pub(in crate::auth) expires_at: DateTime<Utc>,
+pub(crate) struct Rotated {
+    pub(crate) user_id: UserId,
+    pub(crate) expires_at: DateTime<Utc>,
 }
 
 /// Replaces the current token of a session, in one update of its row; of concurrent calls exactly one
 /// returns `Some`.
-pub(in crate::auth) async fn rotate(
+pub(crate) async fn rotate(
     conn: impl PgExecutor<'_>,
     rotation: &Rotation,
 ) -> Result<Option<Rotated>, sqlx::Error> {
@@ -63,18 +63,18 @@ pub(in crate::auth) async fn rotate(
 
 /// State of a session that decides about a refresh token other than the current one.
 #[derive(Debug)]
-pub(in crate::auth) struct TokenState {
-    pub(in crate::auth) user_id: UserId,
-    pub(in crate::auth) generation: i32,
-    pub(in crate::auth) hash: TokenHash,
+pub(crate) struct TokenState {
+    pub(crate) user_id: UserId,
+    pub(crate) generation: i32,
+    pub(crate) hash: TokenHash,
     /// When the current token expires.
-    pub(in crate::auth) expires_at: DateTime<Utc>,
+    pub(crate) expires_at: DateTime<Utc>,
     /// When the generations before were rotated away, the newest first.
-    pub(in crate::auth) rotations: Vec<DateTime<Utc>>,
+    pub(crate) rotations: Vec<DateTime<Utc>>,
 }
 
 /// The tokens of a session that has neither ended nor expired, and whose owner is still there.
-pub(in crate::auth) async fn find_token_state(
+pub(crate) async fn find_token_state(
     conn: impl PgExecutor<'_>,
     session: SessionId,
     now: DateTime<Utc>,

@@ -5,38 +5,38 @@ use sqlx::{FromRow, PgExecutor};
 use uuid::Uuid;
 
 /// The most revocations that one statement reads.
-pub(in crate::auth) const PAGE: i64 = 5_000;
+pub(crate) const PAGE: i64 = 5_000;
 
 /// Where a look goes on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in crate::auth) struct Position {
+pub(crate) struct Position {
     /// Transactions before this number had ended, and their rows were seen.
-    pub(in crate::auth) xid: i64,
+    pub(crate) xid: i64,
     /// Within a look: rows of that transaction before this one were seen.
-    pub(in crate::auth) id: i64,
+    pub(crate) id: i64,
 }
 
 /// Sessions of one owner that were revoked together.
 #[derive(Debug)]
-pub(in crate::auth) struct Revocation {
-    pub(in crate::auth) user_id: Uuid,
-    pub(in crate::auth) session_ids: Option<Vec<Uuid>>,
-    pub(in crate::auth) begun_until: Option<DateTime<Utc>>,
-    pub(in crate::auth) kept_session_id: Option<Uuid>,
-    pub(in crate::auth) ended_at: DateTime<Utc>,
+pub(crate) struct Revocation {
+    pub(crate) user_id: Uuid,
+    pub(crate) session_ids: Option<Vec<Uuid>>,
+    pub(crate) begun_until: Option<DateTime<Utc>>,
+    pub(crate) kept_session_id: Option<Uuid>,
+    pub(crate) ended_at: DateTime<Utc>,
 }
 
 /// A page of revocations, and what the snapshot that it was read in says.
 #[derive(Debug)]
-pub(in crate::auth) struct Look {
+pub(crate) struct Look {
     /// The oldest transaction that still ran: one that commits after later ones is not missed.
-    pub(in crate::auth) oldest_running: i64,
+    pub(crate) oldest_running: i64,
     /// When the server was started. The numbers of another server, of a standby that was promoted or
     /// of a restored backup, say nothing.
-    pub(in crate::auth) server: DateTime<Utc>,
-    pub(in crate::auth) revocations: Vec<Revocation>,
+    pub(crate) server: DateTime<Utc>,
+    pub(crate) revocations: Vec<Revocation>,
     /// Where the next page begins, if there is one.
-    pub(in crate::auth) next: Option<Position>,
+    pub(crate) next: Option<Position>,
 }
 
 #[derive(FromRow)]
@@ -53,7 +53,7 @@ struct Row {
 }
 
 /// A page of the revocations from `from` on, of sessions that ended after `since`.
-pub(in crate::auth) async fn list_revocations(
+pub(crate) async fn list_revocations(
     conn: impl PgExecutor<'_>,
     from: Position,
     since: DateTime<Utc>,

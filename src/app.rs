@@ -37,7 +37,13 @@ fn groups(draining: Draining) -> Groups {
         .group(AUTH, public().limit(|of| of.anonymous), auth::csrf_routes())
         .group(API, public().limit(|of| of.anonymous), plans::routes())
         .group(AUTH, public().limit(|of| of.session), auth::token_routes())
-        .group(AUTH, public().limit(|of| of.auth), auth::sign_in_routes())
+        .group(
+            AUTH,
+            public().limit(|of| of.auth),
+            auth::sign_in_routes()
+                .merge(auth::verification_routes())
+                .merge(auth::recovery_routes()),
+        )
         .group(
             AUTH,
             public().limit(|of| of.auth).limit(|of| of.register),
@@ -51,12 +57,12 @@ fn groups(draining: Draining) -> Groups {
         .group(
             AUTH,
             signed_in().exempt_from_quota(),
-            auth::session_routes(),
+            auth::session_routes().merge(auth::mfa_routes()),
         )
         .group(
             AUTH,
             signed_in().exempt_from_quota().exempt_from_second_factor(),
-            auth::enrolment_routes(),
+            auth::enrolment_routes().merge(auth::logout_all_routes()),
         )
         .group(
             USERS,

@@ -97,7 +97,7 @@ async fn list_account_sessions(
     paged: Paged<Moment>,
 ) -> Result<Json<Page<Device>>, Problem> {
     users::get_account(&db, id).await.map_err(Error::from)?;
-    let page = auth::list_sessions_of(&db, id, me.session_id, &paged, clock.now()).await?;
+    let page = auth::list_sessions(&db, id, me.session_id, &paged, clock.now()).await?;
     Ok(Json(page))
 }
 

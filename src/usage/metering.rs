@@ -12,9 +12,9 @@ use chrono::{DateTime, Utc};
 use utoipa::openapi::OpenApi;
 use utoipa::openapi::path::PathItem;
 
+use super::meter::{Endpoint, Meter, MeterKey};
 use super::model::{is_charged, minute_of};
 use crate::ids::UserId;
-use crate::infra::{Endpoint, Meter, MeterKey};
 use crate::metrics::{self, Quota};
 use crate::plans::{self, Month, Plan};
 use crate::policy::Policy;

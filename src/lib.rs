@@ -19,6 +19,8 @@ pub mod jobs;
 pub mod policy;
 pub mod state;
 
+pub mod ctx;
+
 pub mod audit;
 pub mod mail;
 pub mod partitions;

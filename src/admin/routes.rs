@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use axum::extract::State;
 use axum::http::StatusCode;
 use utoipa::IntoResponses;
 use utoipa::openapi::{RefOr, Response};
@@ -11,16 +10,13 @@ use utoipa_axum::routes;
 use super::error::Error;
 use super::model::{AccountPatch, Stats};
 use super::service;
-use crate::audit::{self, Origin, Record, RecordFilter};
+use crate::audit::{self, Record, RecordFilter};
 use crate::auth::{self, Device};
 use crate::ids::UserId;
-use crate::infra::{Clock, Db};
 use crate::state::AppState;
 use crate::users::{self, Account, AccountFilter};
-use crate::web::{
-    BodyProblems, Client, Code, Json, Moment, Page, PageParams, Paged, Path, PathProblems,
-    Principal, Problem, QueryProblems, RequestId, Routes, problems,
-};
+use crate::ctx::UserCtx;
+use crate::web::{BodyProblems, Code, Json, Moment, Page, PageParams, Paged, Path, PathProblems, Problem, QueryProblems, Routes, problems};
 
 pub fn routes() -> Routes<AppState> {
     Routes::new()
@@ -36,10 +32,10 @@ pub fn routes() -> Routes<AppState> {
     params(AccountFilter, PageParams),
     responses((status = 200, description = "A page of accounts.", body = Page<Account>), QueryProblems))]
 async fn list_accounts(
-    State(db): State<Db>,
+    ctx: UserCtx,
     paged: Paged<Moment, AccountFilter>,
 ) -> Result<Json<Page<Account>>, Problem> {
-    let rows = users::list_accounts(&db, &paged.filter, paged.after, paged.limit).await?;
+    let rows = users::list_accounts(&ctx.db, &paged.filter, paged.after, paged.limit).await?;
     let page = Page::cut(rows, paged.limit, |account| {
         Moment(account.created_at, account.id.0)
     });
@@ -51,10 +47,10 @@ async fn list_accounts(
     params(("id" = UserId, Path, description = "The account's id.")),
     responses((status = 200, description = "The account.", body = Account), PathProblems))]
 async fn get_account(
-    State(db): State<Db>,
+    ctx: UserCtx,
     Path(id): Path<UserId>,
 ) -> Result<Json<Account>, Problem> {
-    let account = users::get_account(&db, id).await.map_err(Error::from)?;
+    let account = users::get_account(&ctx.db, id).await.map_err(Error::from)?;
     Ok(Json(account))
 }
 
@@ -73,16 +69,11 @@ async fn get_account(
             "password": "correct horse battery staple", "code": "492039" }))))),
     responses((status = 200, description = "The account as it now stands.", body = Account), PathProblems, BodyProblems, ChangeProblems))]
 async fn change_account(
-    me: Principal,
-    State(state): State<AppState>,
-    client: Client,
-    request_id: RequestId,
+    ctx: UserCtx,
     Path(id): Path<UserId>,
     Json(changes): Json<AccountPatch>,
 ) -> Result<Json<Account>, Problem> {
-    let origin = Origin::new(&client, &request_id);
-    let account = service::change_account(&state, me, id, changes, &origin).await?;
-    Ok(Json(account))
+    Ok(Json(service::change_account(&ctx, id, changes).await?))
 }
 
 /// An account's living sessions, the last used first.
@@ -90,14 +81,12 @@ async fn change_account(
     params(("id" = UserId, Path, description = "The account's id."), PageParams),
     responses((status = 200, description = "A page of sessions.", body = Page<Device>), PathProblems, QueryProblems))]
 async fn list_account_sessions(
-    me: Principal,
-    State(db): State<Db>,
-    State(clock): State<Clock>,
+    ctx: UserCtx,
     Path(id): Path<UserId>,
     paged: Paged<Moment>,
 ) -> Result<Json<Page<Device>>, Problem> {
-    users::get_account(&db, id).await.map_err(Error::from)?;
-    let page = auth::list_sessions(&db, id, me.session_id, &paged, clock.now()).await?;
+    users::get_account(&ctx.db, id).await.map_err(Error::from)?;
+    let page = auth::list_sessions(&ctx.db, id, ctx.session_id(), &paged, ctx.now()).await?;
     Ok(Json(page))
 }
 
@@ -106,13 +95,10 @@ async fn list_account_sessions(
     params(("id" = UserId, Path, description = "The account's id.")),
     responses((status = 204, description = "The sessions are over."), PathProblems))]
 async fn end_account_sessions(
-    me: Principal,
-    State(state): State<AppState>,
-    client: Client,
-    request_id: RequestId,
+    ctx: UserCtx,
     Path(id): Path<UserId>,
 ) -> Result<StatusCode, Problem> {
-    service::end_sessions(&state, me, id, &Origin::new(&client, &request_id)).await?;
+    service::end_sessions(&ctx, id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -121,18 +107,18 @@ async fn end_account_sessions(
     params(RecordFilter, PageParams),
     responses((status = 200, description = "A page of the log.", body = Page<Record>), QueryProblems))]
 async fn list_audit_log(
-    State(db): State<Db>,
+    ctx: UserCtx,
     paged: Paged<Moment, RecordFilter>,
 ) -> Result<Json<Page<Record>>, Problem> {
-    let rows = audit::list_records(&db, &paged.filter, paged.after, paged.limit).await?;
+    let rows = audit::list_records(&ctx.db, &paged.filter, paged.after, paged.limit).await?;
     Ok(Json(Page::cut(rows, paged.limit, Record::moment)))
 }
 
 /// How many accounts and sessions there are, and how many sign up.
 #[utoipa::path(get, path = "/stats", tag = "admin",
     responses((status = 200, description = "The numbers.", body = Stats)))]
-async fn get_stats(State(state): State<AppState>) -> Result<Json<Stats>, Problem> {
-    Ok(Json(service::stats(&state).await?))
+async fn get_stats(ctx: UserCtx) -> Result<Json<Stats>, Problem> {
+    Ok(Json(service::stats(&ctx).await?))
 }
 
 type Responses = BTreeMap<String, RefOr<Response>>;

@@ -10,7 +10,7 @@ use crate::ids::UserId;
 use crate::infra::begin;
 use crate::state::AppState;
 use crate::users::{self, Account, Role};
-use crate::web::Principal;
+use crate::ctx::{Principal};
 
 /// How far back sign-ups are counted by the day.
 const SIGN_UP_DAYS: i32 = 30;
@@ -19,11 +19,9 @@ const SIGN_UP_DAYS: i32 = 30;
 /// rows of the administrators, so that of any number who would take the last ones away, one is
 /// refused. Where the change takes a reauthentication, what it proved is still true at that moment.
 pub(super) async fn change_account(
-    state: &AppState,
-    me: Principal,
+    ctx: &UserCtx,
     id: UserId,
     changes: AccountPatch,
-    origin: &Origin,
 ) -> Result<Account, Error> {
     let (changes, shown) = changes.split()?;
     let proven = match shown {

@@ -11,7 +11,8 @@ use crate::ids::ApiKeyId;
 use crate::metrics::{self, ApiKeyUse};
 use crate::policy::Policy;
 use crate::state::AppState;
-use crate::web::{Answer, Caller, Client, Code, Credential, Problem, RequestId};
+use crate::ctx::{Caller, Credential};
+use crate::web::{Answer, Client, Code, Problem, RequestId};
 
 /// The log has one refusal of a key in so long, and a key's last use is written as seldom.
 const SELDOM: TimeDelta = TimeDelta::minutes(1);

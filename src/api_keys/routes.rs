@@ -14,10 +14,8 @@ use crate::audit::Origin;
 use crate::ids::ApiKeyId;
 use crate::infra::{Clock, Db};
 use crate::state::AppState;
-use crate::web::{
-    BodyProblems, Client, Code, Json, Moment, Page, PageParams, Paged, Path, PathProblems,
-    Principal, Problem, QueryProblems, RequestId, Routes, problems,
-};
+use crate::ctx::{Principal};
+use crate::web::{BodyProblems, Client, Code, Json, Moment, Page, PageParams, Paged, Path, PathProblems, Problem, QueryProblems, RequestId, Routes, problems};
 
 pub fn routes() -> Routes<AppState> {
     Routes::new()

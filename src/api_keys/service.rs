@@ -13,7 +13,7 @@ use crate::infra::{after, begin};
 use crate::jobs;
 use crate::state::AppState;
 use crate::users;
-use crate::web::Principal;
+use crate::ctx::{Principal};
 
 /// Makes a key.
 pub(super) async fn create(

@@ -2,6 +2,7 @@
 //! Owns the tables `audit_log` and `audit_address_progress`, and the route
 //! `/audit-log`. Addresses go after `AUDIT_ADDRESS_RETENTION`, entries after `AUDIT_RETENTION`.
 
+mod entry;
 mod jobs;
 mod model;
 mod record;

@@ -7,7 +7,8 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::ids::{SessionId, UserId};
-use crate::web::{Client, Principal, RequestId};
+use crate::ctx::{Principal};
+use crate::web::{Client, RequestId};
 
 /// The log's table, by month.
 pub const TABLE: &str = "audit_log";

@@ -7,11 +7,13 @@ use sea_query_sqlx::SqlxBinder as _;
 use serde_json::Value;
 use sqlx::PgExecutor;
 
+use super::entry as audit;
 use super::model::{Entry, Event};
 use super::record::{Record, RecordFilter};
+use crate::ctx::Origin;
 use crate::ids::{AuditId, SessionId, UserId};
 use crate::infra::Rng;
-use crate::web::{Limit, Moment};
+use crate::web::{Limit, Moment, RequestId, printable_user_agent};
 
 #[derive(Clone, Copy, Iden)]
 enum AuditLog {
@@ -47,6 +49,33 @@ pub async fn record(
         entry.origin.request_id.as_deref(),
         entry.origin.ip.map(IpNetwork::from),
         entry.origin.user_agent.as_deref(),
+        entry.detail,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Writes one entry.
+pub(super) async fn insert(
+    conn: impl PgExecutor<'_>,
+    entry: &audit::Entry,
+    origin: &Origin,
+    now: DateTime<Utc>,
+    rng: &Rng,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "INSERT INTO audit_log (id, created_at, event, user_id, actor_id, session_id, request_id, ip, user_agent, detail)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+        AuditId::new(now, rng).0,
+        now,
+        entry.event.as_str(),
+        entry.user_id.map(|id| id.0),
+        entry.actor_id.map(|id| id.0),
+        entry.session_id.map(|id| id.0),
+        origin.request_id.as_ref().map(RequestId::as_str),
+        origin.ip.map(IpNetwork::from),
+        origin.user_agent.as_ref().and_then(printable_user_agent),
         entry.detail,
     )
     .execute(conn)

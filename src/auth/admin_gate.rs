@@ -6,7 +6,8 @@ use super::store;
 use crate::config::MfaRequired;
 use crate::state::AppState;
 use crate::users::Role;
-use crate::web::{Answer, Code, Principal, Problem};
+use crate::ctx::{Principal};
+use crate::web::{Answer, Code, Problem};
 
 /// Lets a request of an administrator pass. What an account may do is asked each time and never
 /// taken from a token, so that who has lost the role has lost it at once.

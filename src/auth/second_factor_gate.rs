@@ -16,7 +16,8 @@ use crate::metrics::CacheFamily;
 use crate::mfa;
 use crate::policy::Policy;
 use crate::state::AppState;
-use crate::web::{Answer, Caller, Code, Credential, Problem};
+use crate::ctx::{Caller, Credential};
+use crate::web::{Answer, Code, Problem};
 
 /// Who has one. The time bounds what nobody told of, as a row changed by hand.
 static SECOND_FACTORS: Family<UserId, bool> =

@@ -7,7 +7,8 @@ use super::service;
 use crate::config::{Limit, PlansConfig};
 use crate::infra::{Ask, LimitKey};
 use crate::state::AppState;
-use crate::web::{Answer, Caller, limited};
+use crate::ctx::{Caller};
+use crate::web::{Answer, limited};
 
 impl Plan {
     /// What an account on this plan may ask.

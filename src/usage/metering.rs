@@ -19,7 +19,8 @@ use crate::metrics::{self, Quota};
 use crate::plans::{self, Month, Plan};
 use crate::policy::Policy;
 use crate::state::AppState;
-use crate::web::{Answer, Caller, Code, Problem};
+use crate::ctx::{Caller};
+use crate::web::{Answer, Code, Problem};
 
 /// How a client is shown that left before its answer, as the access log has it.
 const CLIENT_LEFT: u16 = 499;

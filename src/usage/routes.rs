@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use axum::extract::State;
 use utoipa_axum::routes;
 
 use super::model::{CurrentUsage, LastItem, UsageFilter, UsageItem};
@@ -12,7 +11,8 @@ use crate::infra::{TooMany, db};
 use crate::metrics;
 use crate::plans::{self, Month};
 use crate::state::AppState;
-use crate::web::{Caller, Code, Json, Page, PageParams, Paged, Problem, QueryProblems, Routes};
+use crate::ctx::CallerCtx;
+use crate::web::{Code, Json, Page, PageParams, Paged, Problem, QueryProblems, Routes};
 
 /// How long a report waits for others to end.
 const WAIT: Duration = Duration::from_secs(1);
@@ -29,23 +29,23 @@ pub fn routes() -> Routes<AppState> {
 #[utoipa::path(get, path = "", tag = "usage", params(UsageFilter, PageParams),
     responses((status = 200, description = "A page of them.", body = Page<UsageItem>), QueryProblems))]
 async fn list_usage(
-    me: Caller,
-    State(state): State<AppState>,
+    ctx: CallerCtx,
     page: Paged<LastItem, UsageFilter>,
 ) -> Result<Json<Page<UsageItem>>, Problem> {
-    let look = page.filter.look(state.clock.now())?;
-    let slot = state.reports.acquire(me.user_id.0, WAIT).await;
+    let look = page.filter.look(ctx.now())?;
+    let user_id = ctx.user_id();
+    let slot = ctx.reports.acquire(user_id.0, WAIT).await;
     let slot = slot.map_err(too_many_reports)?;
     let limit = page.limit;
     // In a task of its own: the slot is taken for as long as the statement runs, also when the client
     // hangs up.
     let report = tokio::spawn(async move {
         let items = store::list(
-            &state.db,
-            me.user_id,
+            &ctx.db,
+            user_id,
             &look,
             &page,
-            state.usage.report_timeout,
+            ctx.usage.report_timeout,
         );
         let items = items.await;
         drop(slot);
@@ -79,15 +79,12 @@ fn report_problem(error: sqlx::Error) -> Problem {
 /// My plan, its limits, and what of this month's quota is used.
 #[utoipa::path(get, path = "/current", tag = "usage",
     responses((status = 200, description = "As it stands.", body = CurrentUsage)))]
-async fn get_current_usage(
-    me: Caller,
-    State(state): State<AppState>,
-) -> Result<Json<CurrentUsage>, Problem> {
-    let month = Month::of(state.clock.now());
-    let plan = plans::plan_of(&state, me.user_id).await?;
-    let used = store::find_total(&state.db, me.user_id, month.first_day()).await?;
-    let stored = events::stored_in(&state.db, me.user_id, month).await?;
-    let tier = plan.tier(&state.plans);
+async fn get_current_usage(ctx: CallerCtx) -> Result<Json<CurrentUsage>, Problem> {
+    let (user_id, month) = (ctx.user_id(), Month::of(ctx.now()));
+    let plan = plans::plan_of(&ctx, user_id).await?;
+    let used = store::find_total(&ctx.db, user_id, month.first_day()).await?;
+    let stored = events::stored_in(&ctx.db, user_id, month).await?;
+    let tier = plan.tier(&ctx.plans);
     let left = |quota: u32| u64::from(quota).saturating_sub(used);
     Ok(Json(CurrentUsage {
         plan,

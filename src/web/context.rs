@@ -24,7 +24,7 @@ use super::overload::Slots;
 use super::problem;
 use super::request_id::{RequestId, X_REQUEST_ID};
 use crate::config::HttpConfig;
-use crate::ids::UserId;
+use uuid::Uuid;
 use crate::infra::{Clock, Rng};
 use crate::metrics::InFlight;
 use crate::telemetry::{RequestFacts, RequestScope};
@@ -37,7 +37,7 @@ pub struct Exchange(Arc<Inner>);
 struct Inner {
     id: RequestId,
     origin: Origin,
-    user: OnceLock<UserId>,
+    user: OnceLock<Uuid>,
     started: Instant,
     shared: Arc<Shared>,
     /// True if the request has one of the slots of `shared`.
@@ -67,7 +67,7 @@ impl Exchange {
 
     /// Who is signed in, once the request has been authenticated.
     #[must_use]
-    pub fn user(&self) -> Option<UserId> {
+    pub fn user(&self) -> Option<Uuid> {
         self.0.user.get().copied()
     }
 
@@ -76,7 +76,7 @@ impl Exchange {
         (self.0.started.elapsed().as_secs_f64() * 1e6).round() / 1e3
     }
 
-    pub(super) fn set_user(&self, user: UserId) {
+    pub fn set_user(&self, user: Uuid) {
         let _ = self.0.user.set(user);
     }
 

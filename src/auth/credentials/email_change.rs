@@ -18,7 +18,7 @@ use crate::jobs;
 use crate::mfa;
 use crate::state::AppState;
 use crate::users::{self, EmailAddress};
-use crate::web::Principal;
+use crate::ctx::{Principal};
 
 /// How often a claim of an address begins again, because somebody signed up with the address between
 /// its two statements.

@@ -12,7 +12,8 @@ use crate::infra::{Ask, LimitKey, PasswordForms, begin};
 use crate::mfa::{self, Method, Proof, RecoveryCode, TotpCode};
 use crate::state::AppState;
 use crate::users::{self, OwnCredentials};
-use crate::web::{Principal, spend};
+use crate::ctx::{Principal};
+use crate::web::{spend};
 
 /// What somebody shows to prove who they are: the password and, where the account has one, the
 /// second factor. Bodies spell its fields out instead of flattening it, since `serde` would neither

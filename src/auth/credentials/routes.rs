@@ -16,10 +16,8 @@ use crate::infra::Ask;
 use crate::jobs;
 use crate::state::AppState;
 use crate::users;
-use crate::web::{
-    BodyProblems, Client, Code, Json, Principal, Problem, ReauthenticationProblems, RequestId,
-    Routes, allows,
-};
+use crate::ctx::{Principal};
+use crate::web::{BodyProblems, Client, Code, Json, Problem, ReauthenticationProblems, RequestId, Routes, allows};
 
 pub fn forgotten_password_routes() -> Routes<AppState> {
     Routes::new().routes(routes!(forgot_password))

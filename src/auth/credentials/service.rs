@@ -14,7 +14,7 @@ use crate::infra::begin;
 use crate::jobs;
 use crate::state::AppState;
 use crate::users;
-use crate::web::Principal;
+use crate::ctx::{Principal};
 
 /// Sets a new password by the link in a letter. Whoever was signed in is not any more.
 pub(crate) async fn reset_password(

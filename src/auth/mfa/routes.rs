@@ -12,9 +12,8 @@ use crate::auth::responses::Responses;
 use crate::infra::Db;
 use crate::mfa::{self, Enrolment, MfaStatus, Proof, RecoveryCodes};
 use crate::state::AppState;
-use crate::web::{
-    BodyProblems, Client, Code, Json, Principal, Problem, RequestId, Routes, problems,
-};
+use crate::ctx::{Principal};
+use crate::web::{BodyProblems, Client, Code, Json, Problem, RequestId, Routes, problems};
 
 /// What turns a second factor on.
 pub fn enrolment_routes() -> Routes<AppState> {

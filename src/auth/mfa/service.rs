@@ -14,7 +14,7 @@ use crate::infra::begin;
 use crate::mfa::{self, Enrolment, Proof, RecoveryCodes, TotpCode};
 use crate::state::AppState;
 use crate::users::{self, CredentialsChange, CredentialsVersion, OwnCredentials};
-use crate::web::Principal;
+use crate::ctx::{Principal};
 
 /// Begins to add an authenticator.
 pub(crate) async fn begin_enrolment(

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::AuthConfig;
 use crate::ids::{SessionId, UserId};
 use crate::infra::{InvalidToken, TokenKeys};
-use crate::web::Principal;
+use crate::ctx::{Principal};
 
 /// The `typ` of access tokens, so that no other token passes for one (RFC 8725 §3.11).
 const ACCESS: &str = "at+jwt";

@@ -11,7 +11,8 @@ use super::{bearer, csrf, gate, refresh as rotation, service};
 use crate::audit::Origin;
 use crate::auth::error::Error;
 use crate::state::AppState;
-use crate::web::{Code, Json, Principal, Problem};
+use crate::ctx::{Principal};
+use crate::web::{Code, Json, Problem};
 
 /// CSRF token of the session of the bearer token or, without one, of a cookie.
 pub(crate) async fn csrf_token(state: &AppState, headers: &HeaderMap) -> Result<Response, Problem> {

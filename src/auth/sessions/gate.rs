@@ -16,7 +16,8 @@ use super::csrf;
 use super::revocation_list::{Denied, Verdict};
 use super::store::{self, Position, Revocation};
 use crate::state::AppState;
-use crate::web::{Answer, Caller, Code, Principal, Problem};
+use crate::ctx::{Caller, Principal};
+use crate::web::{Answer, Code, Problem};
 
 /// How often each process reads which sessions have ended.
 const WATCH_EVERY: Duration = Duration::from_millis(500);

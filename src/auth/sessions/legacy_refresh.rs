@@ -14,7 +14,7 @@ use crate::ids::SessionId;
 use crate::infra::after;
 use crate::metrics::TokenRefresh;
 use crate::state::AppState;
-use crate::web::Principal;
+use crate::ctx::{Principal};
 
 /// The most tokens between a used one and the living one. Each took a round trip within the grace.
 const LONGEST_WALK: usize = 16;

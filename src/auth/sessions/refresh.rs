@@ -10,7 +10,7 @@ use crate::auth::error::Error;
 use crate::ids::SessionId;
 use crate::metrics::{self, TokenRefresh};
 use crate::state::AppState;
-use crate::web::Principal;
+use crate::ctx::{Principal};
 
 /// Replaces a refresh token by the next pair.
 ///

@@ -13,7 +13,7 @@ use crate::ids::SessionId;
 use crate::infra::{after, before};
 use crate::metrics::TokenRefresh;
 use crate::state::AppState;
-use crate::web::Principal;
+use crate::ctx::{Principal};
 
 /// How often a rotation that lost a race is decided again. Each time another call has won meanwhile.
 const TRIES: usize = 3;

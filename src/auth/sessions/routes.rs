@@ -16,10 +16,8 @@ use crate::auth::responses::{Responses, body_problems_and};
 use crate::ids::SessionId;
 use crate::infra::{Clock, Db};
 use crate::state::AppState;
-use crate::web::{
-    AuthProblems, BodyProblems, Client, Code, Json, Moment, Page, PageParams, Paged, Path,
-    PathProblems, Principal, Problem, QueryProblems, RequestId, Routes,
-};
+use crate::ctx::{Principal};
+use crate::web::{AuthProblems, BodyProblems, Client, Code, Json, Moment, Page, PageParams, Paged, Path, PathProblems, Problem, QueryProblems, RequestId, Routes};
 
 /// Public keys, for other services.
 pub fn well_known_routes() -> Routes<AppState> {

@@ -19,7 +19,8 @@ use crate::ids::{SessionId, UserId};
 use crate::infra::{Db, after, begin};
 use crate::state::AppState;
 use crate::users::{CredentialsChange, CredentialsVersion};
-use crate::web::{Moment, Page, Paged, Principal};
+use crate::ctx::{Principal};
+use crate::web::{Moment, Page, Paged};
 
 /// Sign-ins of one account at the same moment, each of which does not see the others. Farther below the
 /// limit than this an account's sessions need not be counted one sign-in after the other.

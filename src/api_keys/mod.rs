@@ -16,9 +16,9 @@ mod uses;
 
 pub use document::document_keys;
 pub use error::Error;
-pub use gate::admit_keys;
+pub use gate::authenticate;
 pub use jobs::{PurgeKeys, TellKeyCreated, TellKeyRotated};
 pub use last_seen::LastSeen;
-pub use routes::router;
+pub use routes::routes;
 pub use store::revoke_since;
 pub use uses::{watch_uses, write_uses};

@@ -36,7 +36,7 @@ pub use credentials::{
 pub use credentials_change::begin_credentials_change;
 pub use error::Error;
 pub use jobs::PurgeExpired;
-pub use links::{ASSETS, page_routes};
+pub use links::{ASSETS, page_assets, page_routes};
 pub use mfa::{enrolment_routes, mfa_routes};
 pub use password::{NewPassword, PasswordFault, TriedPassword};
 pub use registration::{

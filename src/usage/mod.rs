@@ -18,5 +18,5 @@ pub use jobs::{BackfillRollups, PurgeUsage};
 pub use meter::{Meter, MeterKey};
 pub use metering::{Metering, meter};
 pub use model::{DAILY_TABLE, HOURLY_TABLE, TABLE};
-pub use routes::router;
+pub use routes::routes;
 pub use service::{flush, run};

@@ -14,7 +14,7 @@ pub use model::{
     Credentials, EmailAddress, NewUser, OwnCredentials, PersonName, ProfileChanges, Role, SignUp,
     SignUpCredentials, User,
 };
-pub use routes::router;
+pub use routes::{identity_routes, routes};
 pub use store::{
     advance_credentials, change_email, claim_address, confirm_sign_up, count_accounts,
     count_sign_ups, create, find_by_email, find_credentials, find_credentials_version,

@@ -17,8 +17,8 @@ use crate::jobs;
 use crate::state::AppState;
 use crate::users;
 use crate::web::{
-    AuthProblems, BodyProblems, Client, Code, Json, Principal, Problem, ReauthenticationProblems,
-    RequestId, Routes, allows,
+    BodyProblems, Client, Code, Json, Principal, Problem, ReauthenticationProblems, RequestId,
+    Routes, allows,
 };
 
 pub fn forgotten_password_routes() -> Routes<AppState> {
@@ -108,14 +108,14 @@ impl IntoResponses for UndoProblems {
 /// Change my password. It takes the present one; all other sessions end.
 ///
 /// It also takes a code or a recovery code, where the account has a second factor.
-#[utoipa::path(post, path = "/me/password", tag = "users", security(("bearer" = [])),
+#[utoipa::path(post, path = "/me/password", tag = "users",
     request_body(content = PasswordChange, examples(
         ("password" = (summary = "With the password", value = json!({
             "current_password": "correct horse battery staple", "new_password": "staple battery horse correct" }))),
         ("second_factor" = (summary = "With both factors", value = json!({
             "current_password": "correct horse battery staple", "code": "492039",
             "new_password": "staple battery horse correct" }))))),
-    responses((status = 204, description = "The password is changed."), AuthProblems, BodyProblems, ReauthenticationProblems))]
+    responses((status = 204, description = "The password is changed."), BodyProblems, ReauthenticationProblems))]
 async fn change_password(
     me: Principal,
     State(state): State<AppState>,
@@ -132,13 +132,13 @@ async fn change_password(
 /// An email asks the new one to confirm it, by `/auth/verify-email`; until then the old one stays, and is
 /// told. It takes the password and, where the account has a second factor, a code or a recovery code.
 /// Once the change takes effect, an email to the old address has a link that undoes it.
-#[utoipa::path(post, path = "/me/email", tag = "users", security(("bearer" = [])),
+#[utoipa::path(post, path = "/me/email", tag = "users",
     request_body(content = EmailChange, examples(
         ("password" = (summary = "With the password", value = json!({
             "email": "countess@example.com", "password": "correct horse battery staple" }))),
         ("second_factor" = (summary = "With both factors", value = json!({
             "email": "countess@example.com", "password": "correct horse battery staple", "code": "492039" }))))),
-    responses((status = 202, description = "A letter is on its way, if the address is free."), AuthProblems, BodyProblems, ReauthenticationProblems))]
+    responses((status = 202, description = "A letter is on its way, if the address is free."), BodyProblems, ReauthenticationProblems))]
 async fn change_email(
     me: Principal,
     State(state): State<AppState>,

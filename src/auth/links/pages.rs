@@ -6,14 +6,15 @@
 //! the request for the page does not carry it; the script first removes it from the address bar. URLs in
 //! the pages are relative, so that they work below the path of `PUBLIC_URL`.
 
+use axum::Router;
 use axum::http::HeaderName;
 use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use axum::response::{Html, IntoResponse};
 use axum::routing::get;
-use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::state::AppState;
+use crate::web::Routes;
 
 const POLICY: (HeaderName, &str) = (
     CONTENT_SECURITY_POLICY,
@@ -24,13 +25,17 @@ const POLICY: (HeaderName, &str) = (
 /// First segment of the paths of the pages' assets.
 pub const ASSETS: &str = "/assets";
 
-/// The pages and the two assets that they share.
-pub fn page_routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new()
+pub fn page_routes() -> Routes<AppState> {
+    Routes::new()
         .routes(routes!(show_verify_email))
         .routes(routes!(show_reset_password))
         .routes(routes!(show_unlock))
         .routes(routes!(show_undo_email_change))
+}
+
+/// Script and style sheet of the pages.
+pub fn page_assets() -> Router<AppState> {
+    Router::new()
         .route("/assets/link-page.js", get(script))
         .route("/assets/link-page.css", get(style))
 }

@@ -13,7 +13,7 @@ use crate::infra::Db;
 use crate::mfa::{self, Enrolment, MfaStatus, Proof, RecoveryCodes};
 use crate::state::AppState;
 use crate::web::{
-    AuthProblems, BodyProblems, Client, Code, Json, Principal, Problem, RequestId, Routes, problems,
+    BodyProblems, Client, Code, Json, Principal, Problem, RequestId, Routes, problems,
 };
 
 /// What turns a second factor on.
@@ -32,8 +32,8 @@ pub fn mfa_routes() -> Routes<AppState> {
 }
 
 /// Whether my account has a second factor.
-#[utoipa::path(get, path = "/mfa", tag = "auth", security(("bearer" = [])),
-    responses((status = 200, description = "How it stands.", body = MfaStatus), AuthProblems))]
+#[utoipa::path(get, path = "/mfa", tag = "auth",
+    responses((status = 200, description = "How it stands.", body = MfaStatus)))]
 async fn get_mfa(me: Principal, State(db): State<Db>) -> Result<Json<MfaStatus>, Problem> {
     Ok(Json(mfa::find_status(&db, me.user_id).await?))
 }
@@ -42,10 +42,9 @@ async fn get_mfa(me: Principal, State(db): State<Db>) -> Result<Json<MfaStatus>,
 ///
 /// The secret is shown this once, as text, as an address and as a picture. Sign-ins are not asked
 /// for it until a code of it is confirmed, within the hour; beginning again replaces it.
-#[utoipa::path(post, path = "/mfa/totp", tag = "auth", security(("bearer" = [])),
+#[utoipa::path(post, path = "/mfa/totp", tag = "auth",
     request_body(content = MfaBegin, example = json!({ "password": "correct horse battery staple" })),
-    responses((status = 200, description = "What the app is to be told.", body = Enrolment),
-        AuthProblems, BodyProblems, StateProblem))]
+    responses((status = 200, description = "What the app is to be told.", body = Enrolment), BodyProblems, StateProblem))]
 async fn begin_totp(
     me: Principal,
     State(state): State<AppState>,
@@ -62,10 +61,9 @@ async fn begin_totp(
 ///
 /// Sign-ins are asked for it from now on, and all other sessions end. The recovery codes are shown
 /// this once.
-#[utoipa::path(post, path = "/mfa/totp/confirm", tag = "auth", security(("bearer" = [])),
+#[utoipa::path(post, path = "/mfa/totp/confirm", tag = "auth",
     request_body(content = MfaConfirm, example = json!({ "code": "492039" })),
-    responses((status = 200, description = "It is on.", body = RecoveryCodes),
-        AuthProblems, BodyProblems, CodeProblems))]
+    responses((status = 200, description = "It is on.", body = RecoveryCodes), BodyProblems, CodeProblems))]
 async fn confirm_totp(
     me: Principal,
     State(state): State<AppState>,
@@ -79,9 +77,9 @@ async fn confirm_totp(
 }
 
 /// Turn the second factor off. It takes the password, and a code or a recovery code.
-#[utoipa::path(delete, path = "/mfa/totp", tag = "auth", security(("bearer" = [])),
+#[utoipa::path(delete, path = "/mfa/totp", tag = "auth",
     request_body(content = MfaProof, example = json!({ "password": "correct horse battery staple", "code": "492039" })),
-    responses((status = 204, description = "It is off."), AuthProblems, BodyProblems, CodeProblems))]
+    responses((status = 204, description = "It is off."), BodyProblems, CodeProblems))]
 async fn remove_totp(
     me: Principal,
     State(state): State<AppState>,
@@ -98,10 +96,9 @@ async fn remove_totp(
 /// Make new recovery codes; the old ones stop working.
 ///
 /// It takes the password, and a code or a recovery code. The new ones are shown this once.
-#[utoipa::path(post, path = "/mfa/recovery-codes", tag = "auth", security(("bearer" = [])),
+#[utoipa::path(post, path = "/mfa/recovery-codes", tag = "auth",
     request_body(content = MfaProof, example = json!({ "password": "correct horse battery staple", "code": "492039" })),
-    responses((status = 200, description = "The new codes.", body = RecoveryCodes),
-        AuthProblems, BodyProblems, CodeProblems))]
+    responses((status = 200, description = "The new codes.", body = RecoveryCodes), BodyProblems, CodeProblems))]
 async fn renew_recovery_codes(
     me: Principal,
     State(state): State<AppState>,

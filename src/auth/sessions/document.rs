@@ -1,16 +1,11 @@
 //! The ways to sign a request, as the document of all routes describes them.
 
 use utoipa::openapi::OpenApi;
-use utoipa::openapi::path::Operation;
-use utoipa::openapi::security::{
-    ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
-};
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 
 use super::cookie::Cookie;
-use crate::web::operations;
 
-/// Adds the ways to sign a request, and to each operation that takes an access token that it takes
-/// the cookie as well: with the CSRF token where the call may change something.
+/// Adds the security schemes of sessions.
 pub fn document_credentials(api: &mut OpenApi) {
     let bearer = HttpBuilder::new()
         .scheme(HttpAuthScheme::Bearer)
@@ -36,31 +31,9 @@ pub fn document_credentials(api: &mut OpenApi) {
     ] {
         components.add_security_scheme(name, scheme);
     }
-    for item in api.paths.paths.values_mut() {
-        for (method, operation) in operations(item) {
-            add_cookie(operation, method.is_safe());
-        }
-    }
 }
 
 fn cookie(cookie: Cookie, description: &str) -> SecurityScheme {
     let value = ApiKeyValue::with_description(cookie.name(true), description);
     SecurityScheme::ApiKey(ApiKey::Cookie(value))
-}
-
-fn add_cookie(operation: &mut Operation, only_reads: bool) {
-    let none: [&str; 0] = [];
-    let bearer = SecurityRequirement::new("bearer", none);
-    let Some(ways) = &mut operation.security else {
-        return;
-    };
-    let cookie = SecurityRequirement::new("cookie", none);
-    let cookie = if only_reads {
-        cookie
-    } else {
-        cookie.add("csrf", none)
-    };
-    if ways.contains(&bearer) && !ways.contains(&cookie) {
-        ways.push(cookie);
-    }
 }

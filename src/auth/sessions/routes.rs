@@ -111,8 +111,8 @@ async fn logout(
 }
 
 /// Sign out everywhere: ends all sessions of the account, and voids the links in its emails.
-#[utoipa::path(post, path = "/logout-all", tag = "auth", security(("bearer" = [])),
-    responses((status = 204, description = "All sessions are over."), AuthProblems))]
+#[utoipa::path(post, path = "/logout-all", tag = "auth",
+    responses((status = 204, description = "All sessions are over.")))]
 async fn logout_all(
     me: Principal,
     State(state): State<AppState>,
@@ -124,9 +124,9 @@ async fn logout_all(
 }
 
 /// My living sessions, the last used first. The one that asks is marked.
-#[utoipa::path(get, path = "/sessions", tag = "auth", security(("bearer" = [])),
+#[utoipa::path(get, path = "/sessions", tag = "auth",
     params(PageParams),
-    responses((status = 200, description = "A page of sessions.", body = Page<Device>), AuthProblems, QueryProblems))]
+    responses((status = 200, description = "A page of sessions.", body = Page<Device>), QueryProblems))]
 async fn list_sessions(
     me: Principal,
     State(db): State<Db>,
@@ -139,9 +139,9 @@ async fn list_sessions(
 }
 
 /// End one of my sessions. Its tokens are refused from now on.
-#[utoipa::path(delete, path = "/sessions/{id}", tag = "auth", security(("bearer" = [])),
+#[utoipa::path(delete, path = "/sessions/{id}", tag = "auth",
     params(("id" = SessionId, Path, description = "The session's id.")),
-    responses((status = 204, description = "The session is over."), AuthProblems, PathProblems))]
+    responses((status = 204, description = "The session is over."), PathProblems))]
 async fn end_session(
     me: Principal,
     State(state): State<AppState>,

@@ -59,7 +59,8 @@ pub(super) async fn change_account(
         Some(Door::Shut(reason)) => {
             let since = before.disabled_at.unwrap_or(now);
             users::set_disabled(&mut *tx, &change, Some(since), reason.as_ref(), now).await?;
-            ended = auth::end_sessions(&mut tx, &change, EndReason::AccountDisabled, now).await?;
+            ended = auth::end_sessions(&mut *tx, &change, None, EndReason::AccountDisabled, now)
+                .await?;
             let from = door(before.is_disabled());
             let detail = json!({ "from": from, "to": door(true), "reason": reason, "sessions": ended.len() });
             notes.push((Event::AccountDisabled, detail));
@@ -101,7 +102,7 @@ pub(super) async fn end_sessions(
     let change = auth::begin_credentials_change(&mut tx, id, None)
         .await?
         .ok_or(Error::NotFound)?;
-    let ended = auth::end_sessions(&mut tx, &change, EndReason::EndedByAdmin, now).await?;
+    let ended = auth::end_sessions(&mut *tx, &change, None, EndReason::EndedByAdmin, now).await?;
     let detail = json!({ "sessions": ended.len() });
     let entry = Entry::by_admin(Event::SessionsEndedByAdmin, me, id, origin, detail);
     audit::record(&mut *tx, entry, now, &state.rng).await?;

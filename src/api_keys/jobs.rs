@@ -81,16 +81,8 @@ impl TaskHandler for PurgeKeys {
             let state: &AppState = jobs::given(&ctx)?;
             let before = state.clock.now() - KEPT;
             let mut purges = Purges::new(&state.db, state.job_statement_timeout);
-            purges
-                .run("expired API keys", |conn, most| {
-                    Box::pin(store::purge_expired(conn, before, most))
-                })
-                .await;
-            purges
-                .run("revoked API keys", |conn, most| {
-                    Box::pin(store::purge_revoked(conn, before, most))
-                })
-                .await;
+            purges.run_expired(store::EXPIRED, before).await;
+            purges.run_expired(store::REVOKED, before).await;
             Ok::<_, JobError>(purges.finish()?)
         }
         .await;

@@ -20,4 +20,5 @@ pub use gate::authenticate;
 pub use jobs::{PurgeKeys, TellKeyCreated, TellKeyRotated};
 pub use last_seen::LastSeen;
 pub use routes::routes;
+pub use store::revoke_since;
 pub use uses::{watch_uses, write_uses};

@@ -118,7 +118,7 @@ pub async fn remove_second_factor(
     if !mfa::remove(&mut tx, &change).await? {
         return Err(OperatorError::NoSecondFactor.into());
     }
-    let ended = end_sessions(&mut tx, &change, EndReason::EndedByAdmin, now).await?;
+    let ended = end_sessions(&mut *tx, &change, None, EndReason::EndedByAdmin, now).await?;
     let origin = Origin::default();
     let mut entry = Entry::befell(Event::SecondFactorRemoved, Some(id), None, &origin);
     entry.detail = json!({ "sessions": ended.len() });

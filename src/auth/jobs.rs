@@ -4,8 +4,7 @@ use chrono::TimeDelta;
 use graphile_worker::{IntoTaskHandlerResult, TaskHandler, WorkerContext};
 use serde::{Deserialize, Serialize};
 
-use super::store;
-use super::{credentials, sessions};
+use super::{credentials, links, sessions, sign_in};
 use crate::audit::{self, Entry, Event, Origin};
 use crate::infra::{before, begin};
 use crate::jobs::{self, NotGiven, Purges};
@@ -51,51 +50,23 @@ impl PurgeExpired {
             Ok(())
         };
         let unverified: Result<(), PurgeError> = unverified.await;
-        purges
-            .run("links", |conn, most| {
-                Box::pin(store::purge_links(conn, expired, most))
-            })
-            .await;
-        purges
-            .run("challenges", |conn, most| {
-                Box::pin(store::purge_challenges(conn, expired, most))
-            })
-            .await;
+        purges.run_expired(links::EXPIRED, expired).await;
+        purges.run_expired(sign_in::EXPIRED, expired).await;
         purges
             .run("pending factors", |conn, most| {
                 Box::pin(mfa::purge_pending(conn, unconfirmed, most))
             })
             .await;
-        purges
-            .run("refresh tokens", |conn, most| {
-                Box::pin(store::purge_tokens(conn, expired, most))
-            })
-            .await;
-        purges
-            .run("ended sessions", |conn, most| {
-                Box::pin(store::purge_ended_sessions(conn, expired, most))
-            })
-            .await;
-        purges
-            .run("expired sessions", |conn, most| {
-                Box::pin(store::purge_expired_sessions(conn, expired, most))
-            })
-            .await;
-        purges
-            .run("session revocations", |conn, most| {
-                Box::pin(store::purge_revocations(conn, ran_out, most))
-            })
-            .await;
+        for rows in sessions::EXPIRED {
+            purges.run_expired(rows, expired).await;
+        }
+        purges.run_expired(sessions::REVOCATIONS, ran_out).await;
         purges
             .run("sign-ups", |conn, most| {
                 Box::pin(users::purge_sign_ups(conn, most))
             })
             .await;
-        purges
-            .run("email changes", |conn, most| {
-                Box::pin(credentials::purge_email_changes(conn, now, most))
-            })
-            .await;
+        purges.run_expired(credentials::EXPIRED_CHANGES, now).await;
         purges.finish()?;
         unverified
     }

@@ -5,13 +5,6 @@ use sqlx::PgExecutor;
 use crate::ids::UserId;
 use crate::users::Role;
 
-mod purge;
-
-pub(crate) use purge::{
-    purge_challenges, purge_ended_sessions, purge_expired_sessions, purge_links, purge_revocations,
-    purge_tokens,
-};
-
 /// What lets somebody look after other people's accounts, as it is now.
 pub(crate) struct Standing {
     pub(crate) role: Role,

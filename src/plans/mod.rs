@@ -10,8 +10,8 @@ mod store;
 
 pub use limit::limit_by_plan;
 pub use model::{
-    Feature, Interval, Offer, Payment, PaymentStatus, Plan, Price, Standing, Subscription,
-    SubscriptionStatus,
+    Feature, Interval, LIVE_STATUSES, Offer, Payment, PaymentStatus, Plan, Price, Standing,
+    Subscription, SubscriptionStatus,
 };
 pub use month::Month;
 pub use routes::routes;

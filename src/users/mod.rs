@@ -8,11 +8,11 @@ mod routes;
 mod store;
 
 pub use account::{Account, AccountCounts, AccountFilter, DisabledReason, SearchText, SignUps};
-pub use credentials::{CredentialsChange, CredentialsVersion, SignUpCredentials};
+pub use credentials::{CredentialsChange, CredentialsVersion};
 pub use error::Error;
 pub use model::{
     Credentials, EmailAddress, NewUser, OwnCredentials, PersonName, ProfileChanges, Role, SignUp,
-    User,
+    SignUpCredentials, User,
 };
 pub use routes::{identity_routes, routes};
 pub use store::{

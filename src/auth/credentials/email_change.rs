@@ -5,12 +5,13 @@ use super::model::{EmailChange, EmailUndo};
 use super::policy::check_new_password;
 use super::reauthentication::{Shown, own, reauthenticate, recheck_proof, spend_own};
 use super::store::{self, NewEmailChange};
+use crate::api_keys::revoke_since;
 use crate::audit::{self, Entry, Event, Origin};
 use crate::auth::credentials_change::begin_credentials_change;
 use crate::auth::error::Error;
 use crate::auth::links::Link;
 use crate::auth::second_factor_gate;
-use crate::auth::sessions::{EndReason, deny_sessions, end_all};
+use crate::auth::sessions::{EndReason, deny_sessions, end_sessions};
 use crate::auth::sign_in::let_back_in;
 use crate::ids::{self, UserId};
 use crate::infra::{after, begin};
@@ -140,9 +141,9 @@ pub(crate) async fn undo_change(
         }
         users::set_password_hash(&mut *tx, &change, &hash).await?;
         let why = EndReason::PasswordChanged;
-        let ended = end_all(&mut *tx, found.user_id, None, why, now).await?;
+        let ended = end_sessions(&mut *tx, &change, None, why, now).await?;
         let since = found.requested_at;
-        let keys = store::revoke_keys_since(&mut *tx, found.user_id, since, now).await?;
+        let keys = revoke_since(&mut *tx, found.user_id, since, now).await?;
         let factor = mfa::remove_since(&mut tx, &change, since).await?;
         record_displaced(&mut tx, state, displaced, origin).await?;
         let mut entry = Entry::own(Event::EmailChangeUndone, found.user_id, None, origin);

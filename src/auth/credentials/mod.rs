@@ -17,4 +17,4 @@ pub(crate) use policy::check_new_password;
 pub use reauthentication::{Shown, reauthenticate, recheck_proof};
 pub(crate) use reauthentication::{check_password, is_shown, own};
 pub use routes::{credential_routes, forgotten_password_routes, recovery_routes};
-pub(crate) use store::purge_email_changes;
+pub(crate) use store::EXPIRED_CHANGES;

@@ -8,7 +8,7 @@ use crate::audit::{self, Entry, Event, Origin};
 use crate::auth::credentials_change::begin_credentials_change;
 use crate::auth::error::Error;
 use crate::auth::links;
-use crate::auth::sessions::{EndReason, deny_sessions, end_all};
+use crate::auth::sessions::{EndReason, deny_sessions, end_sessions};
 use crate::auth::sign_in::let_back_in;
 use crate::infra::begin;
 use crate::jobs;
@@ -41,7 +41,7 @@ pub(crate) async fn reset_password(
     let email = users::reset_password_hash(&mut *tx, &change, &hash, now)
         .await?
         .ok_or(Error::InvalidLink)?;
-    let ended = end_all(&mut *tx, user_id, None, EndReason::PasswordChanged, now).await?;
+    let ended = end_sessions(&mut *tx, &change, None, EndReason::PasswordChanged, now).await?;
     let entry = Entry::own(Event::PasswordReset, user_id, None, origin);
     audit::record(&mut *tx, entry, now, &state.rng).await?;
     jobs::enqueue(&mut *tx, &TellPasswordChanged::to(email), None).await?;
@@ -75,7 +75,7 @@ pub(crate) async fn change_password(
         .ok_or(Error::WrongPassword("current_password"))?;
     users::set_password_hash(&mut *tx, &change, &hash).await?;
     let reason = EndReason::PasswordChanged;
-    let ended = end_all(&mut *tx, me.user_id, Some(me.session_id), reason, now).await?;
+    let ended = end_sessions(&mut *tx, &change, Some(me.session_id), reason, now).await?;
     let entry = Entry::own(
         Event::PasswordChanged,
         me.user_id,

@@ -1,4 +1,4 @@
-//! Every statement on `email_changes`, and the one that revokes what a change of the address led to.
+//! Statements on `email_changes`.
 
 use chrono::{DateTime, Utc};
 use sqlx::PgExecutor;
@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use crate::auth::opaque_token::TokenHash;
 use crate::ids::UserId;
+use crate::jobs::Expired;
 use crate::users::EmailAddress;
 
 /// A change of an address that has taken effect.
@@ -107,43 +108,6 @@ pub(crate) async fn take_email_change(
     Ok(done.rows_affected() > 0)
 }
 
-/// Deletes changes that cannot be undone any more: an old address is kept for nothing else.
-pub(crate) async fn purge_email_changes(
-    conn: impl PgExecutor<'_>,
-    now: DateTime<Utc>,
-    most: i64,
-) -> Result<u64, sqlx::Error> {
-    let done = sqlx::query!(
-        "DELETE FROM email_changes WHERE ctid = ANY (ARRAY(
-             SELECT ctid FROM email_changes WHERE expires_at < $1
-             ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED
-         ))",
-        now,
-        most,
-    )
-    .execute(conn)
-    .await?;
-    Ok(done.rows_affected())
-}
-
-/// Revokes the API keys of this account that were made or rotated since then; returns how many.
-///
-/// The table is that of `api_keys`, which is built on this slice and cannot be called from here; the
-/// keys must be revoked in the transaction that undoes the change.
-pub(crate) async fn revoke_keys_since(
-    conn: impl PgExecutor<'_>,
-    owner: UserId,
-    since: DateTime<Utc>,
-    now: DateTime<Utc>,
-) -> Result<u64, sqlx::Error> {
-    let done = sqlx::query!(
-        "UPDATE api_keys SET revoked_at = $3
-         WHERE user_id = $1 AND revoked_at IS NULL AND (created_at >= $2 OR rotated_at >= $2)",
-        owner.0,
-        since,
-        now,
-    )
-    .execute(conn)
-    .await?;
-    Ok(done.rows_affected())
-}
+/// Changes that cannot be undone any more: an old address is kept for nothing else.
+pub(crate) const EXPIRED_CHANGES: Expired =
+    Expired::new("email changes", "email_changes", "expires_at");

@@ -8,4 +8,4 @@ mod store;
 pub(crate) use model::{EmailProof, LetterRequest, Link, Purpose};
 pub use pages::{ASSETS, page_assets, page_routes};
 pub(crate) use service::{issue, link_to, whole_hours};
-pub(crate) use store::{find_address_link, find_reset, is_unlock_recent, take_unlock};
+pub(crate) use store::{EXPIRED, find_address_link, find_reset, is_unlock_recent, take_unlock};

@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::model::{Link, NewLink, Purpose};
 use crate::auth::opaque_token::TokenHash;
 use crate::ids::UserId;
+use crate::jobs::Expired;
 use crate::users::{CredentialsVersion, EmailAddress};
 
 /// Makes this the one link of the account that is good for its purpose; false, and no link, when the
@@ -119,3 +120,5 @@ pub(crate) async fn take_unlock(
     .fetch_optional(conn)
     .await
 }
+
+pub(crate) const EXPIRED: Expired = Expired::new("links", "one_time_tokens", "expires_at");

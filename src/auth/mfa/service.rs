@@ -8,7 +8,7 @@ use crate::auth::credentials_change::begin_credentials_change;
 use crate::auth::error::Error;
 use crate::auth::password::TriedPassword;
 use crate::auth::second_factor_gate;
-use crate::auth::sessions::{EndReason, deny_sessions, end_all};
+use crate::auth::sessions::{EndReason, deny_sessions, end_sessions};
 use crate::ids::SessionId;
 use crate::infra::begin;
 use crate::mfa::{self, Enrolment, Proof, RecoveryCodes, TotpCode};
@@ -52,7 +52,7 @@ pub(crate) async fn confirm(
         let change = change_at(&mut tx, me, version).await?;
         codes = Some(mfa::confirm(&mut tx, state, &change).await?);
         let (kept, why) = (Some(me.session_id), EndReason::EndedRemotely);
-        ended = end_all(&mut *tx, me.user_id, kept, why, now).await?;
+        ended = end_sessions(&mut *tx, &change, kept, why, now).await?;
     }
     let event = match codes {
         Some(_) => Event::SecondFactorOn,

@@ -18,8 +18,8 @@ use crate::auth::store::find_standing;
 use crate::ids::{SessionId, UserId};
 use crate::infra::{Db, after, begin};
 use crate::state::AppState;
-use crate::users::{CredentialsChange, CredentialsVersion};
-use crate::ctx::{Principal};
+use crate::users::CredentialsVersion;
+use crate::ctx::Principal;
 use crate::web::{Moment, Page, Paged};
 
 /// Sign-ins of one account at the same moment, each of which does not see the others. Farther below the
@@ -174,10 +174,10 @@ pub(crate) async fn log_out_everywhere(
 ) -> Result<(), Error> {
     let now = state.clock.now();
     let mut tx = begin(&state.db).await?;
-    begin_credentials_change(&mut tx, who.user_id, None)
+    let change = begin_credentials_change(&mut tx, who.user_id, None)
         .await?
         .ok_or(Error::Unauthenticated)?;
-    let ended = store::end_all(&mut *tx, who.user_id, None, EndReason::SignedOut, now).await?;
+    let ended = store::end_sessions(&mut *tx, &change, None, EndReason::SignedOut, now).await?;
     let mut entry = Entry::own(
         Event::SignedOutEverywhere,
         who.user_id,
@@ -237,15 +237,4 @@ pub async fn list_sessions(
     let rows = store::list(db, user_id, current, after, limit, now).await?;
     let position = |device: &Device| Moment(device.last_used_at, device.id.0);
     Ok(Page::cut(rows, limit, position))
-}
-
-/// Ends all sessions of an account. Their access tokens are refused here once the caller has
-/// committed and passed the ids to [`deny`], and by other processes within a second.
-pub async fn end_sessions(
-    conn: &mut PgConnection,
-    change: &CredentialsChange,
-    why: EndReason,
-    now: DateTime<Utc>,
-) -> Result<Vec<SessionId>, sqlx::Error> {
-    store::end_all(conn, change.user_id(), None, why, now).await
 }

@@ -8,7 +8,8 @@ use super::model::EndReason;
 use crate::audit::Origin;
 use crate::auth::opaque_token::TokenHash;
 use crate::ids::{SessionId, UserId};
-use crate::users::CredentialsVersion;
+use crate::jobs::Expired;
+use crate::users::{CredentialsChange, CredentialsVersion};
 
 mod legacy;
 mod list;
@@ -101,18 +102,18 @@ pub(crate) async fn end(
 /// the newest of them".
 const LISTED_AT_MOST: i64 = 200;
 
-/// Ends all sessions of this owner but `kept`, and the sign-ins that wait to become one; returns those
-/// that had not ended before.
-pub(crate) async fn end_all(
+/// Ends all sessions of the account but `kept`; returns those that had not ended before. Their access
+/// tokens are refused here once the caller has committed and passed the ids to `deny_sessions`, and by
+/// other processes within a second. Sign-ins that wait for a second factor are deleted by the change.
+pub async fn end_sessions(
     conn: impl PgExecutor<'_>,
-    owner: UserId,
+    change: &CredentialsChange,
     kept: Option<SessionId>,
     reason: EndReason,
     now: DateTime<Utc>,
 ) -> Result<Vec<SessionId>, sqlx::Error> {
     sqlx::query_scalar!(
-        r#"WITH waiting AS (DELETE FROM mfa_challenges WHERE user_id = $1),
-           ended AS (
+        r#"WITH ended AS (
                UPDATE sessions SET ended_at = $3, end_reason = $4, is_revoked = true
                WHERE user_id = $1 AND id IS DISTINCT FROM $2 AND ended_at IS NULL
                RETURNING id, created_at
@@ -123,7 +124,7 @@ pub(crate) async fn end_all(
                FROM ended HAVING count(*) > 0
            )
            SELECT id AS "id: SessionId" FROM ended"#,
-        owner.0,
+        change.user_id().0,
         kept.map(|id| id.0),
         now,
         reason.as_str(),
@@ -151,3 +152,14 @@ pub(crate) async fn session_lives(
     .fetch_one(conn)
     .await
 }
+
+/// Tokens and sessions that are kept for a while after they have expired or ended.
+pub(crate) const EXPIRED: [Expired; 3] = [
+    Expired::new("refresh tokens", "refresh_tokens", "expires_at"),
+    Expired::new("ended sessions", "sessions", "ended_at"),
+    Expired::new("expired sessions", "sessions", "expires_at"),
+];
+
+/// The oldest are the first in the order of the primary key.
+pub(crate) const REVOCATIONS: Expired =
+    Expired::new("session revocations", "session_revocations", "ended_at").ordered_by("xid, id");

@@ -13,3 +13,4 @@ pub use attempt_slots::AttemptSlots;
 pub use jobs::SendUnlock;
 pub(crate) use lockout::{ReauthAttempt, let_back_in};
 pub use routes::sign_in_routes;
+pub(crate) use store::EXPIRED;

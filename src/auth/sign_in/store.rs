@@ -6,6 +6,7 @@ use sqlx::PgExecutor;
 use crate::auth::opaque_token::TokenHash;
 use crate::auth::sessions::Transport;
 use crate::ids::UserId;
+use crate::jobs::Expired;
 use crate::users::CredentialsVersion;
 
 /// A sign-in that is to wait for its second factor.
@@ -101,3 +102,5 @@ pub(crate) async fn delete_challenge(
     .await?;
     Ok(())
 }
+
+pub(crate) const EXPIRED: Expired = Expired::new("challenges", "mfa_challenges", "expires_at");

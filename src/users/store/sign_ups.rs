@@ -5,8 +5,8 @@ use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgExecutor};
 
 use crate::ids::UserId;
-use crate::users::credentials::{CredentialsChange, SignUpCredentials};
-use crate::users::model::{NewUser, PersonName, SignUp};
+use crate::users::credentials::CredentialsChange;
+use crate::users::model::{NewUser, PersonName, SignUp, SignUpCredentials};
 
 /// Earlier sign-ups of one address whose credentials are kept; the oldest are dropped beyond that.
 const KEPT: i32 = 4;

@@ -10,6 +10,7 @@ use groundwork::cli::{
     Cli, Command, Keys, NewAccount, NewAdmin, Ring, Rotation, Users, read_password,
 };
 use groundwork::config::{Config, DatabaseConfig, HttpConfig, Key32, RingConfig, TelemetryConfig};
+use groundwork::ctx::Ctx;
 use groundwork::health::Draining;
 use groundwork::infra::{Clock, Rng, db};
 use groundwork::state::{AppState, StateError};
@@ -63,7 +64,7 @@ fn run(command: Command) -> Outcome {
         Command::Users(Users::RemoveSecondFactor { email }) => {
             with_config(&variables, async |config| {
                 let state = started_state(&config).await?;
-                auth::remove_second_factor(&state, &email.try_into()?).await
+                auth::remove_second_factor(&Ctx::system(&state), &email.try_into()?).await
             })
         }
         Command::Users(Users::Create(new)) => {
@@ -268,7 +269,7 @@ fn rotate(rotation: &Rotation, variables: &HashMap<String, String>) -> Outcome {
 async fn create_admin(config: &Config, new: NewAdmin) -> Outcome {
     let state = started_state(config).await?;
     let email: EmailAddress = new.email.try_into()?;
-    if new.promote && auth::promote_account(&state, &email).await? {
+    if new.promote && auth::promote_account(&Ctx::system(&state), &email).await? {
         return Ok(());
     }
     let account = auth::OperatorAccount {
@@ -279,7 +280,7 @@ async fn create_admin(config: &Config, new: NewAdmin) -> Outcome {
         is_verified: true,
         is_admin: true,
     };
-    if auth::create_account(&state, account).await? {
+    if auth::create_account(&Ctx::system(&state), account).await? {
         return Ok(());
     }
     Err(auth::OperatorError::AccountExists.into())
@@ -296,7 +297,7 @@ async fn create_user(config: &Config, new: NewAccount) -> Outcome {
         is_verified: new.verified,
         is_admin: new.admin,
     };
-    if auth::create_account(&state, account).await? || new.if_missing {
+    if auth::create_account(&Ctx::system(&state), account).await? || new.if_missing {
         return Ok(());
     }
     Err("the address has an account already".into())

@@ -12,11 +12,14 @@ use super::model::{AccountPatch, Stats};
 use super::service;
 use crate::audit::{self, Record, RecordFilter};
 use crate::auth::{self, Device};
+use crate::ctx::UserCtx;
 use crate::ids::UserId;
 use crate::state::AppState;
 use crate::users::{self, Account, AccountFilter};
-use crate::ctx::UserCtx;
-use crate::web::{BodyProblems, Code, Json, Moment, Page, PageParams, Paged, Path, PathProblems, Problem, QueryProblems, Routes, problems};
+use crate::web::{
+    BodyProblems, Code, Json, Moment, Page, PageParams, Paged, Path, PathProblems, Problem,
+    QueryProblems, Routes, problems,
+};
 
 pub fn routes() -> Routes<AppState> {
     Routes::new()
@@ -46,10 +49,7 @@ async fn list_accounts(
 #[utoipa::path(get, path = "/users/{id}", tag = "admin",
     params(("id" = UserId, Path, description = "The account's id.")),
     responses((status = 200, description = "The account.", body = Account), PathProblems))]
-async fn get_account(
-    ctx: UserCtx,
-    Path(id): Path<UserId>,
-) -> Result<Json<Account>, Problem> {
+async fn get_account(ctx: UserCtx, Path(id): Path<UserId>) -> Result<Json<Account>, Problem> {
     let account = users::get_account(&ctx.db, id).await.map_err(Error::from)?;
     Ok(Json(account))
 }
@@ -94,10 +94,7 @@ async fn list_account_sessions(
 #[utoipa::path(delete, path = "/users/{id}/sessions", tag = "admin",
     params(("id" = UserId, Path, description = "The account's id.")),
     responses((status = 204, description = "The sessions are over."), PathProblems))]
-async fn end_account_sessions(
-    ctx: UserCtx,
-    Path(id): Path<UserId>,
-) -> Result<StatusCode, Problem> {
+async fn end_account_sessions(ctx: UserCtx, Path(id): Path<UserId>) -> Result<StatusCode, Problem> {
     service::end_sessions(&ctx, id).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -1,18 +1,19 @@
 //! The door for programs: lets in who presents a key, where the key's scopes reach.
 
-use axum::extract::{FromRequestParts as _, Request};
+use axum::extract::Request;
 use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::json;
 
 use super::key::PresentedKey;
 use super::store::{self, StoredKey};
-use crate::audit::{self, Entry, Event, Origin};
+use crate::audit::Event;
 use crate::auth;
+use crate::ctx::{Caller, Credential, Ctx};
 use crate::ids::ApiKeyId;
 use crate::metrics::{self, ApiKeyUse};
 use crate::policy::Policy;
 use crate::state::AppState;
-use crate::ctx::{Caller, Credential};
-use crate::web::{Answer, Client, Code, Problem, RequestId};
+use crate::web::{Answer, Code, Problem};
 
 /// The log has one refusal of a key in so long, and a key's last use is written as seldom.
 const SELDOM: TimeDelta = TimeDelta::minutes(1);
@@ -55,7 +56,8 @@ pub async fn authenticate<F: Future<Output = Answer>>(
     if !key.scopes().allow(area, request.method()) {
         metrics::count_api_key(ApiKeyUse::OutOfScope);
         let scope = area.scope_name(request.method());
-        tell_refused(state, request, presented.id, &key, scope, now).await?;
+        let ctx = Ctx::of(state, request.headers(), request.extensions());
+        record_refusal(&ctx, presented.id, scope, now).await?;
         return Err(Problem::insufficient_scope(scope));
     }
     metrics::count_api_key(ApiKeyUse::Accepted);
@@ -68,25 +70,17 @@ fn note_use(state: &AppState, id: ApiKeyId, key: &StoredKey, now: DateTime<Utc>)
     }
 }
 
-/// Tells the account's owner, by the log, that a key of theirs was used for what it may not do.
-async fn tell_refused(
-    state: &AppState,
-    request: Request,
+/// Records in the audit log that a key was used outside of its scopes, once a minute at most.
+async fn record_refusal(
+    ctx: &Ctx,
     id: ApiKeyId,
-    key: &StoredKey,
     scope: &'static str,
     now: DateTime<Utc>,
-) -> Result<(), Problem> {
-    let last = state.key_refusals.note(id.0, now);
+) -> Result<(), sqlx::Error> {
+    let last = ctx.key_refusals.note(id.0, now);
     if last.is_some_and(|last| now - last < SELDOM) {
         return Ok(());
     }
-    let (mut parts, _) = request.into_parts();
-    let request_id = RequestId::from_request_parts(&mut parts, &()).await?;
-    let Ok(client) = Client::from_request_parts(&mut parts, &()).await;
-    let origin = Origin::new(&client, &request_id);
-    let mut entry = Entry::own(Event::ApiKeyRefused, key.user_id, None, &origin);
-    entry.detail = serde_json::json!({ "api_key": id, "scope": scope });
-    audit::record(&state.db, entry, now, &state.rng).await?;
-    Ok(())
+    let detail = json!({ "api_key": id, "scope": scope });
+    ctx.audit(Event::ApiKeyRefused.detail(detail)).await
 }

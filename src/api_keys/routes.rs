@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use axum::extract::State;
 use axum::http::StatusCode;
 use utoipa::IntoResponses;
 use utoipa::openapi::{RefOr, Response};
@@ -10,12 +9,13 @@ use utoipa_axum::routes;
 
 use super::model::{ApiKey, IssuedApiKey, NewApiKey, Rotation};
 use super::{service, store};
-use crate::audit::Origin;
+use crate::ctx::UserCtx;
 use crate::ids::ApiKeyId;
-use crate::infra::{Clock, Db};
 use crate::state::AppState;
-use crate::ctx::{Principal};
-use crate::web::{BodyProblems, Client, Code, Json, Moment, Page, PageParams, Paged, Path, PathProblems, Problem, QueryProblems, RequestId, Routes, problems};
+use crate::web::{
+    BodyProblems, Code, Json, Moment, Page, PageParams, Paged, Path, PathProblems, Problem,
+    QueryProblems, Routes, problems,
+};
 
 pub fn routes() -> Routes<AppState> {
     Routes::new()
@@ -29,13 +29,8 @@ pub fn routes() -> Routes<AppState> {
 /// A key that expired is listed for another 30 days, a revoked one is not.
 #[utoipa::path(get, path = "", tag = "api keys", params(PageParams),
     responses((status = 200, description = "A page of keys.", body = Page<ApiKey>), QueryProblems))]
-async fn list_api_keys(
-    me: Principal,
-    State(db): State<Db>,
-    State(clock): State<Clock>,
-    paged: Paged<Moment>,
-) -> Result<Json<Page<ApiKey>>, Problem> {
-    let rows = store::list(&db, me.user_id, paged.after, paged.limit, clock.now()).await?;
+async fn list_api_keys(ctx: UserCtx, paged: Paged<Moment>) -> Result<Json<Page<ApiKey>>, Problem> {
+    let rows = store::list(&ctx.db, ctx.user_id(), paged.after, paged.limit, ctx.now()).await?;
     let page = Page::cut(rows, paged.limit, |key| Moment(key.created_at, key.id.0));
     Ok(Json(page))
 }
@@ -55,14 +50,10 @@ async fn list_api_keys(
             "password": "correct horse battery staple", "code": "492039" }))))),
     responses((status = 201, description = "The key.", body = IssuedApiKey), CreateProblems))]
 async fn create_api_key(
-    me: Principal,
-    State(state): State<AppState>,
-    client: Client,
-    request_id: RequestId,
+    ctx: UserCtx,
     Json(new): Json<NewApiKey>,
 ) -> Result<(StatusCode, Json<IssuedApiKey>), Problem> {
-    let origin = Origin::new(&client, &request_id);
-    let issued = service::create(&state, me, new, &origin).await?;
+    let issued = service::create(&ctx, new).await?;
     Ok((StatusCode::CREATED, Json(issued)))
 }
 
@@ -70,14 +61,8 @@ async fn create_api_key(
 #[utoipa::path(delete, path = "/{id}", tag = "api keys",
     params(("id" = ApiKeyId, Path, description = "The key's id.")),
     responses((status = 204, description = "The key is revoked."), PathProblems))]
-async fn revoke_api_key(
-    me: Principal,
-    State(state): State<AppState>,
-    client: Client,
-    request_id: RequestId,
-    Path(id): Path<ApiKeyId>,
-) -> Result<StatusCode, Problem> {
-    service::revoke(&state, me, id, &Origin::new(&client, &request_id)).await?;
+async fn revoke_api_key(ctx: UserCtx, Path(id): Path<ApiKeyId>) -> Result<StatusCode, Problem> {
+    service::revoke(&ctx, id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -96,17 +81,11 @@ async fn revoke_api_key(
             "password": "correct horse battery staple", "code": "492039" }))))),
     responses((status = 200, description = "The key with its new secret.", body = IssuedApiKey), RotateProblems))]
 async fn rotate_api_key(
-    me: Principal,
-    State(state): State<AppState>,
-    client: Client,
-    request_id: RequestId,
+    ctx: UserCtx,
     Path(id): Path<ApiKeyId>,
     Json(rotation): Json<Rotation>,
 ) -> Result<Json<IssuedApiKey>, Problem> {
-    let origin = Origin::new(&client, &request_id);
-    Ok(Json(
-        service::rotate(&state, me, id, rotation, &origin).await?,
-    ))
+    Ok(Json(service::rotate(&ctx, id, rotation).await?))
 }
 
 type Responses = BTreeMap<String, RefOr<Response>>;

@@ -9,8 +9,9 @@ mod record;
 mod routes;
 mod store;
 
+pub use entry::Entry;
 pub use jobs::RemoveAddresses;
-pub use model::{Entry, Event, Origin, TABLE};
+pub use model::{Event, TABLE};
 pub use record::{Record, RecordFilter};
 pub use routes::routes;
-pub use store::{list_records, record};
+pub use store::list_records;

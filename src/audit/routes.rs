@@ -4,8 +4,8 @@ use utoipa_axum::routes;
 
 use super::record::{OwnRecord, Record, RecordFilter};
 use super::store;
-use crate::state::AppState;
 use crate::ctx::UserCtx;
+use crate::state::AppState;
 use crate::web::{Json, Moment, Page, PageParams, Paged, Problem, QueryProblems, Routes};
 
 pub fn routes() -> Routes<AppState> {

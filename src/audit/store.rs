@@ -7,8 +7,8 @@ use sea_query_sqlx::SqlxBinder as _;
 use serde_json::Value;
 use sqlx::PgExecutor;
 
-use super::entry as audit;
-use super::model::{Entry, Event};
+use super::entry::Entry;
+use super::model::Event;
 use super::record::{Record, RecordFilter};
 use crate::ctx::Origin;
 use crate::ids::{AuditId, SessionId, UserId};
@@ -30,36 +30,10 @@ enum AuditLog {
     Detail,
 }
 
-/// Writes one entry, in the transaction of what it tells.
-pub async fn record(
-    conn: impl PgExecutor<'_>,
-    entry: Entry<'_>,
-    now: DateTime<Utc>,
-    rng: &Rng,
-) -> Result<(), sqlx::Error> {
-    sqlx::query!(
-        "INSERT INTO audit_log (id, created_at, event, user_id, actor_id, session_id, request_id, ip, user_agent, detail)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
-        AuditId::new(now, rng).0,
-        now,
-        entry.event.as_str(),
-        entry.user_id.map(|id| id.0),
-        entry.actor_id.map(|id| id.0),
-        entry.session_id.map(|id| id.0),
-        entry.origin.request_id.as_deref(),
-        entry.origin.ip.map(IpNetwork::from),
-        entry.origin.user_agent.as_deref(),
-        entry.detail,
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
-}
-
 /// Writes one entry.
 pub(super) async fn insert(
     conn: impl PgExecutor<'_>,
-    entry: &audit::Entry,
+    entry: &Entry,
     origin: &Origin,
     now: DateTime<Utc>,
     rng: &Rng,

@@ -10,12 +10,11 @@ use super::password::NewPassword;
 use super::registration::SendVerification;
 use super::second_factor_gate;
 use super::sessions::{EndReason, end_sessions};
-use crate::audit::{self, Entry, Event, Origin};
+use crate::audit::Event;
+use crate::ctx::Ctx;
 use crate::ids::UserId;
-use crate::infra::begin;
 use crate::jobs;
 use crate::mfa;
-use crate::state::AppState;
 use crate::users::{self, EmailAddress, NewUser, PersonName, Role};
 
 /// An account to make.
@@ -70,11 +69,11 @@ impl OperatorError {
 
 /// Makes the account of this address an administrator's; answers false when it has none.
 pub async fn promote_account(
-    state: &AppState,
+    ctx: &Ctx,
     email: &EmailAddress,
 ) -> Result<bool, Box<dyn std::error::Error>> {
-    let now = state.clock.now();
-    let mut tx = begin(&state.db).await?;
+    let now = ctx.now();
+    let mut tx = ctx.begin().await?;
     let Some(id) = users::find_by_email(&mut *tx, email).await? else {
         return Ok(false);
     };
@@ -91,10 +90,9 @@ pub async fn promote_account(
             .ok_or(OperatorError::NoAccount)?;
         users::set_role(&mut *tx, &change, Role::Admin, now).await?;
         announce_admin(&mut tx, &change).await?;
-        let origin = Origin::default();
-        let mut entry = Entry::befell(Event::RoleChanged, Some(id), None, &origin);
-        entry.detail = json!({ "from": account.role, "to": Role::Admin });
-        audit::record(&mut *tx, entry, now, &state.rng).await?;
+        let detail = json!({ "from": account.role, "to": Role::Admin });
+        tx.audit(Event::RoleChanged.about(id).detail(detail))
+            .await?;
         tx.commit().await?;
     }
     Ok(true)
@@ -103,11 +101,11 @@ pub async fn promote_account(
 /// Takes the second factor away from the account of this address and ends its sessions, for an owner
 /// who has neither the authenticator nor a recovery code any more. Who that is, the operator knows.
 pub async fn remove_second_factor(
-    state: &AppState,
+    ctx: &Ctx,
     email: &EmailAddress,
 ) -> Result<(), Box<dyn std::error::Error>> {
-    let now = state.clock.now();
-    let mut tx = begin(&state.db).await?;
+    let now = ctx.now();
+    let mut tx = ctx.begin().await?;
     let id = users::find_by_email(&mut *tx, email)
         .await?
         .ok_or(OperatorError::NoAccount)?;
@@ -119,22 +117,21 @@ pub async fn remove_second_factor(
         return Err(OperatorError::NoSecondFactor.into());
     }
     let ended = end_sessions(&mut *tx, &change, None, EndReason::EndedByAdmin, now).await?;
-    let origin = Origin::default();
-    let mut entry = Entry::befell(Event::SecondFactorRemoved, Some(id), None, &origin);
-    entry.detail = json!({ "sessions": ended.len() });
-    audit::record(&mut *tx, entry, now, &state.rng).await?;
+    let detail = json!({ "sessions": ended.len() });
+    tx.audit(Event::SecondFactorRemoved.about(id).detail(detail))
+        .await?;
     tx.commit().await?;
-    second_factor_gate::forget(state, id).await;
+    second_factor_gate::forget(ctx, id).await;
     Ok(())
 }
 
 /// Makes the account; answers false, and changes nothing, when the address has one already.
-pub async fn create_account(state: &AppState, account: OperatorAccount) -> Result<bool, Error> {
-    let password = check_new_password(state, account.password, &account.email, "password").await?;
-    let password_hash = state.hasher.hash(password).await?;
-    let now = state.clock.now();
+pub async fn create_account(ctx: &Ctx, account: OperatorAccount) -> Result<bool, Error> {
+    let password = check_new_password(ctx, account.password, &account.email, "password").await?;
+    let password_hash = ctx.hasher.hash(password).await?;
+    let now = ctx.now();
     let new = NewUser {
-        id: UserId::new(now, &state.rng),
+        id: UserId::new(now, &ctx.rng),
         email: account.email,
         password_hash,
         first_name: account.first_name,
@@ -145,7 +142,7 @@ pub async fn create_account(state: &AppState, account: OperatorAccount) -> Resul
     } else {
         Role::User
     };
-    let mut tx = begin(&state.db).await?;
+    let mut tx = ctx.begin().await?;
     let verified_at = account.is_verified.then_some(now);
     let Some(id) = users::create(&mut *tx, &new, role, verified_at, now).await? else {
         return Ok(false);
@@ -160,9 +157,7 @@ pub async fn create_account(state: &AppState, account: OperatorAccount) -> Resul
         let job = SendVerification::to(new.email);
         jobs::enqueue(&mut *tx, &job, Some(&job.key())).await?;
     }
-    let origin = Origin::default();
-    let entry = Entry::befell(Event::CreatedByOperator, Some(id), None, &origin);
-    audit::record(&mut *tx, entry, now, &state.rng).await?;
+    tx.audit(Event::CreatedByOperator.about(id)).await?;
     tx.commit().await?;
     Ok(true)
 }

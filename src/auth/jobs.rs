@@ -5,8 +5,9 @@ use graphile_worker::{IntoTaskHandlerResult, TaskHandler, WorkerContext};
 use serde::{Deserialize, Serialize};
 
 use super::{credentials, links, sessions, sign_in};
-use crate::audit::{self, Entry, Event, Origin};
-use crate::infra::{before, begin};
+use crate::audit::Event;
+use crate::ctx::Ctx;
+use crate::infra::before;
 use crate::jobs::{self, NotGiven, Purges};
 use crate::mfa;
 use crate::state::AppState;
@@ -46,7 +47,7 @@ impl PurgeExpired {
         let ran_out = now - (sessions::expires_after(&state.auth, now) - now) - REVOCATIONS_KEPT;
         let mut purges = Purges::new(&state.db, state.job_statement_timeout);
         let unverified = async {
-            while purge_unverified(state).await? {}
+            while purge_unverified(&Ctx::system(state)).await? {}
             Ok(())
         };
         let unverified: Result<(), PurgeError> = unverified.await;
@@ -72,16 +73,14 @@ impl PurgeExpired {
     }
 }
 
-/// Deletes some accounts that nobody confirmed in time; answers whether there may be more.
-async fn purge_unverified(state: &AppState) -> Result<bool, PurgeError> {
-    let now = state.clock.now();
-    let since = before(now, state.auth.unverified_ttl);
-    let mut tx = begin(&state.db).await?;
+/// Deletes some accounts that nobody confirmed in time. Returns whether there may be more.
+async fn purge_unverified(ctx: &Ctx) -> Result<bool, PurgeError> {
+    let now = ctx.now();
+    let since = before(now, ctx.auth.unverified_ttl);
+    let mut tx = ctx.begin().await?;
     let purged = users::purge_unverified(&mut *tx, since, now, PURGED_AT_ONCE).await?;
-    let origin = Origin::default();
     for user_id in &purged {
-        let entry = Entry::befell(Event::UnverifiedPurged, Some(*user_id), None, &origin);
-        audit::record(&mut *tx, entry, now, &state.rng).await?;
+        tx.audit(Event::UnverifiedPurged.about(*user_id)).await?;
     }
     tx.commit().await?;
     Ok(!purged.is_empty())

@@ -10,13 +10,13 @@ use std::time::Duration;
 use axum::extract::Request;
 
 use crate::config::MfaRequired;
+use crate::ctx::{Caller, Credential};
 use crate::ids::UserId;
 use crate::infra::{Family, LoadError};
 use crate::metrics::CacheFamily;
 use crate::mfa;
 use crate::policy::Policy;
 use crate::state::AppState;
-use crate::ctx::{Caller, Credential};
 use crate::web::{Answer, Code, Problem};
 
 /// Who has one. The time bounds what nobody told of, as a row changed by hand.

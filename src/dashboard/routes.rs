@@ -12,12 +12,12 @@ use utoipa_axum::routes;
 use super::model::{Dashboard, Facts, MonthUsage};
 use super::store;
 use crate::config::PlansConfig;
+use crate::ctx::CallerCtx;
 use crate::ids::UserId;
 use crate::infra::{Family, LoadError};
 use crate::metrics::CacheFamily;
 use crate::plans::{Month, Offer, Standing};
 use crate::state::AppState;
-use crate::ctx::CallerCtx;
 use crate::web::{Code, Problem, Routes};
 
 /// How many payments are shown.
@@ -37,9 +37,7 @@ pub fn routes() -> Routes<AppState> {
 #[utoipa::path(get, path = "/dashboard", tag = "users",
     responses((status = 200, description = "The account, its plan, its use this month and its last payments.",
         body = Dashboard)))]
-async fn show_dashboard(
-    ctx: CallerCtx,
-) -> Result<impl IntoResponse, Problem> {
+async fn show_dashboard(ctx: CallerCtx) -> Result<impl IntoResponse, Problem> {
     let (user_id, read) = (ctx.user_id(), ctx.clone());
     let dashboard = ctx.cache.get(&DASHBOARDS, &user_id, || async move {
         let now = read.now();

@@ -7,8 +7,8 @@ use utoipa_axum::routes;
 use super::error::Error;
 use super::model::{Batch, NewEvent, NewEvents, StoredEvent, StoredEvents};
 use super::service::Told;
-use crate::state::AppState;
 use crate::ctx::CallerCtx;
+use crate::state::AppState;
 use crate::web::{BodyProblems, ConflictProblem, Json, Problem, Routes, body_limit};
 
 /// The largest body of a batch, in bytes: a hundred events as large as they may be.

@@ -14,12 +14,12 @@ use utoipa::openapi::path::PathItem;
 
 use super::meter::{Endpoint, Meter, MeterKey};
 use super::model::{is_charged, minute_of};
+use crate::ctx::Caller;
 use crate::ids::UserId;
 use crate::metrics::{self, Quota};
 use crate::plans::{self, Month, Plan};
 use crate::policy::Policy;
 use crate::state::AppState;
-use crate::ctx::{Caller};
 use crate::web::{Answer, Code, Problem};
 
 /// How a client is shown that left before its answer, as the access log has it.

@@ -6,12 +6,12 @@ use utoipa_axum::routes;
 
 use super::model::{CurrentUsage, LastItem, UsageFilter, UsageItem};
 use super::store;
+use crate::ctx::CallerCtx;
 use crate::events;
 use crate::infra::{TooMany, db};
 use crate::metrics;
 use crate::plans::{self, Month};
 use crate::state::AppState;
-use crate::ctx::CallerCtx;
 use crate::web::{Code, Json, Page, PageParams, Paged, Problem, QueryProblems, Routes};
 
 /// How long a report waits for others to end.
@@ -40,13 +40,7 @@ async fn list_usage(
     // In a task of its own: the slot is taken for as long as the statement runs, also when the client
     // hangs up.
     let report = tokio::spawn(async move {
-        let items = store::list(
-            &ctx.db,
-            user_id,
-            &look,
-            &page,
-            ctx.usage.report_timeout,
-        );
+        let items = store::list(&ctx.db, user_id, &look, &page, ctx.usage.report_timeout);
         let items = items.await;
         drop(slot);
         items

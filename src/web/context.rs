@@ -24,10 +24,10 @@ use super::overload::Slots;
 use super::problem;
 use super::request_id::{RequestId, X_REQUEST_ID};
 use crate::config::HttpConfig;
-use uuid::Uuid;
 use crate::infra::{Clock, Rng};
 use crate::metrics::InFlight;
 use crate::telemetry::{RequestFacts, RequestScope};
+use uuid::Uuid;
 
 /// What is known of a request beside its parts, shared by all that handles it.
 #[derive(Clone, Debug)]

@@ -46,6 +46,7 @@ mod process;
 mod refresh;
 mod refresh_tokens;
 mod register;
+mod request_context;
 mod revocations;
 mod sentry;
 mod sessions;

@@ -15,6 +15,6 @@ pub(crate) use email_change::apply_email_change;
 pub use jobs::{ConfirmNewEmail, SendEmailUndo, SendReset, TellEmailChanging, TellPasswordChanged};
 pub(crate) use policy::check_new_password;
 pub use reauthentication::{Shown, reauthenticate, recheck_proof};
-pub(crate) use reauthentication::{check_password, is_shown, own};
+pub(crate) use reauthentication::{check_password, is_shown};
 pub use routes::{credential_routes, forgotten_password_routes, recovery_routes};
 pub(crate) use store::EXPIRED_CHANGES;

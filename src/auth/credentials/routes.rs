@@ -1,7 +1,6 @@
 //! `/auth/forgot-password`, `/auth/reset-password`, `/auth/undo-email-change`, `/users/me/password` and
 //! `/users/me/email`.
 
-use axum::extract::State;
 use axum::http::StatusCode;
 use utoipa::IntoResponses;
 use utoipa_axum::routes;
@@ -9,15 +8,14 @@ use utoipa_axum::routes;
 use super::jobs::SendReset;
 use super::model::{EmailChange, EmailUndo, PasswordChange, PasswordReset};
 use super::{email_change, service};
-use crate::audit::Origin;
 use crate::auth::links::LetterRequest;
 use crate::auth::responses::{LinkProblems, Responses, body_problems_and};
+use crate::ctx::{Ctx, UserCtx};
 use crate::infra::Ask;
 use crate::jobs;
 use crate::state::AppState;
 use crate::users;
-use crate::ctx::{Principal};
-use crate::web::{BodyProblems, Client, Code, Json, Problem, ReauthenticationProblems, RequestId, Routes, allows};
+use crate::web::{BodyProblems, Code, Json, Problem, ReauthenticationProblems, Routes, allows};
 
 pub fn forgotten_password_routes() -> Routes<AppState> {
     Routes::new().routes(routes!(forgot_password))
@@ -44,19 +42,19 @@ pub fn credential_routes() -> Routes<AppState> {
     request_body(content = LetterRequest, example = json!({ "email": "ada@example.com" })),
     responses((status = 202, description = "If there is such an account, a letter is on its way."), BodyProblems))]
 async fn forgot_password(
-    State(state): State<AppState>,
+    ctx: Ctx,
     Json(wanted): Json<LetterRequest>,
 ) -> Result<StatusCode, Problem> {
     // The same for any address, and never reported: a stranger who has spent the limit must not turn the
     // owner away. The last email is in the mailbox, and its link works.
-    let address = state.limiter.hidden_key(wanted.email.as_str());
-    let ask = Ask::spend(state.limits.reset_address, address);
-    if allows(&state.limiter, &[ask]).await {
+    let address = ctx.limiter.hidden_key(wanted.email.as_str());
+    let ask = Ask::spend(ctx.limits.reset_address, address);
+    if allows(&ctx.limiter, &[ask]).await {
         // As for a new verification: the job finds out whether there is anybody to write to. It issues
         // nothing if the account's credentials change before it runs.
-        let version = users::find_credentials_version(&state.db, &wanted.email).await?;
+        let version = users::find_credentials_version(&ctx.db, &wanted.email).await?;
         let job = SendReset::to(wanted.email, version);
-        jobs::enqueue_urgent(&state.db, &job, Some(&job.key())).await?;
+        jobs::enqueue_urgent(&ctx.db, &job, Some(&job.key())).await?;
     }
     Ok(StatusCode::ACCEPTED)
 }
@@ -66,13 +64,8 @@ async fn forgot_password(
     request_body(content = PasswordReset, example = json!({
         "token": "mF9B5f41JqM0Q8r2Zt7uYwXcVbNaSdFgHjKlPoIuYtQ", "password": "correct horse battery staple" })),
     responses((status = 204, description = "The password is set."), LinkProblems))]
-async fn reset_password(
-    State(state): State<AppState>,
-    client: Client,
-    request_id: RequestId,
-    Json(reset): Json<PasswordReset>,
-) -> Result<StatusCode, Problem> {
-    service::reset_password(&state, reset, &Origin::new(&client, &request_id)).await?;
+async fn reset_password(ctx: Ctx, Json(reset): Json<PasswordReset>) -> Result<StatusCode, Problem> {
+    service::reset_password(&ctx, reset).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -85,13 +78,8 @@ async fn reset_password(
     request_body(content = EmailUndo, example = json!({
         "token": "mF9B5f41JqM0Q8r2Zt7uYwXcVbNaSdFgHjKlPoIuYtQ", "password": "correct horse battery staple" })),
     responses((status = 204, description = "The address is restored and the password is set."), UndoProblems))]
-async fn undo_email_change(
-    State(state): State<AppState>,
-    client: Client,
-    request_id: RequestId,
-    Json(undo): Json<EmailUndo>,
-) -> Result<StatusCode, Problem> {
-    email_change::undo_change(&state, undo, &Origin::new(&client, &request_id)).await?;
+async fn undo_email_change(ctx: Ctx, Json(undo): Json<EmailUndo>) -> Result<StatusCode, Problem> {
+    email_change::undo_change(&ctx, undo).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -115,13 +103,10 @@ impl IntoResponses for UndoProblems {
             "new_password": "staple battery horse correct" }))))),
     responses((status = 204, description = "The password is changed."), BodyProblems, ReauthenticationProblems))]
 async fn change_password(
-    me: Principal,
-    State(state): State<AppState>,
-    client: Client,
-    request_id: RequestId,
+    ctx: UserCtx,
     Json(change): Json<PasswordChange>,
 ) -> Result<StatusCode, Problem> {
-    service::change_password(&state, me, change, &Origin::new(&client, &request_id)).await?;
+    service::change_password(&ctx, change).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -138,12 +123,9 @@ async fn change_password(
             "email": "countess@example.com", "password": "correct horse battery staple", "code": "492039" }))))),
     responses((status = 202, description = "A letter is on its way, if the address is free."), BodyProblems, ReauthenticationProblems))]
 async fn change_email(
-    me: Principal,
-    State(state): State<AppState>,
-    client: Client,
-    request_id: RequestId,
+    ctx: UserCtx,
     Json(change): Json<EmailChange>,
 ) -> Result<StatusCode, Problem> {
-    email_change::request_change(&state, me, change, &Origin::new(&client, &request_id)).await?;
+    email_change::request_change(&ctx, change).await?;
     Ok(StatusCode::ACCEPTED)
 }

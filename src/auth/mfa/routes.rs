@@ -1,19 +1,16 @@
 //! `/auth/mfa*`.
 
-use axum::extract::State;
 use axum::http::StatusCode;
 use utoipa::IntoResponses;
 use utoipa_axum::routes;
 
 use super::model::{MfaBegin, MfaConfirm, MfaProof};
 use super::service;
-use crate::audit::Origin;
 use crate::auth::responses::Responses;
-use crate::infra::Db;
+use crate::ctx::UserCtx;
 use crate::mfa::{self, Enrolment, MfaStatus, Proof, RecoveryCodes};
 use crate::state::AppState;
-use crate::ctx::{Principal};
-use crate::web::{BodyProblems, Client, Code, Json, Problem, RequestId, Routes, problems};
+use crate::web::{BodyProblems, Code, Json, Problem, Routes, problems};
 
 /// What turns a second factor on.
 pub fn enrolment_routes() -> Routes<AppState> {
@@ -33,8 +30,8 @@ pub fn mfa_routes() -> Routes<AppState> {
 /// Whether my account has a second factor.
 #[utoipa::path(get, path = "/mfa", tag = "auth",
     responses((status = 200, description = "How it stands.", body = MfaStatus)))]
-async fn get_mfa(me: Principal, State(db): State<Db>) -> Result<Json<MfaStatus>, Problem> {
-    Ok(Json(mfa::find_status(&db, me.user_id).await?))
+async fn get_mfa(ctx: UserCtx) -> Result<Json<MfaStatus>, Problem> {
+    Ok(Json(mfa::find_status(&ctx.db, ctx.user_id()).await?))
 }
 
 /// Begin to add an authenticator app. It takes the password.
@@ -45,14 +42,10 @@ async fn get_mfa(me: Principal, State(db): State<Db>) -> Result<Json<MfaStatus>,
     request_body(content = MfaBegin, example = json!({ "password": "correct horse battery staple" })),
     responses((status = 200, description = "What the app is to be told.", body = Enrolment), BodyProblems, StateProblem))]
 async fn begin_totp(
-    me: Principal,
-    State(state): State<AppState>,
-    client: Client,
-    request_id: RequestId,
+    ctx: UserCtx,
     Json(wanted): Json<MfaBegin>,
 ) -> Result<Json<Enrolment>, Problem> {
-    let origin = Origin::new(&client, &request_id);
-    let begun = service::begin_enrolment(&state, me, wanted.password, &origin).await?;
+    let begun = service::begin_enrolment(&ctx, wanted.password).await?;
     Ok(Json(begun))
 }
 
@@ -64,14 +57,10 @@ async fn begin_totp(
     request_body(content = MfaConfirm, example = json!({ "code": "492039" })),
     responses((status = 200, description = "It is on.", body = RecoveryCodes), BodyProblems, CodeProblems))]
 async fn confirm_totp(
-    me: Principal,
-    State(state): State<AppState>,
-    client: Client,
-    request_id: RequestId,
+    ctx: UserCtx,
     Json(shown): Json<MfaConfirm>,
 ) -> Result<Json<RecoveryCodes>, Problem> {
-    let origin = Origin::new(&client, &request_id);
-    let codes = service::confirm(&state, me, &shown.code, &origin).await?;
+    let codes = service::confirm(&ctx, &shown.code).await?;
     Ok(Json(codes))
 }
 
@@ -79,16 +68,9 @@ async fn confirm_totp(
 #[utoipa::path(delete, path = "/mfa/totp", tag = "auth",
     request_body(content = MfaProof, example = json!({ "password": "correct horse battery staple", "code": "492039" })),
     responses((status = 204, description = "It is off."), BodyProblems, CodeProblems))]
-async fn remove_totp(
-    me: Principal,
-    State(state): State<AppState>,
-    client: Client,
-    request_id: RequestId,
-    Json(shown): Json<MfaProof>,
-) -> Result<StatusCode, Problem> {
-    let origin = Origin::new(&client, &request_id);
+async fn remove_totp(ctx: UserCtx, Json(shown): Json<MfaProof>) -> Result<StatusCode, Problem> {
     let proof = Proof::one_of(shown.code, shown.recovery_code)?;
-    service::turn_off(&state, me, shown.password, &proof, &origin).await?;
+    service::turn_off(&ctx, shown.password, &proof).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -99,15 +81,11 @@ async fn remove_totp(
     request_body(content = MfaProof, example = json!({ "password": "correct horse battery staple", "code": "492039" })),
     responses((status = 200, description = "The new codes.", body = RecoveryCodes), BodyProblems, CodeProblems))]
 async fn renew_recovery_codes(
-    me: Principal,
-    State(state): State<AppState>,
-    client: Client,
-    request_id: RequestId,
+    ctx: UserCtx,
     Json(shown): Json<MfaProof>,
 ) -> Result<Json<RecoveryCodes>, Problem> {
-    let origin = Origin::new(&client, &request_id);
     let proof = Proof::one_of(shown.code, shown.recovery_code)?;
-    let codes = service::renew_codes(&state, me, shown.password, &proof, &origin).await?;
+    let codes = service::renew_codes(&ctx, shown.password, &proof).await?;
     Ok(Json(codes))
 }
 

@@ -1,19 +1,18 @@
 //! `/auth/register`, `/auth/verify-email` and `/auth/resend-verification`.
 
-use axum::extract::State;
 use axum::http::StatusCode;
 use utoipa_axum::routes;
 
 use super::jobs::SendVerification;
 use super::model::{AddressProof, NewAccount};
 use super::service;
-use crate::audit::Origin;
 use crate::auth::links::LetterRequest;
 use crate::auth::responses::LinkProblems;
+use crate::ctx::Ctx;
 use crate::infra::Ask;
 use crate::jobs;
 use crate::state::AppState;
-use crate::web::{BodyProblems, Client, Json, Problem, RequestId, Routes, allows};
+use crate::web::{BodyProblems, Json, Problem, Routes, allows};
 
 pub fn registration_routes() -> Routes<AppState> {
     Routes::new().routes(routes!(register))
@@ -33,13 +32,8 @@ pub fn verification_routes() -> Routes<AppState> {
     request_body(content = NewAccount, example = json!({
         "email": "ada@example.com", "password": "correct horse battery staple", "first_name": "Ada" })),
     responses((status = 202, description = "A letter is on its way."), BodyProblems))]
-async fn register(
-    State(state): State<AppState>,
-    client: Client,
-    request_id: RequestId,
-    Json(new): Json<NewAccount>,
-) -> Result<StatusCode, Problem> {
-    service::register(&state, new, &Origin::new(&client, &request_id)).await?;
+async fn register(ctx: Ctx, Json(new): Json<NewAccount>) -> Result<StatusCode, Problem> {
+    service::register(&ctx, new).await?;
     Ok(StatusCode::ACCEPTED)
 }
 
@@ -53,13 +47,8 @@ async fn register(
         ("password" = (summary = "With the password", value = json!({ "token": "mF9B5f41JqM0Q8r2Zt7uYwXcVbNaSdFgHjKlPoIuYtQ",
             "password": "correct horse battery staple" }))))),
     responses((status = 204, description = "The address is verified."), LinkProblems))]
-async fn verify_email(
-    State(state): State<AppState>,
-    client: Client,
-    request_id: RequestId,
-    Json(proof): Json<AddressProof>,
-) -> Result<StatusCode, Problem> {
-    service::verify_email(&state, proof, &Origin::new(&client, &request_id)).await?;
+async fn verify_email(ctx: Ctx, Json(proof): Json<AddressProof>) -> Result<StatusCode, Problem> {
+    service::verify_email(&ctx, proof).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -70,17 +59,17 @@ async fn verify_email(
     request_body(content = LetterRequest, example = json!({ "email": "ada@example.com" })),
     responses((status = 202, description = "If the address waits to be verified, a letter is on its way."), BodyProblems))]
 async fn resend_verification(
-    State(state): State<AppState>,
+    ctx: Ctx,
     Json(wanted): Json<LetterRequest>,
 ) -> Result<StatusCode, Problem> {
     // The same for any address, and never reported, as for a reset.
-    let address = state.limiter.hidden_key(wanted.email.as_str());
-    let ask = Ask::spend(state.limits.resend_address, address);
-    if allows(&state.limiter, &[ask]).await {
+    let address = ctx.limiter.hidden_key(wanted.email.as_str());
+    let ask = Ask::spend(ctx.limits.resend_address, address);
+    if allows(&ctx.limiter, &[ask]).await {
         // Whether there is anything to send is found out when the job runs, so that the answer takes
         // as long either way.
         let job = SendVerification::to(wanted.email);
-        jobs::enqueue(&state.db, &job, Some(&job.key())).await?;
+        jobs::enqueue(&ctx.db, &job, Some(&job.key())).await?;
     }
     Ok(StatusCode::ACCEPTED)
 }

@@ -2,37 +2,33 @@
 
 use super::jobs::{SendAlreadyRegistered, SendVerification};
 use super::model::{AddressProof, NewAccount};
-use crate::audit::{self, Entry, Event, Origin};
+use crate::audit::Event;
 use crate::auth::credentials::{apply_email_change, check_new_password};
 use crate::auth::credentials_change::begin_credentials_change;
 use crate::auth::error::Error;
 use crate::auth::links::{self, Link};
 use crate::auth::password::TriedPassword;
+use crate::ctx::Ctx;
 use crate::ids::UserId;
-use crate::infra::{MacRing, begin};
+use crate::infra::MacRing;
 use crate::jobs;
-use crate::state::AppState;
 use crate::users::{self, EmailAddress, NewUser, SignUp, SignUpCredentials};
 
 /// Signs somebody up, or writes to the owner of an account that exists. Both cost the same: one
 /// hash, the same statements and one letter.
-pub(crate) async fn register(
-    state: &AppState,
-    new: NewAccount,
-    origin: &Origin,
-) -> Result<(), Error> {
-    let password = check_new_password(state, new.password, &new.email, "password").await?;
-    let salt = sign_up_salt(&state.sign_up_macs, &new.email);
-    let password_hash = state.hasher.hash_with_salt(password, salt).await?;
-    let now = state.clock.now();
+pub(crate) async fn register(ctx: &Ctx, new: NewAccount) -> Result<(), Error> {
+    let password = check_new_password(ctx, new.password, &new.email, "password").await?;
+    let salt = sign_up_salt(&ctx.sign_up_macs, &new.email);
+    let password_hash = ctx.hasher.hash_with_salt(password, salt).await?;
+    let now = ctx.now();
     let user = NewUser {
-        id: UserId::new(now, &state.rng),
+        id: UserId::new(now, &ctx.rng),
         email: new.email.clone(),
         password_hash,
         first_name: new.first_name,
         last_name: new.last_name,
     };
-    let mut tx = begin(&state.db).await?;
+    let mut tx = ctx.begin().await?;
     let (event, user_id) = match users::sign_up(&mut tx, &user, now).await? {
         SignUp::Pending(id) => {
             let job = SendVerification::to(new.email);
@@ -45,13 +41,7 @@ pub(crate) async fn register(
             (Event::RegisteredAgain, id)
         }
     };
-    audit::record(
-        &mut *tx,
-        Entry::befell(event, Some(user_id), None, origin),
-        now,
-        &state.rng,
-    )
-    .await?;
+    tx.audit(event.about(user_id)).await?;
     tx.commit().await?;
     Ok(())
 }
@@ -64,17 +54,13 @@ fn sign_up_salt(macs: &MacRing, email: &EmailAddress) -> [u8; 16] {
 }
 
 /// Takes the link in an email as proof that the address is its owner's.
-pub(crate) async fn verify_email(
-    state: &AppState,
-    proof: AddressProof,
-    origin: &Origin,
-) -> Result<(), Error> {
-    let link = links::find_address_link(&state.db, proof.token.hash(), state.clock.now())
+pub(crate) async fn verify_email(ctx: &Ctx, proof: AddressProof) -> Result<(), Error> {
+    let link = links::find_address_link(&ctx.db, proof.token.hash(), ctx.now())
         .await?
         .ok_or(Error::InvalidLink)?;
     match &link.new_email {
-        Some(email) => apply_email_change(state, &link, email, origin).await,
-        None => confirm_sign_up(state, &link, proof.password, origin).await,
+        Some(email) => apply_email_change(ctx, &link, email).await,
+        None => confirm_sign_up(ctx, &link, proof.password).await,
     }
 }
 
@@ -82,16 +68,15 @@ pub(crate) async fn verify_email(
 /// of several sign-ups is theirs: a stranger's may be the first one or the last. So where several wait,
 /// the password says which.
 async fn confirm_sign_up(
-    state: &AppState,
+    ctx: &Ctx,
     link: &Link,
     password: Option<TriedPassword>,
-    origin: &Origin,
 ) -> Result<(), Error> {
-    let pending = users::list_sign_ups(&state.db, link.user_id).await?;
+    let pending = users::list_sign_ups(&ctx.db, link.user_id).await?;
     let is_chosen = password.is_some();
-    let chosen = choose(state, pending, password).await?;
-    let now = state.clock.now();
-    let mut tx = begin(&state.db).await?;
+    let chosen = choose(ctx, pending, password).await?;
+    let now = ctx.now();
+    let mut tx = ctx.begin().await?;
     let change = begin_credentials_change(&mut tx, link.user_id, Some(link.version))
         .await?
         .ok_or(Error::InvalidLink)?;
@@ -106,15 +91,14 @@ async fn confirm_sign_up(
     {
         return Err(Error::InvalidLink);
     }
-    let entry = Entry::own(Event::EmailVerified, link.user_id, None, origin);
-    audit::record(&mut *tx, entry, now, &state.rng).await?;
+    tx.audit(Event::EmailVerified.by(link.user_id)).await?;
     tx.commit().await?;
     Ok(())
 }
 
 /// The sign-up that the password is of; without one, the only sign-up there is.
 async fn choose(
-    state: &AppState,
+    ctx: &Ctx,
     mut pending: Vec<SignUpCredentials>,
     password: Option<TriedPassword>,
 ) -> Result<SignUpCredentials, Error> {
@@ -127,9 +111,7 @@ async fn choose(
     };
     let password = password.into_secret();
     for sign_up in pending {
-        let is_right = state
-            .hasher
-            .verify(password.clone(), &sign_up.password_hash);
+        let is_right = ctx.hasher.verify(password.clone(), &sign_up.password_hash);
         if is_right.await?.is_some() {
             return Ok(sign_up);
         }

@@ -4,9 +4,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::config::AuthConfig;
+use crate::ctx::Principal;
 use crate::ids::{SessionId, UserId};
 use crate::infra::{InvalidToken, TokenKeys};
-use crate::ctx::{Principal};
 
 /// The `typ` of access tokens, so that no other token passes for one (RFC 8725 §3.11).
 const ACCESS: &str = "at+jwt";

@@ -15,8 +15,8 @@ use super::cookie::{self, Ambiguous, Cookie};
 use super::csrf;
 use super::revocation_list::{Denied, Verdict};
 use super::store::{self, Position, Revocation};
-use crate::state::AppState;
 use crate::ctx::{Caller, Principal};
+use crate::state::AppState;
 use crate::web::{Answer, Code, Problem};
 
 /// How often each process reads which sessions have ended.

@@ -7,14 +7,12 @@ use super::refresh_token::SessionToken;
 use super::rotation::{Refreshed, end_reused};
 use super::service::pair;
 use super::store;
-use crate::audit::Origin;
 use crate::auth::error::Error;
 use crate::auth::opaque_token::OpaqueToken;
+use crate::ctx::{Ctx, Principal};
 use crate::ids::SessionId;
 use crate::infra::after;
 use crate::metrics::TokenRefresh;
-use crate::state::AppState;
-use crate::ctx::{Principal};
 
 /// The most tokens between a used one and the living one. Each took a round trip within the grace.
 const LONGEST_WALK: usize = 16;
@@ -24,14 +22,13 @@ const TRIES: usize = 3;
 
 /// Replaces a token by its successor, as `refresh` does.
 pub(crate) async fn rotate(
-    state: &AppState,
+    ctx: &Ctx,
     token: OpaqueToken,
     of: Option<SessionId>,
-    origin: &Origin,
 ) -> Result<Refreshed, Error> {
-    let now = state.clock.now();
+    let now = ctx.now();
     for _ in 0..TRIES {
-        let known = store::find_token(&state.db, token.hash(), now).await?;
+        let known = store::find_token(&ctx.db, token.hash(), now).await?;
         let Some(known) = known.filter(|token| token.session_lives) else {
             return Ok(Refreshed::refused());
         };
@@ -45,14 +42,14 @@ pub(crate) async fn rotate(
         match known.rotated_at {
             None if known.expires_at <= now => return Ok(Refreshed::refused()),
             None => {
-                if let Some(refreshed) = replace(state, &token, who, now).await? {
+                if let Some(refreshed) = replace(ctx, &token, who, now).await? {
                     return Ok(refreshed);
                 }
             }
-            Some(at) if now <= after(at, state.auth.refresh_grace) => {
-                return living_end(state, token, who, now).await;
+            Some(at) if now <= after(at, ctx.auth.refresh_grace) => {
+                return living_end(ctx, token, who, now).await;
             }
-            Some(_) => return end_reused(state, who, origin).await,
+            Some(_) => return end_reused(ctx, who).await,
         }
     }
     Ok(Refreshed::refused())
@@ -60,21 +57,21 @@ pub(crate) async fn rotate(
 
 /// Uses up a living token; `None` where another call was faster.
 async fn replace(
-    state: &AppState,
+    ctx: &Ctx,
     token: &OpaqueToken,
     who: Principal,
     now: DateTime<Utc>,
 ) -> Result<Option<Refreshed>, Error> {
-    let Some(successor) = token.successors(&state.successor_macs).into_iter().next() else {
+    let Some(successor) = token.successors(&ctx.successor_macs).into_iter().next() else {
         return Ok(None);
     };
-    let (db, hash) = (&state.db, token.hash());
-    let idle_expires_at = after(now, state.auth.session_idle_ttl);
-    let (next, rotated) = if state.auth.legacy_refresh_tokens {
+    let (db, hash) = (&ctx.db, token.hash());
+    let idle_expires_at = after(now, ctx.auth.session_idle_ttl);
+    let (next, rotated) = if ctx.auth.legacy_refresh_tokens {
         let rotated = store::rotate_token(db, hash, successor.hash(), now, idle_expires_at).await?;
         (successor.encode(), rotated)
     } else {
-        let next = converted(state, who.session_id, &successor);
+        let next = converted(ctx, who.session_id, &successor);
         let rotated =
             store::convert(db, hash, who.session_id, next.hash(), now, idle_expires_at).await?;
         (next.encode(), rotated)
@@ -82,38 +79,38 @@ async fn replace(
     let Some(rotated) = rotated else {
         return Ok(None);
     };
-    let pair = pair(state, who, next, rotated.expires_at, now)?;
+    let pair = pair(ctx, who, next, rotated.expires_at, now)?;
     Ok(Some(Refreshed::with(TokenRefresh::Rotated, pair)))
 }
 
 /// The token that a session goes on with: the successor is its seed, so that a client that has the token
 /// before finds it as well.
-fn converted(state: &AppState, session: SessionId, successor: &OpaqueToken) -> SessionToken {
-    SessionToken::issue(&state.refresh_macs, session, 1, successor.bytes())
+fn converted(ctx: &Ctx, session: SessionId, successor: &OpaqueToken) -> SessionToken {
+    SessionToken::issue(&ctx.refresh_macs, session, 1, successor.bytes())
 }
 
 /// The living token at the end of the chain that a used token is in.
 async fn living_end(
-    state: &AppState,
+    ctx: &Ctx,
     first: OpaqueToken,
     who: Principal,
     now: DateTime<Utc>,
 ) -> Result<Refreshed, Error> {
     let mut token = first;
     for _ in 0..LONGEST_WALK {
-        let successors = token.successors(&state.successor_macs);
+        let successors = token.successors(&ctx.successor_macs);
         let mut next = None;
         for successor in successors.iter().cloned() {
-            if let Some(stored) = store::find_token(&state.db, successor.hash(), now).await? {
+            if let Some(stored) = store::find_token(&ctx.db, successor.hash(), now).await? {
                 next = Some((successor, stored));
                 break;
             }
         }
         let Some((successor, stored)) = next else {
-            return converted_end(state, &successors, who, now).await;
+            return converted_end(ctx, &successors, who, now).await;
         };
         if stored.rotated_at.is_none() {
-            let pair = pair(state, who, successor.encode(), stored.expires_at, now)?;
+            let pair = pair(ctx, who, successor.encode(), stored.expires_at, now)?;
             return Ok(Refreshed::with(TokenRefresh::Repeated, pair));
         }
         token = successor;
@@ -123,13 +120,13 @@ async fn living_end(
 
 /// The current token of a session that was converted from one whose successors these are.
 async fn converted_end(
-    state: &AppState,
+    ctx: &Ctx,
     successors: &[OpaqueToken],
     who: Principal,
     now: DateTime<Utc>,
 ) -> Result<Refreshed, Error> {
-    let (macs, session) = (&state.refresh_macs, who.session_id);
-    let Some(row) = store::find_token_state(&state.db, session, now).await? else {
+    let (macs, session) = (&ctx.refresh_macs, who.session_id);
+    let Some(row) = store::find_token_state(&ctx.db, session, now).await? else {
         return Ok(Refreshed::refused());
     };
     let find = |seed: &OpaqueToken| {
@@ -138,6 +135,6 @@ async fn converted_end(
     let Some(current) = successors.iter().find_map(find) else {
         return Ok(Refreshed::refused());
     };
-    let pair = pair(state, who, current.encode(), row.expires_at, now)?;
+    let pair = pair(ctx, who, current.encode(), row.expires_at, now)?;
     Ok(Refreshed::with(TokenRefresh::Repeated, pair))
 }

@@ -5,12 +5,10 @@ use super::refresh_token::RefreshToken;
 use super::rotation::{self, Refreshed};
 use super::service::log_out;
 use super::{legacy_refresh, store};
-use crate::audit::Origin;
 use crate::auth::error::Error;
+use crate::ctx::{Ctx, Principal};
 use crate::ids::SessionId;
 use crate::metrics::{self, TokenRefresh};
-use crate::state::AppState;
-use crate::ctx::{Principal};
 
 /// Replaces a refresh token by the next pair.
 ///
@@ -20,14 +18,13 @@ use crate::ctx::{Principal};
 ///
 /// `of` is the one session whose tokens are accepted, where the caller has proved to be in it.
 pub(crate) async fn refresh(
-    state: &AppState,
+    ctx: &Ctx,
     presented: RefreshToken,
     of: Option<SessionId>,
-    origin: &Origin,
 ) -> Result<TokenPair, Error> {
     let refreshed = match presented {
-        RefreshToken::Session(token) => rotation::rotate(state, &token, of, origin).await,
-        RefreshToken::Legacy(token) => legacy_refresh::rotate(state, token, of, origin).await,
+        RefreshToken::Session(token) => rotation::rotate(ctx, &token, of).await,
+        RefreshToken::Legacy(token) => legacy_refresh::rotate(ctx, token, of).await,
     };
     let (outcome, result) = match refreshed {
         Ok(Refreshed { outcome, pair }) => (outcome, pair.ok_or(Error::InvalidRefreshToken)),
@@ -40,14 +37,14 @@ pub(crate) async fn refresh(
 
 /// Who holds a refresh token, used or not, of a session that has not ended.
 pub(crate) async fn find_holder(
-    state: &AppState,
+    ctx: &Ctx,
     token: &RefreshToken,
 ) -> Result<Option<Principal>, Error> {
     let token = match token {
-        RefreshToken::Session(token) => return rotation::find_holder(state, token).await,
+        RefreshToken::Session(token) => return rotation::find_holder(ctx, token).await,
         RefreshToken::Legacy(token) => token,
     };
-    let known = store::find_token(&state.db, token.hash(), state.clock.now()).await?;
+    let known = store::find_token(&ctx.db, token.hash(), ctx.now()).await?;
     Ok(known
         .filter(|token| token.session_lives)
         .map(|token| Principal {
@@ -57,13 +54,9 @@ pub(crate) async fn find_holder(
 }
 
 /// Ends the session that a refresh token belongs to, used or not; an unknown token is nobody's.
-pub(crate) async fn log_out_by_token(
-    state: &AppState,
-    token: &RefreshToken,
-    origin: &Origin,
-) -> Result<(), Error> {
-    match find_holder(state, token).await? {
-        Some(who) => log_out(state, who, origin).await,
+pub(crate) async fn log_out_by_token(ctx: &Ctx, token: &RefreshToken) -> Result<(), Error> {
+    match find_holder(ctx, token).await? {
+        Some(who) => log_out(ctx, who).await,
         None => Ok(()),
     }
 }

@@ -6,14 +6,13 @@ use super::model::{EndReason, TokenPair};
 use super::refresh_token::SessionToken;
 use super::service::{end, pair};
 use super::store::{self, ROTATIONS_KEPT, Rotation, TokenState};
-use crate::audit::{Entry, Event, Origin};
+use crate::audit::Event;
 use crate::auth::error::Error;
 use crate::auth::opaque_token::TokenHash;
+use crate::ctx::{Ctx, Principal};
 use crate::ids::SessionId;
 use crate::infra::{after, before};
 use crate::metrics::TokenRefresh;
-use crate::state::AppState;
-use crate::ctx::{Principal};
 
 /// How often a rotation that lost a race is decided again. Each time another call has won meanwhile.
 const TRIES: usize = 3;
@@ -41,20 +40,19 @@ impl Refreshed {
 }
 
 pub(crate) async fn rotate(
-    state: &AppState,
+    ctx: &Ctx,
     token: &SessionToken,
     of: Option<SessionId>,
-    origin: &Origin,
 ) -> Result<Refreshed, Error> {
-    let now = state.clock.now();
+    let now = ctx.now();
     let is_foreign = of.is_some_and(|session| session != token.session());
     let mut from = (token.generation(), token.hash());
     for _ in 0..TRIES {
-        if !is_foreign && let Some(pair) = replace(state, token, from, now).await? {
+        if !is_foreign && let Some(pair) = replace(ctx, token, from, now).await? {
             return Ok(Refreshed::with(TokenRefresh::Rotated, pair));
         }
-        let found = store::find_token_state(&state.db, token.session(), now).await?;
-        let Some((row, current)) = found.and_then(|row| known(state, token, row)) else {
+        let found = store::find_token_state(&ctx.db, token.session(), now).await?;
+        let Some((row, current)) = found.and_then(|row| known(ctx, token, row)) else {
             return Ok(Refreshed::refused());
         };
         let who = Principal {
@@ -64,12 +62,12 @@ pub(crate) async fn rotate(
         if is_foreign {
             return Err(Error::ForeignSession);
         }
-        match judge(&row, token, now, state.auth.refresh_grace) {
+        match judge(&row, token, now, ctx.auth.refresh_grace) {
             Judgement::InGrace => {
-                let pair = pair(state, who, current.encode(), row.expires_at, now)?;
+                let pair = pair(ctx, who, current.encode(), row.expires_at, now)?;
                 return Ok(Refreshed::with(TokenRefresh::Repeated, pair));
             }
-            Judgement::Reused => return end_reused(state, who, origin).await,
+            Judgement::Reused => return end_reused(ctx, who).await,
             Judgement::Refused => return Ok(Refreshed::refused()),
             // The database has forgotten rotations: it was restored, or a standby took over.
             Judgement::Ahead => from = (row.generation, row.hash),
@@ -80,37 +78,33 @@ pub(crate) async fn rotate(
 
 /// Replaces the current token, whose generation and hash `from` are, by the successor of `token`.
 async fn replace(
-    state: &AppState,
+    ctx: &Ctx,
     token: &SessionToken,
     from: (i32, TokenHash),
     now: DateTime<Utc>,
 ) -> Result<Option<TokenPair>, Error> {
-    let next = token.next(&state.refresh_macs);
+    let next = token.next(&ctx.refresh_macs);
     let rotation = Rotation {
         session: token.session(),
         from,
         to: (next.generation(), next.hash()),
         now,
-        idle_expires_at: after(now, state.auth.session_idle_ttl),
-        grace_since: before(now, state.auth.refresh_grace),
+        idle_expires_at: after(now, ctx.auth.session_idle_ttl),
+        grace_since: before(now, ctx.auth.refresh_grace),
     };
-    let Some(rotated) = store::rotate(&state.db, &rotation).await? else {
+    let Some(rotated) = store::rotate(&ctx.db, &rotation).await? else {
         return Ok(None);
     };
     let who = Principal {
         user_id: rotated.user_id,
         session_id: token.session(),
     };
-    pair(state, who, next.encode(), rotated.expires_at, now).map(Some)
+    pair(ctx, who, next.encode(), rotated.expires_at, now).map(Some)
 }
 
 /// The session's current token, where `token` is one of the same session that we issued.
-fn known(
-    state: &AppState,
-    token: &SessionToken,
-    row: TokenState,
-) -> Option<(TokenState, SessionToken)> {
-    let (macs, session) = (&state.refresh_macs, token.session());
+fn known(ctx: &Ctx, token: &SessionToken, row: TokenState) -> Option<(TokenState, SessionToken)> {
+    let (macs, session) = (&ctx.refresh_macs, token.session());
     if token.hash() == row.hash {
         return Some((row, token.clone()));
     }
@@ -120,11 +114,11 @@ fn known(
 
 /// Returns whether the session has this token, used or not.
 pub(crate) async fn find_holder(
-    state: &AppState,
+    ctx: &Ctx,
     token: &SessionToken,
 ) -> Result<Option<Principal>, Error> {
-    let found = store::find_token_state(&state.db, token.session(), state.clock.now()).await?;
-    let found = found.and_then(|row| known(state, token, row));
+    let found = store::find_token_state(&ctx.db, token.session(), ctx.now()).await?;
+    let found = found.and_then(|row| known(ctx, token, row));
     Ok(found.map(|(row, _)| Principal {
         user_id: row.user_id,
         session_id: token.session(),
@@ -168,16 +162,12 @@ fn judge(
 
 /// Ends the session of a token that came twice. In a task of its own: a client that hangs up must not
 /// undo the end of its session.
-pub(crate) async fn end_reused(
-    state: &AppState,
-    who: Principal,
-    origin: &Origin,
-) -> Result<Refreshed, Error> {
-    let (state, origin) = (state.clone(), origin.clone());
+pub(crate) async fn end_reused(ctx: &Ctx, who: Principal) -> Result<Refreshed, Error> {
+    let ctx = ctx.clone();
     let ending = async move {
-        let (user, session) = (Some(who.user_id), Some(who.session_id));
-        let entry = Entry::befell(Event::RefreshTokenReused, user, session, &origin);
-        end(&state, who, EndReason::TokenReused, entry).await
+        let entry = Event::RefreshTokenReused.about(who.user_id);
+        let entry = entry.session(who.session_id);
+        end(&ctx, who, EndReason::TokenReused, entry).await
     };
     tokio::spawn(ending).await??;
     Ok(Refreshed {

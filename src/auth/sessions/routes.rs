@@ -1,6 +1,5 @@
 //! `/auth/refresh`, `/auth/logout*`, `/auth/sessions`, `/auth/csrf` and `/.well-known/jwks.json`.
 
-use axum::extract::State;
 use axum::http::header::{CACHE_CONTROL, HeaderMap};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -10,14 +9,15 @@ use utoipa_axum::routes;
 use super::gate::authenticate;
 use super::model::{CsrfProof, Device, KeySet, Refresh, SignedIn, Transport};
 use super::{browser, cookie, refresh as rotation, service};
-use crate::audit::Origin;
 use crate::auth::error::Error;
 use crate::auth::responses::{Responses, body_problems_and};
+use crate::ctx::{Ctx, UserCtx};
 use crate::ids::SessionId;
-use crate::infra::{Clock, Db};
 use crate::state::AppState;
-use crate::ctx::{Principal};
-use crate::web::{AuthProblems, BodyProblems, Client, Code, Json, Moment, Page, PageParams, Paged, Path, PathProblems, Problem, QueryProblems, RequestId, Routes};
+use crate::web::{
+    AuthProblems, BodyProblems, Code, Json, Moment, Page, PageParams, Paged, Path, PathProblems,
+    Problem, QueryProblems, Routes,
+};
 
 /// Public keys, for other services.
 pub fn well_known_routes() -> Routes<AppState> {
@@ -61,18 +61,15 @@ pub fn session_routes() -> Routes<AppState> {
                 ("cookie" = (summary = "To a browser", value = json!({ "csrf_token": "AZgLbnwAcACAAD8qUdbJsW1GOUI1ZjQxSnFNMFE4cjJadDd1WXdYY1ZiTmFTZEZn", "expires_in": 900, "refresh_expires_in": 1_209_600 }))))),
         RefreshProblems))]
 async fn refresh(
-    State(state): State<AppState>,
-    client: Client,
-    request_id: RequestId,
+    ctx: Ctx,
     headers: HeaderMap,
     body: Option<Json<Refresh>>,
 ) -> Result<Response, Problem> {
-    let origin = Origin::new(&client, &request_id);
     let Some(Json(wanted)) = body else {
-        return browser::refresh(&state, &headers, &origin).await;
+        return browser::refresh(&ctx, &headers).await;
     };
-    let pair = rotation::refresh(&state, wanted.refresh_token, None, &origin).await?;
-    Ok(cookie::answer(&state, Transport::Bearer, pair))
+    let pair = rotation::refresh(&ctx, wanted.refresh_token, None).await?;
+    Ok(cookie::answer(&ctx, Transport::Bearer, pair))
 }
 
 /// Sign out.
@@ -87,20 +84,17 @@ async fn refresh(
             headers(("Set-Cookie" = Option<String>, description = "To a browser: both cookies, run out."))),
         AuthProblems, BodyProblems))]
 async fn logout(
-    State(state): State<AppState>,
-    client: Client,
-    request_id: RequestId,
+    ctx: Ctx,
     headers: HeaderMap,
     body: Option<Json<Refresh>>,
 ) -> Result<Response, Problem> {
-    let origin = Origin::new(&client, &request_id);
-    if body.is_none() && browser::is_calling(&state, &headers) {
-        return browser::log_out(&state, &headers, &origin).await;
+    if body.is_none() && browser::is_calling(&ctx, &headers) {
+        return browser::log_out(&ctx, &headers).await;
     }
-    match (authenticate(&state, &headers).await, body) {
-        (Ok(Some(who)), _) => service::log_out(&state, who, &origin).await?,
+    match (authenticate(&ctx, &headers).await, body) {
+        (Ok(Some(who)), _) => service::log_out(&ctx, who).await?,
         (_, Some(Json(named))) => {
-            rotation::log_out_by_token(&state, &named.refresh_token, &origin).await?;
+            rotation::log_out_by_token(&ctx, &named.refresh_token).await?;
         }
         (Ok(None), None) => return Err(Error::Unauthenticated.into()),
         (Err(problem), None) => return Err(problem),
@@ -111,13 +105,8 @@ async fn logout(
 /// Sign out everywhere: ends all sessions of the account, and voids the links in its emails.
 #[utoipa::path(post, path = "/logout-all", tag = "auth",
     responses((status = 204, description = "All sessions are over.")))]
-async fn logout_all(
-    me: Principal,
-    State(state): State<AppState>,
-    client: Client,
-    request_id: RequestId,
-) -> Result<StatusCode, Problem> {
-    service::log_out_everywhere(&state, me, &Origin::new(&client, &request_id)).await?;
+async fn logout_all(ctx: UserCtx) -> Result<StatusCode, Problem> {
+    service::log_out_everywhere(&ctx).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -125,14 +114,9 @@ async fn logout_all(
 #[utoipa::path(get, path = "/sessions", tag = "auth",
     params(PageParams),
     responses((status = 200, description = "A page of sessions.", body = Page<Device>), QueryProblems))]
-async fn list_sessions(
-    me: Principal,
-    State(db): State<Db>,
-    State(clock): State<Clock>,
-    paged: Paged<Moment>,
-) -> Result<Json<Page<Device>>, Problem> {
-    let (user_id, session_id) = (me.user_id, me.session_id);
-    let page = service::list_sessions(&db, user_id, session_id, &paged, clock.now()).await?;
+async fn list_sessions(ctx: UserCtx, paged: Paged<Moment>) -> Result<Json<Page<Device>>, Problem> {
+    let (user_id, session_id) = (ctx.user_id(), ctx.session_id());
+    let page = service::list_sessions(&ctx.db, user_id, session_id, &paged, ctx.now()).await?;
     Ok(Json(page))
 }
 
@@ -140,14 +124,8 @@ async fn list_sessions(
 #[utoipa::path(delete, path = "/sessions/{id}", tag = "auth",
     params(("id" = SessionId, Path, description = "The session's id.")),
     responses((status = 204, description = "The session is over."), PathProblems))]
-async fn end_session(
-    me: Principal,
-    State(state): State<AppState>,
-    client: Client,
-    request_id: RequestId,
-    Path(id): Path<SessionId>,
-) -> Result<StatusCode, Problem> {
-    service::end_session(&state, me, id, &Origin::new(&client, &request_id)).await?;
+async fn end_session(ctx: UserCtx, Path(id): Path<SessionId>) -> Result<StatusCode, Problem> {
+    service::end_session(&ctx, id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -158,19 +136,16 @@ async fn end_session(
 #[utoipa::path(get, path = "/csrf", tag = "auth",
     security(("bearer" = []), ("cookie" = []), ("refresh_cookie" = [])),
     responses((status = 200, description = "The token.", body = CsrfProof), AuthProblems))]
-async fn get_csrf_token(
-    State(state): State<AppState>,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
-    browser::csrf_token(&state, &headers).await
+async fn get_csrf_token(ctx: Ctx, headers: HeaderMap) -> Result<Response, Problem> {
+    browser::csrf_token(&ctx, &headers).await
 }
 
 /// The public keys of our access tokens (RFC 7517 §5), for services that verify them themselves.
 #[utoipa::path(get, path = "/jwks.json", tag = "auth",
     responses((status = 200, description = "The keys; the first one signs.", body = KeySet)))]
-async fn get_jwks(State(state): State<AppState>) -> impl IntoResponse {
+async fn get_jwks(ctx: Ctx) -> impl IntoResponse {
     let keys = KeySet {
-        keys: state.keys.public().cloned().collect(),
+        keys: ctx.keys.public().cloned().collect(),
     };
     (
         [(

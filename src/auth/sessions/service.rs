@@ -4,22 +4,23 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use serde_json::json;
 use sqlx::PgConnection;
 
 use super::access_token;
 use super::model::{Device, EndReason, TokenPair};
 use super::refresh_token::SessionToken;
 use super::store::{self, NewSession};
-use crate::audit::{self, Entry, Event, Origin};
+use crate::audit::{Entry, Event};
 use crate::auth::credentials_change::begin_credentials_change;
 use crate::auth::error::Error;
 use crate::auth::opaque_token::OpaqueToken;
 use crate::auth::store::find_standing;
+use crate::ctx::{Ctx, Principal, Tx, UserCtx};
 use crate::ids::{SessionId, UserId};
-use crate::infra::{Db, after, begin};
+use crate::infra::{Db, after};
 use crate::state::AppState;
 use crate::users::CredentialsVersion;
-use crate::ctx::Principal;
 use crate::web::{Moment, Page, Paged};
 
 /// Sign-ins of one account at the same moment, each of which does not see the others. Farther below the
@@ -28,13 +29,12 @@ const SIMULTANEOUS: i64 = 32;
 
 /// Begins a session of somebody who has proved the credentials of this version.
 pub(crate) async fn begin_session(
-    state: &AppState,
+    ctx: &Ctx,
     user_id: UserId,
     proven: CredentialsVersion,
-    origin: &Origin,
 ) -> Result<TokenPair, Error> {
-    let mut tx = begin(&state.db).await?;
-    let pair = begin_session_in(&mut tx, state, user_id, proven, origin).await?;
+    let mut tx = ctx.begin().await?;
+    let pair = begin_session_in(&mut tx, user_id, proven).await?;
     tx.commit().await?;
     Ok(pair)
 }
@@ -42,21 +42,20 @@ pub(crate) async fn begin_session(
 /// Begins a session in the transaction of what proved who somebody is. The tokens are good for
 /// something once it is committed.
 pub(crate) async fn begin_session_in(
-    tx: &mut PgConnection,
-    state: &AppState,
+    tx: &mut Tx<'_>,
     user_id: UserId,
     proven: CredentialsVersion,
-    origin: &Origin,
 ) -> Result<TokenPair, Error> {
-    let now = state.clock.now();
-    let id = SessionId::new(now, &state.rng);
-    let expires_at = after(now, state.auth.session_max_ttl);
-    let token_expires_at = expires_at.min(after(now, state.auth.session_idle_ttl));
-    let token = SessionToken::first(&state.refresh_macs, id, &state.rng);
-    let legacy = state
+    let ctx = tx.ctx();
+    let now = ctx.now();
+    let id = SessionId::new(now, &ctx.rng);
+    let expires_at = after(now, ctx.auth.session_max_ttl);
+    let token_expires_at = expires_at.min(after(now, ctx.auth.session_idle_ttl));
+    let token = SessionToken::first(&ctx.refresh_macs, id, &ctx.rng);
+    let legacy = ctx
         .auth
         .legacy_refresh_tokens
-        .then(|| OpaqueToken::new(&state.rng));
+        .then(|| OpaqueToken::new(&ctx.rng));
     let session = NewSession {
         id,
         user_id,
@@ -64,27 +63,26 @@ pub(crate) async fn begin_session_in(
         expires_at,
         token: legacy.is_none().then(|| token.hash()),
         idle_expires_at: legacy.is_none().then_some(token_expires_at),
-        origin,
+        origin: ctx.origin(),
     };
-    let most = i64::from(state.auth.session_max_count);
+    let most = i64::from(ctx.auth.session_max_count);
     let near = (most - SIMULTANEOUS).max(0);
-    let Some(others) = store::insert(&mut *tx, &session, near, now).await? else {
+    let Some(others) = store::insert(&mut **tx, &session, near, now).await? else {
         return Err(lost_race(tx, user_id).await?);
     };
     if let Some(token) = &legacy {
-        store::insert_token(&mut *tx, id, token.hash(), now, token_expires_at).await?;
+        store::insert_token(&mut **tx, id, token.hash(), now, token_expires_at).await?;
     }
-    let entry = Entry::own(Event::SignedIn, user_id, Some(id), origin);
-    audit::record(&mut *tx, entry, now, &state.rng).await?;
+    tx.audit(Event::SignedIn.by(user_id).session(id)).await?;
     let who = Principal {
         user_id,
         session_id: id,
     };
     if others >= near {
-        limit_sessions(tx, state, who, most, origin).await?;
+        limit_sessions(tx, who, most).await?;
     }
     let refresh = legacy.map_or_else(|| token.encode(), |token| token.encode());
-    pair(state, who, refresh, token_expires_at, now)
+    pair(ctx, who, refresh, token_expires_at, now)
 }
 
 /// The reply to a sign-in whose proof was overtaken by a change of the account: that of a wrong password,
@@ -98,96 +96,71 @@ pub(crate) async fn lost_race(tx: &mut PgConnection, user_id: UserId) -> Result<
 }
 
 /// Ends the account's sessions beyond the `most` that were used last.
-async fn limit_sessions(
-    tx: &mut PgConnection,
-    state: &AppState,
-    begun: Principal,
-    most: i64,
-    origin: &Origin,
-) -> Result<(), Error> {
-    let (now, owner) = (state.clock.now(), begun.user_id);
-    store::lock(&mut *tx, owner).await?;
-    let ended = store::end_surplus(&mut *tx, owner, begun.session_id, most, now).await?;
+async fn limit_sessions(tx: &mut Tx<'_>, begun: Principal, most: i64) -> Result<(), Error> {
+    let (now, owner) = (tx.ctx().now(), begun.user_id);
+    store::lock(&mut **tx, owner).await?;
+    let ended = store::end_surplus(&mut **tx, owner, begun.session_id, most, now).await?;
     if let Some(last) = ended.first() {
         let one = (ended.len() == 1).then_some(*last);
-        let mut entry = Entry::befell(Event::SessionDisplaced, Some(owner), one, origin);
-        entry.detail = serde_json::json!({ "sessions": ended.len() });
-        audit::record(&mut *tx, entry, now, &state.rng).await?;
+        let entry = Event::SessionDisplaced.about(owner).session(one);
+        tx.audit(entry.detail(json!({ "sessions": ended.len() })))
+            .await?;
     }
     Ok(())
 }
 
-/// Ends one session.
-pub(crate) async fn log_out(
-    state: &AppState,
-    who: Principal,
-    origin: &Origin,
-) -> Result<(), Error> {
-    let entry = Entry::own(Event::SignedOut, who.user_id, Some(who.session_id), origin);
-    end(state, who, EndReason::SignedOut, entry).await?;
+/// Ends one session of whoever proved to be in it.
+pub(crate) async fn log_out(ctx: &Ctx, who: Principal) -> Result<(), Error> {
+    let entry = Event::SignedOut.by(who.user_id).session(who.session_id);
+    end(ctx, who, EndReason::SignedOut, entry).await?;
     Ok(())
 }
 
 /// Ends a session of one's own from another one.
-pub(crate) async fn end_session(
-    state: &AppState,
-    me: Principal,
-    id: SessionId,
-    origin: &Origin,
-) -> Result<(), Error> {
-    let entry = Entry::own(Event::SessionEnded, me.user_id, Some(id), origin);
+pub(crate) async fn end_session(ctx: &UserCtx, id: SessionId) -> Result<(), Error> {
     let other = Principal {
+        user_id: ctx.user_id(),
         session_id: id,
-        ..me
     };
-    if end(state, other, EndReason::EndedRemotely, entry).await? {
+    let entry = Event::SessionEnded.session(id);
+    if end(ctx, other, EndReason::EndedRemotely, entry).await? {
         Ok(())
     } else {
         Err(Error::SessionNotFound)
     }
 }
 
-/// Ends a session of this owner, notes it and refuses its access tokens; answers false when there
+/// Ends a session of this owner, records it and revokes its access tokens. Returns false when there
 /// is none that has not ended before.
 pub(crate) async fn end(
-    state: &AppState,
+    ctx: &Ctx,
     who: Principal,
     reason: EndReason,
-    entry: Entry<'_>,
+    entry: Entry,
 ) -> Result<bool, Error> {
-    let now = state.clock.now();
-    let mut tx = begin(&state.db).await?;
+    let now = ctx.now();
+    let mut tx = ctx.begin().await?;
     if !store::end(&mut *tx, who.user_id, who.session_id, reason, now).await? {
         return Ok(false);
     }
-    audit::record(&mut *tx, entry, now, &state.rng).await?;
+    tx.audit(entry).await?;
     tx.commit().await?;
-    deny_sessions(state, [who.session_id], now);
+    deny_sessions(ctx, [who.session_id], now);
     Ok(true)
 }
 
 /// Ends all sessions of one account, this one included, and voids its links and waiting sign-ins.
-pub(crate) async fn log_out_everywhere(
-    state: &AppState,
-    who: Principal,
-    origin: &Origin,
-) -> Result<(), Error> {
-    let now = state.clock.now();
-    let mut tx = begin(&state.db).await?;
-    let change = begin_credentials_change(&mut tx, who.user_id, None)
+pub(crate) async fn log_out_everywhere(ctx: &UserCtx) -> Result<(), Error> {
+    let now = ctx.now();
+    let mut tx = ctx.begin().await?;
+    let change = begin_credentials_change(&mut tx, ctx.user_id(), None)
         .await?
         .ok_or(Error::Unauthenticated)?;
     let ended = store::end_sessions(&mut *tx, &change, None, EndReason::SignedOut, now).await?;
-    let mut entry = Entry::own(
-        Event::SignedOutEverywhere,
-        who.user_id,
-        Some(who.session_id),
-        origin,
-    );
-    entry.detail = serde_json::json!({ "sessions": ended.len() });
-    audit::record(&mut *tx, entry, now, &state.rng).await?;
+    let detail = json!({ "sessions": ended.len() });
+    tx.audit(Event::SignedOutEverywhere.detail(detail)).await?;
     tx.commit().await?;
-    deny_sessions(state, ended, now);
+    deny_sessions(ctx, ended, now);
     Ok(())
 }
 

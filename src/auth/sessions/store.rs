@@ -5,11 +5,12 @@ use ipnetwork::IpNetwork;
 use sqlx::PgExecutor;
 
 use super::model::EndReason;
-use crate::audit::Origin;
 use crate::auth::opaque_token::TokenHash;
+use crate::ctx::Origin;
 use crate::ids::{SessionId, UserId};
 use crate::jobs::Expired;
 use crate::users::{CredentialsChange, CredentialsVersion};
+use crate::web::printable_user_agent;
 
 mod legacy;
 mod list;
@@ -67,7 +68,7 @@ pub(crate) async fn insert(
         new.user_id.0,
         now,
         new.expires_at,
-        new.origin.user_agent.as_deref(),
+        new.origin.user_agent.as_ref().and_then(printable_user_agent),
         new.origin.ip.map(IpNetwork::from),
         new.token.as_ref().map(|hash| hash.0.as_slice()),
         new.idle_expires_at,

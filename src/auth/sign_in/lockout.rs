@@ -12,17 +12,19 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
+use serde_json::json;
 use tokio::time::{Instant, timeout_at};
 
 use super::attempt_slots::AttemptSlot;
 use super::jobs::SendUnlock;
-use crate::audit::{self, Entry, Event, Origin};
+use crate::audit::Event;
 use crate::auth::error::Error;
 use crate::auth::links;
 use crate::auth::sessions::is_known_client;
 use crate::config::Ladder;
+use crate::ctx::Ctx;
 use crate::ids::UserId;
-use crate::infra::{Ask, Busy, LimitKey, before, begin, network_of};
+use crate::infra::{Ask, Busy, LimitKey, before, network_of};
 use crate::jobs;
 use crate::metrics;
 use crate::state::AppState;
@@ -172,11 +174,10 @@ fn refuse(views: &[View]) -> Result<(), Error> {
 
 /// An attempt to sign in that is under way.
 pub(crate) struct Attempt<'a> {
-    state: &'a AppState,
+    ctx: &'a Ctx,
     email: &'a EmailAddress,
     /// Whose account it is, where there is one.
     user_id: Option<UserId>,
-    origin: &'a Origin,
     client: Counter<'a>,
     account: Counter<'a>,
     known: Counter<'a>,
@@ -188,40 +189,33 @@ pub(crate) struct Attempt<'a> {
 impl<'a> Attempt<'a> {
     /// Begins an attempt, unless there were too many.
     pub(crate) async fn begin(
-        state: &'a AppState,
+        ctx: &'a Ctx,
         email: &'a EmailAddress,
         user_id: Option<UserId>,
-        origin: &'a Origin,
     ) -> Result<Self, Error> {
-        let mut attempt = Self::of(state, email, user_id, origin);
-        let until = Instant::now() + state.hasher.patience();
+        let mut attempt = Self::of(ctx, email, user_id);
+        let until = Instant::now() + ctx.hasher.patience();
         while attempt.slot.is_none() {
             let views = attempt.judges().await?;
             refuse(&views)?;
-            attempt.slot = take_slot(state, &views, until).await?;
+            attempt.slot = take_slot(ctx, &views, until).await?;
         }
         Ok(attempt)
     }
 
-    fn of(
-        state: &'a AppState,
-        email: &'a EmailAddress,
-        user_id: Option<UserId>,
-        origin: &'a Origin,
-    ) -> Self {
-        let network = network_of(origin.ip.unwrap_or(Ipv4Addr::UNSPECIFIED.into()));
-        let attempts = &state.attempts;
-        let account = state.limiter.hidden_key(email.as_str());
+    fn of(ctx: &'a Ctx, email: &'a EmailAddress, user_id: Option<UserId>) -> Self {
+        let network = network_of(ctx.origin().ip.unwrap_or(Ipv4Addr::UNSPECIFIED.into()));
+        let attempts = &ctx.attempts;
+        let account = ctx.limiter.hidden_key(email.as_str());
         let both = format!("{} {network}", email.as_str());
         let counter = |ladder, key| Counter { ladder, key };
         Self {
-            state,
+            ctx,
             email,
             user_id,
-            origin,
             client: counter(&attempts.client, LimitKey::client(network)),
             account: counter(&attempts.account, account),
-            known: counter(&attempts.known, state.limiter.hidden_key(&both)),
+            known: counter(&attempts.known, ctx.limiter.hidden_key(&both)),
             network,
             has_unlocked: false,
             slot: None,
@@ -232,8 +226,8 @@ impl<'a> Attempt<'a> {
     /// difference which do, and the database is not asked.
     async fn judges(&mut self) -> Result<Vec<View>, Error> {
         let counters = [self.client, self.account, self.known];
-        let unlocked = Ask::peek(self.state.attempts.unlocked, self.known.key);
-        let (mut views, is_unspent) = look(self.state, &counters, &[unlocked]).await;
+        let unlocked = Ask::peek(self.ctx.attempts.unlocked, self.known.key);
+        let (mut views, is_unspent) = look(self.ctx, &counters, &[unlocked]).await;
         self.has_unlocked = !is_unspent;
         if views.iter().any(|view| view.wait.is_some()) {
             if self.is_known().await? {
@@ -250,9 +244,9 @@ impl<'a> Attempt<'a> {
         if self.has_unlocked {
             return Ok(true);
         }
-        let known_for = self.state.attempts.known_for;
-        let since = before(self.state.clock.now(), known_for);
-        let db = &self.state.db;
+        let known_for = self.ctx.attempts.known_for;
+        let since = before(self.ctx.now(), known_for);
+        let db = &self.ctx.db;
         Ok(is_known_client(db, self.user_id, self.network, since).await?)
     }
 
@@ -263,13 +257,12 @@ impl<'a> Attempt<'a> {
         } else {
             vec![self.client, self.account]
         };
-        let struck = match add_failure(self.state, &counters).await {
+        let struck = match add_failure(self.ctx, &counters).await {
             Ok(struck) => struck,
             Err(refused) => return Ok(refused),
         };
-        let now = self.state.clock.now();
-        let entry = Entry::befell(Event::SignInFailed, self.user_id, None, self.origin);
-        audit::record(&self.state.db, entry, now, &self.state.rng).await?;
+        let entry = Event::SignInFailed.about(self.user_id);
+        self.ctx.audit(entry).await?;
         for (ladder, wait) in struck {
             self.tell(ladder, wait).await?;
         }
@@ -278,12 +271,12 @@ impl<'a> Attempt<'a> {
 
     /// Notes that it came to a wait, and writes to the owner where it is about the account.
     async fn tell(&self, ladder: &Ladder, wait: Duration) -> Result<(), Error> {
-        let (state, now) = (self.state, self.state.clock.now());
-        let mut tx = begin(&state.db).await?;
-        let mut entry = Entry::befell(Event::SignInLocked, self.user_id, None, self.origin);
-        entry.detail = serde_json::json!({ "by": ladder.name, "seconds": wait.as_secs() });
-        audit::record(&mut *tx, entry, now, &state.rng).await?;
-        let since = before(now, state.attempts.unlock_ttl);
+        let ctx = self.ctx;
+        let mut tx = ctx.begin().await?;
+        let detail = json!({ "by": ladder.name, "seconds": wait.as_secs() });
+        let entry = Event::SignInLocked.about(self.user_id);
+        tx.audit(entry.detail(detail)).await?;
+        let since = before(ctx.now(), ctx.attempts.unlock_ttl);
         if ladder.name != self.client.ladder.name
             && !links::is_unlock_recent(&mut *tx, self.user_id, since).await?
         {
@@ -306,7 +299,7 @@ impl<'a> Attempt<'a> {
             let mut all = views.iter();
             all.any(|view| view.key == counter.key && view.is_used)
         });
-        clear(self.state, &used.collect::<Vec<_>>()).await;
+        clear(self.ctx, &used.collect::<Vec<_>>()).await;
         Ok(())
     }
 }
@@ -314,23 +307,22 @@ impl<'a> Attempt<'a> {
 /// Clears the owner's failed attempts. In a task of its own: the link is used up by now, and
 /// a client that hangs up must not lose what it stood for.
 pub(crate) async fn let_back_in(
-    state: &AppState,
+    ctx: &Ctx,
     email: EmailAddress,
     user_id: UserId,
-    origin: &Origin,
 ) -> Result<(), Error> {
-    let (state, origin) = (state.clone(), origin.clone());
-    tokio::spawn(async move { unlock(&state, &email, user_id, &origin).await }).await?;
+    let ctx = ctx.clone();
+    tokio::spawn(async move { unlock(&ctx, &email, user_id).await }).await?;
     Ok(())
 }
 
 /// Clears the failed attempts of an account, and those of this client at it.
-async fn unlock(state: &AppState, email: &EmailAddress, user_id: UserId, origin: &Origin) {
-    let attempt = Attempt::of(state, email, Some(user_id), origin);
-    let again = ReauthAttempt::of(state, user_id);
-    clear(state, &[attempt.account, attempt.known, again.counter]).await;
-    let unlocked = Ask::spend(state.attempts.unlocked, attempt.known.key);
-    state.limiter.count(&[unlocked]).await;
+async fn unlock(ctx: &Ctx, email: &EmailAddress, user_id: UserId) {
+    let attempt = Attempt::of(ctx, email, Some(user_id));
+    let again = ReauthAttempt::of(ctx, user_id);
+    clear(ctx, &[attempt.account, attempt.known, again.counter]).await;
+    let unlocked = Ask::spend(ctx.attempts.unlocked, attempt.known.key);
+    ctx.limiter.count(&[unlocked]).await;
 }
 
 /// An attempt of somebody signed in at the password that is asked for again.

@@ -1,6 +1,5 @@
 //! `/auth/login`, `/auth/login/mfa` and `/auth/unlock`.
 
-use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::HeaderMap;
 use axum::response::{IntoResponse as _, Response};
@@ -9,12 +8,12 @@ use utoipa_axum::routes;
 
 use super::model::{MfaAnswer, MfaChallenge, Outcome, SignIn};
 use super::{second_factor, service};
-use crate::audit::Origin;
 use crate::auth::links::EmailProof;
 use crate::auth::responses::{LinkProblems, Responses, body_problems_and};
 use crate::auth::sessions::{self, SignedIn, Transport};
+use crate::ctx::Ctx;
 use crate::state::AppState;
-use crate::web::{Client, Code, Json, Problem, RequestId, Routes};
+use crate::web::{Code, Json, Problem, Routes};
 
 pub fn sign_in_routes() -> Routes<AppState> {
     Routes::new()
@@ -41,25 +40,22 @@ pub fn sign_in_routes() -> Routes<AppState> {
         (status = 202, description = "The password is right; a second factor is asked for.", body = MfaChallenge),
         LoginProblems))]
 async fn login(
-    State(state): State<AppState>,
-    client: Client,
-    request_id: RequestId,
+    ctx: Ctx,
     headers: HeaderMap,
     Json(sign_in): Json<SignIn>,
 ) -> Result<Response, Problem> {
-    let origin = Origin::new(&client, &request_id);
     let transport = sign_in.transport;
-    sessions::check_sign_in(&state, &headers, transport)?;
-    let pair = match service::log_in(&state, sign_in, &origin).await? {
+    sessions::check_sign_in(&ctx, &headers, transport)?;
+    let pair = match service::log_in(&ctx, sign_in).await? {
         Outcome::Session(pair) => pair,
         Outcome::SecondFactor(challenge) => {
             return Ok((StatusCode::ACCEPTED, Json(challenge)).into_response());
         }
     };
     if transport == Transport::Cookie {
-        sessions::leave(&state, &headers, &origin).await?;
+        sessions::leave(&ctx, &headers).await?;
     }
-    Ok(sessions::answer(&state, transport, pair))
+    Ok(sessions::answer(&ctx, transport, pair))
 }
 
 /// Sign in: the second step, with a code or a recovery code.
@@ -75,19 +71,16 @@ async fn login(
             headers(("Set-Cookie" = Option<String>, description = "With the transport `cookie`: the access and the refresh cookie."))),
         SecondStepProblems))]
 async fn login_mfa(
-    State(state): State<AppState>,
-    client: Client,
-    request_id: RequestId,
+    ctx: Ctx,
     headers: HeaderMap,
     Json(answer): Json<MfaAnswer>,
 ) -> Result<Response, Problem> {
-    let origin = Origin::new(&client, &request_id);
-    let is_own_page = sessions::check_sign_in(&state, &headers, Transport::Cookie).is_ok();
-    let (transport, pair) = second_factor::log_in(&state, answer, is_own_page, &origin).await?;
+    let is_own_page = sessions::check_sign_in(&ctx, &headers, Transport::Cookie).is_ok();
+    let (transport, pair) = second_factor::log_in(&ctx, answer, is_own_page).await?;
     if transport == Transport::Cookie {
-        sessions::leave(&state, &headers, &origin).await?;
+        sessions::leave(&ctx, &headers).await?;
     }
-    Ok(sessions::answer(&state, transport, pair))
+    Ok(sessions::answer(&ctx, transport, pair))
 }
 
 /// Try to sign in again, from where this is asked, by the token in the letter.
@@ -96,13 +89,8 @@ async fn login_mfa(
 #[utoipa::path(post, path = "/unlock", tag = "auth",
     request_body(content = EmailProof, example = json!({ "token": "mF9B5f41JqM0Q8r2Zt7uYwXcVbNaSdFgHjKlPoIuYtQ" })),
     responses((status = 204, description = "This client may try again."), LinkProblems))]
-async fn unlock(
-    State(state): State<AppState>,
-    client: Client,
-    request_id: RequestId,
-    Json(proof): Json<EmailProof>,
-) -> Result<StatusCode, Problem> {
-    service::unlock(&state, &proof.token, &Origin::new(&client, &request_id)).await?;
+async fn unlock(ctx: Ctx, Json(proof): Json<EmailProof>) -> Result<StatusCode, Problem> {
+    service::unlock(&ctx, &proof.token).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -1,16 +1,18 @@
 //! The second step of a sign-in.
 
+use serde_json::json;
+
 use super::model::{MfaAnswer, MfaChallenge};
 use super::store::{self, NewChallenge};
-use crate::audit::{self, Entry, Event, Origin};
+use crate::audit::Event;
 use crate::auth::error::Error;
 use crate::auth::opaque_token::OpaqueToken;
 use crate::auth::sessions::{TokenPair, Transport, begin_session_in, lost_race};
+use crate::ctx::Ctx;
 use crate::ids::UserId;
-use crate::infra::{after, begin};
+use crate::infra::after;
 use crate::metrics;
 use crate::mfa::{self, Method, Proof};
-use crate::state::AppState;
 use crate::users::CredentialsVersion;
 
 /// How often a code may be tried before the sign-in begins anew with the password.
@@ -18,32 +20,30 @@ const ATTEMPTS: i32 = 5;
 
 /// Lets the sign-in of somebody whose password was right wait for the second factor.
 pub(crate) async fn ask(
-    state: &AppState,
+    ctx: &Ctx,
     user_id: UserId,
     proven: CredentialsVersion,
     transport: Transport,
-    origin: &Origin,
 ) -> Result<MfaChallenge, Error> {
-    let now = state.clock.now();
-    let token = OpaqueToken::new(&state.rng);
+    let now = ctx.now();
+    let token = OpaqueToken::new(&ctx.rng);
     let challenge = NewChallenge {
         token: token.hash(),
         user_id,
         version: proven,
         transport,
-        expires_at: after(now, state.mfa.challenge_ttl),
+        expires_at: after(now, ctx.mfa.challenge_ttl),
         attempts: ATTEMPTS,
     };
-    let mut tx = begin(&state.db).await?;
+    let mut tx = ctx.begin().await?;
     if !store::insert_challenge(&mut *tx, &challenge, now).await? {
         return Err(lost_race(&mut tx, user_id).await?);
     }
-    let entry = Entry::befell(Event::SecondFactorAsked, Some(user_id), None, origin);
-    audit::record(&mut *tx, entry, now, &state.rng).await?;
+    tx.audit(Event::SecondFactorAsked.about(user_id)).await?;
     tx.commit().await?;
     Ok(MfaChallenge {
         mfa_token: token.encode(),
-        expires_in: state.mfa.challenge_ttl.as_secs(),
+        expires_in: ctx.mfa.challenge_ttl.as_secs(),
         methods: Method::ALL.to_vec(),
     })
 }
@@ -51,12 +51,11 @@ pub(crate) async fn ask(
 /// Begins the session that waited for the second factor. The tokens travel as was asked for with
 /// the password; by cookie only to a page that may act for its reader.
 pub(crate) async fn log_in(
-    state: &AppState,
+    ctx: &Ctx,
     answer: MfaAnswer,
     is_own_page: bool,
-    origin: &Origin,
 ) -> Result<(Transport, TokenPair), Error> {
-    let result = try_log_in(state, answer, is_own_page, origin).await;
+    let result = try_log_in(ctx, answer, is_own_page).await;
     metrics::count_sign_in(match &result {
         Ok(_) => metrics::SignIn::SignedIn,
         Err(Error::InvalidMfaCode | Error::Mfa(mfa::Error::TooManyFailures(_))) => {
@@ -71,15 +70,14 @@ pub(crate) async fn log_in(
 }
 
 async fn try_log_in(
-    state: &AppState,
+    ctx: &Ctx,
     answer: MfaAnswer,
     is_own_page: bool,
-    origin: &Origin,
 ) -> Result<(Transport, TokenPair), Error> {
     let proof = Proof::one_of(answer.code, answer.recovery_code)?;
     let token = answer.mfa_token.hash();
-    let now = state.clock.now();
-    let mut tx = begin(&state.db).await?;
+    let now = ctx.now();
+    let mut tx = ctx.begin().await?;
     let challenge = store::take_attempt(&mut *tx, token, now)
         .await?
         .ok_or(Error::InvalidMfaToken)?;
@@ -87,27 +85,22 @@ async fn try_log_in(
     if challenge.transport == Transport::Cookie && !is_own_page {
         return Err(Error::ForeignPage);
     }
-    let method = match mfa::prove(&mut tx, state, user_id, &proof).await {
+    let method = match mfa::prove(&mut tx, ctx, user_id, &proof).await {
         Err(mfa::Error::IsOff) => return Err(Error::InvalidMfaToken), // turned off meanwhile
         proven => proven?,
     };
     let Some(method) = method else {
-        let mut entry = Entry::befell(Event::SecondFactorFailed, Some(user_id), None, origin);
-        entry.detail = serde_json::json!({ "field": proof.field() });
-        audit::record(&mut *tx, entry, now, &state.rng).await?;
+        let entry = Event::SecondFactorFailed.about(user_id);
+        tx.audit(entry.detail(json!({ "field": proof.field() })))
+            .await?;
         tx.commit().await?;
         return Err(Error::InvalidMfaCode);
     };
     store::delete_challenge(&mut *tx, user_id, token).await?;
-    let pair = begin_session_in(&mut tx, state, user_id, challenge.version, origin).await?;
+    let pair = begin_session_in(&mut tx, user_id, challenge.version).await?;
     if method == Method::RecoveryCode {
-        let entry = Entry::own(
-            Event::RecoveryCodeUsed,
-            user_id,
-            Some(pair.session_id),
-            origin,
-        );
-        audit::record(&mut *tx, entry, now, &state.rng).await?;
+        let entry = Event::RecoveryCodeUsed.by(user_id);
+        tx.audit(entry.session(pair.session_id)).await?;
     }
     tx.commit().await?;
     Ok((challenge.transport, pair))

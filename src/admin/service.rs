@@ -81,7 +81,7 @@ pub(super) async fn change_account(
     }
     let after = users::get_account(&mut *tx, id).await?;
     tx.commit().await?;
-    auth::deny_sessions(state, ended, now);
+    auth::revoke_access_tokens(state, ended, now);
     Ok(after)
 }
 
@@ -109,7 +109,7 @@ pub(super) async fn end_sessions(
     let entry = Entry::by_admin(Event::SessionsEndedByAdmin, me, id, origin, detail);
     audit::record(&mut *tx, entry, now, &state.rng).await?;
     tx.commit().await?;
-    auth::deny_sessions(state, ended, now);
+    auth::revoke_access_tokens(state, ended, now);
     Ok(())
 }
 

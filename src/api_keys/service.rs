@@ -27,7 +27,7 @@ pub(super) async fn create(
     if life > most {
         return Err(Error::TooLong(most.as_secs()));
     }
-    let shown = auth::Shown::new("password", new.password, new.code, new.recovery_code)?;
+    let shown = auth::ReauthProof::new("password", new.password, new.code, new.recovery_code)?;
     let owner = auth::reauthenticate(state, me, shown, origin).await?;
     let now = state.clock.now();
     let id = ApiKeyId::new(now, &state.rng);
@@ -71,7 +71,7 @@ pub(super) async fn rotate(
     origin: &Origin,
 ) -> Result<IssuedApiKey, Error> {
     let (code, recovery_code) = (rotation.code, rotation.recovery_code);
-    let shown = auth::Shown::new("password", rotation.password, code, recovery_code)?;
+    let shown = auth::ReauthProof::new("password", rotation.password, code, recovery_code)?;
     let owner = auth::reauthenticate(state, me, shown, origin).await?;
     let now = state.clock.now();
     let key = NewKey::draw(&state.api_keys, id, &state.rng);

@@ -1,9 +1,9 @@
 //! Change of an account's address, and its undoing.
 
-use super::jobs::{ConfirmNewEmail, SendEmailUndo, TellEmailChanging, TellPasswordChanged};
+use super::jobs::{ConfirmNewEmail, NotifyEmailChanging, NotifyPasswordChanged, SendEmailUndo};
 use super::model::{EmailChange, EmailUndo};
 use super::policy::check_new_password;
-use super::reauthentication::{Shown, own, reauthenticate, recheck_proof, spend_own};
+use super::reauthentication::{ReauthProof, own, reauthenticate, recheck_proof, spend_own};
 use super::store::{self, NewEmailChange};
 use crate::api_keys::revoke_since;
 use crate::audit::{self, Entry, Event, Origin};
@@ -11,8 +11,8 @@ use crate::auth::credentials_change::begin_credentials_change;
 use crate::auth::error::Error;
 use crate::auth::links::Link;
 use crate::auth::second_factor_gate;
-use crate::auth::sessions::{EndReason, deny_sessions, end_sessions};
-use crate::auth::sign_in::let_back_in;
+use crate::auth::sessions::{EndReason, end_sessions, revoke_access_tokens};
+use crate::auth::sign_in::clear_failures;
 use crate::ids::{self, UserId};
 use crate::infra::{after, begin};
 use crate::jobs;
@@ -25,15 +25,15 @@ use crate::web::Principal;
 /// its two statements.
 const CLAIM_ATTEMPTS: usize = 3;
 
-/// Asks the owner of a new address to confirm it; until then the old one stays. Reply and notice are the
-/// same for an address that has an account: its owner gets no email.
+/// Emails a link to the new address; until it is followed the old one stays. Reply and notice are the same
+/// for an address that has an account, whose owner gets no email.
 pub(crate) async fn request_change(
     state: &AppState,
     me: Principal,
     change: EmailChange,
     origin: &Origin,
 ) -> Result<(), Error> {
-    let shown = Shown::new(
+    let shown = ReauthProof::new(
         "password",
         change.password,
         change.code,
@@ -49,14 +49,14 @@ pub(crate) async fn request_change(
     let key = format!("{}:{}", job.key(), me.user_id.0);
     jobs::enqueue(&mut *tx, &job, Some(&key)).await?;
     // Enqueued here and not when the address was looked up, so that it does not tell what was found.
-    jobs::enqueue(&mut *tx, &TellEmailChanging::to(known.email), None).await?;
+    jobs::enqueue(&mut *tx, &NotifyEmailChanging::to(known.email), None).await?;
     let entry = own(Event::EmailChangeRequested, me, origin);
     audit::record(&mut *tx, entry, now, &state.rng).await?;
     tx.commit().await?;
     Ok(())
 }
 
-/// Gives an account the address that its owner has proved by a link.
+/// Changes the address by the link that was sent to the new one.
 pub(crate) async fn apply_email_change(
     state: &AppState,
     link: &Link,
@@ -151,11 +151,11 @@ pub(crate) async fn undo_change(
             "sessions": ended.len(), "api_keys": keys, "second_factor_removed": factor,
         });
         audit::record(&mut *tx, entry, now, &state.rng).await?;
-        jobs::enqueue(&mut *tx, &TellPasswordChanged::to(email.clone()), None).await?;
+        jobs::enqueue(&mut *tx, &NotifyPasswordChanged::to(email.clone()), None).await?;
         tx.commit().await?;
-        deny_sessions(state, ended, now);
+        revoke_access_tokens(state, ended, now);
         second_factor_gate::forget(state, found.user_id).await;
-        return let_back_in(state, found.old_email, found.user_id, origin).await;
+        return clear_failures(state, found.old_email, found.user_id, origin).await;
     }
     Err(Error::AddressTaken)
 }

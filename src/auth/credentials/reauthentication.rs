@@ -1,5 +1,5 @@
-//! Who is signed in proves anew who they are, before what sign-in rests on changes: a session alone
-//! may have been left open on somebody's desk, or stolen.
+//! Reauthentication (step-up) before credentials change: a session alone may be stolen, or left open on a
+//! shared device.
 
 use sqlx::PgConnection;
 
@@ -14,19 +14,18 @@ use crate::state::AppState;
 use crate::users::{self, OwnCredentials};
 use crate::web::{Principal, spend};
 
-/// What somebody shows to prove who they are: the password and, where the account has one, the
-/// second factor. Bodies spell its fields out instead of flattening it, since `serde` would neither
-/// refuse unknown fields beside a flattened one nor say in which of them a fault is.
+/// The password and, where the account has one, the second factor. Request bodies spell its fields out:
+/// `serde` neither rejects unknown fields beside a flattened struct nor says which field is wrong.
 #[derive(Debug)]
-pub struct Shown {
+pub struct ReauthProof {
     password: PasswordForms,
     /// The field that the password came in.
     field: &'static str,
     second: Option<Proof>,
 }
 
-impl Shown {
-    /// What these fields of a body show; of the two codes one at most.
+impl ReauthProof {
+    /// At most one of the two codes.
     pub fn new(
         field: &'static str,
         password: TriedPassword,
@@ -41,20 +40,20 @@ impl Shown {
     }
 }
 
-/// The account, if whoever is signed in shows all that it is signed in to with. A code is used up by
-/// this, whatever comes of what it was shown for. The transaction of that holds it against the version
-/// of the credentials that was proved: by [`recheck_proof`], or by beginning a change at that version.
+/// Verifies password and second factor. A code is used up by it. The transaction of the change must compare
+/// the version of the credentials with the one that was proved: by [`recheck_proof`], or by beginning a
+/// change at that version.
 pub async fn reauthenticate(
     state: &AppState,
     me: Principal,
-    shown: Shown,
+    shown: ReauthProof,
     origin: &Origin,
 ) -> Result<OwnCredentials, Error> {
     let known = check_password(state, me, shown.password, shown.field, origin).await?;
     match shown.second {
         Some(proof) => {
             let mut tx = begin(&state.db).await?;
-            let is_right = is_shown(&mut tx, state, me, &proof, origin).await?;
+            let is_right = check_second_factor(&mut tx, state, me, &proof, origin).await?;
             tx.commit().await?;
             if !is_right {
                 return Err(mfa::Error::WrongCode(proof.field()).into());
@@ -68,7 +67,7 @@ pub async fn reauthenticate(
     Ok(known)
 }
 
-/// Holds what a reauthentication proved until the transaction ends, for what is created by it.
+/// Locks the account at the version of its credentials that was proved, until the transaction ends.
 pub async fn recheck_proof(
     conn: &mut PgConnection,
     me: Principal,
@@ -80,8 +79,8 @@ pub async fn recheck_proof(
         .ok_or(Error::CredentialsChanged)
 }
 
-/// The account, if the password is its owner's and was not tried too often. Right passwords count as
-/// well: each costs a hash, and what follows may be an email to a stranger.
+/// Verifies the password, within the limits. Right passwords count as well: each costs a hash, and may send
+/// an email to an address of the caller's choice.
 pub(crate) async fn check_password(
     state: &AppState,
     me: Principal,
@@ -111,9 +110,9 @@ pub(crate) async fn spend_own(state: &AppState, me: Principal, limit: Limit) -> 
     spend(&state.limiter, &[ask]).await.map_err(Error::Limited)
 }
 
-/// Whether somebody signed in shows the second factor; what came of it is in the log. The caller
-/// commits in either case, since a wrong code counts.
-pub(crate) async fn is_shown(
+/// Verifies the second factor and records the outcome. The caller commits in either case, since a wrong code
+/// counts.
+pub(crate) async fn check_second_factor(
     tx: &mut PgConnection,
     state: &AppState,
     me: Principal,
@@ -131,7 +130,7 @@ pub(crate) async fn is_shown(
     Ok(method.is_some())
 }
 
-/// An act of somebody signed in, for the log.
+/// Audit entry of an act of the caller.
 pub(crate) fn own(event: Event, me: Principal, origin: &Origin) -> Entry<'_> {
     Entry::own(event, me.user_id, Some(me.session_id), origin)
 }

@@ -1,22 +1,22 @@
 //! Reset and change of a password.
 
-use super::jobs::TellPasswordChanged;
+use super::jobs::NotifyPasswordChanged;
 use super::model::{PasswordChange, PasswordReset};
 use super::policy::check_new_password;
-use super::reauthentication::{Shown, reauthenticate};
+use super::reauthentication::{ReauthProof, reauthenticate};
 use crate::audit::{self, Entry, Event, Origin};
 use crate::auth::credentials_change::begin_credentials_change;
 use crate::auth::error::Error;
 use crate::auth::links;
-use crate::auth::sessions::{EndReason, deny_sessions, end_sessions};
-use crate::auth::sign_in::let_back_in;
+use crate::auth::sessions::{EndReason, end_sessions, revoke_access_tokens};
+use crate::auth::sign_in::clear_failures;
 use crate::infra::begin;
 use crate::jobs;
 use crate::state::AppState;
 use crate::users;
 use crate::web::Principal;
 
-/// Sets a new password by the link in a letter. Whoever was signed in is not any more.
+/// Sets a new password by an emailed link; all sessions end.
 pub(crate) async fn reset_password(
     state: &AppState,
     reset: PasswordReset,
@@ -37,20 +37,20 @@ pub(crate) async fn reset_password(
     let change = begin_credentials_change(&mut tx, user_id, Some(link.version))
         .await?
         .ok_or(Error::InvalidLink)?;
-    // The letter arrived, so the address is its owner's.
+    // The email arrived, so the address is verified as well.
     let email = users::reset_password_hash(&mut *tx, &change, &hash, now)
         .await?
         .ok_or(Error::InvalidLink)?;
     let ended = end_sessions(&mut *tx, &change, None, EndReason::PasswordChanged, now).await?;
     let entry = Entry::own(Event::PasswordReset, user_id, None, origin);
     audit::record(&mut *tx, entry, now, &state.rng).await?;
-    jobs::enqueue(&mut *tx, &TellPasswordChanged::to(email), None).await?;
+    jobs::enqueue(&mut *tx, &NotifyPasswordChanged::to(email), None).await?;
     tx.commit().await?;
-    deny_sessions(state, ended, now);
-    let_back_in(state, known.email, user_id, origin).await
+    revoke_access_tokens(state, ended, now);
+    clear_failures(state, known.email, user_id, origin).await
 }
 
-/// Sets a new password for whoever knows the present one. Other sessions end, this one goes on.
+/// Changes the password after reauthentication; all other sessions end.
 pub(crate) async fn change_password(
     state: &AppState,
     me: Principal,
@@ -63,7 +63,7 @@ pub(crate) async fn change_password(
         code,
         recovery_code,
     } = change;
-    let shown = Shown::new("current_password", current_password, code, recovery_code)?;
+    let shown = ReauthProof::new("current_password", current_password, code, recovery_code)?;
     let known = reauthenticate(state, me, shown, origin).await?;
     let password = check_new_password(state, new_password, &known.email, "new_password").await?;
     let hash = state.hasher.hash(password).await?;
@@ -83,8 +83,8 @@ pub(crate) async fn change_password(
         origin,
     );
     audit::record(&mut *tx, entry, now, &state.rng).await?;
-    jobs::enqueue(&mut *tx, &TellPasswordChanged::to(known.email), None).await?;
+    jobs::enqueue(&mut *tx, &NotifyPasswordChanged::to(known.email), None).await?;
     tx.commit().await?;
-    deny_sessions(state, ended, now);
+    revoke_access_tokens(state, ended, now);
     Ok(())
 }

@@ -3,12 +3,12 @@
 use sqlx::PgConnection;
 
 use crate::audit::{self, Event, Origin};
-use crate::auth::credentials::{check_password, is_shown, own, recheck_proof};
+use crate::auth::credentials::{check_password, check_second_factor, own, recheck_proof};
 use crate::auth::credentials_change::begin_credentials_change;
 use crate::auth::error::Error;
 use crate::auth::password::TriedPassword;
 use crate::auth::second_factor_gate;
-use crate::auth::sessions::{EndReason, deny_sessions, end_sessions};
+use crate::auth::sessions::{EndReason, end_sessions, revoke_access_tokens};
 use crate::ids::SessionId;
 use crate::infra::begin;
 use crate::mfa::{self, Enrolment, Proof, RecoveryCodes, TotpCode};
@@ -60,7 +60,7 @@ pub(crate) async fn confirm(
     };
     audit::record(&mut *tx, own(event, me, origin), now, &state.rng).await?;
     tx.commit().await?;
-    deny_sessions(state, ended, now);
+    revoke_access_tokens(state, ended, now);
     codes.ok_or(mfa::Error::WrongCode("code").into())
 }
 
@@ -75,7 +75,7 @@ pub(crate) async fn turn_off(
     let known = check_password(state, me, password.into_secret(), "password", origin).await?;
     let mut tx = begin(&state.db).await?;
     lock_proof(&mut tx, me, &known).await?;
-    if !is_shown(&mut tx, state, me, proof, origin).await? {
+    if !check_second_factor(&mut tx, state, me, proof, origin).await? {
         tx.commit().await?;
         return Err(mfa::Error::WrongCode(proof.field()).into());
     }
@@ -100,7 +100,7 @@ pub(crate) async fn renew_codes(
     let known = check_password(state, me, password.into_secret(), "password", origin).await?;
     let mut tx = begin(&state.db).await?;
     lock_proof(&mut tx, me, &known).await?;
-    if !is_shown(&mut tx, state, me, proof, origin).await? {
+    if !check_second_factor(&mut tx, state, me, proof, origin).await? {
         tx.commit().await?;
         return Err(mfa::Error::WrongCode(proof.field()).into());
     }

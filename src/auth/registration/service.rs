@@ -14,8 +14,8 @@ use crate::jobs;
 use crate::state::AppState;
 use crate::users::{self, EmailAddress, NewUser, SignUp, SignUpCredentials};
 
-/// Signs somebody up, or writes to the owner of an account that exists. Both cost the same: one
-/// hash, the same statements and one letter.
+/// Signs up, or emails the owner of the account that exists. Both take one hash, the same statements and one
+/// email.
 pub(crate) async fn register(
     state: &AppState,
     new: NewAccount,
@@ -63,7 +63,7 @@ fn sign_up_salt(macs: &MacRing, email: &EmailAddress) -> [u8; 16] {
     std::array::from_fn(|at| mac[at])
 }
 
-/// Takes the link in an email as proof that the address is its owner's.
+/// Verifies an address by an emailed link: of a sign-up, or of a change.
 pub(crate) async fn verify_email(
     state: &AppState,
     proof: AddressProof,

@@ -27,7 +27,6 @@ pub(crate) async fn csrf_token(state: &AppState, headers: &HeaderMap) -> Result<
     Ok(Json(CsrfProof { csrf_token }).into_response())
 }
 
-/// Goes on with the session of the refresh cookie.
 pub(crate) async fn refresh(
     state: &AppState,
     headers: &HeaderMap,
@@ -43,13 +42,13 @@ pub(crate) async fn refresh(
         None => Err(Error::InvalidRefreshToken),
     };
     match refreshed {
-        Ok(pair) => Ok(cookie::answer(state, Transport::Cookie, pair)),
+        Ok(pair) => Ok(cookie::token_response(state, Transport::Cookie, pair)),
         Err(error @ Error::InvalidRefreshToken) => Ok(refuse(state, headers, error.into())),
         Err(error) => Err(error.into()),
     }
 }
 
-/// Ends the session that the cookies are of, if it has not ended, and takes them back.
+/// Ends the session of the cookies and clears them.
 pub(crate) async fn log_out(
     state: &AppState,
     headers: &HeaderMap,
@@ -65,14 +64,13 @@ pub(crate) async fn log_out(
     Ok(cookie::clear(state, StatusCode::NO_CONTENT.into_response()))
 }
 
-/// Ends the session that the browser was in, since it begins another: nobody could sign out of it
-/// any more.
-pub(crate) async fn leave(
+/// Ends the session of the cookies that a new sign-in replaces: nobody could sign out of it any more.
+pub(crate) async fn end_browser_session(
     state: &AppState,
     headers: &HeaderMap,
     origin: &Origin,
 ) -> Result<(), Problem> {
-    if is_calling(state, headers)
+    if has_cookies_only(state, headers)
         && let Some(who) = holder(state, headers).await?
     {
         service::log_out(state, who, origin).await?;
@@ -81,13 +79,13 @@ pub(crate) async fn leave(
 }
 
 /// Returns whether the request has cookies and no bearer token.
-pub(crate) fn is_calling(state: &AppState, headers: &HeaderMap) -> bool {
+pub(crate) fn has_cookies_only(state: &AppState, headers: &HeaderMap) -> bool {
     let cookies = [Cookie::Access, Cookie::Refresh];
     let has_any = cookies.iter().any(|cookie| cookie.is_in(state, headers));
     has_any && !bearer::has_bearer(headers)
 }
 
-/// Whose cookies these are: the access cookie's, or the refresh cookie's where that has run out.
+/// Authenticates by the access cookie or, where that has expired, by the refresh cookie.
 async fn holder(state: &AppState, headers: &HeaderMap) -> Result<Option<Principal>, Problem> {
     match gate::by_cookie(state, headers).await {
         Ok(Some(who)) => return Ok(Some(who)),
@@ -105,10 +103,10 @@ fn refresh_token(state: &AppState, headers: &HeaderMap) -> Option<RefreshToken> 
     RefreshToken::try_from(raw.to_owned()).ok()
 }
 
-/// A refusal that takes back what it refused.
+/// Error response that clears the cookies.
 fn refuse(state: &AppState, headers: &HeaderMap, problem: Problem) -> Response {
     let response = problem.into_response();
-    if is_calling(state, headers) {
+    if has_cookies_only(state, headers) {
         cookie::clear(state, response)
     } else {
         response

@@ -4,7 +4,7 @@
 use chrono::{DateTime, Utc};
 
 use super::refresh_token::SessionToken;
-use super::rotation::{Refreshed, end_reused};
+use super::rotation::{Refreshed, end_reused_session};
 use super::service::pair;
 use super::store;
 use crate::audit::Origin;
@@ -52,7 +52,7 @@ pub(crate) async fn rotate(
             Some(at) if now <= after(at, state.auth.refresh_grace) => {
                 return living_end(state, token, who, now).await;
             }
-            Some(_) => return end_reused(state, who, origin).await,
+            Some(_) => return end_reused_session(state, who, origin).await,
         }
     }
     Ok(Refreshed::refused())

@@ -15,7 +15,7 @@ use crate::metrics::TokenRefresh;
 use crate::state::AppState;
 use crate::web::Principal;
 
-/// How often a rotation that lost a race is decided again. Each time another call has won meanwhile.
+/// Tries of a rotation that lost a race.
 const TRIES: usize = 3;
 
 /// Outcome of a refresh.
@@ -69,7 +69,7 @@ pub(crate) async fn rotate(
                 let pair = pair(state, who, current.encode(), row.expires_at, now)?;
                 return Ok(Refreshed::with(TokenRefresh::Repeated, pair));
             }
-            Judgement::Reused => return end_reused(state, who, origin).await,
+            Judgement::Reused => return end_reused_session(state, who, origin).await,
             Judgement::Refused => return Ok(Refreshed::refused()),
             // The database has forgotten rotations: it was restored, or a standby took over.
             Judgement::Ahead => from = (row.generation, row.hash),
@@ -166,9 +166,8 @@ fn judge(
     }
 }
 
-/// Ends the session of a token that came twice. In a task of its own: a client that hangs up must not
-/// undo the end of its session.
-pub(crate) async fn end_reused(
+/// Ends the session of a reused token. In a task of its own: a client that disconnects must not prevent it.
+pub(crate) async fn end_reused_session(
     state: &AppState,
     who: Principal,
     origin: &Origin,

@@ -74,7 +74,7 @@ async fn refresh(
         return browser::refresh(&state, &headers, &origin).await;
     };
     let pair = rotation::refresh(&state, wanted.refresh_token, None, &origin).await?;
-    Ok(cookie::answer(&state, Transport::Bearer, pair))
+    Ok(cookie::token_response(&state, Transport::Bearer, pair))
 }
 
 /// Sign out.
@@ -96,7 +96,7 @@ async fn logout(
     body: Option<Json<Refresh>>,
 ) -> Result<Response, Problem> {
     let origin = Origin::new(&client, &request_id);
-    if body.is_none() && browser::is_calling(&state, &headers) {
+    if body.is_none() && browser::has_cookies_only(&state, &headers) {
         return browser::log_out(&state, &headers, &origin).await;
     }
     match (authenticate(&state, &headers).await, body) {

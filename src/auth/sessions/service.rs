@@ -1,5 +1,4 @@
-//! Sessions from their beginning to their end: signing in begins one, and signing out, reuse of a refresh
-//! token and a new password end them.
+//! Begin and end of sessions.
 
 use std::time::Duration;
 
@@ -25,7 +24,7 @@ use crate::web::{Moment, Page, Paged, Principal};
 /// limit than this an account's sessions need not be counted one sign-in after the other.
 const SIMULTANEOUS: i64 = 32;
 
-/// Begins a session of somebody who has proved the credentials of this version.
+/// Begins a session, for a proof of the credentials of this version.
 pub(crate) async fn begin_session(
     state: &AppState,
     user_id: UserId,
@@ -38,8 +37,7 @@ pub(crate) async fn begin_session(
     Ok(pair)
 }
 
-/// Begins a session in the transaction of what proved who somebody is. The tokens are good for
-/// something once it is committed.
+/// As [`begin_session`], in the transaction of the proof; the tokens are valid once it is committed.
 pub(crate) async fn begin_session_in(
     tx: &mut PgConnection,
     state: &AppState,
@@ -68,7 +66,7 @@ pub(crate) async fn begin_session_in(
     let most = i64::from(state.auth.session_max_count);
     let near = (most - SIMULTANEOUS).max(0);
     let Some(others) = store::insert(&mut *tx, &session, near, now).await? else {
-        return Err(lost_race(tx, user_id).await?);
+        return Err(overtaken_by_change(tx, user_id).await?);
     };
     if let Some(token) = &legacy {
         store::insert_token(&mut *tx, id, token.hash(), now, token_expires_at).await?;
@@ -88,7 +86,10 @@ pub(crate) async fn begin_session_in(
 
 /// The reply to a sign-in whose proof was overtaken by a change of the account: that of a wrong password,
 /// unless the account has been disabled.
-pub(crate) async fn lost_race(tx: &mut PgConnection, user_id: UserId) -> Result<Error, Error> {
+pub(crate) async fn overtaken_by_change(
+    tx: &mut PgConnection,
+    user_id: UserId,
+) -> Result<Error, Error> {
     let standing = find_standing(tx, user_id).await?;
     Ok(match standing {
         Some(standing) if standing.is_disabled => Error::AccountDisabled,
@@ -116,7 +117,6 @@ async fn limit_sessions(
     Ok(())
 }
 
-/// Ends one session.
 pub(crate) async fn log_out(
     state: &AppState,
     who: Principal,
@@ -127,7 +127,6 @@ pub(crate) async fn log_out(
     Ok(())
 }
 
-/// Ends a session of one's own from another one.
 pub(crate) async fn end_session(
     state: &AppState,
     me: Principal,
@@ -146,8 +145,7 @@ pub(crate) async fn end_session(
     }
 }
 
-/// Ends a session of this owner, notes it and refuses its access tokens; answers false when there
-/// is none that has not ended before.
+/// Ends a session of this owner and revokes its access tokens; false when there is none that had not ended.
 pub(crate) async fn end(
     state: &AppState,
     who: Principal,
@@ -161,7 +159,7 @@ pub(crate) async fn end(
     }
     audit::record(&mut *tx, entry, now, &state.rng).await?;
     tx.commit().await?;
-    deny_sessions(state, [who.session_id], now);
+    revoke_access_tokens(state, [who.session_id], now);
     Ok(true)
 }
 
@@ -186,13 +184,13 @@ pub(crate) async fn log_out_everywhere(
     entry.detail = serde_json::json!({ "sessions": ended.len() });
     audit::record(&mut *tx, entry, now, &state.rng).await?;
     tx.commit().await?;
-    deny_sessions(state, ended, now);
+    revoke_access_tokens(state, ended, now);
     Ok(())
 }
 
-/// Refuses the access tokens of ended sessions from now on, in this process; the others read it
-/// from the database within a second.
-pub fn deny_sessions(
+/// Revokes the access tokens of ended sessions in this process; others read it from the database within a
+/// second.
+pub fn revoke_access_tokens(
     state: &AppState,
     sessions: impl IntoIterator<Item = SessionId>,
     now: DateTime<Utc>,

@@ -57,9 +57,9 @@ async fn login(
         }
     };
     if transport == Transport::Cookie {
-        sessions::leave(&state, &headers, &origin).await?;
+        sessions::end_browser_session(&state, &headers, &origin).await?;
     }
-    Ok(sessions::answer(&state, transport, pair))
+    Ok(sessions::token_response(&state, transport, pair))
 }
 
 /// Sign in: the second step, with a code or a recovery code.
@@ -85,9 +85,9 @@ async fn login_mfa(
     let is_own_page = sessions::check_sign_in(&state, &headers, Transport::Cookie).is_ok();
     let (transport, pair) = second_factor::log_in(&state, answer, is_own_page, &origin).await?;
     if transport == Transport::Cookie {
-        sessions::leave(&state, &headers, &origin).await?;
+        sessions::end_browser_session(&state, &headers, &origin).await?;
     }
-    Ok(sessions::answer(&state, transport, pair))
+    Ok(sessions::token_response(&state, transport, pair))
 }
 
 /// Try to sign in again, from where this is asked, by the token in the letter.

@@ -5,7 +5,7 @@ use super::store::{self, NewChallenge};
 use crate::audit::{self, Entry, Event, Origin};
 use crate::auth::error::Error;
 use crate::auth::opaque_token::OpaqueToken;
-use crate::auth::sessions::{TokenPair, Transport, begin_session_in, lost_race};
+use crate::auth::sessions::{TokenPair, Transport, begin_session_in, overtaken_by_change};
 use crate::ids::UserId;
 use crate::infra::{after, begin};
 use crate::metrics;
@@ -13,10 +13,10 @@ use crate::mfa::{self, Method, Proof};
 use crate::state::AppState;
 use crate::users::CredentialsVersion;
 
-/// How often a code may be tried before the sign-in begins anew with the password.
+/// Tries of a code per sign-in.
 const ATTEMPTS: i32 = 5;
 
-/// Lets the sign-in of somebody whose password was right wait for the second factor.
+/// Stores a sign-in whose password was right and that waits for the second factor.
 pub(crate) async fn ask(
     state: &AppState,
     user_id: UserId,
@@ -36,7 +36,7 @@ pub(crate) async fn ask(
     };
     let mut tx = begin(&state.db).await?;
     if !store::insert_challenge(&mut *tx, &challenge, now).await? {
-        return Err(lost_race(&mut tx, user_id).await?);
+        return Err(overtaken_by_change(&mut tx, user_id).await?);
     }
     let entry = Entry::befell(Event::SecondFactorAsked, Some(user_id), None, origin);
     audit::record(&mut *tx, entry, now, &state.rng).await?;
@@ -48,8 +48,8 @@ pub(crate) async fn ask(
     })
 }
 
-/// Begins the session that waited for the second factor. The tokens travel as was asked for with
-/// the password; by cookie only to a page that may act for its reader.
+/// Begins the session of a pending sign-in, with the transport that was asked for with the password: cookies
+/// only for a page of an allowed origin.
 pub(crate) async fn log_in(
     state: &AppState,
     answer: MfaAnswer,

@@ -14,8 +14,8 @@ use crate::mfa;
 use crate::state::AppState;
 use crate::users;
 
-/// Begins a session for whoever knows the password and has not tried too often. An unknown address
-/// costs as much time as a wrong password: the same look-ups, a hash and a line in the log.
+/// Begins a session by address and password. An unknown address takes as long as a wrong password: the same
+/// look-ups, a hash and an audit entry.
 pub(crate) async fn log_in(
     state: &AppState,
     sign_in: SignIn,
@@ -76,7 +76,7 @@ async fn try_log_in(state: &AppState, sign_in: SignIn, origin: &Origin) -> Resul
     Ok(Outcome::Session(pair))
 }
 
-/// Lets the owner of an account try again, by the link in a letter.
+/// Clears the lockout of an account by an emailed link.
 pub(crate) async fn unlock(
     state: &AppState,
     proof: &OpaqueToken,
@@ -93,5 +93,5 @@ pub(crate) async fn unlock(
     let entry = Entry::own(Event::SignInUnlocked, user_id, None, origin);
     audit::record(&mut *tx, entry, now, &state.rng).await?;
     tx.commit().await?;
-    lockout::let_back_in(state, known.email, user_id, origin).await
+    lockout::clear_failures(state, known.email, user_id, origin).await
 }

@@ -39,7 +39,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             report(&*error);
-            let refused = error.downcast_ref::<auth::OperatorError>();
+            let refused = error.downcast_ref::<auth::CommandError>();
             refused.map_or(ExitCode::FAILURE, |error| error.exit_code().into())
         }
     }
@@ -272,7 +272,7 @@ async fn create_admin(config: &Config, new: NewAdmin) -> Outcome {
     if new.promote && auth::promote_account(&Ctx::system(&state), &email).await? {
         return Ok(());
     }
-    let account = auth::OperatorAccount {
+    let account = auth::CreateAccount {
         email,
         password: read_password(io::stdin().lock())?.try_into()?,
         first_name: new.first_name.map(TryInto::try_into).transpose()?,
@@ -283,13 +283,13 @@ async fn create_admin(config: &Config, new: NewAdmin) -> Outcome {
     if auth::create_account(&Ctx::system(&state), account).await? {
         return Ok(());
     }
-    Err(auth::OperatorError::AccountExists.into())
+    Err(auth::CommandError::AccountExists.into())
 }
 
 async fn create_user(config: &Config, new: NewAccount) -> Outcome {
     let password = read_password(io::stdin().lock())?;
     let state = started_state(config).await?;
-    let account = auth::OperatorAccount {
+    let account = auth::CreateAccount {
         email: new.email.try_into()?,
         password: password.try_into()?,
         first_name: new.first_name.map(TryInto::try_into).transpose()?,

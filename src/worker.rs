@@ -8,8 +8,8 @@ use tokio_util::sync::CancellationToken;
 use crate::api_keys::{PurgeKeys, TellKeyCreated, TellKeyRotated};
 use crate::audit::{self, RemoveAddresses};
 use crate::auth::{
-    ConfirmNewEmail, NotifyNewAdmin, PurgeExpired, SendAlreadyRegistered, SendEmailUndo, SendReset,
-    SendUnlock, SendVerification, TellEmailChanging, TellPasswordChanged,
+    ConfirmNewEmail, NotifyEmailChanging, NotifyNewAdmin, NotifyPasswordChanged, PurgeExpired,
+    SendAlreadyRegistered, SendEmailUndo, SendReset, SendUnlock, SendVerification,
 };
 use crate::config::WorkerConfig;
 use crate::events::{self, PurgeEventTotals};
@@ -53,9 +53,9 @@ pub async fn worker(
         .define_job::<SendAlreadyRegistered>()
         .define_job::<SendReset>()
         .define_job::<SendUnlock>()
-        .define_job::<TellPasswordChanged>()
+        .define_job::<NotifyPasswordChanged>()
         .define_job::<ConfirmNewEmail>()
-        .define_job::<TellEmailChanging>()
+        .define_job::<NotifyEmailChanging>()
         .define_job::<SendEmailUndo>()
         .define_job::<NotifyNewAdmin>()
         .define_job::<TellSecondFactor>()

@@ -1,5 +1,4 @@
-//! When each of some ids was last seen, kept in the process, so that noting it costs a request
-//! nothing.
+//! Time of last use per id, in memory: recording it takes no round trip.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,8 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-/// A bounded map of ids and times; a clone is another handle on it. Ids that were not seen lately are
-/// evicted once there are many others.
+/// Bounded map in two generations (approximate LRU); a clone is another handle.
 #[derive(Clone, Debug)]
 pub struct LastSeen {
     seen: Arc<Mutex<Generations>>,
@@ -32,7 +30,7 @@ impl LastSeen {
         }
     }
 
-    /// Notes that `id` was seen at `at`, and returns what was noted of it before. The later time stays.
+    /// Records a use and returns the one before. The later time stays.
     pub fn note(&self, id: Uuid, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let before = seen.young.get(&id).or_else(|| seen.old.get(&id)).copied();
@@ -44,7 +42,7 @@ impl LastSeen {
         before
     }
 
-    /// Takes all that was noted since the last time.
+    /// Takes all uses since the last call.
     #[must_use]
     pub fn take(&self) -> HashMap<Uuid, DateTime<Utc>> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,4 +1,4 @@
-//! What an operator does about accounts at the command line.
+//! CLI commands on accounts.
 
 use serde_json::json;
 
@@ -17,45 +17,34 @@ use crate::jobs;
 use crate::mfa;
 use crate::users::{self, EmailAddress, NewUser, PersonName, Role};
 
-/// An account to make.
 #[derive(Debug)]
-pub struct OperatorAccount {
-    /// What to sign in with.
+pub struct CreateAccount {
     pub email: EmailAddress,
-    /// And the password for it.
     pub password: NewPassword,
-    /// Given name.
     pub first_name: Option<PersonName>,
-    /// Family name.
     pub last_name: Option<PersonName>,
-    /// Take the address as verified; else a letter is sent.
+    /// Takes the address as verified; otherwise an email with a link is sent.
     pub is_verified: bool,
-    /// May look after other people's accounts.
     pub is_admin: bool,
 }
 
-/// Why an operator's wish is refused; each has an exit code of its own.
+/// Each has an exit code of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum OperatorError {
-    /// The address has an account.
+pub enum CommandError {
     #[error("the address has an account already: `--promote` makes it an administrator's")]
     AccountExists,
     /// Whoever signed up with the address has not shown it to be theirs, and chose the password.
     #[error("the account's address is not verified, so it cannot be an administrator's")]
     NotVerified,
-    /// The account is shut.
     #[error("the account is disabled, so it cannot be an administrator's")]
     Disabled,
-    /// The address has no account.
     #[error("the address has no account")]
     NoAccount,
-    /// There is nothing to remove.
     #[error("the account has no second factor")]
     NoSecondFactor,
 }
 
-impl OperatorError {
-    /// What the process ends with.
+impl CommandError {
     #[must_use]
     pub const fn exit_code(self) -> u8 {
         match self {
@@ -67,7 +56,7 @@ impl OperatorError {
     }
 }
 
-/// Makes the account of this address an administrator's; answers false when it has none.
+/// Grants the role; false when the address has no account.
 pub async fn promote_account(
     ctx: &Ctx,
     email: &EmailAddress,
@@ -79,15 +68,15 @@ pub async fn promote_account(
     };
     let account = users::lock_account(&mut *tx, id).await?;
     if account.is_disabled() {
-        return Err(OperatorError::Disabled.into());
+        return Err(CommandError::Disabled.into());
     }
     if account.email_verified_at.is_none() {
-        return Err(OperatorError::NotVerified.into());
+        return Err(CommandError::NotVerified.into());
     }
     if account.role != Role::Admin {
         let change = begin_credentials_change(&mut tx, id, None)
             .await?
-            .ok_or(OperatorError::NoAccount)?;
+            .ok_or(CommandError::NoAccount)?;
         users::set_role(&mut *tx, &change, Role::Admin, now).await?;
         announce_admin(&mut tx, &change).await?;
         let detail = json!({ "from": account.role, "to": Role::Admin });
@@ -98,8 +87,8 @@ pub async fn promote_account(
     Ok(true)
 }
 
-/// Takes the second factor away from the account of this address and ends its sessions, for an owner
-/// who has neither the authenticator nor a recovery code any more. Who that is, the operator knows.
+/// Removes the second factor and ends all sessions, for an owner who has lost authenticator and recovery codes.
+/// Whoever runs the command has checked who that is.
 pub async fn remove_second_factor(
     ctx: &Ctx,
     email: &EmailAddress,
@@ -108,13 +97,13 @@ pub async fn remove_second_factor(
     let mut tx = ctx.begin().await?;
     let id = users::find_by_email(&mut *tx, email)
         .await?
-        .ok_or(OperatorError::NoAccount)?;
+        .ok_or(CommandError::NoAccount)?;
     users::lock_account(&mut *tx, id).await?;
     let change = begin_credentials_change(&mut tx, id, None)
         .await?
-        .ok_or(OperatorError::NoAccount)?;
+        .ok_or(CommandError::NoAccount)?;
     if !mfa::remove(&mut tx, &change).await? {
-        return Err(OperatorError::NoSecondFactor.into());
+        return Err(CommandError::NoSecondFactor.into());
     }
     let ended = end_sessions(&mut *tx, &change, None, EndReason::EndedByAdmin, now).await?;
     let detail = json!({ "sessions": ended.len() });

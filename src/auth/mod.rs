@@ -27,11 +27,12 @@ mod store;
 pub use admin::{NotifyNewAdmin, announce_admin};
 pub use admin_gate::require_admin;
 pub use commands::{
-    OperatorAccount, OperatorError, create_account, promote_account, remove_second_factor,
+    CommandError, CreateAccount, create_account, promote_account, remove_second_factor,
 };
 pub use credentials::{
-    ConfirmNewEmail, SendEmailUndo, SendReset, Shown, TellEmailChanging, TellPasswordChanged,
-    credential_routes, forgotten_password_routes, reauthenticate, recheck_proof, recovery_routes,
+    ConfirmNewEmail, NotifyEmailChanging, NotifyPasswordChanged, ReauthProof, SendEmailUndo,
+    SendReset, credential_routes, forgotten_password_routes, reauthenticate, recheck_proof,
+    recovery_routes,
 };
 pub use credentials_change::begin_credentials_change;
 pub use error::Error;
@@ -45,7 +46,7 @@ pub use registration::{
 pub use second_factor_gate::require_second_factor;
 pub use sessions::{
     Device, EndReason, RevocationList, Verdict, bearer_token, count_sessions, csrf_routes,
-    deny_sessions, document_credentials, end_sessions, list_sessions, logout_all_routes,
-    require_session, session_routes, token_routes, watch_ended_sessions, well_known_routes,
+    document_credentials, end_sessions, list_sessions, logout_all_routes, require_session,
+    revoke_access_tokens, session_routes, token_routes, watch_ended_sessions, well_known_routes,
 };
 pub use sign_in::{AttemptSlots, SendUnlock, sign_in_routes};

@@ -1,5 +1,5 @@
-//! Counts of what each account called, kept in the process until they are written. A request pays
-//! two short looks into a map; nothing waits for the database.
+//! Usage meter: request counts per account in memory until they are written. A request pays two short looks
+//! into a map; nothing waits for the database.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -15,27 +15,20 @@ const SHARDS: usize = 16;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Endpoint(u32);
 
-/// What is counted apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct MeterKey {
-    /// Who called.
     pub account: Uuid,
-    /// What was called.
     pub endpoint: Endpoint,
-    /// How it was answered.
     pub status: u16,
-    /// When, in minutes since 1970.
+    /// In minutes since 1970.
     pub minute: i64,
 }
 
-/// What is counted: sums that can be added to others.
+/// Sums that can be added to others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sum {
-    /// Requests.
     pub requests: u64,
-    /// Their time together.
     pub took: Duration,
-    /// The longest.
     pub longest: Duration,
 }
 
@@ -47,7 +40,7 @@ impl Sum {
     }
 }
 
-/// Counts in memory; a clone is another handle on them.
+/// A clone is another handle.
 #[derive(Clone)]
 pub struct Meter(Arc<Inner>);
 
@@ -229,12 +222,10 @@ fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
     shard.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The names of operations.
 #[derive(Clone, Debug)]
 pub struct EndpointNames(Vec<Arc<str>>);
 
 impl EndpointNames {
-    /// The name of one of them.
     #[must_use]
     pub fn get(&self, endpoint: Endpoint) -> &str {
         let at = usize::try_from(endpoint.0).unwrap_or(usize::MAX);
@@ -252,13 +243,11 @@ pub struct Outgoing {
 }
 
 impl Outgoing {
-    /// The name of this process.
     #[must_use]
     pub const fn writer(&self) -> Uuid {
         self.writer
     }
 
-    /// The number of the batch.
     #[must_use]
     pub const fn batch(&self) -> i64 {
         self.batch
@@ -270,7 +259,6 @@ impl Outgoing {
         &self.rows[self.rows.len().saturating_sub(size)..]
     }
 
-    /// How many rows are on their way.
     #[must_use]
     pub const fn len(&self) -> usize {
         self.rows.len()

@@ -94,7 +94,7 @@ impl Exchange {
     }
 
     /// Takes a slot, unless all are taken.
-    pub(super) fn take_slot(&self) -> bool {
+    pub(super) fn wait_for_slot(&self) -> bool {
         let taken = self.0.shared.slots.take();
         self.0.has_slot.store(taken, Ordering::Relaxed);
         taken

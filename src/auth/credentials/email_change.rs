@@ -51,7 +51,7 @@ pub(crate) async fn request_change(ctx: &UserCtx, change: EmailChange) -> Result
     Ok(())
 }
 
-/// Gives an account the address that its owner has proved by a link.
+/// Changes the address by the link that was sent to the new one.
 pub(crate) async fn apply_email_change(
     ctx: &Ctx,
     link: &Link,

@@ -23,7 +23,7 @@ emails! {
     /// not shut.
     SendReset "auth.send_reset" SignIn { email: EmailAddress, #[serde(default)] version: CredentialsVersion }
     /// Tells the owner of an account that its password is another now.
-    TellPasswordChanged "auth.tell_password_changed" Notice { email: EmailAddress }
+    NotifyPasswordChanged "auth.tell_password_changed" Notice { email: EmailAddress }
     /// Asks the owner of an address to confirm it as that of this account.
     ConfirmNewEmail "auth.confirm_new_email" Open {
         user_id: UserId,
@@ -32,7 +32,7 @@ emails! {
         #[serde(default)] requested_at: Option<DateTime<Utc>>
     }
     /// Tells the owner of an address that the account is about to leave it.
-    TellEmailChanging "auth.tell_email_changing" Notice { email: EmailAddress }
+    NotifyEmailChanging "auth.tell_email_changing" Notice { email: EmailAddress }
 }
 
 impl SendReset {
@@ -49,7 +49,7 @@ impl SendReset {
     }
 }
 
-impl TellPasswordChanged {
+impl NotifyPasswordChanged {
     async fn send(&self, state: &AppState) -> Result<(), JobError> {
         email::send(state, &self.email, &Letter::PasswordChanged {}).await
     }
@@ -71,7 +71,7 @@ impl ConfirmNewEmail {
     }
 }
 
-impl TellEmailChanging {
+impl NotifyEmailChanging {
     async fn send(&self, state: &AppState) -> Result<(), JobError> {
         email::send(state, &self.email, &Letter::EmailChanging {}).await
     }

@@ -12,7 +12,9 @@ mod service;
 mod store;
 
 pub(crate) use email_change::apply_email_change;
-pub use jobs::{ConfirmNewEmail, SendEmailUndo, SendReset, TellEmailChanging, TellPasswordChanged};
+pub use jobs::{
+    ConfirmNewEmail, NotifyEmailChanging, NotifyPasswordChanged, SendEmailUndo, SendReset,
+};
 pub(crate) use policy::check_new_password;
 pub use reauthentication::{Shown, reauthenticate, recheck_proof};
 pub(crate) use reauthentication::{check_password, is_shown};

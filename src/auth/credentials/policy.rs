@@ -1,5 +1,4 @@
-//! What a password must be beside long and uncommon: not the account's own words, and not known
-//! from a breach.
+//! Checks of a new password against the account's own words and against known breaches.
 
 use secrecy::{ExposeSecret as _, SecretString};
 
@@ -10,8 +9,8 @@ use crate::state::AppState;
 use crate::telemetry;
 use crate::users::EmailAddress;
 
-/// The password, if the account of this address may have it; `field` is where the request has it.
-/// The answer depends on what the request says alone, and so tells nothing of who has an account.
+/// Returns the password, prepared for hashing. The outcome depends on the request alone, so it does not tell
+/// whether an account exists.
 pub(crate) async fn check_new_password(
     state: &AppState,
     password: NewPassword,

@@ -1,5 +1,5 @@
-//! Who is signed in proves anew who they are, before what sign-in rests on changes: a session alone
-//! may have been left open on somebody's desk, or stolen.
+//! Reauthentication (step-up) before credentials change: a session alone may be stolen, or left open on a
+//! shared device.
 
 use sqlx::PgConnection;
 
@@ -15,19 +15,18 @@ use crate::mfa::{self, Method, Proof, RecoveryCode, TotpCode};
 use crate::users::{self, OwnCredentials};
 use crate::web::spend;
 
-/// What somebody shows to prove who they are: the password and, where the account has one, the
-/// second factor. Bodies spell its fields out instead of flattening it, since `serde` would neither
-/// refuse unknown fields beside a flattened one nor say in which of them a fault is.
+/// The password and, where the account has one, the second factor. Request bodies spell its fields out:
+/// `serde` neither rejects unknown fields beside a flattened struct nor says which field is wrong.
 #[derive(Debug)]
-pub struct Shown {
+pub struct ReauthProof {
     password: PasswordForms,
     /// The field that the password came in.
     field: &'static str,
     second: Option<Proof>,
 }
 
-impl Shown {
-    /// What these fields of a body show; of the two codes one at most.
+impl ReauthProof {
+    /// At most one of the two codes.
     pub fn new(
         field: &'static str,
         password: TriedPassword,
@@ -64,7 +63,7 @@ pub async fn reauthenticate(ctx: &UserCtx, shown: Shown) -> Result<OwnCredential
     Ok(known)
 }
 
-/// Holds what a reauthentication proved until the transaction ends, for what is created by it.
+/// Locks the account at the version of its credentials that was proved, until the transaction ends.
 pub async fn recheck_proof(
     conn: &mut PgConnection,
     user_id: UserId,
@@ -76,8 +75,8 @@ pub async fn recheck_proof(
         .ok_or(Error::CredentialsChanged)
 }
 
-/// The account, if the password is its owner's and was not tried too often. Right passwords count as
-/// well: each costs a hash, and what follows may be an email to a stranger.
+/// Verifies the password, within the limits. Right passwords count as well: each costs a hash, and may send
+/// an email to an address of the caller's choice.
 pub(crate) async fn check_password(
     ctx: &UserCtx,
     password: PasswordForms,

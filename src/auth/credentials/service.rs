@@ -1,6 +1,6 @@
 //! Reset and change of a password.
 
-use super::jobs::TellPasswordChanged;
+use super::jobs::NotifyPasswordChanged;
 use super::model::{PasswordChange, PasswordReset};
 use super::policy::check_new_password;
 use super::reauthentication::{Shown, reauthenticate};
@@ -31,7 +31,7 @@ pub(crate) async fn reset_password(ctx: &Ctx, reset: PasswordReset) -> Result<()
     let change = begin_credentials_change(&mut tx, user_id, Some(link.version))
         .await?
         .ok_or(Error::InvalidLink)?;
-    // The letter arrived, so the address is its owner's.
+    // The email arrived, so the address is verified as well.
     let email = users::reset_password_hash(&mut *tx, &change, &hash, now)
         .await?
         .ok_or(Error::InvalidLink)?;

@@ -67,7 +67,7 @@ impl Cookie {
         self.find(state, headers) != Ok(None)
     }
 
-    /// The line that gives it to a browser for so many seconds; none at all takes it back.
+    /// `Set-Cookie` value; 0 seconds delete the cookie.
     fn set(self, scope: &CookieScope, value: &str, seconds: u64) -> HeaderValue {
         let (name, suffix) = (self.name(scope.is_https), &scope.suffix);
         let path = self.path(&scope.base_path);
@@ -101,8 +101,7 @@ fn find<'a>(
     }
 }
 
-/// Refuses to sign somebody in by cookies for a page that is not ours: it would put its own account
-/// under the reader's hands.
+/// Rejects sign-in by cookie from a page of another origin (login CSRF).
 pub(crate) fn check_sign_in(
     state: &AppState,
     headers: &HeaderMap,
@@ -114,8 +113,8 @@ pub(crate) fn check_sign_in(
     }
 }
 
-/// A pair of tokens as its holder asked for it: in the body, or as cookies.
-pub(crate) fn answer(state: &AppState, transport: Transport, pair: TokenPair) -> Response {
+/// Response with a token pair: in the body, or as cookies.
+pub(crate) fn token_response(state: &AppState, transport: Transport, pair: TokenPair) -> Response {
     match transport {
         Transport::Bearer => Json(SignedIn::Tokens(pair)).into_response(),
         Transport::Cookie => {
@@ -134,12 +133,10 @@ pub(crate) fn answer(state: &AppState, transport: Transport, pair: TokenPair) ->
     }
 }
 
-/// Takes both cookies back, since their session is over.
 pub(crate) fn clear(state: &AppState, response: Response) -> Response {
     take_back(state, response, &[Cookie::Access, Cookie::Refresh])
 }
 
-/// Takes these cookies back, since they are good for nothing.
 pub(crate) fn take_back(state: &AppState, response: Response, cookies: &[Cookie]) -> Response {
     let scope = state.own_origins.cookies();
     with(

@@ -1,5 +1,4 @@
-//! What shows that a call which browsers sign by cookie was made by a page of ours: its origin, and
-//! a token of the session that another site's page cannot know.
+//! CSRF protection of requests that cookies authenticate: the origin, and a token of the session.
 
 use axum::http::{HeaderMap, HeaderName};
 use base64::Engine as _;
@@ -40,7 +39,6 @@ fn session_of(macs: &MacRing, token: &[u8]) -> Option<SessionId> {
         .flatten()
 }
 
-/// Refuses a call that no page of ours makes.
 pub(crate) fn check_origin(state: &AppState, headers: &HeaderMap) -> Result<(), Problem> {
     if state.own_origins.vouch_for(headers) {
         return Ok(());
@@ -48,8 +46,7 @@ pub(crate) fn check_origin(state: &AppState, headers: &HeaderMap) -> Result<(), 
     Err(Error::ForeignPage.into())
 }
 
-/// Refuses a call that is not shown to come from a page of ours; answers the session that the page
-/// acts in, which must be the one that the cookies are of.
+/// Checks origin and token; returns the token's session, which the caller compares with that of the cookies.
 pub(crate) fn check(state: &AppState, headers: &HeaderMap) -> Result<SessionId, Problem> {
     check_origin(state, headers)?;
     let mut lines = headers.get_all(X_CSRF_TOKEN).iter();
@@ -59,7 +56,7 @@ pub(crate) fn check(state: &AppState, headers: &HeaderMap) -> Result<SessionId, 
     session_of(&state.csrf_macs, token.as_bytes()).ok_or_else(|| Error::ForeignSession.into())
 }
 
-/// Refuses a call with cookies of `session` that is not shown to come from a page in it.
+/// Checks a request whose cookies are of `session`.
 pub(crate) fn check_in(
     state: &AppState,
     headers: &HeaderMap,

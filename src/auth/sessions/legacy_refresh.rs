@@ -4,7 +4,7 @@
 use chrono::{DateTime, Utc};
 
 use super::refresh_token::SessionToken;
-use super::rotation::{Refreshed, end_reused};
+use super::rotation::{Refreshed, end_reused_session};
 use super::service::pair;
 use super::store;
 use crate::auth::error::Error;

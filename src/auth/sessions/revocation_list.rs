@@ -1,5 +1,4 @@
-//! Revocation list: ids that are refused until a time, kept in the process, so that a look-up costs a
-//! request nothing.
+//! Revocation list: ended sessions whose access tokens have not expired, in memory.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -8,13 +7,12 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-/// How old the list may be and still be believed. It is filled far more often.
+/// Age beyond which the list is stale. It is filled far more often.
 const FRESH_FOR: Duration = Duration::from_secs(5);
 
-/// How often what has run out is dropped.
 const SWEEP_EVERY: Duration = Duration::from_secs(30);
 
-/// A list of refused ids; a clone is another handle on it.
+/// A clone is another handle on the same list.
 #[derive(Clone, Debug, Default)]
 pub struct RevocationList(Arc<RwLock<Entries>>);
 

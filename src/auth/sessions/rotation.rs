@@ -14,7 +14,7 @@ use crate::ids::SessionId;
 use crate::infra::{after, before};
 use crate::metrics::TokenRefresh;
 
-/// How often a rotation that lost a race is decided again. Each time another call has won meanwhile.
+/// Tries of a rotation that lost a race.
 const TRIES: usize = 3;
 
 /// Outcome of a refresh.

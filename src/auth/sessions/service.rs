@@ -1,5 +1,4 @@
-//! Sessions from their beginning to their end: signing in begins one, and signing out, reuse of a refresh
-//! token and a new password end them.
+//! Begin and end of sessions.
 
 use std::time::Duration;
 
@@ -27,7 +26,7 @@ use crate::web::{Moment, Page, Paged};
 /// limit than this an account's sessions need not be counted one sign-in after the other.
 const SIMULTANEOUS: i64 = 32;
 
-/// Begins a session of somebody who has proved the credentials of this version.
+/// Begins a session, for a proof of the credentials of this version.
 pub(crate) async fn begin_session(
     ctx: &Ctx,
     user_id: UserId,
@@ -39,8 +38,7 @@ pub(crate) async fn begin_session(
     Ok(pair)
 }
 
-/// Begins a session in the transaction of what proved who somebody is. The tokens are good for
-/// something once it is committed.
+/// As [`begin_session`], in the transaction of the proof; the tokens are valid once it is committed.
 pub(crate) async fn begin_session_in(
     tx: &mut Tx<'_>,
     user_id: UserId,
@@ -87,7 +85,10 @@ pub(crate) async fn begin_session_in(
 
 /// The reply to a sign-in whose proof was overtaken by a change of the account: that of a wrong password,
 /// unless the account has been disabled.
-pub(crate) async fn lost_race(tx: &mut PgConnection, user_id: UserId) -> Result<Error, Error> {
+pub(crate) async fn overtaken_by_change(
+    tx: &mut PgConnection,
+    user_id: UserId,
+) -> Result<Error, Error> {
     let standing = find_standing(tx, user_id).await?;
     Ok(match standing {
         Some(standing) if standing.is_disabled => Error::AccountDisabled,
@@ -164,9 +165,9 @@ pub(crate) async fn log_out_everywhere(ctx: &UserCtx) -> Result<(), Error> {
     Ok(())
 }
 
-/// Refuses the access tokens of ended sessions from now on, in this process; the others read it
-/// from the database within a second.
-pub fn deny_sessions(
+/// Revokes the access tokens of ended sessions in this process; others read it from the database within a
+/// second.
+pub fn revoke_access_tokens(
     state: &AppState,
     sessions: impl IntoIterator<Item = SessionId>,
     now: DateTime<Utc>,

@@ -23,7 +23,6 @@ pub(crate) use list::{end_surplus, is_known_client, list, lock};
 pub(crate) use refresh::{ROTATIONS_KEPT, Rotation, TokenState, find_token_state, rotate};
 pub(crate) use revocations::{Position, Revocation, list_revocations};
 
-/// A session that begins, with its first refresh token.
 pub(crate) struct NewSession<'a> {
     pub(crate) id: SessionId,
     pub(crate) user_id: UserId,
@@ -79,7 +78,7 @@ pub(crate) async fn insert(
     .await
 }
 
-/// Ends one session of this owner; answers false when it had ended before.
+/// False when it had ended before.
 pub(crate) async fn end(
     conn: impl PgExecutor<'_>,
     owner: UserId,
@@ -104,7 +103,7 @@ pub(crate) async fn end(
 const LISTED_AT_MOST: i64 = 200;
 
 /// Ends all sessions of the account but `kept`; returns those that had not ended before. Their access
-/// tokens are refused here once the caller has committed and passed the ids to `deny_sessions`, and by
+/// tokens are refused here once the caller has committed and passed the ids to `revoke_access_tokens`, and by
 /// other processes within a second. Sign-ins that wait for a second factor are deleted by the change.
 pub async fn end_sessions(
     conn: impl PgExecutor<'_>,
@@ -135,7 +134,6 @@ pub async fn end_sessions(
     .await
 }
 
-/// Whether this owner's session has neither ended nor expired.
 pub(crate) async fn session_lives(
     conn: impl PgExecutor<'_>,
     owner: UserId,

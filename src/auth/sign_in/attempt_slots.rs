@@ -9,7 +9,7 @@ use tokio::sync::futures::OwnedNotified;
 
 use crate::infra::LimitKey;
 
-/// What is under way; a clone is another handle on it.
+/// Running attempts; a clone is another handle.
 #[derive(Clone, Debug, Default)]
 pub struct AttemptSlots(Arc<Mutex<HashMap<LimitKey, UnderWay>>>);
 
@@ -19,7 +19,7 @@ struct UnderWay {
     ended: Arc<Notify>,
 }
 
-/// An attempt that is under way until this is dropped.
+/// Slot of a running attempt, released on drop.
 #[derive(Debug)]
 pub struct AttemptSlot {
     slots: AttemptSlots,
@@ -27,8 +27,8 @@ pub struct AttemptSlot {
 }
 
 impl AttemptSlots {
-    /// Begins an attempt that counts by these keys, each of which has room for so many at once.
-    /// Otherwise answers what resolves when one of those in the way has ended.
+    /// Takes a slot under each key, of at most so many; otherwise returns a future that resolves once one of
+    /// the attempts in the way has ended.
     pub fn take(&self, rooms: &[(LimitKey, u32)]) -> Result<AttemptSlot, OwnedNotified> {
         let mut under_way = self.lock();
         for (key, room) in rooms {

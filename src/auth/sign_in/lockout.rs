@@ -1,13 +1,12 @@
-//! How often anybody may try a password.
+//! Lockout after failed attempts, with waits that grow.
 //!
-//! Failures are counted by account, whether or not there is one, and by client. Who has used up
-//! either waits, longer each time. So that strangers cannot shut an owner out, a client that is
-//! known to the account (it has signed in to it before, or has followed the link in a letter) is
-//! judged by its own failures at this account alone.
+//! Failures are counted per account, whether or not it exists, and per client. A client that is known to
+//! the account (it has signed in before, or has followed the unlock link) is subject to its own failures
+//! at this account alone, so that strangers cannot lock an owner out.
 //!
-//! An attempt takes part in the counting before its password is hashed, so that however many come
-//! at once, no more are hashed than are left; and its verdict is given after it is counted, so that
-//! a right guess among too many is refused like a wrong one.
+//! An attempt takes a slot before its password is hashed: of concurrent attempts no more are hashed than
+//! failures are left. It succeeds only if no wait began meanwhile, so that a right guess among too many is
+//! rejected like a wrong one.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
@@ -30,27 +29,25 @@ use crate::metrics;
 use crate::state::AppState;
 use crate::users::{self, EmailAddress};
 
-/// Where the failures of one subject are counted.
+/// Failure counter of one account, client, or pair of both.
 #[derive(Clone, Copy)]
 struct Counter<'a> {
     ladder: &'a Ladder,
     key: LimitKey,
 }
 
-/// How a counter stands.
 #[derive(Clone, Copy)]
 struct View {
     key: LimitKey,
-    /// The wait, if there is one.
     wait: Option<Duration>,
-    /// Failures that are left until then.
+    /// Failures left before the next wait.
     left: u32,
-    /// Whether there is anything to forget.
+    /// Whether there is anything to clear.
     is_used: bool,
 }
 
 impl Counter<'_> {
-    /// The waits and the failures, to look at or to add one to.
+    /// Checks of the waits and of the failures; `adds` spends one failure.
     fn asks(self, adds: bool) -> impl Iterator<Item = Ask> {
         let Self { ladder, key } = self;
         let failure = if adds { Ask::spend } else { Ask::peek };
@@ -59,7 +56,7 @@ impl Counter<'_> {
     }
 }
 
-/// How these counters stand, and whether each of `others` allows, in one round trip.
+/// State of the counters, and whether each of `others` allows, in one round trip.
 async fn look(state: &AppState, counters: &[Counter<'_>], others: &[Ask]) -> (Vec<View>, bool) {
     let strikes = counters
         .iter()
@@ -94,8 +91,8 @@ async fn look(state: &AppState, counters: &[Counter<'_>], others: &[Ask]) -> (Ve
     (views, standings.all(|other| other.wait.is_none()))
 }
 
-/// Counts a failure with each of these, and what it came to: the wait if there was one already, else
-/// the counters whose next failure has to wait, and for how long.
+/// Adds a failure to each counter and returns those that begin a wait by it, with its length; fails where a
+/// wait runs already.
 async fn add_failure<'a>(
     state: &AppState,
     counters: &[Counter<'a>],
@@ -119,8 +116,8 @@ async fn add_failure<'a>(
     Ok(struck)
 }
 
-/// Begins the next wait of a counter whose failures are used up, and answers how long it is. The
-/// wait begins before the failures are forgotten, so that nobody slips through between.
+/// Begins the next wait of a counter whose failures are used up, and returns its length. The wait begins
+/// before the failures are reset: no attempt passes in between.
 async fn strike(state: &AppState, Counter { ladder, key }: Counter<'_>) -> Duration {
     let counted = state
         .limiter
@@ -135,7 +132,6 @@ async fn strike(state: &AppState, Counter { ladder, key }: Counter<'_>) -> Durat
     wait.window()
 }
 
-/// Forgets all failures and waits of these.
 async fn clear(state: &AppState, counters: &[Counter<'_>]) {
     let uses: Vec<_> = counters
         .iter()
@@ -150,8 +146,8 @@ async fn clear(state: &AppState, counters: &[Counter<'_>]) {
     }
 }
 
-/// Waits until there is room for one more attempt.
-async fn take_slot(
+/// Takes an attempt slot; `None` once another attempt has ended, so that the caller looks again.
+async fn wait_for_slot(
     state: &AppState,
     views: &[View],
     until: Instant,
@@ -166,17 +162,15 @@ async fn take_slot(
     }
 }
 
-/// The longest wait of these.
 fn refuse(views: &[View]) -> Result<(), Error> {
     let wait = views.iter().filter_map(|view| view.wait).max();
     wait.map_or(Ok(()), |wait| Err(Error::TooManyAttempts(wait)))
 }
 
-/// An attempt to sign in that is under way.
+/// A running attempt to sign in.
 pub(crate) struct Attempt<'a> {
     ctx: &'a Ctx,
     email: &'a EmailAddress,
-    /// Whose account it is, where there is one.
     user_id: Option<UserId>,
     client: Counter<'a>,
     account: Counter<'a>,
@@ -187,7 +181,6 @@ pub(crate) struct Attempt<'a> {
 }
 
 impl<'a> Attempt<'a> {
-    /// Begins an attempt, unless there were too many.
     pub(crate) async fn begin(
         ctx: &'a Ctx,
         email: &'a EmailAddress,
@@ -222,8 +215,8 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// How the counters stand that judge this attempt. As long as none of them refuses it makes no
-    /// difference which do, and the database is not asked.
+    /// State of the counters that decide about this attempt. The database is asked which they are only
+    /// where one of them has a wait.
     async fn judges(&mut self) -> Result<Vec<View>, Error> {
         let counters = [self.client, self.account, self.known];
         let unlocked = Ask::peek(self.ctx.attempts.unlocked, self.known.key);
@@ -239,7 +232,6 @@ impl<'a> Attempt<'a> {
         Ok(views)
     }
 
-    /// Whether the account knows this client.
     async fn is_known(&self) -> Result<bool, Error> {
         if self.has_unlocked {
             return Ok(true);
@@ -250,7 +242,7 @@ impl<'a> Attempt<'a> {
         Ok(is_known_client(db, self.user_id, self.network, since).await?)
     }
 
-    /// Counts the attempt as one that failed; answers what to tell of it.
+    /// Counts a failure; returns the error for the client.
     pub(crate) async fn fail(self) -> Result<Error, Error> {
         let counters = if self.is_known().await? {
             vec![self.known]
@@ -269,7 +261,7 @@ impl<'a> Attempt<'a> {
         Ok(Error::InvalidCredentials)
     }
 
-    /// Notes that it came to a wait, and writes to the owner where it is about the account.
+    /// Records a lockout, and emails the owner where the account is locked.
     async fn tell(&self, ladder: &Ladder, wait: Duration) -> Result<(), Error> {
         let ctx = self.ctx;
         let mut tx = ctx.begin().await?;
@@ -289,8 +281,7 @@ impl<'a> Attempt<'a> {
         Ok(())
     }
 
-    /// Lets the attempt pass, unless there were too many failures meanwhile; it costs nothing, and
-    /// those before it are forgotten.
+    /// Clears the failures before it, unless a wait began meanwhile.
     pub(crate) async fn succeed(mut self) -> Result<(), Error> {
         let views = self.judges().await?;
         refuse(&views)?;
@@ -325,7 +316,7 @@ async fn unlock(ctx: &Ctx, email: &EmailAddress, user_id: UserId) {
     ctx.limiter.count(&[unlocked]).await;
 }
 
-/// An attempt of somebody signed in at the password that is asked for again.
+/// A running attempt at reauthentication.
 pub(crate) struct ReauthAttempt<'a> {
     state: &'a AppState,
     counter: Counter<'a>,
@@ -345,24 +336,22 @@ impl<'a> ReauthAttempt<'a> {
         }
     }
 
-    /// Begins an attempt, unless there were too many.
     pub(crate) async fn begin(state: &'a AppState, user_id: UserId) -> Result<Self, Error> {
         let mut attempt = Self::of(state, user_id);
         let until = Instant::now() + state.hasher.patience();
         while attempt.slot.is_none() {
             let (views, _) = look(state, &[attempt.counter], &[]).await;
             refuse(&views)?;
-            attempt.slot = take_slot(state, &views, until).await?;
+            attempt.slot = wait_for_slot(state, &views, until).await?;
         }
         Ok(attempt)
     }
 
-    /// Counts the attempt as one that failed.
     pub(crate) async fn fail(self) -> Result<(), Error> {
         add_failure(self.state, &[self.counter]).await.map(drop)
     }
 
-    /// Lets the attempt pass, unless there were too many failures meanwhile.
+    /// Clears the failures before it, unless a wait began meanwhile.
     pub(crate) async fn succeed(self) -> Result<(), Error> {
         let (views, _) = look(self.state, &[self.counter], &[]).await;
         refuse(&views)?;

@@ -11,6 +11,6 @@ mod store;
 
 pub use attempt_slots::AttemptSlots;
 pub use jobs::SendUnlock;
-pub(crate) use lockout::{ReauthAttempt, let_back_in};
+pub(crate) use lockout::{ReauthAttempt, clear_failures};
 pub use routes::sign_in_routes;
 pub(crate) use store::EXPIRED;

@@ -15,10 +15,10 @@ use crate::metrics;
 use crate::mfa::{self, Method, Proof};
 use crate::users::CredentialsVersion;
 
-/// How often a code may be tried before the sign-in begins anew with the password.
+/// Tries of a code per sign-in.
 const ATTEMPTS: i32 = 5;
 
-/// Lets the sign-in of somebody whose password was right wait for the second factor.
+/// Stores a sign-in whose password was right and that waits for the second factor.
 pub(crate) async fn ask(
     ctx: &Ctx,
     user_id: UserId,
@@ -37,7 +37,7 @@ pub(crate) async fn ask(
     };
     let mut tx = ctx.begin().await?;
     if !store::insert_challenge(&mut *tx, &challenge, now).await? {
-        return Err(lost_race(&mut tx, user_id).await?);
+        return Err(overtaken_by_change(&mut tx, user_id).await?);
     }
     tx.audit(Event::SecondFactorAsked.about(user_id)).await?;
     tx.commit().await?;
@@ -48,8 +48,8 @@ pub(crate) async fn ask(
     })
 }
 
-/// Begins the session that waited for the second factor. The tokens travel as was asked for with
-/// the password; by cookie only to a page that may act for its reader.
+/// Begins the session of a pending sign-in, with the transport that was asked for with the password: cookies
+/// only for a page of an allowed origin.
 pub(crate) async fn log_in(
     ctx: &Ctx,
     answer: MfaAnswer,

@@ -9,7 +9,6 @@ use crate::ids::UserId;
 use crate::jobs::Expired;
 use crate::users::CredentialsVersion;
 
-/// A sign-in that is to wait for its second factor.
 pub(crate) struct NewChallenge {
     pub(crate) token: TokenHash,
     pub(crate) user_id: UserId,
@@ -20,8 +19,8 @@ pub(crate) struct NewChallenge {
     pub(crate) attempts: i32,
 }
 
-/// Stores a sign-in that waits; false, and none, when the account's credentials have changed since the
-/// password was right. Those of the same account that expired are deleted.
+/// Stores a pending sign-in and deletes expired ones of the account; false when the account's credentials
+/// have changed since the password was right.
 pub(crate) async fn insert_challenge(
     conn: impl PgExecutor<'_>,
     new: &NewChallenge,
@@ -48,16 +47,14 @@ pub(crate) async fn insert_challenge(
     Ok(done.rows_affected() == 1)
 }
 
-/// A sign-in that waits.
 pub(crate) struct Challenge {
     pub(crate) user_id: UserId,
     pub(crate) version: CredentialsVersion,
     pub(crate) transport: Transport,
 }
 
-/// Takes one of the attempts that a waiting sign-in has; of any number that race, as many get one
-/// as there are. The account is held before the sign-in, at the version of its credentials that the
-/// sign-in was begun under, until the transaction ends.
+/// Takes one of the tries of a pending sign-in, atomically. The account's row is locked first, at the version
+/// of its credentials that the sign-in was begun under, until the transaction ends.
 pub(crate) async fn take_attempt(
     conn: impl PgExecutor<'_>,
     token: TokenHash,
@@ -87,7 +84,6 @@ pub(crate) async fn take_attempt(
     }))
 }
 
-/// Forgets a sign-in that has come to its end.
 pub(crate) async fn delete_challenge(
     conn: impl PgExecutor<'_>,
     owner: UserId,

@@ -148,8 +148,8 @@ pub async fn purge_sign_ups(conn: impl PgExecutor<'_>, most: i64) -> Result<u64,
     Ok(done.rows_affected())
 }
 
-/// Deletes some accounts that nobody confirmed and that have no link left to do so; answers which.
-/// One that is being confirmed at this moment is passed over.
+/// Deletes at most `most` unverified accounts without a link that could still verify them, and returns their
+/// ids. One that is being confirmed at this moment is skipped.
 pub async fn purge_unverified(
     conn: impl PgExecutor<'_>,
     before: DateTime<Utc>,

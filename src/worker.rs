@@ -5,7 +5,7 @@ use std::time::Duration;
 use graphile_worker::{Cron, Worker, WorkerBuildError, WorkerOptions, WorkerRecoveryConfig};
 use tokio_util::sync::CancellationToken;
 
-use crate::api_keys::{PurgeKeys, TellKeyCreated, TellKeyRotated};
+use crate::api_keys::{NotifyKeyCreated, NotifyKeyRotated, PurgeKeys};
 use crate::audit::{self, RemoveAddresses};
 use crate::auth::{
     ConfirmNewEmail, NotifyEmailChanging, NotifyNewAdmin, NotifyPasswordChanged, PurgeExpired,
@@ -61,8 +61,8 @@ pub async fn worker(
         .define_job::<TellSecondFactor>()
         .define_job::<SealAnew>()
         .define_job::<PurgeExpired>()
-        .define_job::<TellKeyCreated>()
-        .define_job::<TellKeyRotated>()
+        .define_job::<NotifyKeyCreated>()
+        .define_job::<NotifyKeyRotated>()
         .define_job::<PurgeKeys>()
         .define_job::<PurgeUsage>()
         .define_job::<MaintainPartitions>()

@@ -76,7 +76,7 @@ pub(super) async fn change_account(
     }
     let after = users::get_account(&mut *tx, id).await?;
     tx.commit().await?;
-    auth::deny_sessions(ctx, ended, now);
+    auth::revoke_access_tokens(ctx, ended, now);
     Ok(after)
 }
 
@@ -99,7 +99,7 @@ pub(super) async fn end_sessions(ctx: &UserCtx, id: UserId) -> Result<(), Error>
     let entry = Event::SessionsEndedByAdmin.about(id);
     tx.audit(entry.detail(detail)).await?;
     tx.commit().await?;
-    auth::deny_sessions(ctx, ended, now);
+    auth::revoke_access_tokens(ctx, ended, now);
     Ok(())
 }
 

@@ -64,9 +64,9 @@ macro_rules! letters {
 
 letters! {
     /// Tells the owner of an account that it has a new key.
-    TellKeyCreated "api_keys.tell_created" ApiKeyCreated
+    NotifyKeyCreated "api_keys.tell_created" ApiKeyCreated
     /// Tells the owner of an account that a key has another secret.
-    TellKeyRotated "api_keys.tell_rotated" ApiKeyRotated
+    NotifyKeyRotated "api_keys.tell_rotated" ApiKeyRotated
 }
 
 /// Deletes keys that expired or were revoked long ago. Runs daily.

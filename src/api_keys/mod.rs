@@ -17,7 +17,7 @@ mod uses;
 pub use document::document_keys;
 pub use error::Error;
 pub use gate::authenticate;
-pub use jobs::{PurgeKeys, TellKeyCreated, TellKeyRotated};
+pub use jobs::{NotifyKeyCreated, NotifyKeyRotated, PurgeKeys};
 pub use last_seen::LastSeen;
 pub use routes::routes;
 pub use store::revoke_since;

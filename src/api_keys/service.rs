@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use super::error::Error;
-use super::jobs::{TellKeyCreated, TellKeyRotated};
+use super::jobs::{NotifyKeyCreated, NotifyKeyRotated};
 use super::key::NewKey;
 use super::model::{ApiKey, IssuedApiKey, Life, NewApiKey, Rotation};
 use super::store::{self, Draft};
@@ -23,7 +23,7 @@ pub(super) async fn create(ctx: &UserCtx, new: NewApiKey) -> Result<IssuedApiKey
     if life > most {
         return Err(Error::TooLong(most.as_secs()));
     }
-    let shown = auth::Shown::new("password", new.password, new.code, new.recovery_code)?;
+    let shown = auth::ReauthProof::new("password", new.password, new.code, new.recovery_code)?;
     let owner = auth::reauthenticate(ctx, shown).await?;
     let now = ctx.now();
     let id = ApiKeyId::new(now, &ctx.rng);
@@ -52,7 +52,7 @@ pub(super) async fn create(ctx: &UserCtx, new: NewApiKey) -> Result<IssuedApiKey
     let about = store::insert(&mut *tx, &draft, now).await?;
     tx.audit(Event::ApiKeyCreated.detail(detail(&about)))
         .await?;
-    let letter = TellKeyCreated::to(owner.email, about.hint.clone());
+    let letter = NotifyKeyCreated::to(owner.email, about.hint.clone());
     jobs::enqueue(&mut *tx, &letter, None).await?;
     tx.commit().await?;
     Ok(issued(&key, about))
@@ -65,7 +65,7 @@ pub(super) async fn rotate(
     rotation: Rotation,
 ) -> Result<IssuedApiKey, Error> {
     let (code, recovery_code) = (rotation.code, rotation.recovery_code);
-    let shown = auth::Shown::new("password", rotation.password, code, recovery_code)?;
+    let shown = auth::ReauthProof::new("password", rotation.password, code, recovery_code)?;
     let owner = auth::reauthenticate(ctx, shown).await?;
     let now = ctx.now();
     let key = NewKey::draw(&ctx.api_keys, id, &ctx.rng);
@@ -90,7 +90,7 @@ pub(super) async fn rotate(
     };
     tx.audit(Event::ApiKeyRotated.detail(detail(&about)))
         .await?;
-    let letter = TellKeyRotated::to(owner.email, about.hint.clone());
+    let letter = NotifyKeyRotated::to(owner.email, about.hint.clone());
     jobs::enqueue(&mut *tx, &letter, None).await?;
     tx.commit().await?;
     Ok(issued(&key, about))

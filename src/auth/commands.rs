@@ -115,7 +115,7 @@ pub async fn remove_second_factor(
 }
 
 /// Makes the account; answers false, and changes nothing, when the address has one already.
-pub async fn create_account(ctx: &Ctx, account: OperatorAccount) -> Result<bool, Error> {
+pub async fn create_account(ctx: &Ctx, account: CreateAccount) -> Result<bool, Error> {
     let password = check_new_password(ctx, account.password, &account.email, "password").await?;
     let password_hash = ctx.hasher.hash(password).await?;
     let now = ctx.now();

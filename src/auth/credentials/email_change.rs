@@ -2,10 +2,10 @@
 
 use serde_json::json;
 
-use super::jobs::{ConfirmNewEmail, SendEmailUndo, TellEmailChanging, TellPasswordChanged};
+use super::jobs::{ConfirmNewEmail, NotifyEmailChanging, NotifyPasswordChanged, SendEmailUndo};
 use super::model::{EmailChange, EmailUndo};
 use super::policy::check_new_password;
-use super::reauthentication::{Shown, reauthenticate, recheck_proof, spend_own};
+use super::reauthentication::{ReauthProof, reauthenticate, recheck_proof, spend_own};
 use super::store::{self, NewEmailChange};
 use crate::api_keys::revoke_since;
 use crate::audit::Event;
@@ -13,8 +13,8 @@ use crate::auth::credentials_change::begin_credentials_change;
 use crate::auth::error::Error;
 use crate::auth::links::Link;
 use crate::auth::second_factor_gate;
-use crate::auth::sessions::{EndReason, deny_sessions, end_sessions};
-use crate::auth::sign_in::let_back_in;
+use crate::auth::sessions::{EndReason, end_sessions, revoke_access_tokens};
+use crate::auth::sign_in::clear_failures;
 use crate::ctx::{Ctx, Tx, UserCtx};
 use crate::ids::{self, UserId};
 use crate::infra::after;
@@ -29,7 +29,7 @@ const CLAIM_ATTEMPTS: usize = 3;
 /// Asks the owner of a new address to confirm it; until then the old one stays. Reply and notice are the
 /// same for an address that has an account: its owner gets no email.
 pub(crate) async fn request_change(ctx: &UserCtx, change: EmailChange) -> Result<(), Error> {
-    let shown = Shown::new(
+    let shown = ReauthProof::new(
         "password",
         change.password,
         change.code,
@@ -45,7 +45,7 @@ pub(crate) async fn request_change(ctx: &UserCtx, change: EmailChange) -> Result
     let key = format!("{}:{}", job.key(), ctx.user_id().0);
     jobs::enqueue(&mut *tx, &job, Some(&key)).await?;
     // Enqueued here and not when the address was looked up, so that it does not tell what was found.
-    jobs::enqueue(&mut *tx, &TellEmailChanging::to(known.email), None).await?;
+    jobs::enqueue(&mut *tx, &NotifyEmailChanging::to(known.email), None).await?;
     tx.audit(Event::EmailChangeRequested).await?;
     tx.commit().await?;
     Ok(())
@@ -140,11 +140,11 @@ pub(crate) async fn undo_change(ctx: &Ctx, undo: EmailUndo) -> Result<(), Error>
         });
         let entry = Event::EmailChangeUndone.by(found.user_id);
         tx.audit(entry.detail(detail)).await?;
-        jobs::enqueue(&mut *tx, &TellPasswordChanged::to(email.clone()), None).await?;
+        jobs::enqueue(&mut *tx, &NotifyPasswordChanged::to(email.clone()), None).await?;
         tx.commit().await?;
-        deny_sessions(ctx, ended, now);
+        revoke_access_tokens(ctx, ended, now);
         second_factor_gate::forget(ctx, found.user_id).await;
-        return let_back_in(ctx, found.old_email, found.user_id).await;
+        return clear_failures(ctx, found.old_email, found.user_id).await;
     }
     Err(Error::AddressTaken)
 }

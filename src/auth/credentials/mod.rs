@@ -16,7 +16,7 @@ pub use jobs::{
     ConfirmNewEmail, NotifyEmailChanging, NotifyPasswordChanged, SendEmailUndo, SendReset,
 };
 pub(crate) use policy::check_new_password;
-pub use reauthentication::{Shown, reauthenticate, recheck_proof};
+pub use reauthentication::{ReauthProof, reauthenticate, recheck_proof};
 pub(crate) use reauthentication::{check_password, is_shown};
 pub use routes::{credential_routes, forgotten_password_routes, recovery_routes};
 pub(crate) use store::EXPIRED_CHANGES;

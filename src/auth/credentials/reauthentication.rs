@@ -44,7 +44,7 @@ impl ReauthProof {
 /// The account, if whoever is signed in shows all that it is signed in to with. A code is used up by
 /// this, whatever comes of what it was shown for. The transaction of that holds it against the version
 /// of the credentials that was proved: by [`recheck_proof`], or by beginning a change at that version.
-pub async fn reauthenticate(ctx: &UserCtx, shown: Shown) -> Result<OwnCredentials, Error> {
+pub async fn reauthenticate(ctx: &UserCtx, shown: ReauthProof) -> Result<OwnCredentials, Error> {
     let known = check_password(ctx, shown.password, shown.field).await?;
     match shown.second {
         Some(proof) => {

@@ -3,13 +3,13 @@
 use super::jobs::NotifyPasswordChanged;
 use super::model::{PasswordChange, PasswordReset};
 use super::policy::check_new_password;
-use super::reauthentication::{Shown, reauthenticate};
+use super::reauthentication::{ReauthProof, reauthenticate};
 use crate::audit::Event;
 use crate::auth::credentials_change::begin_credentials_change;
 use crate::auth::error::Error;
 use crate::auth::links;
-use crate::auth::sessions::{EndReason, deny_sessions, end_sessions};
-use crate::auth::sign_in::let_back_in;
+use crate::auth::sessions::{EndReason, end_sessions, revoke_access_tokens};
+use crate::auth::sign_in::clear_failures;
 use crate::ctx::{Ctx, UserCtx};
 use crate::jobs;
 use crate::users;
@@ -37,10 +37,10 @@ pub(crate) async fn reset_password(ctx: &Ctx, reset: PasswordReset) -> Result<()
         .ok_or(Error::InvalidLink)?;
     let ended = end_sessions(&mut *tx, &change, None, EndReason::PasswordChanged, now).await?;
     tx.audit(Event::PasswordReset.by(user_id)).await?;
-    jobs::enqueue(&mut *tx, &TellPasswordChanged::to(email), None).await?;
+    jobs::enqueue(&mut *tx, &NotifyPasswordChanged::to(email), None).await?;
     tx.commit().await?;
-    deny_sessions(ctx, ended, now);
-    let_back_in(ctx, known.email, user_id).await
+    revoke_access_tokens(ctx, ended, now);
+    clear_failures(ctx, known.email, user_id).await
 }
 
 /// Sets a new password for whoever knows the present one. Other sessions end, this one goes on.
@@ -51,7 +51,7 @@ pub(crate) async fn change_password(ctx: &UserCtx, change: PasswordChange) -> Re
         code,
         recovery_code,
     } = change;
-    let shown = Shown::new("current_password", current_password, code, recovery_code)?;
+    let shown = ReauthProof::new("current_password", current_password, code, recovery_code)?;
     let known = reauthenticate(ctx, shown).await?;
     let password = check_new_password(ctx, new_password, &known.email, "new_password").await?;
     let hash = ctx.hasher.hash(password).await?;
@@ -65,8 +65,8 @@ pub(crate) async fn change_password(ctx: &UserCtx, change: PasswordChange) -> Re
     let reason = EndReason::PasswordChanged;
     let ended = end_sessions(&mut *tx, &change, Some(ctx.session_id()), reason, now).await?;
     tx.audit(Event::PasswordChanged).await?;
-    jobs::enqueue(&mut *tx, &TellPasswordChanged::to(known.email), None).await?;
+    jobs::enqueue(&mut *tx, &NotifyPasswordChanged::to(known.email), None).await?;
     tx.commit().await?;
-    deny_sessions(ctx, ended, now);
+    revoke_access_tokens(ctx, ended, now);
     Ok(())
 }

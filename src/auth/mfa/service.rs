@@ -8,7 +8,7 @@ use crate::auth::credentials_change::begin_credentials_change;
 use crate::auth::error::Error;
 use crate::auth::password::TriedPassword;
 use crate::auth::second_factor_gate;
-use crate::auth::sessions::{EndReason, deny_sessions, end_sessions};
+use crate::auth::sessions::{EndReason, end_sessions, revoke_access_tokens};
 use crate::ctx::UserCtx;
 use crate::ids::{SessionId, UserId};
 use crate::mfa::{self, Enrolment, Proof, RecoveryCodes, TotpCode};
@@ -50,7 +50,7 @@ pub(crate) async fn confirm(ctx: &UserCtx, code: &TotpCode) -> Result<RecoveryCo
     };
     tx.audit(event).await?;
     tx.commit().await?;
-    deny_sessions(ctx, ended, now);
+    revoke_access_tokens(ctx, ended, now);
     codes.ok_or(mfa::Error::WrongCode("code").into())
 }
 

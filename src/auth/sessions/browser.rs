@@ -38,7 +38,7 @@ pub(crate) async fn refresh(ctx: &Ctx, headers: &HeaderMap) -> Result<Response, 
         None => Err(Error::InvalidRefreshToken),
     };
     match refreshed {
-        Ok(pair) => Ok(cookie::answer(ctx, Transport::Cookie, pair)),
+        Ok(pair) => Ok(cookie::token_response(ctx, Transport::Cookie, pair)),
         Err(error @ Error::InvalidRefreshToken) => Ok(refuse(ctx, headers, error.into())),
         Err(error) => Err(error.into()),
     }
@@ -58,7 +58,7 @@ pub(crate) async fn log_out(ctx: &Ctx, headers: &HeaderMap) -> Result<Response, 
 
 /// Ends the session that the browser was in, since it begins another: nobody could sign out of it
 /// any more.
-pub(crate) async fn leave(ctx: &Ctx, headers: &HeaderMap) -> Result<(), Problem> {
+pub(crate) async fn end_browser_session(ctx: &Ctx, headers: &HeaderMap) -> Result<(), Problem> {
     if is_calling(ctx, headers)
         && let Some(who) = holder(ctx, headers).await?
     {

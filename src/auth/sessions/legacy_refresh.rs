@@ -49,7 +49,7 @@ pub(crate) async fn rotate(
             Some(at) if now <= after(at, ctx.auth.refresh_grace) => {
                 return living_end(ctx, token, who, now).await;
             }
-            Some(_) => return end_reused(ctx, who).await,
+            Some(_) => return end_reused_session(ctx, who).await,
         }
     }
     Ok(Refreshed::refused())

@@ -67,7 +67,7 @@ pub(crate) async fn rotate(
                 let pair = pair(ctx, who, current.encode(), row.expires_at, now)?;
                 return Ok(Refreshed::with(TokenRefresh::Repeated, pair));
             }
-            Judgement::Reused => return end_reused(ctx, who).await,
+            Judgement::Reused => return end_reused_session(ctx, who).await,
             Judgement::Refused => return Ok(Refreshed::refused()),
             // The database has forgotten rotations: it was restored, or a standby took over.
             Judgement::Ahead => from = (row.generation, row.hash),
@@ -162,7 +162,7 @@ fn judge(
 
 /// Ends the session of a token that came twice. In a task of its own: a client that hangs up must not
 /// undo the end of its session.
-pub(crate) async fn end_reused(ctx: &Ctx, who: Principal) -> Result<Refreshed, Error> {
+pub(crate) async fn end_reused_session(ctx: &Ctx, who: Principal) -> Result<Refreshed, Error> {
     let ctx = ctx.clone();
     let ending = async move {
         let entry = Event::RefreshTokenReused.about(who.user_id);

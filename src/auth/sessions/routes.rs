@@ -69,7 +69,7 @@ async fn refresh(
         return browser::refresh(&ctx, &headers).await;
     };
     let pair = rotation::refresh(&ctx, wanted.refresh_token, None).await?;
-    Ok(cookie::answer(&ctx, Transport::Bearer, pair))
+    Ok(cookie::token_response(&ctx, Transport::Bearer, pair))
 }
 
 /// Sign out.

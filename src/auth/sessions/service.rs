@@ -66,7 +66,7 @@ pub(crate) async fn begin_session_in(
     let most = i64::from(ctx.auth.session_max_count);
     let near = (most - SIMULTANEOUS).max(0);
     let Some(others) = store::insert(&mut **tx, &session, near, now).await? else {
-        return Err(lost_race(tx, user_id).await?);
+        return Err(overtaken_by_change(tx, user_id).await?);
     };
     if let Some(token) = &legacy {
         store::insert_token(&mut **tx, id, token.hash(), now, token_expires_at).await?;
@@ -146,7 +146,7 @@ pub(crate) async fn end(
     }
     tx.audit(entry).await?;
     tx.commit().await?;
-    deny_sessions(ctx, [who.session_id], now);
+    revoke_access_tokens(ctx, [who.session_id], now);
     Ok(true)
 }
 
@@ -161,7 +161,7 @@ pub(crate) async fn log_out_everywhere(ctx: &UserCtx) -> Result<(), Error> {
     let detail = json!({ "sessions": ended.len() });
     tx.audit(Event::SignedOutEverywhere.detail(detail)).await?;
     tx.commit().await?;
-    deny_sessions(ctx, ended, now);
+    revoke_access_tokens(ctx, ended, now);
     Ok(())
 }
 

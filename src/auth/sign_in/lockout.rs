@@ -191,7 +191,7 @@ impl<'a> Attempt<'a> {
         while attempt.slot.is_none() {
             let views = attempt.judges().await?;
             refuse(&views)?;
-            attempt.slot = take_slot(ctx, &views, until).await?;
+            attempt.slot = wait_for_slot(ctx, &views, until).await?;
         }
         Ok(attempt)
     }
@@ -297,7 +297,7 @@ impl<'a> Attempt<'a> {
 
 /// Clears the owner's failed attempts. In a task of its own: the link is used up by now, and
 /// a client that hangs up must not lose what it stood for.
-pub(crate) async fn let_back_in(
+pub(crate) async fn clear_failures(
     ctx: &Ctx,
     email: EmailAddress,
     user_id: UserId,

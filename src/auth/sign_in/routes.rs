@@ -53,9 +53,9 @@ async fn login(
         }
     };
     if transport == Transport::Cookie {
-        sessions::leave(&ctx, &headers).await?;
+        sessions::end_browser_session(&ctx, &headers).await?;
     }
-    Ok(sessions::answer(&ctx, transport, pair))
+    Ok(sessions::token_response(&ctx, transport, pair))
 }
 
 /// Sign in: the second step, with a code or a recovery code.
@@ -78,9 +78,9 @@ async fn login_mfa(
     let is_own_page = sessions::check_sign_in(&ctx, &headers, Transport::Cookie).is_ok();
     let (transport, pair) = second_factor::log_in(&ctx, answer, is_own_page).await?;
     if transport == Transport::Cookie {
-        sessions::leave(&ctx, &headers).await?;
+        sessions::end_browser_session(&ctx, &headers).await?;
     }
-    Ok(sessions::answer(&ctx, transport, pair))
+    Ok(sessions::token_response(&ctx, transport, pair))
 }
 
 /// Try to sign in again, from where this is asked, by the token in the letter.

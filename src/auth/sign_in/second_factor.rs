@@ -7,7 +7,7 @@ use super::store::{self, NewChallenge};
 use crate::audit::Event;
 use crate::auth::error::Error;
 use crate::auth::opaque_token::OpaqueToken;
-use crate::auth::sessions::{TokenPair, Transport, begin_session_in, lost_race};
+use crate::auth::sessions::{TokenPair, Transport, begin_session_in, overtaken_by_change};
 use crate::ctx::Ctx;
 use crate::ids::UserId;
 use crate::infra::after;

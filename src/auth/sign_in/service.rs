@@ -84,5 +84,5 @@ pub(crate) async fn unlock(ctx: &Ctx, proof: &OpaqueToken) -> Result<(), Error> 
         .ok_or(Error::InvalidLink)?;
     tx.audit(Event::SignInUnlocked.by(user_id)).await?;
     tx.commit().await?;
-    lockout::let_back_in(ctx, known.email, user_id).await
+    lockout::clear_failures(ctx, known.email, user_id).await
 }

@@ -5,10 +5,12 @@ FROM rust:1.95-slim-bookworm AS build
 WORKDIR /build
 ENV CARGO_INCREMENTAL=0 SQLX_OFFLINE=true
 
-# The dependencies first, from the manifests alone: this layer is rebuilt when Cargo.lock changes and
-# not when the code does. The box for development and the benchmark are members of the workspace, so
-# Cargo wants to see their manifests and a target; they are never compiled.
+# The dependencies first, from the manifests alone, and the crates in crates/, which change rarely: this
+# layer is rebuilt when Cargo.lock or they change and not when the service does. The box for
+# development and the benchmark are members of the workspace, so Cargo wants to see their manifests and
+# a target; they are never compiled.
 COPY Cargo.toml Cargo.lock ./
+COPY crates crates
 COPY bench/Cargo.toml bench/
 COPY dev/Cargo.toml dev/
 RUN mkdir -p src bench/src dev/src \

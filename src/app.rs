@@ -110,7 +110,7 @@ fn groups(draining: Draining) -> Groups {
 async fn public_stack(group: Arc<Group>, request: Request, next: Next) -> Answer {
     middleware_stack!(request, next, [
         limit_client, &group.client_limits;
-        fail_fast, &group.state.pulse;
+        fail_fast, &group.state.heartbeat;
     ])
     .await
 }
@@ -119,7 +119,7 @@ async fn public_stack(group: Arc<Group>, request: Request, next: Next) -> Answer
 async fn signed_in_stack(group: Arc<Group>, request: Request, next: Next) -> Answer {
     let (state, policy) = (&group.state, &group.policy);
     middleware_stack!(request, next, [
-        fail_fast, &state.pulse;
+        fail_fast, &state.heartbeat;
         limit_guesses, &group.client_limits;
         api_keys::authenticate, state, policy;
         auth::require_session, state;
@@ -134,7 +134,7 @@ async fn signed_in_stack(group: Arc<Group>, request: Request, next: Next) -> Ans
 async fn admin_stack(group: Arc<Group>, request: Request, next: Next) -> Answer {
     let (state, policy) = (&group.state, &group.policy);
     middleware_stack!(request, next, [
-        fail_fast, &state.pulse;
+        fail_fast, &state.heartbeat;
         limit_guesses, &group.client_limits;
         api_keys::authenticate, state, policy;
         auth::require_session, state;

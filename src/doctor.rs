@@ -9,6 +9,7 @@ use tokio::time::{Duration, timeout};
 
 use crate::config::{Config, Environment};
 use crate::infra::{Clock, Db, db};
+use crate::migrate;
 use crate::state::AppState;
 
 /// How long one check may take.
@@ -97,13 +98,13 @@ async fn examine_database(state: &AppState, config: &Config, findings: &mut Find
         Err(_) => Err("no answer in time".to_owned()),
     };
     findings.add("database clock", skew);
-    let faults = match timeout(DEADLINE, db::database_faults(db, &state.pulse)).await {
+    let faults = match timeout(DEADLINE, db::database_faults(db, &state.heartbeat)).await {
         Ok(Ok(faults)) => none_of(&faults),
         Ok(Err(error)) => Err(error.to_string()),
         Err(_) => Err("no answer in time".to_owned()),
     };
     findings.add("database encoding, schema and pooling", faults);
-    let current = match timeout(DEADLINE, db::is_current(db)).await {
+    let current = match timeout(DEADLINE, state.heartbeat.is_current()).await {
         Ok(Ok(true)) => Ok(()),
         Ok(Ok(false)) => Err("the schema is older than this release: run `migrate`".to_owned()),
         Ok(Err(error)) if db::is_missing_table(&error) => {
@@ -116,7 +117,7 @@ async fn examine_database(state: &AppState, config: &Config, findings: &mut Find
     findings.add("migrations", current);
     // A developer may well use one role for all; in production the two are apart.
     if is_migrated && config.environment == Environment::Production {
-        let rights = match timeout(DEADLINE, db::role_faults(db)).await {
+        let rights = match timeout(DEADLINE, migrate::role_faults(db)).await {
             Ok(Ok(faults)) => none_of(&faults),
             Ok(Err(error)) => Err(error.to_string()),
             Err(_) => Err("no answer in time".to_owned()),

@@ -10,6 +10,7 @@ pub mod metrics;
 pub mod infra;
 
 pub mod ids;
+pub mod migrate;
 pub mod telemetry;
 pub mod text;
 

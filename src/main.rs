@@ -16,7 +16,8 @@ use groundwork::infra::{Clock, Rng, db};
 use groundwork::state::{AppState, StateError};
 use groundwork::users::EmailAddress;
 use groundwork::{
-    api_keys, app, auth, config, doctor, health, keyring, monitor, telemetry, usage, web, worker,
+    api_keys, app, auth, config, doctor, health, keyring, migrate, monitor, telemetry, usage, web,
+    worker,
 };
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -55,7 +56,7 @@ fn run(command: Command) -> Outcome {
         Command::Migrate => {
             let database = DatabaseConfig::read(&variables)?;
             let _log = telemetry::start(&TelemetryConfig::read(&variables)?);
-            Ok(runtime()?.block_on(db::migrate(&database))?)
+            Ok(runtime()?.block_on(migrate::migrate(&database))?)
         }
         Command::Doctor => with_config(&variables, examine),
         Command::Users(Users::CreateAdmin(new)) => {
@@ -98,7 +99,7 @@ fn run(command: Command) -> Outcome {
 /// The state, with the database's time where the database responds.
 async fn started_state(config: &Config) -> Result<AppState, StateError> {
     let state = AppState::new(config, Clock::database(), Rng::system())?;
-    state.pulse.synchronize().await;
+    state.heartbeat.synchronize().await;
     Ok(state)
 }
 
@@ -121,9 +122,9 @@ fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
         .build()
 }
 
-async fn serve(config: Config, migrate: bool, with_worker: bool) -> Outcome {
-    if migrate {
-        db::migrate(&config.database).await?;
+async fn serve(config: Config, migrates: bool, with_worker: bool) -> Outcome {
+    if migrates {
+        migrate::migrate(&config.database).await?;
     }
     let stop_asked = stop_signal();
     let state = started_state(&config).await?;
@@ -132,14 +133,14 @@ async fn serve(config: Config, migrate: bool, with_worker: bool) -> Outcome {
     let app = app::router(&state, &config, draining.clone());
     let [stop_accepting, stop_tasks, stop_counting] = [(); 3].map(|()| CancellationToken::new());
     let tasks = TaskTracker::new();
-    tasks.spawn(state.pulse.clone().watch(stop_tasks.clone()));
+    tasks.spawn(state.heartbeat.clone().watch(stop_tasks.clone()));
     tasks.spawn(db::keep_warm(
         state.db.clone(),
-        state.pulse.clone(),
+        state.heartbeat.clone(),
         config.database.first_connections,
         stop_tasks.clone(),
     ));
-    let checking = db::log_faults(state.db.clone(), state.pulse.clone());
+    let checking = db::log_faults(state.db.clone(), state.heartbeat.clone());
     tasks.spawn(stop_tasks.clone().run_until_cancelled_owned(checking));
     tasks.spawn(auth::watch_ended_sessions(
         state.clone(),
@@ -205,8 +206,8 @@ async fn work(config: Config) -> Outcome {
         stop_asked.await;
         stopping.cancel();
     });
-    tokio::spawn(state.pulse.clone().watch(stop.clone()));
-    let checking = db::log_faults(state.db.clone(), state.pulse.clone());
+    tokio::spawn(state.heartbeat.clone().watch(stop.clone()));
+    let checking = db::log_faults(state.db.clone(), state.heartbeat.clone());
     tokio::spawn(stop.clone().run_until_cancelled_owned(checking));
     tokio::spawn(state.cache.clone().watch(stop.clone()));
     if let Some(monitor) = monitor::start(&state, &config, stop.clone()).await? {

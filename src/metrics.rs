@@ -1,4 +1,5 @@
-//! Every metric on one page: its name, unit, help and labels, and the function that moves it.
+//! Metrics of the service: name, unit, help and labels of each, and the function that records it. The
+//! crates declare their own.
 //!
 //! A label takes its values from an enum, from a route's template or from a status, never from what
 //! a client sent, so that the number of series is bounded whatever comes in. To add a metric, add a
@@ -13,9 +14,10 @@ mod partitions;
 mod recorder;
 mod usage;
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use metrics::{Unit, counter, gauge, histogram};
+pub use metric_families::{Family, Kind};
+use metrics::{counter, gauge, histogram};
 
 pub use cache::{CacheFamily, CacheLookup, count_cache_lookup};
 pub use credentials::{
@@ -24,57 +26,14 @@ pub use credentials::{
 };
 pub use forgery::{CsrfRefusal, count_csrf_refusal};
 pub use http::{InFlight, OpenConnection};
-pub use limits::{
-    count_limit_check, count_refused, set_limits_shared, set_max_requests, set_redis_up,
-};
+pub use limits::{count_limit_check, count_refused, set_limits_shared, set_max_requests};
 pub use partitions::set_partitions;
 pub use recorder::{render, start, upkeep};
 pub use usage::{
     Quota, count_dropped_usage, count_quota_refusal, observe_usage_flush, set_waiting_usage,
 };
 
-/// What a family of series is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// It only grows; its name ends in `_total`.
-    Counter,
-    /// It comes and goes.
-    Gauge,
-    /// It is counted in buckets from 1 ms to 10 s.
-    Histogram,
-}
-
-/// A family of series: what its name stands for.
-#[derive(Clone, Copy, Debug)]
-pub struct Family {
-    /// The name.
-    pub name: &'static str,
-    /// What it is.
-    pub kind: Kind,
-    /// What it counts in.
-    pub unit: Unit,
-    /// The names of its labels.
-    pub labels: &'static [&'static str],
-    /// A sentence on it.
-    pub help: &'static str,
-}
-
-macro_rules! families {
-    ($($ident:ident $name:literal $kind:ident $unit:ident [$($label:literal)*] $help:literal)+) => {
-        $(const $ident: &str = $name;)+
-
-        /// The whole table.
-        pub const ALL: &[Family] = &[$(Family {
-            name: $name,
-            kind: Kind::$kind,
-            unit: Unit::$unit,
-            labels: &[$($label),*],
-            help: $help,
-        }),+];
-    };
-}
-
-families! {
+metric_families::families! {
     HTTP_REQUESTS "http_requests_total" Counter Count ["method" "route" "status"]
         "Requests answered; status 499 is a client that left before its answer."
     HTTP_DURATION "http_request_duration_seconds" Histogram Seconds ["method" "route" "class"]
@@ -91,14 +50,6 @@ families! {
         "Requests turned away by a limit, the guard, the cap on requests (load) or a deny-list."
     HTTP_REFUSED "http_connections_refused_total" Counter Count []
         "Connections turned away above the cap."
-    DB_CONNECTIONS "db_pool_connections" Gauge Count ["state"]
-        "Connections of the database pool, idle or busy."
-    DB_MAX_CONNECTIONS "db_pool_max_connections" Gauge Count []
-        "Connections that the database pool may open (DB_POOL_SIZE + DB_MAX_OVERFLOW)."
-    DB_WAIT "db_pool_wait_seconds" Histogram Seconds []
-        "The wait for a connection of the pool, sampled every five seconds."
-    CLOCK "clock_ahead_seconds" Gauge Seconds []
-        "How far the system's clock is ahead of the database's, which is used; NaN until it is known."
     JOBS_WAITING "jobs_waiting" Gauge Count []
         "Jobs that are due and not begun; the same on every replica."
     JOBS_OLDEST "jobs_oldest_seconds" Gauge Seconds []
@@ -107,26 +58,14 @@ families! {
         "Jobs given up after their last try."
     JOBS "jobs_total" Counter Count ["task" "outcome"]
         "Tries of jobs."
-    HASH_WAIT "password_hash_wait_seconds" Histogram Seconds []
-        "The wait of a password for its turn in the hashing pool."
-    HASH_DURATION "password_hash_duration_seconds" Histogram Seconds []
-        "The hashing itself."
-    HASH_REFUSED "password_hash_refused_total" Counter Count []
-        "Passwords whose turn did not come in time."
-    REDIS_DURATION "redis_command_duration_seconds" Histogram Seconds ["outcome"]
-        "Commands to Redis."
     BREACH_CHECKS "breach_check_duration_seconds" Histogram Seconds ["outcome"]
         "New passwords looked up among those of known breaches."
-    REDIS_UP "redis_up" Gauge Count []
-        "1 while Redis answers, 0 while nobody asks it because it does not."
     LIMITS_SHARED "limits_shared" Gauge Count []
         "1 while all replicas count limits together in Redis, 0 while this one counts alone."
     LIMIT_CHECKS "limit_checks_total" Counter Count ["kept"]
         "Requests counted against limits, together in Redis or by this process alone."
     CACHE_LOOKUPS "cache_lookups_total" Counter Count ["family" "outcome"]
         "Look-ups in the cache, by where the value came from."
-    SMTP_DURATION "smtp_send_duration_seconds" Histogram Seconds ["outcome"]
-        "Handing letters to the mail server."
     SIGN_INS "sign_ins_total" Counter Count ["outcome"]
         "Attempts to sign in."
     SIGN_IN_WAITS "sign_in_waits_total" Counter Count ["by"]
@@ -153,6 +92,20 @@ families! {
         "Lines of the log that nobody read in time."
     BUILD_INFO "build_info" Gauge Count ["version" "commit"]
         "Always 1; its labels name the build."
+}
+
+/// Families by crate.
+const TABLES: [&[Family]; 5] = [
+    FAMILIES,
+    crypto::metrics::FAMILIES,
+    database::metrics::FAMILIES,
+    email_transport::metrics::FAMILIES,
+    redis_client::metrics::FAMILIES,
+];
+
+/// Every family of the service and of its crates.
+pub fn all() -> impl Iterator<Item = &'static Family> {
+    TABLES.into_iter().flatten()
 }
 
 /// What is told of the process itself at each scrape, beside the table.
@@ -241,24 +194,6 @@ outcomes! {
     }
 }
 
-/// The state of the database pool.
-pub fn set_database_pool(size: usize, idle: usize, max: u32) {
-    let busy = size.saturating_sub(idle);
-    gauge!(DB_CONNECTIONS, "state" => "idle").set(whole(idle));
-    gauge!(DB_CONNECTIONS, "state" => "busy").set(whole(busy));
-    gauge!(DB_MAX_CONNECTIONS).set(f64::from(max));
-}
-
-/// A sampled wait for a connection of the database pool.
-pub fn observe_database_wait(wait: Duration) {
-    histogram!(DB_WAIT).record(wait);
-}
-
-/// How far the system's clock is ahead of the database's.
-pub fn set_clock_ahead(seconds: Option<f64>) {
-    gauge!(CLOCK).set(seconds.unwrap_or(f64::NAN));
-}
-
 /// The state of the queue; `None` when it cannot be told, which a last good value would hide.
 pub fn set_queue(queue: Option<Queue>) {
     let unknown = Queue {
@@ -288,37 +223,9 @@ pub fn count_job(task: &str, outcome: JobOutcome) {
     counter!(JOBS, "task" => task.to_owned(), "outcome" => outcome.as_str()).increment(1);
 }
 
-/// A password's wait for its turn, and whether the turn came in time.
-pub fn observe_hash_wait(wait: Duration, in_time: bool) {
-    histogram!(HASH_WAIT).record(wait);
-    if !in_time {
-        count_hash_refused();
-    }
-}
-
-/// A password that found no place to wait.
-pub fn count_hash_refused() {
-    counter!(HASH_REFUSED).increment(1);
-}
-
-/// The time of one hash.
-pub fn observe_hash(took: Duration) {
-    histogram!(HASH_DURATION).record(took);
-}
-
-/// A command to Redis that began at `began`.
-pub fn observe_redis(began: Instant, outcome: CallOutcome) {
-    histogram!(REDIS_DURATION, "outcome" => outcome.as_str()).record(began.elapsed());
-}
-
 /// A password that was looked up among those of known breaches, from `began` on.
 pub fn observe_breach_check(began: Instant, outcome: BreachCheck) {
     histogram!(BREACH_CHECKS, "outcome" => outcome.as_str()).record(began.elapsed());
-}
-
-/// A letter whose sending began at `began`.
-pub fn observe_smtp(began: Instant, outcome: CallOutcome) {
-    histogram!(SMTP_DURATION, "outcome" => outcome.as_str()).record(began.elapsed());
 }
 
 /// A connection above the cap.
@@ -340,7 +247,7 @@ pub fn set_dropped_log_lines(lines: u64) {
 /// Prometheus sees an increase between two samples only.
 fn begin(version: &str, commit: &str) {
     gauge!(BUILD_INFO, "version" => version.to_owned(), "commit" => commit.to_owned()).set(1.0);
-    for name in [HASH_REFUSED, HTTP_REFUSED, LOG_LINES_DROPPED, USAGE_DROPPED] {
+    for name in [HTTP_REFUSED, LOG_LINES_DROPPED, USAGE_DROPPED] {
         counter!(name).absolute(0);
     }
     for outcome in SignIn::ALL {
@@ -349,6 +256,7 @@ fn begin(version: &str, commit: &str) {
     for outcome in ApiKeyUse::ALL {
         counter!(API_KEYS, "outcome" => outcome.as_str()).absolute(0);
     }
+    crypto::metrics::init();
     cache::begin();
     forgery::begin();
     usage::begin();

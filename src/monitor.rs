@@ -7,7 +7,7 @@ use axum::Router;
 use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
 use tokio::net::TcpListener;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::audit;
@@ -96,12 +96,12 @@ impl Monitor {
         let (db, redis, limiter) = (self.db.clone(), self.redis, self.limiter);
         let clock = self.clock;
         let scraped = get(async move || {
-            look_at_pool(&db);
+            database::metrics::record_pool(&db);
             if let Some(redis) = &redis {
-                metrics::set_redis_up(redis.is_asked());
+                redis_client::metrics::set_up(redis.is_available());
                 metrics::set_limits_shared(limiter.is_shared());
             }
-            metrics::set_clock_ahead(clock.system_ahead().map(chrono::TimeDelta::as_seconds_f64));
+            database::metrics::record_clock(&clock);
             metrics::set_dropped_log_lines(telemetry::dropped_lines());
             ([(CONTENT_TYPE, TEXT)], metrics::render())
         });
@@ -119,20 +119,11 @@ impl Monitor {
     }
 }
 
-fn look_at_pool(db: &Db) {
-    let size = usize::try_from(db.size()).unwrap_or(usize::MAX);
-    metrics::set_database_pool(size, db.num_idle(), db.max_connections());
-}
-
-/// The pool tells nobody how long its callers wait, so that we stand in line ourselves.
 async fn sample_pool(db: &Db) {
     let mut ticks = every(POOL_EVERY);
     loop {
         ticks.tick().await;
-        let began = Instant::now();
-        let connection = db.acquire().await;
-        metrics::observe_database_wait(began.elapsed());
-        drop(connection);
+        database::metrics::sample_wait(db).await;
         metrics::upkeep();
     }
 }

@@ -10,15 +10,16 @@ use axum::extract::FromRef;
 use crate::api_keys::LastSeen;
 use crate::auth::{AttemptSlots, RevocationList};
 use crate::config::{
-    ApiKeyConfig, AttemptsConfig, AuditConfig, AuthConfig, Config, LimitsConfig, MailConfig,
-    MfaConfig, PlansConfig, UsageConfig,
+    ApiKeyConfig, AttemptsConfig, AuditConfig, AuthConfig, Config, DatabaseConfig, LimitsConfig,
+    MailConfig, MfaConfig, PasswordConfig, PlansConfig, UsageConfig,
 };
 use crate::ids;
-use crate::infra::db::{self, Pulse};
+use crate::infra::db::{self, Heartbeat};
 use crate::infra::{
-    BadKey, Breaches, Cache, Cipher, Clock, ConcurrencyLimit, Db, Hasher, Limiter, MacRing, Mailer,
-    NoKey, Redis, Rng, TokenKeys,
+    BadKey, Breaches, Cache, Cipher, Clock, ConcurrencyLimit, Db, Hasher, HasherOptions,
+    HashingCost, Limiter, MacRing, Mailer, NoKey, Redis, Rng, TokenKeys,
 };
+use crate::migrate;
 use crate::usage::Meter;
 use crate::web::OwnOrigins;
 
@@ -49,8 +50,8 @@ impl Deref for AppState {
 pub struct Parts {
     /// PostgreSQL, as the runtime role.
     pub db: Db,
-    /// Whether PostgreSQL answers at all.
-    pub pulse: Pulse,
+    /// Heartbeat of PostgreSQL.
+    pub heartbeat: Heartbeat,
     /// Redis, where there is one.
     pub redis: Option<Redis>,
     /// What was read before, kept for a while.
@@ -174,10 +175,11 @@ impl AppState {
             .map_err(|error| StateError::Redis(error.to_string()))?;
         let breaches = config.breaches.as_ref().map(Breaches::new).transpose();
         let auth = &config.auth;
-        let (db, pulse) = db::connect_lazy(&config.database, clock.clone())?;
+        let options = database_options(&config.database);
+        let (db, heartbeat) = db::connect_lazy(&options, clock.clone())?;
         Ok(Self(Arc::new(Parts {
             db,
-            pulse,
+            heartbeat,
             cache: Cache::new(redis.clone(), clock.clone(), rng.clone()),
             limiter: Limiter::new(redis.clone(), clock.clone(), &auth.token_secrets),
             refresh_macs: MacRing::derived(&auth.token_secrets, "refresh token key"),
@@ -186,9 +188,9 @@ impl AppState {
             sign_up_macs: MacRing::derived(&auth.token_secrets, "sign-up salt key"),
             redis,
             attempt_slots: AttemptSlots::default(),
-            hasher: Hasher::start(&auth.password, rng.clone()),
+            hasher: Hasher::start(hasher_options(&auth.password), rng.clone()),
             breaches: breaches.map_err(|_| StateError::Breaches)?,
-            mailer: Mailer::new(&config.mail, rng.clone()).map_err(|_| StateError::Mail)?,
+            mailer: mailer(&config.mail, rng.clone())?,
             keys: Arc::new(TokenKeys::new(
                 &auth.signing_keys,
                 &auth.issuer,
@@ -218,4 +220,44 @@ impl AppState {
             rng,
         })))
     }
+}
+
+fn hasher_options(config: &PasswordConfig) -> HasherOptions {
+    HasherOptions {
+        cost: HashingCost {
+            memory_kib: config.memory_kib,
+            iterations: config.iterations,
+            parallelism: config.parallelism,
+        },
+        threads: config.threads,
+        queue_timeout: config.queue_timeout,
+    }
+}
+
+fn database_options(config: &DatabaseConfig) -> db::Options {
+    db::Options {
+        url: config.url.clone(),
+        application_name: migrate::APPLICATION_NAME,
+        log_statements: config.echo,
+        schema_version: migrate::schema_version(),
+        max_connections: config.max_connections,
+        acquire_timeout: config.acquire_timeout,
+        max_lifetime: config.max_lifetime,
+        connect_timeout: config.connect_timeout,
+        statement_timeout: config.statement_timeout,
+        lock_timeout: config.lock_timeout,
+        idle_transaction_timeout: config.idle_transaction_timeout,
+    }
+}
+
+/// The mailer of the configured server.
+pub fn mailer(config: &MailConfig, rng: Rng) -> Result<Mailer, StateError> {
+    let options = email_transport::Options {
+        server: config.server.clone(),
+        hello_name: config.hello_name.clone(),
+        certificates: config.certificates.clone(),
+        from: config.from.clone(),
+        timeout: config.timeout,
+    };
+    Mailer::new(options, rng).map_err(|_| StateError::Mail)
 }

@@ -13,9 +13,10 @@ use crate::auth::{
 };
 use crate::config::WorkerConfig;
 use crate::events::{self, PurgeEventTotals};
-use crate::infra::db::{Pulse, QUEUE_SCHEMA};
+use crate::infra::db::Heartbeat;
 use crate::jobs::{DeadJobsRetention, PurgeDeadJobs};
 use crate::mfa::{SealAnew, TellSecondFactor};
+use crate::migrate::QUEUE_SCHEMA;
 use crate::partitions::{MaintainPartitions, Monthly, Table};
 use crate::state::AppState;
 use crate::usage::{self, BackfillRollups, PurgeUsage};
@@ -113,7 +114,7 @@ pub async fn run(state: AppState, config: WorkerConfig, stop: CancellationToken)
         let stop_this = stop.child_token();
         let ended = tokio::select! {
             ended = attempt(&state, &config, stop_this.clone()) => ended,
-            () = overdue(&state.pulse, &stop_this) => Err("it waits for the database".to_owned()),
+            () = overdue(&state.heartbeat, &stop_this) => Err("it waits for the database".to_owned()),
         };
         if let Err(error) = ended {
             tracing::warn!(error, "the worker stopped and starts again");
@@ -137,9 +138,9 @@ async fn attempt(
 
 /// Resolves when a worker that was told to stop has not ended in time. One whose database is
 /// silent is told so, since what it waits for may never come.
-async fn overdue(pulse: &Pulse, stop: &CancellationToken) {
+async fn overdue(heartbeat: &Heartbeat, stop: &CancellationToken) {
     tokio::select! {
-        () = pulse.silenced() => stop.cancel(),
+        () = heartbeat.unresponsive() => stop.cancel(),
         () = stop.cancelled() => {}
     }
     tokio::time::sleep(GRACE + MARGIN).await;

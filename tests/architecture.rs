@@ -23,6 +23,13 @@ const VALUES: &str = "lettre::Address lettre::address lettre::message::Mailbox s
 /// Crates that one module of ours speaks for, so that what leaves by them is seen in one place.
 const METRICS: &str = "metrics metrics_exporter_prometheus metrics_process";
 const REPORTS: &str = "sentry";
+/// Crates of outside services, and the crates of ours that name them.
+const CLIENTS: &[(&str, &str)] = &[
+    ("lettre", "email-transport"),
+    ("redis", "redis-client cache rate-limit"),
+    ("sqlx", "database crypto"),
+    ("sentry", "telemetry"),
+];
 /// How a connection or a pool comes into being, whichever module of `sqlx` offers it.
 const POOLS: &str = "PgConnectOptions PgListener PgPoolOptions migrate";
 /// How a statement in a string begins.
@@ -235,6 +242,15 @@ impl Faults<'_> {
     }
 }
 
+/// Whether a name is one of [`VALUES`], or in it.
+fn is_value(in_full: &str) -> bool {
+    let within = |value: &str| {
+        let rest = in_full.strip_prefix(value);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+    };
+    VALUES.split(' ').any(within)
+}
+
 /// Whether a list of words parted by blanks has this one.
 fn lists(list: &str, word: &str) -> bool {
     list.split(' ').any(|listed| listed == word)
@@ -283,6 +299,7 @@ fn check(files: &Files) -> Vec<String> {
         } else {
             check_page(text, &mut faults);
             match Source::parse(path, text) {
+                Ok(source) if path.starts_with("crates/") => check_crate(&source, &mut faults),
                 Ok(source) if path.starts_with("src/") => {
                     check_floors(&source, &floors, &graph, &mut faults);
                     check_reach(&source, &mut faults);
@@ -378,40 +395,71 @@ fn is_upward(own: &str, name: &Name) -> bool {
         .any(|line| lists_name(line).unwrap_or_default())
 }
 
-/// SQL, the environment and outside services are each named in one place.
-fn check_reach(source: &Source, faults: &mut Faults) {
-    let (slice, part) = (source.part(0), source.role().1);
-    let speaks_sql = part == "store" || (slice, source.part(1)) == ("infra", "db");
+/// An outside service has one crate that speaks to it, and none reads the environment.
+fn check_crate(source: &Source, faults: &mut Faults) {
+    let krate = source.path.split('/').nth(1).unwrap_or_default();
+    if krate != "database" {
+        check_sql(source, "crates/database", faults);
+    }
+    for name in source.names.iter().filter(|name| source.is_foreign(name)) {
+        let outside = name.part(0);
+        let in_full = name.segments.join("::");
+        let keeper = CLIENTS.iter().find(|(client, _)| *client == outside);
+        if let Some((_, keepers)) = keeper
+            && !lists(keepers, krate)
+            && !is_value(&in_full)
+        {
+            faults.add(
+                name.line,
+                format_args!("`{in_full}` is named in {keepers} only"),
+            );
+        }
+        if (outside, name.part(1)) == ("std", "env") {
+            faults.add(name.line, "the environment is read in config.rs");
+        }
+    }
+}
+
+/// Statements and queries are written in `keeper` only.
+fn check_sql(source: &Source, keeper: &str, faults: &mut Faults) {
     for (text, line) in &source.strings {
         let mut words = text.split_whitespace();
         let verb = words.next().is_some_and(|word| lists(STATEMENTS, word));
         // `DELETE` alone and `DELETE /users` are HTTP.
         let statement = verb && words.next().is_some_and(|word| !word.starts_with('/'));
-        if statement && !speaks_sql {
-            faults.add(*line, "SQL is written in store.rs and infra/db.rs");
+        if statement {
+            faults.add(*line, format_args!("SQL is written in {keeper}"));
         }
     }
     for name in source.names.iter().filter(|name| source.is_foreign(name)) {
         let (krate, item) = (name.part(0), name.part(1));
-        let in_full = name.segments.join("::");
-        if VALUES
-            .split(' ')
-            .any(|value| in_full == value || in_full.starts_with(&format!("{value}::")))
-        {
-            continue;
-        }
         let query = match krate {
             "sqlx" => item.to_lowercase().starts_with("query") || item == "raw_sql",
-            _ => krate.starts_with("sea_query"),
+            _ => krate.starts_with("sea_query") && !is_value(&name.segments.join("::")),
         };
-        if query && !speaks_sql {
-            faults.add(name.line, "queries are built in store.rs and infra/db.rs");
+        if query {
+            faults.add(name.line, format_args!("queries are built in {keeper}"));
+        }
+    }
+}
+
+/// SQL, the environment and outside services are each named in one place.
+fn check_reach(source: &Source, faults: &mut Faults) {
+    let (slice, part) = (source.part(0), source.role().1);
+    if part != "store" && slice != "migrate" {
+        check_sql(source, "store.rs and migrate.rs", faults);
+    }
+    for name in source.names.iter().filter(|name| source.is_foreign(name)) {
+        let (krate, item) = (name.part(0), name.part(1));
+        let in_full = name.segments.join("::");
+        if is_value(&in_full) {
+            continue;
         }
         if (krate, item) == ("std", "env") && slice != "config" {
             faults.add(name.line, "the environment is read in config.rs");
         }
         let pool = krate == "sqlx" && name.segments.iter().any(|segment| lists(POOLS, segment));
-        if (pool || lists(OUTSIDE, krate)) && slice != "infra" {
+        if (pool || lists(OUTSIDE, krate)) && !lists("infra migrate", slice) {
             faults.add(
                 name.line,
                 format_args!("`{in_full}` is named in infra/ only"),
@@ -557,6 +605,7 @@ fn the_house_keeps_its_rules() {
         "the checkout's sources are here"
     );
     files.append(&mut read("dev/src", ".rs"));
+    files.append(&mut read("crates", ".rs"));
     files.append(&mut read("migrations", ".sql"));
     let faults = check(&files);
     assert!(
@@ -614,6 +663,10 @@ src/users/routes.rs | //! x¶fn f() {¶call!(x, crate::app::Y);¶} | 3: `users` 
 src/users/routes.rs | //! x¶type X = crate::lost::Y; | 2: `crate::lost` is no floor
 src/config.rs | //! x¶use crate::users; | 2: `config` uses `users`
 src/users/routes.rs | //! x¶const Q: &str = "SELECT id"; | 2: SQL is written in
+crates/cache/src/lib.rs | //! x¶const Q: &str = "SELECT id"; | 2: SQL is written in
+crates/cache/src/lib.rs | //! x¶fn f() { sqlx::query("x"); } | 2: queries are built in
+crates/cache/src/lib.rs | //! x¶use lettre::Message; | 2: `lettre::Message` is named in
+crates/clock/src/lib.rs | //! x¶fn f() { std::env::var("X"); } | 2: the environment is read in
 src/users/service.rs | //! x¶const Q: &str = r#"¶UPDATE t"#; | 2: SQL is written in
 src/app.rs | //! x¶fn f() { sqlx::query!("x"); } | 2: queries are built in
 src/users/model.rs | //! x¶use sqlx::{FromRow, QueryBuilder}; | 2: queries are built in
@@ -665,6 +718,8 @@ src/users/routes.rs | //! x¶//! Uses crate::app.¶use axum::Json;¶use super::s
 src/users/store.rs | //! x¶fn f() { sqlx::query!("DELETE FROM users"); }
 src/users/store.rs | //! x¶fn f() { sqlx::query!("SELECT FROM one_time_tokens"); }
 src/state.rs | //! x¶use crate::usage::Meter;
+crates/database/src/lib.rs | //! x¶fn f() { sqlx::query("SELECT 1"); }
+crates/redis-client/src/lib.rs | //! x¶use redis::Client;
 src/infra/redis.rs | //! x¶mod tests {¶use super::*;¶use super::super::redis;¶}
 src/app.rs | //! x¶// TODO https://example.org/issues/7¶const V: &str = env!("X");
 src/app.rs | //! x¶const A: [&str; 2] = ["DELETE", "DELETE /users"];

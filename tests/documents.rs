@@ -194,7 +194,9 @@ fn is_test(name: &str) -> bool {
     let (module, function) = name.rsplit_once("::").expect("a test has a module");
     let path = module.replace("::", "/");
     let beside = path.trim_end_matches("/tests");
+    let (krate, in_crate) = beside.split_once('/').unwrap_or((beside, "lib"));
     let places = [
+        format!("crates/{}/src/{in_crate}.rs", krate.replace('_', "-")),
         format!("tests/api/{path}.rs"),
         format!("tests/faults/{path}.rs"),
         format!("tests/{path}.rs"),
@@ -224,6 +226,7 @@ fn is_test(name: &str) -> bool {
 fn is_path_of_ours(text: &str) -> bool {
     let folders = [
         "src/",
+        "crates/",
         "tests/",
         "docs/",
         "dev/",

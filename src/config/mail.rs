@@ -1,8 +1,8 @@
 //! The types of the mail settings: what the mail server is sent must be readable by any mail server.
 
-use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use email_transport::{ClientId as HelloName, SmtpServer, SmtpTls};
 use lettre::Address;
 use lettre::message::Mailbox;
 use percent_encoding::percent_decode_str;
@@ -15,72 +15,45 @@ use super::setting::Setting;
 /// The longest name that still fits into the QR code of an authenticator app, however it is encoded.
 const LONGEST_PRODUCT_NAME: usize = 64;
 
-/// The mail server: what `SMTP_URL` says.
-#[derive(Clone, Debug)]
-pub struct SmtpServer {
-    /// Its name or address.
-    pub host: Host,
-    /// Its port: 465 for implicit TLS, 587 for STARTTLS and 25 without TLS, unless it is given.
-    pub port: u16,
-    /// When TLS begins.
-    pub tls: SmtpTls,
-    /// User name and password, where it wants them.
-    pub credentials: Option<(String, SecretString)>,
-}
-
-/// When TLS begins on a connection to the mail server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SmtpTls {
-    /// Never: `smtp://`.
-    Never,
-    /// By STARTTLS where the server offers it: `smtp://…?tls=opportunistic`.
-    Opportunistic,
-    /// By STARTTLS, or nothing is sent: `smtp://…?tls=required`.
-    Required,
-    /// At once: `smtps://`.
-    Implicit,
-}
-
-impl SmtpServer {
-    /// Reads the URL, and the name for EHLO that its path may hold.
-    pub(super) fn parse(text: &str) -> Option<(Self, Option<HelloName>)> {
-        let url = Url::parse(text).ok()?;
-        let tls = url.query_pairs().find(|(name, _)| name == "tls");
-        let tls = tls.map(|(_, value)| value.into_owned());
-        let (tls, port) = match (url.scheme(), tls.as_deref()) {
-            ("smtp", None) => (SmtpTls::Never, 25),
-            ("smtp", Some("opportunistic")) => (SmtpTls::Opportunistic, 587),
-            ("smtp", Some("required")) => (SmtpTls::Required, 587),
-            ("smtps", _) => (SmtpTls::Implicit, 465),
-            _ => return None,
-        };
-        let host = match url.host()? {
-            // Of this scheme the library has not yet decoded the name.
-            Host::Domain(name) => Host::parse(name).ok()?,
-            Host::Ipv4(ip) => Host::Ipv4(ip),
-            Host::Ipv6(ip) => Host::Ipv6(ip),
-        };
-        let decoded = |text| percent_decode_str(text).decode_utf8().ok();
-        let credentials = match url.password() {
-            Some(password) => {
-                let password = SecretString::from(decoded(password)?.into_owned());
-                Some((decoded(url.username())?.into_owned(), password))
-            }
-            None => None,
-        };
-        let hello = match url.path().trim_matches('/') {
-            "" => None,
-            name => Some(HelloName::parse(name).ok()?),
-        };
-        let port = url.port().unwrap_or(port);
-        let server = Self {
-            host,
-            port,
-            tls,
-            credentials,
-        };
-        Some((server, hello))
-    }
+/// Parses `SMTP_URL`, and the name for EHLO that its path may hold: `smtp://` without TLS,
+/// `smtp://…?tls=opportunistic` and `smtp://…?tls=required` by STARTTLS, `smtps://` with implicit TLS.
+pub(super) fn parse_smtp_url(text: &str) -> Option<(SmtpServer, Option<HelloName>)> {
+    let url = Url::parse(text).ok()?;
+    let tls = url.query_pairs().find(|(name, _)| name == "tls");
+    let tls = tls.map(|(_, value)| value.into_owned());
+    let (tls, port) = match (url.scheme(), tls.as_deref()) {
+        ("smtp", None) => (SmtpTls::Never, 25),
+        ("smtp", Some("opportunistic")) => (SmtpTls::Opportunistic, 587),
+        ("smtp", Some("required")) => (SmtpTls::Required, 587),
+        ("smtps", _) => (SmtpTls::Implicit, 465),
+        _ => return None,
+    };
+    let host = match url.host()? {
+        // Of this scheme the library has not yet decoded the name.
+        Host::Domain(name) => Host::parse(name).ok()?,
+        Host::Ipv4(ip) => Host::Ipv4(ip),
+        Host::Ipv6(ip) => Host::Ipv6(ip),
+    };
+    let decoded = |text| percent_decode_str(text).decode_utf8().ok();
+    let credentials = match url.password() {
+        Some(password) => {
+            let password = SecretString::from(decoded(password)?.into_owned());
+            Some((decoded(url.username())?.into_owned(), password))
+        }
+        None => None,
+    };
+    let hello = match url.path().trim_matches('/') {
+        "" => None,
+        name => Some(HelloName::parse(name).ok()?),
+    };
+    let port = url.port().unwrap_or(port);
+    let server = SmtpServer {
+        host,
+        port,
+        tls,
+        credentials,
+    };
+    Some((server, hello))
 }
 
 /// The mailbox that emails come from, with its domain in ASCII. Its local part is ASCII as well: few
@@ -113,27 +86,7 @@ fn ascii_domain(domain: &str) -> Option<String> {
     }
 }
 
-/// The name for EHLO: a host name, or an address literal (RFC 5321 §4.1.3).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum HelloName {
-    /// A host name in ASCII.
-    Domain(String),
-    /// An IPv4 address.
-    Ipv4(Ipv4Addr),
-    /// An IPv6 address.
-    Ipv6(Ipv6Addr),
-}
-
-impl fmt::Display for HelloName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Domain(name) => f.write_str(name),
-            Self::Ipv4(ip) => write!(f, "[{ip}]"),
-            Self::Ipv6(ip) => write!(f, "[IPv6:{ip}]"),
-        }
-    }
-}
-
+/// A host name, or an address literal (RFC 5321 §4.1.3).
 impl Setting for HelloName {
     fn parse(text: &str) -> Result<Self, String> {
         let literal = text.strip_prefix('[').and_then(|ip| ip.strip_suffix(']'));
@@ -295,7 +248,7 @@ mod tests {
     #[test]
     fn a_mail_servers_url_is_read_as_it_is_dialled() {
         let parse = |text| {
-            let (server, hello) = SmtpServer::parse(text)?;
+            let (server, hello) = parse_smtp_url(text)?;
             let hello = hello.map(|name| name.to_string());
             Some((server.host.to_string(), server.port, server.tls, hello))
         };

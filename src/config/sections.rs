@@ -8,7 +8,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
 use super::log_level::LogLevel;
-use super::mail::{HelloName, ProductName, Sender, SmtpServer, default_hello};
+use super::mail::{ProductName, Sender, default_hello, parse_smtp_url};
 use super::postgres_url::PostgresUrl;
 use super::reader::Reader;
 use super::safety;
@@ -285,7 +285,7 @@ impl Reader<'_> {
     fn mail(&mut self, public_url: Option<&Url>) -> Option<MailConfig> {
         let smtp_url = self.required::<SmtpUrl>("SMTP_URL");
         let from = self.required::<Sender>("MAIL_FROM").map(|from| from.0);
-        let hello_name = self.optional::<HelloName>("SMTP_HELO_NAME");
+        let hello_name = self.optional::<super::HelloName>("SMTP_HELO_NAME");
         let certificates = self.certificates();
         let link_url = self.optional::<WebUrl>("LINK_URL").map(|url| url.0);
         let is_plain = link_url.as_ref().is_some_and(|url| url.scheme() != "https");
@@ -300,7 +300,7 @@ impl Reader<'_> {
             "SMTP_URL",
             "must be smtps://, or have ?tls=required, outside of a private network",
         );
-        let (server, named) = SmtpServer::parse(smtp_url?.0.expose_secret())?;
+        let (server, named) = parse_smtp_url(smtp_url?.0.expose_secret())?;
         let from = from?;
         let hello_name = hello_name.or(named);
         Some(MailConfig {

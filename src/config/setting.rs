@@ -161,7 +161,7 @@ pub(super) struct SmtpUrl(pub(super) SecretString);
 
 impl Setting for SmtpUrl {
     fn parse(text: &str) -> Result<Self, String> {
-        let server = super::mail::SmtpServer::parse(text);
+        let server = super::mail::parse_smtp_url(text);
         server.map(|_| Self(text.into())).ok_or_else(|| {
             "must be a URL such as smtps://user:password@host:465 or smtp://…:587?tls=required"
                 .to_owned()

@@ -51,7 +51,7 @@ async fn get_readiness(
 ) -> (StatusCode, Json<Readiness>) {
     let limiter = state.redis.as_ref().map(|_| &state.limiter);
     let readiness = checks
-        .readiness(&state.pulse, &state.db, limiter, &draining)
+        .readiness(&state.heartbeat, &state.db, limiter, &draining)
         .await;
     let status = if readiness.takes_traffic() {
         StatusCode::OK

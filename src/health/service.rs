@@ -7,7 +7,7 @@ use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use super::model::{Draining, Readiness, Status};
-use crate::infra::db::{self, Pulse};
+use crate::infra::db::{self, Heartbeat};
 use crate::infra::{Db, Limiter};
 use crate::jobs;
 
@@ -36,7 +36,7 @@ struct Answers {
 impl Checks {
     pub(super) async fn readiness(
         &self,
-        pulse: &Pulse,
+        heartbeat: &Heartbeat,
         db: &Db,
         limiter: Option<&Limiter>,
         draining: &Draining,
@@ -45,7 +45,7 @@ impl Checks {
         let answers = match *last {
             Some((at, answers)) if at.elapsed() < answers.cached_for() => answers,
             _ => {
-                let answers = ask(pulse, db, limiter).await;
+                let answers = ask(heartbeat, db, limiter).await;
                 *last = Some((Instant::now(), answers));
                 answers
             }
@@ -70,8 +70,8 @@ impl Answers {
     }
 }
 
-async fn ask(pulse: &Pulse, db: &Db, limiter: Option<&Limiter>) -> Answers {
-    let database = timeout(DEADLINE, pulse.is_current());
+async fn ask(heartbeat: &Heartbeat, db: &Db, limiter: Option<&Limiter>) -> Answers {
+    let database = timeout(DEADLINE, heartbeat.is_current());
     let redis = async {
         match limiter {
             // The script that counts for all replicas, since a Redis may answer and refuse it.

@@ -1,264 +1,89 @@
-//! JSON Web Tokens (RFC 7519) signed with Ed25519 (RFC 8037): a ring of keys of which the first
-//! signs and all verify. Nothing about the algorithm is taken from a token.
+//! Signing keys of access tokens, with a cache of verified tokens.
 
 use std::any::Any;
+use std::ops::Deref;
 use std::sync::Arc;
 
-use aws_lc_rs::digest::{SHA256, digest};
-use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
-use base64::Engine as _;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation};
-use serde::Serialize;
+use aws_lc_rs::digest::{Context, SHA256};
+use crypto::{BadKey, InvalidToken, JwtKeys, Key32};
 use serde::de::DeserializeOwned;
-use utoipa::ToSchema;
 
 use super::remembered::Remembered;
-use crate::config::Key32;
 
-/// The ring of signing keys.
+/// A cache hit costs a twentieth of a verification, and a client sends each of its tokens for minutes.
+const CACHED: usize = 20_000;
+
+/// [`JwtKeys`] whose `verify` caches.
+#[derive(Debug)]
 pub struct TokenKeys {
-    signing: Ed25519KeyPair,
-    ring: Vec<Member>,
-    validation: Validation,
-    verified: Remembered<Fingerprint, Arc<dyn Any + Send + Sync>>,
-}
-
-/// So many tokens are remembered once they are verified, which costs twenty times as much as to
-/// recognise one. A client sends each of its tokens for minutes.
-const REMEMBERED: usize = 20_000;
-
-/// The SHA-256 of a token's type and the whole token, so that no token is kept that could be stolen
-/// from memory.
-type Fingerprint = [u8; 32];
-
-struct Member {
-    public: PublicKey,
-    verifying: DecodingKey,
-}
-
-/// The public half of a signing key, as a JSON Web Key (RFC 7517, RFC 8037 §2).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
-pub struct PublicKey {
-    /// Key type: an octet key pair.
-    #[schema(example = "OKP")]
-    kty: &'static str,
-    /// The curve.
-    #[schema(example = "Ed25519")]
-    crv: &'static str,
-    /// What the key is for: signatures.
-    #[serde(rename = "use")]
-    #[schema(example = "sig")]
-    usage: &'static str,
-    /// The algorithm.
-    #[schema(example = "EdDSA")]
-    alg: &'static str,
-    /// The key's id: its RFC 7638 thumbprint.
-    #[schema(example = "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k")]
-    kid: String,
-    /// The public key, base64url.
-    #[schema(example = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo")]
-    x: String,
-}
-
-/// A token that is not one of ours, or not what was asked for.
-#[derive(Debug, thiserror::Error)]
-#[error("the token is not valid")]
-pub struct InvalidToken;
-
-/// A signing key that cannot be used; the message names neither key nor position.
-#[derive(Debug, thiserror::Error)]
-#[error("a signing key cannot be used")]
-pub struct BadKey;
-
-impl PublicKey {
-    /// The key's id.
-    #[must_use]
-    pub fn kid(&self) -> &str {
-        &self.kid
-    }
-}
-
-impl std::fmt::Debug for TokenKeys {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(self.public()).finish()
-    }
+    keys: JwtKeys,
+    /// By the SHA-256 of type and token: no token can be stolen from memory.
+    verified: Remembered<[u8; 32], Arc<dyn Any + Send + Sync>>,
 }
 
 impl TokenKeys {
-    /// A ring of these seeds, for tokens of this issuer and audience. Signs and verifies one token
-    /// to be sure that the keys work before anybody depends on them.
+    /// See [`JwtKeys::new`].
     pub fn new(seeds: &[Key32], issuer: &str, audience: &str) -> Result<Self, BadKey> {
-        let ring = seeds
-            .iter()
-            .map(Member::new)
-            .collect::<Result<Vec<_>, _>>()?;
-        let first = seeds.first().ok_or(BadKey)?;
-        let mut validation = Validation::new(Algorithm::EdDSA);
-        validation.set_issuer(&[issuer]);
-        validation.set_audience(&[audience]);
-        validation.set_required_spec_claims(&["exp", "nbf", "iss", "aud", "sub"]);
-        // Times are compared by whoever has the clock: the caller.
-        validation.validate_exp = false;
-        validation.validate_nbf = false;
-        let keys = Self {
-            signing: pair_of(first)?,
-            ring,
-            validation,
-            verified: Remembered::new(REMEMBERED),
-        };
-        let probe =
-            serde_json::json!({ "iss": issuer, "aud": audience, "sub": "", "exp": 0, "nbf": 0 });
-        let token = keys.sign("probe", &probe).map_err(|_| BadKey)?;
-        keys.verify::<serde_json::Value>("probe", &token)
-            .map_err(|_| BadKey)?;
-        Ok(keys)
+        Ok(Self {
+            keys: JwtKeys::new(seeds, issuer, audience)?,
+            verified: Remembered::new(CACHED),
+        })
     }
 
-    /// Signs claims as a token of type `typ` (RFC 8725 §3.11), in the compact form (RFC 7515 §7.1).
-    /// The library would read the key anew for each.
-    pub fn sign(&self, typ: &str, claims: &impl Serialize) -> Result<String, serde_json::Error> {
-        let header = own_header(typ, &self.ring[0].public.kid);
-        let mut token = BASE64_URL_SAFE_NO_PAD.encode(serde_json::to_vec(&header)?);
-        token.push('.');
-        BASE64_URL_SAFE_NO_PAD.encode_string(serde_json::to_vec(claims)?, &mut token);
-        let signature = self.signing.sign(token.as_bytes());
-        token.push('.');
-        BASE64_URL_SAFE_NO_PAD.encode_string(signature, &mut token);
-        Ok(token)
-    }
-
-    /// The claims of a token of type `typ` that one of our keys signed for us. Whether it is still,
-    /// or already, valid is for the caller to compare each time.
+    /// See [`JwtKeys::verify`].
     pub fn verify<C>(&self, typ: &str, token: &str) -> Result<Arc<C>, InvalidToken>
     where
         C: DeserializeOwned + Clone + Send + Sync + 'static,
     {
         let fingerprint = fingerprint(typ, token);
-        let known = self.verified.recall(&fingerprint);
-        if let Some(Ok(claims)) = known.map(Arc::downcast) {
+        let cached = self.verified.recall(&fingerprint);
+        if let Some(Ok(claims)) = cached.map(Arc::downcast) {
             return Ok(claims);
         }
-        let claims = Arc::new(self.verify_signature::<C>(typ, token)?);
+        let claims = Arc::new(self.keys.verify::<C>(typ, token)?);
         self.verified.remember(fingerprint, claims.clone());
         Ok(claims)
     }
+}
 
-    fn verify_signature<C>(&self, typ: &str, token: &str) -> Result<C, InvalidToken>
-    where
-        C: DeserializeOwned + Clone,
-    {
-        let header = jsonwebtoken::decode_header(token).map_err(|_| InvalidToken)?;
-        let member = self
-            .ring
-            .iter()
-            .find(|member| header.kid.as_ref() == Some(&member.public.kid))
-            .ok_or(InvalidToken)?;
-        // Nothing but what our own say: no reference to a key, and nothing that would have to be
-        // understood (`crit`, RFC 7515 §4.1.11), which the library passes over.
-        if header != own_header(typ, &member.public.kid) {
-            return Err(InvalidToken);
-        }
-        let data = jsonwebtoken::decode::<C>(token, &member.verifying, &self.validation);
-        data.map(|data| data.claims).map_err(|_| InvalidToken)
-    }
+impl Deref for TokenKeys {
+    type Target = JwtKeys;
 
-    /// The public keys, the signing one first.
-    pub fn public(&self) -> impl Iterator<Item = &PublicKey> {
-        self.ring.iter().map(|member| &member.public)
+    fn deref(&self) -> &JwtKeys {
+        &self.keys
     }
 }
 
-/// The whole header of a token of ours.
-fn own_header(typ: &str, kid: &str) -> Header {
-    Header {
-        typ: Some(typ.to_owned()),
-        kid: Some(kid.to_owned()),
-        ..Header::new(Algorithm::EdDSA)
+fn fingerprint(typ: &str, token: &str) -> [u8; 32] {
+    let mut context = Context::new(&SHA256);
+    for part in [typ, "\0", token] {
+        context.update(part.as_bytes());
     }
-}
-
-fn fingerprint(typ: &str, token: &str) -> Fingerprint {
-    let mut context = aws_lc_rs::digest::Context::new(&SHA256);
-    context.update(typ.as_bytes());
-    context.update(b"\0");
-    context.update(token.as_bytes());
     let hash = context.finish();
     hash.as_ref().try_into().expect("SHA-256 gives 32 bytes")
 }
 
-fn pair_of(seed: &Key32) -> Result<Ed25519KeyPair, BadKey> {
-    Ed25519KeyPair::from_seed_unchecked(seed.expose()).map_err(|_| BadKey)
-}
-
-impl Member {
-    fn new(seed: &Key32) -> Result<Self, BadKey> {
-        let pair = pair_of(seed)?;
-        let x = BASE64_URL_SAFE_NO_PAD.encode(pair.public_key());
-        // The members in this order and without spaces, as RFC 7638 §3.3 wants them hashed.
-        let canonical = format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}"#);
-        let kid = BASE64_URL_SAFE_NO_PAD.encode(digest(&SHA256, canonical.as_bytes()));
-        let verifying = DecodingKey::from_ed_components(&x).map_err(|_| BadKey)?;
-        let public = PublicKey {
-            kty: "OKP",
-            crv: "Ed25519",
-            usage: "sig",
-            alg: "EdDSA",
-            kid,
-            x,
-        };
-        Ok(Self { public, verifying })
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
 
     #[test]
-    fn a_key_is_known_by_its_thumbprint() {
-        // The key of RFC 8037, appendix A.1 to A.3.
-        let seed = "nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A"
-            .parse()
-            .expect("it is a seed");
-        let keys = TokenKeys::new(&[seed], "us", "them").expect("the key works");
-        let public = keys.public().next().expect("there is one");
-        assert_eq!(public.x, "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo");
-        assert_eq!(public.kid, "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k");
-    }
-
-    #[test]
-    fn an_older_key_of_the_ring_still_verifies_and_a_foreign_one_never() {
-        let [old, new, foreign] = [1, 2, 3].map(|byte| Key32::new([byte; 32]));
-        let claims =
-            serde_json::json!({ "iss": "us", "aud": "them", "sub": "x", "exp": 0, "nbf": 0 });
-        let sign = |key: &Key32, claims: &serde_json::Value| {
-            let keys = TokenKeys::new(std::slice::from_ref(key), "us", "them").expect("it works");
-            keys.sign("at+jwt", claims).expect("it is signed")
-        };
-        let ring = TokenKeys::new(&[new.clone(), old.clone()], "us", "them").expect("it works");
-        // The second time it is recognised, or refused as the first time.
-        let verify = |typ: &str, token: &str| {
-            let [first, again] = [(); 2].map(|()| ring.verify::<serde_json::Value>(typ, token));
-            assert_eq!(first.is_ok(), again.is_ok());
-            first.is_ok()
-        };
-        assert!(verify("at+jwt", &sign(&old, &claims)));
-        assert!(verify("at+jwt", &sign(&new, &claims)));
-        assert!(!verify("at+jwt", &sign(&foreign, &claims)));
-        assert!(!verify("other", &sign(&new, &claims)));
-        for (claim, value) in [("iss", "me"), ("aud", "me")] {
-            let mut wrong = claims.clone();
-            wrong[claim] = value.into();
-            assert!(!verify("at+jwt", &sign(&new, &wrong)), "{claim}");
-        }
-        for claim in ["iss", "aud", "sub", "exp", "nbf"] {
-            let mut short = claims.clone();
-            short
-                .as_object_mut()
-                .expect("it is an object")
-                .remove(claim);
-            assert!(!verify("at+jwt", &sign(&new, &short)), "{claim}");
+    fn a_cached_token_is_verified_by_its_type_and_signature_as_at_first() {
+        let [own, foreign] = [1, 2].map(|byte| {
+            let keys = TokenKeys::new(&[Key32::new([byte; 32])], "us", "them");
+            keys.expect("the key works")
+        });
+        let claims = json!({ "iss": "us", "aud": "them", "sub": "x", "exp": 0, "nbf": 0 });
+        let sign = |keys: &TokenKeys| keys.sign("at+jwt", &claims).expect("it is signed");
+        let (token, forged) = (sign(&own), sign(&foreign));
+        let verify = |typ, token: &str| own.verify::<Value>(typ, token);
+        let [first, again] = [(); 2].map(|()| verify("at+jwt", &token).expect("it is valid"));
+        assert!(Arc::ptr_eq(&first, &again), "it is cached");
+        for _ in 0..2 {
+            assert!(verify("other", &token).is_err());
+            assert!(verify("at+jwt", &forged).is_err());
         }
     }
 }

@@ -1,13 +1,11 @@
-//! The metrics of limits and of Redis, which keeps them.
+//! Metrics of limits.
 
 use std::sync::LazyLock;
 
 use metrics::{Counter, counter, gauge};
 
 use super::recorder::is_on;
-use super::{
-    HTTP_MAX_REQUESTS, LIMIT_CHECKS, LIMITS_SHARED, LimitsKept, REDIS_UP, REQUESTS_REFUSED, whole,
-};
+use super::{HTTP_MAX_REQUESTS, LIMIT_CHECKS, LIMITS_SHARED, LimitsKept, REQUESTS_REFUSED, whole};
 
 /// Zeros where a first event would go unseen.
 pub(super) fn begin() {
@@ -24,11 +22,6 @@ pub(super) fn begin() {
     ] {
         counter!(REQUESTS_REFUSED, "by" => by).absolute(0);
     }
-}
-
-/// Whether Redis is asked at all.
-pub fn set_redis_up(up: bool) {
-    gauge!(REDIS_UP).set(if up { 1.0 } else { 0.0 });
 }
 
 /// Whether all replicas count limits together.

@@ -2,11 +2,10 @@
 
 use std::sync::OnceLock;
 
-use metrics::{describe_counter, describe_gauge, describe_histogram};
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
 use metrics_process::Collector;
 
-use super::{ALL, Kind, begin};
+use super::{TABLES, begin};
 
 /// Upper bounds in seconds: even steps from 1 ms to 10 s, two or three a decade.
 const BUCKETS: [f64; 14] = [
@@ -32,13 +31,8 @@ pub fn start(version: &str, commit: Option<&str>) -> Result<(), BuildError> {
     if started.is_err() || metrics::set_global_recorder(recorder).is_err() {
         return Ok(());
     }
-    for family in ALL {
-        let (name, unit, help) = (family.name, family.unit, family.help);
-        match family.kind {
-            Kind::Counter => describe_counter!(name, unit, help),
-            Kind::Gauge => describe_gauge!(name, unit, help),
-            Kind::Histogram => describe_histogram!(name, unit, help),
-        }
+    for families in TABLES {
+        metric_families::describe(families);
     }
     if let Some(recorder) = RECORDER.get() {
         recorder.process.describe();

@@ -12,7 +12,7 @@ use super::recovery_code::RecoveryCode;
 use super::store::{self, Factor};
 use super::totp::{Enrolment, Secret, TotpCode};
 use crate::ids::UserId;
-use crate::infra::{OpenError, Place, Sealed};
+use crate::infra::{AssociatedData, OpenError, Sealed};
 use crate::jobs;
 use crate::state::AppState;
 use crate::users::{CredentialsChange, CredentialsVersion, OwnCredentials};
@@ -34,7 +34,9 @@ pub async fn begin(
     proven: &OwnCredentials,
 ) -> Result<Enrolment, Error> {
     let secret = Secret::new(&state.rng);
-    let sealed = state.cipher.seal(&place(&[owner.0]), secret.expose());
+    let sealed = state
+        .cipher
+        .seal(&associated_data(&[owner.0]), secret.expose());
     if !store::put_pending(conn, owner, proven.version, &sealed, state.clock.now()).await? {
         return Err(Error::IsOn);
     }
@@ -158,7 +160,9 @@ async fn try_code(
     if let Some(wait) = factor.failures.wait(most, now) {
         return Err(Error::TooManyFailures(wait.to_std().unwrap_or_default()));
     }
-    let opened = state.cipher.open(&place(&[owner.0]), &factor.secret)?;
+    let opened = state
+        .cipher
+        .open(&associated_data(&[owner.0]), &factor.secret)?;
     let secret = Secret::of(opened.expose()).ok_or(OpenError::Damaged)?;
     if let Some(step) = secret.step_of(code, now)
         && store::use_step(&mut *conn, owner, step).await?
@@ -197,17 +201,16 @@ pub(super) fn seal_anew(
     sealed: &Sealed,
 ) -> Result<Sealed, OpenError> {
     let row = [owner.0];
-    let opened = state.cipher.open(&place(&row), sealed)?;
-    Ok(state.cipher.seal(&place(&row), opened.expose()))
+    let opened = state.cipher.open(&associated_data(&row), sealed)?;
+    Ok(state.cipher.seal(&associated_data(&row), opened.expose()))
 }
 
 async fn tell(conn: &mut PgConnection, owner: UserId, news: News) -> Result<(), sqlx::Error> {
     jobs::enqueue(&mut *conn, &TellSecondFactor::of(owner, news), None).await
 }
 
-/// Where the secret of an account stands.
-fn place(owner: &[uuid::Uuid]) -> Place<'_> {
-    Place {
+fn associated_data(owner: &[uuid::Uuid]) -> AssociatedData<'_> {
+    AssociatedData {
         table: "mfa_factors",
         column: "secret",
         row: owner,

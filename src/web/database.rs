@@ -8,7 +8,7 @@ use axum::extract::Request;
 use pin_project_lite::pin_project;
 
 use crate::infra::LoadError;
-use crate::infra::db::{Pulse, is_breaker_open, is_outage, rejected_value};
+use crate::infra::db::{Heartbeat, is_breaker_open, is_outage, rejected_value};
 
 use super::code::Code;
 use super::problem::{Answer, Problem};
@@ -49,13 +49,13 @@ fn failed(error: &sqlx::Error) -> Problem {
 
 /// Rejects a request that waits for PostgreSQL with 503 as soon as the circuit breaker opens.
 pub fn fail_fast<F: Future<Output = Answer>>(
-    heartbeat: &Pulse,
+    heartbeat: &Heartbeat,
     request: Request,
     next: impl FnOnce(Request) -> F,
 ) -> impl Future<Output = Answer> {
     FailFast {
         response: next(request),
-        unresponsive: heartbeat.silenced(),
+        unresponsive: heartbeat.unresponsive(),
     }
 }
 

@@ -14,7 +14,7 @@ const SKEWS: [i64; 5] = [20, -20, 600, -600, 5];
 async fn skewed(app: &TestApp, seconds: i64) -> Replica {
     let clock = Clock::database_skewed(TimeDelta::seconds(seconds));
     let replica = app.another_replica_at(clock).await;
-    replica.state.pulse.synchronize().await;
+    replica.state.heartbeat.synchronize().await;
     replica
 }
 
@@ -31,7 +31,7 @@ async fn age_rotations(app: &TestApp, seconds: i64) {
 #[tokio::test]
 async fn replicas_whose_clocks_differ_agree_on_what_is_within_the_grace() {
     let app = TestApp::with_clock(&[], Clock::database()).await;
-    app.state.pulse.synchronize().await;
+    app.state.heartbeat.synchronize().await;
     app.sign_up("ada").await;
     for seconds in SKEWS {
         let other = skewed(&app, seconds).await;
@@ -60,7 +60,7 @@ async fn replicas_whose_clocks_differ_agree_on_what_is_within_the_grace() {
 #[tokio::test]
 async fn a_replica_whose_clock_is_behind_still_sees_reuse_after_the_grace() {
     let app = TestApp::with_clock(&[], Clock::database()).await;
-    app.state.pulse.synchronize().await;
+    app.state.heartbeat.synchronize().await;
     app.sign_up("ada").await;
     for (before, seconds) in (0..).zip(SKEWS) {
         let other = skewed(&app, seconds).await;
@@ -86,7 +86,7 @@ async fn a_replica_whose_clock_is_behind_still_sees_reuse_after_the_grace() {
 #[tokio::test]
 async fn sessions_and_links_live_as_long_on_every_replica() {
     let app = TestApp::with_clock(&[("SESSION_IDLE_TTL", "60s")], Clock::database()).await;
-    app.state.pulse.synchronize().await;
+    app.state.heartbeat.synchronize().await;
     app.sign_up("ada").await;
     let ada = app.log_in("ada@example.com").await;
     let behind_and_ahead = [skewed(&app, -600).await, skewed(&app, 600).await];
@@ -119,7 +119,7 @@ async fn the_heartbeat_follows_the_database_while_the_service_runs() {
     };
     assert!(difference() > TimeDelta::seconds(590));
     let stop = tokio_util::sync::CancellationToken::new();
-    let watch = tokio::spawn(app.state.pulse.clone().watch(stop.clone()));
+    let watch = tokio::spawn(app.state.heartbeat.clone().watch(stop.clone()));
     for _ in 0..200 {
         if difference().abs() < TimeDelta::seconds(2) {
             break;

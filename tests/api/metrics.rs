@@ -199,7 +199,7 @@ async fn the_page_and_a_scrape_name_the_same_metrics() {
     let redis = redis.expect("it is configured");
     redis.ping().await.expect("it answers");
     // The first samples come at once, though not before the first scrape.
-    let names: BTreeSet<&str> = metrics::ALL.iter().map(|family| family.name).collect();
+    let names: BTreeSet<&str> = metrics::all().map(|family| family.name).collect();
     let mut scrape = monitored.scrape().await;
     for _ in 0..100 {
         if scrape.own_families() == names {
@@ -214,7 +214,7 @@ async fn the_page_and_a_scrape_name_the_same_metrics() {
 }
 
 fn described(scrape: &Scrape) {
-    for family in metrics::ALL {
+    for family in metrics::all() {
         let kind = match family.kind {
             Kind::Counter => "counter",
             Kind::Gauge => "gauge",

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use groundwork::config::DatabaseConfig;
-use groundwork::infra::db;
+use groundwork::migrate;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgExecutor};
 
 use crate::harness::{
@@ -44,7 +44,8 @@ impl Empty {
     /// Migrates in this process; never hangs.
     pub async fn migrate(&self) -> Result<(), String> {
         let config = self.config();
-        let migrated = tokio::time::timeout(Duration::from_secs(30), db::migrate(&config)).await;
+        let migrated =
+            tokio::time::timeout(Duration::from_secs(30), migrate::migrate(&config)).await;
         migrated
             .expect("the runner ends")
             .map_err(|error| error.to_string())
@@ -201,7 +202,7 @@ async fn a_release_before_the_newest_still_starts() {
         &app.settings,
         &[("DATABASE_MIGRATION_URL", &owner_url(&name))],
     );
-    db::migrate(&config(&settings).database)
+    migrate::migrate(&config(&settings).database)
         .await
         .expect("it passes over what it does not know");
     app.get("/health/ready").await.assert_status(200);

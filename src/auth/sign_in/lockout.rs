@@ -187,7 +187,7 @@ impl<'a> Attempt<'a> {
         user_id: Option<UserId>,
     ) -> Result<Self, Error> {
         let mut attempt = Self::of(ctx, email, user_id);
-        let until = Instant::now() + ctx.hasher.patience();
+        let until = Instant::now() + ctx.hasher.queue_timeout();
         while attempt.slot.is_none() {
             let views = attempt.judges().await?;
             refuse(&views)?;
@@ -338,7 +338,7 @@ impl<'a> ReauthAttempt<'a> {
 
     pub(crate) async fn begin(state: &'a AppState, user_id: UserId) -> Result<Self, Error> {
         let mut attempt = Self::of(state, user_id);
-        let until = Instant::now() + state.hasher.patience();
+        let until = Instant::now() + state.hasher.queue_timeout();
         while attempt.slot.is_none() {
             let (views, _) = look(state, &[attempt.counter], &[]).await;
             refuse(&views)?;

@@ -42,7 +42,7 @@ async fn try_log_in(ctx: &Ctx, sign_in: SignIn) -> Result<Outcome, Error> {
         let hash = &account.password_hash;
         ctx.hasher.verify(password.clone(), hash).await?
     } else {
-        ctx.hasher.verify_nobody(password.clone()).await?;
+        ctx.hasher.verify_dummy(password.clone()).await?;
         None
     };
     let (Some(known), Some(form)) = (&found, form) else {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use redis::cmd;
 
-use super::super::redis::{Redis, RedisError};
+use super::super::{Redis, RedisError};
 use super::redis_layer;
 
 const LISTEN_EVERY: Duration = Duration::from_millis(250);
@@ -109,7 +109,7 @@ impl Feed {
         tell.arg(TELL).arg(3);
         tell.arg(redis_layer::key(&name)).arg(NUMBER).arg(LIST);
         tell.arg(&name).arg(KEPT);
-        let told: Result<i64, RedisError> = redis.ask(&tell).await;
+        let told: Result<i64, RedisError> = redis.query(&tell).await;
         if told.is_err() {
             return false;
         }
@@ -163,7 +163,7 @@ async fn listen_once(
     let mut listen = cmd("EVAL");
     listen.arg(LISTEN).arg(2).arg(NUMBER).arg(LIST);
     listen.arg(last.unwrap_or(i64::MAX));
-    let (newest, news): (i64, Vec<String>) = redis.ask(&listen).await?;
+    let (newest, news): (i64, Vec<String>) = redis.query(&listen).await?;
     let is_whole = last.and_then(|last| usize::try_from(newest - last).ok()) == Some(news.len());
     if is_whole {
         for entry in &news {

@@ -9,8 +9,8 @@ use redis::cmd;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::super::redis::{Redis, RedisError};
-use super::super::rng::Rng;
+use super::super::Rng;
+use super::super::{Redis, RedisError};
 
 /// How long a lease stands when the reader never comes back.
 const LEASE: Duration = Duration::from_secs(5);
@@ -83,7 +83,7 @@ pub(super) async fn find<V>(redis: &Redis, codec: &Codec<V>, rng: &Rng, name: &s
     let mut find = cmd("EVAL");
     find.arg(FIND).arg(1).arg(&name);
     find.arg(&mark).arg(millis(LEASE));
-    let held: Result<Option<String>, RedisError> = redis.ask(&find).await;
+    let held: Result<Option<String>, RedisError> = redis.query(&find).await;
     match held {
         Ok(None) => Held::Leased(Lease { name, mark }),
         Ok(Some(held)) => (codec.decode)(&held).map_or(Held::Unknown, |(stored, value)| {
@@ -109,7 +109,7 @@ pub(super) async fn store<V>(
     store.arg(STORE).arg(1).arg(&lease.name);
     store.arg(&lease.mark).arg(json).arg(millis(ttl));
     // A value that is not stored is read again.
-    let _: Result<i64, RedisError> = redis.ask(&store).await;
+    let _: Result<i64, RedisError> = redis.query(&store).await;
 }
 
 fn millis(time: Duration) -> u64 {

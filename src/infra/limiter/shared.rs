@@ -66,8 +66,8 @@ impl Shared {
         asks: &[Ask],
         forced: bool,
     ) -> Result<Decision, Arc<RedisError>> {
-        if !self.0.redis.is_asked() {
-            return Err(Arc::new(RedisError::Down));
+        if !self.0.redis.is_available() {
+            return Err(Arc::new(RedisError::Unavailable));
         }
         let (answer, answered) = oneshot::channel();
         let begins = {
@@ -91,7 +91,7 @@ impl Shared {
         }
         answered
             .await
-            .unwrap_or_else(|_| Err(Arc::new(RedisError::Down)))
+            .unwrap_or_else(|_| Err(Arc::new(RedisError::Unavailable)))
     }
 
     /// Runs the script for a key that nobody spends.
@@ -112,7 +112,7 @@ impl Shared {
         for (limit, key) in uses {
             command.arg(name(*limit, *key));
         }
-        if let Err(error) = self.0.redis.ask::<u32>(&command).await {
+        if let Err(error) = self.0.redis.query::<u32>(&command).await {
             tracing::warn!(%error, "a limit could not be forgotten");
         }
     }
@@ -229,11 +229,11 @@ fn gather(batch: Vec<Waiting>) -> Vec<Group> {
 /// One round trip, or two when Redis has forgotten the script.
 async fn call(redis: &Redis, groups: &[Group], now: Option<i64>) -> Result<Vec<i64>, RedisError> {
     match redis
-        .ask(&command("EVALSHA", &SCRIPT_SHA1, groups, now))
+        .query(&command("EVALSHA", &SCRIPT_SHA1, groups, now))
         .await
     {
         Err(RedisError::Command(error)) if is_unknown_script(&error) => {
-            redis.ask(&command("EVAL", SCRIPT, groups, now)).await
+            redis.query(&command("EVAL", SCRIPT, groups, now)).await
         }
         answer => answer,
     }

@@ -1,6 +1,7 @@
 //! What the runtime role may do with the schema, and the limits that its sessions have.
 
 use groundwork::infra::db;
+use groundwork::migrate;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 use super::{Empty, count};
@@ -17,7 +18,7 @@ async fn a_missing_runtime_role_is_made_with_the_password_of_its_url() {
         .expect("it takes a password");
     let settings = process::with(&database.settings, &[("DATABASE_URL", url.as_str())]);
     for _ in 0..2 {
-        db::migrate(&config(&settings).database)
+        migrate::migrate(&config(&settings).database)
             .await
             .expect("it is migrated");
     }

@@ -1,0 +1,270 @@
+//! PostgreSQL: a pool with a circuit breaker, a heartbeat, a migration runner, inspection, and
+//! classification of errors by SQLSTATE.
+
+mod heartbeat;
+pub mod inspect;
+pub mod metrics;
+pub mod migrations;
+mod pool;
+
+use std::io;
+use std::str::FromStr as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clock::Clock;
+use futures_util::future::join_all;
+use secrecy::{ExposeSecret as _, SecretString};
+use sqlx::error::DatabaseError;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Postgres, Transaction};
+use tokio::runtime::Handle;
+use tokio::task::spawn_blocking;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+pub use heartbeat::Heartbeat;
+pub use inspect::{clock_skew, database_faults, log_faults, ping};
+pub use migrations::run_migrations;
+pub use pool::{Db, is_breaker_open};
+
+/// Settings of the pool.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Connection URL.
+    pub url: SecretString,
+    /// `application_name` of the sessions.
+    pub application_name: &'static str,
+    /// Whether to log each statement.
+    pub log_statements: bool,
+    /// Version of the newest migration of this release.
+    pub schema_version: Option<i64>,
+    /// Maximum number of connections.
+    pub max_connections: u32,
+    /// Maximum wait for a connection of the pool.
+    pub acquire_timeout: Duration,
+    /// Maximum age of a connection.
+    pub max_lifetime: Duration,
+    /// Time limit of opening a connection.
+    pub connect_timeout: Duration,
+    /// `statement_timeout` of the sessions.
+    pub statement_timeout: Duration,
+    /// `lock_timeout` of the sessions.
+    pub lock_timeout: Duration,
+    /// `idle_in_transaction_session_timeout` of the sessions.
+    pub idle_transaction_timeout: Duration,
+}
+
+/// Connections that have been idle for longer are pinged before use. Pinging each time would cost every
+/// request a round trip.
+const PING_AFTER_IDLE: Duration = Duration::from_secs(20);
+
+/// Creates the pool, and the heartbeat that drives its circuit breaker and corrects the clock. Both
+/// connect on first use, so that the process starts while the database is down.
+pub fn connect_lazy(config: &Options, clock: Clock) -> Result<(Db, Heartbeat), sqlx::Error> {
+    let options = connect_options(&config.url, config.application_name, config.log_statements)?;
+    let settings: Arc<str> = session_settings(config).into();
+    let heartbeat = Heartbeat::new(options.clone(), config.schema_version, clock);
+    let (at_acquire, at_release) = (heartbeat.clone(), heartbeat.clone());
+    let pool = PgPoolOptions::new()
+        .max_connections(config.max_connections)
+        // For opening a connection. `Db::acquire` bounds the wait of a request.
+        .acquire_timeout(config.connect_timeout.max(config.acquire_timeout))
+        .max_lifetime(config.max_lifetime)
+        .test_before_acquire(false)
+        .after_connect(move |connection, _| {
+            let settings = AssertSqlSafe(Arc::clone(&settings));
+            Box::pin(async move { sqlx::raw_sql(settings).execute(connection).await.map(drop) })
+        })
+        .before_acquire(move |connection, metadata| {
+            let outlived = at_acquire.outlived(metadata.age);
+            Box::pin(async move {
+                // An error drops the connection. `Ok(false)` would send a message to a server that may be
+                // gone.
+                if outlived {
+                    return Err(sqlx::Error::Io(io::ErrorKind::ConnectionAborted.into()));
+                }
+                if metadata.idle_for > PING_AFTER_IDLE {
+                    connection.ping().await?;
+                }
+                Ok(true)
+            })
+        })
+        .after_release(move |_, metadata| {
+            // By default the pool pings a connection that is released, without a time limit.
+            let outlived = at_release.outlived(metadata.age);
+            let gone = sqlx::Error::Io(io::ErrorKind::ConnectionAborted.into());
+            Box::pin(async move { if outlived { Err(gone) } else { Ok(true) } })
+        });
+    let pool = pool.connect_lazy_with(options);
+    let db = Db::new(pool, heartbeat.clone(), config.acquire_timeout);
+    Ok((db, heartbeat))
+}
+
+/// Begins a transaction, in a task of its own: if the caller were dropped during `BEGIN`, sqlx would
+/// release the connection with the transaction open, and later writes through it would not be committed.
+pub async fn begin(db: &Db) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
+    let db = db.clone();
+    let begun = tokio::spawn(async move { db.begin().await });
+    begun.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
+}
+
+/// Begins a transaction with another statement timeout.
+pub async fn begin_for_job(
+    db: &Db,
+    statement_timeout: Duration,
+) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
+    let mut tx = begin(db).await?;
+    sqlx::query("SELECT set_config('statement_timeout', $1, true)")
+        .bind(millis(statement_timeout))
+        .execute(&mut *tx)
+        .await?;
+    Ok(tx)
+}
+
+const TOP_UP_EVERY: Duration = Duration::from_millis(500);
+
+/// Keeps at least `count` connections open until `stop`, ahead of the requests that need them.
+pub async fn keep_warm(db: Db, heartbeat: Heartbeat, count: u32, stop: CancellationToken) {
+    stop.run_until_cancelled(async {
+        loop {
+            if heartbeat.is_unresponsive() {
+                db.discard_idle();
+            } else {
+                open(&db, count.saturating_sub(db.size()), &stop).await;
+            }
+            sleep(TOP_UP_EVERY).await;
+        }
+    })
+    .await;
+}
+
+/// Opens `count` connections at once, each on a thread of its own. The many steps of a connection's
+/// authentication each yield to the other tasks of the thread: on a busy one it can take seconds.
+#[expect(clippy::disallowed_methods, reason = "on a thread of its own")]
+async fn open(db: &Db, count: u32, stop: &CancellationToken) {
+    let opening = (0..count).map(|_| {
+        let (db, stop, runtime) = (db.clone(), stop.clone(), Handle::current());
+        let opened = async move {
+            let opening = db.fail_fast(db.pool().acquire());
+            // Cancelled at shutdown, which waits for the thread while timers have stopped.
+            drop(Box::pin(stop.run_until_cancelled(opening)).await);
+        };
+        spawn_blocking(move || runtime.block_on(opened))
+    });
+    // Failures are retried by the next round.
+    join_all(opening).await;
+}
+
+/// Session settings as statements: poolers such as `PgBouncer` reject or ignore start-up parameters.
+/// Without `search_path`, a schema with the role's name (`"$user"`) would hide the tables.
+fn session_settings(config: &Options) -> String {
+    format!(
+        "SET search_path = public; SET statement_timeout = {}; SET lock_timeout = {};
+         SET idle_in_transaction_session_timeout = {};
+         SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3",
+        millis(config.statement_timeout),
+        millis(config.lock_timeout),
+        millis(config.idle_transaction_timeout),
+    )
+}
+
+/// Options of a single connection.
+pub fn connect_options(
+    url: &SecretString,
+    application_name: &str,
+    log_statements: bool,
+) -> Result<PgConnectOptions, sqlx::Error> {
+    let options = PgConnectOptions::from_str(url.expose_secret())?
+        .application_name(application_name)
+        // A start-up parameter that poolers reject. Numbers are read in binary.
+        .extra_float_digits(None);
+    Ok(if log_statements {
+        options
+    } else {
+        options.disable_statement_logging()
+    })
+}
+
+fn millis(time: Duration) -> String {
+    time.as_millis().to_string()
+}
+
+/// Returns whether a table does not exist.
+#[must_use]
+pub fn is_missing_table(error: &sqlx::Error) -> bool {
+    has_code(error, "42P01")
+}
+
+/// Returns whether `lock_timeout` passed.
+#[must_use]
+pub fn is_lock_timeout(error: &sqlx::Error) -> bool {
+    has_code(error, "55P03")
+}
+
+/// Returns whether the statement was cancelled, by its timeout or from outside.
+#[must_use]
+pub fn is_cancelled(error: &sqlx::Error) -> bool {
+    has_code(error, "57014")
+}
+
+fn has_code(error: &sqlx::Error, code: &str) -> bool {
+    let error = error.as_database_error();
+    error.and_then(DatabaseError::code).as_deref() == Some(code)
+}
+
+/// Returns whether the constraint with this name was violated.
+#[must_use]
+pub fn violates(error: &sqlx::Error, constraint: &str) -> bool {
+    let error = error.as_database_error();
+    error.and_then(DatabaseError::constraint) == Some(constraint)
+}
+
+/// SQLSTATEs by which PostgreSQL rejects a value, as validation should have done. The rest of class 22
+/// (data exceptions), such as a division by zero, is a bug of the statement.
+const VALUE_REJECTED: [&str; 14] = [
+    "22001", // string_data_right_truncation
+    "22003", // numeric_value_out_of_range
+    "22007", // invalid_datetime_format
+    "22008", // datetime_field_overflow
+    "22009", // invalid_time_zone_displacement_value
+    "22015", // interval_field_overflow
+    "22019", // invalid_escape_character
+    "22021", // character_not_in_repertoire: U+0000
+    "22025", // invalid_escape_sequence
+    "2201B", // invalid_regular_expression
+    "22030", // duplicate_json_object_key_value
+    "22032", // invalid_json_text
+    "22P02", // invalid_text_representation
+    "22P05", // untranslatable_character
+];
+
+/// The SQLSTATE, where a value of the request cannot be stored or compared.
+#[must_use]
+pub fn rejected_value(error: &sqlx::Error) -> Option<&'static str> {
+    let code = error.as_database_error()?.code()?;
+    VALUE_REJECTED
+        .into_iter()
+        .find(|rejected| *rejected == code)
+}
+
+/// Returns whether the database is unreachable, busy or shutting down: the request may be retried.
+#[must_use]
+pub fn is_outage(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed => true,
+        // Classes: connection, transaction rollback, resources, operator intervention, system error;
+        // then lock_not_available and read_only_sql_transaction (a standby).
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| {
+            ["08", "40", "53", "57", "58"]
+                .iter()
+                .any(|class| code.starts_with(class))
+                || matches!(code.as_ref(), "55P03" | "25006")
+        }),
+        _ => false,
+    }
+}

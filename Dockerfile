@@ -11,6 +11,7 @@ ENV CARGO_INCREMENTAL=0 SQLX_OFFLINE=true
 COPY Cargo.toml Cargo.lock ./
 COPY bench/Cargo.toml bench/
 COPY dev/Cargo.toml dev/
+COPY crates crates
 RUN mkdir -p src bench/src dev/src \
  && echo '//! A stand-in.' | tee src/lib.rs bench/src/main.rs dev/src/lib.rs >src/main.rs \
  && echo 'fn main() {}' >>src/main.rs \

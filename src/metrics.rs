@@ -10,7 +10,6 @@ mod forgery;
 mod http;
 mod limits;
 mod partitions;
-mod recorder;
 mod usage;
 
 use std::time::{Duration, Instant};
@@ -28,36 +27,10 @@ pub use limits::{
     count_limit_check, count_refused, set_limits_shared, set_max_requests, set_redis_up,
 };
 pub use partitions::set_partitions;
-pub use recorder::{render, start, upkeep};
+pub use telemetry::prometheus::{Family, Kind, PROCESS, render, run_upkeep};
 pub use usage::{
     Quota, count_dropped_usage, count_quota_refusal, observe_usage_flush, set_waiting_usage,
 };
-
-/// What a family of series is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// It only grows; its name ends in `_total`.
-    Counter,
-    /// It comes and goes.
-    Gauge,
-    /// It is counted in buckets from 1 ms to 10 s.
-    Histogram,
-}
-
-/// A family of series: what its name stands for.
-#[derive(Clone, Copy, Debug)]
-pub struct Family {
-    /// The name.
-    pub name: &'static str,
-    /// What it is.
-    pub kind: Kind,
-    /// What it counts in.
-    pub unit: Unit,
-    /// The names of its labels.
-    pub labels: &'static [&'static str],
-    /// A sentence on it.
-    pub help: &'static str,
-}
 
 macro_rules! families {
     ($($ident:ident $name:literal $kind:ident $unit:ident [$($label:literal)*] $help:literal)+) => {
@@ -154,17 +127,6 @@ families! {
     BUILD_INFO "build_info" Gauge Count ["version" "commit"]
         "Always 1; its labels name the build."
 }
-
-/// What is told of the process itself at each scrape, beside the table.
-pub const PROCESS: &[&str] = &[
-    "process_cpu_seconds_total",
-    "process_max_fds",
-    "process_open_fds",
-    "process_resident_memory_bytes",
-    "process_start_time_seconds",
-    "process_threads",
-    "process_virtual_memory_bytes",
-];
 
 macro_rules! outcomes {
     ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident $text:literal)+ }) => {
@@ -334,6 +296,14 @@ pub fn set_max_connections(max: usize) {
 /// Lines of the log that were dropped since the start.
 pub fn set_dropped_log_lines(lines: u64) {
     counter!(LOG_LINES_DROPPED).absolute(lines);
+}
+
+/// Starts recording, for the life of the process; a second time does nothing.
+pub fn start(version: &str, commit: Option<&str>) -> Result<(), telemetry::prometheus::BuildError> {
+    if telemetry::prometheus::install(ALL)? {
+        begin(version, commit.unwrap_or("unknown"));
+    }
+    Ok(())
 }
 
 /// What can be told at the start: the build, and zeros where a first event would go unseen, since

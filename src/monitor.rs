@@ -21,9 +21,6 @@ use crate::state::AppState;
 use crate::telemetry;
 use crate::usage;
 
-/// The version of the text format.
-const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
-
 const POOL_EVERY: Duration = Duration::from_secs(5);
 const QUEUE_EVERY: Duration = Duration::from_secs(15);
 const PARTITIONS_EVERY: Duration = Duration::from_mins(5);
@@ -103,7 +100,10 @@ impl Monitor {
             }
             metrics::set_clock_ahead(clock.system_ahead().map(chrono::TimeDelta::as_seconds_f64));
             metrics::set_dropped_log_lines(telemetry::dropped_lines());
-            ([(CONTENT_TYPE, TEXT)], metrics::render())
+            (
+                [(CONTENT_TYPE, telemetry::prometheus::CONTENT_TYPE)],
+                metrics::render(),
+            )
         });
         let app = Router::new().route("/health/metrics", scraped);
         let work = async {
@@ -133,7 +133,7 @@ async fn sample_pool(db: &Db) {
         let connection = db.acquire().await;
         metrics::observe_database_wait(began.elapsed());
         drop(connection);
-        metrics::upkeep();
+        metrics::run_upkeep();
     }
 }
 

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::ids::SessionId;
-use crate::telemetry::Lines;
+use crate::telemetry::testing::Lines;
 use crate::web::stack_test::{config, get as request, json};
 use crate::web::{Caller, Principal};
 

@@ -19,9 +19,9 @@ use tracing::{Metadata, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
-use super::redact::redact;
-use crate::config::{Environment, TelemetryConfig};
-use crate::infra::{Destination, Outbox};
+use crate::Settings;
+use crate::outbox::{Destination, Outbox};
+use crate::redact::redact;
 
 /// The fields of a line that a report may carry beside its message and its error.
 const FIELDS: [&str; 6] = ["attempt", "code", "id", "job", "status", "variable"];
@@ -35,29 +35,29 @@ const BREADCRUMBS: usize = 30;
 static TRACED_SHARE: OnceLock<f32> = OnceLock::new();
 
 /// The share of requests that are traced; `None` where nothing is reported.
-pub(super) fn traced_share() -> Option<f32> {
+pub(crate) fn traced_share() -> Option<f32> {
     TRACED_SHARE.get().copied()
 }
 
 /// Reports until it is dropped.
 #[derive(Debug)]
-pub(super) struct Reports(Outbox<Envelope>);
+pub(crate) struct Reports(Outbox<Envelope>);
 
 impl Reports {
-    pub(super) fn flush(&self, deadline: Instant) -> bool {
+    pub(crate) fn flush(&self, deadline: Instant) -> bool {
         self.0.flush(deadline)
     }
 }
 
 /// Starts reporting, where there is a DSN.
-pub(super) fn start(config: &TelemetryConfig) -> Option<Reports> {
+pub(crate) fn start(config: &Settings) -> Option<Reports> {
     let dsn: sentry::types::Dsn = config.sentry_dsn.as_ref()?.expose_secret().parse().ok()?;
-    let agent = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
+    let agent = format!("{}/{}", config.service, config.version);
     let destination = Destination {
         name: "reports",
         url: dsn.envelope_api_url().to_string(),
         headers: vec![
-            ("x-sentry-auth", dsn.to_auth(Some(agent)).to_string()),
+            ("x-sentry-auth", dsn.to_auth(Some(&agent)).to_string()),
             ("content-type", "application/x-sentry-envelope".to_owned()),
         ],
         waiting: WAITING,
@@ -65,13 +65,9 @@ pub(super) fn start(config: &TelemetryConfig) -> Option<Reports> {
         linger: Duration::ZERO,
     };
     let outbox = Outbox::start(destination, encode).ok()?;
-    let environment = match config.environment {
-        Environment::Development => "development",
-        Environment::Production => "production",
-    };
     let mut options = ClientOptions::new()
-        .release(format!("{}@{}", env!("CARGO_PKG_NAME"), config.version))
-        .environment(environment)
+        .release(format!("{}@{}", config.service, config.version))
+        .environment(config.environment)
         .max_breadcrumbs(BREADCRUMBS)
         .default_integrations(false)
         .before_send(|event| Some(scrub(event)))
@@ -132,7 +128,7 @@ fn scrub(mut event: Event<'static>) -> Event<'static> {
 }
 
 /// Turns lines of the log into reports and into the trail that led to them.
-pub(super) struct ReportLayer;
+pub(crate) struct ReportLayer;
 
 impl<S: Subscriber> Layer<S> for ReportLayer {
     fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {

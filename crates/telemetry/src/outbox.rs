@@ -17,24 +17,24 @@ const PAUSE: Duration = Duration::from_mins(1);
 
 /// Where to post, and how much at once.
 #[derive(Clone, Debug)]
-pub struct Destination {
+pub(crate) struct Destination {
     /// The name of the thread.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// The address.
-    pub url: String,
+    pub(crate) url: String,
     /// Headers of every delivery.
-    pub headers: Vec<(&'static str, String)>,
+    pub(crate) headers: Vec<(&'static str, String)>,
     /// Items that may wait.
-    pub waiting: usize,
+    pub(crate) waiting: usize,
     /// Items of one delivery at most.
-    pub batch: usize,
+    pub(crate) batch: usize,
     /// How long the first item of a delivery waits for others.
-    pub linger: Duration,
+    pub(crate) linger: Duration,
 }
 
 /// A bounded queue of items and the thread that posts them; a clone is another handle on it.
 #[derive(Debug)]
-pub struct Outbox<T> {
+pub(crate) struct Outbox<T> {
     queue: SyncSender<T>,
     pending: Arc<Pending>,
 }
@@ -56,7 +56,7 @@ struct Pending {
 
 impl<T: Send + 'static> Outbox<T> {
     /// Starts the thread; `encode` turns a batch into the body of a delivery.
-    pub fn start(
+    pub(crate) fn start(
         destination: Destination,
         encode: impl Fn(&[T]) -> Vec<u8> + Send + 'static,
     ) -> std::io::Result<Self> {
@@ -70,7 +70,7 @@ impl<T: Send + 'static> Outbox<T> {
     }
 
     /// Takes an item, or drops it when too many wait already.
-    pub fn send(&self, item: T) {
+    pub(crate) fn send(&self, item: T) {
         self.pending.add();
         if self.queue.try_send(item).is_err() {
             self.pending.remove(1);
@@ -79,7 +79,7 @@ impl<T: Send + 'static> Outbox<T> {
 
     /// Waits until nothing waits any more, but not beyond `deadline`; answers whether that was so.
     #[must_use]
-    pub fn flush(&self, deadline: Instant) -> bool {
+    pub(crate) fn flush(&self, deadline: Instant) -> bool {
         let left = deadline.saturating_duration_since(Instant::now());
         let items = self.pending.lock();
         let waited = self
@@ -176,7 +176,7 @@ mod tests {
     use std::io::{Read as _, Write as _};
     use std::net::{TcpListener, TcpStream};
 
-    use super::*;
+    use crate::*;
 
     fn destination(listener: &TcpListener) -> Destination {
         Destination {

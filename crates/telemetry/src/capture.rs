@@ -28,7 +28,7 @@ fn chain(error: &dyn Error) -> String {
 mod tests {
     use std::io;
 
-    use super::*;
+    use crate::*;
 
     #[test]
     fn causes_are_told_once() {

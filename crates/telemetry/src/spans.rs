@@ -10,10 +10,11 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use url::Url;
 
-use super::request::RequestFacts;
-use super::trace::TraceContext;
-use crate::config::{Environment, TelemetryConfig};
-use crate::infra::{Clock, Destination, Outbox};
+use crate::Settings;
+use crate::lines::now;
+use crate::outbox::{Destination, Outbox};
+use crate::request::RequestFacts;
+use crate::trace::TraceContext;
 
 /// Spans that may wait for delivery, spans of one delivery, and how long the first waits for more.
 const WAITING: usize = 2_048;
@@ -28,16 +29,16 @@ static OUTBOX: OnceLock<Outbox<Span>> = OnceLock::new();
 
 /// Sends spans until it is dropped.
 #[derive(Debug)]
-pub(super) struct Spans(Outbox<Span>);
+pub(crate) struct Spans(Outbox<Span>);
 
 impl Spans {
-    pub(super) fn flush(&self, deadline: Instant) -> bool {
+    pub(crate) fn flush(&self, deadline: Instant) -> bool {
         self.0.flush(deadline)
     }
 }
 
 /// Starts sending spans, where there is a collector.
-pub(super) fn start(config: &TelemetryConfig) -> Option<Spans> {
+pub(crate) fn start(config: &Settings) -> Option<Spans> {
     let resource = resource(config);
     let destination = Destination {
         name: "traces",
@@ -57,21 +58,17 @@ fn address(endpoint: &Url) -> String {
     format!("{}/v1/traces", endpoint.as_str().trim_end_matches('/'))
 }
 
-fn resource(config: &TelemetryConfig) -> Value {
-    let environment = match config.environment {
-        Environment::Development => "development",
-        Environment::Production => "production",
-    };
+fn resource(config: &Settings) -> Value {
     json!({ "attributes": [
-        text("service.name", env!("CARGO_PKG_NAME")),
+        text("service.name", config.service),
         text("service.version", &config.version),
-        text("deployment.environment.name", environment),
+        text("deployment.environment.name", config.environment),
     ]})
 }
 
 /// A request that is under way.
 #[derive(Debug)]
-pub(super) struct OpenSpan {
+pub(crate) struct OpenSpan {
     trace: TraceContext,
     facts: RequestFacts,
     began: DateTime<Utc>,
@@ -80,7 +77,7 @@ pub(super) struct OpenSpan {
 
 /// A request that has ended.
 #[derive(Debug)]
-pub(super) struct Span {
+pub(crate) struct Span {
     open: OpenSpan,
     ended: DateTime<Utc>,
     status: u16,
@@ -88,19 +85,19 @@ pub(super) struct Span {
 }
 
 /// Begins a span, where spans are sent and the caller did not say that it keeps none.
-pub(super) fn begin(facts: &RequestFacts, trace: &TraceContext) -> Option<OpenSpan> {
+pub(crate) fn begin(facts: &RequestFacts, trace: &TraceContext) -> Option<OpenSpan> {
     let wanted = OUTBOX.get().is_some() && trace.sampled != Some(false);
     wanted.then(|| OpenSpan {
         trace: trace.clone(),
         facts: facts.clone(),
-        began: Clock::system().now(),
+        began: now(),
         took: Instant::now(),
     })
 }
 
 impl OpenSpan {
     /// Hands the span over for delivery.
-    pub(super) fn end(self, status: u16, user: Option<String>) {
+    pub(crate) fn end(self, status: u16, user: Option<String>) {
         if let Some(outbox) = OUTBOX.get() {
             outbox.send(Span {
                 ended: self.began + self.took.elapsed(),

@@ -14,8 +14,8 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{Layer, fmt};
 
-use super::lines::{JsonLines, TextLines};
-use crate::config::TelemetryConfig;
+use crate::Settings;
+use crate::lines::{JsonLines, TextLines};
 
 /// Lines that may wait for the writer.
 const WAITING_LINES: usize = 8_192;
@@ -41,8 +41,8 @@ pub fn dropped_lines() -> u64 {
 }
 
 /// The layer that writes lines, and the guard that writes those that still wait when it is dropped.
-pub(super) fn layer<S>(
-    config: &TelemetryConfig,
+pub(crate) fn layer<S>(
+    config: &Settings,
 ) -> (Box<dyn Layer<S> + Send + Sync + 'static>, WorkerGuard)
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
@@ -91,8 +91,8 @@ impl<W: Write> Write for Unhurried<W> {
 /// What is logged. A filter of all layers, not of one: a library that asks whether a line would be
 /// written, hears no and writes none would make a layer's own filter lose the next line of that
 /// thread.
-pub(super) fn filter(config: &TelemetryConfig) -> Targets {
-    format!("{QUIET},{}", config.level)
+pub(crate) fn filter(config: &Settings) -> Targets {
+    format!("{QUIET},{}", config.log_level)
         .parse()
         .unwrap_or_default()
 }

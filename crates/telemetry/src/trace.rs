@@ -4,24 +4,22 @@ use std::fmt;
 
 use axum::http::HeaderMap;
 
-use crate::infra::Rng;
-
 /// A request's place in a trace.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct TraceContext {
-    pub(super) trace_id: Hex<32>,
+pub(crate) struct TraceContext {
+    pub(crate) trace_id: Hex<32>,
     /// Our own part of the trace.
-    pub(super) span_id: Hex<16>,
+    pub(crate) span_id: Hex<16>,
     /// The caller's part.
-    pub(super) parent_id: Option<Hex<16>>,
+    pub(crate) parent_id: Option<Hex<16>>,
     /// Whether the caller keeps this trace; `None` where there was no caller to say.
-    pub(super) sampled: Option<bool>,
+    pub(crate) sampled: Option<bool>,
 }
 
 impl TraceContext {
     /// Continues the trace of a trusted caller whose `traceparent` header is well-formed, or begins
     /// a new one.
-    pub(super) fn of(caller: Option<&HeaderMap>, rng: &Rng) -> Self {
+    pub(crate) fn of(caller: Option<&HeaderMap>, drawn: [u8; 24]) -> Self {
         let parent = caller.and_then(|headers| {
             let mut all = headers.get_all("traceparent").iter();
             match (all.next(), all.next()) {
@@ -29,7 +27,6 @@ impl TraceContext {
                 _ => None,
             }
         });
-        let drawn: [u8; 24] = rng.bytes();
         let (trace, span) = drawn.split_at(16);
         let span_id = Hex::of(span);
         match parent {
@@ -49,13 +46,13 @@ impl TraceContext {
     }
 
     /// The header that hands the trace on, with our part of it as the parent.
-    pub(super) fn header(&self, is_kept: bool) -> String {
+    pub(crate) fn header(&self, is_kept: bool) -> String {
         let flags = u8::from(is_kept);
         format!("00-{}-{}-{flags:02x}", self.trace_id, self.span_id)
     }
 
     /// A number from 0 to 1, of our own drawing: a caller could choose its trace's id.
-    pub(super) fn lot(&self) -> f32 {
+    pub(crate) fn lot(&self) -> f32 {
         let drawn = u16::from_str_radix(&self.span_id.as_str()[12..], 16).unwrap_or_default();
         f32::from(drawn) / (f32::from(u16::MAX) + 1.0)
     }
@@ -81,7 +78,7 @@ fn parse(header: &str) -> Option<(Hex<32>, Hex<16>, bool)> {
 
 /// An id of so many hexadecimal digits, in lower case.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Hex<const DIGITS: usize>([u8; DIGITS]);
+pub(crate) struct Hex<const DIGITS: usize>([u8; DIGITS]);
 
 impl<const DIGITS: usize> Hex<DIGITS> {
     /// The digits of these bytes. Each request has two ids, and a formatter takes many times as long.
@@ -101,7 +98,7 @@ impl<const DIGITS: usize> Hex<DIGITS> {
     }
 
     /// The digits.
-    pub(super) fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         str::from_utf8(&self.0).unwrap_or_default()
     }
 }
@@ -120,14 +117,14 @@ impl<const DIGITS: usize> fmt::Debug for Hex<DIGITS> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::*;
 
     const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 
     fn of(traceparent: &str) -> TraceContext {
         let mut headers = HeaderMap::new();
         headers.insert("traceparent", traceparent.parse().unwrap());
-        TraceContext::of(Some(&headers), &Rng::seeded(1))
+        TraceContext::of(Some(&headers), *b"twenty-four random bytes")
     }
 
     #[test]

@@ -10,10 +10,9 @@ use futures_util::future::Either;
 use sentry::protocol::{SpanStatus, TraceContext as SentryTrace};
 use sentry::{Hub, SentryFutureExt as _, Transaction, TransactionContext, User};
 
-use super::reports;
-use super::spans::{self, OpenSpan};
-use super::trace::TraceContext;
-use crate::infra::Rng;
+use crate::reports;
+use crate::spans::{self, OpenSpan};
+use crate::trace::TraceContext;
 
 /// What stands for the template of a path that no route has.
 const UNMATCHED: &str = "unmatched";
@@ -78,23 +77,23 @@ impl RequestFacts {
     }
 
     /// Whether it asks how the service is.
-    pub(super) fn is_probe(&self) -> bool {
+    pub(crate) fn is_probe(&self) -> bool {
         self.template().starts_with("/health")
     }
 }
 
 /// The request that is being handled.
 #[derive(Debug)]
-pub(super) struct Current {
-    pub(super) facts: RequestFacts,
-    pub(super) trace: TraceContext,
+pub(crate) struct Current {
+    pub(crate) facts: RequestFacts,
+    pub(crate) trace: TraceContext,
     /// Whether we keep our part of the trace.
     is_kept: bool,
 }
 
 impl Current {
     /// What a line of the log calls the request by.
-    pub(super) fn names(&self) -> [(&'static str, &str); 4] {
+    pub(crate) fn names(&self) -> [(&'static str, &str); 4] {
         [
             ("request_id", self.facts.request_id()),
             ("trace_id", self.trace.trace_id.as_str()),
@@ -109,7 +108,7 @@ tokio::task_local! {
 }
 
 /// What `tell` makes of the request that is being handled; `None` outside of one.
-pub(super) fn with_current<R>(tell: impl FnOnce(&Current) -> R) -> Option<R> {
+pub(crate) fn with_current<R>(tell: impl FnOnce(&Current) -> R) -> Option<R> {
     CURRENT.try_with(|current| tell(current)).ok()
 }
 
@@ -146,11 +145,11 @@ impl RequestScope {
     #[must_use]
     pub fn begin(
         caller: Option<&HeaderMap>,
-        rng: &Rng,
+        random: impl FnOnce() -> [u8; 24],
         facts: RequestFacts,
         user: impl Asker,
     ) -> Self {
-        let trace = TraceContext::of(caller, rng);
+        let trace = TraceContext::of(caller, random());
         let share = reports::traced_share();
         let is_probe = facts.is_probe();
         let hub = share.map(|_| hub(&facts, &trace, user));

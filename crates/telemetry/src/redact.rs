@@ -27,7 +27,7 @@ const SHORTEST_TOKEN: usize = 20;
 
 /// The text without what looks like an address, a secret or a query.
 #[must_use]
-pub(super) fn redact(text: &str) -> String {
+pub(crate) fn redact(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     let mut after_secret = false;
@@ -70,7 +70,7 @@ fn looks_secret(word: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::*;
 
     #[test]
     fn what_looks_secret_is_hidden() {

@@ -13,12 +13,11 @@ use tracing_subscriber::fmt::format::{Compact, Format, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
-use super::request;
-use crate::infra::Clock;
+use crate::request;
 
 /// One JSON object a line: `timestamp` (RFC 3339), `level`, `target`, the line's own fields, then
 /// `request_id`, `trace_id`, `method` and `route` where it was written for a request.
-pub(super) struct JsonLines;
+pub(crate) struct JsonLines;
 
 impl<S, N> FormatEvent<S, N> for JsonLines
 where
@@ -33,7 +32,7 @@ where
     ) -> fmt::Result {
         let mut object = Object(String::with_capacity(LINE));
         object.0.push_str("{\"timestamp\":\"");
-        push_time(&mut object.0, Clock::system().now());
+        push_time(&mut object.0, now());
         object.0.push_str("\",\"level\":\"");
         object.0.push_str(event.metadata().level().as_str());
         object.0.push('"');
@@ -163,6 +162,15 @@ thread_local! {
     static SECOND: RefCell<(i64, String)> = const { RefCell::new((i64::MIN, String::new())) };
 }
 
+/// The time of this process, which log lines are stamped with.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a log line's time is compared with no other process's"
+)]
+pub(crate) fn now() -> DateTime<Utc> {
+    Utc::now()
+}
+
 /// Adds a time to the microsecond (RFC 3339).
 fn push_time(out: &mut String, time: DateTime<Utc>) {
     SECOND.with_borrow_mut(|(second, text)| {
@@ -180,7 +188,7 @@ fn push_time(out: &mut String, time: DateTime<Utc>) {
 }
 
 /// Text for people, with the names of its request at the end.
-pub(super) struct TextLines(pub(super) Format<Compact>);
+pub(crate) struct TextLines(pub(crate) Format<Compact>);
 
 impl<S, N> FormatEvent<S, N> for TextLines
 where
@@ -212,9 +220,9 @@ mod tests {
     use serde_json::{Value, json};
     use tracing_subscriber::fmt::format;
 
-    use super::*;
-    use crate::infra::Rng;
-    use crate::telemetry::{Lines, RequestFacts, RequestScope};
+    use crate::testing::Lines;
+    use crate::*;
+    use crate::{RequestFacts, RequestScope};
 
     fn written(write: impl FnOnce()) -> Value {
         let lines = Lines::default();
@@ -268,7 +276,7 @@ mod tests {
     fn a_line_names_the_request_that_it_was_written_for() {
         let request = Request::get("/secret/path").body(axum::body::Body::empty());
         let facts = RequestFacts::of(&request.unwrap(), "abc".parse().unwrap());
-        let scope = RequestScope::begin(None, &Rng::seeded(1), facts, || None);
+        let scope = RequestScope::begin(None, || [7; 24], facts, || None);
         let line = written(|| scope.enter(|| tracing::info!("within")));
         assert_eq!(line["request_id"], "abc");
         assert_eq!(line["trace_id"], scope.trace_id());

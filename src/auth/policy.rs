@@ -7,7 +7,6 @@ use super::error::Error;
 use super::guessable::ContextWords;
 use super::password::NewPassword;
 use crate::state::AppState;
-use crate::telemetry;
 use crate::users::EmailAddress;
 
 /// The password, if the account of this address may have it; `field` is where the request has it.
@@ -24,9 +23,7 @@ pub(super) async fn admit(
         return Err(Error::GuessablePassword(field));
     }
     if let Some(breaches) = &state.breaches
-        && breaches
-            .knows(&password, telemetry::traceparent().as_deref())
-            .await?
+        && breaches.knows(&password).await?
     {
         return Err(Error::BreachedPassword(field));
     }

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use log::LevelFilter;
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Postgres, Transaction};
@@ -19,6 +20,7 @@ use tokio::runtime::Handle;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use super::Clock;
 use crate::config::DatabaseConfig;
@@ -82,7 +84,17 @@ pub fn connect_lazy(config: &DatabaseConfig, clock: Clock) -> Result<(Db, Pulse)
 pub async fn begin(db: &Db) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
     let db = db.clone();
     let begun = tokio::spawn(async move { db.begin().await });
-    begun.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
+    // sqlx logs every statement but this one.
+    let span = tracing::info_span!(
+        target: "otel",
+        "BEGIN",
+        otel.kind = "client",
+        db.system.name = "postgresql",
+    );
+    begun
+        .instrument(span)
+        .await
+        .unwrap_or(Err(sqlx::Error::WorkerCrashed))
 }
 
 /// Begins a transaction of a job, whose statements may each take longer than those of a request.
@@ -159,6 +171,12 @@ fn options(url: &SecretString, echo: bool) -> Result<PgConnectOptions, sqlx::Err
         .extra_float_digits(None);
     Ok(if echo {
         options
+    } else if telemetry::exports_spans() {
+        // Spans of statements are made from sqlx's log.
+        let (level, slow) = (LevelFilter::Trace, Duration::MAX);
+        options
+            .log_statements(level)
+            .log_slow_statements(level, slow)
     } else {
         options.disable_statement_logging()
     })

@@ -10,6 +10,7 @@ use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{Client, Cmd, FromRedisValue};
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::time::{sleep, timeout};
+use tracing::Instrument as _;
 
 use self::breaker::Breaker;
 use crate::metrics::{self, CallOutcome};
@@ -144,11 +145,23 @@ impl Shared {
     ) -> Result<T, RedisError> {
         let mut connection = self.connection();
         let began = Instant::now();
-        let answer = timeout(within, command.query_async(&mut connection)).await;
+        let span = tracing::info_span!(
+            target: "otel",
+            "redis",
+            otel.name = name_of(command),
+            otel.kind = "client",
+            otel.status_code = tracing::field::Empty,
+            db.system.name = "redis",
+        );
+        let answer = timeout(within, command.query_async(&mut connection));
+        let answer = answer.instrument(span.clone()).await;
         let answer = match answer {
             Ok(answer) => answer.map_err(RedisError::from),
             Err(_) => Err(RedisError::Timeout),
         };
+        if answer.is_err() {
+            span.record("otel.status_code", "ERROR");
+        }
         metrics::observe_redis(began, outcome(answer.as_ref().err()));
         answer
     }
@@ -189,6 +202,14 @@ async fn probe(redis: Weak<Shared>) {
         }
         drop(redis);
         sleep(PROBE_EVERY).await;
+    }
+}
+
+/// Name of a command, without its keys and values.
+fn name_of(command: &Cmd) -> &str {
+    match command.args_iter().next() {
+        Some(redis::Arg::Simple(name)) => str::from_utf8(name).unwrap_or_default(),
+        _ => "",
     }
 }
 

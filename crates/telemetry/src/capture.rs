@@ -28,7 +28,7 @@ fn chain(error: &dyn Error) -> String {
 mod tests {
     use std::io;
 
-    use crate::*;
+    use super::*;
 
     #[test]
     fn causes_are_told_once() {

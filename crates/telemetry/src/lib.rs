@@ -3,9 +3,9 @@
 //! `tracing::error!` with an `error` field is what makes an error report.
 
 mod capture;
+mod exporter;
 mod lines;
 mod log;
-mod outbox;
 pub mod prometheus;
 mod redact;
 mod reports;
@@ -25,6 +25,7 @@ use url::Url;
 pub use capture::capture;
 pub use log::dropped_lines;
 pub use request::{RequestFacts, RequestScope, traceparent};
+pub use spans::exports_spans;
 
 /// How long the end of the process waits for reports and traces that are still to be delivered.
 const FLUSH: Duration = Duration::from_secs(2);
@@ -61,18 +62,24 @@ pub struct Telemetry {
 
 /// Starts the log, reports and traces; before the runtime, so that all of its threads report.
 pub fn start(config: &Settings) -> Telemetry {
+    let (spans, span_layer) = spans::start(config).unzip();
     let (lines, log) = log::layer(config);
     log_panics();
     let reports = reports::start(config);
     tracing_subscriber::registry()
+        .with(span_layer)
         .with(lines)
-        .with(reports.as_ref().map(|_| reports::ReportLayer))
+        .with(
+            reports
+                .as_ref()
+                .map(|_| log::enabled(reports::ReportLayer, config)),
+        )
         .with(log::filter(config))
         .init();
     Telemetry {
         _log: log,
         reports,
-        spans: spans::start(config),
+        spans,
     }
 }
 

@@ -20,7 +20,7 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
 use crate::Settings;
-use crate::outbox::{Destination, Outbox};
+use crate::exporter::{Destination, Exporter};
 use crate::redact::redact;
 
 /// The fields of a line that a report may carry beside its message and its error.
@@ -41,7 +41,7 @@ pub(crate) fn traced_share() -> Option<f32> {
 
 /// Reports until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Reports(Outbox<Envelope>);
+pub(crate) struct Reports(Exporter<Envelope>);
 
 impl Reports {
     pub(crate) fn flush(&self, deadline: Instant) -> bool {
@@ -64,27 +64,27 @@ pub(crate) fn start(config: &Settings) -> Option<Reports> {
         batch: 1,
         linger: Duration::ZERO,
     };
-    let outbox = Outbox::start(destination, encode).ok()?;
+    let exporter = Exporter::start(destination, encode).ok()?;
     let mut options = ClientOptions::new()
         .release(format!("{}@{}", config.service, config.version))
         .environment(config.environment)
         .max_breadcrumbs(BREADCRUMBS)
         .default_integrations(false)
         .before_send(|event| Some(scrub(event)))
-        .transport(ToOutbox(outbox.clone()))
+        .transport(ToExporter(exporter.clone()))
         // Which request is traced is decided where it begins.
         .traces_sampler(|_| 1.0);
     options.dsn = Some(dsn);
     Hub::main().bind_client(Some(Arc::new(Client::from(options))));
     let _ = TRACED_SHARE.set(config.sentry_traces_sample_rate);
     report_panics();
-    Some(Reports(outbox))
+    Some(Reports(exporter))
 }
 
 /// The library's envelopes, handed to the thread that posts them.
-struct ToOutbox(Outbox<Envelope>);
+struct ToExporter(Exporter<Envelope>);
 
-impl Transport for ToOutbox {
+impl Transport for ToExporter {
     fn send_envelope(&self, envelope: Envelope) {
         self.0.send(envelope);
     }
@@ -94,7 +94,7 @@ impl Transport for ToOutbox {
     }
 }
 
-impl TransportFactory for ToOutbox {
+impl TransportFactory for ToExporter {
     fn create_transport_with_options(&self, _: sentry::TransportOptions) -> Arc<dyn Transport> {
         Arc::new(Self(self.0.clone()))
     }

@@ -1,160 +1,319 @@
-//! Traces: one span a request, sent to a collector by OTLP over HTTP in its JSON encoding.
+//! Traces: `tracing` spans with the target `otel` and one span for each SQL statement, exported to an
+//! `OpenTelemetry` collector by OTLP over HTTP with its JSON encoding.
 //!
-//! The service has no spans below a request's, so that a serializer of one shape does here what
-//! would take the whole of the `OpenTelemetry` SDK otherwise.
+//! Log lines do not become events of spans: their fields are not chosen for a third party.
 
-use std::sync::OnceLock;
+use std::fmt::Debug;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, Utc};
-use serde_json::{Value, json};
+use async_trait::async_trait;
+use opentelemetry::trace::{
+    Link, Span as _, SpanContext, SpanKind, TraceContextExt as _, TraceId, TraceState, Tracer as _,
+    TracerProvider as _,
+};
+use opentelemetry::{Context, KeyValue};
+use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
+use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig as _, WithHttpConfig as _};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::trace::{
+    BatchConfigBuilder, BatchSpanProcessor, Sampler, SamplingDecision, SamplingResult, SdkTracer,
+    SdkTracerProvider, ShouldSample,
+};
+use tokio::runtime::Runtime;
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Span, Subscriber};
+use tracing_opentelemetry::OpenTelemetryLayer;
+use tracing_subscriber::Layer;
+use tracing_subscriber::layer;
+use tracing_subscriber::registry::LookupSpan;
 use url::Url;
 
 use crate::Settings;
-use crate::lines::now;
-use crate::outbox::{Destination, Outbox};
+use crate::lines::system_time;
 use crate::request::RequestFacts;
-use crate::trace::TraceContext;
 
-/// Spans that may wait for delivery, spans of one delivery, and how long the first waits for more.
-const WAITING: usize = 2_048;
+/// Directives of the log filter that enable what spans are made from. At the end, so that `LOG_LEVEL`
+/// has no influence on traces.
+pub(crate) const ENABLED: &str =
+    "otel=info,sqlx::query=trace,graphile_worker::runner::task_execution=info";
+
+/// Without a collector a span costs the check of a flag where it would be created.
+pub(crate) const DISABLED: &str = "otel=off";
+
+/// Spans that may wait for export (a request has about ten), and spans of one export.
+const QUEUE: usize = 8_192;
 const BATCH: usize = 512;
-const LINGER: Duration = Duration::from_millis(500);
+const EXPORT_EVERY: Duration = Duration::from_millis(500);
 
-/// As OTLP numbers them.
-const KIND_SERVER: u8 = 2;
-const STATUS_ERROR: u8 = 2;
+/// Target and name of the queue's span of a job.
+const JOB: (&str, &str) = ("graphile_worker::runner::task_execution", "run_job");
 
-static OUTBOX: OnceLock<Outbox<Span>> = OnceLock::new();
+static ENABLED_FLAG: AtomicBool = AtomicBool::new(false);
 
-/// Sends spans until it is dropped.
+/// Returns whether spans are exported.
+#[must_use]
+pub fn exports_spans() -> bool {
+    ENABLED_FLAG.load(Ordering::Relaxed)
+}
+
+/// Exports spans until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Spans(Outbox<Span>);
+pub(crate) struct Spans(SdkTracerProvider);
 
 impl Spans {
     pub(crate) fn flush(&self, deadline: Instant) -> bool {
-        self.0.flush(deadline)
+        let left = deadline.saturating_duration_since(Instant::now());
+        self.0.shutdown_with_timeout(left).is_ok()
     }
 }
 
-/// Starts sending spans, where there is a collector.
-pub(crate) fn start(config: &Settings) -> Option<Spans> {
-    let resource = resource(config);
-    let destination = Destination {
-        name: "traces",
-        url: address(config.otlp_endpoint.as_ref()?),
-        headers: vec![("content-type", "application/json".to_owned())],
-        waiting: WAITING,
-        batch: BATCH,
-        linger: LINGER,
-    };
-    let outbox = Outbox::start(destination, move |spans| encode(&resource, spans)).ok()?;
-    let _ = OUTBOX.set(outbox.clone());
-    Some(Spans(outbox))
+/// Starts the exporter, where there is a collector.
+pub(crate) fn start<S>(settings: &Settings) -> Option<(Spans, SpanLayer<S>)>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    let exporter = SpanExporter::builder()
+        .with_http()
+        .with_protocol(Protocol::HttpJson)
+        .with_endpoint(traces_url(settings.otlp_endpoint.as_ref()?))
+        .with_timeout(crate::exporter::TIMEOUT)
+        .with_http_client(Client::new().ok()?)
+        .build()
+        .ok()?;
+    let batches = BatchConfigBuilder::default()
+        .with_max_queue_size(QUEUE)
+        .with_max_export_batch_size(BATCH)
+        .with_scheduled_delay(EXPORT_EVERY)
+        .build();
+    let processor = BatchSpanProcessor::builder(exporter)
+        .with_batch_config(batches)
+        .build();
+    let provider = SdkTracerProvider::builder()
+        .with_span_processor(processor)
+        .with_sampler(Sampler::ParentBased(Box::new(EntryPoints)))
+        .with_resource(resource(settings))
+        .build();
+    let tracer = provider.tracer(settings.service);
+    let spans = tracing_opentelemetry::layer()
+        .with_tracer(tracer.clone())
+        .with_location(false)
+        .with_threads(false)
+        .with_target(false)
+        .with_level(false)
+        .with_tracked_inactivity(false);
+    ENABLED_FLAG.store(true, Ordering::Relaxed);
+    Some((Spans(provider), SpanLayer { spans, tracer }))
 }
 
-/// Where a collector takes traces: the endpoint is the one for all signals.
-fn address(endpoint: &Url) -> String {
+/// The endpoint is the base URL of all signals.
+fn traces_url(endpoint: &Url) -> String {
     format!("{}/v1/traces", endpoint.as_str().trim_end_matches('/'))
 }
 
-fn resource(config: &Settings) -> Value {
-    json!({ "attributes": [
-        text("service.name", config.service),
-        text("service.version", &config.version),
-        text("deployment.environment.name", config.environment),
-    ]})
+fn resource(settings: &Settings) -> Resource {
+    Resource::builder_empty()
+        .with_attributes([
+            KeyValue::new("service.name", settings.service),
+            KeyValue::new("service.version", settings.version.clone()),
+            KeyValue::new("deployment.environment.name", settings.environment),
+        ])
+        .build()
 }
 
-/// A request that is under way.
+/// HTTP client with a runtime of its own, for the exporter's thread.
 #[derive(Debug)]
-pub(crate) struct OpenSpan {
-    trace: TraceContext,
-    facts: RequestFacts,
-    began: DateTime<Utc>,
-    took: Instant,
+struct Client {
+    client: reqwest::Client,
+    runtime: Runtime,
 }
 
-/// A request that has ended.
-#[derive(Debug)]
-pub(crate) struct Span {
-    open: OpenSpan,
-    ended: DateTime<Utc>,
-    status: u16,
-    user: Option<String>,
+impl Client {
+    fn new() -> Result<Self, HttpError> {
+        Ok(Self {
+            client: crate::exporter::http_client()?,
+            runtime: crate::exporter::runtime()?,
+        })
+    }
 }
 
-/// Begins a span, where spans are sent and the caller did not say that it keeps none.
-pub(crate) fn begin(facts: &RequestFacts, trace: &TraceContext) -> Option<OpenSpan> {
-    let wanted = OUTBOX.get().is_some() && trace.sampled != Some(false);
-    wanted.then(|| OpenSpan {
-        trace: trace.clone(),
-        facts: facts.clone(),
-        began: now(),
-        took: Instant::now(),
-    })
+#[async_trait]
+impl HttpClient for Client {
+    async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+        self.runtime.block_on(self.client.send_bytes(request))
+    }
 }
 
-impl OpenSpan {
-    /// Hands the span over for delivery.
-    pub(crate) fn end(self, status: u16, user: Option<String>) {
-        if let Some(outbox) = OUTBOX.get() {
-            outbox.send(Span {
-                ended: self.began + self.took.elapsed(),
-                open: self,
-                status,
-                user,
-            });
+/// Sampler of spans without a parent: traces begin at requests and jobs. A statement of a background
+/// task or a health check would be a trace of one span.
+#[derive(Clone, Debug)]
+struct EntryPoints;
+
+impl ShouldSample for EntryPoints {
+    fn should_sample(
+        &self,
+        _: Option<&Context>,
+        _: TraceId,
+        name: &str,
+        kind: &SpanKind,
+        _: &[KeyValue],
+        _: &[Link],
+    ) -> SamplingResult {
+        SamplingResult {
+            decision: if *kind == SpanKind::Server || name == JOB.1 {
+                SamplingDecision::RecordAndSample
+            } else {
+                SamplingDecision::Drop
+            },
+            attributes: Vec::new(),
+            trace_state: TraceState::NONE,
         }
     }
 }
 
-fn encode(resource: &Value, spans: &[Span]) -> Vec<u8> {
-    let spans: Vec<Value> = spans.iter().map(Span::to_json).collect();
-    let scope = json!({ "name": env!("CARGO_PKG_NAME"), "version": env!("CARGO_PKG_VERSION") });
-    let request = json!({ "resourceSpans": [{
-        "resource": resource,
-        "scopeSpans": [{ "scope": scope, "spans": spans }],
-    }]});
-    serde_json::to_vec(&request).unwrap_or_default()
+/// Turns `tracing` spans and sqlx's log of statements into `OpenTelemetry` spans.
+pub(crate) struct SpanLayer<S> {
+    spans: OpenTelemetryLayer<S, SdkTracer>,
+    tracer: SdkTracer,
 }
 
-impl Span {
-    fn to_json(&self) -> Value {
-        let OpenSpan { trace, facts, .. } = &self.open;
-        let status = json!({ "key": "http.response.status_code",
-            "value": { "intValue": self.status.to_string() } });
-        let mut attributes = vec![
-            text("http.request.method", facts.method().as_str()),
-            text("http.route", facts.template()),
-            text("request.id", facts.request_id()),
-            status,
-        ];
-        attributes.extend(self.user.as_deref().map(|id| text("user.id", id)));
-        let mut span = json!({
-            "traceId": trace.trace_id.as_str(),
-            "spanId": trace.span_id.as_str(),
-            "name": format!("{} {}", facts.method(), facts.template()),
-            "kind": KIND_SERVER,
-            "startTimeUnixNano": nanos(self.open.began),
-            "endTimeUnixNano": nanos(self.ended),
-            "attributes": attributes,
-        });
-        if let Some(parent) = &trace.parent_id {
-            span["parentSpanId"] = parent.as_str().into();
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for SpanLayer<S> {
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: layer::Context<'_, S>) {
+        let span = attributes.metadata();
+        // Fields of other spans of libraries may hold anything.
+        if span.target() == "otel" || (span.target(), span.name()) == JOB {
+            self.spans.on_new_span(attributes, id, context);
         }
-        if self.status >= 500 {
-            span["status"] = json!({ "code": STATUS_ERROR });
+    }
+
+    fn on_record(&self, id: &Id, values: &Record<'_>, context: layer::Context<'_, S>) {
+        self.spans.on_record(id, values, context);
+    }
+
+    fn on_enter(&self, id: &Id, context: layer::Context<'_, S>) {
+        self.spans.on_enter(id, context);
+    }
+
+    fn on_exit(&self, id: &Id, context: layer::Context<'_, S>) {
+        self.spans.on_exit(id, context);
+    }
+
+    fn on_close(&self, id: Id, context: layer::Context<'_, S>) {
+        self.spans.on_close(id, context);
+    }
+
+    fn on_event(&self, event: &Event<'_>, _: layer::Context<'_, S>) {
+        if event.metadata().target() == "sqlx::query" && is_sampled() {
+            let mut statement = Statement::default();
+            event.record(&mut statement);
+            statement.export(&self.tracer);
         }
-        span
     }
 }
 
-fn text(key: &str, value: &str) -> Value {
-    json!({ "key": key, "value": { "stringValue": value } })
+fn is_sampled() -> bool {
+    Context::map_current(|current| current.span().span_context().is_sampled())
 }
 
-/// As text, since a JSON number cannot hold it.
-fn nanos(time: DateTime<Utc>) -> String {
-    time.timestamp_nanos_opt().unwrap_or_default().to_string()
+/// A statement that has ended, as sqlx logs it: its text has placeholders for values.
+#[derive(Default)]
+struct Statement {
+    summary: String,
+    text: String,
+    rows: i64,
+    seconds: f64,
+}
+
+impl Statement {
+    fn export(self, tracer: &SdkTracer) {
+        let ended = system_time();
+        let began =
+            ended.checked_sub(Duration::try_from_secs_f64(self.seconds).unwrap_or_default());
+        let summary = self.summary.trim_end_matches(" …").to_owned();
+        let text = match self.text.trim() {
+            "" => summary.clone(),
+            text => text.to_owned(),
+        };
+        tracer
+            .span_builder(summary)
+            .with_kind(SpanKind::Client)
+            .with_start_time(began.unwrap_or(ended))
+            .with_attributes([
+                KeyValue::new("db.system.name", "postgresql"),
+                KeyValue::new("db.query.text", text),
+                KeyValue::new("db.response.returned_rows", self.rows),
+            ])
+            .start(tracer)
+            .end_with_timestamp(ended);
+    }
+}
+
+impl Visit for Statement {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        match field.name() {
+            "summary" => value.clone_into(&mut self.summary),
+            "db.statement" => value.clone_into(&mut self.text),
+            _ => {}
+        }
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        if field.name() == "rows_returned" {
+            self.rows = i64::try_from(value).unwrap_or(i64::MAX);
+        }
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        if field.name() == "elapsed_secs" {
+            self.seconds = value;
+        }
+    }
+
+    fn record_debug(&mut self, _: &Field, _: &dyn Debug) {}
+}
+
+/// Begins the span of a request, as a child of the caller's span.
+pub(crate) fn request_span(facts: &RequestFacts, parent: Option<&SpanContext>) -> Span {
+    let parent = parent.map_or_else(Context::new, |parent| {
+        Context::new().with_remote_span_context(parent.clone())
+    });
+    let _attached = parent.attach();
+    tracing::info_span!(
+        target: "otel",
+        "request",
+        otel.name = format_args!("{} {}", facts.method(), facts.template()),
+        otel.kind = "server",
+        otel.status_code = tracing::field::Empty,
+        http.request.method = facts.method().as_str(),
+        http.route = facts.template(),
+        http.response.status_code = tracing::field::Empty,
+        request.id = facts.request_id(),
+        user.id = tracing::field::Empty,
+    )
+}
+
+/// Ends the span of a request once its other handles are dropped.
+pub(crate) fn end_request_span(span: Span, status: u16, user: impl FnOnce() -> Option<String>) {
+    if span.is_disabled() {
+        return;
+    }
+    span.record("http.response.status_code", i64::from(status));
+    if let Some(user) = user() {
+        span.record("user.id", user);
+    }
+    if status >= 500 {
+        span.record("otel.status_code", "ERROR");
+    }
+}
+
+/// The ids of a span that is exported or continues a caller's trace.
+pub(crate) fn context_of(span: &Span) -> Option<SpanContext> {
+    let context = || Context::map_current(|current| current.span().span_context().clone());
+    (!span.is_disabled()).then(|| span.in_scope(context))
+}
+
+/// The innermost span of the code that runs, if it is exported.
+pub(crate) fn current() -> Option<SpanContext> {
+    is_sampled().then(|| Context::map_current(|current| current.span().span_context().clone()))
 }

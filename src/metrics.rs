@@ -6,10 +6,9 @@
 
 mod cache;
 mod credentials;
-mod forgery;
+mod csrf;
 mod http;
 mod limits;
-mod partitions;
 mod usage;
 
 use std::time::{Duration, Instant};
@@ -21,12 +20,11 @@ pub use credentials::{
     ApiKeyUse, SignIn, TokenRefresh, count_api_key, count_sign_in, count_sign_in_wait,
     count_token_refresh,
 };
-pub use forgery::{CsrfRefusal, count_csrf_refusal};
+pub use csrf::{CsrfRefusal, count_csrf_refusal};
 pub use http::{InFlight, OpenConnection};
 pub use limits::{
     count_limit_check, count_refused, set_limits_shared, set_max_requests, set_redis_up,
 };
-pub use partitions::set_partitions;
 pub use telemetry::prometheus::{Family, Kind, PROCESS, render, run_upkeep};
 pub use usage::{
     Quota, count_dropped_usage, count_quota_refusal, observe_usage_flush, set_waiting_usage,
@@ -293,6 +291,12 @@ pub fn set_max_connections(max: usize) {
     gauge!(HTTP_MAX_CONNECTIONS).set(whole(max));
 }
 
+/// The partitions of a table by month, whose name is a constant of ours.
+pub fn set_partitions(table: &'static str, months_ahead: i32, default_rows: u32) {
+    gauge!(PARTITION_MONTHS, "table" => table).set(f64::from(months_ahead));
+    gauge!(PARTITION_DEFAULT_ROWS, "table" => table).set(f64::from(default_rows));
+}
+
 /// Lines of the log that were dropped since the start.
 pub fn set_dropped_log_lines(lines: u64) {
     counter!(LOG_LINES_DROPPED).absolute(lines);
@@ -320,7 +324,7 @@ fn begin(version: &str, commit: &str) {
         counter!(API_KEYS, "outcome" => outcome.as_str()).absolute(0);
     }
     cache::begin();
-    forgery::begin();
+    csrf::begin();
     usage::begin();
     limits::begin();
     for by in ["client", "account", "known", "reauthentication"] {

@@ -62,7 +62,11 @@ pub struct Telemetry {
 
 /// Starts the log, reports and traces; before the runtime, so that all of its threads report.
 pub fn start(config: &Settings) -> Telemetry {
-    let (spans, span_layer) = spans::start(config).unzip();
+    let (spans, fault) = match spans::start(config) {
+        Ok(spans) => (spans, None),
+        Err(error) => (None, Some(error)),
+    };
+    let (spans, span_layer) = spans.unzip();
     let (lines, log) = log::layer(config);
     log_panics();
     let reports = reports::start(config);
@@ -76,6 +80,9 @@ pub fn start(config: &Settings) -> Telemetry {
         )
         .with(log::filter(config))
         .init();
+    if let Some(error) = fault {
+        tracing::warn!(%error, "cannot export traces");
+    }
     Telemetry {
         _log: log,
         reports,

@@ -70,18 +70,20 @@ impl Spans {
 }
 
 /// Starts the exporter, where there is a collector.
-pub(crate) fn start<S>(settings: &Settings) -> Option<(Spans, SpanLayer<S>)>
+pub(crate) fn start<S>(settings: &Settings) -> Result<Option<(Spans, SpanLayer<S>)>, HttpError>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
+    let Some(endpoint) = &settings.otlp_endpoint else {
+        return Ok(None);
+    };
     let exporter = SpanExporter::builder()
         .with_http()
         .with_protocol(Protocol::HttpJson)
-        .with_endpoint(traces_url(settings.otlp_endpoint.as_ref()?))
+        .with_endpoint(traces_url(endpoint))
         .with_timeout(crate::exporter::TIMEOUT)
-        .with_http_client(Client::new().ok()?)
-        .build()
-        .ok()?;
+        .with_http_client(Client::new()?)
+        .build()?;
     let batches = BatchConfigBuilder::default()
         .with_max_queue_size(QUEUE)
         .with_max_export_batch_size(BATCH)
@@ -104,7 +106,7 @@ where
         .with_level(false)
         .with_tracked_inactivity(false);
     ENABLED_FLAG.store(true, Ordering::Relaxed);
-    Some((Spans(provider), SpanLayer { spans, tracer }))
+    Ok(Some((Spans(provider), SpanLayer { spans, tracer })))
 }
 
 /// The endpoint is the base URL of all signals.

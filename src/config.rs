@@ -199,7 +199,7 @@ pub struct DatabaseConfig {
     /// `DB_ALLOW_UNVERIFIED_TLS`: whether a public database may be used by TLS that checks no
     /// certificate.
     pub allow_unverified_tls: bool,
-    /// `DB_ECHO`: log each statement.
+    /// `DB_ECHO`: log each SQL statement at `debug`; needs `LOG_LEVEL=info,sqlx=debug` besides.
     pub echo: bool,
 }
 
@@ -243,7 +243,7 @@ pub struct TelemetryConfig {
     pub environment: Environment,
     /// `JSON_LOGS`: one JSON object a line instead of text for people.
     pub json: bool,
-    /// `LOG_LEVEL`: a level, or directives such as `info,sqlx=debug`.
+    /// `LOG_LEVEL`: a level, or directives such as `info,sqlx=debug`, which shows statements if `DB_ECHO=true`.
     pub level: String,
     /// `APP_VERSION`: the release, as logs and `/health` name it.
     pub version: String,

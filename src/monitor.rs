@@ -21,9 +21,6 @@ use crate::state::AppState;
 use crate::telemetry;
 use crate::usage;
 
-/// The version of the text format.
-const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
-
 const POOL_EVERY: Duration = Duration::from_secs(5);
 const QUEUE_EVERY: Duration = Duration::from_secs(15);
 const PARTITIONS_EVERY: Duration = Duration::from_mins(5);
@@ -103,7 +100,10 @@ impl Monitor {
             }
             database::metrics::record_clock(&clock);
             metrics::set_dropped_log_lines(telemetry::dropped_lines());
-            ([(CONTENT_TYPE, TEXT)], metrics::render())
+            (
+                [(CONTENT_TYPE, telemetry::prometheus::CONTENT_TYPE)],
+                metrics::render(),
+            )
         });
         let app = Router::new().route("/health/metrics", scraped);
         let work = async {
@@ -124,7 +124,7 @@ async fn sample_pool(db: &Db) {
     loop {
         ticks.tick().await;
         database::metrics::sample_wait(db).await;
-        metrics::upkeep();
+        metrics::run_upkeep();
     }
 }
 

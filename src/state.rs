@@ -238,7 +238,7 @@ fn database_options(config: &DatabaseConfig) -> db::Options {
     db::Options {
         url: config.url.clone(),
         application_name: migrate::APPLICATION_NAME,
-        log_statements: config.echo,
+        statement_log: migrate::statement_log(config),
         schema_version: migrate::schema_version(),
         max_connections: config.max_connections,
         acquire_timeout: config.acquire_timeout,

@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::setting::{LONGEST, Setting};
-use super::suspects::suspects;
+use super::suspects::{statement_log, suspects};
 use super::{Config, Fault, Faults};
 
 /// Reads variables one by one and remembers what was wrong with each.
@@ -31,6 +31,8 @@ impl<'a> Reader<'a> {
         match self.config() {
             Some(mut config) if self.faults.is_empty() => {
                 config.suspects = suspects(self.variables, &self.asked_for);
+                let (echo, level) = (config.database.echo, &config.telemetry.level);
+                config.suspects.extend(statement_log(echo, level));
                 Ok(config)
             }
             _ => Err(Faults(self.faults)),

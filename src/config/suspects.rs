@@ -3,6 +3,9 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use tracing::Level;
+use tracing_subscriber::filter::Targets;
+
 use super::Fault;
 
 /// What nobody else's variables begin with.
@@ -53,5 +56,45 @@ fn suspect(name: &str, ours: &BTreeSet<&'static str>) -> Option<String> {
             Some("is not a setting".to_owned())
         }
         _ => None,
+    }
+}
+
+/// `DB_ECHO` and `LOG_LEVEL` where one asks for the log of SQL statements and the other hides it.
+pub(super) fn statement_log(echo: bool, log_level: &str) -> Option<Fault> {
+    let targets: Targets = log_level.parse().ok()?;
+    let is_shown = targets.would_enable("sqlx::query", &Level::DEBUG);
+    let (variable, message) = match (echo, is_shown) {
+        (true, false) => (
+            "DB_ECHO",
+            "logs only statements slower than 1 s unless LOG_LEVEL has sqlx=debug",
+        ),
+        (false, true) if log_level.contains("sqlx") => (
+            "LOG_LEVEL",
+            "names sqlx, which logs no statement without DB_ECHO=true",
+        ),
+        _ => return None,
+    };
+    Some(Fault {
+        variable: variable.to_owned(),
+        message: message.to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::statement_log;
+
+    #[test]
+    fn a_statement_log_that_shows_nothing_is_noticed() {
+        let variable = |echo, level| statement_log(echo, level).map(|fault| fault.variable);
+        assert_eq!(variable(true, "info"), Some("DB_ECHO".to_owned()));
+        assert_eq!(
+            variable(false, "info,sqlx=debug"),
+            Some("LOG_LEVEL".to_owned())
+        );
+        assert_eq!(variable(true, "info,sqlx=debug"), None);
+        assert_eq!(variable(true, "debug"), None);
+        assert_eq!(variable(false, "debug"), None);
+        assert_eq!(variable(false, "info,sqlx=warn"), None);
     }
 }

@@ -5,7 +5,6 @@ mod cache;
 mod concurrency;
 mod jwt;
 mod limiter;
-mod outbox;
 mod remembered;
 
 pub use breaches::{Breaches, Unchecked};
@@ -22,5 +21,4 @@ pub use database::{Db, begin};
 pub use email_transport::{Mailer, SendError};
 pub use jwt::TokenKeys;
 pub use limiter::{Ask, Decision, Key as LimitKey, Limiter, Standing, network_of};
-pub use outbox::{Destination, Outbox};
 pub use redis_client::{Redis, RedisError};

@@ -213,7 +213,12 @@ where
         let user = move || asker.user().map(|id| id.to_string());
         // Anybody could choose the trace that our lines and spans are filed under.
         let caller = exchange.origin().proxied.then(|| request.headers());
-        let scope = RequestScope::begin(caller, &self.shared.rng, facts, user);
+        let scope = RequestScope::begin(
+            caller,
+            || (self.shared.rng.bytes(), self.shared.rng.bytes()),
+            facts,
+            user,
+        );
         request.extensions_mut().insert(exchange.clone());
         let inner = &mut self.inner;
         let reply = scope.bind(scope.enter(|| inner.call(request)));

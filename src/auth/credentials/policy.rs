@@ -6,7 +6,6 @@ use super::guessable::ContextWords;
 use crate::auth::error::Error;
 use crate::auth::password::NewPassword;
 use crate::state::AppState;
-use crate::telemetry;
 use crate::users::EmailAddress;
 
 /// Returns the password, prepared for hashing. The outcome depends on the request alone, so it does not tell
@@ -23,9 +22,7 @@ pub(crate) async fn check_new_password(
         return Err(Error::GuessablePassword(field));
     }
     if let Some(breaches) = &state.breaches
-        && breaches
-            .knows(&password, telemetry::traceparent().as_deref())
-            .await?
+        && breaches.knows(&password).await?
     {
         return Err(Error::BreachedPassword(field));
     }

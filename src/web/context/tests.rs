@@ -8,7 +8,7 @@ use tower::ServiceExt as _;
 use uuid::Uuid;
 
 use super::*;
-use crate::telemetry::Lines;
+use crate::telemetry::testing::Lines;
 use crate::web::stack_test::{config, get as request, json};
 
 fn app() -> Router {

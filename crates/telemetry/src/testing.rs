@@ -9,11 +9,11 @@ use tracing_subscriber::fmt::format::DefaultFields;
 use tracing_subscriber::fmt::{FormatEvent, fmt};
 use tracing_subscriber::registry::Registry;
 
-use super::lines::JsonLines;
+use crate::lines::JsonLines;
 
 /// The lines that were written; a clone is another handle on them.
 #[derive(Clone, Default)]
-pub(crate) struct Lines(Arc<Mutex<Vec<u8>>>);
+pub struct Lines(Arc<Mutex<Vec<u8>>>);
 
 impl Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -28,12 +28,12 @@ impl Write for Lines {
 
 impl Lines {
     /// What writes them as JSON.
-    pub(crate) fn subscriber(&self) -> impl Subscriber + Send + Sync + 'static {
+    pub fn subscriber(&self) -> impl Subscriber + Send + Sync + 'static {
         self.subscriber_of(JsonLines)
     }
 
     /// What writes them in a format.
-    pub(super) fn subscriber_of<F>(&self, format: F) -> impl Subscriber + Send + Sync + 'static
+    pub(crate) fn subscriber_of<F>(&self, format: F) -> impl Subscriber + Send + Sync + 'static
     where
         F: FormatEvent<Registry, DefaultFields> + Send + Sync + 'static,
     {
@@ -45,12 +45,12 @@ impl Lines {
     }
 
     /// All of them.
-    pub(crate) fn text(&self) -> String {
+    pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
     }
 
     /// The last one, which must be JSON and end like a line.
-    pub(crate) fn last(&self) -> Value {
+    pub fn last(&self) -> Value {
         let text = self.text();
         let lines = text.strip_suffix('\n').unwrap();
         serde_json::from_str(lines.lines().last().unwrap()).unwrap()

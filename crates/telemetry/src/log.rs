@@ -8,14 +8,16 @@ use std::io::{self, BufWriter, IsTerminal as _, Write};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use tracing::Subscriber;
+use tracing::{Event, Subscriber};
 use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{Layer, fmt};
 
-use super::lines::{JsonLines, TextLines};
-use crate::config::TelemetryConfig;
+use crate::Settings;
+use crate::lines::{JsonLines, TextLines};
+use crate::spans::{self, exports_spans};
 
 /// Lines that may wait for the writer.
 const WAITING_LINES: usize = 8_192;
@@ -41,8 +43,8 @@ pub fn dropped_lines() -> u64 {
 }
 
 /// The layer that writes lines, and the guard that writes those that still wait when it is dropped.
-pub(super) fn layer<S>(
-    config: &TelemetryConfig,
+pub(crate) fn layer<S>(
+    settings: &Settings,
 ) -> (Box<dyn Layer<S> + Send + Sync + 'static>, WorkerGuard)
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
@@ -59,14 +61,14 @@ where
     // Left at its default, the layer reports a failed write on standard error, and panics when
     // that cannot be written either.
     let layer = fmt::layer().with_writer(writer).log_internal_errors(false);
-    let layer = if config.json {
+    let layer = if settings.json {
         layer.event_format(JsonLines).boxed()
     } else {
         let ansi = std::io::stdout().is_terminal();
         let text = |format: fmt::format::Format| TextLines(format.compact().with_ansi(ansi));
         layer.map_event_format(text).boxed()
     };
-    (layer, guard)
+    (enabled(layer, settings), guard)
 }
 
 /// A writer that waits a moment for more before it writes. Its thread flushes whenever it has caught
@@ -88,11 +90,53 @@ impl<W: Write> Write for Unhurried<W> {
     }
 }
 
-/// What is logged. A filter of all layers, not of one: a library that asks whether a line would be
-/// written, hears no and writes none would make a layer's own filter lose the next line of that
-/// thread.
-pub(super) fn filter(config: &TelemetryConfig) -> Targets {
-    format!("{QUIET},{}", config.level)
-        .parse()
-        .unwrap_or_default()
+/// Filter of all layers. A layer's own would lose lines: when a library asks whether a line is enabled
+/// and then writes none, as sqlx does, the answer is applied to the thread's next line.
+pub(crate) fn filter(settings: &Settings) -> Targets {
+    let spans = if exports_spans() {
+        spans::ENABLED
+    } else {
+        spans::DISABLED
+    };
+    targets(&format!("{},{spans}", directives(settings)))
+}
+
+fn directives(settings: &Settings) -> String {
+    format!("{QUIET},{}", settings.log_level)
+}
+
+fn targets(directives: &str) -> Targets {
+    directives.parse().unwrap_or_default()
+}
+
+/// The layer with the events that `LOG_LEVEL` enables.
+pub(crate) fn enabled<S: Subscriber>(
+    layer: impl Layer<S> + Send + Sync,
+    settings: &Settings,
+) -> Box<dyn Layer<S> + Send + Sync> {
+    if exports_spans() {
+        let targets = targets(&directives(settings));
+        Logged { layer, targets }.boxed()
+    } else {
+        layer.boxed()
+    }
+}
+
+/// Passes on the events that `LOG_LEVEL` enables, where the filter of all layers also enables what
+/// spans are made from. Spans are not passed on: lines do not show them.
+struct Logged<L> {
+    layer: L,
+    targets: Targets,
+}
+
+impl<S: Subscriber, L: Layer<S>> Layer<S> for Logged<L> {
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+        let metadata = event.metadata();
+        if self
+            .targets
+            .would_enable(metadata.target(), metadata.level())
+        {
+            self.layer.on_event(event, context);
+        }
+    }
 }

@@ -27,7 +27,7 @@ const SHORTEST_TOKEN: usize = 20;
 
 /// The text without what looks like an address, a secret or a query.
 #[must_use]
-pub(super) fn redact(text: &str) -> String {
+pub(crate) fn redact(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     let mut after_secret = false;

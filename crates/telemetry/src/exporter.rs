@@ -1,5 +1,6 @@
-//! Posts what telemetry collects to whoever keeps it, from a thread of its own. Nothing waits for it:
-//! what does not fit the queue is dropped, and what cannot be delivered is forgotten.
+//! Exporter of error reports: a bounded queue and a thread that posts its items.
+//!
+//! Nothing waits for it: items that do not fit are dropped, and so are those that cannot be delivered.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -9,37 +10,37 @@ use reqwest::header::RETRY_AFTER;
 use reqwest::{Client, StatusCode};
 use tokio::runtime::Runtime;
 
-/// How long one delivery may take.
-const DEADLINE: Duration = Duration::from_secs(5);
+/// Timeout of one delivery.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long a collector that has had enough is left alone when it does not say.
 const PAUSE: Duration = Duration::from_mins(1);
 
 /// Where to post, and how much at once.
 #[derive(Clone, Debug)]
-pub struct Destination {
+pub(crate) struct Destination {
     /// The name of the thread.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// The address.
-    pub url: String,
+    pub(crate) url: String,
     /// Headers of every delivery.
-    pub headers: Vec<(&'static str, String)>,
+    pub(crate) headers: Vec<(&'static str, String)>,
     /// Items that may wait.
-    pub waiting: usize,
+    pub(crate) waiting: usize,
     /// Items of one delivery at most.
-    pub batch: usize,
+    pub(crate) batch: usize,
     /// How long the first item of a delivery waits for others.
-    pub linger: Duration,
+    pub(crate) linger: Duration,
 }
 
 /// A bounded queue of items and the thread that posts them; a clone is another handle on it.
 #[derive(Debug)]
-pub struct Outbox<T> {
+pub(crate) struct Exporter<T> {
     queue: SyncSender<T>,
     pending: Arc<Pending>,
 }
 
-impl<T> Clone for Outbox<T> {
+impl<T> Clone for Exporter<T> {
     fn clone(&self) -> Self {
         Self {
             queue: self.queue.clone(),
@@ -54,9 +55,9 @@ struct Pending {
     fewer: Condvar,
 }
 
-impl<T: Send + 'static> Outbox<T> {
+impl<T: Send + 'static> Exporter<T> {
     /// Starts the thread; `encode` turns a batch into the body of a delivery.
-    pub fn start(
+    pub(crate) fn start(
         destination: Destination,
         encode: impl Fn(&[T]) -> Vec<u8> + Send + 'static,
     ) -> std::io::Result<Self> {
@@ -70,7 +71,7 @@ impl<T: Send + 'static> Outbox<T> {
     }
 
     /// Takes an item, or drops it when too many wait already.
-    pub fn send(&self, item: T) {
+    pub(crate) fn send(&self, item: T) {
         self.pending.add();
         if self.queue.try_send(item).is_err() {
             self.pending.remove(1);
@@ -79,7 +80,7 @@ impl<T: Send + 'static> Outbox<T> {
 
     /// Waits until nothing waits any more, but not beyond `deadline`; answers whether that was so.
     #[must_use]
-    pub fn flush(&self, deadline: Instant) -> bool {
+    pub(crate) fn flush(&self, deadline: Instant) -> bool {
         let left = deadline.saturating_duration_since(Instant::now());
         let items = self.pending.lock();
         let waited = self
@@ -106,20 +107,28 @@ impl Pending {
     }
 }
 
+/// HTTP client of the exporters.
+pub(crate) fn http_client() -> reqwest::Result<Client> {
+    Client::builder()
+        .timeout(TIMEOUT)
+        .redirect(reqwest::redirect::Policy::none())
+        .build()
+}
+
+/// Runtime of an exporter's thread.
+pub(crate) fn runtime() -> std::io::Result<Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+}
+
 fn deliver<T>(
     items: &Receiver<T>,
     destination: &Destination,
     encode: impl Fn(&[T]) -> Vec<u8>,
     pending: &Pending,
 ) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    let client = Client::builder()
-        .timeout(DEADLINE)
-        .redirect(reqwest::redirect::Policy::none())
-        .build();
-    let (Ok(runtime), Ok(client)) = (runtime, client) else {
+    let (Ok(runtime), Ok(client)) = (runtime(), http_client()) else {
         return tracing::warn!(
             thread = destination.name,
             "telemetry cannot be sent from here"
@@ -214,23 +223,23 @@ mod tests {
     #[test]
     fn items_are_delivered_and_flushed() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let outbox = Outbox::start(destination(&listener), encode).unwrap();
-        outbox.send(b'7');
+        let exporter = Exporter::start(destination(&listener), encode).unwrap();
+        exporter.send(b'7');
         let request = answer(&listener.accept().unwrap().0, "200 OK");
         assert!(request.starts_with("POST / HTTP/1.1"), "{request}");
         assert!(request.contains("x-test: yes"), "{request}");
-        assert!(outbox.flush(soon()));
+        assert!(exporter.flush(soon()));
     }
 
     #[test]
     fn a_collector_that_has_had_enough_is_left_alone() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let outbox = Outbox::start(destination(&listener), encode).unwrap();
-        outbox.send(b'7');
+        let exporter = Exporter::start(destination(&listener), encode).unwrap();
+        exporter.send(b'7');
         answer(&listener.accept().unwrap().0, "429 Too Many Requests");
-        assert!(outbox.flush(soon()));
-        outbox.send(b'7');
-        assert!(outbox.flush(soon()), "it is forgotten");
+        assert!(exporter.flush(soon()));
+        exporter.send(b'7');
+        assert!(exporter.flush(soon()), "it is forgotten");
         listener.set_nonblocking(true).unwrap();
         assert!(listener.accept().is_err(), "and not delivered");
     }
@@ -238,12 +247,12 @@ mod tests {
     #[test]
     fn a_silent_collector_costs_neither_the_sender_nor_the_end() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let outbox = Outbox::start(destination(&listener), encode).unwrap();
+        let exporter = Exporter::start(destination(&listener), encode).unwrap();
         for _ in 0..10_000 {
-            outbox.send(b'7');
+            exporter.send(b'7');
         }
         let deadline = Instant::now() + Duration::from_millis(100);
-        assert!(!outbox.flush(deadline));
+        assert!(!exporter.flush(deadline));
         assert!(Instant::now() < soon());
     }
 }

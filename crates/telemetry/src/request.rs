@@ -9,11 +9,11 @@ use axum::http::{HeaderMap, HeaderValue, Method};
 use futures_util::future::Either;
 use sentry::protocol::{SpanStatus, TraceContext as SentryTrace};
 use sentry::{Hub, SentryFutureExt as _, Transaction, TransactionContext, User};
+use tracing::{Instrument as _, Span};
 
-use super::reports;
-use super::spans::{self, OpenSpan};
-use super::trace::TraceContext;
-use crate::infra::Rng;
+use crate::reports;
+use crate::spans;
+use crate::trace::{self, TraceContext};
 
 /// What stands for the template of a path that no route has.
 const UNMATCHED: &str = "unmatched";
@@ -78,26 +78,25 @@ impl RequestFacts {
     }
 
     /// Whether it asks how the service is.
-    pub(super) fn is_probe(&self) -> bool {
+    pub(crate) fn is_probe(&self) -> bool {
         self.template().starts_with("/health")
     }
 }
 
 /// The request that is being handled.
-#[derive(Debug)]
-pub(super) struct Current {
-    pub(super) facts: RequestFacts,
-    pub(super) trace: TraceContext,
-    /// Whether we keep our part of the trace.
-    is_kept: bool,
+pub(crate) struct Current {
+    pub(crate) facts: RequestFacts,
+    pub(crate) trace: TraceContext,
+    /// Whether the request's span is exported.
+    is_sampled: bool,
 }
 
 impl Current {
     /// What a line of the log calls the request by.
-    pub(super) fn names(&self) -> [(&'static str, &str); 4] {
+    pub(crate) fn names(&self) -> [(&'static str, &str); 4] {
         [
             ("request_id", self.facts.request_id()),
-            ("trace_id", self.trace.trace_id.as_str()),
+            ("trace_id", self.trace.trace_id()),
             ("method", self.facts.method().as_str()),
             ("route", self.facts.template()),
         ]
@@ -108,64 +107,78 @@ tokio::task_local! {
     static CURRENT: Arc<Current>;
 }
 
-/// What `tell` makes of the request that is being handled; `None` outside of one.
-pub(super) fn with_current<R>(tell: impl FnOnce(&Current) -> R) -> Option<R> {
-    CURRENT.try_with(|current| tell(current)).ok()
+/// Calls `read` with the request that is being handled; `None` outside of one.
+pub(crate) fn with_current<R>(read: impl FnOnce(&Current) -> R) -> Option<R> {
+    CURRENT.try_with(|current| read(current)).ok()
 }
 
-/// The `traceparent` header for what the request at hand asks of other services (W3C Trace Context
-/// §3.2); `None` outside of a request.
+/// The `traceparent` header for a call to another service (W3C Trace Context §3.2): the span that runs,
+/// or the request's where none is exported. `None` outside of a request.
 #[must_use]
 pub fn traceparent() -> Option<String> {
-    with_current(|request| request.trace.header(request.is_kept))
+    with_current(|request| match spans::current() {
+        Some(span) => trace::traceparent(span.trace_id(), span.span_id(), true),
+        None => {
+            let TraceContext {
+                trace_id, span_id, ..
+            } = request.trace;
+            trace::traceparent(trace_id, span_id, request.is_sampled)
+        }
+    })
 }
 
-/// Tells who is signed in.
-pub trait Asker:
+/// Returns the id of the signed-in user, once that is known.
+pub trait UserId:
     Fn() -> Option<String> + Send + Sync + UnwindSafe + RefUnwindSafe + 'static
 {
 }
 
-impl<F> Asker for F where
+impl<F> UserId for F where
     F: Fn() -> Option<String> + Send + Sync + UnwindSafe + RefUnwindSafe + 'static
 {
 }
 
-/// The trace of a request and the scope that its reports are made in.
-#[derive(Debug)]
+/// A request's spans, and the scope of its log lines and error reports.
 pub struct RequestScope {
     current: Arc<Current>,
     hub: Option<Arc<Hub>>,
     transaction: Option<Transaction>,
-    span: Option<OpenSpan>,
+    span: Span,
 }
 
 impl RequestScope {
-    /// Begins a request; `caller` has the headers of a caller whose trace is continued, and `user`
-    /// returns the id of the signed-in user, once that is known.
+    /// Begins a request. `caller` are the headers of a caller whose trace is continued; `random` draws
+    /// the ids of a trace and of a span.
     #[must_use]
     pub fn begin(
         caller: Option<&HeaderMap>,
-        rng: &Rng,
+        random: impl FnOnce() -> ([u8; 16], [u8; 8]),
         facts: RequestFacts,
-        user: impl Asker,
+        user: impl UserId,
     ) -> Self {
-        let trace = TraceContext::of(caller, rng);
-        let share = reports::traced_share();
+        let parent = caller.and_then(trace::caller_span);
         let is_probe = facts.is_probe();
+        let span = if is_probe {
+            Span::none()
+        } else {
+            spans::request_span(&facts, parent.as_ref())
+        };
+        let (trace, is_exported) = match spans::context_of(&span) {
+            Some(own) => (
+                TraceContext::new(own.trace_id(), own.span_id(), parent.as_ref()),
+                own.is_sampled(),
+            ),
+            None => (TraceContext::random(parent.as_ref(), random()), false),
+        };
+        let share = reports::traced_share();
         let hub = share.map(|_| hub(&facts, &trace, user));
         let is_drawn = share.is_some_and(|share| trace.lot() < share);
-        let transaction = hub.as_ref().filter(|_| is_drawn && !is_probe);
-        let transaction = transaction.and_then(|hub| transaction_of(hub, &facts, &trace));
-        let span = if is_probe {
-            None
-        } else {
-            spans::begin(&facts, &trace)
-        };
+        let transaction = (hub.as_ref().filter(|_| is_drawn && !is_probe))
+            .map(|hub| transaction_of(hub, &facts, &trace));
         let current = Arc::new(Current {
             facts,
             trace,
-            is_kept: span.is_some() || transaction.is_some(),
+            is_sampled: is_exported || transaction.is_some(),
         });
         Self {
             current,
@@ -175,30 +188,34 @@ impl RequestScope {
         }
     }
 
-    /// What the request is known by.
+    /// Id, method and route of the request.
     #[must_use]
     pub fn facts(&self) -> &RequestFacts {
         &self.current.facts
     }
 
-    /// The id of the trace, for lines of the log.
+    /// The id of the trace, for log lines.
     #[must_use]
     pub fn trace_id(&self) -> &str {
-        self.current.trace.trace_id.as_str()
+        self.current.trace.trace_id()
     }
 
-    /// Lets what `act` logs belong to this request.
+    /// Runs `act` in the request's scope.
     pub fn enter<R>(&self, act: impl FnOnce() -> R) -> R {
-        CURRENT.sync_scope(Arc::clone(&self.current), act)
+        self.span
+            .in_scope(|| CURRENT.sync_scope(Arc::clone(&self.current), act))
     }
 
-    /// Lets what `future` logs and reports belong to this request.
+    /// Runs `future` in the request's scope.
     pub fn bind<F: Future>(&self, future: F) -> impl Future<Output = F::Output> + use<F> {
         let future = match &self.hub {
             Some(hub) => Either::Left(future.bind_hub(Arc::clone(hub))),
             None => Either::Right(future),
         };
-        CURRENT.scope(Arc::clone(&self.current), future)
+        CURRENT.scope(
+            Arc::clone(&self.current),
+            future.instrument(self.span.clone()),
+        )
     }
 
     /// Ends the request.
@@ -208,23 +225,23 @@ impl RequestScope {
             transaction.set_data("http.response.status_code", status.into());
             Hub::run(Arc::clone(hub), || transaction.finish());
         }
-        if let Some(span) = self.span.take() {
-            span.end(status, user());
-        }
+        spans::end_request_span(
+            std::mem::replace(&mut self.span, Span::none()),
+            status,
+            user,
+        );
     }
 }
 
 /// A hub of its own: what one request leaves in its scope must not reach another's report.
-fn hub(facts: &RequestFacts, trace: &TraceContext, user: impl Asker) -> Arc<Hub> {
+fn hub(facts: &RequestFacts, trace: &TraceContext, user: impl UserId) -> Arc<Hub> {
     let hub = Hub::new_from_top(Hub::main());
     hub.configure_scope(|scope| {
         scope.set_transaction(Some(&name(facts)));
         scope.set_tag("request_id", facts.request_id());
         scope.set_tag("method", facts.method());
         scope.set_tag("route", facts.template());
-        if let Some(trace) = sentry_trace(trace) {
-            scope.set_context("trace", trace);
-        }
+        scope.set_context("trace", sentry_trace(trace));
         scope.add_event_processor(move |mut event| {
             event.user = user().map(|id| User {
                 id: Some(id),
@@ -240,30 +257,30 @@ fn name(facts: &RequestFacts) -> String {
     format!("{} {}", facts.method(), facts.template())
 }
 
-fn sentry_trace(trace: &TraceContext) -> Option<SentryTrace> {
-    Some(SentryTrace {
-        trace_id: trace.trace_id.as_str().parse().ok()?,
-        span_id: trace.span_id.as_str().parse().ok()?,
-        parent_span_id: trace.parent_id.and_then(|id| id.as_str().parse().ok()),
+fn sentry_trace(trace: &TraceContext) -> SentryTrace {
+    SentryTrace {
+        trace_id: trace.trace_id.to_bytes().into(),
+        span_id: trace.span_id.to_bytes().into(),
+        parent_span_id: trace.parent_id.map(|id| id.to_bytes().into()),
         op: Some("http.server".to_owned()),
         ..SentryTrace::default()
-    })
+    }
 }
 
-fn transaction_of(hub: &Hub, facts: &RequestFacts, trace: &TraceContext) -> Option<Transaction> {
+fn transaction_of(hub: &Hub, facts: &RequestFacts, trace: &TraceContext) -> Transaction {
     let SentryTrace {
         trace_id,
         span_id,
         parent_span_id,
         ..
-    } = sentry_trace(trace)?;
-    Some(hub.start_transaction(TransactionContext::new_with_details(
+    } = sentry_trace(trace);
+    hub.start_transaction(TransactionContext::new_with_details(
         &name(facts),
         "http.server",
         trace_id,
         Some(span_id),
         parent_span_id,
-    )))
+    ))
 }
 
 fn meaning(status: u16) -> SpanStatus {

@@ -1,4 +1,4 @@
-//! What browsers' calls were refused for.
+//! CSRF checks that failed.
 
 use metrics::counter;
 

@@ -19,9 +19,9 @@ use tracing::{Metadata, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
-use super::redact::redact;
-use crate::config::{Environment, TelemetryConfig};
-use crate::infra::{Destination, Outbox};
+use crate::Settings;
+use crate::exporter::{Destination, Exporter};
+use crate::redact::redact;
 
 /// The fields of a line that a report may carry beside its message and its error.
 const FIELDS: [&str; 6] = ["attempt", "code", "id", "job", "status", "variable"];
@@ -35,60 +35,56 @@ const BREADCRUMBS: usize = 30;
 static TRACED_SHARE: OnceLock<f32> = OnceLock::new();
 
 /// The share of requests that are traced; `None` where nothing is reported.
-pub(super) fn traced_share() -> Option<f32> {
+pub(crate) fn traced_share() -> Option<f32> {
     TRACED_SHARE.get().copied()
 }
 
 /// Reports until it is dropped.
 #[derive(Debug)]
-pub(super) struct Reports(Outbox<Envelope>);
+pub(crate) struct Reports(Exporter<Envelope>);
 
 impl Reports {
-    pub(super) fn flush(&self, deadline: Instant) -> bool {
+    pub(crate) fn flush(&self, deadline: Instant) -> bool {
         self.0.flush(deadline)
     }
 }
 
 /// Starts reporting, where there is a DSN.
-pub(super) fn start(config: &TelemetryConfig) -> Option<Reports> {
+pub(crate) fn start(config: &Settings) -> Option<Reports> {
     let dsn: sentry::types::Dsn = config.sentry_dsn.as_ref()?.expose_secret().parse().ok()?;
-    let agent = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
+    let agent = format!("{}/{}", config.service, config.version);
     let destination = Destination {
         name: "reports",
         url: dsn.envelope_api_url().to_string(),
         headers: vec![
-            ("x-sentry-auth", dsn.to_auth(Some(agent)).to_string()),
+            ("x-sentry-auth", dsn.to_auth(Some(&agent)).to_string()),
             ("content-type", "application/x-sentry-envelope".to_owned()),
         ],
         waiting: WAITING,
         batch: 1,
         linger: Duration::ZERO,
     };
-    let outbox = Outbox::start(destination, encode).ok()?;
-    let environment = match config.environment {
-        Environment::Development => "development",
-        Environment::Production => "production",
-    };
+    let exporter = Exporter::start(destination, encode).ok()?;
     let mut options = ClientOptions::new()
-        .release(format!("{}@{}", env!("CARGO_PKG_NAME"), config.version))
-        .environment(environment)
+        .release(format!("{}@{}", config.service, config.version))
+        .environment(config.environment)
         .max_breadcrumbs(BREADCRUMBS)
         .default_integrations(false)
         .before_send(|event| Some(scrub(event)))
-        .transport(ToOutbox(outbox.clone()))
+        .transport(ToExporter(exporter.clone()))
         // Which request is traced is decided where it begins.
         .traces_sampler(|_| 1.0);
     options.dsn = Some(dsn);
     Hub::main().bind_client(Some(Arc::new(Client::from(options))));
     let _ = TRACED_SHARE.set(config.sentry_traces_sample_rate);
     report_panics();
-    Some(Reports(outbox))
+    Some(Reports(exporter))
 }
 
 /// The library's envelopes, handed to the thread that posts them.
-struct ToOutbox(Outbox<Envelope>);
+struct ToExporter(Exporter<Envelope>);
 
-impl Transport for ToOutbox {
+impl Transport for ToExporter {
     fn send_envelope(&self, envelope: Envelope) {
         self.0.send(envelope);
     }
@@ -98,7 +94,7 @@ impl Transport for ToOutbox {
     }
 }
 
-impl TransportFactory for ToOutbox {
+impl TransportFactory for ToExporter {
     fn create_transport_with_options(&self, _: sentry::TransportOptions) -> Arc<dyn Transport> {
         Arc::new(Self(self.0.clone()))
     }
@@ -132,7 +128,7 @@ fn scrub(mut event: Event<'static>) -> Event<'static> {
 }
 
 /// Turns lines of the log into reports and into the trail that led to them.
-pub(super) struct ReportLayer;
+pub(crate) struct ReportLayer;
 
 impl<S: Subscriber> Layer<S> for ReportLayer {
     fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {

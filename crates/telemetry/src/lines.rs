@@ -1,24 +1,28 @@
-//! How a line of the log looks: its own fields, and those of the request that it was written for.
+//! Format of log lines: their own fields, then those of the request that they were written for.
 //!
-//! The request is looked up where a line is written. A `tracing` span for each request would be
-//! formatted for each, though most write nothing but their line in the access log.
+//! The request's fields are looked up when a line is written. As fields of a `tracing` span they would be
+//! formatted for each request, though most requests write one line.
 
 use std::cell::RefCell;
 use std::fmt::{self, Debug, Write as _};
+use std::time::SystemTime;
 
 use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde::ser::{SerializeMap, Serializer as _};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::fmt::format::{Compact, Format, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
-use super::request;
-use crate::infra::Clock;
+use crate::request;
 
 /// One JSON object a line: `timestamp` (RFC 3339), `level`, `target`, the line's own fields, then
 /// `request_id`, `trace_id`, `method` and `route` where it was written for a request.
-pub(super) struct JsonLines;
+///
+/// Not the library's format, which has no request without a span of it and nests fields.
+pub(crate) struct JsonLines;
 
 impl<S, N> FormatEvent<S, N> for JsonLines
 where
@@ -31,131 +35,75 @@ where
         mut line: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        let mut object = Object(String::with_capacity(LINE));
-        object.0.push_str("{\"timestamp\":\"");
-        push_time(&mut object.0, Clock::system().now());
-        object.0.push_str("\",\"level\":\"");
-        object.0.push_str(event.metadata().level().as_str());
-        object.0.push('"');
-        object.text("target", event.metadata().target());
-        event.record(&mut object);
-        request::with_current(|request| {
-            for (name, value) in request.names() {
-                object.text(name, value);
-            }
-        });
-        object.0.push_str("}\n");
-        line.write_str(&object.0)
+        let mut json = Vec::with_capacity(LINE);
+        write_json(&mut json, event).map_err(|_| fmt::Error)?;
+        line.write_str(str::from_utf8(&json).map_err(|_| fmt::Error)?)?;
+        line.write_char('\n')
     }
 }
 
 /// Bytes of most lines, at most.
 const LINE: usize = 512;
 
-/// A JSON object that lacks its end.
-struct Object(String);
+fn write_json(json: &mut Vec<u8>, event: &Event<'_>) -> serde_json::Result<()> {
+    let mut serializer = serde_json::Serializer::new(json);
+    let mut fields = Fields {
+        map: serializer.serialize_map(None)?,
+        result: Ok(()),
+    };
+    with_timestamp(system_time().into(), |text| fields.add("timestamp", text));
+    fields.add("level", event.metadata().level().as_str());
+    fields.add("target", event.metadata().target());
+    event.record(&mut fields);
+    request::with_current(|request| {
+        for (name, value) in request.names() {
+            fields.add(name, value);
+        }
+    });
+    fields.result?;
+    fields.map.end()
+}
 
-impl Object {
-    fn name(&mut self, name: &str) {
-        self.0.push_str(",\"");
-        // A field may be named as a keyword is, by `r#`.
-        push_escaped(&mut self.0, name.strip_prefix("r#").unwrap_or(name));
-        self.0.push_str("\":");
-    }
+/// Entries of a JSON object, until one fails.
+struct Fields<M: SerializeMap> {
+    map: M,
+    result: Result<(), M::Error>,
+}
 
-    fn text(&mut self, name: &str, value: &str) {
-        self.name(name);
-        self.0.push('"');
-        push_escaped(&mut self.0, value);
-        self.0.push('"');
-    }
-
-    fn number(&mut self, field: &Field, value: impl itoa::Integer) {
-        self.name(field.name());
-        self.0.push_str(itoa::Buffer::new().format(value));
+impl<M: SerializeMap> Fields<M> {
+    fn add(&mut self, name: &str, value: impl Serialize) {
+        if self.result.is_ok() {
+            // A field may be named as a keyword is, by `r#`.
+            let name = name.strip_prefix("r#").unwrap_or(name);
+            self.result = self.map.serialize_entry(name, &value);
+        }
     }
 }
 
-impl Visit for Object {
+impl<M: SerializeMap> Visit for Fields<M> {
     fn record_f64(&mut self, field: &Field, value: f64) {
-        self.name(field.name());
-        if value.is_finite() {
-            self.0.push_str(zmij::Buffer::new().format_finite(value));
-        } else {
-            self.0.push_str("null");
-        }
+        self.add(field.name(), value);
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.number(field, value);
+        self.add(field.name(), value);
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.number(field, value);
+        self.add(field.name(), value);
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.name(field.name());
-        self.0.push_str(if value { "true" } else { "false" });
+        self.add(field.name(), value);
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.text(field.name(), value);
+        self.add(field.name(), value);
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        self.name(field.name());
-        self.0.push('"');
-        // Writing to a string cannot fail.
-        let _ = write!(Escaped(&mut self.0), "{value:?}");
-        self.0.push('"');
+        self.add(field.name(), format_args!("{value:?}"));
     }
-}
-
-/// Text on its way into a JSON string.
-struct Escaped<'a>(&'a mut String);
-
-impl fmt::Write for Escaped<'_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        push_escaped(self.0, text);
-        Ok(())
-    }
-}
-
-/// The bytes that a JSON string must not have as they are.
-const IS_SPECIAL: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut control = 0;
-    while control < 0x20 {
-        table[control] = true;
-        control += 1;
-    }
-    table[b'"' as usize] = true;
-    table[b'\\' as usize] = true;
-    table
-};
-
-/// Adds text to a JSON string (RFC 8259 §7).
-fn push_escaped(out: &mut String, text: &str) {
-    let is_special = |byte: u8| IS_SPECIAL[usize::from(byte)];
-    // Most have nothing to escape, which is seen fastest without a way out of the loop.
-    if !text.bytes().fold(false, |any, byte| any | is_special(byte)) {
-        out.push_str(text);
-        return;
-    }
-    let mut rest = text;
-    while let Some(at) = rest.bytes().position(is_special) {
-        out.push_str(&rest[..at]);
-        match rest.as_bytes()[at] {
-            b'\n' => out.push_str("\\n"),
-            byte @ (b'"' | b'\\') => out.extend(['\\', char::from(byte)]),
-            byte => {
-                let _ = write!(out, "\\u{byte:04x}");
-            }
-        }
-        rest = &rest[at + 1..];
-    }
-    out.push_str(rest);
 }
 
 thread_local! {
@@ -163,24 +111,34 @@ thread_local! {
     static SECOND: RefCell<(i64, String)> = const { RefCell::new((i64::MIN, String::new())) };
 }
 
-/// Adds a time to the microsecond (RFC 3339).
-fn push_time(out: &mut String, time: DateTime<Utc>) {
+/// The time of this process, for log lines and spans.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "what is logged never leaves the service"
+)]
+pub(crate) fn system_time() -> SystemTime {
+    SystemTime::now()
+}
+
+/// A time to the microsecond (RFC 3339).
+fn with_timestamp(time: DateTime<Utc>, write: impl FnOnce(&str)) {
     SECOND.with_borrow_mut(|(second, text)| {
         if *second != time.timestamp() {
             *second = time.timestamp();
-            *text = time.format("%Y-%m-%dT%H:%M:%S").to_string();
+            *text = time.format("%Y-%m-%dT%H:%M:%S.").to_string();
         }
-        out.push_str(text);
+        // A leap second counts on beyond a million.
+        let micros = time.timestamp_subsec_micros().min(999_999);
+        let length = text.len();
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{micros:06}Z");
+        write(text);
+        text.truncate(length);
     });
-    // A leap second counts on beyond a million.
-    let micros = time.timestamp_subsec_micros().min(999_999);
-    out.push('.');
-    out.push_str(&itoa::Buffer::new().format(1_000_000 + micros)[1..]);
-    out.push('Z');
 }
 
 /// Text for people, with the names of its request at the end.
-pub(super) struct TextLines(pub(super) Format<Compact>);
+pub(crate) struct TextLines(pub(crate) Format<Compact>);
 
 impl<S, N> FormatEvent<S, N> for TextLines
 where
@@ -213,8 +171,8 @@ mod tests {
     use tracing_subscriber::fmt::format;
 
     use super::*;
-    use crate::infra::Rng;
-    use crate::telemetry::{Lines, RequestFacts, RequestScope};
+    use crate::testing::Lines;
+    use crate::{RequestFacts, RequestScope};
 
     fn written(write: impl FnOnce()) -> Value {
         let lines = Lines::default();
@@ -252,7 +210,9 @@ mod tests {
     fn a_time_is_written_to_the_microsecond() {
         let written = |nanos: i64| {
             let mut text = String::new();
-            push_time(&mut text, DateTime::from_timestamp_nanos(nanos));
+            with_timestamp(DateTime::from_timestamp_nanos(nanos), |it| {
+                text.push_str(it)
+            });
             text
         };
         assert_eq!(written(0), "1970-01-01T00:00:00.000000Z");
@@ -268,7 +228,7 @@ mod tests {
     fn a_line_names_the_request_that_it_was_written_for() {
         let request = Request::get("/secret/path").body(axum::body::Body::empty());
         let facts = RequestFacts::of(&request.unwrap(), "abc".parse().unwrap());
-        let scope = RequestScope::begin(None, &Rng::seeded(1), facts, || None);
+        let scope = RequestScope::begin(None, || ([7; 16], [7; 8]), facts, || None);
         let line = written(|| scope.enter(|| tracing::info!("within")));
         assert_eq!(line["request_id"], "abc");
         assert_eq!(line["trace_id"], scope.trace_id());

@@ -13,14 +13,12 @@ use groundwork::config::{Config, DatabaseConfig, HttpConfig, Key32, RingConfig, 
 use groundwork::health::Draining;
 use groundwork::infra::{Clock, Rng, db};
 use groundwork::state::{AppState, StateError};
+use groundwork::tasks::{self, Process};
 use groundwork::users::EmailAddress;
-use groundwork::{
-    api_keys, app, auth, config, doctor, health, keyring, monitor, telemetry, usage, web, worker,
-};
+use groundwork::{api_keys, app, auth, config, doctor, health, keyring, telemetry, web};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 // The C library's allocator takes a tenth of what the service does for a request, this one less. It
 // takes the place of `malloc` itself: as Rust's global allocator it would be asked for an alignment
@@ -28,8 +26,8 @@ use tokio_util::task::TaskTracker;
 // the memory of a service at rest.
 use mimalloc as _;
 
-/// How long connections to the database may take to say goodbye.
-const FAREWELL: std::time::Duration = std::time::Duration::from_secs(2);
+/// For the last uses of API keys to be written, and for the pool to close its connections.
+const LAST_WRITES: std::time::Duration = std::time::Duration::from_secs(2);
 
 type Outcome = Result<(), Box<dyn Error>>;
 
@@ -120,7 +118,7 @@ fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
         .build()
 }
 
-async fn serve(config: Config, migrate: bool, with_worker: bool) -> Outcome {
+async fn serve(config: Config, migrate: bool, runs_jobs: bool) -> Outcome {
     if migrate {
         db::migrate(&config.database).await?;
     }
@@ -129,59 +127,35 @@ async fn serve(config: Config, migrate: bool, with_worker: bool) -> Outcome {
     let draining = Draining::default();
     let listener = TcpListener::bind(config.http.bind_addr).await?;
     let app = app::router(&state, &config, draining.clone());
-    let [stop_accepting, stop_tasks, stop_counting] = [(); 3].map(|()| CancellationToken::new());
-    let tasks = TaskTracker::new();
-    tasks.spawn(state.pulse.clone().watch(stop_tasks.clone()));
-    tasks.spawn(db::keep_warm(
-        state.db.clone(),
-        state.pulse.clone(),
-        config.database.first_connections,
-        stop_tasks.clone(),
-    ));
-    let checking = db::log_faults(state.db.clone(), state.pulse.clone());
-    tasks.spawn(stop_tasks.clone().run_until_cancelled_owned(checking));
-    tasks.spawn(auth::watch_ended_sessions(
-        state.clone(),
-        stop_tasks.clone(),
-    ));
-    tasks.spawn(api_keys::watch_uses(state.clone(), stop_tasks.clone()));
-    tasks.spawn(state.cache.clone().watch(stop_tasks.clone()));
-    tasks.spawn(usage::run(state.clone(), stop_counting.clone()));
-    tasks.spawn(state.limiter.clone().tidy(stop_tasks.clone()));
-    if let Some(redis) = state.redis.clone() {
-        tokio::spawn(async move { redis.warm_up().await });
-    }
-    if let Some(monitor) = monitor::start(&state, &config, stop_tasks.clone()).await? {
-        tasks.spawn(monitor.run());
-    }
-    if with_worker {
-        tasks.spawn(worker::run(
-            state.clone(),
-            config.worker.clone(),
-            stop_tasks.clone(),
-        ));
-    }
+    let tasks = tasks::start(Process::Serve, runs_jobs, &state, &config).await?;
     tracing::info!(addr = %listener.local_addr()?, version = %state.version, "serving");
 
+    let stop_accepting = CancellationToken::new();
     let server = web::serve(listener, app, &config.http, stop_accepting.clone());
     let drain = async {
         stop_asked.await;
         tracing::info!("draining");
-        // Readiness fails first, so that balancers look elsewhere while the listener still answers.
+        // Readiness fails first, so that load balancers remove the replica while it still serves.
         draining.begin();
         tokio::time::sleep(config.http.drain_delay).await;
         stop_accepting.cancel();
-        stop_tasks.cancel();
+        tasks.stop();
     };
     let (drained, ()) = tokio::join!(server, drain);
-    // Only now has the last request been answered, and can the last counts be written.
-    stop_counting.cancel();
-    tasks.close();
-    tasks.wait().await;
-    // A silent database must not hold the exit up. Only now has the last request been answered.
-    let _ = tokio::time::timeout(FAREWELL, api_keys::write_uses(&state)).await;
-    let _ = tokio::time::timeout(FAREWELL, state.db.close()).await;
+    tasks.finish().await;
+    // An unresponsive database must not delay the exit.
+    let _ = tokio::time::timeout(LAST_WRITES, api_keys::write_uses(&state)).await;
+    let _ = tokio::time::timeout(LAST_WRITES, state.db.close()).await;
     tracing::info!(aborted = drained.aborted, "stopped");
+    Ok(())
+}
+
+async fn work(config: Config) -> Outcome {
+    let state = started_state(&config).await?;
+    let stop_asked = stop_signal();
+    let tasks = tasks::start(Process::Worker, true, &state, &config).await?;
+    stop_asked.await;
+    tasks.finish().await;
     Ok(())
 }
 
@@ -193,26 +167,6 @@ async fn examine(config: Config) -> Outcome {
         return Ok(());
     }
     Err("the service is not fit to run".into())
-}
-
-async fn work(config: Config) -> Outcome {
-    let state = started_state(&config).await?;
-    let stop = CancellationToken::new();
-    let stopping = stop.clone();
-    let stop_asked = stop_signal();
-    tokio::spawn(async move {
-        stop_asked.await;
-        stopping.cancel();
-    });
-    tokio::spawn(state.pulse.clone().watch(stop.clone()));
-    let checking = db::log_faults(state.db.clone(), state.pulse.clone());
-    tokio::spawn(stop.clone().run_until_cancelled_owned(checking));
-    tokio::spawn(state.cache.clone().watch(stop.clone()));
-    if let Some(monitor) = monitor::start(&state, &config, stop.clone()).await? {
-        tokio::spawn(monitor.run());
-    }
-    worker::run(state, config.worker, stop).await;
-    Ok(())
 }
 
 /// Listens from now on; resolves at the first SIGTERM or SIGINT. At a second one the process ends

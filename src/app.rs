@@ -128,7 +128,8 @@ type Budget = fn(&LimitsConfig) -> Vec<Limit>;
 /// The routes that anybody may call, each group behind its limits.
 fn limit_public(state: &AppState) -> OpenApiRouter<AppState> {
     let groups = public().map(|(group, budget)| {
-        let limits = ClientLimits::new(&state.limiter, &budget(&state.limits));
+        let limits = ClientLimits::new(&state.limiter, &budget(&state.limits))
+            .exempt(state.limits.auth, &state.limits.exempt);
         let known = Arc::new((state.pulse.clone(), limits));
         group.open().route_layer(door(move |request, within| {
             pass_client(Arc::clone(&known), request, within)

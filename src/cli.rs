@@ -1,6 +1,7 @@
 //! The commands of the one binary.
 
 use std::io::{self, BufRead};
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -127,6 +128,33 @@ pub enum Users {
         #[arg(long)]
         email: String,
     },
+    /// List or clear lockouts after too many failed attempts to sign in
+    #[command(subcommand)]
+    Lockouts(Lockouts),
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Lockouts {
+    /// Print who is locked out of sign-in now, one a line: until when, then the account or client
+    ///
+    /// Without Redis the lines come from the audit log, also for lockouts that have ended early.
+    List,
+    /// Clear a lockout and the failed attempts behind it
+    ///
+    /// Exits with 5 when the address has no account, and with 7 when Redis is not in use or does not
+    /// respond: each process then counts by itself.
+    Clear(LockoutSubject),
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub struct LockoutSubject {
+    /// Address of the account
+    #[arg(long)]
+    pub email: Option<String>,
+    /// IP address of the client
+    #[arg(long)]
+    pub client: Option<IpAddr>,
 }
 
 /// An administrator to make.

@@ -5,9 +5,11 @@ use std::error::Error;
 use std::io;
 use std::process::ExitCode;
 
+use chrono::SecondsFormat;
 use clap::Parser as _;
 use groundwork::cli::{
-    Cli, Command, Keys, NewAccount, NewAdmin, Ring, Rotation, Users, read_password,
+    Cli, Command, Keys, LockoutSubject, Lockouts, NewAccount, NewAdmin, Ring, Rotation, Users,
+    read_password,
 };
 use groundwork::config::{Config, DatabaseConfig, HttpConfig, Key32, RingConfig, TelemetryConfig};
 use groundwork::health::Draining;
@@ -64,6 +66,9 @@ fn run(command: Command) -> Outcome {
                 auth::remove_second_factor(&state, &email.try_into()?).await
             })
         }
+        Command::Users(Users::Lockouts(command)) => {
+            with_config(&variables, async |config| lockouts(&config, command).await)
+        }
         Command::Users(Users::Create(new)) => {
             with_config(&variables, async |config| create_user(&config, new).await)
         }
@@ -108,6 +113,9 @@ fn with_config(
     let _log = telemetry::start(&config.telemetry);
     for suspect in &config.suspects {
         tracing::warn!(variable = suspect.variable, "{}", suspect.message);
+    }
+    if let Some(warning) = config.limits.exempt.warning() {
+        tracing::warn!(variable = "SIGN_IN_LIMIT_EXEMPT", "{warning}");
     }
     runtime()?.block_on(work(config))
 }
@@ -254,6 +262,29 @@ async fn create_user(config: &Config, new: NewAccount) -> Outcome {
         return Ok(());
     }
     Err("the address has an account already".into())
+}
+
+async fn lockouts(config: &Config, command: Lockouts) -> Outcome {
+    let state = started_state(config).await?;
+    match command {
+        Lockouts::List => {
+            for lockout in auth::list_lockouts(&state).await? {
+                let until = lockout.until.to_rfc3339_opts(SecondsFormat::Secs, true);
+                print(&format!("{until} {}", lockout.who));
+            }
+            if !state.limiter.is_shared() {
+                tell("Redis is not in use: read from the audit log, and some may have ended early");
+            }
+            Ok(())
+        }
+        Lockouts::Clear(LockoutSubject { email, client }) => {
+            if let Some(client) = client {
+                return auth::clear_client_lockout(&state, client).await;
+            }
+            let email = email.unwrap_or_default().try_into()?;
+            auth::clear_account_lockout(&state, &email).await
+        }
+    }
 }
 
 /// An error and its causes, for whoever started the process.

@@ -28,21 +28,21 @@ use crate::users::{self, EmailAddress};
 
 /// Where the failures of one subject are counted.
 #[derive(Clone, Copy)]
-struct Counter<'a> {
-    ladder: &'a Ladder,
-    key: LimitKey,
+pub(super) struct Counter<'a> {
+    pub(super) ladder: &'a Ladder,
+    pub(super) key: LimitKey,
 }
 
 /// How a counter stands.
 #[derive(Clone, Copy)]
-struct View {
+pub(super) struct View {
     key: LimitKey,
     /// The wait, if there is one.
-    wait: Option<Duration>,
+    pub(super) wait: Option<Duration>,
     /// Failures that are left until then.
     left: u32,
     /// Whether there is anything to forget.
-    is_used: bool,
+    pub(super) is_used: bool,
 }
 
 impl Counter<'_> {
@@ -56,7 +56,11 @@ impl Counter<'_> {
 }
 
 /// How these counters stand, and whether each of `others` allows, in one round trip.
-async fn look(state: &AppState, counters: &[Counter<'_>], others: &[Ask]) -> (Vec<View>, bool) {
+pub(super) async fn look(
+    state: &AppState,
+    counters: &[Counter<'_>],
+    others: &[Ask],
+) -> (Vec<View>, bool) {
     let strikes = counters
         .iter()
         .map(|counter| Ask::peek(counter.ladder.strikes, counter.key));
@@ -132,7 +136,7 @@ async fn strike(state: &AppState, Counter { ladder, key }: Counter<'_>) -> Durat
 }
 
 /// Forgets all failures and waits of these.
-async fn clear(state: &AppState, counters: &[Counter<'_>]) {
+pub(super) async fn clear(state: &AppState, counters: &[Counter<'_>]) {
     let uses: Vec<_> = counters
         .iter()
         .flat_map(|Counter { ladder, key }| {
@@ -176,9 +180,11 @@ pub(super) struct Attempt<'a> {
     user_id: Option<UserId>,
     origin: &'a Origin,
     client: Counter<'a>,
-    account: Counter<'a>,
-    known: Counter<'a>,
+    pub(super) account: Counter<'a>,
+    pub(super) known: Counter<'a>,
     network: IpAddr,
+    /// Whether failures are not counted by client (`SIGN_IN_LIMIT_EXEMPT`).
+    is_exempt: bool,
     has_unlocked: bool,
     turn: Option<Turn>,
 }
@@ -201,13 +207,14 @@ impl<'a> Attempt<'a> {
         Ok(attempt)
     }
 
-    fn of(
+    pub(super) fn of(
         state: &'a AppState,
         email: &'a EmailAddress,
         user_id: Option<UserId>,
         origin: &'a Origin,
     ) -> Self {
-        let network = network_of(origin.ip.unwrap_or(Ipv4Addr::UNSPECIFIED.into()));
+        let ip = origin.ip.unwrap_or(Ipv4Addr::UNSPECIFIED.into());
+        let network = network_of(ip);
         let attempts = &state.attempts;
         let account = state.limiter.hidden_key(email.as_str());
         let both = format!("{} {network}", email.as_str());
@@ -221,23 +228,35 @@ impl<'a> Attempt<'a> {
             account: counter(&attempts.account, account),
             known: counter(&attempts.known, state.limiter.hidden_key(&both)),
             network,
+            is_exempt: state.limits.exempt.contains(ip.to_canonical()),
             has_unlocked: false,
             turn: None,
+        }
+    }
+
+    /// Counters of an attempt from a client that the account does not know.
+    fn unknown_client(&self) -> Vec<Counter<'a>> {
+        if self.is_exempt {
+            vec![self.account]
+        } else {
+            vec![self.client, self.account]
         }
     }
 
     /// How the counters stand that judge this attempt. As long as none of them refuses it makes no
     /// difference which do, and the database is not asked.
     async fn judges(&mut self) -> Result<Vec<View>, Error> {
-        let counters = [self.client, self.account, self.known];
+        let mut counters = self.unknown_client();
+        let unknown = counters.len();
+        counters.push(self.known);
         let unlocked = Ask::peek(self.state.attempts.unlocked, self.known.key);
         let (mut views, is_unspent) = look(self.state, &counters, &[unlocked]).await;
         self.has_unlocked = !is_unspent;
         if views.iter().any(|view| view.wait.is_some()) {
             if self.is_known().await? {
-                views.drain(..2);
+                views.drain(..unknown);
             } else {
-                views.truncate(2);
+                views.truncate(unknown);
             }
         }
         Ok(views)
@@ -259,7 +278,7 @@ impl<'a> Attempt<'a> {
         let counters = if self.is_known().await? {
             vec![self.known]
         } else {
-            vec![self.client, self.account]
+            self.unknown_client()
         };
         let struck = match add_failure(self.state, &counters).await {
             Ok(struck) => struck,
@@ -334,12 +353,12 @@ async fn unlock(state: &AppState, email: &EmailAddress, user_id: UserId, origin:
 /// An attempt of somebody signed in at the password that is asked for again.
 pub(super) struct Again<'a> {
     state: &'a AppState,
-    counter: Counter<'a>,
+    pub(super) counter: Counter<'a>,
     turn: Option<Turn>,
 }
 
 impl<'a> Again<'a> {
-    fn of(state: &'a AppState, user_id: UserId) -> Self {
+    pub(super) fn of(state: &'a AppState, user_id: UserId) -> Self {
         let counter = Counter {
             ladder: &state.attempts.reauthentication,
             key: LimitKey::user(user_id.0),

@@ -16,6 +16,7 @@ mod gate;
 mod guessable;
 mod jobs;
 mod legacy_refresh;
+mod lockouts;
 mod model;
 mod operator;
 mod oversight;
@@ -46,6 +47,9 @@ pub use gate::{bearer_token, require_session, watch_ended_sessions};
 pub use jobs::{
     ConfirmNewEmail, NotifyNewAdmin, SendAlreadyRegistered, SendEmailUndo, SendReset, SendUnlock,
     SendVerification, TellEmailChanging, TellPasswordChanged,
+};
+pub use lockouts::{
+    LockedOut, Lockout, clear_account_lockout, clear_client_lockout, list_lockouts,
 };
 pub use model::Device;
 pub use operator::{

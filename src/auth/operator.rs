@@ -52,6 +52,11 @@ pub enum OperatorError {
     /// There is nothing to remove.
     #[error("the account has no second factor")]
     NoSecondFactor,
+    /// Redis is not in use, or does not respond.
+    #[error(
+        "attempts are not counted in Redis now, so that lockouts of other processes cannot be cleared: they end by themselves, or with their process"
+    )]
+    CountedPerProcess,
 }
 
 impl OperatorError {
@@ -63,6 +68,7 @@ impl OperatorError {
             Self::NotVerified | Self::Disabled => 4,
             Self::NoAccount => 5,
             Self::NoSecondFactor => 6,
+            Self::CountedPerProcess => 7,
         }
     }
 }

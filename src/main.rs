@@ -1,4 +1,4 @@
-//! The process: read the configuration, start the log, build the state, serve, drain.
+//! Entry point: reads the configuration, starts the log, and runs the subcommand.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -8,10 +8,11 @@ use std::process::ExitCode;
 use chrono::SecondsFormat;
 use clap::Parser as _;
 use groundwork::cli::{
-    Cli, Command, Keys, LockoutSubject, Lockouts, NewAccount, NewAdmin, Ring, Rotation, Users,
-    read_password,
+    Cli, Command, Keys, LockoutSubject, Lockouts, Ring, Rotation, Users, read_password,
 };
-use groundwork::config::{Config, DatabaseConfig, HttpConfig, Key32, RingConfig, TelemetryConfig};
+use groundwork::config::{
+    Config, DatabaseConfig, Faults, HttpConfig, Key32, RingConfig, TelemetryConfig,
+};
 use groundwork::health::Draining;
 use groundwork::infra::{Clock, Rng, db};
 use groundwork::state::{AppState, StateError};
@@ -22,10 +23,9 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-// The C library's allocator takes a tenth of what the service does for a request, this one less. It
-// takes the place of `malloc` itself: as Rust's global allocator it would be asked for an alignment
-// each time, and many sizes then never find their quick way. Huge pages are off: they would double
-// the memory of a service at rest.
+// The C library's allocator takes a tenth of the CPU time of a request, this one less. It replaces
+// `malloc` itself: as Rust's global allocator it would be passed an alignment each time, which
+// keeps many sizes off its fast path. Huge pages are off: they would double the idle memory.
 use mimalloc as _;
 
 /// For the last uses of API keys to be written, and for the pool to close its connections.
@@ -57,21 +57,9 @@ fn run(command: Command) -> Outcome {
             Ok(runtime()?.block_on(db::migrate(&database))?)
         }
         Command::Doctor => with_config(&variables, examine),
-        Command::Users(Users::CreateAdmin(new)) => {
-            with_config(&variables, async |config| create_admin(&config, new).await)
-        }
-        Command::Users(Users::RemoveSecondFactor { email }) => {
-            with_config(&variables, async |config| {
-                let state = started_state(&config).await?;
-                auth::remove_second_factor(&state, &email.try_into()?).await
-            })
-        }
-        Command::Users(Users::Lockouts(command)) => {
-            with_config(&variables, async |config| lockouts(&config, command).await)
-        }
-        Command::Users(Users::Create(new)) => {
-            with_config(&variables, async |config| create_user(&config, new).await)
-        }
+        Command::Users(command) => with_config(&variables, async |config| {
+            users(started_state(&config).await?, command).await
+        }),
         Command::Healthcheck => {
             let is_ready = health::probe(HttpConfig::read_bind_addr(&variables)?)?;
             is_ready
@@ -82,29 +70,17 @@ fn run(command: Command) -> Outcome {
             print(&app::openapi().to_pretty_json()?);
             Ok(())
         }
-        Command::Keys(Keys::Status { ring }) => {
-            print(&keyring::status(ring, &read_ring(ring, &variables)?)?);
-            Ok(())
-        }
-        Command::Keys(Keys::Rotate(rotation)) => rotate(&rotation, &variables),
-        Command::Keys(Keys::Generate) => {
-            let rng = Rng::system();
-            for variable in ["JWT_SIGNING_KEYS", "TOKEN_SECRET", "ENCRYPTION_KEYS"] {
-                print(&format!("{variable}={}", Key32::new(rng.bytes()).encode()));
-            }
-            Ok(())
-        }
+        Command::Keys(command) => keys(command, &variables),
     }
 }
 
-/// The state, with the database's time where the database responds.
+/// Builds the state and sets its clock, if the database responds.
 async fn started_state(config: &Config) -> Result<AppState, StateError> {
     let state = AppState::new(config, Clock::database(), Rng::system())?;
     state.pulse.synchronize().await;
     Ok(state)
 }
 
-/// Reads all settings, starts the log and runs `work`.
 fn with_config(
     variables: &HashMap<String, String>,
     work: impl AsyncFnOnce(Config) -> Outcome,
@@ -177,107 +153,113 @@ async fn examine(config: Config) -> Outcome {
     Err("the service is not fit to run".into())
 }
 
-/// Listens from now on; resolves at the first SIGTERM or SIGINT. At a second one the process ends
-/// at once.
+/// Registers the handlers at once; the future resolves at the first SIGTERM or SIGINT. A second one
+/// ends the process.
 fn stop_signal() -> impl Future<Output = ()> + Send + 'static {
     let signals = (
         signal(SignalKind::terminate()),
         signal(SignalKind::interrupt()),
     );
-    stop_asked(signals)
-}
-
-async fn stop_asked(signals: (std::io::Result<Signal>, std::io::Result<Signal>)) {
-    let (Ok(mut terminate), Ok(mut interrupt)) = signals else {
-        tracing::error!("signals cannot be listened to: the process can only be killed");
-        return std::future::pending().await;
-    };
-    let first = async |terminate: &mut Signal, interrupt: &mut Signal| {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    };
-    first(&mut terminate, &mut interrupt).await;
-    tokio::spawn(async move {
-        first(&mut terminate, &mut interrupt).await;
-        std::process::exit(130);
-    });
-}
-
-fn read_ring(
-    ring: Ring,
-    variables: &HashMap<String, String>,
-) -> Result<RingConfig, Box<dyn Error>> {
-    Ok(match ring {
-        Ring::Signing => RingConfig::read_signing(variables)?,
-        Ring::Encryption => RingConfig::read_encryption(variables)?,
-        Ring::Token => RingConfig::read_token(variables)?,
-    })
-}
-
-fn rotate(rotation: &Rotation, variables: &HashMap<String, String>) -> Outcome {
-    let config = read_ring(rotation.ring, variables)?;
-    let rotated = keyring::rotate(rotation.ring, rotation.step, &config, &Rng::system())?;
-    match &rotation.out {
-        Some(path) => rotated.write(path)?,
-        None => print(&format!("{}={}", config.variable, rotated.value())),
+    async {
+        let (Ok(mut terminate), Ok(mut interrupt)) = signals else {
+            tracing::error!("signal handlers cannot be registered: the process can only be killed");
+            return std::future::pending().await;
+        };
+        either(&mut terminate, &mut interrupt).await;
+        tokio::spawn(async move {
+            either(&mut terminate, &mut interrupt).await;
+            std::process::exit(130);
+        });
     }
-    tell(&rotated.advice);
+}
+
+async fn either(terminate: &mut Signal, interrupt: &mut Signal) {
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
+
+fn keys(command: Keys, variables: &HashMap<String, String>) -> Outcome {
+    match command {
+        Keys::Generate => {
+            let rng = Rng::system();
+            for variable in ["JWT_SIGNING_KEYS", "TOKEN_SECRET", "ENCRYPTION_KEYS"] {
+                print(&format!("{variable}={}", Key32::new(rng.bytes()).encode()));
+            }
+        }
+        Keys::Status { ring } => print(&keyring::status(ring, &read_ring(ring, variables)?)?),
+        Keys::Rotate(Rotation { ring, step, out }) => {
+            let config = read_ring(ring, variables)?;
+            let rotated = keyring::rotate(ring, step, &config, &Rng::system())?;
+            match &out {
+                Some(path) => rotated.write(path)?,
+                None => print(&format!("{}={}", config.variable, rotated.value())),
+            }
+            print_beside(&rotated.advice);
+        }
+    }
     Ok(())
 }
 
-async fn create_admin(config: &Config, new: NewAdmin) -> Outcome {
-    let state = started_state(config).await?;
-    let email: EmailAddress = new.email.try_into()?;
-    if new.promote && auth::promote_account(&state, &email).await? {
-        return Ok(());
+fn read_ring(ring: Ring, variables: &HashMap<String, String>) -> Result<RingConfig, Faults> {
+    match ring {
+        Ring::Signing => RingConfig::read_signing(variables),
+        Ring::Encryption => RingConfig::read_encryption(variables),
+        Ring::Token => RingConfig::read_token(variables),
     }
-    let account = auth::OperatorAccount {
-        email,
-        password: read_password(io::stdin().lock())?.try_into()?,
-        first_name: new.first_name.map(TryInto::try_into).transpose()?,
-        last_name: new.last_name.map(TryInto::try_into).transpose()?,
-        is_verified: true,
-        is_admin: true,
-    };
-    if auth::create_account(&state, account).await? {
-        return Ok(());
-    }
-    Err(auth::OperatorError::AccountExists.into())
 }
 
-async fn create_user(config: &Config, new: NewAccount) -> Outcome {
-    let password = read_password(io::stdin().lock())?;
-    let state = started_state(config).await?;
-    let account = auth::OperatorAccount {
-        email: new.email.try_into()?,
-        password: password.try_into()?,
-        first_name: new.first_name.map(TryInto::try_into).transpose()?,
-        last_name: new.last_name.map(TryInto::try_into).transpose()?,
-        is_verified: new.verified,
-        is_admin: new.admin,
-    };
-    if auth::create_account(&state, account).await? || new.if_missing {
-        return Ok(());
-    }
-    Err("the address has an account already".into())
-}
-
-async fn lockouts(config: &Config, command: Lockouts) -> Outcome {
-    let state = started_state(config).await?;
+async fn users(state: AppState, command: Users) -> Outcome {
     match command {
-        Lockouts::List => {
+        Users::CreateAdmin(new) => {
+            let email: EmailAddress = new.email.try_into()?;
+            if new.promote && auth::promote_account(&state, &email).await? {
+                return Ok(());
+            }
+            let account = auth::OperatorAccount {
+                email,
+                password: read_password(io::stdin().lock())?.try_into()?,
+                first_name: new.first_name.map(TryInto::try_into).transpose()?,
+                last_name: new.last_name.map(TryInto::try_into).transpose()?,
+                is_verified: true,
+                is_admin: true,
+            };
+            let is_created = auth::create_account(&state, account).await?;
+            is_created
+                .then_some(())
+                .ok_or_else(|| auth::OperatorError::AccountExists.into())
+        }
+        Users::Create(new) => {
+            let account = auth::OperatorAccount {
+                email: new.email.try_into()?,
+                password: read_password(io::stdin().lock())?.try_into()?,
+                first_name: new.first_name.map(TryInto::try_into).transpose()?,
+                last_name: new.last_name.map(TryInto::try_into).transpose()?,
+                is_verified: new.verified,
+                is_admin: new.admin,
+            };
+            let is_created = auth::create_account(&state, account).await?;
+            (is_created || new.if_missing)
+                .then_some(())
+                .ok_or_else(|| "the address has an account already".into())
+        }
+        Users::RemoveSecondFactor { email } => {
+            auth::remove_second_factor(&state, &email.try_into()?).await
+        }
+        Users::Lockouts(Lockouts::List) => {
             for lockout in auth::list_lockouts(&state).await? {
                 let until = lockout.until.to_rfc3339_opts(SecondsFormat::Secs, true);
                 print(&format!("{until} {}", lockout.who));
             }
             if !state.limiter.is_shared() {
-                tell("Redis is not in use: read from the audit log, and some may have ended early");
+                print_beside(
+                    "Redis is not in use: the list is that of the audit log, and some lockouts may have ended early",
+                );
             }
             Ok(())
         }
-        Lockouts::Clear(LockoutSubject { email, client }) => {
+        Users::Lockouts(Lockouts::Clear(LockoutSubject { email, client })) => {
             if let Some(client) = client {
                 return auth::clear_client_lockout(&state, client).await;
             }
@@ -287,10 +269,10 @@ async fn lockouts(config: &Config, command: Lockouts) -> Outcome {
     }
 }
 
-/// An error and its causes, for whoever started the process.
+/// Prints an error and its causes.
 #[expect(
     clippy::print_stderr,
-    reason = "before the log starts and after it ends there is no other place"
+    reason = "before the log starts and after it ends there is no other output"
 )]
 fn report(error: &dyn Error) {
     eprintln!("error: {error}");
@@ -301,13 +283,13 @@ fn report(error: &dyn Error) {
     }
 }
 
-/// What is to be read by a person, beside what a program reads from standard output.
-#[expect(clippy::print_stderr, reason = "what these commands are for")]
-fn tell(text: &str) {
+/// Prints advice for a person, apart from the standard output that a program reads.
+#[expect(clippy::print_stderr, reason = "the output of a command")]
+fn print_beside(text: &str) {
     eprintln!("{text}");
 }
 
-#[expect(clippy::print_stdout, reason = "what these commands are for")]
+#[expect(clippy::print_stdout, reason = "the output of a command")]
 fn print(text: &str) {
     println!("{text}");
 }

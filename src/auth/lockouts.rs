@@ -123,7 +123,7 @@ async fn clear_all(
     audit::record(&mut *tx, entry, state.clock.now(), &state.rng).await?;
     clear(state, counters).await;
     let (views, _) = look(state, counters, &[]).await;
-    if !state.limiter.is_shared() || views.iter().any(|view| view.is_used) {
+    if !state.limiter.is_shared() || views.iter().any(|view| view.wait.is_some()) {
         return Err(OperatorError::CountedPerProcess.into());
     }
     tx.commit().await?;

@@ -221,10 +221,10 @@ fn words(text: &str) -> Vec<String> {
         if !c.is_ascii_alphabetic() || (before.is_ascii_lowercase() && c.is_ascii_uppercase()) {
             words.push(String::new());
         }
-        if c.is_ascii_alphabetic() {
-            if let Some(word) = words.last_mut() {
-                word.push(c.to_ascii_lowercase());
-            }
+        if c.is_ascii_alphabetic()
+            && let Some(word) = words.last_mut()
+        {
+            word.push(c.to_ascii_lowercase());
         }
         before = c;
     }

@@ -16,6 +16,7 @@ pub mod text;
 pub mod web;
 
 pub mod jobs;
+pub mod policy;
 pub mod state;
 
 pub mod audit;

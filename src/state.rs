@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use axum::extract::FromRef;
 
+use crate::api_keys::LastSeen;
+use crate::auth::{AttemptSlots, RevocationList};
 use crate::config::{
     ApiKeyConfig, AttemptsConfig, AuditConfig, AuthConfig, Config, LimitsConfig, MailConfig,
     MfaConfig, PlansConfig, UsageConfig,
@@ -14,9 +16,10 @@ use crate::config::{
 use crate::ids;
 use crate::infra::db::{self, Pulse};
 use crate::infra::{
-    BadKey, Breaches, Cache, Cipher, Clock, ConcurrencyLimit, Db, Denylist, Hasher, LastSeen,
-    Limiter, MacRing, Mailer, Meter, NoKey, Redis, Rng, TokenKeys, Turns,
+    BadKey, Breaches, Cache, Cipher, Clock, ConcurrencyLimit, Db, Hasher, Limiter, MacRing, Mailer,
+    NoKey, Redis, Rng, TokenKeys,
 };
+use crate::usage::Meter;
 use crate::web::OwnOrigins;
 
 /// API keys whose last use or refusal is kept in the process, about 50 bytes each.
@@ -60,8 +63,7 @@ pub struct Parts {
     pub clock: Clock,
     /// Randomness.
     pub rng: Rng,
-    /// Attempts at passwords that are under way.
-    pub turns: Turns,
+    pub attempt_slots: AttemptSlots,
     /// The password hashing pool.
     pub hasher: Hasher,
     /// Passwords known from breaches, where they can be asked for.
@@ -78,8 +80,7 @@ pub struct Parts {
     pub csrf_macs: MacRing,
     /// Derives the salts of passwords that somebody signs up with.
     pub sign_up_macs: MacRing,
-    /// Sessions that have ended while their access tokens still run.
-    pub ended_sessions: Denylist,
+    pub ended_sessions: RevocationList,
     /// The pages that may act for somebody who signed in with cookies.
     pub own_origins: OwnOrigins,
     /// What each account called, until it is written.
@@ -184,7 +185,7 @@ impl AppState {
             csrf_macs: MacRing::derived(&auth.token_secrets, "csrf token key"),
             sign_up_macs: MacRing::derived(&auth.token_secrets, "sign-up salt key"),
             redis,
-            turns: Turns::default(),
+            attempt_slots: AttemptSlots::default(),
             hasher: Hasher::start(&auth.password, rng.clone()),
             breaches: breaches.map_err(|_| StateError::Breaches)?,
             mailer: Mailer::new(&config.mail, rng.clone()).map_err(|_| StateError::Mail)?,
@@ -193,7 +194,7 @@ impl AppState {
                 &auth.issuer,
                 &auth.audience,
             )?),
-            ended_sessions: Denylist::default(),
+            ended_sessions: RevocationList::default(),
             own_origins: OwnOrigins::new(&config.http),
             meter: Meter::new(config.usage.buffer, ids::uuid_v7(clock.now(), &rng)),
             cipher: Arc::new(Cipher::new(&config.encryption_keys, rng.clone())?),

@@ -22,8 +22,7 @@ use crate::web::{
     Principal, Problem, QueryProblems, RequestId, Routes, problems,
 };
 
-/// The routes of administrators.
-pub fn router() -> Routes<AppState> {
+pub fn routes() -> Routes<AppState> {
     Routes::new()
         .routes(routes!(list_accounts))
         .routes(routes!(get_account, change_account))
@@ -33,9 +32,9 @@ pub fn router() -> Routes<AppState> {
 }
 
 /// All accounts, the newest first.
-#[utoipa::path(get, path = "/users", tag = "admin", security(("bearer" = [])),
+#[utoipa::path(get, path = "/users", tag = "admin",
     params(AccountFilter, PageParams),
-    responses((status = 200, description = "A page of accounts.", body = Page<Account>), AdminProblems, QueryProblems))]
+    responses((status = 200, description = "A page of accounts.", body = Page<Account>), QueryProblems))]
 async fn list_accounts(
     State(db): State<Db>,
     paged: Paged<Moment, AccountFilter>,
@@ -48,9 +47,9 @@ async fn list_accounts(
 }
 
 /// One account.
-#[utoipa::path(get, path = "/users/{id}", tag = "admin", security(("bearer" = [])),
+#[utoipa::path(get, path = "/users/{id}", tag = "admin",
     params(("id" = UserId, Path, description = "The account's id.")),
-    responses((status = 200, description = "The account.", body = Account), AdminProblems, PathProblems))]
+    responses((status = 200, description = "The account.", body = Account), PathProblems))]
 async fn get_account(
     State(db): State<Db>,
     Path(id): Path<UserId>,
@@ -66,14 +65,13 @@ async fn get_account(
 /// an email when somebody becomes one. Disabling ends its sessions at once; nobody can sign in to it, and its API keys and the links in
 /// its letters do not work. The last administrator who can sign in stays one, and nobody disables
 /// their own account.
-#[utoipa::path(patch, path = "/users/{id}", tag = "admin", security(("bearer" = [])),
+#[utoipa::path(patch, path = "/users/{id}", tag = "admin",
     params(("id" = UserId, Path, description = "The account's id.")),
     request_body(content = AccountPatch, examples(
         ("disable" = (summary = "Disable an account", value = json!({ "disabled": true, "reason": "sends spam" }))),
         ("promote" = (summary = "Make an administrator", value = json!({ "role": "admin",
             "password": "correct horse battery staple", "code": "492039" }))))),
-    responses((status = 200, description = "The account as it now stands.", body = Account),
-        AdminProblems, PathProblems, BodyProblems, ChangeProblems))]
+    responses((status = 200, description = "The account as it now stands.", body = Account), PathProblems, BodyProblems, ChangeProblems))]
 async fn change_account(
     me: Principal,
     State(state): State<AppState>,
@@ -88,9 +86,9 @@ async fn change_account(
 }
 
 /// An account's living sessions, the last used first.
-#[utoipa::path(get, path = "/users/{id}/sessions", tag = "admin", security(("bearer" = [])),
+#[utoipa::path(get, path = "/users/{id}/sessions", tag = "admin",
     params(("id" = UserId, Path, description = "The account's id."), PageParams),
-    responses((status = 200, description = "A page of sessions.", body = Page<Device>), AdminProblems, PathProblems, QueryProblems))]
+    responses((status = 200, description = "A page of sessions.", body = Page<Device>), PathProblems, QueryProblems))]
 async fn list_account_sessions(
     me: Principal,
     State(db): State<Db>,
@@ -99,14 +97,14 @@ async fn list_account_sessions(
     paged: Paged<Moment>,
 ) -> Result<Json<Page<Device>>, Problem> {
     users::get_account(&db, id).await.map_err(Error::from)?;
-    let page = auth::list_sessions_of(&db, id, me.session_id, &paged, clock.now()).await?;
+    let page = auth::list_sessions(&db, id, me.session_id, &paged, clock.now()).await?;
     Ok(Json(page))
 }
 
 /// End all of an account's sessions. Their tokens are refused from now on.
-#[utoipa::path(delete, path = "/users/{id}/sessions", tag = "admin", security(("bearer" = [])),
+#[utoipa::path(delete, path = "/users/{id}/sessions", tag = "admin",
     params(("id" = UserId, Path, description = "The account's id.")),
-    responses((status = 204, description = "The sessions are over."), AdminProblems, PathProblems))]
+    responses((status = 204, description = "The sessions are over."), PathProblems))]
 async fn end_account_sessions(
     me: Principal,
     State(state): State<AppState>,
@@ -119,9 +117,9 @@ async fn end_account_sessions(
 }
 
 /// What happened to all accounts, the newest first.
-#[utoipa::path(get, path = "/audit-log", tag = "admin", security(("bearer" = [])),
+#[utoipa::path(get, path = "/audit-log", tag = "admin",
     params(RecordFilter, PageParams),
-    responses((status = 200, description = "A page of the log.", body = Page<Record>), AdminProblems, QueryProblems))]
+    responses((status = 200, description = "A page of the log.", body = Page<Record>), QueryProblems))]
 async fn list_audit_log(
     State(db): State<Db>,
     paged: Paged<Moment, RecordFilter>,
@@ -131,28 +129,13 @@ async fn list_audit_log(
 }
 
 /// How many accounts and sessions there are, and how many sign up.
-#[utoipa::path(get, path = "/stats", tag = "admin", security(("bearer" = [])),
-    responses((status = 200, description = "The numbers.", body = Stats), AdminProblems))]
+#[utoipa::path(get, path = "/stats", tag = "admin",
+    responses((status = 200, description = "The numbers.", body = Stats)))]
 async fn get_stats(State(state): State<AppState>) -> Result<Json<Stats>, Problem> {
     Ok(Json(service::stats(&state).await?))
 }
 
 type Responses = BTreeMap<String, RefOr<Response>>;
-
-/// What the door of administrators can answer.
-struct AdminProblems;
-
-impl IntoResponses for AdminProblems {
-    fn responses() -> Responses {
-        problems(&[
-            Code::Unauthenticated,
-            Code::SessionRequired,
-            Code::CsrfRefused,
-            Code::Forbidden,
-            Code::MfaRequired,
-        ])
-    }
-}
 
 /// What changing an account can answer.
 struct ChangeProblems;

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::error::Error;
 use super::model::{AccountPatch, Door, Plan, Stats};
 use crate::audit::{self, Entry, Event, Origin};
-use crate::auth;
+use crate::auth::{self, EndReason};
 use crate::ids::UserId;
 use crate::infra::begin;
 use crate::state::AppState;
@@ -61,7 +61,7 @@ pub(super) async fn change_account(
         Some(Door::Shut(reason)) => {
             let since = before.disabled_at.unwrap_or(now);
             users::set_disabled(&mut *tx, &change, Some(since), reason.as_ref(), now).await?;
-            ended = auth::shut_out(&mut tx, &change, now).await?;
+            ended = auth::end_sessions(&mut tx, &change, EndReason::AccountDisabled, now).await?;
             let from = door(before.is_disabled());
             let detail = json!({ "from": from, "to": door(true), "reason": reason, "sessions": ended.len() });
             notes.push((Event::AccountDisabled, detail));
@@ -103,7 +103,7 @@ pub(super) async fn end_sessions(
     let change = auth::begin_credentials_change(&mut tx, id, None)
         .await?
         .ok_or(Error::NotFound)?;
-    let ended = auth::end_sessions_of(&mut tx, &change, now).await?;
+    let ended = auth::end_sessions(&mut tx, &change, EndReason::EndedByAdmin, now).await?;
     let detail = json!({ "sessions": ended.len() });
     let entry = Entry::by_admin(Event::SessionsEndedByAdmin, me, id, origin, detail);
     audit::record(&mut *tx, entry, now, &state.rng).await?;
@@ -118,6 +118,6 @@ pub(super) async fn stats(state: &AppState) -> Result<Stats, Error> {
     Ok(Stats {
         accounts: users::count_accounts(&state.db).await?,
         sign_ups: users::count_sign_ups(&state.db, SIGN_UP_DAYS, now).await?,
-        living_sessions: auth::count_living_sessions(&state.db, now).await?,
+        living_sessions: auth::count_sessions(&state.db, now).await?,
     })
 }

@@ -1,28 +1,29 @@
 //! The door for programs: lets in who presents a key, where the key's scopes reach.
 
-use axum::extract::{FromRequestParts as _, MatchedPath, Request};
+use axum::extract::{FromRequestParts as _, Request};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::key::PresentedKey;
-use super::scope::{Scope, asked_for};
 use super::store::{self, StoredKey};
 use crate::audit::{self, Entry, Event, Origin};
 use crate::auth;
 use crate::ids::ApiKeyId;
 use crate::metrics::{self, ApiKeyUse};
+use crate::policy::Policy;
 use crate::state::AppState;
 use crate::web::{Answer, Caller, Client, Code, Credential, Problem, RequestId};
 
 /// The log has one refusal of a key in so long, and a key's last use is written as seldom.
 const SELDOM: TimeDelta = TimeDelta::minutes(1);
 
-/// Lets a request in that carries a good key. One that carries none, or something else, goes on to
-/// the door behind, which refuses what it does not know.
+/// Authenticates a request by its API key, and rejects it outside of the key's scopes. A request without
+/// a key passes: the middleware below rejects a token that it does not know.
 ///
 /// The database is asked each time: a key that is revoked, and one whose account is disabled, is
 /// refused by the next request on any replica.
-pub async fn admit_keys<F: Future<Output = Answer>>(
+pub async fn authenticate<F: Future<Output = Answer>>(
     state: &AppState,
+    policy: &Policy,
     mut request: Request,
     next: impl FnOnce(Request) -> F,
 ) -> Answer {
@@ -46,15 +47,13 @@ pub async fn admit_keys<F: Future<Output = Answer>>(
         credential: Credential::ApiKey(presented.id),
     }
     .enter(request.extensions_mut());
-    let route = request.extensions().get::<MatchedPath>();
-    let wanted = route.and_then(|route| asked_for(route.as_str(), request.method()));
-    let Some((area, access)) = wanted else {
+    let Some(area) = policy.area else {
         metrics::count_api_key(ApiKeyUse::OutOfScope);
         return Err(Code::SessionRequired.into());
     };
-    if !key.scopes().allow(area, access) {
+    if !key.scopes().allow(area, request.method()) {
         metrics::count_api_key(ApiKeyUse::OutOfScope);
-        let scope = Scope::within(area, access).as_str();
+        let scope = area.scope_name(request.method());
         tell_refused(state, request, presented.id, &key, scope, now).await?;
         return Err(Problem::insufficient_scope(scope));
     }

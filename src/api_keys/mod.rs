@@ -6,6 +6,7 @@ mod error;
 mod gate;
 mod jobs;
 mod key;
+mod last_seen;
 mod model;
 mod routes;
 mod scope;
@@ -15,7 +16,8 @@ mod uses;
 
 pub use document::document_keys;
 pub use error::Error;
-pub use gate::admit_keys;
+pub use gate::authenticate;
 pub use jobs::{PurgeKeys, TellKeyCreated, TellKeyRotated};
-pub use routes::router;
+pub use last_seen::LastSeen;
+pub use routes::routes;
 pub use uses::{watch_uses, write_uses};

@@ -11,5 +11,5 @@ mod store;
 pub use jobs::RemoveAddresses;
 pub use model::{Entry, Event, Origin, TABLE};
 pub use record::{Record, RecordFilter};
-pub use routes::router;
+pub use routes::routes;
 pub use store::{list_records, record};

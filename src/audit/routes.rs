@@ -8,19 +8,18 @@ use super::store;
 use crate::infra::Db;
 use crate::state::AppState;
 use crate::web::{
-    AuthProblems, Json, Moment, Page, PageParams, Paged, Principal, Problem, QueryProblems, Routes,
+    Json, Moment, Page, PageParams, Paged, Principal, Problem, QueryProblems, Routes,
 };
 
-/// The route of people who are signed in.
-pub fn router() -> Routes<AppState> {
+pub fn routes() -> Routes<AppState> {
     Routes::new().routes(routes!(list_own_audit_log))
 }
 
 /// What happened to my account, the newest first.
 ///
 /// Of what an administrator did, it tells that one did, and not which.
-#[utoipa::path(get, path = "/audit-log", tag = "users", security(("bearer" = [])), params(PageParams),
-    responses((status = 200, description = "A page of the log.", body = Page<OwnRecord>), AuthProblems, QueryProblems))]
+#[utoipa::path(get, path = "/audit-log", tag = "users", params(PageParams),
+    responses((status = 200, description = "A page of the log.", body = Page<OwnRecord>), QueryProblems))]
 async fn list_own_audit_log(
     me: Principal,
     State(db): State<Db>,

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::csrf;
 use crate::infra::{Busy, HashError, Unchecked};
+use crate::metrics::{self, CsrfRefusal};
 use crate::mfa;
 use crate::web::{Code, Problem};
 
@@ -28,6 +28,9 @@ pub enum Error {
     /// The refresh cookie is of another session than the one that the calling page is in.
     #[error("the refresh token is of another session")]
     ForeignSession,
+    /// The request has no CSRF token, or several.
+    #[error("one X-CSRF-Token header is needed")]
+    NoCsrfToken,
     /// The sign-in does not wait for a second factor any more, or never did.
     #[error("the sign-in is to begin anew")]
     InvalidMfaToken,
@@ -109,10 +112,19 @@ impl From<Error> for Problem {
             Error::AccountDisabled => Self::new(Code::AccountDisabled),
             Error::TooManyAttempts(wait) => Self::new(Code::TooManyAttempts).retry_after(wait),
             Error::InvalidRefreshToken => Self::new(Code::InvalidRefreshToken),
-            Error::ForeignSession => csrf::foreign_token(),
+            Error::ForeignSession => csrf_refused(
+                CsrfRefusal::Token,
+                "the X-CSRF-Token is not of this session",
+            ),
+            Error::NoCsrfToken => {
+                csrf_refused(CsrfRefusal::Token, "one X-CSRF-Token header is needed")
+            }
             Error::InvalidMfaToken => Self::new(Code::InvalidMfaToken),
             Error::InvalidMfaCode => Self::new(Code::InvalidMfaCode),
-            Error::ForeignPage => csrf::foreign_page(),
+            Error::ForeignPage => csrf_refused(
+                CsrfRefusal::Page,
+                "the call does not come from a page that may act for its reader",
+            ),
             Error::Mfa(error) => error.into(),
             Error::InvalidLink => Self::new(Code::InvalidToken),
             Error::WrongPassword(field) => Self::new(Code::InvalidFields).field(
@@ -148,4 +160,9 @@ impl From<Error> for Problem {
             Error::MalformedHash | Error::Signing(_) | Error::Task(_) => Self::internal(error),
         }
     }
+}
+
+fn csrf_refused(reason: CsrfRefusal, detail: &'static str) -> Problem {
+    metrics::count_csrf_refusal(reason);
+    Problem::new(Code::CsrfRefused).detail(detail)
 }

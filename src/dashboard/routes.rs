@@ -19,7 +19,7 @@ use crate::infra::{Cache, Clock, Db, Family, LoadError};
 use crate::metrics::CacheFamily;
 use crate::plans::{Month, Offer, Standing};
 use crate::state::AppState;
-use crate::web::{AuthProblems, Caller, Code, Problem, Routes};
+use crate::web::{Caller, Code, Problem, Routes};
 
 /// How many payments are shown.
 const PAYMENTS: i64 = 5;
@@ -30,15 +30,14 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 static DASHBOARDS: Family<UserId, Option<Bytes>> =
     Family::in_process(CacheFamily::Dashboard, Duration::from_secs(5), 2_000);
 
-/// The route.
-pub fn router() -> Routes<AppState> {
+pub fn routes() -> Routes<AppState> {
     Routes::new().routes(routes!(show_dashboard))
 }
 
 /// My account in one look, as it was at most five seconds ago.
-#[utoipa::path(get, path = "/dashboard", tag = "users", security(("bearer" = []), ("api_key" = [])),
+#[utoipa::path(get, path = "/dashboard", tag = "users",
     responses((status = 200, description = "The account, its plan, its use this month and its last payments.",
-        body = Dashboard), AuthProblems))]
+        body = Dashboard)))]
 async fn show_dashboard(
     me: Caller,
     State(cache): State<Cache>,

@@ -14,5 +14,5 @@ pub use model::{
     SubscriptionStatus,
 };
 pub use month::Month;
-pub use routes::router;
+pub use routes::routes;
 pub use service::{changed, plan_of};

@@ -12,15 +12,12 @@ use crate::infra::{TooMany, db};
 use crate::metrics;
 use crate::plans::{self, Month};
 use crate::state::AppState;
-use crate::web::{
-    AuthProblems, Caller, Code, Json, Page, PageParams, Paged, Problem, QueryProblems, Routes,
-};
+use crate::web::{Caller, Code, Json, Page, PageParams, Paged, Problem, QueryProblems, Routes};
 
 /// How long a report waits for others to end.
 const WAIT: Duration = Duration::from_secs(1);
 
-/// The routes.
-pub fn router() -> Routes<AppState> {
+pub fn routes() -> Routes<AppState> {
     Routes::new()
         .routes(routes!(list_usage))
         .routes(routes!(get_current_usage))
@@ -29,8 +26,8 @@ pub fn router() -> Routes<AppState> {
 /// My requests by the day, the hour or the minute, the oldest first.
 ///
 /// Times without requests are left out, and the last seconds are not written yet.
-#[utoipa::path(get, path = "", tag = "usage", security(("bearer" = []), ("api_key" = [])), params(UsageFilter, PageParams),
-    responses((status = 200, description = "A page of them.", body = Page<UsageItem>), AuthProblems, QueryProblems))]
+#[utoipa::path(get, path = "", tag = "usage", params(UsageFilter, PageParams),
+    responses((status = 200, description = "A page of them.", body = Page<UsageItem>), QueryProblems))]
 async fn list_usage(
     me: Caller,
     State(state): State<AppState>,
@@ -80,8 +77,8 @@ fn report_problem(error: sqlx::Error) -> Problem {
 }
 
 /// My plan, its limits, and what of this month's quota is used.
-#[utoipa::path(get, path = "/current", tag = "usage", security(("bearer" = []), ("api_key" = [])),
-    responses((status = 200, description = "As it stands.", body = CurrentUsage), AuthProblems))]
+#[utoipa::path(get, path = "/current", tag = "usage",
+    responses((status = 200, description = "As it stands.", body = CurrentUsage)))]
 async fn get_current_usage(
     me: Caller,
     State(state): State<AppState>,

@@ -8,24 +8,28 @@ use super::{Error, store};
 use crate::audit::{self, Entry, Event, Origin};
 use crate::infra::{Clock, Db, Rng, begin};
 use crate::state::AppState;
-use crate::web::{AuthProblems, BodyProblems, Caller, Client, Json, Problem, RequestId, Routes};
+use crate::web::{BodyProblems, Caller, Client, Json, Problem, RequestId, Routes};
 
-/// The routes of signed-in people.
-pub fn router() -> Routes<AppState> {
-    Routes::new().routes(routes!(get_me, update_me))
+pub fn routes() -> Routes<AppState> {
+    Routes::new().routes(routes!(update_me))
+}
+
+/// Who the caller is, apart from the others since a client asks for it first of all.
+pub fn identity_routes() -> Routes<AppState> {
+    Routes::new().routes(routes!(get_me))
 }
 
 /// My account.
-#[utoipa::path(get, path = "/me", tag = "users", security(("bearer" = []), ("api_key" = [])),
-    responses((status = 200, description = "The account.", body = User), AuthProblems))]
+#[utoipa::path(get, path = "/me", tag = "users",
+    responses((status = 200, description = "The account.", body = User)))]
 async fn get_me(me: Caller, State(db): State<Db>) -> Result<Json<User>, Problem> {
     Ok(Json(store::get(&db, me.user_id).await?))
 }
 
 /// Change my profile. A field left out stays as it is, and `null` empties it.
-#[utoipa::path(patch, path = "/me", tag = "users", security(("bearer" = []), ("api_key" = [])),
+#[utoipa::path(patch, path = "/me", tag = "users",
     request_body(content = ProfileChanges, example = json!({ "first_name": "Ada", "last_name": null })),
-    responses((status = 200, description = "The account as it now stands.", body = User), AuthProblems, BodyProblems))]
+    responses((status = 200, description = "The account as it now stands.", body = User), BodyProblems))]
 async fn update_me(
     me: Caller,
     State(db): State<Db>,

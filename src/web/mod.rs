@@ -17,7 +17,6 @@ mod database;
 mod deadline;
 mod deny;
 mod document;
-mod door;
 mod etag;
 mod extract;
 mod fault;
@@ -27,6 +26,7 @@ mod hosts;
 mod idle;
 mod limit;
 mod limit_document;
+mod middleware;
 mod overload;
 mod own_origins;
 mod page;
@@ -50,15 +50,14 @@ pub use client::Client;
 pub use code::Code;
 pub use context::{Exchange, RequestContext};
 pub use cors::cors;
-pub use database::unless_silent;
+pub use database::fail_fast;
 pub use deadline::Deadline;
 pub use deny::DenyLists;
 pub use document::{
     AuthProblems, BodyProblems, ConflictProblem, FieldProblems, ForbiddenProblem, NotFoundProblem,
-    PathProblems, QueryProblems, QuotaProblem, RateProblem, ReauthenticationProblems,
+    PathProblems, QueryProblems, QuotaProblem, RateProblem, ReauthenticationProblems, add_problems,
     document_common, operations, problems,
 };
-pub use door::{Within, door};
 pub use etag::Etag;
 pub use extract::{Json, Path, Query};
 pub use guard::{ByClient, Guard, guard};
@@ -66,6 +65,7 @@ pub use headers::SecurityHeaders;
 pub use hosts::TrustedHosts;
 pub use limit::{ClientLimits, allows, limit_client, limit_guesses, limited, spend};
 pub use limit_document::document_limits;
+pub use middleware::{Next, middleware_fn};
 pub use overload::{Cap, Shed, shed};
 pub use own_origins::{CookieScope, OwnOrigins};
 pub use page::{Limit, Moment, NoFilter, Page, PageParams, Paged, Position};

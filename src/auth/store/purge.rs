@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use sqlx::PgExecutor;
 
 /// Deletes one-time links that expired before `before`.
-pub(in crate::auth) async fn purge_links(
+pub(crate) async fn purge_links(
     conn: impl PgExecutor<'_>,
     before: DateTime<Utc>,
     most: i64,
@@ -24,7 +24,7 @@ pub(in crate::auth) async fn purge_links(
 }
 
 /// Deletes sign-ins that waited for their second factor until before `before`.
-pub(in crate::auth) async fn purge_challenges(
+pub(crate) async fn purge_challenges(
     conn: impl PgExecutor<'_>,
     before: DateTime<Utc>,
     most: i64,
@@ -43,7 +43,7 @@ pub(in crate::auth) async fn purge_challenges(
 }
 
 /// Deletes refresh tokens of the release before that expired before `before`.
-pub(in crate::auth) async fn purge_tokens(
+pub(crate) async fn purge_tokens(
     conn: impl PgExecutor<'_>,
     before: DateTime<Utc>,
     most: i64,
@@ -62,7 +62,7 @@ pub(in crate::auth) async fn purge_tokens(
 }
 
 /// Deletes sessions that ended before `before`.
-pub(in crate::auth) async fn purge_ended_sessions(
+pub(crate) async fn purge_ended_sessions(
     conn: impl PgExecutor<'_>,
     before: DateTime<Utc>,
     most: i64,
@@ -81,7 +81,7 @@ pub(in crate::auth) async fn purge_ended_sessions(
 }
 
 /// Deletes sessions that expired before `before`.
-pub(in crate::auth) async fn purge_expired_sessions(
+pub(crate) async fn purge_expired_sessions(
     conn: impl PgExecutor<'_>,
     before: DateTime<Utc>,
     most: i64,
@@ -101,7 +101,7 @@ pub(in crate::auth) async fn purge_expired_sessions(
 
 /// Deletes revocations of sessions whose last access token ran out before `before`. The oldest are the
 /// first in the order of the primary key.
-pub(in crate::auth) async fn purge_revocations(
+pub(crate) async fn purge_revocations(
     conn: impl PgExecutor<'_>,
     before: DateTime<Utc>,
     most: i64,

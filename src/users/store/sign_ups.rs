@@ -147,3 +147,31 @@ pub async fn purge_sign_ups(conn: impl PgExecutor<'_>, most: i64) -> Result<u64,
     .await?;
     Ok(done.rows_affected())
 }
+
+/// Deletes some accounts that nobody confirmed and that have no link left to do so; answers which.
+/// One that is being confirmed at this moment is passed over.
+pub async fn purge_unverified(
+    conn: impl PgExecutor<'_>,
+    before: DateTime<Utc>,
+    now: DateTime<Utc>,
+    most: i64,
+) -> Result<Vec<UserId>, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"DELETE FROM users WHERE email_verified_at IS NULL AND id IN (
+               SELECT id FROM users AS u
+               WHERE email_verified_at IS NULL AND created_at < $1 AND updated_at < $1
+                 AND NOT EXISTS (
+                     SELECT FROM one_time_tokens AS t WHERE t.user_id = u.id AND t.expires_at > $2
+                 )
+               ORDER BY created_at
+               LIMIT $3
+               FOR UPDATE SKIP LOCKED
+           )
+           RETURNING id AS "id: UserId""#,
+        before,
+        now,
+        most,
+    )
+    .fetch_all(conn)
+    .await
+}

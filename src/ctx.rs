@@ -49,6 +49,19 @@ impl Ctx {
         }
     }
 
+    /// Context of a CLI command about one client.
+    #[must_use]
+    pub fn about_client(state: &AppState, ip: IpAddr) -> Self {
+        let origin = Origin {
+            ip: Some(ip),
+            ..Origin::default()
+        };
+        Self {
+            origin,
+            ..Self::system(state)
+        }
+    }
+
     /// Context of a request that middleware has at hand.
     #[must_use]
     pub fn of(state: &AppState, headers: &HeaderMap, extensions: &Extensions) -> Self {

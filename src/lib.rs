@@ -45,5 +45,8 @@ pub mod dashboard;
 pub mod app;
 pub mod doctor;
 pub mod keyring;
-pub mod monitor;
 pub mod worker;
+
+pub mod monitor;
+
+pub mod tasks;

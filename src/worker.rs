@@ -80,23 +80,24 @@ pub async fn worker(
         .with_cron(Cron::daily_at::<PurgeEventTotals>(4, 27).expect(DAILY))
         .with_cron(Cron::daily_at::<RemoveAddresses>(4, 47).expect(DAILY))
         .with_cron(Cron::daily_at::<PurgeDeadJobs>(4, 57).expect(DAILY))
-        .add_extension(monthly(&state))
+        .add_extension(Monthly(partitioned_tables(&state)))
         .add_extension(DeadJobsRetention(config.dead_jobs_retention))
         .add_extension(state)
         .init()
         .await
 }
 
-/// The tables that are by month, and how long their months are kept.
-fn monthly(state: &AppState) -> Monthly {
+/// The tables that are partitioned by month, and how long their partitions are kept.
+#[must_use]
+pub fn partitioned_tables(state: &AppState) -> Vec<Table> {
     let table = |name, retention| Table { name, retention };
-    Monthly(vec![
+    vec![
         table(audit::TABLE, state.audit.retention),
         table(usage::TABLE, Some(state.usage.retention)),
         table(usage::HOURLY_TABLE, Some(state.usage.retention)),
         table(usage::DAILY_TABLE, Some(state.usage.retention)),
         table(events::TABLE, Some(state.usage.events_retention)),
-    ])
+    ]
 }
 
 /// Hands the jobs of a worker that died without a word to others. Otherwise they wait for hours.

@@ -72,5 +72,5 @@ fn client_limits(state: &AppState, policy: &Policy) -> ClientLimits {
             limits.map(|select| select(&state.limits)).collect()
         }
     };
-    ClientLimits::new(&state.limiter, &limits)
+    ClientLimits::new(&state.limiter, &limits).exempt(state.limits.auth, &state.limits.exempt)
 }

@@ -22,7 +22,7 @@ pub enum Event {
     SignInFailed,
     /// Too many passwords were wrong: the next attempt has to wait. `detail` says whose and for how long.
     SignInLocked,
-    /// The owner followed the link in a letter, and may try again.
+    /// A lockout was cleared: by the link in an email, or at the command line.
     SignInUnlocked,
     /// A session was ended by its owner.
     SignedOut,

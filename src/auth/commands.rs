@@ -42,6 +42,11 @@ pub enum CommandError {
     NoAccount,
     #[error("the account has no second factor")]
     NoSecondFactor,
+    /// Redis is not in use, or does not respond.
+    #[error(
+        "attempts are not counted in Redis now, so that lockouts of other processes cannot be cleared: they end by themselves, or with their process"
+    )]
+    CountedPerProcess,
 }
 
 impl CommandError {
@@ -52,6 +57,7 @@ impl CommandError {
             Self::NotVerified | Self::Disabled => 4,
             Self::NoAccount => 5,
             Self::NoSecondFactor => 6,
+            Self::CountedPerProcess => 7,
         }
     }
 }

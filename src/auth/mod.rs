@@ -14,6 +14,7 @@ mod email;
 mod error;
 mod jobs;
 mod links;
+mod lockout_commands;
 mod mfa;
 mod opaque_token;
 mod password;
@@ -38,6 +39,9 @@ pub use credentials_change::begin_credentials_change;
 pub use error::Error;
 pub use jobs::PurgeExpired;
 pub use links::{ASSETS, page_assets, page_routes};
+pub use lockout_commands::{
+    LockedOut, Lockout, clear_account_lockout, clear_client_lockout, list_lockouts,
+};
 pub use mfa::{enrolment_routes, mfa_routes};
 pub use password::{NewPassword, PasswordFault, TriedPassword};
 pub use registration::{

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::exempt::ExemptNetworks;
 use super::reader::Reader;
 use super::setting::{Setting, secs};
 use super::{AuthConfig, PlansConfig};
@@ -144,6 +145,8 @@ pub struct LimitsConfig {
     pub failures_client: Limit,
     /// `LIMIT_FAILURES_ACCOUNT`: failed attempts to sign in, by account.
     pub failures_account: Limit,
+    /// `SIGN_IN_LIMIT_EXEMPT`: networks that `LIMIT_AUTH` and `LIMIT_FAILURES_CLIENT` do not apply to.
+    pub exempt: ExemptNetworks,
 }
 
 impl Reader<'_> {
@@ -167,6 +170,7 @@ impl Reader<'_> {
         let failures = Rate::new(5, secs(15 * 60));
         let failures_client = self.or("LIMIT_FAILURES_CLIENT", failures);
         let failures_account = self.or("LIMIT_FAILURES_ACCOUNT", failures);
+        let exempt = self.exempt_networks();
         let config = LimitsConfig {
             guard: guard?,
             anonymous: Limit::new("anonymous", anonymous?),
@@ -182,6 +186,7 @@ impl Reader<'_> {
             email_change: Limit::new("email-change", email_change?),
             failures_client: Limit::new("failures-client", failures_client?),
             failures_account: Limit::new("failures-account", failures_account?),
+            exempt: exempt?,
         };
         let tiers = plans.map(|plans| [&plans.free, &plans.pro, &plans.enterprise]);
         let tiers = tiers.into_iter().flatten();

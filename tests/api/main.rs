@@ -32,6 +32,7 @@ mod health;
 mod key_rotation;
 mod kit;
 mod limits;
+mod lockouts;
 mod login;
 mod logout;
 mod logs;

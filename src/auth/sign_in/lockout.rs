@@ -31,15 +31,15 @@ use crate::users::{self, EmailAddress};
 
 /// Failure counter of one account, client, or pair of both.
 #[derive(Clone, Copy)]
-struct Counter<'a> {
-    ladder: &'a Ladder,
-    key: LimitKey,
+pub(crate) struct Counter<'a> {
+    pub(crate) ladder: &'a Ladder,
+    pub(crate) key: LimitKey,
 }
 
 #[derive(Clone, Copy)]
-struct View {
+pub(crate) struct View {
     key: LimitKey,
-    wait: Option<Duration>,
+    pub(crate) wait: Option<Duration>,
     /// Failures left before the next wait.
     left: u32,
     /// Whether there is anything to clear.
@@ -57,7 +57,11 @@ impl Counter<'_> {
 }
 
 /// State of the counters, and whether each of `others` allows, in one round trip.
-async fn look(state: &AppState, counters: &[Counter<'_>], others: &[Ask]) -> (Vec<View>, bool) {
+pub(crate) async fn look(
+    state: &AppState,
+    counters: &[Counter<'_>],
+    others: &[Ask],
+) -> (Vec<View>, bool) {
     let strikes = counters
         .iter()
         .map(|counter| Ask::peek(counter.ladder.strikes, counter.key));
@@ -132,7 +136,7 @@ async fn strike(state: &AppState, Counter { ladder, key }: Counter<'_>) -> Durat
     wait.window()
 }
 
-async fn clear(state: &AppState, counters: &[Counter<'_>]) {
+pub(crate) async fn clear(state: &AppState, counters: &[Counter<'_>]) {
     let uses: Vec<_> = counters
         .iter()
         .flat_map(|Counter { ladder, key }| {
@@ -173,9 +177,11 @@ pub(crate) struct Attempt<'a> {
     email: &'a EmailAddress,
     user_id: Option<UserId>,
     client: Counter<'a>,
-    account: Counter<'a>,
-    known: Counter<'a>,
+    pub(crate) account: Counter<'a>,
+    pub(crate) known: Counter<'a>,
     network: IpAddr,
+    /// Whether failures are not counted by client (`SIGN_IN_LIMIT_EXEMPT`).
+    is_exempt: bool,
     has_unlocked: bool,
     slot: Option<AttemptSlot>,
 }
@@ -196,8 +202,9 @@ impl<'a> Attempt<'a> {
         Ok(attempt)
     }
 
-    fn of(ctx: &'a Ctx, email: &'a EmailAddress, user_id: Option<UserId>) -> Self {
-        let network = network_of(ctx.origin().ip.unwrap_or(Ipv4Addr::UNSPECIFIED.into()));
+    pub(crate) fn of(ctx: &'a Ctx, email: &'a EmailAddress, user_id: Option<UserId>) -> Self {
+        let ip = ctx.origin().ip.unwrap_or(Ipv4Addr::UNSPECIFIED.into());
+        let network = network_of(ip);
         let attempts = &ctx.attempts;
         let account = ctx.limiter.hidden_key(email.as_str());
         let both = format!("{} {network}", email.as_str());
@@ -210,23 +217,35 @@ impl<'a> Attempt<'a> {
             account: counter(&attempts.account, account),
             known: counter(&attempts.known, ctx.limiter.hidden_key(&both)),
             network,
+            is_exempt: ctx.limits.exempt.contains(ip.to_canonical()),
             has_unlocked: false,
             slot: None,
+        }
+    }
+
+    /// Counters of an attempt from a client that the account does not know.
+    fn unknown_client(&self) -> Vec<Counter<'a>> {
+        if self.is_exempt {
+            vec![self.account]
+        } else {
+            vec![self.client, self.account]
         }
     }
 
     /// State of the counters that decide about this attempt. The database is asked which they are only
     /// where one of them has a wait.
     async fn judges(&mut self) -> Result<Vec<View>, Error> {
-        let counters = [self.client, self.account, self.known];
+        let mut counters = self.unknown_client();
+        let unknown = counters.len();
+        counters.push(self.known);
         let unlocked = Ask::peek(self.ctx.attempts.unlocked, self.known.key);
         let (mut views, is_unspent) = look(self.ctx, &counters, &[unlocked]).await;
         self.has_unlocked = !is_unspent;
         if views.iter().any(|view| view.wait.is_some()) {
             if self.is_known().await? {
-                views.drain(..2);
+                views.drain(..unknown);
             } else {
-                views.truncate(2);
+                views.truncate(unknown);
             }
         }
         Ok(views)
@@ -247,7 +266,7 @@ impl<'a> Attempt<'a> {
         let counters = if self.is_known().await? {
             vec![self.known]
         } else {
-            vec![self.client, self.account]
+            self.unknown_client()
         };
         let struck = match add_failure(self.ctx, &counters).await {
             Ok(struck) => struck,
@@ -319,12 +338,12 @@ async fn unlock(ctx: &Ctx, email: &EmailAddress, user_id: UserId) {
 /// A running attempt at reauthentication.
 pub(crate) struct ReauthAttempt<'a> {
     state: &'a AppState,
-    counter: Counter<'a>,
+    pub(crate) counter: Counter<'a>,
     slot: Option<AttemptSlot>,
 }
 
 impl<'a> ReauthAttempt<'a> {
-    fn of(state: &'a AppState, user_id: UserId) -> Self {
+    pub(crate) fn of(state: &'a AppState, user_id: UserId) -> Self {
         let counter = Counter {
             ladder: &state.attempts.reauthentication,
             key: LimitKey::user(user_id.0),

@@ -2,7 +2,7 @@
 
 mod attempt_slots;
 mod jobs;
-mod lockout;
+pub(super) mod lockout;
 mod model;
 mod routes;
 mod second_factor;

@@ -148,8 +148,8 @@ async fn lockouts_of_processes_without_redis_are_listed_by_the_audit_log_and_not
     assert_eq!(app.locked_out().await, [who]);
     let refused = auth::clear_account_lockout(&app.state, &address).await;
     let refused = refused.expect_err("it is refused");
-    let refused = refused.downcast_ref::<auth::OperatorError>();
-    assert_eq!(refused, Some(&auth::OperatorError::CountedPerProcess));
+    let refused = refused.downcast_ref::<auth::CommandError>();
+    assert_eq!(refused, Some(&auth::CommandError::CountedPerProcess));
     assert_eq!(app.audited("sign_in_unlocked").await, 0);
 }
 

@@ -13,6 +13,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
+use tracing::Instrument as _;
 
 use super::error::Error;
 use super::jobs::SendUnlock;
@@ -318,7 +319,8 @@ pub(super) async fn let_back_in(
     origin: &Origin,
 ) -> Result<(), Error> {
     let (state, origin) = (state.clone(), origin.clone());
-    tokio::spawn(async move { unlock(&state, &email, user_id, &origin).await }).await?;
+    let unlocking = async move { unlock(&state, &email, user_id, &origin).await };
+    tokio::spawn(unlocking.in_current_span()).await?;
     Ok(())
 }
 

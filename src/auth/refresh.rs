@@ -1,6 +1,7 @@
 //! Refresh token rotation, and what a token that was used before leads to.
 
 use chrono::{DateTime, Utc};
+use tracing::Instrument as _;
 
 use super::error::Error;
 use super::model::{EndReason, TokenPair};
@@ -207,7 +208,7 @@ pub(super) async fn end_reused(
         let entry = Entry::befell(Event::RefreshTokenReused, user, session, &origin);
         end(&state, who, EndReason::TokenReused, entry).await
     };
-    tokio::spawn(ending).await??;
+    tokio::spawn(ending.in_current_span()).await??;
     Ok(Refreshed {
         outcome: TokenRefresh::Reused,
         pair: None,

@@ -1,6 +1,7 @@
 //! Storing events: all that are told together, or none.
 
 use std::time::Duration;
+use tracing::Instrument as _;
 
 use super::error::Error;
 use super::model::{NewEvent, StoredEvent, Volume};
@@ -40,12 +41,12 @@ impl Told {
         let slot = state.event_writes.acquire(user_id.0, WAIT).await;
         let slot = slot.map_err(|_| Error::Busy)?;
         let state = state.clone();
-        let storing = tokio::spawn(async move {
+        let storing = async move {
             let stored = self.store_now(&state, user_id).await;
             drop(slot);
             stored
-        });
-        storing.await?
+        };
+        tokio::spawn(storing.in_current_span()).await?
     }
 
     async fn store_now(&self, state: &AppState, user_id: UserId) -> Result<(), Error> {

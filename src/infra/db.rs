@@ -83,7 +83,6 @@ pub fn connect_lazy(config: &DatabaseConfig, clock: Clock) -> Result<(Db, Pulse)
 /// and what others write through it would never be committed.
 pub async fn begin(db: &Db) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
     let db = db.clone();
-    let begun = tokio::spawn(async move { db.begin().await });
     // sqlx logs every statement but this one.
     let span = tracing::info_span!(
         target: "otel",
@@ -91,10 +90,8 @@ pub async fn begin(db: &Db) -> Result<Transaction<'static, Postgres>, sqlx::Erro
         otel.kind = "client",
         db.system.name = "postgresql",
     );
-    begun
-        .instrument(span)
-        .await
-        .unwrap_or(Err(sqlx::Error::WorkerCrashed))
+    let begun = tokio::spawn(async move { db.begin().await }.instrument(span));
+    begun.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
 }
 
 /// Begins a transaction of a job, whose statements may each take longer than those of a request.

@@ -235,6 +235,7 @@ async fn a_request_is_traced_to_its_statements_commands_and_calls_and_a_job_to_i
     register("eve@example.com", &format!("00-{unkept}-{PARENT}-00")).await;
     server.terminate().await;
     assert_eq!(server.ended().await, Some(0), "{}", server.written());
+    app.run_jobs().await;
     assert!(
         !server.written().contains("INSERT INTO users"),
         "statements are not logged without DB_ECHO"

@@ -1,6 +1,7 @@
 //! Storing events: all that are told together, or none.
 
 use std::time::Duration;
+use tracing::Instrument as _;
 
 use super::error::Error;
 use super::model::{NewEvent, StoredEvent, Volume};
@@ -38,12 +39,12 @@ impl Told {
         let slot = ctx.event_writes.acquire(ctx.user_id().0, WAIT).await;
         let slot = slot.map_err(|_| Error::Busy)?;
         let ctx = ctx.clone();
-        let storing = tokio::spawn(async move {
+        let storing = async move {
             let stored = self.store_now(&ctx).await;
             drop(slot);
             stored
-        });
-        storing.await?
+        };
+        tokio::spawn(storing.in_current_span()).await?
     }
 
     async fn store_now(&self, ctx: &CallerCtx) -> Result<(), Error> {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tracing::Instrument as _;
 use utoipa_axum::routes;
 
 use super::model::{CurrentUsage, LastItem, UsageFilter, UsageItem};
@@ -39,12 +40,13 @@ async fn list_usage(
     let limit = page.limit;
     // In a task of its own: the slot is taken for as long as the statement runs, also when the client
     // hangs up.
-    let report = tokio::spawn(async move {
+    let report = async move {
         let items = store::list(&ctx.db, user_id, &look, &page, ctx.usage.report_timeout);
         let items = items.await;
         drop(slot);
         items
-    });
+    };
+    let report = tokio::spawn(report.in_current_span());
     let items = report.await.map_err(Problem::internal)?;
     let items = items.map_err(report_problem)?;
     let position =

@@ -116,7 +116,6 @@ pub fn connect_lazy(config: &Options, clock: Clock) -> Result<(Db, Heartbeat), s
 /// release the connection with the transaction open, and later writes through it would not be committed.
 pub async fn begin(db: &Db) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
     let db = db.clone();
-    let begun = tokio::spawn(async move { db.begin().await });
     // sqlx logs every statement but this one.
     let span = tracing::info_span!(
         target: "otel",
@@ -124,10 +123,8 @@ pub async fn begin(db: &Db) -> Result<Transaction<'static, Postgres>, sqlx::Erro
         otel.kind = "client",
         db.system.name = "postgresql",
     );
-    begun
-        .instrument(span)
-        .await
-        .unwrap_or(Err(sqlx::Error::WorkerCrashed))
+    let begun = tokio::spawn(async move { db.begin().await }.instrument(span));
+    begun.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
 }
 
 /// Begins a transaction with another statement timeout.

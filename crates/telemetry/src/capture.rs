@@ -1,12 +1,11 @@
-//! Errors that nobody foresaw: told once, where they end.
+//! Reporting of unexpected errors.
 
 use std::error::Error;
 
-/// Logs an error with its causes, and so reports it where reports are sent. For what ends here and
-/// is nobody's fault outside: a refusal that a client earned is none. The texts must not hold what
-/// telemetry never carries.
-pub fn capture(error: &dyn Error, what: &'static str) {
-    tracing::error!(error = chain(error), "{what}");
+/// Logs an unexpected error with its causes at `error` level, which reports it. Not for rejected
+/// requests. The texts of the error must not hold secrets or addresses.
+pub fn capture(error: &dyn Error, message: &'static str) {
+    tracing::error!(error = chain(error), "{message}");
 }
 
 /// An error and its causes in one line; a cause that its effect already quotes is left out.

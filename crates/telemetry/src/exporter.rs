@@ -13,10 +13,10 @@ use tokio::runtime::Runtime;
 /// Timeout of one delivery.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long a collector that has had enough is left alone when it does not say.
+/// Pause after a 429 without `Retry-After`.
 const PAUSE: Duration = Duration::from_mins(1);
 
-/// Where to post, and how much at once.
+/// Where to post, and how many items at once.
 #[derive(Clone, Debug)]
 pub(crate) struct Destination {
     /// The name of the thread.
@@ -26,11 +26,11 @@ pub(crate) struct Destination {
     /// Headers of every delivery.
     pub(crate) headers: Vec<(&'static str, String)>,
     /// Items that may wait.
-    pub(crate) waiting: usize,
+    pub(crate) queue_size: usize,
     /// Items of one delivery at most.
     pub(crate) batch: usize,
     /// How long the first item of a delivery waits for others.
-    pub(crate) linger: Duration,
+    pub(crate) delay: Duration,
 }
 
 /// A bounded queue of items and the thread that posts them; a clone is another handle on it.
@@ -61,7 +61,7 @@ impl<T: Send + 'static> Exporter<T> {
         destination: Destination,
         encode: impl Fn(&[T]) -> Vec<u8> + Send + 'static,
     ) -> std::io::Result<Self> {
-        let (queue, items) = sync_channel(destination.waiting);
+        let (queue, items) = sync_channel(destination.queue_size);
         let pending = Arc::new(Pending::default());
         let delivered = Arc::clone(&pending);
         std::thread::Builder::new()
@@ -148,7 +148,7 @@ fn deliver<T>(
 
 fn next_batch<T>(items: &Receiver<T>, destination: &Destination) -> Option<Vec<T>> {
     let mut batch = vec![items.recv().ok()?];
-    let until = Instant::now() + destination.linger;
+    let until = Instant::now() + destination.delay;
     while batch.len() < destination.batch {
         let left = until.saturating_duration_since(Instant::now());
         match items.recv_timeout(left) {
@@ -192,9 +192,9 @@ mod tests {
             name: "test",
             url: format!("http://{}/", listener.local_addr().unwrap()),
             headers: vec![("x-test", "yes".to_owned())],
-            waiting: 4,
+            queue_size: 4,
             batch: 1,
-            linger: Duration::ZERO,
+            delay: Duration::ZERO,
         }
     }
 

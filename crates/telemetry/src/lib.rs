@@ -97,7 +97,7 @@ fn log_panics() {
         let message = panic.payload_as_str().unwrap_or("no message");
         let place = panic.location().map(ToString::to_string);
         let thread = std::thread::current();
-        // The field `panic` keeps it from being reported as an error besides.
+        // With the field `panic` it is not reported as an error as well.
         tracing::error!(
             panic = message,
             place = place.as_deref().unwrap_or("unknown"),
@@ -113,7 +113,7 @@ impl Drop for Telemetry {
         let reported = self.reports.as_ref().is_none_or(|it| it.flush(deadline));
         let traced = self.spans.as_ref().is_none_or(|it| it.flush(deadline));
         if !(reported && traced) {
-            tracing::warn!("some reports or traces could not be delivered in time");
+            tracing::warn!("cannot deliver all error reports and traces in time");
         }
     }
 }

@@ -56,7 +56,7 @@ fn write_json(json: &mut Vec<u8>, event: &Event<'_>) -> serde_json::Result<()> {
     fields.add("target", event.metadata().target());
     event.record(&mut fields);
     request::with_current(|request| {
-        for (name, value) in request.names() {
+        for (name, value) in request.fields() {
             fields.add(name, value);
         }
     });
@@ -137,7 +137,7 @@ fn with_timestamp(time: DateTime<Utc>, write: impl FnOnce(&str)) {
     });
 }
 
-/// Text for people, with the names of its request at the end.
+/// Text with the fields of its request at the end.
 pub(crate) struct TextLines(pub(crate) Format<Compact>);
 
 impl<S, N> FormatEvent<S, N> for TextLines
@@ -156,7 +156,7 @@ where
             .format_event(context, Writer::new(&mut text), event)?;
         line.write_str(text.trim_end())?;
         request::with_current(|request| {
-            let mut names = request.names().into_iter();
+            let mut names = request.fields().into_iter();
             names.try_for_each(|(name, value)| write!(line, " {name}={value}"))
         })
         .transpose()?;
@@ -211,7 +211,7 @@ mod tests {
         let written = |nanos: i64| {
             let mut text = String::new();
             with_timestamp(DateTime::from_timestamp_nanos(nanos), |it| {
-                text.push_str(it)
+                text.push_str(it);
             });
             text
         };

@@ -1,4 +1,4 @@
-//! Logs: one JSON object a line in production, text for people in development.
+//! Log writer and filters: JSON lines in production, text in development.
 //!
 //! The writer never blocks and never fails: lines go through a bounded queue to a thread of its
 //! own, and when a stalled reader or a full disk lets the queue fill up, lines are dropped and the
@@ -26,16 +26,16 @@ const WAITING_LINES: usize = 8_192;
 const BUFFER: usize = 64 * 1024;
 
 /// How long a line waits for others.
-const MOMENT: Duration = Duration::from_millis(2);
+const FLUSH_DELAY: Duration = Duration::from_millis(2);
 
-/// Libraries that tell too much; `LOG_LEVEL` can turn them up again by name. The queue's would write
-/// the payload of each job that fails, which may hold somebody's address; `jobs` tells without it.
+/// Libraries that log too much; `LOG_LEVEL` can enable them again by name. The queue's lines have the
+/// payload of each job that fails, which may hold an address.
 const QUIET: &str =
     "graphile_worker=off,graphile_worker_migrations=warn,sqlx::postgres::notice=warn";
 
 static DROPPED: OnceLock<ErrorCounter> = OnceLock::new();
 
-/// Lines of the log that were dropped because nobody read them in time.
+/// Number of log lines that were dropped since the queue was full.
 #[must_use]
 pub fn dropped_lines() -> u64 {
     let dropped = DROPPED.get().map_or(0, ErrorCounter::dropped_lines);
@@ -53,7 +53,7 @@ where
         .lossy(true)
         .buffered_lines_limit(WAITING_LINES)
         .thread_name("log")
-        .finish(Unhurried(BufWriter::with_capacity(
+        .finish(DelayedFlush(BufWriter::with_capacity(
             BUFFER,
             std::io::stdout(),
         )));
@@ -71,11 +71,11 @@ where
     (enabled(layer, settings), guard)
 }
 
-/// A writer that waits a moment for more before it writes. Its thread flushes whenever it has caught
-/// up, and would be woken by each line otherwise, which costs requests more than the line does.
-struct Unhurried<W>(W);
+/// Writer that delays a flush. The log's thread flushes whenever its queue is empty; without the delay
+/// each line would wake it, which costs a request more than the line does.
+struct DelayedFlush<W>(W);
 
-impl<W: Write> Write for Unhurried<W> {
+impl<W: Write> Write for DelayedFlush<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.write(bytes)
     }
@@ -85,7 +85,7 @@ impl<W: Write> Write for Unhurried<W> {
             clippy::disallowed_methods,
             reason = "the thread has nothing else to do"
         )]
-        std::thread::sleep(MOMENT);
+        std::thread::sleep(FLUSH_DELAY);
         self.0.flush()
     }
 }

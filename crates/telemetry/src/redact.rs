@@ -1,13 +1,12 @@
-//! Takes out of a text what no report may carry: addresses, tokens, keys, and all of a query.
+//! Redaction of texts in error reports: addresses, tokens, keys and query strings.
 //!
-//! A net below the allow-list of fields, for what libraries put into the text of an error.
+//! Second to the allow-list of fields, for what libraries put into the text of an error.
 
 use uuid::Uuid;
 
-/// What a long word with digits in it is taken for.
 const HIDDEN: &str = "[hidden]";
 
-/// Words after which a value follows that is nobody's business.
+/// Suffixes of words that a secret value follows.
 const SECRETS: [&str; 11] = [
     "-access",
     "-refresh",
@@ -22,10 +21,9 @@ const SECRETS: [&str; 11] = [
     "token",
 ];
 
-/// The shortest word that can be a token of ours or of the services around us.
+/// Length from which a word with digits in it is taken for a token.
 const SHORTEST_TOKEN: usize = 20;
 
-/// The text without what looks like an address, a secret or a query.
 #[must_use]
 pub(crate) fn redact(text: &str) -> String {
     let mut out = String::with_capacity(text.len());

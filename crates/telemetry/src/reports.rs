@@ -1,8 +1,7 @@
-//! Errors and panics, reported to Sentry: what happened and to which request, and nothing else.
+//! Error and panic reports to Sentry.
 //!
-//! An event is built here from an allow-list of fields rather than taken from the library's layers,
-//! which would send every field of every line. Its transport is ours as well: the library's waits
-//! without limit at shutdown once its queue is full.
+//! Events are built from an allow-list of fields: the library's layers send every field of every line.
+//! The transport is our own: the library's waits without limit at shutdown once its queue is full.
 
 use std::fmt::Debug;
 use std::panic::PanicHookInfo;
@@ -27,16 +26,16 @@ use crate::redact::redact;
 const FIELDS: [&str; 6] = ["attempt", "code", "id", "job", "status", "variable"];
 
 /// Reports that may wait for delivery.
-const WAITING: usize = 64;
+const QUEUE_SIZE: usize = 64;
 
-/// The lines before an error that its report tells.
+/// Log lines before an error that its report includes.
 const BREADCRUMBS: usize = 30;
 
-static TRACED_SHARE: OnceLock<f32> = OnceLock::new();
+static SAMPLE_RATE: OnceLock<f32> = OnceLock::new();
 
-/// The share of requests that are traced; `None` where nothing is reported.
-pub(crate) fn traced_share() -> Option<f32> {
-    TRACED_SHARE.get().copied()
+/// Fraction of requests that Sentry traces; `None` without a DSN.
+pub(crate) fn sample_rate() -> Option<f32> {
+    SAMPLE_RATE.get().copied()
 }
 
 /// Reports until it is dropped.
@@ -60,9 +59,9 @@ pub(crate) fn start(config: &Settings) -> Option<Reports> {
             ("x-sentry-auth", dsn.to_auth(Some(&agent)).to_string()),
             ("content-type", "application/x-sentry-envelope".to_owned()),
         ],
-        waiting: WAITING,
+        queue_size: QUEUE_SIZE,
         batch: 1,
-        linger: Duration::ZERO,
+        delay: Duration::ZERO,
     };
     let exporter = Exporter::start(destination, encode).ok()?;
     let mut options = ClientOptions::new()
@@ -76,12 +75,11 @@ pub(crate) fn start(config: &Settings) -> Option<Reports> {
         .traces_sampler(|_| 1.0);
     options.dsn = Some(dsn);
     Hub::main().bind_client(Some(Arc::new(Client::from(options))));
-    let _ = TRACED_SHARE.set(config.sentry_traces_sample_rate);
+    let _ = SAMPLE_RATE.set(config.sentry_traces_sample_rate);
     report_panics();
     Some(Reports(exporter))
 }
 
-/// The library's envelopes, handed to the thread that posts them.
 struct ToExporter(Exporter<Envelope>);
 
 impl Transport for ToExporter {
@@ -109,7 +107,7 @@ fn encode(envelopes: &[Envelope]) -> Vec<u8> {
     body
 }
 
-/// The last look at what leaves: whatever put it there, no request, no host and no user but an id.
+/// Removes the request, the host and all of the user but the id, whatever set them, and redacts texts.
 fn scrub(mut event: Event<'static>) -> Event<'static> {
     event.request = None;
     event.server_name = None;
@@ -127,7 +125,7 @@ fn scrub(mut event: Event<'static>) -> Event<'static> {
     event
 }
 
-/// Turns lines of the log into reports and into the trail that led to them.
+/// Converts log events to error reports and breadcrumbs.
 pub(crate) struct ReportLayer;
 
 impl<S: Subscriber> Layer<S> for ReportLayer {
@@ -147,7 +145,7 @@ impl<S: Subscriber> Layer<S> for ReportLayer {
     }
 }
 
-/// What a report takes of a line.
+/// Fields of a log event that a report includes.
 #[derive(Default)]
 struct Line {
     message: String,
@@ -225,7 +223,7 @@ fn level(metadata: &Metadata<'_>) -> Level {
     }
 }
 
-/// Where it happened, as a trace of one frame: the released binary has no symbols for more.
+/// Stack trace of one frame: the released binary has no symbols for more.
 fn place(file: Option<&str>, line: Option<u32>) -> Option<Stacktrace> {
     let frame = Frame {
         filename: Some(file?.to_owned()),
@@ -239,7 +237,7 @@ fn place(file: Option<&str>, line: Option<u32>) -> Option<Stacktrace> {
     })
 }
 
-/// Reports every panic. The library's own hook would wait for the report to be delivered.
+/// Installs a panic hook. The library's own would wait for the report to be delivered.
 fn report_panics() {
     let next = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {

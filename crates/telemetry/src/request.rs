@@ -1,4 +1,4 @@
-//! What telemetry keeps of a request while it is under way: its trace, and the scope of its reports.
+//! Telemetry of a request: its trace, its span and the scope of its log lines and error reports.
 
 use std::future::Future;
 use std::panic::{RefUnwindSafe, UnwindSafe};
@@ -15,7 +15,7 @@ use crate::reports;
 use crate::spans;
 use crate::trace::{self, TraceContext};
 
-/// What stands for the template of a path that no route has.
+/// Template of a path without a route.
 const UNMATCHED: &str = "unmatched";
 
 /// Returns whether a method is one of RFC 9110 or PATCH (RFC 5789). A client may name one of any length.
@@ -35,10 +35,10 @@ fn is_standard(method: &Method) -> bool {
     )
 }
 
-/// Stands for a method that no standard has.
+/// Replaces methods outside the standards.
 static OTHER: LazyLock<Method> = LazyLock::new(|| Method::from_bytes(b"OTHER").unwrap_or_default());
 
-/// What a request is known by; a clone copies no text.
+/// Id, method and route template of a request. A clone copies no text.
 #[derive(Clone, Debug)]
 pub struct RequestFacts {
     request_id: HeaderValue,
@@ -77,7 +77,7 @@ impl RequestFacts {
         self.route.as_ref().map_or(UNMATCHED, MatchedPath::as_str)
     }
 
-    /// Whether it asks how the service is.
+    /// Returns whether it is a health check.
     pub(crate) fn is_probe(&self) -> bool {
         self.template().starts_with("/health")
     }
@@ -92,8 +92,8 @@ pub(crate) struct Current {
 }
 
 impl Current {
-    /// What a line of the log calls the request by.
-    pub(crate) fn names(&self) -> [(&'static str, &str); 4] {
+    /// Fields of the request in a log line.
+    pub(crate) fn fields(&self) -> [(&'static str, &str); 4] {
         [
             ("request_id", self.facts.request_id()),
             ("trace_id", self.trace.trace_id()),
@@ -116,14 +116,12 @@ pub(crate) fn with_current<R>(read: impl FnOnce(&Current) -> R) -> Option<R> {
 /// or the request's where none is exported. `None` outside of a request.
 #[must_use]
 pub fn traceparent() -> Option<String> {
-    with_current(|request| match spans::current() {
-        Some(span) => trace::traceparent(span.trace_id(), span.span_id(), true),
-        None => {
-            let TraceContext {
-                trace_id, span_id, ..
-            } = request.trace;
-            trace::traceparent(trace_id, span_id, request.is_sampled)
+    with_current(|request| {
+        if let Some(span) = spans::current() {
+            return trace::traceparent(span.trace_id(), span.span_id(), true);
         }
+        let trace = &request.trace;
+        trace::traceparent(trace.trace_id, trace.span_id, request.is_sampled)
     })
 }
 
@@ -170,9 +168,9 @@ impl RequestScope {
             ),
             None => (TraceContext::random(parent.as_ref(), random()), false),
         };
-        let share = reports::traced_share();
+        let share = reports::sample_rate();
         let hub = share.map(|_| hub(&facts, &trace, user));
-        let is_drawn = share.is_some_and(|share| trace.lot() < share);
+        let is_drawn = share.is_some_and(|share| trace.sampling_value() < share);
         let transaction = (hub.as_ref().filter(|_| is_drawn && !is_probe))
             .map(|hub| transaction_of(hub, &facts, &trace));
         let current = Arc::new(Current {
@@ -221,19 +219,16 @@ impl RequestScope {
     /// Ends the request.
     pub fn end(&mut self, status: u16, user: impl FnOnce() -> Option<String>) {
         if let (Some(transaction), Some(hub)) = (self.transaction.take(), &self.hub) {
-            transaction.set_status(meaning(status));
+            transaction.set_status(span_status(status));
             transaction.set_data("http.response.status_code", status.into());
             Hub::run(Arc::clone(hub), || transaction.finish());
         }
-        spans::end_request_span(
-            std::mem::replace(&mut self.span, Span::none()),
-            status,
-            user,
-        );
+        spans::end_request_span(&self.span, status, user);
+        self.span = Span::none();
     }
 }
 
-/// A hub of its own: what one request leaves in its scope must not reach another's report.
+/// A hub for each request: breadcrumbs of one must not reach the report of another.
 fn hub(facts: &RequestFacts, trace: &TraceContext, user: impl UserId) -> Arc<Hub> {
     let hub = Hub::new_from_top(Hub::main());
     hub.configure_scope(|scope| {
@@ -283,7 +278,7 @@ fn transaction_of(hub: &Hub, facts: &RequestFacts, trace: &TraceContext) -> Tran
     ))
 }
 
-fn meaning(status: u16) -> SpanStatus {
+fn span_status(status: u16) -> SpanStatus {
     match status {
         ..=399 => SpanStatus::Ok,
         401 => SpanStatus::Unauthenticated,

@@ -50,12 +50,12 @@ const EXPORT_EVERY: Duration = Duration::from_millis(500);
 /// Target and name of the queue's span of a job.
 const JOB: (&str, &str) = ("graphile_worker::runner::task_execution", "run_job");
 
-static ENABLED_FLAG: AtomicBool = AtomicBool::new(false);
+static EXPORTS: AtomicBool = AtomicBool::new(false);
 
 /// Returns whether spans are exported.
 #[must_use]
 pub fn exports_spans() -> bool {
-    ENABLED_FLAG.load(Ordering::Relaxed)
+    EXPORTS.load(Ordering::Relaxed)
 }
 
 /// Exports spans until it is dropped.
@@ -105,7 +105,7 @@ where
         .with_target(false)
         .with_level(false)
         .with_tracked_inactivity(false);
-    ENABLED_FLAG.store(true, Ordering::Relaxed);
+    EXPORTS.store(true, Ordering::Relaxed);
     Ok(Some((Spans(provider), SpanLayer { spans, tracer })))
 }
 
@@ -232,13 +232,12 @@ impl Statement {
         let ended = system_time();
         let began =
             ended.checked_sub(Duration::try_from_secs_f64(self.seconds).unwrap_or_default());
-        let summary = self.summary.trim_end_matches(" …").to_owned();
         let text = match self.text.trim() {
-            "" => summary.clone(),
+            "" => self.summary,
             text => text.to_owned(),
         };
         tracer
-            .span_builder(summary)
+            .span_builder(summary(&text))
             .with_kind(SpanKind::Client)
             .with_start_time(began.unwrap_or(ended))
             .with_attributes([
@@ -249,6 +248,17 @@ impl Statement {
             .start(tracer)
             .end_with_timestamp(ended);
     }
+}
+
+/// Operation and first table of a statement: `SELECT users`.
+fn summary(sql: &str) -> String {
+    let operation = sql.split_whitespace().next().unwrap_or_default();
+    let mut words = sql.split_whitespace();
+    let table = words
+        .find(|word| matches!(*word, "FROM" | "INTO" | "UPDATE"))
+        .and_then(|_| words.next()?.split(['(', ')', ',', ';']).next())
+        .unwrap_or_default();
+    format!("{operation} {table}").trim_end().to_owned()
 }
 
 impl Visit for Statement {
@@ -277,6 +287,9 @@ impl Visit for Statement {
 
 /// Begins the span of a request, as a child of the caller's span.
 pub(crate) fn request_span(facts: &RequestFacts, parent: Option<&SpanContext>) -> Span {
+    if !exports_spans() {
+        return Span::none();
+    }
     let parent = parent.map_or_else(Context::new, |parent| {
         Context::new().with_remote_span_context(parent.clone())
     });
@@ -295,8 +308,8 @@ pub(crate) fn request_span(facts: &RequestFacts, parent: Option<&SpanContext>) -
     )
 }
 
-/// Ends the span of a request once its other handles are dropped.
-pub(crate) fn end_request_span(span: Span, status: u16, user: impl FnOnce() -> Option<String>) {
+/// Completes the span of a request, which ends when its last handle is dropped.
+pub(crate) fn end_request_span(span: &Span, status: u16, user: impl FnOnce() -> Option<String>) {
     if span.is_disabled() {
         return;
     }
@@ -318,4 +331,33 @@ pub(crate) fn context_of(span: &Span) -> Option<SpanContext> {
 /// The innermost span of the code that runs, if it is exported.
 pub(crate) fn current() -> Option<SpanContext> {
     is_sampled().then(|| Context::map_current(|current| current.span().span_context().clone()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::summary;
+
+    #[test]
+    fn a_statement_is_named_by_its_operation_and_table() {
+        for (sql, name) in [
+            ("SELECT id, email FROM users WHERE id = $1", "SELECT users"),
+            (
+                "INSERT INTO users (id, email) VALUES ($1, $2)",
+                "INSERT users",
+            ),
+            ("UPDATE users SET name = $1", "UPDATE users"),
+            (
+                "SELECT 1 FROM graphile_worker.add_job($1, $2)",
+                "SELECT graphile_worker.add_job",
+            ),
+            (
+                "WITH gone AS (DELETE FROM sessions) SELECT 1",
+                "WITH sessions",
+            ),
+            ("SELECT count(*) FROM (SELECT 1)", "SELECT"),
+            ("COMMIT", "COMMIT"),
+        ] {
+            assert_eq!(summary(sql), name);
+        }
+    }
 }

@@ -28,6 +28,7 @@ impl Write for Lines {
 
 impl Lines {
     /// What writes them as JSON.
+    #[must_use]
     pub fn subscriber(&self) -> impl Subscriber + Send + Sync + 'static {
         self.subscriber_of(JsonLines)
     }
@@ -45,11 +46,17 @@ impl Lines {
     }
 
     /// All of them.
+    #[must_use]
     pub fn text(&self) -> String {
-        String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
+        let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        String::from_utf8_lossy(&lines).into_owned()
     }
 
     /// The last one, which must be JSON and end like a line.
+    ///
+    /// # Panics
+    /// If it is not JSON or does not end.
+    #[must_use]
     pub fn last(&self) -> Value {
         let text = self.text();
         let lines = text.strip_suffix('\n').unwrap();

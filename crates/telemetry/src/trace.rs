@@ -36,7 +36,7 @@ impl TraceContext {
     }
 
     /// A number from 0 to 1 from our own span's id: a caller could choose its trace's id.
-    pub(crate) fn lot(&self) -> f32 {
+    pub(crate) fn sampling_value(&self) -> f32 {
         let [.., high, low] = self.span_id.to_bytes();
         f32::from(u16::from_be_bytes([high, low])) / (f32::from(u16::MAX) + 1.0)
     }

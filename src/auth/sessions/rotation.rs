@@ -1,6 +1,7 @@
 //! Refresh token rotation by generations, and detection of reuse.
 
 use chrono::{DateTime, Utc};
+use tracing::Instrument as _;
 
 use super::model::{EndReason, TokenPair};
 use super::refresh_token::SessionToken;
@@ -169,7 +170,7 @@ pub(crate) async fn end_reused_session(ctx: &Ctx, who: Principal) -> Result<Refr
         let entry = entry.session(who.session_id);
         end(&ctx, who, EndReason::TokenReused, entry).await
     };
-    tokio::spawn(ending).await??;
+    tokio::spawn(ending.in_current_span()).await??;
     Ok(Refreshed {
         outcome: TokenRefresh::Reused,
         pair: None,

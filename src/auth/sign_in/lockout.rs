@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use tokio::time::{Instant, timeout_at};
+use tracing::Instrument as _;
 
 use super::attempt_slots::AttemptSlot;
 use super::jobs::SendUnlock;
@@ -322,7 +323,8 @@ pub(crate) async fn clear_failures(
     user_id: UserId,
 ) -> Result<(), Error> {
     let ctx = ctx.clone();
-    tokio::spawn(async move { unlock(&ctx, &email, user_id).await }).await?;
+    let unlocking = async move { unlock(&ctx, &email, user_id).await };
+    tokio::spawn(unlocking.in_current_span()).await?;
     Ok(())
 }
 

@@ -1,4 +1,6 @@
-//! Every route and every layer a request meets, on one page.
+//! Every route with what it requires, and every middleware in the order that a request meets it.
+
+mod groups;
 
 use std::sync::Arc;
 
@@ -7,58 +9,154 @@ use axum::extract::Request;
 use tower::ServiceBuilder;
 use utoipa::OpenApi as _;
 use utoipa::openapi::{OpenApi, Server};
-use utoipa_axum::router::OpenApiRouter;
 
-use crate::config::{Config, Limit, LimitsConfig};
+use self::groups::{Group, Groups};
+use crate::config::Config;
 use crate::health::Draining;
-use crate::infra::db::Heartbeat;
+use crate::policy::{self, Access, Area, public, signed_in, unlimited};
 use crate::state::AppState;
-use crate::usage::Metering;
 use crate::web::{
-    Answer, ClientLimits, Code, Deadline, DenyLists, PanicGuard, Problem, RequestContext, Routes,
-    SecurityHeaders, TrustedHosts, Within, cors, document_common, document_limits, door, guard,
-    limit_client, limit_guesses, shed, strip_base_path, unless_silent,
+    Answer, Code, Deadline, DenyLists, Next, PanicGuard, Problem, RequestContext, SecurityHeaders,
+    TrustedHosts, cors, document_common, fail_fast, guard, limit_client, limit_guesses, shed,
+    strip_base_path,
 };
-use crate::{admin, api_keys, audit, auth, dashboard, docs, events, health, plans, usage, users};
+use crate::{
+    admin, api_keys, audit, auth, dashboard, docs, events, health, middleware_stack, plans, usage,
+    users,
+};
 
-/// What every versioned route begins with.
 const API: &str = "/api/v1";
-
-/// Where signing in and all about it is.
 const AUTH: &str = "/api/v1/auth";
+const USERS: &str = "/api/v1/users";
+
+fn groups(draining: Draining) -> Groups {
+    Groups::default()
+        .group("/health", unlimited(), health::routes(draining))
+        .group("/.well-known", unlimited(), auth::well_known_routes())
+        .group("", unlimited(), auth::page_routes())
+        .group(AUTH, public().limit(|of| of.anonymous), auth::csrf_routes())
+        .group(API, public().limit(|of| of.anonymous), plans::routes())
+        .group(AUTH, public().limit(|of| of.session), auth::token_routes())
+        .group(
+            AUTH,
+            public().limit(|of| of.auth),
+            auth::sign_in_routes()
+                .merge(auth::verification_routes())
+                .merge(auth::recovery_routes()),
+        )
+        .group(
+            AUTH,
+            public().limit(|of| of.auth).limit(|of| of.register),
+            auth::registration_routes(),
+        )
+        .group(
+            AUTH,
+            public().limit(|of| of.auth).limit(|of| of.reset),
+            auth::forgotten_password_routes(),
+        )
+        .group(
+            AUTH,
+            signed_in().exempt_from_quota(),
+            auth::session_routes().merge(auth::mfa_routes()),
+        )
+        .group(
+            AUTH,
+            signed_in().exempt_from_quota().exempt_from_second_factor(),
+            auth::enrolment_routes().merge(auth::logout_all_routes()),
+        )
+        .group(
+            USERS,
+            signed_in().exempt_from_quota(),
+            auth::credential_routes(),
+        )
+        .group(
+            USERS,
+            signed_in().scope(Area::Users).exempt_from_quota(),
+            users::routes(),
+        )
+        .group(
+            USERS,
+            signed_in()
+                .scope(Area::Users)
+                .exempt_from_quota()
+                .exempt_from_second_factor(),
+            users::identity_routes(),
+        )
+        .group(
+            "/api/v1/api-keys",
+            signed_in().exempt_from_quota(),
+            api_keys::routes(),
+        )
+        .group(API, signed_in().exempt_from_quota(), audit::routes())
+        .group(
+            API,
+            signed_in().scope(Area::Dashboard).exempt_from_quota(),
+            dashboard::routes(),
+        )
+        .group(
+            "/api/v1/usage",
+            signed_in().scope(Area::Usage).exempt_from_quota(),
+            usage::routes(),
+        )
+        .group(
+            "/api/v1/events",
+            signed_in().scope(Area::Events),
+            events::routes(),
+        )
+        .group("/api/v1/admin", policy::admin(), admin::routes())
+}
+
+/// Middleware of public groups, from top to bottom.
+async fn public_stack(group: Arc<Group>, request: Request, next: Next) -> Answer {
+    middleware_stack!(request, next, [
+        limit_client, &group.client_limits;
+        fail_fast, &group.state.heartbeat;
+    ])
+    .await
+}
+
+/// Middleware of signed-in groups, from top to bottom.
+async fn signed_in_stack(group: Arc<Group>, request: Request, next: Next) -> Answer {
+    let (state, policy) = (&group.state, &group.policy);
+    middleware_stack!(request, next, [
+        fail_fast, &state.heartbeat;
+        limit_guesses, &group.client_limits;
+        api_keys::authenticate, state, policy;
+        auth::require_session, state;
+        plans::limit_by_plan, state;
+        auth::require_second_factor, state, policy;
+        usage::meter, &group.metering;
+    ])
+    .await
+}
+
+/// Middleware of administrators' groups, from top to bottom.
+async fn admin_stack(group: Arc<Group>, request: Request, next: Next) -> Answer {
+    let (state, policy) = (&group.state, &group.policy);
+    middleware_stack!(request, next, [
+        fail_fast, &state.heartbeat;
+        limit_guesses, &group.client_limits;
+        api_keys::authenticate, state, policy;
+        auth::require_session, state;
+        plans::limit_by_plan, state;
+        auth::require_second_factor, state, policy;
+        usage::meter, &group.metering;
+        auth::require_admin, state;
+    ])
+    .await
+}
 
 /// The whole service: what production serves, and what the tests talk to.
 pub fn router(state: &AppState, config: &Config, draining: Draining) -> Router {
-    let (apart, document) = apart(draining).split_for_parts();
-    let (public, public_document) = limit_public(state).split_for_parts();
-    let (signed_in, signed_in_document) = signed_in().open().split_for_parts();
-    let (administrative, administrative_document) = administrative().open().split_for_parts();
-    let limited = [public_document, signed_in_document, administrative_document];
-    let mut document = finish(document, limited);
+    let (routes, document) = groups(draining).into_router(state);
+    let mut document = complete(document);
     let base = config.http.base_path();
     let own = first_segments(&document);
     if !base.is_empty() {
         document.servers = Some(vec![Server::new(base)]);
     }
-    let known = state.clone();
-    let administrative = administrative.route_layer(door(move |request, within| {
-        pass_administrator(known.clone(), request, within)
-    }));
-    let entrance = Arc::new(Entrance {
-        metering: Metering::new(state, &document),
-        guesses: ClientLimits::new(&state.limiter, &[state.limits.anonymous]),
-        state: state.clone(),
-    });
-    let signed_in = signed_in
-        .merge(administrative)
-        .route_layer(door(move |request, within| {
-            pass_signed_in(Arc::clone(&entrance), request, within)
-        }));
-    let mut routes = public
-        .merge(signed_in)
-        .merge(apart)
-        .with_state(state.clone());
     let cors = cors(&config.http, &document);
+    let mut routes = routes.merge(auth::page_assets()).with_state(state.clone());
     if config.docs_enabled {
         routes = routes.merge(docs::router(document, base));
     }
@@ -93,133 +191,10 @@ fn first_segments(document: &OpenApi) -> Vec<String> {
         .collect()
 }
 
-/// The routes that do without the database, or tell how it is.
-fn apart(draining: Draining) -> OpenApiRouter<AppState> {
-    Routes::new()
-        .mount("/health", health::router(draining))
-        .mount("/.well-known", auth::well_known_router())
-        .open()
-        .merge(auth::pages_router())
-}
-
-/// The routes that anybody may call, in groups by what one client may ask of them.
-fn public() -> [(Routes<AppState>, Budget); 5] {
-    let auth = |group| Routes::new().mount(AUTH, group);
-    let anonymous = auth(auth::csrf_router()).mount(API, plans::router());
-    let sign_in = auth::router()
-        .merge(auth::second_step_router())
-        .merge(auth::recovery_router());
-    [
-        (anonymous, |limits| vec![limits.anonymous]),
-        (auth(auth::session_router()), |limits| vec![limits.session]),
-        (auth(sign_in), |limits| vec![limits.auth]),
-        (auth(auth::register_router()), |limits| {
-            vec![limits.auth, limits.register]
-        }),
-        (auth(auth::forgotten_router()), |limits| {
-            vec![limits.auth, limits.reset]
-        }),
-    ]
-}
-
-/// What one client may ask of a group of routes.
-type Budget = fn(&LimitsConfig) -> Vec<Limit>;
-
-/// The routes that anybody may call, each group behind its limits.
-fn limit_public(state: &AppState) -> OpenApiRouter<AppState> {
-    let groups = public().map(|(group, budget)| {
-        let limits = ClientLimits::new(&state.limiter, &budget(&state.limits));
-        let known = Arc::new((state.heartbeat.clone(), limits));
-        group.open().route_layer(door(move |request, within| {
-            pass_client(Arc::clone(&known), request, within)
-        }))
-    });
-    groups
-        .into_iter()
-        .fold(OpenApiRouter::default(), OpenApiRouter::merge)
-}
-
-/// What anybody's requests meet.
-async fn pass_client(
-    known: Arc<(Heartbeat, ClientLimits)>,
-    request: Request,
-    within: Within,
-) -> Answer {
-    let (heartbeat, limits) = &*known;
-    limit_client(limits, request, |request| {
-        unless_silent(heartbeat, within.answer(request))
-    })
-    .await
-}
-
-/// What [`pass_signed_in`] knows.
-struct Entrance {
-    state: AppState,
-    guesses: ClientLimits,
-    metering: Metering,
-}
-
-/// What the requests of whoever is signed in meet, from top to bottom. It is one layer: each of its
-/// own would copy and box all that is within, for every request.
-async fn pass_signed_in(entrance: Arc<Entrance>, request: Request, within: Within) -> Answer {
-    let Entrance {
-        state,
-        guesses,
-        metering,
-    } = &*entrance;
-    let answer = limit_guesses(guesses, request, |request| {
-        api_keys::admit_keys(state, request, |request| {
-            auth::require_session(state, request, |request| {
-                plans::limit_by_plan(state, request, |request| {
-                    auth::require_second_factor(state, request, |request| {
-                        usage::meter(metering, request, |request| within.answer(request))
-                    })
-                })
-            })
-        })
-    });
-    unless_silent(&state.heartbeat, answer).await
-}
-
-/// What the requests of administrators meet, behind [`pass_signed_in`].
-async fn pass_administrator(state: AppState, request: Request, within: Within) -> Answer {
-    auth::require_admin(&state, request, |request| within.answer(request)).await
-}
-
-/// The routes of whoever acts for an account: signed in, or where it is allowed with an API key.
-fn signed_in() -> Routes<AppState> {
-    Routes::new()
-        .mount(
-            AUTH,
-            auth::signed_in_router()
-                .merge(auth::sessions_router())
-                .merge(auth::mfa_router()),
-        )
-        .mount(
-            "/api/v1/users",
-            users::router().merge(auth::credentials_router()),
-        )
-        .mount("/api/v1/api-keys", api_keys::router())
-        .mount(API, audit::router())
-        .mount(API, dashboard::router())
-        .mount("/api/v1/usage", usage::router())
-        .mount("/api/v1/events", events::router())
-}
-
-/// The routes that need a session of an administrator.
-fn administrative() -> Routes<AppState> {
-    Routes::new().mount("/api/v1/admin", admin::router())
-}
-
 /// The document of all routes, as `/api/openapi.json` and the `openapi` subcommand have it.
 #[must_use]
 pub fn openapi() -> OpenApi {
-    let described = |routes: Routes<AppState>| routes.open().into_openapi();
-    let public = public().map(|(group, _)| group).into_iter();
-    let public = public.fold(Routes::new(), Routes::merge);
-    let limited = [public, signed_in(), administrative()].map(described);
-    let apart = apart(Draining::default()).into_openapi();
-    finish(apart, limited)
+    complete(groups(Draining::default()).into_document())
 }
 
 #[derive(utoipa::OpenApi)]
@@ -243,15 +218,10 @@ pub fn openapi() -> OpenApi {
 )]
 struct Frame;
 
-/// The whole document, with what is true of every operation: of the routes `apart`, and of those
-/// that are limited.
-fn finish(apart: OpenApi, limited: [OpenApi; 3]) -> OpenApi {
+/// Adds to the documents of all groups what is true of every operation.
+fn complete(groups: OpenApi) -> OpenApi {
     let mut document = Frame::openapi();
-    document.merge(apart);
-    for mut more in limited {
-        document_limits(&mut more);
-        document.merge(more);
-    }
+    document.merge(groups);
     document_common(&mut document);
     auth::document_credentials(&mut document);
     api_keys::document_keys(&mut document);

@@ -1,15 +1,15 @@
-//! The commands of the one binary.
+//! Subcommands and their options.
 
 use std::io::{self, BufRead};
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-/// A SaaS backend: accounts, sessions and letters over HTTP, and the worker behind them.
+/// A SaaS backend: accounts, sessions and API keys over HTTP, and a worker for background jobs.
 #[derive(Debug, Parser)]
 #[command(version, about, long_about = None, after_help = CONFIGURATION)]
 pub struct Cli {
-    /// What to do.
     #[command(subcommand)]
     pub command: Command,
 }
@@ -17,39 +17,38 @@ pub struct Cli {
 const CONFIGURATION: &str = "Settings are environment variables; each can also be given as NAME_FILE, \
 the path of a file that holds the value.";
 
-/// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Serve HTTP and run background jobs until SIGTERM or Ctrl-C
     Serve {
-        /// Bring the database schema up to date first (needs `DATABASE_MIGRATION_URL`)
+        /// Migrate the database schema first (needs `DATABASE_MIGRATION_URL`)
         #[arg(long)]
         migrate: bool,
-        /// Leave background jobs to other processes
+        /// Run no background jobs
         #[arg(long)]
         no_worker: bool,
     },
     /// Run background jobs, without HTTP, until SIGTERM or Ctrl-C
     Worker,
-    /// Bring the database schema up to date and give the runtime role its rights
+    /// Migrate the database schema and grant the runtime role its privileges
     ///
     /// Connects as the owner (`DATABASE_MIGRATION_URL`). Safe to run from any number of replicas at
-    /// once, and again after a failure.
+    /// once, and to repeat after a failure.
     Migrate,
-    /// Check the configuration and everything it names, and list every fault
+    /// Check the configuration and the services it names, and list every fault
     ///
-    /// Asks the database (also for its clock, schema and our rights), Redis and the mail server.
+    /// Connects to the database (and checks its clock, schema and privileges), Redis and the mail server.
     Doctor,
-    /// Ask the service in this container whether it is ready: exits with 0 or 1
+    /// Check whether the service in this container is ready: exits with 0 or 1
     Healthcheck,
     /// List the settings in effect and where each is from; secrets are masked
     Config(Page),
     /// Print the OpenAPI document as JSON; needs no configuration
     Openapi,
-    /// Make secrets for the configuration
+    /// Generate and rotate secrets of the configuration
     #[command(subcommand)]
     Keys(Keys),
-    /// Look after accounts
+    /// Manage accounts
     #[command(subcommand)]
     Users(Users),
 }
@@ -66,84 +65,107 @@ pub struct Page {
     pub env: bool,
 }
 
-/// Secrets for the configuration.
 #[derive(Debug, Subcommand)]
 pub enum Keys {
     /// Print new random secrets, one variable a line; needs no configuration
     Generate,
-    /// List the keys of a ring by their ids, and what each does; never a key
+    /// List the keys of a ring by their ids, and the use of each; never a key
     Status {
-        /// Which ring
+        /// The key ring
         #[arg(long, value_enum, default_value_t = Ring::Signing)]
         ring: Ring,
     },
-    /// Print a ring as it is to be after the next step of its rotation, and what to do then
+    /// Print a key ring after the next step of its rotation, and what to do then
     ///
-    /// Reads the present ring from the configuration and changes nothing: give the new value to
-    /// every replica before the next step. Replicas with the ring of before and of after a step
-    /// accept each other's tokens, so that a rolling restart refuses nobody.
+    /// Reads the current ring from the configuration and changes nothing: set the new value on
+    /// every replica before the next step. Replicas before and after a step accept each other's
+    /// tokens, so that a rolling restart refuses nobody.
     Rotate(Rotation),
 }
 
-/// A step of a ring's rotation.
 #[derive(Debug, Args)]
 pub struct Rotation {
-    /// Which step
+    /// The step
     #[arg(long, value_enum)]
     pub step: Step,
-    /// Which ring
+    /// The key ring
     #[arg(long, value_enum, default_value_t = Ring::Signing)]
     pub ring: Ring,
-    /// Write the value to this new file, which only its owner may read, instead of printing it
+    /// Write the value to this new file with mode 0600 instead of printing it
     #[arg(long)]
     pub out: Option<PathBuf>,
 }
 
-/// A ring of keys, of which the first is used and all are recognised.
+/// A list of keys, of which the first is used and all are accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Ring {
-    /// `JWT_SIGNING_KEYS`: what access tokens are signed with
+    /// `JWT_SIGNING_KEYS`: signs access tokens
     Signing,
-    /// `ENCRYPTION_KEYS`: what is sealed in the database
+    /// `ENCRYPTION_KEYS`: encrypts secrets in the database
     Encryption,
-    /// `TOKEN_SECRET`: what refresh tokens, CSRF tokens and hidden limit keys are made under
+    /// `TOKEN_SECRET`: authenticates refresh tokens, CSRF tokens and hashed limit keys
     Token,
 }
 
 /// A step of a ring's rotation, in their order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Step {
-    /// Put a new key at the end, where it is recognised and not used
+    /// Append a new key, which is accepted and not used
     Add,
-    /// Take the last key to the front, where it is used
+    /// Move the last key to the front, where it is used
     Promote,
-    /// Drop the last key, which no replica uses any more; not of the encryption keys
+    /// Remove the last key, which no replica uses any more; not of the encryption keys
     Drop,
 }
 
-/// Accounts.
 #[derive(Debug, Subcommand)]
 pub enum Users {
-    /// Make an account; its password is read from the first line of standard input
+    /// Create an account; its password is read from the first line of standard input
     Create(NewAccount),
-    /// Make an administrator; the password is read from the first line of standard input
+    /// Create an administrator; the password is read from the first line of standard input
     ///
-    /// The address is taken as verified. Exits with 3 when it has an account already, and with 4
-    /// when that account cannot be made an administrator's.
+    /// The address counts as verified. Exits with 3 when it has an account already, and with 4
+    /// when that account cannot become an administrator.
     CreateAdmin(NewAdmin),
-    /// Remove the second factor of somebody who has lost it, and the recovery codes with it
+    /// Remove a lost second factor and its recovery codes
     ///
-    /// Make sure first that it is the owner who asks. All sessions of the account end, and the owner
-    /// is told by letter. Exits with 5 when the address has no account, and with 6 when the account
+    /// Verify the owner's identity first. All sessions of the account end, and the owner is notified
+    /// by email. Exits with 5 when the address has no account, and with 6 when the account
     /// has no second factor.
     RemoveSecondFactor {
         /// The account's address
         #[arg(long)]
         email: String,
     },
+    /// List or clear lockouts after too many failed attempts to sign in
+    #[command(subcommand)]
+    Lockouts(Lockouts),
 }
 
-/// An administrator to make.
+#[derive(Debug, Subcommand)]
+pub enum Lockouts {
+    /// Print who is locked out of sign-in now, one a line: until when, then the account or client
+    ///
+    /// Without Redis the lines come from the audit log, also for lockouts that have ended early.
+    List,
+    /// Clear a lockout and the failed attempts behind it
+    ///
+    /// Exits with 5 when the address has no account, and with 7 when Redis is not in use or does not
+    /// respond: each process then counts by itself.
+    Clear(LockoutSubject),
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub struct LockoutSubject {
+    /// Address of the account
+    #[arg(long)]
+    pub email: Option<String>,
+    /// IP address of the client
+    #[arg(long)]
+    pub client: Option<IpAddr>,
+}
+
 #[derive(Debug, Args)]
 pub struct NewAdmin {
     /// The address to sign in with
@@ -155,22 +177,20 @@ pub struct NewAdmin {
     /// Family name
     #[arg(long)]
     pub last_name: Option<String>,
-    /// Make the account that the address has an administrator's; its password stays, and none is
-    /// read
+    /// Give the existing account of the address the role; its password stays, and none is read
     #[arg(long)]
     pub promote: bool,
 }
 
-/// An account to make.
 #[derive(Debug, Args)]
 pub struct NewAccount {
     /// The address to sign in with
     #[arg(long)]
     pub email: String,
-    /// Take the address as verified, and send no letter
+    /// Mark the address as verified, and send no email
     #[arg(long)]
     pub verified: bool,
-    /// Let the account look after other people's accounts
+    /// Make the account an administrator
     #[arg(long, requires = "verified")]
     pub admin: bool,
     /// Given name
@@ -184,11 +204,10 @@ pub struct NewAccount {
     pub if_missing: bool,
 }
 
-/// More than any password, so that input without a line ending is not read to its end.
+/// Longer than any password, so that input without a line ending is not read to its end.
 const LONGEST_LINE: u64 = 8 * 1024;
 
-/// A password from the first line of `input`, without the byte order mark that some shells write
-/// before it and without its line ending.
+/// Reads the first line of `input`, without its line ending and the byte order mark of some shells.
 pub fn read_password(input: impl BufRead) -> io::Result<String> {
     let mut line = Vec::new();
     input.take(LONGEST_LINE).read_until(b'\n', &mut line)?;
@@ -196,7 +215,7 @@ pub fn read_password(input: impl BufRead) -> io::Result<String> {
     let line = line.strip_suffix(b"\n").unwrap_or(line);
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     let text = String::from_utf8(line.to_vec());
-    // The error of the library would show what was read.
+    // The library's error contains the input.
     text.map_err(|_| {
         io::Error::new(
             io::ErrorKind::InvalidData,

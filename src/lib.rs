@@ -17,7 +17,10 @@ pub mod text;
 pub mod web;
 
 pub mod jobs;
+pub mod policy;
 pub mod state;
+
+pub mod ctx;
 
 pub mod audit;
 pub mod mail;
@@ -42,5 +45,8 @@ pub mod dashboard;
 pub mod app;
 pub mod doctor;
 pub mod keyring;
-pub mod monitor;
 pub mod worker;
+
+pub mod monitor;
+
+pub mod tasks;

@@ -7,11 +7,9 @@
 
 mod cache;
 mod credentials;
-mod forgery;
+mod csrf;
 mod http;
 mod limits;
-mod partitions;
-mod recorder;
 mod usage;
 
 use std::time::Instant;
@@ -24,11 +22,10 @@ pub use credentials::{
     ApiKeyUse, SignIn, TokenRefresh, count_api_key, count_sign_in, count_sign_in_wait,
     count_token_refresh,
 };
-pub use forgery::{CsrfRefusal, count_csrf_refusal};
+pub use csrf::{CsrfRefusal, count_csrf_refusal};
 pub use http::{InFlight, OpenConnection};
 pub use limits::{count_limit_check, count_refused, set_limits_shared, set_max_requests};
-pub use partitions::set_partitions;
-pub use recorder::{render, start, upkeep};
+pub use telemetry::prometheus::{PROCESS, render, run_upkeep};
 pub use usage::{
     Quota, count_dropped_usage, count_quota_refusal, observe_usage_flush, set_waiting_usage,
 };
@@ -107,17 +104,6 @@ const TABLES: [&[Family]; 5] = [
 pub fn all() -> impl Iterator<Item = &'static Family> {
     TABLES.into_iter().flatten()
 }
-
-/// What is told of the process itself at each scrape, beside the table.
-pub const PROCESS: &[&str] = &[
-    "process_cpu_seconds_total",
-    "process_max_fds",
-    "process_open_fds",
-    "process_resident_memory_bytes",
-    "process_start_time_seconds",
-    "process_threads",
-    "process_virtual_memory_bytes",
-];
 
 macro_rules! outcomes {
     ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident $text:literal)+ }) => {
@@ -238,9 +224,23 @@ pub fn set_max_connections(max: usize) {
     gauge!(HTTP_MAX_CONNECTIONS).set(whole(max));
 }
 
+/// The partitions of a table by month, whose name is a constant of ours.
+pub fn set_partitions(table: &'static str, months_ahead: i32, default_rows: u32) {
+    gauge!(PARTITION_MONTHS, "table" => table).set(f64::from(months_ahead));
+    gauge!(PARTITION_DEFAULT_ROWS, "table" => table).set(f64::from(default_rows));
+}
+
 /// Lines of the log that were dropped since the start.
 pub fn set_dropped_log_lines(lines: u64) {
     counter!(LOG_LINES_DROPPED).absolute(lines);
+}
+
+/// Starts recording, for the life of the process; a second time does nothing.
+pub fn start(version: &str, commit: Option<&str>) -> Result<(), telemetry::prometheus::BuildError> {
+    if telemetry::prometheus::install(&TABLES)? {
+        begin(version, commit.unwrap_or("unknown"));
+    }
+    Ok(())
 }
 
 /// What can be told at the start: the build, and zeros where a first event would go unseen, since
@@ -258,7 +258,7 @@ fn begin(version: &str, commit: &str) {
     }
     crypto::metrics::init();
     cache::begin();
-    forgery::begin();
+    csrf::begin();
     usage::begin();
     limits::begin();
     for by in ["client", "account", "known", "reauthentication"] {

@@ -11,7 +11,7 @@ use crate::config::DatabaseConfig;
 use crate::infra::Db;
 use crate::infra::db::inspect::{encoding, tables_elsewhere};
 use crate::infra::db::migrations::{drop_invalid_index, set_lock_timeout, try_lock};
-use crate::infra::db::{connect_options, run_migrations};
+use crate::infra::db::{StatementLog, connect_options, run_migrations};
 
 /// `application_name` of the service's sessions.
 pub const APPLICATION_NAME: &str = env!("CARGO_PKG_NAME");
@@ -58,6 +58,18 @@ pub fn schema_version() -> Option<i64> {
     MIGRATIONS.iter().map(|migration| migration.version).max()
 }
 
+/// What sqlx emits for each statement: log lines with `DB_ECHO`, else spans where an exporter wants them.
+#[must_use]
+pub fn statement_log(config: &DatabaseConfig) -> StatementLog {
+    if config.echo {
+        StatementLog::Debug
+    } else if ::telemetry::exports_spans() {
+        StatementLog::Trace
+    } else {
+        StatementLog::Off
+    }
+}
+
 /// Runs the migrations and grants the runtime role its rights. Safe to run from several replicas at once
 /// and again after a failure; each migration runs once.
 pub async fn migrate(config: &DatabaseConfig) -> Result<(), MigrationError> {
@@ -65,8 +77,8 @@ pub async fn migrate(config: &DatabaseConfig) -> Result<(), MigrationError> {
         .migration_url
         .as_ref()
         .ok_or(MigrationError::NoOwner)?;
-    let owner =
-        connect_options(url, APPLICATION_NAME, config.echo).map_err(MigrationError::Connect)?;
+    let owner = connect_options(url, APPLICATION_NAME, statement_log(config))
+        .map_err(MigrationError::Connect)?;
     let connecting = tokio::time::timeout(config.connect_timeout, owner.connect());
     let mut connection = connecting
         .await
@@ -93,8 +105,8 @@ async fn migrate_on(
     index_dead_jobs(connection)
         .await
         .map_err(|error| MigrationError::Queue(Box::new(error)))?;
-    let runtime =
-        connect_options(&config.url, APPLICATION_NAME, false).map_err(MigrationError::Rights)?;
+    let runtime = connect_options(&config.url, APPLICATION_NAME, StatementLog::Off)
+        .map_err(MigrationError::Rights)?;
     grant(connection, runtime.get_username(), &config.url)
         .await
         .map_err(MigrationError::Rights)

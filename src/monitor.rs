@@ -1,6 +1,7 @@
-//! The listener that Prometheus scrapes, apart from the public one, and what is looked at from time
-//! to time because nothing tells when it changes.
+//! Prometheus listener at `METRICS_ADDR`, and the gauges that are sampled.
 
+use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::Router;
@@ -10,46 +11,35 @@ use tokio::net::TcpListener;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use crate::audit;
 use crate::config::Config;
-use crate::events;
-use crate::infra::{Clock, Db, Limiter, Redis};
 use crate::jobs;
 use crate::metrics;
-use crate::partitions;
+use crate::partitions::{self, Table};
 use crate::state::AppState;
 use crate::telemetry;
-use crate::usage;
-
-/// The version of the text format.
-const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+use crate::worker;
 
 const POOL_EVERY: Duration = Duration::from_secs(5);
 const QUEUE_EVERY: Duration = Duration::from_secs(15);
 const PARTITIONS_EVERY: Duration = Duration::from_mins(5);
 
-/// The tables that are partitioned by month.
-const TABLES: [&str; 5] = [
-    audit::TABLE,
-    usage::TABLE,
-    usage::HOURLY_TABLE,
-    usage::DAILY_TABLE,
-    events::TABLE,
-];
-
-/// Why metrics cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum MonitorError {
-    /// `METRICS_ADDR` cannot be listened on.
     #[error("METRICS_ADDR cannot be listened on")]
-    Listen(#[from] std::io::Error),
-    /// The recorder cannot be built.
+    Listen(#[from] io::Error),
     #[error("metrics cannot be recorded: {0}")]
     Record(String),
 }
 
-/// Records and serves metrics until `stop`, where `METRICS_ADDR` is set; the listener is bound when
-/// this returns.
+/// Metrics listener that is bound and does not serve yet.
+#[derive(Debug)]
+pub struct Monitor {
+    listener: TcpListener,
+    state: AppState,
+    stop: CancellationToken,
+}
+
+/// Binds the listener where `METRICS_ADDR` is set, and begins to record.
 pub async fn start(
     state: &AppState,
     config: &Config,
@@ -66,92 +56,79 @@ pub async fn start(
     tracing::info!(addr = %listener.local_addr()?, "serving metrics");
     Ok(Some(Monitor {
         listener,
-        db: state.db.clone(),
-        redis: state.redis.clone(),
-        limiter: state.limiter.clone(),
-        clock: state.clock.clone(),
+        state: state.clone(),
         stop,
     }))
 }
 
-/// A monitor that is bound and not yet run.
-#[derive(Debug)]
-pub struct Monitor {
-    listener: TcpListener,
-    db: Db,
-    redis: Option<Redis>,
-    limiter: Limiter,
-    clock: Clock,
-    stop: CancellationToken,
-}
-
 impl Monitor {
-    /// Where metrics are served.
-    pub fn local_addr(&self) -> std::io::Result<std::net::SocketAddr> {
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
     }
 
-    /// Serves and samples until it is told to stop.
+    /// Serves and samples until `stop`. Open connections are cut: a lost scrape costs nothing.
     pub async fn run(self) {
-        let (db, redis, limiter) = (self.db.clone(), self.redis, self.limiter);
-        let clock = self.clock;
-        let scraped = get(async move || {
-            database::metrics::record_pool(&db);
-            if let Some(redis) = &redis {
-                redis_client::metrics::set_up(redis.is_available());
-                metrics::set_limits_shared(limiter.is_shared());
-            }
-            database::metrics::record_clock(&clock);
-            metrics::set_dropped_log_lines(telemetry::dropped_lines());
-            ([(CONTENT_TYPE, TEXT)], metrics::render())
+        let Self {
+            listener,
+            state,
+            stop,
+        } = self;
+        let scraped = state.clone();
+        let scrape = get(async move || {
+            set_gauges(&scraped);
+            (
+                [(CONTENT_TYPE, telemetry::prometheus::CONTENT_TYPE)],
+                metrics::render(),
+            )
         });
-        let app = Router::new().route("/health/metrics", scraped);
+        let app = Router::new().route("/health/metrics", scrape);
+        let (state, tables) = (&state, &worker::partitioned_tables(&state));
         let work = async {
             tokio::join!(
-                async { axum::serve(self.listener, app).await },
-                sample_pool(&self.db),
-                sample_queue(&self.db),
-                sample_partitions(&self.db),
+                async { axum::serve(listener, app).await },
+                every(POOL_EVERY, || sample_pool(state)),
+                every(QUEUE_EVERY, || sample_queue(state)),
+                every(PARTITIONS_EVERY, || sample_partitions(state, tables)),
             )
         };
-        // Open connections are cut: a scrape that is lost costs nothing.
-        let _ = self.stop.run_until_cancelled(work).await;
+        let _ = stop.run_until_cancelled(work).await;
     }
 }
 
-async fn sample_pool(db: &Db) {
-    let mut ticks = every(POOL_EVERY);
-    loop {
-        ticks.tick().await;
-        database::metrics::sample_wait(db).await;
-        metrics::upkeep();
+fn set_gauges(state: &AppState) {
+    database::metrics::record_pool(&state.db);
+    if let Some(redis) = &state.redis {
+        redis_client::metrics::set_up(redis.is_available());
+        metrics::set_limits_shared(state.limiter.is_shared());
     }
+    database::metrics::record_clock(&state.clock);
+    metrics::set_dropped_log_lines(telemetry::dropped_lines());
 }
 
-async fn sample_queue(db: &Db) {
-    let mut ticks = every(QUEUE_EVERY);
-    loop {
-        ticks.tick().await;
-        metrics::set_queue(jobs::look(db).await.ok());
-    }
+async fn sample_pool(state: &AppState) {
+    database::metrics::sample_wait(&state.db).await;
+    metrics::run_upkeep();
 }
 
-async fn sample_partitions(db: &Db) {
-    let mut ticks = every(PARTITIONS_EVERY);
-    loop {
-        ticks.tick().await;
-        for table in TABLES {
-            // A failure keeps the last values: a month's partition does not go away by itself.
-            if let Ok(state) = partitions::state_of(db, table).await {
-                let rows = u32::try_from(state.default_rows).unwrap_or(u32::MAX);
-                metrics::set_partitions(table, state.months_ahead, rows);
-            }
+async fn sample_queue(state: &AppState) {
+    metrics::set_queue(jobs::look(&state.db).await.ok());
+}
+
+/// A failure keeps the last values: a partition does not go away by itself.
+async fn sample_partitions(state: &AppState, tables: &[Table]) {
+    for table in tables {
+        if let Ok(found) = partitions::state_of(&state.db, table.name).await {
+            let rows = u32::try_from(found.default_rows).unwrap_or(u32::MAX);
+            metrics::set_partitions(table.name, found.months_ahead, rows);
         }
     }
 }
 
-fn every(period: Duration) -> tokio::time::Interval {
+async fn every<F: Future<Output = ()>>(period: Duration, work: impl Fn() -> F) {
     let mut ticks = interval(period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    ticks
+    loop {
+        ticks.tick().await;
+        work().await;
+    }
 }

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use axum::extract::FromRef;
 
+use crate::api_keys::LastSeen;
+use crate::auth::{AttemptSlots, RevocationList};
 use crate::config::{
     ApiKeyConfig, AttemptsConfig, AuditConfig, AuthConfig, Config, DatabaseConfig, LimitsConfig,
     MailConfig, MfaConfig, PasswordConfig, PlansConfig, UsageConfig,
@@ -14,10 +16,11 @@ use crate::config::{
 use crate::ids;
 use crate::infra::db::{self, Heartbeat};
 use crate::infra::{
-    BadKey, Breaches, Cache, Cipher, Clock, ConcurrencyLimit, Db, Denylist, Hasher, HasherOptions,
-    HashingCost, LastSeen, Limiter, MacRing, Mailer, Meter, NoKey, Redis, Rng, TokenKeys, Turns,
+    BadKey, Breaches, Cache, Cipher, Clock, ConcurrencyLimit, Db, Hasher, HasherOptions,
+    HashingCost, Limiter, MacRing, Mailer, NoKey, Redis, Rng, TokenKeys,
 };
 use crate::migrate;
+use crate::usage::Meter;
 use crate::web::OwnOrigins;
 
 /// API keys whose last use or refusal is kept in the process, about 50 bytes each.
@@ -61,8 +64,7 @@ pub struct Parts {
     pub clock: Clock,
     /// Randomness.
     pub rng: Rng,
-    /// Attempts at passwords that are under way.
-    pub turns: Turns,
+    pub attempt_slots: AttemptSlots,
     /// The password hashing pool.
     pub hasher: Hasher,
     /// Passwords known from breaches, where they can be asked for.
@@ -79,8 +81,7 @@ pub struct Parts {
     pub csrf_macs: MacRing,
     /// Derives the salts of passwords that somebody signs up with.
     pub sign_up_macs: MacRing,
-    /// Sessions that have ended while their access tokens still run.
-    pub ended_sessions: Denylist,
+    pub ended_sessions: RevocationList,
     /// The pages that may act for somebody who signed in with cookies.
     pub own_origins: OwnOrigins,
     /// What each account called, until it is written.
@@ -186,7 +187,7 @@ impl AppState {
             csrf_macs: MacRing::derived(&auth.token_secrets, "csrf token key"),
             sign_up_macs: MacRing::derived(&auth.token_secrets, "sign-up salt key"),
             redis,
-            turns: Turns::default(),
+            attempt_slots: AttemptSlots::default(),
             hasher: Hasher::start(hasher_options(&auth.password), rng.clone()),
             breaches: breaches.map_err(|_| StateError::Breaches)?,
             mailer: mailer(&config.mail, rng.clone())?,
@@ -195,7 +196,7 @@ impl AppState {
                 &auth.issuer,
                 &auth.audience,
             )?),
-            ended_sessions: Denylist::default(),
+            ended_sessions: RevocationList::default(),
             own_origins: OwnOrigins::new(&config.http),
             meter: Meter::new(config.usage.buffer, ids::uuid_v7(clock.now(), &rng)),
             cipher: Arc::new(Cipher::new(&config.encryption_keys, rng.clone())?),
@@ -237,7 +238,7 @@ fn database_options(config: &DatabaseConfig) -> db::Options {
     db::Options {
         url: config.url.clone(),
         application_name: migrate::APPLICATION_NAME,
-        log_statements: config.echo,
+        statement_log: migrate::statement_log(config),
         schema_version: migrate::schema_version(),
         max_connections: config.max_connections,
         acquire_timeout: config.acquire_timeout,

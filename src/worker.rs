@@ -5,11 +5,11 @@ use std::time::Duration;
 use graphile_worker::{Cron, Worker, WorkerBuildError, WorkerOptions, WorkerRecoveryConfig};
 use tokio_util::sync::CancellationToken;
 
-use crate::api_keys::{PurgeKeys, TellKeyCreated, TellKeyRotated};
+use crate::api_keys::{NotifyKeyCreated, NotifyKeyRotated, PurgeKeys};
 use crate::audit::{self, RemoveAddresses};
 use crate::auth::{
-    ConfirmNewEmail, NotifyNewAdmin, PurgeExpired, SendAlreadyRegistered, SendEmailUndo, SendReset,
-    SendUnlock, SendVerification, TellEmailChanging, TellPasswordChanged,
+    ConfirmNewEmail, NotifyEmailChanging, NotifyNewAdmin, NotifyPasswordChanged, PurgeExpired,
+    SendAlreadyRegistered, SendEmailUndo, SendReset, SendUnlock, SendVerification,
 };
 use crate::config::WorkerConfig;
 use crate::events::{self, PurgeEventTotals};
@@ -54,16 +54,16 @@ pub async fn worker(
         .define_job::<SendAlreadyRegistered>()
         .define_job::<SendReset>()
         .define_job::<SendUnlock>()
-        .define_job::<TellPasswordChanged>()
+        .define_job::<NotifyPasswordChanged>()
         .define_job::<ConfirmNewEmail>()
-        .define_job::<TellEmailChanging>()
+        .define_job::<NotifyEmailChanging>()
         .define_job::<SendEmailUndo>()
         .define_job::<NotifyNewAdmin>()
         .define_job::<TellSecondFactor>()
         .define_job::<SealAnew>()
         .define_job::<PurgeExpired>()
-        .define_job::<TellKeyCreated>()
-        .define_job::<TellKeyRotated>()
+        .define_job::<NotifyKeyCreated>()
+        .define_job::<NotifyKeyRotated>()
         .define_job::<PurgeKeys>()
         .define_job::<PurgeUsage>()
         .define_job::<MaintainPartitions>()
@@ -80,23 +80,24 @@ pub async fn worker(
         .with_cron(Cron::daily_at::<PurgeEventTotals>(4, 27).expect(DAILY))
         .with_cron(Cron::daily_at::<RemoveAddresses>(4, 47).expect(DAILY))
         .with_cron(Cron::daily_at::<PurgeDeadJobs>(4, 57).expect(DAILY))
-        .add_extension(monthly(&state))
+        .add_extension(Monthly(partitioned_tables(&state)))
         .add_extension(DeadJobsRetention(config.dead_jobs_retention))
         .add_extension(state)
         .init()
         .await
 }
 
-/// The tables that are by month, and how long their months are kept.
-fn monthly(state: &AppState) -> Monthly {
+/// The tables that are partitioned by month, and how long their partitions are kept.
+#[must_use]
+pub fn partitioned_tables(state: &AppState) -> Vec<Table> {
     let table = |name, retention| Table { name, retention };
-    Monthly(vec![
+    vec![
         table(audit::TABLE, state.audit.retention),
         table(usage::TABLE, Some(state.usage.retention)),
         table(usage::HOURLY_TABLE, Some(state.usage.retention)),
         table(usage::DAILY_TABLE, Some(state.usage.retention)),
         table(events::TABLE, Some(state.usage.events_retention)),
-    ])
+    ]
 }
 
 /// Hands the jobs of a worker that died without a word to others. Otherwise they wait for hours.

@@ -5,8 +5,12 @@ use std::{collections::BTreeMap, fmt::Display, fs, path::Path};
 
 use proc_macro2::{Delimiter, LexError, TokenStream, TokenTree};
 
+#[path = "architecture/circles.rs"]
+mod circles;
 #[path = "architecture/migrations.rs"]
 mod migrations;
+#[path = "architecture/tables.rs"]
+mod tables;
 
 /// Lines of a file up to its tests; STYLE's pointer is 100, and beyond this nobody reads it in one go.
 const LONGEST_FILE: usize = 400;
@@ -31,6 +35,14 @@ const POOLS: &str = "PgConnectOptions PgListener PgPoolOptions migrate";
 /// How a statement in a string begins.
 const STATEMENTS: &str = "ALTER COPY CREATE DELETE DROP EXPLAIN GRANT INSERT LISTEN LOCK NOTIFY \
     REVOKE SELECT SET TRUNCATE UPDATE WITH";
+
+/// File names with the same meaning in every slice and in every folder of one.
+const ROLES: &str = "model error store service jobs routes";
+/// Names that a lower floor uses of a slice above it. The file that defines one uses nothing above that
+/// floor, so that there is no circle between files: parts of `AppState`, and a statement that must run in
+/// the transaction of a slice below.
+const UPWARD: &str = "state auth::AttemptSlots auth::RevocationList usage::Meter api_keys::LastSeen; \
+    auth api_keys::revoke_since";
 
 /// The text of every file, by its path in the checkout.
 type Files = BTreeMap<String, String>;
@@ -150,6 +162,11 @@ impl<'a> Source<'a> {
         self.module.get(at).map_or("", String::as_str)
     }
 
+    /// How many segments lead to the folder of the file, and the file's role in it.
+    fn role(&self) -> (usize, &str) {
+        role_in(&self.module)
+    }
+
     /// Whether a name begins with a crate, and not with a module of ours that is called the same.
     fn is_foreign(&self, name: &Name) -> bool {
         // `use crate::metrics::{self, Queue}` brings `metrics`.
@@ -157,6 +174,11 @@ impl<'a> Source<'a> {
         let ours = |other: &Name| other.inside && brought(other).as_ref() == name.segments.first();
         !name.inside && !self.names.iter().any(ours)
     }
+}
+
+fn role_in(segments: &[String]) -> (usize, &str) {
+    let at = (1..segments.len()).find(|at| lists(ROLES, &segments[*at]));
+    at.map_or((segments.len(), ""), |at| (at, segments[at].as_str()))
 }
 
 impl Name {
@@ -259,6 +281,14 @@ fn check(files: &Files) -> Vec<String> {
         .get("src/lib.rs")
         .map_or_else(BTreeMap::new, |lib| floors(lib));
     let mut all = Vec::new();
+    let sources: Vec<Source> = files
+        .iter()
+        .filter(|(path, _)| path.starts_with("src/"))
+        .filter_map(|(path, text)| Source::parse(path, text).ok())
+        .collect();
+    let graph = circles::Graph::new(&sources);
+    all.append(&mut graph.circles());
+    all.append(&mut tables::check(files, &sources));
     for (path, text) in files {
         let mut faults = Faults {
             path,
@@ -271,7 +301,7 @@ fn check(files: &Files) -> Vec<String> {
             match Source::parse(path, text) {
                 Ok(source) if path.starts_with("crates/") => check_crate(&source, &mut faults),
                 Ok(source) if path.starts_with("src/") => {
-                    check_floors(&source, &floors, &mut faults);
+                    check_floors(&source, &floors, &graph, &mut faults);
                     check_reach(&source, &mut faults);
                     check_slice(&source, files, &mut faults);
                 }
@@ -308,7 +338,12 @@ fn check_page(text: &str, faults: &mut Faults) {
 }
 
 /// A module uses the floors below its own, which leaves no room for a circle.
-fn check_floors(source: &Source, floors: &BTreeMap<&str, usize>, faults: &mut Faults) {
+fn check_floors(
+    source: &Source,
+    floors: &BTreeMap<&str, usize>,
+    graph: &circles::Graph,
+    faults: &mut Faults,
+) {
     let own = source.part(0);
     if own.is_empty() {
         return;
@@ -325,6 +360,19 @@ fn check_floors(source: &Source, floors: &BTreeMap<&str, usize>, faults: &mut Fa
         match floors.get(used) {
             _ if used == own => {}
             Some(below) if below < floor => {}
+            Some(_) if is_upward(own, name) => {
+                for above in graph.uses_of(name) {
+                    if floors.get(above.as_str()).is_some_and(|it| it >= floor) {
+                        faults.add(
+                            name.line,
+                            format_args!(
+                                "`{}` is used by `{own}` below it, but its file uses `{above}`",
+                                name.segments.join("::")
+                            ),
+                        );
+                    }
+                }
+            }
             Some(_) => faults.add(
                 name.line,
                 format_args!("`{own}` uses `{used}`, which is not on a floor below it in lib.rs"),
@@ -335,6 +383,16 @@ fn check_floors(source: &Source, floors: &BTreeMap<&str, usize>, faults: &mut Fa
             ),
         }
     }
+}
+
+fn is_upward(own: &str, name: &Name) -> bool {
+    let lists_name = |line: &str| {
+        let rest = line.trim().strip_prefix(own)?.strip_prefix(' ')?;
+        Some(lists(rest, &name.segments.join("::")))
+    };
+    UPWARD
+        .split(';')
+        .any(|line| lists_name(line).unwrap_or_default())
 }
 
 /// An outside service has one crate that speaks to it, and none reads the environment.
@@ -387,7 +445,7 @@ fn check_sql(source: &Source, keeper: &str, faults: &mut Faults) {
 
 /// SQL, the environment and outside services are each named in one place.
 fn check_reach(source: &Source, faults: &mut Faults) {
-    let (slice, part) = (source.part(0), source.part(1));
+    let (slice, part) = (source.part(0), source.role().1);
     if part != "store" && slice != "migrate" {
         check_sql(source, "store.rs and migrate.rs", faults);
     }
@@ -453,13 +511,13 @@ fn check_slice(source: &Source, files: &Files, faults: &mut Faults) {
         "routes" => Some(3),
         _ => None,
     };
-    let own = source.part(1);
+    let (folder, own) = source.role();
     for name in source.names.iter().filter(|name| name.inside) {
-        let used = name.part(1);
+        let used = name.part(folder);
         let above = height(used)
             .zip(height(own))
             .is_some_and(|(used, own)| used > own);
-        if above && name.part(0) == source.part(0) {
+        if above && name.segments[..folder] == source.module[..folder] {
             faults.add(
                 name.line,
                 format_args!("{own}.rs leans on {used}.rs, which stands above it"),
@@ -557,13 +615,25 @@ fn the_house_keeps_its_rules() {
     );
 }
 
+#[test]
+fn every_listed_read_of_another_slices_table_is_made() {
+    let files = read("src", ".rs");
+    let parsed = files.iter().map(|(path, text)| Source::parse(path, text));
+    let sources: Vec<Source> = parsed.map(|source| source.expect("it is Rust")).collect();
+    assert_eq!(tables::stale_reads(&sources), []);
+}
+
 /// A small house without a fault: the file, and its text with `¶` for a line's end.
 const HOUSE: &str = r#"
-src/lib.rs | //! x¶¶pub mod config;¶¶pub mod infra;¶¶pub mod billing;¶pub mod users;¶¶pub mod app;¶
+src/lib.rs | //! x¶¶pub mod config;¶¶pub mod infra;¶¶pub mod state;¶¶pub mod billing;¶pub mod usage;¶pub mod users;¶¶pub mod app;¶
 src/config.rs | //! x¶use std::env;
 src/infra/mod.rs | //! x¶pub mod redis;
 src/infra/redis.rs | //! x¶use redis::Client;¶use crate::config::Redis;
-src/users/mod.rs | //! x¶mod routes;¶mod store;¶pub use routes::router;
+src/users/mod.rs | //! x¶mod routes;¶mod store;¶pub use routes::router;¶pub use store::find;
+src/users/routes.rs | //! x¶use super::store;¶fn f() { store::find(); }
+src/usage/mod.rs | //! x¶mod meter;¶mod routes;¶pub use meter::Meter;
+src/usage/meter.rs | //! x¶use crate::infra::redis::Redis;
+src/usage/service.rs | //! x¶use super::meter;¶fn f() { meter::count(); }
 src/users/store.rs | //! x¶use crate::infra::redis;¶fn f() { redis::get("SELECT 1"); }
 src/billing/mod.rs | //! x¶mod store;
 migrations/20260115093000_create_users.sql | -- People come first.¶CREATE TABLE users ();
@@ -615,6 +685,20 @@ src/users/mod.rs | //! x¶pub(crate) mod store; | 2: a slice's modules are priva
 src/users/mod.rs | //! x¶mod store;¶pub fn f() {} | 3: mod.rs is a front door
 src/users/model.rs | //! x¶use super::store; | 2: model.rs leans on store.rs
 src/users/store.rs | //! x¶use crate::users::routes::Page; | 2: store.rs leans on routes.rs
+src/users/part/store.rs | //! x¶use super::routes; | 2: store.rs leans on routes.rs
+src/users/part/service.rs | //! x¶const Q: &str = "SELECT id"; | 2: SQL is written in
+src/users/part/jobs.rs | //! x¶use axum::Json; | 2: jobs.rs never names axum
+src/usage/meter.rs | //! x¶use super::service::run; | 2: a circle of files: usage::meter uses usage::service, which uses usage::meter
+src/usage/meter.rs | //! x¶use crate::usage::{self, Sum};¶fn f() { usage::service::run(); } | 3: a circle of files
+src/infra/redis.rs | //! x¶use crate::users::find; | 2: `infra` uses `users`
+src/state.rs | //! x¶use crate::users::find; | 2: `state` uses `users`
+src/state.rs | //! x¶use crate::usage::service::run; | 2: `state` uses `usage`
+src/users/store.rs | //! x¶fn f() { sqlx::query!("UPDATE sessions SET id = $1"); } | 2: `sessions` belongs to `auth`
+src/users/store.rs | //! x¶fn f() { sqlx::query!("WITH a AS (DELETE FROM¶api_keys) SELECT 1"); } | 2: `api_keys` belongs to
+src/users/store.rs | //! x¶fn f() { sqlx::query!("SELECT 1 FROM users, payments AS p"); } | 2: `payments` belongs to
+src/users/store.rs | //! x¶const E: E = E::new("name", "events"); | 2: `events` belongs to `events`
+src/users/store.rs | //! x¶fn f() { Query::select().from(ApiKeys::Table); } | 2: `api_keys` belongs to
+src/users/store.rs | //! x¶fn f() { sqlx::query!("DELETE FROM one_time_tokens"); } | 2: `one_time_tokens` belongs to
 migrations/1_create_teams.sql | -- Teams come next. | 1: a migration is named
 migrations/20261315093000_create_teams.sql | -- Teams come next. | 1: a migration is named
 migrations/20260116093000_teams.sql | -- Teams come next. | 1: a migration is named
@@ -622,6 +706,7 @@ migrations/20260115093000_create_teams.sql | -- Teams come next. | 1: two migrat
 migrations/20260116093000_create_teams.sql | -- Teams come next.\r¶ | 1: a migration's lines end in LF
 migrations/20260116093000_create_teams.sql | CREATE TABLE t (); | 1: a migration begins with
 migrations/20260116093000_create_teams.sql | -- no-transaction¶ | 1: a migration begins with
+migrations/20260116093000_create_teams.sql | -- Teams come next.¶CREATE TABLE teams (); | 2: no slice owns the table `teams`
 migrations/20270116093000_add_index.sql | -- Names are searched.¶CREATE INDEX n ON users (name); | 2: an index on an existing table
 "##;
 
@@ -631,6 +716,8 @@ src/app.rs | //! x¶use crate::users;
 src/users/routes.rs | //! x¶/// SELECT nothing¶fn redis() { let axum = "Selected "; }
 src/users/routes.rs | //! x¶//! Uses crate::app.¶use axum::Json;¶use super::store;
 src/users/store.rs | //! x¶fn f() { sqlx::query!("DELETE FROM users"); }
+src/users/store.rs | //! x¶fn f() { sqlx::query!("SELECT FROM one_time_tokens"); }
+src/state.rs | //! x¶use crate::usage::Meter;
 crates/database/src/lib.rs | //! x¶fn f() { sqlx::query("SELECT 1"); }
 crates/redis-client/src/lib.rs | //! x¶use redis::Client;
 src/infra/redis.rs | //! x¶mod tests {¶use super::*;¶use super::super::redis;¶}
@@ -665,6 +752,24 @@ fn every_rule_can_fail() {
             "wanted {wanted}\nfound {found:#?}\nin {text}"
         );
     }
+    let found = faults_with("src/usage/meter.rs", "//! x\nuse crate::usage::find;\n");
+    assert_eq!(found, Vec::<String>::new(), "a name that the slice has not");
+    let mut house: Files = samples(HOUSE)
+        .map(|file| (file[0].clone(), file[1].clone()))
+        .collect();
+    house.insert(
+        "src/state.rs".into(),
+        "//! x\nuse crate::usage::Meter;\n".into(),
+    );
+    house.insert(
+        "src/usage/meter.rs".into(),
+        "//! x\nuse super::limit::Limit;\n".into(),
+    );
+    house.insert("src/usage/limit.rs".into(), "//! x\n".into());
+    assert_eq!(
+        check(&house),
+        ["src/state.rs:2: `usage::Meter` is used by `state` below it, but its file uses `usage`"]
+    );
     let long = format!("//! x\n{}", "\n".repeat(LONGEST_FILE));
     assert_eq!(
         faults_with("src/app.rs", &long),
@@ -694,7 +799,7 @@ fn credentials_are_written_with_a_change_that_one_function_begins() {
     let outside = |path: &&String| !path.starts_with("src/users/");
     let calls = |path: &&String| files[*path].contains("advance_credentials(");
     let callers: Vec<_> = files.keys().filter(outside).filter(calls).collect();
-    assert_eq!(callers, ["src/auth/credentials.rs"]);
+    assert_eq!(callers, ["src/auth/credentials_change.rs"]);
 
     let mut writers = 0;
     for (path, text) in &files {

@@ -5,17 +5,18 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
 use axum::routing::get;
+use axum::{Extension, Router};
 use groundwork::config::Config;
+use groundwork::ctx::{Caller, Principal};
 use groundwork::ids::{SessionId, UserId};
 use groundwork::infra::{Clock, Rng};
 use groundwork::metrics::{self, Kind};
 use groundwork::telemetry;
-use groundwork::web::{self, Caller, Principal, RequestContext};
+use groundwork::web::{self, RequestContext};
 use groundwork_dev::SentrySink;
 use tower::ServiceExt as _;
 use uuid::Uuid;
@@ -320,7 +321,7 @@ async fn a_panic_is_reported_once_with_its_place_and_its_request() {
     let sink = SentrySink::start().await;
     let config = config(&sink.dsn());
     let telemetry = telemetry::start(&config.telemetry);
-    let fall = async |me: Principal| {
+    let fall = async |Extension(caller): Extension<Caller>| {
         tracing::warn!(
             code = "near",
             email = "eve@example.com",
@@ -328,7 +329,7 @@ async fn a_panic_is_reported_once_with_its_place_and_its_request() {
         );
         tokio::task::yield_now().await;
         assert!(
-            me.user_id.0.is_max(),
+            caller.user_id.0.is_max(),
             "ada@example.com fell, password=hunter2"
         );
     };

@@ -8,4 +8,4 @@ mod model;
 mod routes;
 mod service;
 
-pub use routes::router;
+pub use routes::routes;

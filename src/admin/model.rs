@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::error::Error;
-use crate::auth::{Shown, TriedPassword};
+use crate::auth::{ReauthProof, TriedPassword};
 use crate::ids::UserId;
 use crate::mfa::{RecoveryCode, TotpCode};
 use crate::users::{Account, AccountCounts, DisabledReason, Role, SignUps};
@@ -40,7 +40,7 @@ pub(super) struct AccountPatch {
 
 impl AccountPatch {
     /// The changes, and the proof if there is one.
-    pub(super) fn split(self) -> Result<(AccountChanges, Option<Shown>), Error> {
+    pub(super) fn split(self) -> Result<(AccountChanges, Option<ReauthProof>), Error> {
         let changes = AccountChanges {
             role: self.role,
             disabled: self.disabled,
@@ -48,7 +48,7 @@ impl AccountPatch {
         };
         changes.check()?;
         let shown = match self.password {
-            Some(password) => Some(Shown::new(
+            Some(password) => Some(ReauthProof::new(
                 "password",
                 password,
                 self.code,

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use axum::extract::State;
 use axum::http::StatusCode;
 use utoipa::IntoResponses;
 use utoipa::openapi::{RefOr, Response};
@@ -11,19 +10,18 @@ use utoipa_axum::routes;
 use super::error::Error;
 use super::model::{AccountPatch, Stats};
 use super::service;
-use crate::audit::{self, Origin, Record, RecordFilter};
+use crate::audit::{self, Record, RecordFilter};
 use crate::auth::{self, Device};
+use crate::ctx::UserCtx;
 use crate::ids::UserId;
-use crate::infra::{Clock, Db};
 use crate::state::AppState;
 use crate::users::{self, Account, AccountFilter};
 use crate::web::{
-    BodyProblems, Client, Code, Json, Moment, Page, PageParams, Paged, Path, PathProblems,
-    Principal, Problem, QueryProblems, RequestId, Routes, problems,
+    BodyProblems, Code, Json, Moment, Page, PageParams, Paged, Path, PathProblems, Problem,
+    QueryProblems, Routes, problems,
 };
 
-/// The routes of administrators.
-pub fn router() -> Routes<AppState> {
+pub fn routes() -> Routes<AppState> {
     Routes::new()
         .routes(routes!(list_accounts))
         .routes(routes!(get_account, change_account))
@@ -33,14 +31,14 @@ pub fn router() -> Routes<AppState> {
 }
 
 /// All accounts, the newest first.
-#[utoipa::path(get, path = "/users", tag = "admin", security(("bearer" = [])),
+#[utoipa::path(get, path = "/users", tag = "admin",
     params(AccountFilter, PageParams),
-    responses((status = 200, description = "A page of accounts.", body = Page<Account>), AdminProblems, QueryProblems))]
+    responses((status = 200, description = "A page of accounts.", body = Page<Account>), QueryProblems))]
 async fn list_accounts(
-    State(db): State<Db>,
+    ctx: UserCtx,
     paged: Paged<Moment, AccountFilter>,
 ) -> Result<Json<Page<Account>>, Problem> {
-    let rows = users::list_accounts(&db, &paged.filter, paged.after, paged.limit).await?;
+    let rows = users::list_accounts(&ctx.db, &paged.filter, paged.after, paged.limit).await?;
     let page = Page::cut(rows, paged.limit, |account| {
         Moment(account.created_at, account.id.0)
     });
@@ -48,14 +46,11 @@ async fn list_accounts(
 }
 
 /// One account.
-#[utoipa::path(get, path = "/users/{id}", tag = "admin", security(("bearer" = [])),
+#[utoipa::path(get, path = "/users/{id}", tag = "admin",
     params(("id" = UserId, Path, description = "The account's id.")),
-    responses((status = 200, description = "The account.", body = Account), AdminProblems, PathProblems))]
-async fn get_account(
-    State(db): State<Db>,
-    Path(id): Path<UserId>,
-) -> Result<Json<Account>, Problem> {
-    let account = users::get_account(&db, id).await.map_err(Error::from)?;
+    responses((status = 200, description = "The account.", body = Account), PathProblems))]
+async fn get_account(ctx: UserCtx, Path(id): Path<UserId>) -> Result<Json<Account>, Problem> {
+    let account = users::get_account(&ctx.db, id).await.map_err(Error::from)?;
     Ok(Json(account))
 }
 
@@ -66,93 +61,64 @@ async fn get_account(
 /// an email when somebody becomes one. Disabling ends its sessions at once; nobody can sign in to it, and its API keys and the links in
 /// its letters do not work. The last administrator who can sign in stays one, and nobody disables
 /// their own account.
-#[utoipa::path(patch, path = "/users/{id}", tag = "admin", security(("bearer" = [])),
+#[utoipa::path(patch, path = "/users/{id}", tag = "admin",
     params(("id" = UserId, Path, description = "The account's id.")),
     request_body(content = AccountPatch, examples(
         ("disable" = (summary = "Disable an account", value = json!({ "disabled": true, "reason": "sends spam" }))),
         ("promote" = (summary = "Make an administrator", value = json!({ "role": "admin",
             "password": "correct horse battery staple", "code": "492039" }))))),
-    responses((status = 200, description = "The account as it now stands.", body = Account),
-        AdminProblems, PathProblems, BodyProblems, ChangeProblems))]
+    responses((status = 200, description = "The account as it now stands.", body = Account), PathProblems, BodyProblems, ChangeProblems))]
 async fn change_account(
-    me: Principal,
-    State(state): State<AppState>,
-    client: Client,
-    request_id: RequestId,
+    ctx: UserCtx,
     Path(id): Path<UserId>,
     Json(changes): Json<AccountPatch>,
 ) -> Result<Json<Account>, Problem> {
-    let origin = Origin::new(&client, &request_id);
-    let account = service::change_account(&state, me, id, changes, &origin).await?;
-    Ok(Json(account))
+    Ok(Json(service::change_account(&ctx, id, changes).await?))
 }
 
 /// An account's living sessions, the last used first.
-#[utoipa::path(get, path = "/users/{id}/sessions", tag = "admin", security(("bearer" = [])),
+#[utoipa::path(get, path = "/users/{id}/sessions", tag = "admin",
     params(("id" = UserId, Path, description = "The account's id."), PageParams),
-    responses((status = 200, description = "A page of sessions.", body = Page<Device>), AdminProblems, PathProblems, QueryProblems))]
+    responses((status = 200, description = "A page of sessions.", body = Page<Device>), PathProblems, QueryProblems))]
 async fn list_account_sessions(
-    me: Principal,
-    State(db): State<Db>,
-    State(clock): State<Clock>,
+    ctx: UserCtx,
     Path(id): Path<UserId>,
     paged: Paged<Moment>,
 ) -> Result<Json<Page<Device>>, Problem> {
-    users::get_account(&db, id).await.map_err(Error::from)?;
-    let page = auth::list_sessions_of(&db, id, me.session_id, &paged, clock.now()).await?;
+    users::get_account(&ctx.db, id).await.map_err(Error::from)?;
+    let page = auth::list_sessions(&ctx.db, id, ctx.session_id(), &paged, ctx.now()).await?;
     Ok(Json(page))
 }
 
 /// End all of an account's sessions. Their tokens are refused from now on.
-#[utoipa::path(delete, path = "/users/{id}/sessions", tag = "admin", security(("bearer" = [])),
+#[utoipa::path(delete, path = "/users/{id}/sessions", tag = "admin",
     params(("id" = UserId, Path, description = "The account's id.")),
-    responses((status = 204, description = "The sessions are over."), AdminProblems, PathProblems))]
-async fn end_account_sessions(
-    me: Principal,
-    State(state): State<AppState>,
-    client: Client,
-    request_id: RequestId,
-    Path(id): Path<UserId>,
-) -> Result<StatusCode, Problem> {
-    service::end_sessions(&state, me, id, &Origin::new(&client, &request_id)).await?;
+    responses((status = 204, description = "The sessions are over."), PathProblems))]
+async fn end_account_sessions(ctx: UserCtx, Path(id): Path<UserId>) -> Result<StatusCode, Problem> {
+    service::end_sessions(&ctx, id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// What happened to all accounts, the newest first.
-#[utoipa::path(get, path = "/audit-log", tag = "admin", security(("bearer" = [])),
+#[utoipa::path(get, path = "/audit-log", tag = "admin",
     params(RecordFilter, PageParams),
-    responses((status = 200, description = "A page of the log.", body = Page<Record>), AdminProblems, QueryProblems))]
+    responses((status = 200, description = "A page of the log.", body = Page<Record>), QueryProblems))]
 async fn list_audit_log(
-    State(db): State<Db>,
+    ctx: UserCtx,
     paged: Paged<Moment, RecordFilter>,
 ) -> Result<Json<Page<Record>>, Problem> {
-    let rows = audit::list_records(&db, &paged.filter, paged.after, paged.limit).await?;
+    let rows = audit::list_records(&ctx.db, &paged.filter, paged.after, paged.limit).await?;
     Ok(Json(Page::cut(rows, paged.limit, Record::moment)))
 }
 
 /// How many accounts and sessions there are, and how many sign up.
-#[utoipa::path(get, path = "/stats", tag = "admin", security(("bearer" = [])),
-    responses((status = 200, description = "The numbers.", body = Stats), AdminProblems))]
-async fn get_stats(State(state): State<AppState>) -> Result<Json<Stats>, Problem> {
-    Ok(Json(service::stats(&state).await?))
+#[utoipa::path(get, path = "/stats", tag = "admin",
+    responses((status = 200, description = "The numbers.", body = Stats)))]
+async fn get_stats(ctx: UserCtx) -> Result<Json<Stats>, Problem> {
+    Ok(Json(service::stats(&ctx).await?))
 }
 
 type Responses = BTreeMap<String, RefOr<Response>>;
-
-/// What the door of administrators can answer.
-struct AdminProblems;
-
-impl IntoResponses for AdminProblems {
-    fn responses() -> Responses {
-        problems(&[
-            Code::Unauthenticated,
-            Code::SessionRequired,
-            Code::CsrfRefused,
-            Code::Forbidden,
-            Code::MfaRequired,
-        ])
-    }
-}
 
 /// What changing an account can answer.
 struct ChangeProblems;

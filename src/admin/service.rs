@@ -4,13 +4,11 @@ use serde_json::json;
 
 use super::error::Error;
 use super::model::{AccountPatch, Door, Plan, Stats};
-use crate::audit::{self, Entry, Event, Origin};
-use crate::auth;
+use crate::audit::Event;
+use crate::auth::{self, EndReason};
+use crate::ctx::UserCtx;
 use crate::ids::UserId;
-use crate::infra::begin;
-use crate::state::AppState;
 use crate::users::{self, Account, Role};
-use crate::web::Principal;
 
 /// How far back sign-ups are counted by the day.
 const SIGN_UP_DAYS: i32 = 30;
@@ -19,23 +17,21 @@ const SIGN_UP_DAYS: i32 = 30;
 /// rows of the administrators, so that of any number who would take the last ones away, one is
 /// refused. Where the change takes a reauthentication, what it proved is still true at that moment.
 pub(super) async fn change_account(
-    state: &AppState,
-    me: Principal,
+    ctx: &UserCtx,
     id: UserId,
     changes: AccountPatch,
-    origin: &Origin,
 ) -> Result<Account, Error> {
     let (changes, shown) = changes.split()?;
     let proven = match shown {
-        Some(shown) => Some(auth::reauthenticate(state, me, shown, origin).await?),
+        Some(shown) => Some(auth::reauthenticate(ctx, shown).await?),
         None => None,
     };
-    let now = state.clock.now();
-    let mut tx = begin(&state.db).await?;
+    let now = ctx.now();
+    let mut tx = ctx.begin().await?;
     let (before, admins) = users::lock_account_and_admins(&mut *tx, id).await?;
-    let plan = changes.plan(&before, me.user_id, &admins)?;
+    let plan = changes.plan(&before, ctx.user_id(), &admins)?;
     match &proven {
-        Some(proven) => auth::recheck_proof(&mut tx, me, proven).await?,
+        Some(proven) => auth::recheck_proof(&mut tx, ctx.user_id(), proven).await?,
         None if plan.needs_proof(&before) => return Err(Error::PasswordRequired),
         None => {}
     }
@@ -61,7 +57,8 @@ pub(super) async fn change_account(
         Some(Door::Shut(reason)) => {
             let since = before.disabled_at.unwrap_or(now);
             users::set_disabled(&mut *tx, &change, Some(since), reason.as_ref(), now).await?;
-            ended = auth::shut_out(&mut tx, &change, now).await?;
+            ended = auth::end_sessions(&mut *tx, &change, None, EndReason::AccountDisabled, now)
+                .await?;
             let from = door(before.is_disabled());
             let detail = json!({ "from": from, "to": door(true), "reason": reason, "sessions": ended.len() });
             notes.push((Event::AccountDisabled, detail));
@@ -75,12 +72,11 @@ pub(super) async fn change_account(
         None => {}
     }
     for (event, detail) in notes {
-        let entry = Entry::by_admin(event, me, id, origin, detail);
-        audit::record(&mut *tx, entry, now, &state.rng).await?;
+        tx.audit(event.about(id).detail(detail)).await?;
     }
     let after = users::get_account(&mut *tx, id).await?;
     tx.commit().await?;
-    auth::deny_sessions(state, ended, now);
+    auth::revoke_access_tokens(ctx, ended, now);
     Ok(after)
 }
 
@@ -91,33 +87,28 @@ fn door(is_shut: bool) -> &'static str {
 
 /// Ends all sessions of an account, and voids its links and waiting sign-ins. It takes no
 /// reauthentication: it gives nobody anything, and is done in a hurry.
-pub(super) async fn end_sessions(
-    state: &AppState,
-    me: Principal,
-    id: UserId,
-    origin: &Origin,
-) -> Result<(), Error> {
-    let now = state.clock.now();
-    let mut tx = begin(&state.db).await?;
+pub(super) async fn end_sessions(ctx: &UserCtx, id: UserId) -> Result<(), Error> {
+    let now = ctx.now();
+    let mut tx = ctx.begin().await?;
     users::lock_account(&mut *tx, id).await?;
     let change = auth::begin_credentials_change(&mut tx, id, None)
         .await?
         .ok_or(Error::NotFound)?;
-    let ended = auth::end_sessions_of(&mut tx, &change, now).await?;
+    let ended = auth::end_sessions(&mut *tx, &change, None, EndReason::EndedByAdmin, now).await?;
     let detail = json!({ "sessions": ended.len() });
-    let entry = Entry::by_admin(Event::SessionsEndedByAdmin, me, id, origin, detail);
-    audit::record(&mut *tx, entry, now, &state.rng).await?;
+    let entry = Event::SessionsEndedByAdmin.about(id);
+    tx.audit(entry.detail(detail)).await?;
     tx.commit().await?;
-    auth::deny_sessions(state, ended, now);
+    auth::revoke_access_tokens(ctx, ended, now);
     Ok(())
 }
 
 /// How the product is doing, by its accounts.
-pub(super) async fn stats(state: &AppState) -> Result<Stats, Error> {
-    let now = state.clock.now();
+pub(super) async fn stats(ctx: &UserCtx) -> Result<Stats, Error> {
+    let now = ctx.now();
     Ok(Stats {
-        accounts: users::count_accounts(&state.db).await?,
-        sign_ups: users::count_sign_ups(&state.db, SIGN_UP_DAYS, now).await?,
-        living_sessions: auth::count_living_sessions(&state.db, now).await?,
+        accounts: users::count_accounts(&ctx.db).await?,
+        sign_ups: users::count_sign_ups(&ctx.db, SIGN_UP_DAYS, now).await?,
+        living_sessions: auth::count_sessions(&ctx.db, now).await?,
     })
 }

@@ -1,28 +1,31 @@
 //! The door for programs: lets in who presents a key, where the key's scopes reach.
 
-use axum::extract::{FromRequestParts as _, MatchedPath, Request};
+use axum::extract::Request;
 use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::json;
 
 use super::key::PresentedKey;
-use super::scope::{Scope, asked_for};
 use super::store::{self, StoredKey};
-use crate::audit::{self, Entry, Event, Origin};
+use crate::audit::Event;
 use crate::auth;
+use crate::ctx::{Caller, Credential, Ctx};
 use crate::ids::ApiKeyId;
 use crate::metrics::{self, ApiKeyUse};
+use crate::policy::Policy;
 use crate::state::AppState;
-use crate::web::{Answer, Caller, Client, Code, Credential, Problem, RequestId};
+use crate::web::{Answer, Code, Problem};
 
 /// The log has one refusal of a key in so long, and a key's last use is written as seldom.
 const SELDOM: TimeDelta = TimeDelta::minutes(1);
 
-/// Lets a request in that carries a good key. One that carries none, or something else, goes on to
-/// the door behind, which refuses what it does not know.
+/// Authenticates a request by its API key, and rejects it outside of the key's scopes. A request without
+/// a key passes: the middleware below rejects a token that it does not know.
 ///
 /// The database is asked each time: a key that is revoked, and one whose account is disabled, is
 /// refused by the next request on any replica.
-pub async fn admit_keys<F: Future<Output = Answer>>(
+pub async fn authenticate<F: Future<Output = Answer>>(
     state: &AppState,
+    policy: &Policy,
     mut request: Request,
     next: impl FnOnce(Request) -> F,
 ) -> Answer {
@@ -46,16 +49,15 @@ pub async fn admit_keys<F: Future<Output = Answer>>(
         credential: Credential::ApiKey(presented.id),
     }
     .enter(request.extensions_mut());
-    let route = request.extensions().get::<MatchedPath>();
-    let wanted = route.and_then(|route| asked_for(route.as_str(), request.method()));
-    let Some((area, access)) = wanted else {
+    let Some(area) = policy.area else {
         metrics::count_api_key(ApiKeyUse::OutOfScope);
         return Err(Code::SessionRequired.into());
     };
-    if !key.scopes().allow(area, access) {
+    if !key.scopes().allow(area, request.method()) {
         metrics::count_api_key(ApiKeyUse::OutOfScope);
-        let scope = Scope::within(area, access).as_str();
-        tell_refused(state, request, presented.id, &key, scope, now).await?;
+        let scope = area.scope_name(request.method());
+        let ctx = Ctx::of(state, request.headers(), request.extensions());
+        record_refusal(&ctx, presented.id, scope, now).await?;
         return Err(Problem::insufficient_scope(scope));
     }
     metrics::count_api_key(ApiKeyUse::Accepted);
@@ -68,25 +70,17 @@ fn note_use(state: &AppState, id: ApiKeyId, key: &StoredKey, now: DateTime<Utc>)
     }
 }
 
-/// Tells the account's owner, by the log, that a key of theirs was used for what it may not do.
-async fn tell_refused(
-    state: &AppState,
-    request: Request,
+/// Records in the audit log that a key was used outside of its scopes, once a minute at most.
+async fn record_refusal(
+    ctx: &Ctx,
     id: ApiKeyId,
-    key: &StoredKey,
     scope: &'static str,
     now: DateTime<Utc>,
-) -> Result<(), Problem> {
-    let last = state.key_refusals.note(id.0, now);
+) -> Result<(), sqlx::Error> {
+    let last = ctx.key_refusals.note(id.0, now);
     if last.is_some_and(|last| now - last < SELDOM) {
         return Ok(());
     }
-    let (mut parts, _) = request.into_parts();
-    let request_id = RequestId::from_request_parts(&mut parts, &()).await?;
-    let Ok(client) = Client::from_request_parts(&mut parts, &()).await;
-    let origin = Origin::new(&client, &request_id);
-    let mut entry = Entry::own(Event::ApiKeyRefused, key.user_id, None, &origin);
-    entry.detail = serde_json::json!({ "api_key": id, "scope": scope });
-    audit::record(&state.db, entry, now, &state.rng).await?;
-    Ok(())
+    let detail = json!({ "api_key": id, "scope": scope });
+    ctx.audit(Event::ApiKeyRefused.detail(detail)).await
 }

@@ -64,9 +64,9 @@ macro_rules! letters {
 
 letters! {
     /// Tells the owner of an account that it has a new key.
-    TellKeyCreated "api_keys.tell_created" ApiKeyCreated
+    NotifyKeyCreated "api_keys.tell_created" ApiKeyCreated
     /// Tells the owner of an account that a key has another secret.
-    TellKeyRotated "api_keys.tell_rotated" ApiKeyRotated
+    NotifyKeyRotated "api_keys.tell_rotated" ApiKeyRotated
 }
 
 /// Deletes keys that expired or were revoked long ago. Runs daily.
@@ -81,16 +81,8 @@ impl TaskHandler for PurgeKeys {
             let state: &AppState = jobs::given(&ctx)?;
             let before = state.clock.now() - KEPT;
             let mut purges = Purges::new(&state.db, state.job_statement_timeout);
-            purges
-                .run("expired API keys", |conn, most| {
-                    Box::pin(store::purge_expired(conn, before, most))
-                })
-                .await;
-            purges
-                .run("revoked API keys", |conn, most| {
-                    Box::pin(store::purge_revoked(conn, before, most))
-                })
-                .await;
+            purges.run_expired(store::EXPIRED, before).await;
+            purges.run_expired(store::REVOKED, before).await;
             Ok::<_, JobError>(purges.finish()?)
         }
         .await;

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use axum::extract::State;
 use axum::http::StatusCode;
 use utoipa::IntoResponses;
 use utoipa::openapi::{RefOr, Response};
@@ -10,17 +9,15 @@ use utoipa_axum::routes;
 
 use super::model::{ApiKey, IssuedApiKey, NewApiKey, Rotation};
 use super::{service, store};
-use crate::audit::Origin;
+use crate::ctx::UserCtx;
 use crate::ids::ApiKeyId;
-use crate::infra::{Clock, Db};
 use crate::state::AppState;
 use crate::web::{
-    AuthProblems, BodyProblems, Client, Code, Json, Moment, Page, PageParams, Paged, Path,
-    PathProblems, Principal, Problem, QueryProblems, RequestId, Routes, problems,
+    BodyProblems, Code, Json, Moment, Page, PageParams, Paged, Path, PathProblems, Problem,
+    QueryProblems, Routes, problems,
 };
 
-/// The routes, below `/api-keys`.
-pub fn router() -> Routes<AppState> {
+pub fn routes() -> Routes<AppState> {
     Routes::new()
         .routes(routes!(list_api_keys, create_api_key))
         .routes(routes!(revoke_api_key))
@@ -30,15 +27,10 @@ pub fn router() -> Routes<AppState> {
 /// My API keys, the newest first.
 ///
 /// A key that expired is listed for another 30 days, a revoked one is not.
-#[utoipa::path(get, path = "", tag = "api keys", security(("bearer" = [])), params(PageParams),
-    responses((status = 200, description = "A page of keys.", body = Page<ApiKey>), AuthProblems, QueryProblems))]
-async fn list_api_keys(
-    me: Principal,
-    State(db): State<Db>,
-    State(clock): State<Clock>,
-    paged: Paged<Moment>,
-) -> Result<Json<Page<ApiKey>>, Problem> {
-    let rows = store::list(&db, me.user_id, paged.after, paged.limit, clock.now()).await?;
+#[utoipa::path(get, path = "", tag = "api keys", params(PageParams),
+    responses((status = 200, description = "A page of keys.", body = Page<ApiKey>), QueryProblems))]
+async fn list_api_keys(ctx: UserCtx, paged: Paged<Moment>) -> Result<Json<Page<ApiKey>>, Problem> {
+    let rows = store::list(&ctx.db, ctx.user_id(), paged.after, paged.limit, ctx.now()).await?;
     let page = Page::cut(rows, paged.limit, |key| Moment(key.created_at, key.id.0));
     Ok(Json(page))
 }
@@ -48,7 +40,7 @@ async fn list_api_keys(
 /// It takes the password and, where the account has a second factor, a code or a recovery code; a
 /// letter tells the owner. The key itself is shown this once: what is kept is a hash. A program presents it as a bearer token wherever an access token is good,
 /// except for what concerns the account's security.
-#[utoipa::path(post, path = "", tag = "api keys", security(("bearer" = [])),
+#[utoipa::path(post, path = "", tag = "api keys",
     request_body(content = NewApiKey, examples(
         ("password" = (summary = "With the password", value = json!({ "name": "Nightly import",
             "scopes": ["usage:read", "events:write"], "expires_in": 7_776_000,
@@ -56,31 +48,21 @@ async fn list_api_keys(
         ("second_factor" = (summary = "With both factors", value = json!({ "name": "Nightly import",
             "scopes": ["usage:read", "events:write"],
             "password": "correct horse battery staple", "code": "492039" }))))),
-    responses((status = 201, description = "The key.", body = IssuedApiKey), AuthProblems, CreateProblems))]
+    responses((status = 201, description = "The key.", body = IssuedApiKey), CreateProblems))]
 async fn create_api_key(
-    me: Principal,
-    State(state): State<AppState>,
-    client: Client,
-    request_id: RequestId,
+    ctx: UserCtx,
     Json(new): Json<NewApiKey>,
 ) -> Result<(StatusCode, Json<IssuedApiKey>), Problem> {
-    let origin = Origin::new(&client, &request_id);
-    let issued = service::create(&state, me, new, &origin).await?;
+    let issued = service::create(&ctx, new).await?;
     Ok((StatusCode::CREATED, Json(issued)))
 }
 
 /// Revoke an API key. It is refused from now on.
-#[utoipa::path(delete, path = "/{id}", tag = "api keys", security(("bearer" = [])),
+#[utoipa::path(delete, path = "/{id}", tag = "api keys",
     params(("id" = ApiKeyId, Path, description = "The key's id.")),
-    responses((status = 204, description = "The key is revoked."), AuthProblems, PathProblems))]
-async fn revoke_api_key(
-    me: Principal,
-    State(state): State<AppState>,
-    client: Client,
-    request_id: RequestId,
-    Path(id): Path<ApiKeyId>,
-) -> Result<StatusCode, Problem> {
-    service::revoke(&state, me, id, &Origin::new(&client, &request_id)).await?;
+    responses((status = 204, description = "The key is revoked."), PathProblems))]
+async fn revoke_api_key(ctx: UserCtx, Path(id): Path<ApiKeyId>) -> Result<StatusCode, Problem> {
+    service::revoke(&ctx, id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -90,27 +72,20 @@ async fn revoke_api_key(
 /// can be told the new one by and by. While it does, another rotation is refused unless its overlap
 /// is 0, which ends all secrets but the new one. The key's life begins anew, as long as before. It
 /// takes what making a key does.
-#[utoipa::path(post, path = "/{id}/rotate", tag = "api keys", security(("bearer" = [])),
+#[utoipa::path(post, path = "/{id}/rotate", tag = "api keys",
     params(("id" = ApiKeyId, Path, description = "The key's id.")),
     request_body(content = Rotation, examples(
         ("password" = (summary = "With the password", value = json!({
             "overlap": 86_400, "password": "correct horse battery staple" }))),
         ("second_factor" = (summary = "With both factors", value = json!({
             "password": "correct horse battery staple", "code": "492039" }))))),
-    responses((status = 200, description = "The key with its new secret.", body = IssuedApiKey),
-        AuthProblems, RotateProblems))]
+    responses((status = 200, description = "The key with its new secret.", body = IssuedApiKey), RotateProblems))]
 async fn rotate_api_key(
-    me: Principal,
-    State(state): State<AppState>,
-    client: Client,
-    request_id: RequestId,
+    ctx: UserCtx,
     Path(id): Path<ApiKeyId>,
     Json(rotation): Json<Rotation>,
 ) -> Result<Json<IssuedApiKey>, Problem> {
-    let origin = Origin::new(&client, &request_id);
-    Ok(Json(
-        service::rotate(&state, me, id, rotation, &origin).await?,
-    ))
+    Ok(Json(service::rotate(&ctx, id, rotation).await?))
 }
 
 type Responses = BTreeMap<String, RefOr<Response>>;

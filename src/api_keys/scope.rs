@@ -9,69 +9,13 @@ use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
-/// Looking, or changing. Neither implies the other: a key that only delivers has no need to read.
+use crate::policy::{Area, is_read};
+
+/// Neither implies the other: a key that only writes has no need to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Access {
-    /// `GET` and `HEAD`.
     Read,
-    /// Every other method.
     Write,
-}
-
-macro_rules! areas {
-    ($($area:ident $name:literal)+) => {
-        /// A part of the product: the first segment of its routes' paths below the API's own.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-        pub(super) enum Area {
-            $(#[doc = concat!("`/", $name, "`.")] $area,)+
-        }
-
-        impl Area {
-            /// The area that routes with this segment belong to. No key opens any other.
-            pub(super) fn of_segment(segment: &str) -> Option<Self> {
-                match segment {
-                    $($name => Some(Self::$area),)+
-                    _ => None,
-                }
-            }
-        }
-
-        impl Scope {
-            /// The whole list.
-            pub(super) const ALL: &'static [Self] = &[
-                Self::everywhere(Access::Read),
-                Self::everywhere(Access::Write),
-                $(
-                    Self::within(Area::$area, Access::Read),
-                    Self::within(Area::$area, Access::Write),
-                )+
-            ];
-
-            /// The name that is stored, and that clients know it by.
-            pub(super) const fn as_str(self) -> &'static str {
-                match (self.area, self.access) {
-                    (None, Access::Read) => "read",
-                    (None, Access::Write) => "write",
-                    $(
-                        (Some(Area::$area), Access::Read) => concat!($name, ":read"),
-                        (Some(Area::$area), Access::Write) => concat!($name, ":write"),
-                    )+
-                }
-            }
-        }
-    };
-}
-
-// A new area also extends `api_keys_scopes_check`, in a migration of its own.
-areas! {
-    Users "users"
-    Usage "usage"
-    Events "events"
-    Billing "billing"
-    Payments "payments"
-    Secrets "secrets"
-    Files "files"
-    Dashboard "dashboard"
 }
 
 /// One permission of a key.
@@ -83,24 +27,28 @@ pub(super) struct Scope {
 }
 
 impl Scope {
-    /// This access to all areas.
-    pub(super) const fn everywhere(access: Access) -> Self {
-        Self { area: None, access }
+    /// Every scope that there is.
+    pub(super) fn all() -> impl Iterator<Item = Self> {
+        let areas = Area::ALL.into_iter().map(Some);
+        std::iter::once(None)
+            .chain(areas)
+            .flat_map(|area| [Access::Read, Access::Write].map(|access| Self { area, access }))
     }
 
-    /// This access to one area.
-    pub(super) const fn within(area: Area, access: Access) -> Self {
-        Self {
-            area: Some(area),
-            access,
+    /// The name that is stored, and that clients know it by.
+    pub(super) const fn as_str(self) -> &'static str {
+        let [read, write] = match self.area {
+            None => ["read", "write"],
+            Some(area) => area.scope_names(),
+        };
+        match self.access {
+            Access::Read => read,
+            Access::Write => write,
         }
     }
 
     fn named(name: &str) -> Option<Self> {
-        Self::ALL
-            .iter()
-            .copied()
-            .find(|scope| scope.as_str() == name)
+        Self::all().find(|scope| scope.as_str() == name)
     }
 }
 
@@ -122,7 +70,7 @@ impl PartialSchema for Scope {
     fn schema() -> RefOr<Schema> {
         ObjectBuilder::new()
             .schema_type(Type::String)
-            .enum_values(Some(Self::ALL.iter().map(|scope| scope.as_str())))
+            .enum_values(Some(Self::all().map(Self::as_str)))
             .description(Some(
                 "What a key may do: `read` is `GET` and `HEAD`, `write` is every other method, and neither implies \
                  the other. With an area before it, it holds for the routes below that segment alone.",
@@ -139,17 +87,6 @@ impl ToSchema for Scope {
     }
 }
 
-/// What a call of a route asks for; `None` where keys do not reach at all. It goes by the route as
-/// it is declared, `/api/v1/<area>/…`: a raw path may be spelled in many ways.
-pub(super) fn asked_for(route: &str, method: &Method) -> Option<(Area, Access)> {
-    let area = Area::of_segment(route.split('/').nth(3)?)?;
-    let access = match *method {
-        Method::GET | Method::HEAD => Access::Read,
-        _ => Access::Write,
-    };
-    Some((area, access))
-}
-
 /// All that a key may do: one scope or more.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(try_from = "BTreeSet<Scope>", into = "BTreeSet<Scope>")]
@@ -157,9 +94,14 @@ pub(super) fn asked_for(route: &str, method: &Method) -> Option<(Area, Access)> 
 pub(super) struct Scopes(BTreeSet<Scope>);
 
 impl Scopes {
-    /// Whether one of them is for this.
-    pub(super) fn allow(&self, area: Area, access: Access) -> bool {
-        let sufficient = [Scope::everywhere(access), Scope::within(area, access)];
+    /// Returns whether one of them covers calls of this area with this method.
+    pub(super) fn allow(&self, area: Area, method: &Method) -> bool {
+        let access = if is_read(method) {
+            Access::Read
+        } else {
+            Access::Write
+        };
+        let sufficient = [None, Some(area)].map(|area| Scope { area, access });
         sufficient.iter().any(|scope| self.0.contains(scope))
     }
 
@@ -207,14 +149,10 @@ mod tests {
 
     #[test]
     fn every_scope_has_one_name_there_and_back() {
-        let names: BTreeSet<_> = Scope::ALL.iter().map(|scope| scope.as_str()).collect();
-        assert_eq!(names.len(), Scope::ALL.len());
-        for &scope in Scope::ALL {
+        let names: BTreeSet<_> = Scope::all().map(Scope::as_str).collect();
+        assert_eq!(names.len(), 18);
+        for scope in Scope::all() {
             assert_eq!(Scope::named(scope.as_str()), Some(scope));
-            if let Some(area) = scope.area {
-                let segment = scope.as_str().split(':').next().expect("it has an area");
-                assert_eq!(Area::of_segment(segment), Some(area));
-            }
         }
         for unknown in [
             "",
@@ -227,54 +165,28 @@ mod tests {
         ] {
             assert_eq!(Scope::named(unknown), None, "{unknown}");
         }
-        for segment in ["", "auth", "admin", "api-keys", "user", "{id}"] {
-            assert_eq!(Area::of_segment(segment), None, "{segment}");
-        }
-    }
-
-    #[test]
-    fn a_route_asks_for_what_it_is_and_does() {
-        let usage = |access| Some((Area::Usage, access));
-        for (method, access) in [
-            (Method::GET, Access::Read),
-            (Method::HEAD, Access::Read),
-            (Method::OPTIONS, Access::Write),
-            (Method::POST, Access::Write),
-            (Method::DELETE, Access::Write),
-        ] {
-            assert_eq!(asked_for("/api/v1/usage", &method), usage(access));
-            assert_eq!(asked_for("/api/v1/usage/{id}", &method), usage(access));
-        }
-        for route in [
-            "",
-            "/",
-            "/usage",
-            "/api/v1",
-            "/api/v1/auth/usage",
-            "/api/v1/api-keys",
-        ] {
-            assert_eq!(asked_for(route, &Method::GET), None, "{route}");
-        }
     }
 
     #[test]
     fn reading_and_writing_imply_nothing_of_each_other() {
-        use Access::{Read, Write};
         use Area::{Files, Usage};
-        for (held, allowed) in [
-            (&["read"][..], &[(Usage, Read), (Files, Read)][..]),
-            (&["write"], &[(Usage, Write), (Files, Write)]),
-            (&["usage:read"], &[(Usage, Read)]),
-            (
-                &["usage:write", "files:read"],
-                &[(Usage, Write), (Files, Read)],
-            ),
-            (&["unheard-of"], &[]),
-            (&[], &[]),
+        let reading = [Method::GET, Method::HEAD];
+        let writing = [Method::POST, Method::DELETE, Method::OPTIONS];
+        for (held, read, written) in [
+            (&["read"][..], &[Usage, Files][..], &[][..]),
+            (&["write"], &[], &[Usage, Files]),
+            (&["usage:read"], &[Usage], &[]),
+            (&["usage:write", "files:read"], &[Files], &[Usage]),
+            (&["unheard-of"], &[], &[]),
+            (&[], &[], &[]),
         ] {
-            for asked in [(Usage, Read), (Usage, Write), (Files, Read), (Files, Write)] {
-                let allow = scopes(held).allow(asked.0, asked.1);
-                assert_eq!(allow, allowed.contains(&asked), "{held:?} {asked:?}");
+            for area in [Usage, Files] {
+                for (methods, allowed) in [(&reading[..], read), (&writing, written)] {
+                    for method in methods {
+                        let allow = scopes(held).allow(area, method);
+                        assert_eq!(allow, allowed.contains(&area), "{held:?} {area:?} {method}");
+                    }
+                }
             }
         }
     }

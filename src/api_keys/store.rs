@@ -10,7 +10,12 @@ use super::key::SecretHash;
 use super::model::{ApiKey, KeyName};
 use super::scope::Scopes;
 use crate::ids::{ApiKeyId, UserId};
+use crate::jobs::Expired;
 use crate::web::{Limit, Moment};
+
+mod revocation;
+
+pub use revocation::revoke_since;
 
 /// A key to write down.
 pub(super) struct Draft<'a> {
@@ -252,39 +257,5 @@ pub(super) async fn note_uses(
     Ok(())
 }
 
-/// Deletes a batch of keys that expired before `before`, and returns how many.
-pub(super) async fn purge_expired(
-    conn: impl PgExecutor<'_>,
-    before: DateTime<Utc>,
-    most: i64,
-) -> Result<u64, sqlx::Error> {
-    let done = sqlx::query!(
-        "DELETE FROM api_keys WHERE id IN (
-             SELECT id FROM api_keys WHERE expires_at < $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED
-         )",
-        before,
-        most,
-    )
-    .execute(conn)
-    .await?;
-    Ok(done.rows_affected())
-}
-
-/// Deletes a batch of keys that were revoked before `before`, and returns how many.
-pub(super) async fn purge_revoked(
-    conn: impl PgExecutor<'_>,
-    before: DateTime<Utc>,
-    most: i64,
-) -> Result<u64, sqlx::Error> {
-    let done = sqlx::query!(
-        "DELETE FROM api_keys WHERE id IN (
-             SELECT id FROM api_keys WHERE revoked_at < $1 AND revoked_at IS NOT NULL
-             ORDER BY revoked_at LIMIT $2 FOR UPDATE SKIP LOCKED
-         )",
-        before,
-        most,
-    )
-    .execute(conn)
-    .await?;
-    Ok(done.rows_affected())
-}
+pub(super) const EXPIRED: Expired = Expired::new("expired API keys", "api_keys", "expires_at");
+pub(super) const REVOKED: Expired = Expired::new("revoked API keys", "api_keys", "revoked_at");

@@ -2,14 +2,16 @@
 //! Owns the tables `audit_log` and `audit_address_progress`, and the route
 //! `/audit-log`. Addresses go after `AUDIT_ADDRESS_RETENTION`, entries after `AUDIT_RETENTION`.
 
+mod entry;
 mod jobs;
 mod model;
 mod record;
 mod routes;
 mod store;
 
+pub use entry::Entry;
 pub use jobs::RemoveAddresses;
-pub use model::{Entry, Event, Origin, TABLE};
+pub use model::{Event, TABLE};
 pub use record::{Record, RecordFilter};
-pub use routes::router;
-pub use store::{list_records, record};
+pub use routes::routes;
+pub use store::list_records;

@@ -1,13 +1,7 @@
 //! An entry of the audit log.
 
-use std::net::IpAddr;
-
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use utoipa::ToSchema;
-
-use crate::ids::{SessionId, UserId};
-use crate::web::{Client, Principal, RequestId};
 
 /// The log's table, by month.
 pub const TABLE: &str = "audit_log";
@@ -28,7 +22,7 @@ pub enum Event {
     SignInFailed,
     /// Too many passwords were wrong: the next attempt has to wait. `detail` says whose and for how long.
     SignInLocked,
-    /// The owner followed the link in a letter, and may try again.
+    /// A lockout was cleared: by the link in an email, or at the command line.
     SignInUnlocked,
     /// A session was ended by its owner.
     SignedOut,
@@ -137,99 +131,6 @@ impl Event {
             Self::AccountEnabled => "account_enabled",
             Self::SessionsEndedByAdmin => "sessions_ended_by_admin",
             Self::SessionDisplaced => "session_displaced",
-        }
-    }
-}
-
-/// Where a request came from, as the log keeps it.
-#[derive(Clone, Debug, Default)]
-pub struct Origin {
-    /// The request's id.
-    pub request_id: Option<String>,
-    /// The client's address.
-    pub ip: Option<IpAddr>,
-    /// The client's name for itself.
-    pub user_agent: Option<String>,
-}
-
-impl Origin {
-    /// The origin of the request at hand.
-    #[must_use]
-    pub fn new(client: &Client, request_id: &RequestId) -> Self {
-        Self {
-            request_id: Some(request_id.as_str().to_owned()),
-            ip: Some(client.addr),
-            user_agent: client.user_agent.clone(),
-        }
-    }
-}
-
-/// One line of the log.
-#[derive(Clone, Debug)]
-pub struct Entry<'a> {
-    /// What happened.
-    pub event: Event,
-    /// Whose account it happened to, where there is one.
-    pub user_id: Option<UserId>,
-    /// Who did it; nobody where a stranger or the system did.
-    pub actor_id: Option<UserId>,
-    /// The session it concerns.
-    pub session_id: Option<SessionId>,
-    /// Where the request came from.
-    pub origin: &'a Origin,
-    /// What else is worth knowing; never a secret.
-    pub detail: Value,
-}
-
-impl<'a> Entry<'a> {
-    /// An act of the account's owner.
-    #[must_use]
-    pub fn own(
-        event: Event,
-        user_id: UserId,
-        session_id: Option<SessionId>,
-        origin: &'a Origin,
-    ) -> Self {
-        let entry = Self::befell(event, Some(user_id), session_id, origin);
-        Self {
-            actor_id: Some(user_id),
-            ..entry
-        }
-    }
-
-    /// An act of an administrator on somebody's account; the session is the administrator's.
-    #[must_use]
-    pub fn by_admin(
-        event: Event,
-        admin: Principal,
-        user_id: UserId,
-        origin: &'a Origin,
-        detail: Value,
-    ) -> Self {
-        let entry = Self::befell(event, Some(user_id), Some(admin.session_id), origin);
-        Self {
-            actor_id: Some(admin.user_id),
-            detail,
-            ..entry
-        }
-    }
-
-    /// Something that befell an account, done by nobody who is signed in.
-    #[must_use]
-    pub fn befell(
-        event: Event,
-        user_id: Option<UserId>,
-        session_id: Option<SessionId>,
-        origin: &'a Origin,
-    ) -> Self {
-        let detail = Value::Object(serde_json::Map::new());
-        Self {
-            event,
-            user_id,
-            actor_id: None,
-            session_id,
-            origin,
-            detail,
         }
     }
 }

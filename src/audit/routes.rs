@@ -1,36 +1,32 @@
 //! `/audit-log`: what happened to one's own account.
 
-use axum::extract::State;
 use utoipa_axum::routes;
 
 use super::record::{OwnRecord, Record, RecordFilter};
 use super::store;
-use crate::infra::Db;
+use crate::ctx::UserCtx;
 use crate::state::AppState;
-use crate::web::{
-    AuthProblems, Json, Moment, Page, PageParams, Paged, Principal, Problem, QueryProblems, Routes,
-};
+use crate::web::{Json, Moment, Page, PageParams, Paged, Problem, QueryProblems, Routes};
 
-/// The route of people who are signed in.
-pub fn router() -> Routes<AppState> {
+pub fn routes() -> Routes<AppState> {
     Routes::new().routes(routes!(list_own_audit_log))
 }
 
 /// What happened to my account, the newest first.
 ///
 /// Of what an administrator did, it tells that one did, and not which.
-#[utoipa::path(get, path = "/audit-log", tag = "users", security(("bearer" = [])), params(PageParams),
-    responses((status = 200, description = "A page of the log.", body = Page<OwnRecord>), AuthProblems, QueryProblems))]
+#[utoipa::path(get, path = "/audit-log", tag = "users", params(PageParams),
+    responses((status = 200, description = "A page of the log.", body = Page<OwnRecord>), QueryProblems))]
 async fn list_own_audit_log(
-    me: Principal,
-    State(db): State<Db>,
+    ctx: UserCtx,
     paged: Paged<Moment>,
 ) -> Result<Json<Page<OwnRecord>>, Problem> {
-    let mine = RecordFilter {
-        user_id: Some(me.user_id),
+    let user_id = ctx.user_id();
+    let own = RecordFilter {
+        user_id: Some(user_id),
         ..RecordFilter::default()
     };
-    let rows = store::list_records(&db, &mine, paged.after, paged.limit).await?;
+    let rows = store::list_records(&ctx.db, &own, paged.after, paged.limit).await?;
     let page = Page::cut(rows, paged.limit, Record::moment);
-    Ok(Json(page.map(|record| OwnRecord::of(me.user_id, record))))
+    Ok(Json(page.map(|record| OwnRecord::of(user_id, record))))
 }

@@ -7,11 +7,13 @@ use sea_query_sqlx::SqlxBinder as _;
 use serde_json::Value;
 use sqlx::PgExecutor;
 
-use super::model::{Entry, Event};
+use super::entry::Entry;
+use super::model::Event;
 use super::record::{Record, RecordFilter};
+use crate::ctx::Origin;
 use crate::ids::{AuditId, SessionId, UserId};
 use crate::infra::Rng;
-use crate::web::{Limit, Moment};
+use crate::web::{Limit, Moment, RequestId, printable_user_agent};
 
 #[derive(Clone, Copy, Iden)]
 enum AuditLog {
@@ -28,10 +30,11 @@ enum AuditLog {
     Detail,
 }
 
-/// Writes one entry, in the transaction of what it tells.
-pub async fn record(
+/// Writes one entry.
+pub(super) async fn insert(
     conn: impl PgExecutor<'_>,
-    entry: Entry<'_>,
+    entry: &Entry,
+    origin: &Origin,
     now: DateTime<Utc>,
     rng: &Rng,
 ) -> Result<(), sqlx::Error> {
@@ -44,9 +47,9 @@ pub async fn record(
         entry.user_id.map(|id| id.0),
         entry.actor_id.map(|id| id.0),
         entry.session_id.map(|id| id.0),
-        entry.origin.request_id.as_deref(),
-        entry.origin.ip.map(IpNetwork::from),
-        entry.origin.user_agent.as_deref(),
+        origin.request_id.as_ref().map(RequestId::as_str),
+        origin.ip.map(IpNetwork::from),
+        origin.user_agent.as_ref().and_then(printable_user_agent),
         entry.detail,
     )
     .execute(conn)

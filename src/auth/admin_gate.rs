@@ -1,12 +1,13 @@
 //! The door that administrative routes stand behind, within that of signed-in people.
 
-use axum::extract::{FromRequestParts as _, Request};
+use axum::extract::Request;
 
 use super::store;
 use crate::config::MfaRequired;
+use crate::ctx::Caller;
 use crate::state::AppState;
 use crate::users::Role;
-use crate::web::{Answer, Code, Principal, Problem};
+use crate::web::{Answer, Code, Problem};
 
 /// Lets a request of an administrator pass. What an account may do is asked each time and never
 /// taken from a token, so that who has lost the role has lost it at once.
@@ -15,9 +16,11 @@ pub async fn require_admin<F: Future<Output = Answer>>(
     request: Request,
     next: impl FnOnce(Request) -> F,
 ) -> Answer {
-    let (mut parts, body) = request.into_parts();
-    let who = Principal::from_request_parts(&mut parts, state).await?;
-    let standing = store::find_standing(&state.db, who.user_id).await?;
+    let caller = Caller::of(&request)?;
+    if caller.credential.session_id().is_none() {
+        return Err(Code::SessionRequired.into());
+    }
+    let standing = store::find_standing(&state.db, caller.user_id).await?;
     let standing = standing
         .filter(|it| it.role == Role::Admin && !it.is_disabled)
         .ok_or(Code::Forbidden)?;
@@ -25,5 +28,5 @@ pub async fn require_admin<F: Future<Output = Answer>>(
         return Err(Problem::new(Code::MfaRequired)
             .detail("administrators turn a second factor on before anything else"));
     }
-    next(Request::from_parts(parts, body)).await
+    next(request).await
 }

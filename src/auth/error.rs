@@ -1,19 +1,16 @@
-//! What can go wrong while signing up and in, and how it looks from outside.
+//! Errors of sign-up, sign-in and sessions, and their responses.
 
 use std::time::Duration;
 
-use super::csrf;
 use crate::infra::{Busy, HashError, Unchecked};
+use crate::metrics::{self, CsrfRefusal};
 use crate::mfa;
 use crate::web::{Code, Problem};
 
-/// What can go wrong while signing up and in.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// No account has this address and this password.
     #[error("the address or the password is wrong")]
     InvalidCredentials,
-    /// The password was right, but the address is not verified yet.
     #[error("the address is not verified")]
     EmailNotVerified,
     /// The password was right, but an administrator has shut the account.
@@ -22,22 +19,20 @@ pub enum Error {
     /// Too many attempts have failed; the next one may come after so long.
     #[error("too many attempts have failed")]
     TooManyAttempts(Duration),
-    /// The refresh token is unknown, expired, or was used before; or its session is over.
     #[error("the refresh token is good for nothing")]
     InvalidRefreshToken,
     /// The refresh cookie is of another session than the one that the calling page is in.
     #[error("the refresh token is of another session")]
     ForeignSession,
-    /// The sign-in does not wait for a second factor any more, or never did.
+    #[error("one X-CSRF-Token header is needed")]
+    NoCsrfToken,
     #[error("the sign-in is to begin anew")]
     InvalidMfaToken,
-    /// The code is wrong, or was used before.
     #[error("the code is wrong")]
     InvalidMfaCode,
     /// A page that is not ours asks to sign somebody in by cookies.
     #[error("the call does not come from a page of ours")]
     ForeignPage,
-    /// Something about a second factor.
     #[error(transparent)]
     Mfa(#[from] mfa::Error),
     /// The link is unknown, expired, or was used before.
@@ -66,7 +61,6 @@ pub enum Error {
     /// Whether the new password is known from a breach cannot be told.
     #[error(transparent)]
     Unchecked(#[from] Unchecked),
-    /// There is no such session of this account.
     #[error("there is no such session")]
     SessionNotFound,
     /// Neither an access token nor a refresh token says which session is meant.
@@ -75,19 +69,14 @@ pub enum Error {
     /// A limit of this account is spent.
     #[error("a limit of the account is spent")]
     Limited(Problem),
-    /// Too many passwords are being hashed.
     #[error(transparent)]
     Busy(#[from] Busy),
-    /// A stored password hash cannot be read.
     #[error("a stored password hash cannot be read")]
     MalformedHash,
-    /// A token could not be signed.
     #[error("a token could not be signed")]
     Signing(#[from] serde_json::Error),
-    /// The database failed.
     #[error(transparent)]
     Database(#[from] sqlx::Error),
-    /// A task of ours died.
     #[error("a task died")]
     Task(#[from] tokio::task::JoinError),
 }
@@ -109,10 +98,19 @@ impl From<Error> for Problem {
             Error::AccountDisabled => Self::new(Code::AccountDisabled),
             Error::TooManyAttempts(wait) => Self::new(Code::TooManyAttempts).retry_after(wait),
             Error::InvalidRefreshToken => Self::new(Code::InvalidRefreshToken),
-            Error::ForeignSession => csrf::foreign_token(),
+            Error::ForeignSession => csrf_refused(
+                CsrfRefusal::Token,
+                "the X-CSRF-Token is not of this session",
+            ),
+            Error::NoCsrfToken => {
+                csrf_refused(CsrfRefusal::Token, "one X-CSRF-Token header is needed")
+            }
             Error::InvalidMfaToken => Self::new(Code::InvalidMfaToken),
             Error::InvalidMfaCode => Self::new(Code::InvalidMfaCode),
-            Error::ForeignPage => csrf::foreign_page(),
+            Error::ForeignPage => csrf_refused(
+                CsrfRefusal::Page,
+                "the call does not come from a page that may act for its reader",
+            ),
             Error::Mfa(error) => error.into(),
             Error::InvalidLink => Self::new(Code::InvalidToken),
             Error::WrongPassword(field) => Self::new(Code::InvalidFields).field(
@@ -148,4 +146,9 @@ impl From<Error> for Problem {
             Error::MalformedHash | Error::Signing(_) | Error::Task(_) => Self::internal(error),
         }
     }
+}
+
+fn csrf_refused(reason: CsrfRefusal, detail: &'static str) -> Problem {
+    metrics::count_csrf_refusal(reason);
+    Problem::new(Code::CsrfRefused).detail(detail)
 }

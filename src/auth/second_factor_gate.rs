@@ -7,61 +7,40 @@
 
 use std::time::Duration;
 
-use axum::extract::{MatchedPath, Request};
-use axum::http::Method;
+use axum::extract::Request;
 
 use crate::config::MfaRequired;
+use crate::ctx::{Caller, Credential};
 use crate::ids::UserId;
 use crate::infra::{Family, LoadError};
 use crate::metrics::CacheFamily;
 use crate::mfa;
+use crate::policy::Policy;
 use crate::state::AppState;
-use crate::web::{Answer, Caller, Code, Credential, Problem};
+use crate::web::{Answer, Code, Problem};
 
 /// Who has one. The time bounds what nobody told of, as a row changed by hand.
 static SECOND_FACTORS: Family<UserId, bool> =
     Family::in_process(CacheFamily::SecondFactor, Duration::from_secs(10), 50_000);
 
-/// What is open without one, by what follows the version in the path: whoever has none sees who they
-/// are, turns one on, or leaves.
-const OPEN: [(Method, &str); 6] = [
-    (Method::GET, "users/me"),
-    (Method::GET, "auth/mfa"),
-    (Method::POST, "auth/mfa/totp"),
-    (Method::POST, "auth/mfa/totp/confirm"),
-    (Method::POST, "auth/logout"),
-    (Method::POST, "auth/logout-all"),
-];
-
 /// Lets a request pass of somebody who has a second factor, or who is about to turn one on. An API
 /// key passes: it is no sign-in, and where this door stands nobody without one makes a key.
 pub async fn require_second_factor<F: Future<Output = Answer>>(
     state: &AppState,
+    policy: &Policy,
     request: Request,
     next: impl FnOnce(Request) -> F,
 ) -> Answer {
     let caller = Caller::of(&request)?;
     let is_wanted = state.mfa.required == MfaRequired::All
         && matches!(caller.credential, Credential::Session(_))
-        && !is_open(&request);
+        && !policy.is_exempt_from_second_factor;
     if is_wanted && !has_one(state, caller.user_id).await? {
         return Err(
             Problem::new(Code::MfaRequired).detail("turn a second factor on before anything else")
         );
     }
     next(request).await
-}
-
-fn is_open(request: &Request) -> bool {
-    // What answers GET answers HEAD as well.
-    let method = match *request.method() {
-        Method::HEAD => &Method::GET,
-        ref method => method,
-    };
-    let route = request.extensions().get::<MatchedPath>();
-    // `/api/v1/users/me`
-    let path = route.and_then(|route| route.as_str().splitn(4, '/').nth(3));
-    path.is_some_and(|path| OPEN.iter().any(|it| it.0 == *method && it.1 == path))
 }
 
 async fn has_one(state: &AppState, user_id: UserId) -> Result<bool, LoadError> {

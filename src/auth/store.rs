@@ -1,173 +1,47 @@
-//! Every statement on `sessions`, `session_revocations`, `refresh_tokens`, `one_time_tokens`,
-//! `mfa_challenges` and `email_changes`.
+//! Statements that span the folders of this slice.
 
-use chrono::{DateTime, Utc};
-use ipnetwork::IpNetwork;
 use sqlx::PgExecutor;
 
-use super::model::EndReason;
-use super::token::TokenHash;
-use crate::audit::Origin;
-use crate::ids::{SessionId, UserId};
-use crate::users::CredentialsVersion;
+use crate::ids::UserId;
+use crate::users::Role;
 
-mod attempts;
-mod challenge;
-mod email_changes;
-mod legacy;
-mod links;
-mod oversight;
-mod purge;
-mod refresh;
-mod revocations;
-mod sessions;
-
-pub(super) use attempts::{is_known_client, purge_unverified, take_unlock, unlock_is_recent};
-pub(super) use challenge::{NewChallenge, delete_challenge, insert_challenge, take_attempt};
-pub(super) use email_changes::{
-    NewEmailChange, find_email_change, insert_email_change, purge_email_changes, put_undo_token,
-    revoke_keys_since, take_email_change,
-};
-pub(super) use legacy::{convert, find_token, insert_token, rotate_token};
-pub(super) use links::{
-    Link, NewLink, Purpose, delete_outstanding, find_address_link, find_reset, put_link,
-};
-pub(super) use oversight::{count_living, find_standing};
-pub(super) use purge::{
-    purge_challenges, purge_ended_sessions, purge_expired_sessions, purge_links, purge_revocations,
-    purge_tokens,
-};
-pub(super) use refresh::{ROTATIONS_KEPT, Rotation, TokenState, find_token_state, rotate};
-pub(super) use revocations::{Position, Revocation, list_revocations};
-pub(super) use sessions::{end_surplus, list_sessions, lock_sessions};
-
-/// A session that begins, with its first refresh token.
-pub(super) struct NewSession<'a> {
-    pub(super) id: SessionId,
-    pub(super) user_id: UserId,
-    /// The version of the credentials that were proved.
-    pub(super) version: CredentialsVersion,
-    pub(super) expires_at: DateTime<Utc>,
-    /// The first token's hash; `None` where it is a row of `refresh_tokens`.
-    pub(super) token: Option<TokenHash>,
-    /// When the first token expires, where it is none of `refresh_tokens`.
-    pub(super) idle_expires_at: Option<DateTime<Utc>>,
-    pub(super) origin: &'a Origin,
+/// What lets somebody look after other people's accounts, as it is now.
+pub(crate) struct Standing {
+    pub(crate) role: Role,
+    pub(crate) is_disabled: bool,
+    pub(crate) has_second_factor: bool,
 }
 
-/// Begins a session and returns how many others of the account are active, up to `counted`. Returns
-/// `None`, and begins no session, when the account's credentials have changed since they were proved, or
-/// the account has been disabled or is gone. A change locks the row of the account, which this waits for
-/// and then reads again, so that no session begins on what is not true any more.
-pub(super) async fn insert_session(
+/// How this account stands; `None` when it is gone.
+pub(crate) async fn find_standing(
     conn: impl PgExecutor<'_>,
-    new: &NewSession<'_>,
-    counted: i64,
-    now: DateTime<Utc>,
-) -> Result<Option<i64>, sqlx::Error> {
-    sqlx::query_scalar!(
-        r#"WITH owner AS (
-             SELECT id FROM users
-             WHERE id = $2 AND credentials_version = $10 AND disabled_at IS NULL AND deleted_at IS NULL
-             FOR SHARE
-         ), session AS (
-             INSERT INTO sessions (id, user_id, created_at, expires_at, user_agent, ip, token_hash, idle_expires_at)
-             SELECT $1, id, $3, $4, $5, $6, $7, $8 FROM owner
-             RETURNING user_id
-         )
-         SELECT (SELECT count(*) FROM (
-                     SELECT FROM sessions AS s
-                     WHERE s.user_id = session.user_id AND s.ended_at IS NULL AND s.expires_at > $3
-                       AND (s.idle_expires_at IS NULL OR s.idle_expires_at > $3)
-                     LIMIT $9
-                 ) AS others) AS "others!"
-         FROM session"#,
-        new.id.0,
-        new.user_id.0,
-        now,
-        new.expires_at,
-        new.origin.user_agent.as_deref(),
-        new.origin.ip.map(IpNetwork::from),
-        new.token.as_ref().map(|hash| hash.0.as_slice()),
-        new.idle_expires_at,
-        counted,
-        new.version.0,
+    id: UserId,
+) -> Result<Option<Standing>, sqlx::Error> {
+    sqlx::query_as!(
+        Standing,
+        r#"SELECT u.role AS "role: Role", u.disabled_at IS NOT NULL AS "is_disabled!",
+                  EXISTS (
+                      SELECT FROM mfa_factors AS f WHERE f.user_id = u.id AND f.confirmed_at IS NOT NULL
+                  ) AS "has_second_factor!"
+           FROM users AS u WHERE u.id = $1 AND u.deleted_at IS NULL"#,
+        id.0,
     )
     .fetch_optional(conn)
     .await
 }
 
-/// Ends one session of this owner; answers false when it had ended before.
-pub(super) async fn end_session(
+/// Deletes the links that were mailed to this account's owner, and the sign-ins that wait for a second
+/// factor.
+pub(crate) async fn delete_outstanding(
     conn: impl PgExecutor<'_>,
     owner: UserId,
-    id: SessionId,
-    reason: EndReason,
-    now: DateTime<Utc>,
-) -> Result<bool, sqlx::Error> {
-    let done = sqlx::query!(
-        "UPDATE sessions SET ended_at = $3, end_reason = $4 WHERE user_id = $1 AND id = $2 AND ended_at IS NULL",
-        owner.0,
-        id.0,
-        now,
-        reason.as_str(),
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "WITH waiting AS (DELETE FROM mfa_challenges WHERE user_id = $1)
+         DELETE FROM one_time_tokens WHERE user_id = $1",
+        owner.0
     )
     .execute(conn)
     .await?;
-    Ok(done.rows_affected() == 1)
-}
-
-/// Sessions that one revocation lists by their ids. Where more end at once it says "all that began up to
-/// the newest of them".
-const LISTED_AT_MOST: i64 = 200;
-
-/// Ends all sessions of this owner but `kept`, and the sign-ins that wait to become one; returns those
-/// that had not ended before.
-pub(super) async fn end_sessions(
-    conn: impl PgExecutor<'_>,
-    owner: UserId,
-    kept: Option<SessionId>,
-    reason: EndReason,
-    now: DateTime<Utc>,
-) -> Result<Vec<SessionId>, sqlx::Error> {
-    sqlx::query_scalar!(
-        r#"WITH waiting AS (DELETE FROM mfa_challenges WHERE user_id = $1),
-           ended AS (
-               UPDATE sessions SET ended_at = $3, end_reason = $4, is_revoked = true
-               WHERE user_id = $1 AND id IS DISTINCT FROM $2 AND ended_at IS NULL
-               RETURNING id, created_at
-           ), revocation AS (
-               INSERT INTO session_revocations (user_id, session_ids, begun_until, kept_session_id, ended_at)
-               SELECT $1, CASE WHEN count(*) <= $5 THEN array_agg(id) END,
-                      CASE WHEN count(*) > $5 THEN max(created_at) END, $2, $3
-               FROM ended HAVING count(*) > 0
-           )
-           SELECT id AS "id: SessionId" FROM ended"#,
-        owner.0,
-        kept.map(|id| id.0),
-        now,
-        reason.as_str(),
-        LISTED_AT_MOST,
-    )
-    .fetch_all(conn)
-    .await
-}
-
-/// Whether this owner's session has neither ended nor expired.
-pub(super) async fn session_lives(
-    conn: impl PgExecutor<'_>,
-    owner: UserId,
-    id: SessionId,
-    now: DateTime<Utc>,
-) -> Result<bool, sqlx::Error> {
-    sqlx::query_scalar!(
-        r#"SELECT EXISTS (
-               SELECT FROM sessions WHERE user_id = $1 AND id = $2 AND ended_at IS NULL AND expires_at > $3
-           ) AS "lives!""#,
-        owner.0,
-        id.0,
-        now,
-    )
-    .fetch_one(conn)
-    .await
+    Ok(())
 }

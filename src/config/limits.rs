@@ -3,7 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use settings::Setting;
+use settings::{OrDefault, Setting};
+
+use super::exempt::{ExemptNetworks, is_no_public_range};
 
 const MINUTE: Duration = Duration::from_mins(1);
 const DAY: Duration = Duration::from_hours(24);
@@ -144,6 +146,15 @@ day. [limits.md](limits.md) says what each counts. Those of signed-in callers ar
         LIMIT_FAILURES_CLIENT => failures_client: Rate = "5/15m";
         /// Wrong passwords, by account.
         LIMIT_FAILURES_ACCOUNT => failures_account: Rate = "5/15m";
+        /// Networks, 64 at most, of offices that many people sign in from behind one address: exempt
+        /// from `LIMIT_AUTH` and `LIMIT_FAILURES_CLIENT`, not from `LIMIT_FAILURES_ACCOUNT`. A network
+        /// wider than /24 (IPv6: /48) is logged as a warning.
+        SIGN_IN_LIMIT_EXEMPT => exempt: OrDefault<ExemptNetworks>,
+            production(
+                is_no_public_range,
+                "must be the networks of offices: public networks wider than /11 (IPv6: /24) have \
+                 strangers in them"
+            );
     }
 }
 
@@ -167,6 +178,7 @@ pub struct LimitsConfig {
     pub email_change: Limit,
     pub failures_client: Limit,
     pub failures_account: Limit,
+    pub exempt: ExemptNetworks,
 }
 
 impl LimitSettings {
@@ -186,6 +198,7 @@ impl LimitSettings {
             email_change: Limit::new("email-change", self.email_change?),
             failures_client: Limit::new("failures-client", self.failures_client?),
             failures_account: Limit::new("failures-account", self.failures_account?),
+            exempt: self.exempt?,
         })
     }
 }

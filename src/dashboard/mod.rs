@@ -6,4 +6,4 @@ mod model;
 mod routes;
 mod store;
 
-pub use routes::router;
+pub use routes::routes;

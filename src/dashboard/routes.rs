@@ -1,10 +1,8 @@
 //! `/dashboard`.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::extract::State;
 use axum::http::HeaderValue;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
@@ -14,12 +12,13 @@ use utoipa_axum::routes;
 use super::model::{Dashboard, Facts, MonthUsage};
 use super::store;
 use crate::config::PlansConfig;
+use crate::ctx::CallerCtx;
 use crate::ids::UserId;
-use crate::infra::{Cache, Clock, Db, Family, LoadError};
+use crate::infra::{Family, LoadError};
 use crate::metrics::CacheFamily;
 use crate::plans::{Month, Offer, Standing};
 use crate::state::AppState;
-use crate::web::{AuthProblems, Caller, Code, Problem, Routes};
+use crate::web::{Code, Problem, Routes};
 
 /// How many payments are shown.
 const PAYMENTS: i64 = 5;
@@ -30,26 +29,20 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 static DASHBOARDS: Family<UserId, Option<Bytes>> =
     Family::in_process(CacheFamily::Dashboard, Duration::from_secs(5), 2_000);
 
-/// The route.
-pub fn router() -> Routes<AppState> {
+pub fn routes() -> Routes<AppState> {
     Routes::new().routes(routes!(show_dashboard))
 }
 
 /// My account in one look, as it was at most five seconds ago.
-#[utoipa::path(get, path = "/dashboard", tag = "users", security(("bearer" = []), ("api_key" = [])),
+#[utoipa::path(get, path = "/dashboard", tag = "users",
     responses((status = 200, description = "The account, its plan, its use this month and its last payments.",
-        body = Dashboard), AuthProblems))]
-async fn show_dashboard(
-    me: Caller,
-    State(cache): State<Cache>,
-    State(db): State<Db>,
-    State(clock): State<Clock>,
-    State(plans): State<Arc<PlansConfig>>,
-) -> Result<impl IntoResponse, Problem> {
-    let dashboard = cache.get(&DASHBOARDS, &me.user_id, || async move {
-        let now = clock.now();
-        let facts = store::find(&db, me.user_id, Month::of(now), PAYMENTS).await?;
-        let dashboard = facts.map(|facts| put_together(facts, &plans, now));
+        body = Dashboard)))]
+async fn show_dashboard(ctx: CallerCtx) -> Result<impl IntoResponse, Problem> {
+    let (user_id, read) = (ctx.user_id(), ctx.clone());
+    let dashboard = ctx.cache.get(&DASHBOARDS, &user_id, || async move {
+        let now = read.now();
+        let facts = store::find(&read.db, user_id, Month::of(now), PAYMENTS).await?;
+        let dashboard = facts.map(|facts| put_together(facts, &read.plans, now));
         let json = dashboard.as_ref().map(serde_json::to_vec).transpose()?;
         Ok::<_, LoadError>(json.map(Bytes::from))
     });

@@ -5,7 +5,7 @@ use sqlx::types::Json;
 
 use super::model::{Account, DayUsage, Facts};
 use crate::ids::UserId;
-use crate::plans::{Month, Payment, Subscription};
+use crate::plans::{LIVE_STATUSES, Month, Payment, Subscription};
 use crate::users::{EmailAddress, PersonName};
 
 /// Everything about an account and a month of its use, with its newest payments, at one moment.
@@ -21,7 +21,7 @@ pub(super) async fn find(
                   (SELECT to_jsonb(s) FROM (
                       SELECT plan, status, current_period_start, current_period_end, cancel_at_period_end
                       FROM subscriptions
-                      WHERE user_id = $1 AND status IN ('trialing', 'active', 'past_due')
+                      WHERE user_id = $1 AND status = ANY ($6)
                   ) AS s) AS "subscription: Json<Subscription>",
                   coalesce((
                       SELECT request_count FROM usage_totals WHERE user_id = $1 AND month = $2
@@ -58,6 +58,7 @@ pub(super) async fn find(
         month.start(),
         month.end(),
         payments,
+        &LIVE_STATUSES as &[&str],
     )
     .fetch_optional(conn)
     .await?;

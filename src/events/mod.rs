@@ -10,5 +10,5 @@ mod store;
 
 pub use jobs::PurgeEventTotals;
 pub use model::{TABLE, Volume};
-pub use routes::router;
+pub use routes::routes;
 pub use store::stored_in;

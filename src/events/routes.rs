@@ -1,6 +1,5 @@
 //! `/events`: telling what happened.
 
-use axum::extract::State;
 use axum::http::StatusCode;
 use utoipa_axum::router::UtoipaMethodRouterExt as _;
 use utoipa_axum::routes;
@@ -8,17 +7,14 @@ use utoipa_axum::routes;
 use super::error::Error;
 use super::model::{Batch, NewEvent, NewEvents, StoredEvent, StoredEvents};
 use super::service::Told;
+use crate::ctx::CallerCtx;
 use crate::state::AppState;
-use crate::web::{
-    AuthProblems, BodyProblems, Caller, ConflictProblem, Json, Problem, QuotaProblem, Routes,
-    body_limit,
-};
+use crate::web::{BodyProblems, ConflictProblem, Json, Problem, Routes, body_limit};
 
 /// The largest body of a batch, in bytes: a hundred events as large as they may be.
 const BATCH_LIMIT: usize = 1024 * 1024;
 
-/// The routes.
-pub fn router() -> Routes<AppState> {
+pub fn routes() -> Routes<AppState> {
     Routes::new()
         .routes(routes!(create_event))
         .routes(routes!(create_events).layer(body_limit(BATCH_LIMIT)))
@@ -28,32 +24,30 @@ pub fn router() -> Routes<AppState> {
 ///
 /// With an `id` of the caller's own it can be sent again: the answer is the same, and it is stored
 /// once. Another event under that id is refused.
-#[utoipa::path(post, path = "", tag = "events", security(("bearer" = []), ("api_key" = [])),
+#[utoipa::path(post, path = "", tag = "events",
     request_body(content = NewEvent, example = json!({ "type": "report.created", "data": { "report": 7, "pages": 12 } })),
-    responses((status = 201, description = "It is stored.", body = StoredEvent), AuthProblems, BodyProblems, ConflictProblem, QuotaProblem))]
+    responses((status = 201, description = "It is stored.", body = StoredEvent), BodyProblems, ConflictProblem))]
 async fn create_event(
-    me: Caller,
-    State(state): State<AppState>,
+    ctx: CallerCtx,
     Json(event): Json<NewEvent>,
 ) -> Result<(StatusCode, Json<StoredEvent>), Problem> {
     let mut told = Told::default();
-    let stored = told.add(&state, event);
+    let stored = told.add(&ctx, event);
     let stored = stored.ok_or_else(|| Error::Ids {
         fields: vec!["id".to_owned()],
     })?;
-    told.store(&state, me.user_id).await?;
+    told.store(&ctx).await?;
     Ok((StatusCode::CREATED, Json(stored)))
 }
 
 /// Tell of up to 100 events: all of them are stored, or none.
 ///
 /// Those with an `id` of the caller's own can be sent again, as single ones can.
-#[utoipa::path(post, path = "/batch", tag = "events", security(("bearer" = []), ("api_key" = [])),
+#[utoipa::path(post, path = "/batch", tag = "events",
     request_body(content = NewEvents, example = json!({ "events": [{ "type": "report.created" }, { "type": "report.sent", "data": { "to": 3 } }] })),
-    responses((status = 201, description = "They are stored.", body = StoredEvents), AuthProblems, BodyProblems, ConflictProblem, QuotaProblem))]
+    responses((status = 201, description = "They are stored.", body = StoredEvents), BodyProblems, ConflictProblem))]
 async fn create_events(
-    me: Caller,
-    State(state): State<AppState>,
+    ctx: CallerCtx,
     Json(NewEvents {
         events: Batch(events),
     }): Json<NewEvents>,
@@ -62,7 +56,7 @@ async fn create_events(
     let mut stored = Vec::with_capacity(events.len());
     let mut fields = Vec::new();
     for (at, event) in events.into_iter().enumerate() {
-        match told.add(&state, event) {
+        match told.add(&ctx, event) {
             Some(event) => stored.push(event),
             None => fields.push(format!("events[{at}].id")),
         }
@@ -70,6 +64,6 @@ async fn create_events(
     if !fields.is_empty() {
         return Err(Error::Ids { fields }.into());
     }
-    told.store(&state, me.user_id).await?;
+    told.store(&ctx).await?;
     Ok((StatusCode::CREATED, Json(StoredEvents { events: stored })))
 }

@@ -1,15 +1,14 @@
 //! Storing events: all that are told together, or none.
 
 use std::time::Duration;
+use tracing::Instrument as _;
 
 use super::error::Error;
 use super::model::{NewEvent, StoredEvent, Volume};
 use super::store::{self, Columns};
-use crate::ids::UserId;
-use crate::infra::begin;
+use crate::ctx::{CallerCtx, Ctx};
 use crate::metrics::{self, Quota};
 use crate::plans::{self, Month};
-use crate::state::AppState;
 
 /// How long a request waits for the account's others.
 const WAIT: Duration = Duration::from_secs(5);
@@ -23,9 +22,9 @@ pub(super) struct Told {
 
 impl Told {
     /// Adds an event; `None` when the caller's id is rejected.
-    pub(super) fn add(&mut self, state: &AppState, event: NewEvent) -> Option<StoredEvent> {
+    pub(super) fn add(&mut self, ctx: &Ctx, event: NewEvent) -> Option<StoredEvent> {
         self.may_repeat |= event.id.is_some();
-        let stored = StoredEvent::identify(event.id, state.clock.now(), &state.rng)?;
+        let stored = StoredEvent::identify(event.id, ctx.now(), &ctx.rng)?;
         self.columns.push(stored, event);
         Some(stored)
     }
@@ -36,26 +35,26 @@ impl Told {
     /// An account's writes wait for each other at the row of its month. Here they wait without a
     /// connection, except for a few. In a task of its own: a slot is taken for as long as the
     /// statements run, also when the client hangs up.
-    pub(super) async fn store(self, state: &AppState, user_id: UserId) -> Result<(), Error> {
-        let slot = state.event_writes.acquire(user_id.0, WAIT).await;
+    pub(super) async fn store(self, ctx: &CallerCtx) -> Result<(), Error> {
+        let slot = ctx.event_writes.acquire(ctx.user_id().0, WAIT).await;
         let slot = slot.map_err(|_| Error::Busy)?;
-        let state = state.clone();
-        let storing = tokio::spawn(async move {
-            let stored = self.store_now(&state, user_id).await;
+        let ctx = ctx.clone();
+        let storing = async move {
+            let stored = self.store_now(&ctx).await;
             drop(slot);
             stored
-        });
-        storing.await?
+        };
+        tokio::spawn(storing.in_current_span()).await?
     }
 
-    async fn store_now(&self, state: &AppState, user_id: UserId) -> Result<(), Error> {
-        let plan = plans::plan_of(state, user_id).await?;
-        let quota = Volume::of(plan.tier(&state.plans));
-        let now = state.clock.now();
+    async fn store_now(&self, ctx: &CallerCtx) -> Result<(), Error> {
+        let (user_id, now) = (ctx.user_id(), ctx.now());
+        let plan = plans::plan_of(ctx, user_id).await?;
+        let quota = Volume::of(plan.tier(&ctx.plans));
         let month = Month::of(now);
         let columns = &self.columns;
         let refuse = async |more: Volume| {
-            let stored = store::stored_in(&state.db, user_id, month).await?;
+            let stored = store::stored_in(&ctx.db, user_id, month).await?;
             // Another request may have been rolled back since: then either name is as good.
             let quota = quota.exceeded_by(stored, more).unwrap_or(Quota::Events);
             metrics::count_quota_refusal(quota);
@@ -63,13 +62,13 @@ impl Told {
             Err(Error::Quota { quota, wait })
         };
         if !self.may_repeat {
-            if store::insert_new(&state.db, user_id, columns, month, quota).await? {
+            if store::insert_new(&ctx.db, user_id, columns, month, quota).await? {
                 return Ok(());
             }
             return refuse(columns.volume(None)).await;
         }
         let count = columns.len();
-        let mut tx = begin(&state.db).await?;
+        let mut tx = ctx.begin().await?;
         let inserted = store::insert(&mut *tx, user_id, columns).await?;
         let is_whole = inserted.len() == count;
         if !is_whole && store::count_same(&mut *tx, user_id, columns).await? < count {

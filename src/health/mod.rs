@@ -8,4 +8,4 @@ mod service;
 
 pub use model::Draining;
 pub use probe::probe;
-pub use routes::router;
+pub use routes::routes;

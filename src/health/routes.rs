@@ -13,8 +13,7 @@ use super::service::Checks;
 use crate::state::AppState;
 use crate::web::{Json, Routes};
 
-/// The probes' routes; readiness fails once `draining` has begun.
-pub fn router(draining: Draining) -> Routes<AppState> {
+pub fn routes(draining: Draining) -> Routes<AppState> {
     let checks = Arc::new(Checks::default());
     Routes::new()
         .routes(routes!(get_health))

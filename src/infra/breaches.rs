@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use reqwest::{Client, StatusCode, redirect};
 use secrecy::{ExposeSecret as _, SecretString};
+use tracing::Instrument as _;
 use url::Url;
 use zeroize::Zeroizing;
 
@@ -67,18 +68,26 @@ impl Breaches {
         })
     }
 
-    /// Whether the password is known from a breach; `traceparent` ties the call to the request it
-    /// is made for. When that cannot be told in time, the settings decide.
-    pub async fn knows(
-        &self,
-        password: &SecretString,
-        traceparent: Option<&str>,
-    ) -> Result<bool, Unchecked> {
+    /// Whether the password is known from a breach. When that cannot be told in time, the settings decide.
+    pub async fn knows(&self, password: &SecretString) -> Result<bool, Unchecked> {
         let began = Instant::now();
         let digits = digits(password);
-        let asking = self.ask(&digits, traceparent);
+        // Without the path, which has digits of the password's hash.
+        let span = tracing::info_span!(
+            target: "otel",
+            "GET range",
+            otel.kind = "client",
+            otel.status_code = tracing::field::Empty,
+            http.request.method = "GET",
+            server.address = self.base.host_str(),
+        );
+        let asking = async { self.ask(&digits, telemetry::traceparent()).await };
+        let asking = asking.instrument(span.clone());
         let answer = tokio::time::timeout(self.timeout, asking).await;
         let answer = answer.unwrap_or(Err(Failure::Timeout));
+        if answer.is_err() {
+            span.record("otel.status_code", "ERROR");
+        }
         metrics::observe_breach_check(began, outcome(&answer));
         match answer {
             Ok(found) => Ok(found),
@@ -101,7 +110,7 @@ impl Breaches {
         answer.map(drop).map_err(|error| error.to_string())
     }
 
-    async fn ask(&self, digits: &str, traceparent: Option<&str>) -> Result<bool, Failure> {
+    async fn ask(&self, digits: &str, traceparent: Option<String>) -> Result<bool, Failure> {
         let (prefix, suffix) = digits.split_at(PREFIX);
         let mut url = self.base.clone();
         if let Ok(mut path) = url.path_segments_mut() {

@@ -1,17 +1,11 @@
-//! One file per outside service, and the clock and the randomness that the rest is given: whatever
-//! the process cannot decide for itself enters here.
+//! Outside services, one file each, and re-exports of the crates below `crates/`.
 
 mod breaches;
 mod cache;
 mod concurrency;
-mod denylist;
 mod jwt;
-mod last_seen;
 mod limiter;
-mod meter;
-mod outbox;
 mod remembered;
-mod turns;
 
 pub use breaches::{Breaches, Unchecked};
 pub use cache::{Cache, Family, LoadError};
@@ -24,12 +18,7 @@ pub use crypto::{
 };
 pub use database as db;
 pub use database::{Db, begin};
-pub use denylist::{Denied, Denylist, Verdict};
 pub use email_transport::{Mailer, SendError};
 pub use jwt::TokenKeys;
-pub use last_seen::LastSeen;
 pub use limiter::{Ask, Decision, Key as LimitKey, Limiter, Standing, network_of};
-pub use meter::{Endpoint, Key as MeterKey, Meter, Names as EndpointNames, Outgoing, Sum};
-pub use outbox::{Destination, Outbox};
 pub use redis_client::{Redis, RedisError};
-pub use turns::{Turn, Turns};

@@ -12,4 +12,4 @@ pub use dead::{DeadJobsRetention, PurgeDeadJobs};
 pub use given::{NotGiven, given};
 pub use outcome::{Failure, report, report_final};
 pub use purge::{PURGE_BATCH, Purges};
-pub use store::{count_dead, enqueue, enqueue_urgent, is_late, look};
+pub use store::{Expired, count_dead, enqueue, enqueue_urgent, is_late, look};

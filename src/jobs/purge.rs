@@ -3,9 +3,11 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use futures_util::future::BoxFuture;
 use sqlx::PgConnection;
 
+use super::store::Expired;
 use crate::infra::Db;
 use crate::infra::db::begin_for_job;
 
@@ -58,6 +60,14 @@ impl<'a> Purges<'a> {
             tracing::warn!(what, %error, "a purge failed");
             self.failed.get_or_insert(error);
         }
+    }
+
+    /// Deletes the rows whose time is before `before`.
+    pub async fn run_expired(&mut self, rows: Expired, before: DateTime<Utc>) {
+        self.run(rows.what, |conn, most| {
+            Box::pin(rows.delete(conn, before, most))
+        })
+        .await;
     }
 
     async fn batch<F>(&self, delete: &F) -> Result<u64, sqlx::Error>

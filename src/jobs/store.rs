@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use graphile_worker::TaskHandler;
 use sqlx::{FromRow, PgExecutor};
 
@@ -166,4 +167,60 @@ pub(super) async fn delete_dead(
     .bind(limit)
     .fetch_all(conn)
     .await
+}
+
+/// Rows that a purge deletes once a time in them has passed; an index on the columns of `order` finds
+/// them.
+#[derive(Clone, Copy, Debug)]
+pub struct Expired {
+    /// Name in the log.
+    pub(super) what: &'static str,
+    table: &'static str,
+    column: &'static str,
+    order: &'static str,
+}
+
+impl Expired {
+    pub const fn new(what: &'static str, table: &'static str, column: &'static str) -> Self {
+        Self {
+            what,
+            table,
+            column,
+            order: column,
+        }
+    }
+
+    /// For tables whose index begins with other columns that grow with time.
+    #[must_use]
+    pub const fn ordered_by(self, order: &'static str) -> Self {
+        Self { order, ..self }
+    }
+
+    /// Deletes at most `most` rows whose time is before `before` and that nobody has locked; returns how
+    /// many.
+    pub(super) async fn delete(
+        self,
+        conn: impl PgExecutor<'_>,
+        before: DateTime<Utc>,
+        most: i64,
+    ) -> Result<u64, sqlx::Error> {
+        let Self {
+            table,
+            column,
+            order,
+            ..
+        } = self;
+        let sql = format!(
+            "DELETE FROM {table} WHERE ctid = ANY (ARRAY(
+                 SELECT ctid FROM {table} WHERE {column} < $1
+                 ORDER BY {order} LIMIT $2 FOR UPDATE SKIP LOCKED
+             ))"
+        );
+        let done = sqlx::query(sqlx::AssertSqlSafe(sql))
+            .bind(before)
+            .bind(most)
+            .execute(conn)
+            .await?;
+        Ok(done.rows_affected())
+    }
 }

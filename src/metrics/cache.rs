@@ -4,8 +4,8 @@ use std::sync::LazyLock;
 
 use metrics::{Counter, counter};
 
-use super::recorder::is_on;
 use super::{CACHE_LOOKUPS, outcomes};
+use telemetry::prometheus::is_installed;
 
 outcomes! {
     /// What is kept in the cache.
@@ -46,7 +46,7 @@ static LOOKUPS: LazyLock<Vec<Vec<Counter>>> = LazyLock::new(|| {
 
 /// A look-up in the cache.
 pub fn count_cache_lookup(family: CacheFamily, outcome: CacheLookup) {
-    if is_on() {
+    if is_installed() {
         LOOKUPS[family as usize][outcome as usize].increment(1);
     }
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 use axum::http::Method;
 use foldhash::fast::RandomState;
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
+use telemetry::prometheus::is_installed;
 
-use super::recorder::is_on;
 use super::{HTTP_CONNECTIONS, HTTP_DURATION, HTTP_IN_FLIGHT, HTTP_REQUESTS};
 
 type Answer = (&'static str, u16);
@@ -78,7 +78,7 @@ impl Drop for OpenConnection {
 }
 
 fn up(gauge: &'static LazyLock<Gauge>) -> Option<&'static Gauge> {
-    let gauge: &Gauge = is_on().then_some(gauge)?;
+    let gauge: &Gauge = is_installed().then_some(gauge)?;
     gauge.increment(1.0);
     Some(gauge)
 }

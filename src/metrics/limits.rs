@@ -4,8 +4,8 @@ use std::sync::LazyLock;
 
 use metrics::{Counter, counter, gauge};
 
-use super::recorder::is_on;
 use super::{HTTP_MAX_REQUESTS, LIMIT_CHECKS, LIMITS_SHARED, LimitsKept, REQUESTS_REFUSED, whole};
+use telemetry::prometheus::is_installed;
 
 /// Zeros where a first event would go unseen.
 pub(super) fn begin() {
@@ -37,7 +37,7 @@ static CHECKS: LazyLock<Vec<Counter>> = LazyLock::new(|| {
 
 /// A request that was counted against its limits.
 pub fn count_limit_check(kept: LimitsKept) {
-    if is_on() {
+    if is_installed() {
         CHECKS[kept as usize].increment(1);
     }
 }

@@ -6,17 +6,19 @@ mod error;
 mod jobs;
 mod model;
 mod recovery_code;
+mod reseal;
 mod service;
 mod store;
 mod totp;
 mod typed;
 
 pub use error::Error;
-pub use jobs::{News, SealAnew, TellSecondFactor};
-pub use model::{Enrolment, Method, MfaStatus, Proof, RecoveryCodes};
+pub use jobs::{News, TellSecondFactor};
+pub use model::{Method, MfaStatus, Proof, RecoveryCodes};
 pub use recovery_code::RecoveryCode;
+pub use reseal::SealAnew;
 pub use service::{
     begin, confirm, prove, remove, remove_since, renew_codes, try_pending, turn_off,
 };
 pub use store::{find_status, has_second_factor, purge_pending};
-pub use totp::TotpCode;
+pub use totp::{Enrolment, TotpCode};

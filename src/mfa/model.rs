@@ -8,22 +8,6 @@ use super::error::Error;
 use super::recovery_code::RecoveryCode;
 use super::totp::TotpCode;
 
-/// What an authenticator app is told, once.
-#[derive(Serialize, ToSchema)]
-pub struct Enrolment {
-    /// The secret in base32 (RFC 4648 §6), for whoever types it in.
-    #[schema(example = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP")]
-    pub(super) secret: String,
-    /// The same as an address that apps open.
-    #[schema(
-        example = "otpauth://totp/Groundwork:ada%40example.com?secret=JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP&issuer=Groundwork&algorithm=SHA1&digits=6&period=30"
-    )]
-    pub(super) otpauth_url: String,
-    /// The same as a picture that apps scan: a QR code in SVG.
-    #[schema(example = "<svg xmlns=\"http://www.w3.org/2000/svg\"></svg>")]
-    pub(super) qr_svg: String,
-}
-
 /// New recovery codes. They are shown this once.
 #[derive(Serialize, ToSchema)]
 pub struct RecoveryCodes {

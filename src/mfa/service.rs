@@ -7,10 +7,10 @@ use sqlx::PgConnection;
 
 use super::error::Error;
 use super::jobs::{News, TellSecondFactor};
-use super::model::{Enrolment, Method, Proof, RecoveryCodes};
+use super::model::{Method, Proof, RecoveryCodes};
 use super::recovery_code::RecoveryCode;
 use super::store::{self, Factor};
-use super::totp::{Secret, TotpCode};
+use super::totp::{Enrolment, Secret, TotpCode};
 use crate::ids::UserId;
 use crate::infra::{AssociatedData, OpenError, Sealed};
 use crate::jobs;

@@ -5,13 +5,12 @@ use chrono::{DateTime, Utc};
 use qrcode::render::svg;
 use qrcode::types::QrError;
 use qrcode::{EcLevel, QrCode};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use totp_rs::{Algorithm, Builder, Totp};
 use url::form_urlencoded::byte_serialize;
 use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
-use super::model::Enrolment;
 use super::typed::{narrow, separates};
 use crate::infra::Rng;
 
@@ -26,6 +25,22 @@ const LONGEST_CODE: usize = 64;
 #[serde(try_from = "String")]
 #[schema(value_type = String, pattern = "^\\s*([0-9][\\s-]*){6}$", example = "492039")]
 pub struct TotpCode(Zeroizing<String>);
+
+/// What an authenticator app is told, once.
+#[derive(Serialize, ToSchema)]
+pub struct Enrolment {
+    /// The secret in base32 (RFC 4648 §6), for whoever types it in.
+    #[schema(example = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP")]
+    pub(super) secret: String,
+    /// The same as an address that apps open.
+    #[schema(
+        example = "otpauth://totp/Groundwork:ada%40example.com?secret=JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP&issuer=Groundwork&algorithm=SHA1&digits=6&period=30"
+    )]
+    pub(super) otpauth_url: String,
+    /// The same as a picture that apps scan: a QR code in SVG.
+    #[schema(example = "<svg xmlns=\"http://www.w3.org/2000/svg\"></svg>")]
+    pub(super) qr_svg: String,
+}
 
 /// What we and the app share.
 pub(super) struct Secret(Zeroizing<[u8; BYTES]>);

@@ -5,9 +5,10 @@ use axum::extract::Request;
 use super::model::Plan;
 use super::service;
 use crate::config::{Limit, PlansConfig};
+use crate::ctx::Caller;
 use crate::infra::{Ask, LimitKey};
 use crate::state::AppState;
-use crate::web::{Answer, Caller, limited};
+use crate::web::{Answer, limited};
 
 impl Plan {
     /// What an account on this plan may ask.

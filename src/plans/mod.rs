@@ -10,9 +10,9 @@ mod store;
 
 pub use limit::limit_by_plan;
 pub use model::{
-    Feature, Interval, Offer, Payment, PaymentStatus, Plan, Price, Standing, Subscription,
-    SubscriptionStatus,
+    Feature, Interval, LIVE_STATUSES, Offer, Payment, PaymentStatus, Plan, Price, Standing,
+    Subscription, SubscriptionStatus,
 };
 pub use month::Month;
-pub use routes::router;
+pub use routes::routes;
 pub use service::{changed, plan_of};

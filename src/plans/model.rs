@@ -217,6 +217,10 @@ pub enum SubscriptionStatus {
     Paused,
 }
 
+/// Stored names of the statuses in which a subscription may give its account a plan, as
+/// [`Standing::of`] decides: the one list for SQL.
+pub const LIVE_STATUSES: [&str; 3] = ["trialing", "active", "past_due"];
+
 /// What an account pays for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Subscription {
@@ -376,6 +380,26 @@ mod tests {
         for pair in Plan::ALL.windows(2) {
             let (smaller, larger) = (pair[0].features(), pair[1].features());
             assert!(smaller.iter().all(|feature| larger.contains(feature)));
+        }
+    }
+
+    #[test]
+    fn the_statuses_for_sql_are_those_that_give_a_plan() {
+        for status in [
+            Status::Incomplete,
+            Status::IncompleteExpired,
+            Status::Trialing,
+            Status::Active,
+            Status::PastDue,
+            Status::Canceled,
+            Status::Unpaid,
+            Status::Paused,
+        ] {
+            let name = serde_json::to_value(status).expect("it is a name");
+            let is_live = name
+                .as_str()
+                .is_some_and(|name| LIVE_STATUSES.contains(&name));
+            assert_eq!(is_live, plan(status, false, 1) == Plan::Pro, "{status:?}");
         }
     }
 }

@@ -30,8 +30,7 @@ struct Prepared {
     etag: Etag,
 }
 
-/// The routes of everybody.
-pub fn router() -> Routes<AppState> {
+pub fn routes() -> Routes<AppState> {
     Routes::new().routes(routes!(show_pricing))
 }
 

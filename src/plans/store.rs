@@ -2,7 +2,7 @@
 
 use sqlx::PgExecutor;
 
-use super::model::{Plan, Subscription, SubscriptionStatus};
+use super::model::{LIVE_STATUSES, Plan, Subscription, SubscriptionStatus};
 use crate::ids::UserId;
 
 /// The subscription that may give this account a plan.
@@ -15,8 +15,9 @@ pub(super) async fn find_living(
         r#"SELECT plan AS "plan: Plan", status AS "status: SubscriptionStatus",
                   current_period_start, current_period_end, cancel_at_period_end
            FROM subscriptions
-           WHERE user_id = $1 AND status IN ('trialing', 'active', 'past_due')"#,
+           WHERE user_id = $1 AND status = ANY ($2)"#,
         user_id.0,
+        &LIVE_STATUSES as &[&str],
     )
     .fetch_optional(conn)
     .await

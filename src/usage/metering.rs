@@ -12,27 +12,15 @@ use chrono::{DateTime, Utc};
 use utoipa::openapi::OpenApi;
 use utoipa::openapi::path::PathItem;
 
+use super::meter::{Endpoint, Meter, MeterKey};
 use super::model::{is_charged, minute_of};
+use crate::ctx::Caller;
 use crate::ids::UserId;
-use crate::infra::{Endpoint, Meter, MeterKey};
 use crate::metrics::{self, Quota};
 use crate::plans::{self, Month, Plan};
+use crate::policy::Policy;
 use crate::state::AppState;
-use crate::web::{Answer, Caller, Code, Problem};
-
-/// Routes that a spent quota does not close, by what follows the version in their path: whoever ran
-/// out must still be able to see that, to pay, and to look after the account. They count like others.
-const ALWAYS_OPEN: [&str; 9] = [
-    "admin",
-    "api-keys",
-    "audit-log",
-    "auth",
-    "billing",
-    "dashboard",
-    "payments",
-    "usage",
-    "users",
-];
+use crate::web::{Answer, Code, Problem};
 
 /// How a client is shown that left before its answer, as the access log has it.
 const CLIENT_LEFT: u16 = 499;
@@ -44,52 +32,42 @@ pub struct Metering(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     state: AppState,
-    operations: HashMap<String, Vec<(Method, Operation)>>,
+    endpoints: HashMap<String, Vec<(Method, Endpoint)>>,
+    is_exempt_from_quota: bool,
     /// Below this nobody's quota is spent, whatever the plan.
     smallest_quota: Option<u64>,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Operation {
-    endpoint: Endpoint,
-    is_always_open: bool,
-}
-
 impl Metering {
-    /// The layer's knowledge, for the operations of this document.
+    /// Metering of the operations of a group's document.
     #[must_use]
-    pub fn new(state: &AppState, document: &OpenApi) -> Self {
-        let mut operations = HashMap::new();
-        for (path, item) in &document.paths.paths {
-            let is_always_open = is_always_open(path);
-            let found = methods(item).map(|method| {
+    pub fn new(state: &AppState, policy: &Policy, document: &OpenApi) -> Self {
+        let endpoints = document.paths.paths.iter().map(|(path, item)| {
+            let endpoints = methods(item).map(|method| {
                 let endpoint = state.meter.endpoint(&format!("{method} {path}"));
-                let operation = Operation {
-                    endpoint,
-                    is_always_open,
-                };
-                (method, operation)
+                (method, endpoint)
             });
-            operations.insert(path.clone(), found.collect());
-        }
+            (path.clone(), endpoints.collect())
+        });
         let quotas = Plan::ALL
             .into_iter()
             .filter_map(|plan| hard_quota(state, plan));
         Self(Arc::new(Inner {
             smallest_quota: quotas.min(),
-            operations,
+            endpoints: endpoints.collect(),
+            is_exempt_from_quota: policy.is_exempt_from_quota,
             state: state.clone(),
         }))
     }
 
-    fn find(&self, method: &Method, path: &str) -> Option<Operation> {
+    fn find(&self, method: &Method, path: &str) -> Option<Endpoint> {
         // What answers GET answers HEAD as well.
         let method = if *method == Method::HEAD {
             &Method::GET
         } else {
             method
         };
-        let known = self.0.operations.get(path)?;
+        let known = self.0.endpoints.get(path)?;
         known.iter().find(|it| it.0 == *method).map(|it| it.1)
     }
 
@@ -130,12 +108,6 @@ fn hard_quota(state: &AppState, plan: Plan) -> Option<u64> {
         .map(|quota| quota.requests.into())
 }
 
-fn is_always_open(path: &str) -> bool {
-    // `/api/v1/users/me`
-    let group = path.split('/').nth(3);
-    group.is_some_and(|group| ALWAYS_OPEN.contains(&group))
-}
-
 fn methods(item: &PathItem) -> impl Iterator<Item = Method> {
     let known = [
         (&item.get, Method::GET),
@@ -158,19 +130,19 @@ pub async fn meter<F: Future<Output = Answer>>(
     let caller = Caller::of(&request)?;
     let path = request.extensions().get::<MatchedPath>();
     let found = path.and_then(|path| metering.find(request.method(), path.as_str()));
-    let Some(operation) = found else {
+    let Some(endpoint) = found else {
         return next(request).await;
     };
     let now = metering.0.state.clock.now();
     let month = Month::of(now);
-    if !operation.is_always_open {
+    if !metering.0.is_exempt_from_quota {
         metering.hold_to_quota(caller.user_id, month, now).await?;
     }
     let mut call = Call {
         meter: metering.0.state.meter.clone(),
         key: MeterKey {
             account: caller.user_id.0,
-            endpoint: operation.endpoint,
+            endpoint,
             status: CLIENT_LEFT,
             minute: minute_of(now),
         },
@@ -199,25 +171,6 @@ impl Drop for Call {
         let period = is_charged(self.key.status).then(|| self.month.number());
         if !self.meter.record(self.key, self.began.elapsed(), period) {
             metrics::count_dropped_usage();
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::is_always_open;
-
-    #[test]
-    fn the_account_stays_open_and_the_product_does_not() {
-        for open in [
-            "/api/v1/usage",
-            "/api/v1/users/me",
-            "/api/v1/auth/sessions/{id}",
-        ] {
-            assert!(is_always_open(open), "{open}");
-        }
-        for closed in ["/api/v1/events", "/api/v1/usages", "/usage", "/api/usage"] {
-            assert!(!is_always_open(closed), "{closed}");
         }
     }
 }

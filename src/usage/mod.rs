@@ -5,6 +5,7 @@
 
 mod error;
 mod jobs;
+mod meter;
 mod metering;
 mod model;
 mod ranges;
@@ -14,7 +15,8 @@ mod store;
 
 pub use error::FlushError;
 pub use jobs::{BackfillRollups, PurgeUsage};
+pub use meter::{Meter, MeterKey};
 pub use metering::{Metering, meter};
 pub use model::{DAILY_TABLE, HOURLY_TABLE, TABLE};
-pub use routes::router;
+pub use routes::routes;
 pub use service::{flush, run};

@@ -2,25 +2,23 @@
 
 use std::time::Duration;
 
-use axum::extract::State;
+use tracing::Instrument as _;
 use utoipa_axum::routes;
 
 use super::model::{CurrentUsage, LastItem, UsageFilter, UsageItem};
 use super::store;
+use crate::ctx::CallerCtx;
 use crate::events;
 use crate::infra::{TooMany, db};
 use crate::metrics;
 use crate::plans::{self, Month};
 use crate::state::AppState;
-use crate::web::{
-    AuthProblems, Caller, Code, Json, Page, PageParams, Paged, Problem, QueryProblems, Routes,
-};
+use crate::web::{Code, Json, Page, PageParams, Paged, Problem, QueryProblems, Routes};
 
 /// How long a report waits for others to end.
 const WAIT: Duration = Duration::from_secs(1);
 
-/// The routes.
-pub fn router() -> Routes<AppState> {
+pub fn routes() -> Routes<AppState> {
     Routes::new()
         .routes(routes!(list_usage))
         .routes(routes!(get_current_usage))
@@ -29,31 +27,26 @@ pub fn router() -> Routes<AppState> {
 /// My requests by the day, the hour or the minute, the oldest first.
 ///
 /// Times without requests are left out, and the last seconds are not written yet.
-#[utoipa::path(get, path = "", tag = "usage", security(("bearer" = []), ("api_key" = [])), params(UsageFilter, PageParams),
-    responses((status = 200, description = "A page of them.", body = Page<UsageItem>), AuthProblems, QueryProblems))]
+#[utoipa::path(get, path = "", tag = "usage", params(UsageFilter, PageParams),
+    responses((status = 200, description = "A page of them.", body = Page<UsageItem>), QueryProblems))]
 async fn list_usage(
-    me: Caller,
-    State(state): State<AppState>,
+    ctx: CallerCtx,
     page: Paged<LastItem, UsageFilter>,
 ) -> Result<Json<Page<UsageItem>>, Problem> {
-    let look = page.filter.look(state.clock.now())?;
-    let slot = state.reports.acquire(me.user_id.0, WAIT).await;
+    let look = page.filter.look(ctx.now())?;
+    let user_id = ctx.user_id();
+    let slot = ctx.reports.acquire(user_id.0, WAIT).await;
     let slot = slot.map_err(too_many_reports)?;
     let limit = page.limit;
     // In a task of its own: the slot is taken for as long as the statement runs, also when the client
     // hangs up.
-    let report = tokio::spawn(async move {
-        let items = store::list(
-            &state.db,
-            me.user_id,
-            &look,
-            &page,
-            state.usage.report_timeout,
-        );
+    let report = async move {
+        let items = store::list(&ctx.db, user_id, &look, &page, ctx.usage.report_timeout);
         let items = items.await;
         drop(slot);
         items
-    });
+    };
+    let report = tokio::spawn(report.in_current_span());
     let items = report.await.map_err(Problem::internal)?;
     let items = items.map_err(report_problem)?;
     let position =
@@ -80,17 +73,14 @@ fn report_problem(error: sqlx::Error) -> Problem {
 }
 
 /// My plan, its limits, and what of this month's quota is used.
-#[utoipa::path(get, path = "/current", tag = "usage", security(("bearer" = []), ("api_key" = [])),
-    responses((status = 200, description = "As it stands.", body = CurrentUsage), AuthProblems))]
-async fn get_current_usage(
-    me: Caller,
-    State(state): State<AppState>,
-) -> Result<Json<CurrentUsage>, Problem> {
-    let month = Month::of(state.clock.now());
-    let plan = plans::plan_of(&state, me.user_id).await?;
-    let used = store::find_total(&state.db, me.user_id, month.first_day()).await?;
-    let stored = events::stored_in(&state.db, me.user_id, month).await?;
-    let tier = plan.tier(&state.plans);
+#[utoipa::path(get, path = "/current", tag = "usage",
+    responses((status = 200, description = "As it stands.", body = CurrentUsage)))]
+async fn get_current_usage(ctx: CallerCtx) -> Result<Json<CurrentUsage>, Problem> {
+    let (user_id, month) = (ctx.user_id(), Month::of(ctx.now()));
+    let plan = plans::plan_of(&ctx, user_id).await?;
+    let used = store::find_total(&ctx.db, user_id, month.first_day()).await?;
+    let stored = events::stored_in(&ctx.db, user_id, month).await?;
+    let tier = plan.tier(&ctx.plans);
     let left = |quota: u32| u64::from(quota).saturating_sub(used);
     Ok(Json(CurrentUsage {
         plan,

@@ -8,9 +8,9 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::error::FlushError;
+use super::meter::{Meter, MeterKey, Outgoing, Sum};
 use super::model::{is_charged, time_of};
 use super::store;
-use crate::infra::{Meter, MeterKey, Outgoing, Sum};
 use crate::metrics::{self, CallOutcome};
 use crate::plans::Month;
 use crate::state::AppState;

@@ -9,9 +9,9 @@ use chrono::{DateTime, NaiveDate, Utc};
 use sqlx::PgExecutor;
 use uuid::Uuid;
 
+use super::meter::{EndpointNames, MeterKey, Outgoing, Sum};
 use super::model::{is_charged, time_of};
 use crate::ids::UserId;
-use crate::infra::{EndpointNames, MeterKey, Outgoing, Sum};
 use crate::plans::Month;
 
 pub(super) use backfill::backfill;

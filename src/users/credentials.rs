@@ -2,7 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::model::PersonName;
 use crate::ids::UserId;
 
 /// The version of an account's credentials. Everything that changes or defends them advances it, and
@@ -30,15 +29,4 @@ impl CredentialsChange {
     pub fn user_id(&self) -> UserId {
         self.user_id
     }
-}
-
-/// The credentials of one sign-up for an address that nobody has confirmed.
-#[derive(Clone, Debug)]
-pub struct SignUpCredentials {
-    /// The PHC string of the password.
-    pub password_hash: String,
-    /// Given name.
-    pub first_name: Option<PersonName>,
-    /// Family name.
-    pub last_name: Option<PersonName>,
 }

@@ -169,6 +169,17 @@ pub struct NewUser {
     pub last_name: Option<PersonName>,
 }
 
+/// The credentials of one sign-up for an address that nobody has confirmed.
+#[derive(Clone, Debug)]
+pub struct SignUpCredentials {
+    /// The PHC string of the password.
+    pub password_hash: String,
+    /// Given name.
+    pub first_name: Option<PersonName>,
+    /// Family name.
+    pub last_name: Option<PersonName>,
+}
+
 /// What signing up came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SignUp {

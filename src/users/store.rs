@@ -25,7 +25,7 @@ pub use credentials::{
     lock_credentials, lock_credentials_shared, rehash_password, reset_password_hash,
     set_password_hash,
 };
-pub use sign_ups::{confirm_sign_up, list_sign_ups, purge_sign_ups, sign_up};
+pub use sign_ups::{confirm_sign_up, list_sign_ups, purge_sign_ups, purge_unverified, sign_up};
 
 #[derive(Clone, Copy, Iden)]
 enum Users {

@@ -83,7 +83,7 @@ pub(super) async fn read(request: Request) -> Result<Bytes, Problem> {
     exchange.count_from(Instant::now());
     drop(waited_for);
     let whole = whole.unwrap_or_else(|_| Err(too_late()))?;
-    if had_slot && !exchange.take_slot() {
+    if had_slot && !exchange.wait_for_slot() {
         return Err(busy());
     }
     Ok(whole)

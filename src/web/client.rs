@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use axum::extract::FromRequestParts;
 use axum::http::header::{FORWARDED, USER_AGENT};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName};
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
 
 use super::context::Exchange;
@@ -266,7 +266,12 @@ fn scheme(name: &str) -> Option<bool> {
 }
 
 fn user_agent(headers: &HeaderMap) -> Option<String> {
-    let raw = String::from_utf8_lossy(headers.get(USER_AGENT)?.as_bytes());
+    printable_user_agent(headers.get(USER_AGENT)?)
+}
+
+/// The first 256 printable characters of a `User-Agent`; `None` if it has none.
+pub fn printable_user_agent(raw: &HeaderValue) -> Option<String> {
+    let raw = String::from_utf8_lossy(raw.as_bytes());
     let clean: String = raw
         .chars()
         .filter(|c| !c.is_control())

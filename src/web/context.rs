@@ -24,10 +24,10 @@ use super::overload::Slots;
 use super::problem;
 use super::request_id::{RequestId, X_REQUEST_ID};
 use crate::config::HttpConfig;
-use crate::ids::UserId;
 use crate::infra::{Clock, Rng};
 use crate::metrics::InFlight;
 use crate::telemetry::{RequestFacts, RequestScope};
+use uuid::Uuid;
 
 /// What is known of a request beside its parts, shared by all that handles it.
 #[derive(Clone, Debug)]
@@ -37,7 +37,7 @@ pub struct Exchange(Arc<Inner>);
 struct Inner {
     id: RequestId,
     origin: Origin,
-    user: OnceLock<UserId>,
+    user: OnceLock<Uuid>,
     started: Instant,
     shared: Arc<Shared>,
     /// True if the request has one of the slots of `shared`.
@@ -67,7 +67,7 @@ impl Exchange {
 
     /// Who is signed in, once the request has been authenticated.
     #[must_use]
-    pub fn user(&self) -> Option<UserId> {
+    pub fn user(&self) -> Option<Uuid> {
         self.0.user.get().copied()
     }
 
@@ -76,7 +76,7 @@ impl Exchange {
         (self.0.started.elapsed().as_secs_f64() * 1e6).round() / 1e3
     }
 
-    pub(super) fn set_user(&self, user: UserId) {
+    pub fn set_user(&self, user: Uuid) {
         let _ = self.0.user.set(user);
     }
 
@@ -94,7 +94,7 @@ impl Exchange {
     }
 
     /// Takes a slot, unless all are taken.
-    pub(super) fn take_slot(&self) -> bool {
+    pub(super) fn wait_for_slot(&self) -> bool {
         let taken = self.0.shared.slots.take();
         self.0.has_slot.store(taken, Ordering::Relaxed);
         taken
@@ -213,7 +213,12 @@ where
         let user = move || asker.user().map(|id| id.to_string());
         // Anybody could choose the trace that our lines and spans are filed under.
         let caller = exchange.origin().proxied.then(|| request.headers());
-        let scope = RequestScope::begin(caller, &self.shared.rng, facts, user);
+        let scope = RequestScope::begin(
+            caller,
+            || (self.shared.rng.bytes(), self.shared.rng.bytes()),
+            facts,
+            user,
+        );
         request.extensions_mut().insert(exchange.clone());
         let inner = &mut self.inner;
         let reply = scope.bind(scope.enter(|| inner.call(request)));

@@ -4,6 +4,7 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use axum::extract::Request;
 use pin_project_lite::pin_project;
 
 use crate::infra::LoadError;
@@ -46,41 +47,41 @@ fn failed(error: &sqlx::Error) -> Problem {
     Problem::internal(error)
 }
 
-/// Refuses a request that waits for PostgreSQL with 503 as soon as the circuit breaker opens.
-pub fn unless_silent(
+/// Rejects a request that waits for PostgreSQL with 503 as soon as the circuit breaker opens.
+pub fn fail_fast<F: Future<Output = Answer>>(
     heartbeat: &Heartbeat,
-    answer: impl Future<Output = Answer>,
+    request: Request,
+    next: impl FnOnce(Request) -> F,
 ) -> impl Future<Output = Answer> {
-    UnlessSilent {
-        answer,
-        silenced: heartbeat.unresponsive(),
+    FailFast {
+        response: next(request),
+        unresponsive: heartbeat.unresponsive(),
     }
 }
 
 pin_project! {
-    /// The future of [`unless_silent`]. An async function would hold the answer twice: as what it was
-    /// given, and as what it waits for.
-    struct UnlessSilent<F, S> {
+    /// An async function would store the response's future twice: as its argument, and as what it awaits.
+    struct FailFast<F, U> {
         #[pin]
-        answer: F,
+        response: F,
         #[pin]
-        silenced: S,
+        unresponsive: U,
     }
 }
 
-impl<F, S> Future for UnlessSilent<F, S>
+impl<F, U> Future for FailFast<F, U>
 where
     F: Future<Output = Answer>,
-    S: Future<Output = ()>,
+    U: Future<Output = ()>,
 {
     type Output = Answer;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answer> {
         let this = self.project();
-        if let Poll::Ready(answer) = this.answer.poll(cx) {
-            return Poll::Ready(answer);
+        if let Poll::Ready(response) = this.response.poll(cx) {
+            return Poll::Ready(response);
         }
-        let silenced = this.silenced.poll(cx);
-        silenced.map(|()| Err(Problem::new(Code::Unavailable)))
+        let unresponsive = this.unresponsive.poll(cx);
+        unresponsive.map(|()| Err(Problem::new(Code::Unavailable)))
     }
 }

@@ -44,6 +44,29 @@ pub fn problems(codes: &[Code]) -> Responses {
         .collect()
 }
 
+/// Adds the responses for `codes` to an operation, before others of the same status.
+pub fn add_problems(operation: &mut Operation, codes: &[Code]) {
+    let responses = &mut operation.responses.responses;
+    for (status, response) in problems(codes) {
+        match responses.get_mut(&status) {
+            Some(RefOr::T(known)) => merge_response(known, response),
+            _ => drop(responses.insert(status, response)),
+        }
+    }
+}
+
+fn merge_response(known: &mut Response, more: RefOr<Response>) {
+    let RefOr::T(more) = more else { return };
+    known.description = format!("{}\n\n{}", more.description, known.description);
+    known.headers.extend(more.headers);
+    for (kind, content) in more.content {
+        match (known.content.get_mut(&kind), content) {
+            (Some(RefOr::T(known)), RefOr::T(more)) => known.examples.extend(more.examples),
+            (_, content) => drop(known.content.insert(kind, content)),
+        }
+    }
+}
+
 fn response(status: u16, codes: &[Code]) -> Response {
     let titles: Vec<_> = codes
         .iter()

@@ -12,7 +12,7 @@ use super::client::UNKNOWN;
 use super::code::Code;
 use super::context::Exchange;
 use super::problem::{Answer, Problem};
-use crate::config::Limit;
+use crate::config::{ExemptNetworks, Limit};
 use crate::infra::{Ask, Decision, LimitKey, Limiter};
 use crate::metrics;
 
@@ -27,6 +27,14 @@ const HEADERS: usize = 16;
 pub struct ClientLimits {
     limiter: Limiter,
     limits: Arc<[Limit]>,
+    exempt: Option<Exemption>,
+}
+
+/// A limit that some networks are exempt from.
+#[derive(Clone, Debug)]
+struct Exemption {
+    limit: Limit,
+    networks: ExemptNetworks,
 }
 
 impl ClientLimits {
@@ -36,20 +44,29 @@ impl ClientLimits {
         Self {
             limiter: limiter.clone(),
             limits: limits.into(),
+            exempt: None,
         }
     }
 
-    fn asks(&self, extensions: &Extensions) -> Vec<Ask> {
-        let key = client_key(extensions);
-        let asks = self.limits.iter().map(|limit| Ask::spend(*limit, key));
-        asks.collect()
+    /// Exempts networks from one of the limits.
+    #[must_use]
+    pub fn exempt(mut self, limit: Limit, networks: &ExemptNetworks) -> Self {
+        if !networks.is_empty() {
+            let networks = networks.clone();
+            self.exempt = Some(Exemption { limit, networks });
+        }
+        self
     }
-}
 
-/// The key that a request's client is counted by.
-fn client_key(extensions: &Extensions) -> LimitKey {
-    let addr = Exchange::of(extensions).map(Exchange::client_addr);
-    LimitKey::client(addr.unwrap_or(UNKNOWN))
+    fn asks(&self, extensions: &Extensions) -> Vec<Ask> {
+        let addr = Exchange::of(extensions).map_or(UNKNOWN, Exchange::client_addr);
+        let key = LimitKey::client(addr);
+        let exempt = self.exempt.as_ref();
+        let exempt = exempt.filter(|exempt| exempt.networks.contains(addr));
+        let limits = self.limits.iter().copied();
+        let limits = limits.filter(|limit| exempt.is_none_or(|exempt| exempt.limit != *limit));
+        limits.map(|limit| Ask::spend(limit, key)).collect()
+    }
 }
 
 /// Lets a request pass that its client has a budget for, in one round trip for all limits.
@@ -59,6 +76,9 @@ pub async fn limit_client<F: Future<Output = Answer>>(
     next: impl FnOnce(Request) -> F,
 ) -> Answer {
     let asks = group.asks(request.extensions());
+    if asks.is_empty() {
+        return next(request).await;
+    }
     limited(&group.limiter, &asks, || next(request)).await
 }
 

@@ -2,24 +2,20 @@
 
 use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::schema::{ObjectBuilder, Type};
-use utoipa::openapi::{Header, OpenApi, RefOr, Response};
+use utoipa::openapi::{Header, OpenApi, RefOr};
 
 use super::code::Code;
-use super::document::{operations, problems};
+use super::document::{add_problems, operations};
 
 /// Adds to every operation of a document that it is limited: the refusal, beside others of its
 /// status, and the headers that tell how the limits stand.
 pub fn document_limits(api: &mut OpenApi) {
     for item in api.paths.paths.values_mut() {
         for (_, operation) in operations(item) {
-            let responses = &mut operation.responses.responses;
-            for (status, refusal) in problems(&[Code::RateLimited]) {
-                match responses.get_mut(&status) {
-                    Some(RefOr::T(known)) => add(known, refusal),
-                    _ => drop(responses.insert(status, refusal)),
-                }
-            }
-            let told = responses
+            add_problems(operation, &[Code::RateLimited]);
+            let told = operation
+                .responses
+                .responses
                 .iter_mut()
                 .filter(|(status, _)| status.starts_with('2') || *status == "429");
             for (_, response) in told {
@@ -30,19 +26,6 @@ pub fn document_limits(api: &mut OpenApi) {
                     response.headers.insert(name.to_owned(), header.into());
                 }
             }
-        }
-    }
-}
-
-/// Adds one refusal to others of the same status.
-fn add(known: &mut Response, more: RefOr<Response>) {
-    let RefOr::T(more) = more else { return };
-    known.description = format!("{}\n\n{}", more.description, known.description);
-    known.headers.extend(more.headers);
-    for (kind, content) in more.content {
-        match (known.content.get_mut(&kind), content) {
-            (Some(RefOr::T(known)), RefOr::T(more)) => known.examples.extend(more.examples),
-            (_, content) => drop(known.content.insert(kind, content)),
         }
     }
 }
@@ -75,7 +58,8 @@ mod tests {
     use utoipa::OpenApi;
 
     use super::*;
-    use crate::web::document::RateProblem;
+    use crate::web::document::{RateProblem, problems};
+    use utoipa::openapi::Response;
 
     struct Attempts;
 

@@ -17,7 +17,6 @@ mod database;
 mod deadline;
 mod deny;
 mod document;
-mod door;
 mod etag;
 mod extract;
 mod fault;
@@ -27,12 +26,12 @@ mod hosts;
 mod idle;
 mod limit;
 mod limit_document;
+mod middleware;
 mod overload;
 mod own_origins;
 mod page;
 mod panic;
 mod per_client;
-mod principal;
 mod probes;
 mod problem;
 mod refusing;
@@ -46,19 +45,18 @@ mod timestamp;
 
 pub use base_path::strip_base_path;
 pub use body::{BodyLimit, RawBody, body_limit};
-pub use client::Client;
+pub use client::{Client, printable_user_agent};
 pub use code::Code;
 pub use context::{Exchange, RequestContext};
 pub use cors::cors;
-pub use database::unless_silent;
+pub use database::fail_fast;
 pub use deadline::Deadline;
 pub use deny::DenyLists;
 pub use document::{
     AuthProblems, BodyProblems, ConflictProblem, FieldProblems, ForbiddenProblem, NotFoundProblem,
-    PathProblems, QueryProblems, QuotaProblem, RateProblem, ReauthenticationProblems,
+    PathProblems, QueryProblems, QuotaProblem, RateProblem, ReauthenticationProblems, add_problems,
     document_common, operations, problems,
 };
-pub use door::{Within, door};
 pub use etag::Etag;
 pub use extract::{Json, Path, Query};
 pub use guard::{ByClient, Guard, guard};
@@ -66,11 +64,11 @@ pub use headers::SecurityHeaders;
 pub use hosts::TrustedHosts;
 pub use limit::{ClientLimits, allows, limit_client, limit_guesses, limited, spend};
 pub use limit_document::document_limits;
+pub use middleware::{Next, middleware_fn};
 pub use overload::{Cap, Shed, shed};
 pub use own_origins::{CookieScope, OwnOrigins};
 pub use page::{Limit, Moment, NoFilter, Page, PageParams, Paged, Position};
 pub use panic::PanicGuard;
-pub use principal::{Caller, Credential, Principal};
 pub use probes::PastProbes;
 pub use problem::{Answer, FieldError, Problem};
 pub use request_id::RequestId;

@@ -100,7 +100,7 @@ where
         let exchange = Exchange::of(request.extensions()).cloned();
         if exchange
             .as_ref()
-            .is_some_and(|exchange| !exchange.take_slot())
+            .is_some_and(|exchange| !exchange.wait_for_slot())
         {
             return Either::Right(ready(Ok(busy().into_response())));
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use groundwork::auth;
-use groundwork::infra::Verdict;
+use groundwork::auth::Verdict;
 use sqlx::{Connection as _, PgConnection};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;

@@ -1,19 +1,24 @@
 //! Traces: the caller's is gone on with, named in the log and sent to a collector.
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::extract::State;
 use axum::routing::post;
 use axum::{Json, Router};
+use groundwork_dev::RangeServer;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use crate::harness::TestApp;
+use crate::harness::{PASSWORD, TestApp, given};
 use crate::process::{Server, with};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const PARENT: &str = "00f067aa0ba902b7";
+
+/// Kinds of spans, as OTLP numbers them.
+const SERVER: u8 = 2;
+const CLIENT: u8 = 3;
 
 /// A collector that speaks as much OTLP as it takes to look at what comes.
 #[derive(Clone, Default)]
@@ -126,7 +131,7 @@ async fn a_callers_trace_goes_on_in_the_log_and_at_the_collector() {
         .wait_for(|span| span["name"] == "GET /.well-known/jwks.json")
         .await;
     assert_ne!(own["traceId"], TRACE);
-    assert!(own["parentSpanId"].is_null());
+    assert_eq!(own["parentSpanId"], "");
 
     // What still waits is delivered at the end.
     ask("last", "").await;
@@ -142,6 +147,137 @@ async fn a_callers_trace_goes_on_in_the_log_and_at_the_collector() {
             "{text}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_request_is_traced_to_its_statements_commands_and_calls_and_a_job_to_its_email() {
+    let breaches = RangeServer::start().await;
+    let app = TestApp::new().await;
+    let collector = Collector::default();
+    let endpoint = collector.start().await;
+    let settings = with(
+        &app.settings,
+        &[
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint),
+            ("BREACH_CHECK_URL", &breaches.url()),
+            ("REDIS_URL", &given("TEST_REDIS_URL")),
+            ("TRUSTED_PROXIES", "127.0.0.1"),
+        ],
+    );
+    let mut server = Server::start(&settings, &["serve"]).await;
+    let register = async |email: &str, traceparent: &str| {
+        let request = reqwest::Client::new()
+            .post(format!("{}api/v1/auth/register", server.root))
+            .header("traceparent", traceparent)
+            .json(&json!({ "email": email, "password": PASSWORD }));
+        let answer = request.send().await.expect("it answers");
+        assert_eq!(answer.status(), 202);
+    };
+    register("ada@example.com", &format!("00-{TRACE}-{PARENT}-01")).await;
+
+    let (_, request) = collector.wait_for(|span| span["kind"] == SERVER).await;
+    assert_eq!(request["name"], "POST /api/v1/auth/register");
+    let child = async |name: &str| {
+        let is_it = |span: &Value| {
+            span["traceId"] == TRACE
+                && span["parentSpanId"] == request["spanId"]
+                && span["name"].as_str().is_some_and(|it| it.starts_with(name))
+        };
+        let (_, span) = collector.wait_for(is_it).await;
+        let time = |of: &Value, field: &str| {
+            let text = of[field].as_str().expect("it is text");
+            text.parse::<u64>().expect("it is a number")
+        };
+        let (began, ended) = ("startTimeUnixNano", "endTimeUnixNano");
+        assert!(
+            time(&span, began) <= time(&span, ended),
+            "{name} takes time"
+        );
+        assert!(time(&request, began) <= time(&span, ended));
+        span
+    };
+    let insert = child("INSERT users").await;
+    assert_eq!(insert["kind"], CLIENT);
+    assert_eq!(attribute(&insert, "db.system.name"), "postgresql");
+    let text = attribute(&insert, "db.query.text").to_string();
+    assert!(text.contains("$1"), "{text}");
+    for name in ["BEGIN", "COMMIT"] {
+        assert_eq!(
+            attribute(&child(name).await, "db.system.name"),
+            "postgresql"
+        );
+    }
+    let command = child("rate limit").await;
+    assert_eq!(attribute(&command, "db.system.name"), "redis");
+    let call = child("GET range").await;
+    assert_eq!(attribute(&call, "server.address"), "127.0.0.1");
+    let sent = breaches.asked()[0].headers["traceparent"].clone();
+    let id = call["spanId"].as_str().expect("it is text");
+    assert_eq!(
+        sent.to_str().expect("text"),
+        format!("00-{TRACE}-{id}-01"),
+        "the call is the parent at the other service"
+    );
+
+    let (_, email) = collector.wait_for(|span| span["name"] == "smtp send").await;
+    let (_, job) = collector
+        .wait_for(|span| span["spanId"] == email["parentSpanId"])
+        .await;
+    assert_ne!(job["traceId"], TRACE);
+    assert_eq!(job["parentSpanId"], "");
+    assert_eq!(
+        attribute(&job, "messaging.destination.name"),
+        "auth.send_verification"
+    );
+
+    // Of a trace that the caller does not keep nothing is sent.
+    let unkept = TRACE.replace('4', "5");
+    register("eve@example.com", &format!("00-{unkept}-{PARENT}-00")).await;
+    server.terminate().await;
+    assert_eq!(server.ended().await, Some(0), "{}", server.written());
+    app.run_jobs().await;
+    assert!(
+        !server.written().contains("INSERT INTO users"),
+        "statements are not logged without DB_ECHO"
+    );
+    let spans = collector.spans();
+    let begins_traces = |span: &Value| {
+        span["kind"] == SERVER || !attribute(span, "messaging.destination.name").is_null()
+    };
+    for (_, span) in &spans {
+        let text = span.to_string();
+        assert_ne!(span["traceId"], unkept, "{text}");
+        assert!(span["parentSpanId"] != "" || begins_traces(span), "{text}");
+        assert_eq!(list(&span["events"]).len(), 0, "{text}");
+        for secret in ["example.com", PASSWORD, "argon2"] {
+            assert!(!text.contains(secret), "{secret}: {text}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_collector_that_does_not_respond_slows_no_request() {
+    let app = TestApp::new().await;
+    let silent = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let endpoint = format!("http://{}", silent.local_addr().expect("an address"));
+    let settings = with(&app.settings, &[("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint)]);
+    let mut server = Server::start(&settings, &["serve", "--no-worker"]).await;
+    let url = format!("{}api/v1/users/me", server.root);
+    let client = reqwest::Client::new();
+    let ask = async || {
+        let answer = client.get(&url).send().await.expect("it answers");
+        assert_eq!(answer.status(), 401);
+    };
+    ask().await;
+    // So many that their spans fill a batch, which nobody takes.
+    let began = Instant::now();
+    for _ in 0..1_000 {
+        ask().await;
+    }
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(20), "{took:?}");
+    server.terminate().await;
+    assert_eq!(server.ended().await, Some(0), "{}", server.written());
 }
 
 #[tokio::test]

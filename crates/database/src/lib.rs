@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use clock::Clock;
 use futures_util::future::join_all;
+use log::LevelFilter;
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::error::DatabaseError;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -22,6 +23,7 @@ use tokio::runtime::Handle;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 pub use heartbeat::Heartbeat;
 pub use inspect::{clock_skew, database_faults, log_faults, ping};
@@ -35,8 +37,8 @@ pub struct Options {
     pub url: SecretString,
     /// `application_name` of the sessions.
     pub application_name: &'static str,
-    /// Whether to log each statement.
-    pub log_statements: bool,
+    /// Events that sqlx emits for each statement.
+    pub statement_log: StatementLog,
     /// Version of the newest migration of this release.
     pub schema_version: Option<i64>,
     /// Maximum number of connections.
@@ -55,6 +57,15 @@ pub struct Options {
     pub idle_transaction_timeout: Duration,
 }
 
+/// Events that sqlx emits for each statement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StatementLog {
+    Off,
+    /// For telemetry that derives spans from them, at a level that is not printed.
+    Trace,
+    Debug,
+}
+
 /// Connections that have been idle for longer are pinged before use. Pinging each time would cost every
 /// request a round trip.
 const PING_AFTER_IDLE: Duration = Duration::from_secs(20);
@@ -62,7 +73,7 @@ const PING_AFTER_IDLE: Duration = Duration::from_secs(20);
 /// Creates the pool, and the heartbeat that drives its circuit breaker and corrects the clock. Both
 /// connect on first use, so that the process starts while the database is down.
 pub fn connect_lazy(config: &Options, clock: Clock) -> Result<(Db, Heartbeat), sqlx::Error> {
-    let options = connect_options(&config.url, config.application_name, config.log_statements)?;
+    let options = connect_options(&config.url, config.application_name, config.statement_log)?;
     let settings: Arc<str> = session_settings(config).into();
     let heartbeat = Heartbeat::new(options.clone(), config.schema_version, clock);
     let (at_acquire, at_release) = (heartbeat.clone(), heartbeat.clone());
@@ -105,7 +116,14 @@ pub fn connect_lazy(config: &Options, clock: Clock) -> Result<(Db, Heartbeat), s
 /// release the connection with the transaction open, and later writes through it would not be committed.
 pub async fn begin(db: &Db) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
     let db = db.clone();
-    let begun = tokio::spawn(async move { db.begin().await });
+    // sqlx logs every statement but this one.
+    let span = tracing::info_span!(
+        target: "otel",
+        "BEGIN",
+        otel.kind = "client",
+        db.system.name = "postgresql",
+    );
+    let begun = tokio::spawn(async move { db.begin().await }.instrument(span));
     begun.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
 }
 
@@ -173,16 +191,18 @@ fn session_settings(config: &Options) -> String {
 pub fn connect_options(
     url: &SecretString,
     application_name: &str,
-    log_statements: bool,
+    statement_log: StatementLog,
 ) -> Result<PgConnectOptions, sqlx::Error> {
     let options = PgConnectOptions::from_str(url.expose_secret())?
         .application_name(application_name)
         // A start-up parameter that poolers reject. Numbers are read in binary.
         .extra_float_digits(None);
-    Ok(if log_statements {
-        options
-    } else {
-        options.disable_statement_logging()
+    Ok(match statement_log {
+        StatementLog::Debug => options,
+        StatementLog::Trace => options
+            .log_statements(LevelFilter::Trace)
+            .log_slow_statements(LevelFilter::Trace, Duration::MAX),
+        StatementLog::Off => options.disable_statement_logging(),
     })
 }
 

@@ -15,6 +15,7 @@ use sqlx::postgres::{PgQueryResult, PgRow, PgStatement, PgTypeInfo};
 use sqlx::{Describe, Either, Error, Execute, Executor, PgPool, Postgres, SqlStr, Transaction};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::sleep;
+use tracing::{Instrument as _, Span};
 
 use super::Heartbeat;
 
@@ -107,9 +108,15 @@ impl Db {
         if self.0.heartbeat.is_unresponsive() {
             return Err(unresponsive());
         }
+        // A request that waits for the pool is slow without a slow statement.
+        let span = if self.num_idle() == 0 {
+            tracing::info_span!(target: "otel", "wait for a database connection")
+        } else {
+            Span::none()
+        };
         tokio::select! {
             biased;
-            acquired = self.acquire_or_open() => acquired,
+            acquired = self.acquire_or_open().instrument(span) => acquired,
             () = self.0.heartbeat.unresponsive() => Err(unresponsive()),
             () = sleep(self.acquire_timeout()) => Err(Error::PoolTimedOut),
         }

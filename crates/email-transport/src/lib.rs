@@ -22,6 +22,7 @@ pub use lettre::transport::smtp::extension::ClientId;
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{Instant as Deadline, timeout_at};
+use tracing::Instrument as _;
 use url::Host;
 
 pub use self::error::SendError;
@@ -133,7 +134,19 @@ impl Mailer {
             .header(AutoSubmitted)
             .multipart(MultiPart::alternative_plain_html(text, html))?;
         let began = Instant::now();
-        let sent = self.deliver(&recipient, &message.formatted()).await;
+        let span = tracing::info_span!(
+            target: "otel",
+            "smtp send",
+            otel.kind = "client",
+            otel.status_code = tracing::field::Empty,
+            server.address = %self.0.options.server.host,
+        );
+        let message = message.formatted();
+        let sent = self.deliver(&recipient, &message);
+        let sent = sent.instrument(span.clone()).await;
+        if sent.is_err() {
+            span.record("otel.status_code", "ERROR");
+        }
         metrics::observe_send(began, &sent);
         sent
     }

@@ -10,6 +10,7 @@ use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{Client, Cmd, FromRedisValue};
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::time::{sleep, timeout};
+use tracing::Instrument as _;
 
 use self::breaker::Breaker;
 
@@ -146,10 +147,22 @@ impl Shared {
     ) -> Result<T, RedisError> {
         let mut connection = self.connection();
         let began = Instant::now();
-        let reply = match timeout(within, command.query_async(&mut connection)).await {
+        let span = tracing::info_span!(
+            target: "otel",
+            "redis",
+            otel.name = name_of(command),
+            otel.kind = "client",
+            otel.status_code = tracing::field::Empty,
+            db.system.name = "redis",
+        );
+        let reply = timeout(within, command.query_async(&mut connection));
+        let reply = match reply.instrument(span.clone()).await {
             Ok(reply) => reply.map_err(RedisError::from),
             Err(_) => Err(RedisError::Timeout),
         };
+        if reply.is_err() {
+            span.record("otel.status_code", "ERROR");
+        }
         metrics::observe_command(began, &reply);
         reply
     }
@@ -190,6 +203,14 @@ async fn probe(redis: Weak<Shared>) {
         }
         drop(redis);
         sleep(PROBE_EVERY).await;
+    }
+}
+
+/// Name of a command, without its keys and values.
+fn name_of(command: &Cmd) -> &str {
+    match command.args_iter().next() {
+        Some(redis::Arg::Simple(name)) => str::from_utf8(name).unwrap_or_default(),
+        _ => "",
     }
 }
 

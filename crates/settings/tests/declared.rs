@@ -123,7 +123,7 @@ fn bounds_apply_to_each_member_of_a_list() {
 
 #[test]
 fn a_value_can_be_in_a_file_but_not_in_two_places() {
-    let path = std::env::temp_dir().join(format!("settings-{}", std::process::id()));
+    let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("ports");
     std::fs::write(&path, "\u{feff} 8080\n").expect("the file is written");
     let named = ("PORTS_FILE", path.to_str().expect("the path is text"));
     assert_eq!(read(&[named]).expect("it is good").ports, [8080]);

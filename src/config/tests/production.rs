@@ -150,6 +150,36 @@ fn proxies_are_networks_that_strangers_are_not_in() {
 }
 
 #[test]
+fn networks_exempt_from_sign_in_limits_are_few_and_of_offices() {
+    const NAME: &str = "SIGN_IN_LIMIT_EXEMPT";
+    let many = vec!["203.0.113.7"; 65].join(",");
+    refused(
+        NAME,
+        &[
+            "0.0.0.0/0",
+            "::/0",
+            "8.0.0.0/8",
+            "2000::/16",
+            "office",
+            &many,
+        ],
+    );
+    accepted(
+        NAME,
+        &[
+            "",
+            "203.0.113.0/28",
+            "203.0.113.7,2001:db8:1::/48",
+            "10.0.0.0/8",
+        ],
+    );
+    let exempt = |networks: &str| read(&[(NAME, networks)]).expect("it is good").limits.exempt;
+    assert!(exempt("").is_empty());
+    assert!(exempt("203.0.113.0/28").warning().is_none());
+    assert!(exempt("10.0.0.0/8").warning().is_some());
+}
+
+#[test]
 fn what_is_sent_to_public_hosts_is_encrypted() {
     refused("LINK_URL", &["http://app.example.com", "http://localhost"]);
     refused(

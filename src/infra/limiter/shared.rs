@@ -8,6 +8,7 @@ use std::time::Duration;
 use aws_lc_rs::digest;
 use redis::{Cmd, ErrorKind, ServerErrorKind};
 use tokio::sync::oneshot;
+use tracing::Instrument as _;
 use uuid::Uuid;
 
 use super::{Ask, Decision, Key, Standing};
@@ -89,7 +90,15 @@ impl Shared {
                 .run(),
             );
         }
+        // The script runs for several requests at once, in a task of none of them.
+        let span = tracing::info_span!(
+            target: "otel",
+            "rate limit",
+            otel.kind = "client",
+            db.system.name = "redis",
+        );
         answered
+            .instrument(span)
             .await
             .unwrap_or_else(|_| Err(Arc::new(RedisError::Unavailable)))
     }

@@ -5,8 +5,8 @@ use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgExecutor};
 
 use crate::ids::UserId;
-use crate::users::credentials::{CredentialsChange, SignUpCredentials};
-use crate::users::model::{NewUser, PersonName, SignUp};
+use crate::users::credentials::CredentialsChange;
+use crate::users::model::{NewUser, PersonName, SignUp, SignUpCredentials};
 
 /// Earlier sign-ups of one address whose credentials are kept; the oldest are dropped beyond that.
 const KEPT: i32 = 4;
@@ -146,4 +146,32 @@ pub async fn purge_sign_ups(conn: impl PgExecutor<'_>, most: i64) -> Result<u64,
     .execute(conn)
     .await?;
     Ok(done.rows_affected())
+}
+
+/// Deletes at most `most` unverified accounts without a link that could still verify them, and returns their
+/// ids. One that is being confirmed at this moment is skipped.
+pub async fn purge_unverified(
+    conn: impl PgExecutor<'_>,
+    before: DateTime<Utc>,
+    now: DateTime<Utc>,
+    most: i64,
+) -> Result<Vec<UserId>, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"DELETE FROM users WHERE email_verified_at IS NULL AND id IN (
+               SELECT id FROM users AS u
+               WHERE email_verified_at IS NULL AND created_at < $1 AND updated_at < $1
+                 AND NOT EXISTS (
+                     SELECT FROM one_time_tokens AS t WHERE t.user_id = u.id AND t.expires_at > $2
+                 )
+               ORDER BY created_at
+               LIMIT $3
+               FOR UPDATE SKIP LOCKED
+           )
+           RETURNING id AS "id: UserId""#,
+        before,
+        now,
+        most,
+    )
+    .fetch_all(conn)
+    .await
 }

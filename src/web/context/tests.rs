@@ -8,10 +8,8 @@ use tower::ServiceExt as _;
 use uuid::Uuid;
 
 use super::*;
-use crate::ids::SessionId;
-use crate::telemetry::Lines;
+use crate::telemetry::testing::Lines;
 use crate::web::stack_test::{config, get as request, json};
-use crate::web::{Caller, Principal};
 
 fn app() -> Router {
     Router::new()
@@ -73,15 +71,11 @@ async fn unknown_routes_and_methods_are_problems_with_the_id() {
     assert_eq!(json(response).await["code"], "method_not_allowed");
 }
 
-const ADA: UserId = UserId(Uuid::max());
+const ADA: Uuid = Uuid::max();
 
-async fn sign_in(mut request: Request, next: Next) -> Response {
-    let session_id = SessionId(Uuid::nil());
-    let ada = Principal {
-        user_id: ADA,
-        session_id,
-    };
-    Caller::from(ada).enter(request.extensions_mut());
+async fn sign_in(request: Request, next: Next) -> Response {
+    let context = Exchange::of(request.extensions()).expect("the layer added it");
+    context.set_user(ADA);
     next.run(request).await
 }
 
@@ -90,10 +84,7 @@ async fn each_request_leaves_one_line_that_names_no_raw_path() {
     let lines = Lines::default();
     let _guard = tracing::subscriber::set_default(lines.subscriber());
     let app = Router::new()
-        .route(
-            "/things/{id}",
-            get(async |me: Principal| me.user_id.to_string()),
-        )
+        .route("/things/{id}", get(async || "found"))
         .route("/never", get(std::future::pending::<()>))
         .route("/health/live", get(async || "live"))
         .route_layer(from_fn(sign_in))

@@ -126,7 +126,7 @@ async fn more_accounts_than_a_batch_holds_are_written_in_several() {
     let app = TestApp::new().await;
     let endpoint = app.state.meter.endpoint("GET /things");
     for account in 0..5_000_u128 {
-        let key = groundwork::infra::MeterKey {
+        let key = groundwork::usage::MeterKey {
             account: uuid::Uuid::from_u128(account),
             endpoint,
             status: 200,

@@ -1,0 +1,119 @@
+//! Structured logs, error reports, traces and the metrics recorder of a service.
+//!
+//! `tracing::error!` with an `error` field is what makes an error report.
+
+mod capture;
+mod exporter;
+mod lines;
+mod log;
+pub mod prometheus;
+mod redact;
+mod reports;
+mod request;
+mod spans;
+pub mod testing;
+mod trace;
+
+use std::time::{Duration, Instant};
+
+use secrecy::SecretString;
+use tracing_appender::non_blocking::WorkerGuard;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use url::Url;
+
+pub use capture::capture;
+pub use log::dropped_lines;
+pub use request::{RequestFacts, RequestScope, traceparent};
+pub use spans::exports_spans;
+
+/// How long the end of the process waits for reports and traces that are still to be delivered.
+const FLUSH: Duration = Duration::from_secs(2);
+
+/// Where and how to export.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Name of the service in reports and traces.
+    pub service: &'static str,
+    /// Release.
+    pub version: String,
+    /// Name of the deployment, such as `production`.
+    pub environment: &'static str,
+    /// JSON log lines instead of text.
+    pub json: bool,
+    /// A level, or directives such as `info,sqlx=debug`.
+    pub log_level: String,
+    /// DSN for error reports.
+    pub sentry_dsn: Option<SecretString>,
+    /// Fraction of requests that Sentry traces, 0 to 1.
+    pub sentry_traces_sample_rate: f32,
+    /// Base URL of an OTLP collector.
+    pub otlp_endpoint: Option<Url>,
+}
+
+/// Guard of the exporters: dropping it writes the remaining lines and sends the remaining reports.
+#[must_use = "telemetry ends with its guard"]
+#[derive(Debug)]
+pub struct Telemetry {
+    _log: WorkerGuard,
+    reports: Option<reports::Reports>,
+    spans: Option<spans::Spans>,
+}
+
+/// Starts the log, reports and traces; before the runtime, so that all of its threads report.
+pub fn start(config: &Settings) -> Telemetry {
+    let (spans, fault) = match spans::start(config) {
+        Ok(spans) => (spans, None),
+        Err(error) => (None, Some(error)),
+    };
+    let (spans, span_layer) = spans.unzip();
+    let (lines, log) = log::layer(config);
+    log_panics();
+    let reports = reports::start(config);
+    tracing_subscriber::registry()
+        .with(span_layer)
+        .with(lines)
+        .with(
+            reports
+                .as_ref()
+                .map(|_| log::enabled(reports::ReportLayer, config)),
+        )
+        .with(log::filter(config))
+        .init();
+    if let Some(error) = fault {
+        tracing::warn!(%error, "cannot export traces");
+    }
+    Telemetry {
+        _log: log,
+        reports,
+        spans,
+    }
+}
+
+/// Writes panics to the log, wherever they happen. The standard library writes them to standard error
+/// as text, which a collector of JSON lines does not read.
+fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let message = panic.payload_as_str().unwrap_or("no message");
+        let place = panic.location().map(ToString::to_string);
+        let thread = std::thread::current();
+        // With the field `panic` it is not reported as an error as well.
+        tracing::error!(
+            panic = message,
+            place = place.as_deref().unwrap_or("unknown"),
+            thread = thread.name().unwrap_or("unnamed"),
+            "a thread panicked"
+        );
+    }));
+}
+
+impl Drop for Telemetry {
+    fn drop(&mut self) {
+        let deadline = Instant::now() + FLUSH;
+        let reported = self.reports.as_ref().is_none_or(|it| it.flush(deadline));
+        let traced = self.spans.as_ref().is_none_or(|it| it.flush(deadline));
+        if !(reported && traced) {
+            tracing::warn!("cannot deliver all error reports and traces in time");
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! Entries of the audit log as they are written: in the transaction of what they record, with the caller
+//! and the origin of its request context.
+
+use serde_json::{Map, Value};
+
+use super::model::Event;
+use super::store;
+use crate::ctx::{Caller, Ctx, Tx};
+use crate::ids::{SessionId, UserId};
+
+/// What is not set comes from the context: its caller did it, to their own account.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    pub(super) event: Event,
+    pub(super) user_id: Option<UserId>,
+    pub(super) actor_id: Option<UserId>,
+    pub(super) session_id: Option<SessionId>,
+    pub(super) detail: Value,
+}
+
+impl From<Event> for Entry {
+    fn from(event: Event) -> Self {
+        Self {
+            event,
+            user_id: None,
+            actor_id: None,
+            session_id: None,
+            detail: Value::Object(Map::new()),
+        }
+    }
+}
+
+impl Event {
+    /// Whose account it happened to.
+    #[must_use]
+    pub fn about(self, user_id: impl Into<Option<UserId>>) -> Entry {
+        Entry::from(self).about(user_id)
+    }
+
+    /// Who did it, to their own account: a user who is not signed in, but has proved who they are.
+    #[must_use]
+    pub fn by(self, user_id: UserId) -> Entry {
+        Entry {
+            actor_id: Some(user_id),
+            ..Entry::from(self)
+        }
+    }
+
+    /// The session that it concerns.
+    #[must_use]
+    pub fn session(self, session_id: impl Into<Option<SessionId>>) -> Entry {
+        Entry::from(self).session(session_id)
+    }
+
+    /// Whatever else is worth knowing; never a secret.
+    #[must_use]
+    pub fn detail(self, detail: Value) -> Entry {
+        Entry::from(self).detail(detail)
+    }
+}
+
+impl Entry {
+    #[must_use]
+    pub fn about(mut self, user_id: impl Into<Option<UserId>>) -> Self {
+        self.user_id = user_id.into();
+        self
+    }
+
+    #[must_use]
+    pub fn session(mut self, session_id: impl Into<Option<SessionId>>) -> Self {
+        self.session_id = session_id.into();
+        self
+    }
+
+    #[must_use]
+    pub fn detail(mut self, detail: Value) -> Self {
+        self.detail = detail;
+        self
+    }
+
+    fn completed(mut self, caller: Option<Caller>) -> Self {
+        let caller_id = caller.map(|caller| caller.user_id);
+        self.actor_id = self.actor_id.or(caller_id);
+        self.user_id = self.user_id.or(self.actor_id);
+        let session_id = caller.and_then(|caller| caller.credential.session_id());
+        self.session_id = self.session_id.or(session_id);
+        self
+    }
+}
+
+impl Tx<'_> {
+    /// Writes an entry of the audit log.
+    pub async fn audit(&mut self, entry: impl Into<Entry>) -> Result<(), sqlx::Error> {
+        let ctx = self.ctx();
+        let entry = entry.into().completed(ctx.caller());
+        store::insert(&mut **self, &entry, ctx.origin(), ctx.now(), &ctx.rng).await
+    }
+}
+
+impl Ctx {
+    /// Writes an entry of the audit log that belongs to no transaction.
+    pub async fn audit(&self, entry: impl Into<Entry>) -> Result<(), sqlx::Error> {
+        let entry = entry.into().completed(self.caller());
+        store::insert(&self.db, &entry, self.origin(), self.now(), &self.rng).await
+    }
+}

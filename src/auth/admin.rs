@@ -1,0 +1,58 @@
+//! Emails to administrators about each other.
+
+use graphile_worker::{IntoTaskHandlerResult, TaskHandler, WorkerContext};
+use serde::{Deserialize, Serialize};
+use sqlx::PgConnection;
+
+use super::email::{self, JobError};
+use crate::ids::UserId;
+use crate::jobs;
+use crate::mail::Letter;
+use crate::state::AppState;
+use crate::users::{self, CredentialsChange};
+
+/// Enqueues an email to every administrator, the new one included, that somebody has become one.
+pub async fn announce_admin(
+    conn: &mut PgConnection,
+    change: &CredentialsChange,
+) -> Result<(), sqlx::Error> {
+    for admin in users::list_admins(&mut *conn).await? {
+        // One job each: a failure must not send the emails of the others again.
+        let job = NotifyNewAdmin::to(admin, change.user_id());
+        jobs::enqueue(&mut *conn, &job, None).await?;
+    }
+    Ok(())
+}
+
+/// Tells an administrator that somebody has become one.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct NotifyNewAdmin {
+    user_id: UserId,
+    admin: UserId,
+}
+
+impl NotifyNewAdmin {
+    /// An email to `user_id` about `admin`.
+    fn to(user_id: UserId, admin: UserId) -> Self {
+        Self { user_id, admin }
+    }
+
+    async fn send(&self, state: &AppState) -> Result<(), JobError> {
+        let recipient = users::find_own_credentials(&state.db, self.user_id).await?;
+        let admin = users::find_own_credentials(&state.db, self.admin).await?;
+        let (Some(recipient), Some(admin)) = (recipient, admin) else {
+            return Ok(());
+        };
+        let email = admin.email.as_str().to_owned();
+        email::send(state, &recipient.email, &Letter::NewAdmin { email }).await
+    }
+}
+
+impl TaskHandler for NotifyNewAdmin {
+    const IDENTIFIER: &'static str = "auth.notify_new_admin";
+
+    async fn run(self, ctx: WorkerContext) -> impl IntoTaskHandlerResult {
+        let result = async { self.send(jobs::given(&ctx)?).await }.await;
+        jobs::report_final(&ctx, result, JobError::is_permanent).await
+    }
+}

@@ -1,0 +1,158 @@
+//! CLI commands on accounts.
+
+use serde_json::json;
+
+use super::admin::announce_admin;
+use super::credentials::check_new_password;
+use super::credentials_change::begin_credentials_change;
+use super::error::Error;
+use super::password::NewPassword;
+use super::registration::SendVerification;
+use super::second_factor_gate;
+use super::sessions::{EndReason, end_sessions};
+use crate::audit::Event;
+use crate::ctx::Ctx;
+use crate::ids::UserId;
+use crate::jobs;
+use crate::mfa;
+use crate::users::{self, EmailAddress, NewUser, PersonName, Role};
+
+#[derive(Debug)]
+pub struct CreateAccount {
+    pub email: EmailAddress,
+    pub password: NewPassword,
+    pub first_name: Option<PersonName>,
+    pub last_name: Option<PersonName>,
+    /// Takes the address as verified; otherwise an email with a link is sent.
+    pub is_verified: bool,
+    pub is_admin: bool,
+}
+
+/// Each has an exit code of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CommandError {
+    #[error("the address has an account already: `--promote` makes it an administrator's")]
+    AccountExists,
+    /// Whoever signed up with the address has not shown it to be theirs, and chose the password.
+    #[error("the account's address is not verified, so it cannot be an administrator's")]
+    NotVerified,
+    #[error("the account is disabled, so it cannot be an administrator's")]
+    Disabled,
+    #[error("the address has no account")]
+    NoAccount,
+    #[error("the account has no second factor")]
+    NoSecondFactor,
+    /// Redis is not in use, or does not respond.
+    #[error(
+        "attempts are not counted in Redis now, so that lockouts of other processes cannot be cleared: they end by themselves, or with their process"
+    )]
+    CountedPerProcess,
+}
+
+impl CommandError {
+    #[must_use]
+    pub const fn exit_code(self) -> u8 {
+        match self {
+            Self::AccountExists => 3,
+            Self::NotVerified | Self::Disabled => 4,
+            Self::NoAccount => 5,
+            Self::NoSecondFactor => 6,
+            Self::CountedPerProcess => 7,
+        }
+    }
+}
+
+/// Grants the role; false when the address has no account.
+pub async fn promote_account(
+    ctx: &Ctx,
+    email: &EmailAddress,
+) -> Result<bool, Box<dyn std::error::Error>> {
+    let now = ctx.now();
+    let mut tx = ctx.begin().await?;
+    let Some(id) = users::find_by_email(&mut *tx, email).await? else {
+        return Ok(false);
+    };
+    let account = users::lock_account(&mut *tx, id).await?;
+    if account.is_disabled() {
+        return Err(CommandError::Disabled.into());
+    }
+    if account.email_verified_at.is_none() {
+        return Err(CommandError::NotVerified.into());
+    }
+    if account.role != Role::Admin {
+        let change = begin_credentials_change(&mut tx, id, None)
+            .await?
+            .ok_or(CommandError::NoAccount)?;
+        users::set_role(&mut *tx, &change, Role::Admin, now).await?;
+        announce_admin(&mut tx, &change).await?;
+        let detail = json!({ "from": account.role, "to": Role::Admin });
+        tx.audit(Event::RoleChanged.about(id).detail(detail))
+            .await?;
+        tx.commit().await?;
+    }
+    Ok(true)
+}
+
+/// Removes the second factor and ends all sessions, for an owner who has lost authenticator and recovery codes.
+/// Whoever runs the command has checked who that is.
+pub async fn remove_second_factor(
+    ctx: &Ctx,
+    email: &EmailAddress,
+) -> Result<(), Box<dyn std::error::Error>> {
+    let now = ctx.now();
+    let mut tx = ctx.begin().await?;
+    let id = users::find_by_email(&mut *tx, email)
+        .await?
+        .ok_or(CommandError::NoAccount)?;
+    users::lock_account(&mut *tx, id).await?;
+    let change = begin_credentials_change(&mut tx, id, None)
+        .await?
+        .ok_or(CommandError::NoAccount)?;
+    if !mfa::remove(&mut tx, &change).await? {
+        return Err(CommandError::NoSecondFactor.into());
+    }
+    let ended = end_sessions(&mut *tx, &change, None, EndReason::EndedByAdmin, now).await?;
+    let detail = json!({ "sessions": ended.len() });
+    tx.audit(Event::SecondFactorRemoved.about(id).detail(detail))
+        .await?;
+    tx.commit().await?;
+    second_factor_gate::forget(ctx, id).await;
+    Ok(())
+}
+
+/// Makes the account; answers false, and changes nothing, when the address has one already.
+pub async fn create_account(ctx: &Ctx, account: CreateAccount) -> Result<bool, Error> {
+    let password = check_new_password(ctx, account.password, &account.email, "password").await?;
+    let password_hash = ctx.hasher.hash(password).await?;
+    let now = ctx.now();
+    let new = NewUser {
+        id: UserId::new(now, &ctx.rng),
+        email: account.email,
+        password_hash,
+        first_name: account.first_name,
+        last_name: account.last_name,
+    };
+    let role = if account.is_admin {
+        Role::Admin
+    } else {
+        Role::User
+    };
+    let mut tx = ctx.begin().await?;
+    let verified_at = account.is_verified.then_some(now);
+    let Some(id) = users::create(&mut *tx, &new, role, verified_at, now).await? else {
+        return Ok(false);
+    };
+    if account.is_admin {
+        let change = begin_credentials_change(&mut tx, id, None)
+            .await?
+            .ok_or(sqlx::Error::RowNotFound)?;
+        announce_admin(&mut tx, &change).await?;
+    }
+    if !account.is_verified {
+        let job = SendVerification::to(new.email);
+        jobs::enqueue(&mut *tx, &job, Some(&job.key())).await?;
+    }
+    tx.audit(Event::CreatedByOperator.about(id)).await?;
+    tx.commit().await?;
+    Ok(true)
+}

@@ -1,0 +1,160 @@
+//! Change of an account's address, and its undoing.
+
+use serde_json::json;
+
+use super::jobs::{ConfirmNewEmail, NotifyEmailChanging, NotifyPasswordChanged, SendEmailUndo};
+use super::model::{EmailChange, EmailUndo};
+use super::policy::check_new_password;
+use super::reauthentication::{ReauthProof, reauthenticate, recheck_proof, spend_own};
+use super::store::{self, NewEmailChange};
+use crate::api_keys::revoke_since;
+use crate::audit::Event;
+use crate::auth::credentials_change::begin_credentials_change;
+use crate::auth::error::Error;
+use crate::auth::links::Link;
+use crate::auth::second_factor_gate;
+use crate::auth::sessions::{EndReason, end_sessions, revoke_access_tokens};
+use crate::auth::sign_in::clear_failures;
+use crate::ctx::{Ctx, Tx, UserCtx};
+use crate::ids::{self, UserId};
+use crate::infra::after;
+use crate::jobs;
+use crate::mfa;
+use crate::users::{self, EmailAddress};
+
+/// How often a claim of an address begins again, because somebody signed up with the address between
+/// its two statements.
+const CLAIM_ATTEMPTS: usize = 3;
+
+/// Asks the owner of a new address to confirm it; until then the old one stays. Reply and notice are the
+/// same for an address that has an account: its owner gets no email.
+pub(crate) async fn request_change(ctx: &UserCtx, change: EmailChange) -> Result<(), Error> {
+    let shown = ReauthProof::new(
+        "password",
+        change.password,
+        change.code,
+        change.recovery_code,
+    )?;
+    let known = reauthenticate(ctx, shown).await?;
+    spend_own(ctx, ctx.limits.email_change).await?;
+    let now = ctx.now();
+    let mut tx = ctx.begin().await?;
+    recheck_proof(&mut tx, ctx.user_id(), &known).await?;
+    let job = ConfirmNewEmail::to(ctx.user_id(), change.email, known.version, Some(now));
+    // By account as well: two accounts that ask for one address do not replace each other's request.
+    let key = format!("{}:{}", job.key(), ctx.user_id().0);
+    jobs::enqueue(&mut *tx, &job, Some(&key)).await?;
+    // Enqueued here and not when the address was looked up, so that it does not tell what was found.
+    jobs::enqueue(&mut *tx, &NotifyEmailChanging::to(known.email), None).await?;
+    tx.audit(Event::EmailChangeRequested).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Changes the address by the link that was sent to the new one.
+pub(crate) async fn apply_email_change(
+    ctx: &Ctx,
+    link: &Link,
+    email: &EmailAddress,
+) -> Result<(), Error> {
+    let now = ctx.now();
+    for _ in 0..CLAIM_ATTEMPTS {
+        let mut tx = ctx.begin().await?;
+        let displaced = users::claim_address(&mut tx, link.user_id, email).await?;
+        let change = begin_credentials_change(&mut tx, link.user_id, Some(link.version))
+            .await?
+            .ok_or(Error::InvalidLink)?;
+        let old_email = match users::change_email(&mut *tx, &change, email, now).await {
+            Ok(old_email) => old_email,
+            Err(users::Error::EmailTaken) => {
+                tx.rollback().await?;
+                if users::is_address_taken(&ctx.db, email).await? {
+                    break; // to its owner this is a link like any other that does not work any more
+                }
+                continue;
+            }
+            Err(users::Error::NotFound) => break,
+            Err(users::Error::Database(error)) => return Err(error.into()),
+        };
+        record_displaced(&mut tx, displaced).await?;
+        let undo = NewEmailChange {
+            id: ids::uuid_v7(now, &ctx.rng),
+            user_id: link.user_id,
+            old_email,
+            requested_at: link.created_at,
+            expires_at: after(now, ctx.auth.email_undo_ttl),
+        };
+        store::insert_email_change(&mut *tx, &undo, now).await?;
+        jobs::enqueue(&mut *tx, &SendEmailUndo::of(undo.id), None).await?;
+        tx.audit(Event::EmailChanged.by(link.user_id)).await?;
+        tx.commit().await?;
+        return Ok(());
+    }
+    Err(Error::InvalidLink)
+}
+
+/// Restores the address that an account had before a change, by the link that was sent there, and with
+/// it whose account it is: a new password is set, all sessions end, and what was added since the change
+/// was asked for is revoked: API keys, a second factor and recovery codes. A second factor from before
+/// stays, so that somebody who only reads the old mailbox does not get into the account.
+pub(crate) async fn undo_change(ctx: &Ctx, undo: EmailUndo) -> Result<(), Error> {
+    let token = undo.token.hash();
+    // Looked at before anything is hashed, so that junk costs a look-up and no more.
+    let found = store::find_email_change(&ctx.db, token, ctx.now())
+        .await?
+        .ok_or(Error::InvalidLink)?;
+    let email = &found.old_email;
+    let password = check_new_password(ctx, undo.password, email, "password").await?;
+    let hash = ctx.hasher.hash(password).await?;
+    let now = ctx.now();
+    for _ in 0..CLAIM_ATTEMPTS {
+        let mut tx = ctx.begin().await?;
+        let displaced = users::claim_address(&mut tx, found.user_id, email).await?;
+        let change = begin_credentials_change(&mut tx, found.user_id, None)
+            .await?
+            .ok_or(Error::InvalidLink)?;
+        if !store::take_email_change(&mut *tx, found.user_id, token, now).await? {
+            return Err(Error::InvalidLink);
+        }
+        match users::change_email(&mut *tx, &change, email, now).await {
+            Ok(_) => {}
+            Err(users::Error::EmailTaken) => {
+                tx.rollback().await?;
+                if users::is_address_taken(&ctx.db, email).await? {
+                    return Err(Error::AddressTaken);
+                }
+                continue;
+            }
+            Err(users::Error::NotFound) => return Err(Error::InvalidLink),
+            Err(users::Error::Database(error)) => return Err(error.into()),
+        }
+        users::set_password_hash(&mut *tx, &change, &hash).await?;
+        let why = EndReason::PasswordChanged;
+        let ended = end_sessions(&mut *tx, &change, None, why, now).await?;
+        let since = found.requested_at;
+        let keys = revoke_since(&mut *tx, found.user_id, since, now).await?;
+        let factor = mfa::remove_since(&mut tx, &change, since).await?;
+        record_displaced(&mut tx, displaced).await?;
+        let detail = json!({
+            "sessions": ended.len(), "api_keys": keys, "second_factor_removed": factor,
+        });
+        let entry = Event::EmailChangeUndone.by(found.user_id);
+        tx.audit(entry.detail(detail)).await?;
+        jobs::enqueue(&mut *tx, &NotifyPasswordChanged::to(email.clone()), None).await?;
+        tx.commit().await?;
+        revoke_access_tokens(ctx, ended, now);
+        second_factor_gate::forget(ctx, found.user_id).await;
+        return clear_failures(ctx, found.old_email, found.user_id).await;
+    }
+    Err(Error::AddressTaken)
+}
+
+/// Records the end of an account that nobody confirmed, whose address somebody else has proved.
+async fn record_displaced(tx: &mut Tx<'_>, displaced: Option<UserId>) -> Result<(), Error> {
+    if displaced.is_some() {
+        let detail = json!({ "reason": "address_proved_by_another_account" });
+        let entry = Event::UnverifiedPurged.about(displaced);
+        tx.audit(entry.detail(detail)).await?;
+    }
+    Ok(())
+}

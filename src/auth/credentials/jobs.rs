@@ -1,0 +1,112 @@
+//! Emails about passwords and addresses.
+//!
+//! A job carries the version of the account's credentials: when that has advanced before the job runs, no
+//! link is issued. A job that the release before enqueued has no version and counts as of the first.
+
+use chrono::{DateTime, Utc};
+use graphile_worker::{IntoTaskHandlerResult, TaskHandler, WorkerContext};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::store;
+use crate::auth::email::{self, JobError, emails};
+use crate::auth::links::{self, Purpose};
+use crate::auth::opaque_token::OpaqueToken;
+use crate::ids::UserId;
+use crate::jobs;
+use crate::mail::Letter;
+use crate::state::AppState;
+use crate::users::{self, CredentialsVersion, EmailAddress};
+
+emails! {
+    /// Sends the link that sets a new password, if there is an account with this address that is
+    /// not shut.
+    SendReset "auth.send_reset" SignIn { email: EmailAddress, #[serde(default)] version: CredentialsVersion }
+    /// Tells the owner of an account that its password is another now.
+    NotifyPasswordChanged "auth.tell_password_changed" Notice { email: EmailAddress }
+    /// Asks the owner of an address to confirm it as that of this account.
+    ConfirmNewEmail "auth.confirm_new_email" Open {
+        user_id: UserId,
+        email: EmailAddress,
+        #[serde(default)] version: CredentialsVersion,
+        #[serde(default)] requested_at: Option<DateTime<Utc>>
+    }
+    /// Tells the owner of an address that the account is about to leave it.
+    NotifyEmailChanging "auth.tell_email_changing" Notice { email: EmailAddress }
+}
+
+impl SendReset {
+    async fn send(&self, state: &AppState) -> Result<(), JobError> {
+        let Some(user_id) = users::find_enabled(&state.db, &self.email).await? else {
+            return Ok(());
+        };
+        let (account, life) = ((user_id, self.version), state.auth.reset_password_ttl);
+        let Some(link) = links::issue(state, account, &Purpose::ResetPassword, life).await? else {
+            return Ok(());
+        };
+        let minutes = life.as_secs().div_ceil(60);
+        email::send(state, &self.email, &Letter::ResetPassword { link, minutes }).await
+    }
+}
+
+impl NotifyPasswordChanged {
+    async fn send(&self, state: &AppState) -> Result<(), JobError> {
+        email::send(state, &self.email, &Letter::PasswordChanged {}).await
+    }
+}
+
+impl ConfirmNewEmail {
+    async fn send(&self, state: &AppState) -> Result<(), JobError> {
+        if users::is_address_taken(&state.db, &self.email).await? {
+            return Ok(()); // the one who asked learns nothing
+        }
+        let requested_at = self.requested_at.unwrap_or_else(|| state.clock.now());
+        let purpose = Purpose::ChangeEmail(self.email.clone(), requested_at);
+        let (account, life) = ((self.user_id, self.version), state.auth.verify_email_ttl);
+        let Some(link) = links::issue(state, account, &purpose, life).await? else {
+            return Ok(());
+        };
+        let hours = links::whole_hours(life);
+        email::send(state, &self.email, &Letter::ConfirmNewEmail { link, hours }).await
+    }
+}
+
+impl NotifyEmailChanging {
+    async fn send(&self, state: &AppState) -> Result<(), JobError> {
+        email::send(state, &self.email, &Letter::EmailChanging {}).await
+    }
+}
+
+/// Sends the link that undoes a change of an address to that address.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct SendEmailUndo {
+    change: Uuid,
+}
+
+impl SendEmailUndo {
+    /// The email about this change.
+    pub(crate) fn of(change: Uuid) -> Self {
+        Self { change }
+    }
+
+    async fn send(&self, state: &AppState) -> Result<(), JobError> {
+        let now = state.clock.now();
+        let token = OpaqueToken::new(&state.rng);
+        let undo = store::put_undo_token(&state.db, self.change, token.hash(), now).await?;
+        let Some((email, expires_at)) = undo else {
+            return Ok(());
+        };
+        let link = links::link_to(state, "undo-email-change", &token);
+        let hours = (expires_at - now).num_minutes().div_euclid(60).max(1);
+        email::send(state, &email, &Letter::EmailChanged { link, hours }).await
+    }
+}
+
+impl TaskHandler for SendEmailUndo {
+    const IDENTIFIER: &'static str = "auth.send_email_undo";
+
+    async fn run(self, ctx: WorkerContext) -> impl IntoTaskHandlerResult {
+        let result = async { self.send(jobs::given(&ctx)?).await }.await;
+        jobs::report_final(&ctx, result, JobError::is_permanent).await
+    }
+}

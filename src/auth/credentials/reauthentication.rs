@@ -1,0 +1,122 @@
+//! Reauthentication (step-up) before credentials change: a session alone may be stolen, or left open on a
+//! shared device.
+
+use sqlx::PgConnection;
+
+use crate::audit::Event;
+use crate::auth::error::Error;
+use crate::auth::password::TriedPassword;
+use crate::auth::sign_in::ReauthAttempt;
+use crate::config::Limit;
+use crate::ctx::{Tx, UserCtx};
+use crate::ids::UserId;
+use crate::infra::{Ask, LimitKey, PasswordForms};
+use crate::mfa::{self, Method, Proof, RecoveryCode, TotpCode};
+use crate::users::{self, OwnCredentials};
+use crate::web::spend;
+
+/// The password and, where the account has one, the second factor. Request bodies spell its fields out:
+/// `serde` neither rejects unknown fields beside a flattened struct nor says which field is wrong.
+#[derive(Debug)]
+pub struct ReauthProof {
+    password: PasswordForms,
+    /// The field that the password came in.
+    field: &'static str,
+    second: Option<Proof>,
+}
+
+impl ReauthProof {
+    /// At most one of the two codes.
+    pub fn new(
+        field: &'static str,
+        password: TriedPassword,
+        code: Option<TotpCode>,
+        recovery_code: Option<RecoveryCode>,
+    ) -> Result<Self, Error> {
+        Ok(Self {
+            password: password.into_secret(),
+            field,
+            second: Proof::at_most_one_of(code, recovery_code)?,
+        })
+    }
+}
+
+/// The account, if whoever is signed in shows all that it is signed in to with. A code is used up by
+/// this, whatever comes of what it was shown for. The transaction of that holds it against the version
+/// of the credentials that was proved: by [`recheck_proof`], or by beginning a change at that version.
+pub async fn reauthenticate(ctx: &UserCtx, shown: ReauthProof) -> Result<OwnCredentials, Error> {
+    let known = check_password(ctx, shown.password, shown.field).await?;
+    match shown.second {
+        Some(proof) => {
+            let mut tx = ctx.begin().await?;
+            let is_right = is_shown(&mut tx, ctx.user_id(), &proof).await?;
+            tx.commit().await?;
+            if !is_right {
+                return Err(mfa::Error::WrongCode(proof.field()).into());
+            }
+        }
+        None if mfa::has_second_factor(&ctx.db, ctx.user_id()).await? => {
+            return Err(mfa::Error::CodeRequired.into());
+        }
+        None => {}
+    }
+    Ok(known)
+}
+
+/// Locks the account at the version of its credentials that was proved, until the transaction ends.
+pub async fn recheck_proof(
+    conn: &mut PgConnection,
+    user_id: UserId,
+    proven: &OwnCredentials,
+) -> Result<(), Error> {
+    users::lock_credentials_shared(conn, user_id, proven.version)
+        .await?
+        .then_some(())
+        .ok_or(Error::CredentialsChanged)
+}
+
+/// Verifies the password, within the limits. Right passwords count as well: each costs a hash, and may send
+/// an email to an address of the caller's choice.
+pub(crate) async fn check_password(
+    ctx: &UserCtx,
+    password: PasswordForms,
+    field: &'static str,
+) -> Result<OwnCredentials, Error> {
+    spend_own(ctx, ctx.limits.reauthentication).await?;
+    let known = users::find_own_credentials(&ctx.db, ctx.user_id())
+        .await?
+        .ok_or(Error::Unauthenticated)?;
+    let attempt = ReauthAttempt::begin(ctx, ctx.user_id()).await?;
+    let verified = ctx.hasher.verify(password, &known.password_hash).await?;
+    if verified.is_some() {
+        attempt.succeed().await?;
+        return Ok(known);
+    }
+    attempt.fail().await?;
+    ctx.audit(Event::ReauthenticationFailed).await?;
+    Err(Error::WrongPassword(field))
+}
+
+/// Spends a limit of the account.
+pub(crate) async fn spend_own(ctx: &UserCtx, limit: Limit) -> Result<(), Error> {
+    let ask = Ask::spend(limit, LimitKey::user(ctx.user_id().0));
+    spend(&ctx.limiter, &[ask]).await.map_err(Error::Limited)
+}
+
+/// Whether somebody signed in shows the second factor; what came of it is in the log. The caller
+/// commits in either case, since a wrong code counts.
+pub(crate) async fn is_shown(
+    tx: &mut Tx<'_>,
+    user_id: UserId,
+    proof: &Proof,
+) -> Result<bool, Error> {
+    let ctx = tx.ctx();
+    let method = mfa::prove(tx, ctx, user_id, proof).await?;
+    let event = match method {
+        None => Event::SecondFactorFailed,
+        Some(Method::RecoveryCode) => Event::RecoveryCodeUsed,
+        Some(Method::Totp) => return Ok(true), // told by what it was shown for
+    };
+    tx.audit(event).await?;
+    Ok(method.is_some())
+}

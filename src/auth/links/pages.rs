@@ -1,0 +1,86 @@
+//! The pages that the links in letters lead to, for products that have no front end of their own
+//! yet (`LINK_URL` points the links elsewhere).
+//!
+//! Opening one changes nothing, since mail scanners open links too: the visitor presses a button,
+//! and the page's script sends the token to the API. The token is in the fragment of the link, so that
+//! the request for the page does not carry it; the script first removes it from the address bar. URLs in
+//! the pages are relative, so that they work below the path of `PUBLIC_URL`.
+
+use axum::Router;
+use axum::http::HeaderName;
+use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
+use axum::response::{Html, IntoResponse};
+use axum::routing::get;
+use utoipa_axum::routes;
+
+use crate::state::AppState;
+use crate::web::Routes;
+
+const POLICY: (HeaderName, &str) = (
+    CONTENT_SECURITY_POLICY,
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; \
+     form-action 'none'; frame-ancestors 'none'",
+);
+
+/// First segment of the paths of the pages' assets.
+pub const ASSETS: &str = "/assets";
+
+pub fn page_routes() -> Routes<AppState> {
+    Routes::new()
+        .routes(routes!(show_verify_email))
+        .routes(routes!(show_reset_password))
+        .routes(routes!(show_unlock))
+        .routes(routes!(show_undo_email_change))
+}
+
+/// Script and style sheet of the pages.
+pub fn page_assets() -> Router<AppState> {
+    Router::new()
+        .route("/assets/link-page.js", get(script))
+        .route("/assets/link-page.css", get(style))
+}
+
+/// The page behind the links that confirm an address.
+#[utoipa::path(get, path = "/verify-email", tag = "pages",
+    params(("token" = Option<String>, Query, description = "The token in links of earlier releases; later ones have it in the fragment. Only the page's script reads it.")),
+    responses((status = 200, description = "A page with a button.", content_type = "text/html", body = String)))]
+async fn show_verify_email() -> impl IntoResponse {
+    ([POLICY], Html(include_str!("pages/verify_email.html")))
+}
+
+/// The page behind the link that sets a new password.
+#[utoipa::path(get, path = "/reset-password", tag = "pages",
+    params(("token" = Option<String>, Query, description = "The token in links of earlier releases; later ones have it in the fragment. Only the page's script reads it.")),
+    responses((status = 200, description = "A page with a form.", content_type = "text/html", body = String)))]
+async fn show_reset_password() -> impl IntoResponse {
+    ([POLICY], Html(include_str!("pages/reset_password.html")))
+}
+
+/// The page behind the link that lets the owner of a locked account try again.
+#[utoipa::path(get, path = "/unlock", tag = "pages",
+    params(("token" = Option<String>, Query, description = "The token in links of earlier releases; later ones have it in the fragment. Only the page's script reads it.")),
+    responses((status = 200, description = "A page with a button.", content_type = "text/html", body = String)))]
+async fn show_unlock() -> impl IntoResponse {
+    ([POLICY], Html(include_str!("pages/unlock.html")))
+}
+
+/// The page behind the link that undoes a change of the address.
+#[utoipa::path(get, path = "/undo-email-change", tag = "pages",
+    responses((status = 200, description = "A page with a form.", content_type = "text/html", body = String)))]
+async fn show_undo_email_change() -> impl IntoResponse {
+    ([POLICY], Html(include_str!("pages/undo_email_change.html")))
+}
+
+async fn script() -> impl IntoResponse {
+    (
+        [(CONTENT_TYPE, "text/javascript; charset=utf-8")],
+        include_str!("pages/link_page.js"),
+    )
+}
+
+async fn style() -> impl IntoResponse {
+    (
+        [(CONTENT_TYPE, "text/css; charset=utf-8")],
+        include_str!("pages/link_page.css"),
+    )
+}

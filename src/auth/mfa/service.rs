@@ -1,0 +1,121 @@
+//! Turning the second factor on and off, and new recovery codes.
+
+use sqlx::PgConnection;
+
+use crate::audit::Event;
+use crate::auth::credentials::{check_password, is_shown, recheck_proof};
+use crate::auth::credentials_change::begin_credentials_change;
+use crate::auth::error::Error;
+use crate::auth::password::TriedPassword;
+use crate::auth::second_factor_gate;
+use crate::auth::sessions::{EndReason, end_sessions, revoke_access_tokens};
+use crate::ctx::UserCtx;
+use crate::ids::{SessionId, UserId};
+use crate::mfa::{self, Enrolment, Proof, RecoveryCodes, TotpCode};
+use crate::users::{self, CredentialsChange, CredentialsVersion, OwnCredentials};
+
+/// Begins to add an authenticator.
+pub(crate) async fn begin_enrolment(
+    ctx: &UserCtx,
+    password: TriedPassword,
+) -> Result<Enrolment, Error> {
+    let known = check_password(ctx, password.into_secret(), "password").await?;
+    let mut tx = ctx.begin().await?;
+    recheck_proof(&mut tx, ctx.user_id(), &known).await?;
+    let enrolment = mfa::begin(&mut tx, ctx, ctx.user_id(), &known).await?;
+    tx.audit(Event::SecondFactorBegun).await?;
+    tx.commit().await?;
+    Ok(enrolment)
+}
+
+/// Turns the authenticator on. The other sessions end, since nobody in them has shown it.
+pub(crate) async fn confirm(ctx: &UserCtx, code: &TotpCode) -> Result<RecoveryCodes, Error> {
+    let now = ctx.now();
+    let mut tx = ctx.begin().await?;
+    // The account before the factor, as everywhere: in another order two would wait for each other.
+    let version = users::lock_credentials(&mut *tx, ctx.user_id())
+        .await?
+        .ok_or(Error::Unauthenticated)?;
+    let mut codes = None;
+    let mut ended: Vec<SessionId> = Vec::new();
+    if mfa::try_pending(&mut tx, ctx, ctx.user_id(), version, code).await? {
+        let change = change_at(&mut tx, ctx.user_id(), version).await?;
+        codes = Some(mfa::confirm(&mut tx, ctx, &change).await?);
+        let (kept, why) = (Some(ctx.session_id()), EndReason::EndedRemotely);
+        ended = end_sessions(&mut *tx, &change, kept, why, now).await?;
+    }
+    let event = match codes {
+        Some(_) => Event::SecondFactorOn,
+        None => Event::SecondFactorFailed,
+    };
+    tx.audit(event).await?;
+    tx.commit().await?;
+    revoke_access_tokens(ctx, ended, now);
+    codes.ok_or(mfa::Error::WrongCode("code").into())
+}
+
+/// Turns the second factor off, for whoever knows the password and has the factor.
+pub(crate) async fn turn_off(
+    ctx: &UserCtx,
+    password: TriedPassword,
+    proof: &Proof,
+) -> Result<(), Error> {
+    let known = check_password(ctx, password.into_secret(), "password").await?;
+    let mut tx = ctx.begin().await?;
+    lock_proof(&mut tx, ctx.user_id(), &known).await?;
+    if !is_shown(&mut tx, ctx.user_id(), proof).await? {
+        tx.commit().await?;
+        return Err(mfa::Error::WrongCode(proof.field()).into());
+    }
+    let change = change_at(&mut tx, ctx.user_id(), known.version).await?;
+    mfa::turn_off(&mut tx, &change).await?;
+    tx.audit(Event::SecondFactorOff).await?;
+    tx.commit().await?;
+    second_factor_gate::forget(ctx, ctx.user_id()).await;
+    Ok(())
+}
+
+/// Replaces the recovery codes, for whoever knows the password and has the factor: with the password
+/// alone they would be a way around it.
+pub(crate) async fn renew_codes(
+    ctx: &UserCtx,
+    password: TriedPassword,
+    proof: &Proof,
+) -> Result<RecoveryCodes, Error> {
+    let known = check_password(ctx, password.into_secret(), "password").await?;
+    let mut tx = ctx.begin().await?;
+    lock_proof(&mut tx, ctx.user_id(), &known).await?;
+    if !is_shown(&mut tx, ctx.user_id(), proof).await? {
+        tx.commit().await?;
+        return Err(mfa::Error::WrongCode(proof.field()).into());
+    }
+    let change = change_at(&mut tx, ctx.user_id(), known.version).await?;
+    let codes = mfa::renew_codes(&mut tx, ctx, &change).await?;
+    tx.audit(Event::RecoveryCodesRenewed).await?;
+    tx.commit().await?;
+    Ok(codes)
+}
+
+/// Locks the account for a change of its factor, at the version of the credentials that was proved.
+async fn lock_proof(
+    tx: &mut PgConnection,
+    user_id: UserId,
+    proven: &OwnCredentials,
+) -> Result<(), Error> {
+    let version = users::lock_credentials(tx, user_id)
+        .await?
+        .ok_or(Error::Unauthenticated)?;
+    (version == proven.version)
+        .then_some(())
+        .ok_or(Error::CredentialsChanged)
+}
+
+async fn change_at(
+    tx: &mut PgConnection,
+    user_id: UserId,
+    proven: CredentialsVersion,
+) -> Result<CredentialsChange, Error> {
+    begin_credentials_change(tx, user_id, Some(proven))
+        .await?
+        .ok_or(Error::CredentialsChanged)
+}

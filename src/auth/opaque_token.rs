@@ -1,0 +1,120 @@
+//! Opaque tokens, each used once.
+
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use serde::Deserialize;
+use utoipa::ToSchema;
+use zeroize::Zeroizing;
+
+use crate::infra::{MacRing, Rng};
+
+/// An opaque token of 256 random bits, as its holder has it. It is written as 43 characters of
+/// base64url; what is stored of it is its hash.
+#[derive(Clone, Deserialize, ToSchema)]
+#[serde(try_from = "String")]
+#[schema(value_type = String, min_length = 43, max_length = 43, example = "mF9B5f41JqM0Q8r2Zt7uYwXcVbNaSdFgHjKlPoIuYtQ")]
+pub(crate) struct OpaqueToken(Zeroizing<[u8; 32]>);
+
+/// The SHA-256 of an [`OpaqueToken`]: all that is stored of it. A slow hash would add nothing to 256
+/// random bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TokenHash(pub(crate) [u8; 32]);
+
+impl OpaqueToken {
+    /// A new token.
+    pub(crate) fn new(rng: &Rng) -> Self {
+        Self(Zeroizing::new(rng.bytes()))
+    }
+
+    /// What is stored.
+    pub(crate) fn hash(&self) -> TokenHash {
+        let hash = digest(&SHA256, &*self.0);
+        TokenHash(hash.as_ref().try_into().expect("SHA-256 gives 32 bytes"))
+    }
+
+    /// The tokens that may follow this one in a chain of the release before, one for each key of the
+    /// ring; the first key's first.
+    pub(crate) fn successors(&self, secrets: &MacRing) -> Vec<Self> {
+        let parts: [&[u8]; 2] = [b"refresh token successor", &*self.0];
+        let successors = secrets.sign_by_each(&parts);
+        successors.map(|tag| Self(Zeroizing::new(tag))).collect()
+    }
+
+    /// The bytes, for what is derived from them.
+    pub(crate) fn bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// The token as its holder gets it.
+    pub(crate) fn encode(&self) -> String {
+        BASE64_URL_SAFE_NO_PAD.encode(*self.0)
+    }
+}
+
+impl TryFrom<String> for OpaqueToken {
+    type Error = &'static str;
+
+    fn try_from(raw: String) -> Result<Self, &'static str> {
+        let raw = Zeroizing::new(raw);
+        let mut bytes = Zeroizing::new([0; 32]);
+        let decoded = BASE64_URL_SAFE_NO_PAD.decode_slice(raw.as_bytes(), &mut *bytes);
+        (decoded == Ok(32))
+            .then_some(Self(bytes))
+            .ok_or("must be a token that this service gave out")
+    }
+}
+
+impl std::fmt::Debug for OpaqueToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("OpaqueToken([redacted])")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Key32;
+
+    #[test]
+    fn a_successor_is_the_same_each_time_and_differs_by_token_and_key() {
+        let [a, b] = [1, 2].map(|seed| OpaqueToken::new(&Rng::seeded(seed)));
+        let ring = |bytes: &[u8]| {
+            let keys: Vec<_> = bytes.iter().map(|byte| Key32::new([*byte; 32])).collect();
+            MacRing::new(&keys)
+        };
+        let hashes = |token: &OpaqueToken, bytes: &[u8]| {
+            let successors = token.successors(&ring(bytes));
+            successors.iter().map(OpaqueToken::hash).collect::<Vec<_>>()
+        };
+        let [of_one, of_other] = [hashes(&a, &[1]), hashes(&a, &[2])];
+        assert_eq!(hashes(&a, &[1]), of_one);
+        assert_eq!(hashes(&a, &[2, 1]), [of_other[0], of_one[0]]);
+        assert_ne!(of_one, of_other);
+        assert_ne!(hashes(&b, &[1]), of_one);
+        assert_ne!(of_one, [a.hash()]);
+    }
+
+    #[test]
+    fn a_token_is_43_characters_there_and_back() {
+        let token = OpaqueToken::new(&Rng::seeded(1));
+        let text = token.encode();
+        assert_eq!(text.len(), 43);
+        assert_eq!(
+            OpaqueToken::try_from(text.clone())
+                .expect("it parses")
+                .hash(),
+            token.hash()
+        );
+        for wrong in [
+            "",
+            "x",
+            &text[1..],
+            &format!("{text}A"),
+            &format!("{}!", &text[1..]),
+        ] {
+            assert!(OpaqueToken::try_from(wrong.to_owned()).is_err(), "{wrong}");
+        }
+        assert!(!format!("{token:?}").contains(&text));
+    }
+}

@@ -1,0 +1,35 @@
+//! Emails about sign-ups.
+
+use crate::auth::email::{self, JobError, emails};
+use crate::auth::links::{self, Purpose};
+use crate::mail::Letter;
+use crate::state::AppState;
+use crate::users::{self, EmailAddress};
+
+emails! {
+    /// Sends the link that verifies an address, if there is an account that waits for it.
+    SendVerification "auth.send_verification" Open { email: EmailAddress }
+    /// Tells the owner of an account that somebody signed up with its address.
+    SendAlreadyRegistered "auth.send_already_registered" Open { email: EmailAddress }
+}
+
+impl SendVerification {
+    async fn send(&self, state: &AppState) -> Result<(), JobError> {
+        let Some(account) = users::find_unverified(&state.db, &self.email).await? else {
+            return Ok(());
+        };
+        let life = state.auth.verify_email_ttl;
+        let Some(link) = links::issue(state, account, &Purpose::VerifyEmail, life).await? else {
+            return Ok(());
+        };
+        let hours = links::whole_hours(life);
+        email::send(state, &self.email, &Letter::VerifyEmail { link, hours }).await
+    }
+}
+
+impl SendAlreadyRegistered {
+    async fn send(&self, state: &AppState) -> Result<(), JobError> {
+        let email = self.email.as_str().to_owned();
+        email::send(state, &self.email, &Letter::AlreadyRegistered { email }).await
+    }
+}

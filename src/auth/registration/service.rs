@@ -1,0 +1,120 @@
+//! Sign-up, and proof of an address by an emailed link.
+
+use super::jobs::{SendAlreadyRegistered, SendVerification};
+use super::model::{AddressProof, NewAccount};
+use crate::audit::Event;
+use crate::auth::credentials::{apply_email_change, check_new_password};
+use crate::auth::credentials_change::begin_credentials_change;
+use crate::auth::error::Error;
+use crate::auth::links::{self, Link};
+use crate::auth::password::TriedPassword;
+use crate::ctx::Ctx;
+use crate::ids::UserId;
+use crate::infra::MacRing;
+use crate::jobs;
+use crate::users::{self, EmailAddress, NewUser, SignUp, SignUpCredentials};
+
+/// Signs somebody up, or writes to the owner of an account that exists. Both cost the same: one
+/// hash, the same statements and one letter.
+pub(crate) async fn register(ctx: &Ctx, new: NewAccount) -> Result<(), Error> {
+    let password = check_new_password(ctx, new.password, &new.email, "password").await?;
+    let salt = sign_up_salt(&ctx.sign_up_macs, &new.email);
+    let password_hash = ctx.hasher.hash_with_salt(password, salt).await?;
+    let now = ctx.now();
+    let user = NewUser {
+        id: UserId::new(now, &ctx.rng),
+        email: new.email.clone(),
+        password_hash,
+        first_name: new.first_name,
+        last_name: new.last_name,
+    };
+    let mut tx = ctx.begin().await?;
+    let (event, user_id) = match users::sign_up(&mut tx, &user, now).await? {
+        SignUp::Pending(id) => {
+            let job = SendVerification::to(new.email);
+            jobs::enqueue(&mut *tx, &job, Some(&job.key())).await?;
+            (Event::Registered, id)
+        }
+        SignUp::Known(id) => {
+            let job = SendAlreadyRegistered::to(new.email);
+            jobs::enqueue(&mut *tx, &job, Some(&job.key())).await?;
+            (Event::RegisteredAgain, id)
+        }
+    };
+    tx.audit(event.about(user_id)).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// The salt of passwords that somebody signs up with: one for each address, so that two sign-ups with
+/// the same password are seen to be one without another hash. It cannot be computed without our key.
+fn sign_up_salt(macs: &MacRing, email: &EmailAddress) -> [u8; 16] {
+    let mac = macs.sign(&[email.as_str().as_bytes()]);
+    std::array::from_fn(|at| mac[at])
+}
+
+/// Takes the link in an email as proof that the address is its owner's.
+pub(crate) async fn verify_email(ctx: &Ctx, proof: AddressProof) -> Result<(), Error> {
+    let link = links::find_address_link(&ctx.db, proof.token.hash(), ctx.now())
+        .await?
+        .ok_or(Error::InvalidLink)?;
+    match &link.new_email {
+        Some(email) => apply_email_change(ctx, &link, email).await,
+        None => confirm_sign_up(ctx, &link, proof.password).await,
+    }
+}
+
+/// Makes the credentials of one sign-up the account's. A link shows whose the address is, and not which
+/// of several sign-ups is theirs: a stranger's may be the first one or the last. So where several wait,
+/// the password says which.
+async fn confirm_sign_up(
+    ctx: &Ctx,
+    link: &Link,
+    password: Option<TriedPassword>,
+) -> Result<(), Error> {
+    let pending = users::list_sign_ups(&ctx.db, link.user_id).await?;
+    let is_chosen = password.is_some();
+    let chosen = choose(ctx, pending, password).await?;
+    let now = ctx.now();
+    let mut tx = ctx.begin().await?;
+    let change = begin_credentials_change(&mut tx, link.user_id, Some(link.version))
+        .await?
+        .ok_or(Error::InvalidLink)?;
+    // The row is locked now, so that no other sign-up is added any more.
+    let pending = users::list_sign_ups(&mut *tx, link.user_id).await?;
+    if !is_chosen && pending.len() > 1 {
+        return Err(Error::PasswordRequired("password"));
+    }
+    let is_pending = |it: &SignUpCredentials| it.password_hash == chosen.password_hash;
+    if !pending.iter().any(is_pending)
+        || !users::confirm_sign_up(&mut *tx, &change, &chosen, now).await?
+    {
+        return Err(Error::InvalidLink);
+    }
+    tx.audit(Event::EmailVerified.by(link.user_id)).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// The sign-up that the password is of; without one, the only sign-up there is.
+async fn choose(
+    ctx: &Ctx,
+    mut pending: Vec<SignUpCredentials>,
+    password: Option<TriedPassword>,
+) -> Result<SignUpCredentials, Error> {
+    let Some(password) = password else {
+        return match (pending.pop(), pending.is_empty()) {
+            (None, _) => Err(Error::InvalidLink),
+            (Some(only), true) => Ok(only),
+            (Some(_), false) => Err(Error::PasswordRequired("password")),
+        };
+    };
+    let password = password.into_secret();
+    for sign_up in pending {
+        let is_right = ctx.hasher.verify(password.clone(), &sign_up.password_hash);
+        if is_right.await?.is_some() {
+            return Ok(sign_up);
+        }
+    }
+    Err(Error::WrongPassword("password"))
+}

@@ -1,0 +1,103 @@
+//! Browser mode: refresh, sign-out and CSRF token of a session whose tokens are cookies.
+
+use axum::http::StatusCode;
+use axum::http::header::HeaderMap;
+use axum::response::{IntoResponse as _, Response};
+
+use super::cookie::{self, Cookie};
+use super::model::{CsrfProof, Transport};
+use super::refresh_token::RefreshToken;
+use super::{bearer, csrf, gate, refresh as rotation, service};
+use crate::auth::error::Error;
+use crate::ctx::{Ctx, Principal};
+use crate::web::{Code, Json, Problem};
+
+/// CSRF token of the session of the bearer token or, without one, of a cookie.
+pub(crate) async fn csrf_token(ctx: &Ctx, headers: &HeaderMap) -> Result<Response, Problem> {
+    let who = if bearer::has_bearer(headers) {
+        gate::authenticate(ctx, headers).await?
+    } else {
+        holder(ctx, headers).await?
+    };
+    let Some(who) = who else {
+        return Ok(refuse(ctx, headers, Code::Unauthenticated.into()));
+    };
+    let csrf_token = csrf::token(&ctx.csrf_macs, who.session_id);
+    Ok(Json(CsrfProof { csrf_token }).into_response())
+}
+
+/// Goes on with the session of the refresh cookie.
+pub(crate) async fn refresh(ctx: &Ctx, headers: &HeaderMap) -> Result<Response, Problem> {
+    if !Cookie::Refresh.is_in(ctx, headers) {
+        return Err(Error::InvalidRefreshToken.into());
+    }
+    // Before the token is looked at: a stranger's page must not use it up.
+    let session = csrf::check(ctx, headers)?;
+    let refreshed = match refresh_token(ctx, headers) {
+        Some(token) => rotation::refresh(ctx, token, Some(session)).await,
+        None => Err(Error::InvalidRefreshToken),
+    };
+    match refreshed {
+        Ok(pair) => Ok(cookie::token_response(ctx, Transport::Cookie, pair)),
+        Err(error @ Error::InvalidRefreshToken) => Ok(refuse(ctx, headers, error.into())),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Ends the session that the cookies are of, if it has not ended, and takes them back.
+pub(crate) async fn log_out(ctx: &Ctx, headers: &HeaderMap) -> Result<Response, Problem> {
+    let session = csrf::check(ctx, headers)?;
+    if let Some(who) = holder(ctx, headers).await? {
+        if who.session_id != session {
+            return Err(Error::ForeignSession.into());
+        }
+        service::log_out(ctx, who).await?;
+    }
+    Ok(cookie::clear(ctx, StatusCode::NO_CONTENT.into_response()))
+}
+
+/// Ends the session that the browser was in, since it begins another: nobody could sign out of it
+/// any more.
+pub(crate) async fn end_browser_session(ctx: &Ctx, headers: &HeaderMap) -> Result<(), Problem> {
+    if is_calling(ctx, headers)
+        && let Some(who) = holder(ctx, headers).await?
+    {
+        service::log_out(ctx, who).await?;
+    }
+    Ok(())
+}
+
+/// Returns whether the request has cookies and no bearer token.
+pub(crate) fn is_calling(ctx: &Ctx, headers: &HeaderMap) -> bool {
+    let cookies = [Cookie::Access, Cookie::Refresh];
+    let has_any = cookies.iter().any(|cookie| cookie.is_in(ctx, headers));
+    has_any && !bearer::has_bearer(headers)
+}
+
+/// Whose cookies these are: the access cookie's, or the refresh cookie's where that has run out.
+async fn holder(ctx: &Ctx, headers: &HeaderMap) -> Result<Option<Principal>, Problem> {
+    match gate::by_cookie(ctx, headers).await {
+        Ok(Some(who)) => return Ok(Some(who)),
+        Err(problem) if problem.code() != Code::Unauthenticated => return Err(problem),
+        Ok(None) | Err(_) => {}
+    }
+    match refresh_token(ctx, headers) {
+        Some(token) => Ok(rotation::find_holder(ctx, &token).await?),
+        None => Ok(None),
+    }
+}
+
+fn refresh_token(ctx: &Ctx, headers: &HeaderMap) -> Option<RefreshToken> {
+    let raw = Cookie::Refresh.find(ctx, headers).ok().flatten()?;
+    RefreshToken::try_from(raw.to_owned()).ok()
+}
+
+/// A refusal that takes back what it refused.
+fn refuse(ctx: &Ctx, headers: &HeaderMap, problem: Problem) -> Response {
+    let response = problem.into_response();
+    if is_calling(ctx, headers) {
+        cookie::clear(ctx, response)
+    } else {
+        response
+    }
+}

@@ -1,0 +1,214 @@
+//! Begin and end of sessions.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde_json::json;
+use sqlx::PgConnection;
+
+use super::access_token;
+use super::model::{Device, EndReason, TokenPair};
+use super::refresh_token::SessionToken;
+use super::store::{self, NewSession};
+use crate::audit::{Entry, Event};
+use crate::auth::credentials_change::begin_credentials_change;
+use crate::auth::error::Error;
+use crate::auth::opaque_token::OpaqueToken;
+use crate::auth::store::find_standing;
+use crate::ctx::{Ctx, Principal, Tx, UserCtx};
+use crate::ids::{SessionId, UserId};
+use crate::infra::{Db, after};
+use crate::state::AppState;
+use crate::users::CredentialsVersion;
+use crate::web::{Moment, Page, Paged};
+
+/// Sign-ins of one account at the same moment, each of which does not see the others. Farther below the
+/// limit than this an account's sessions need not be counted one sign-in after the other.
+const SIMULTANEOUS: i64 = 32;
+
+/// Begins a session, for a proof of the credentials of this version.
+pub(crate) async fn begin_session(
+    ctx: &Ctx,
+    user_id: UserId,
+    proven: CredentialsVersion,
+) -> Result<TokenPair, Error> {
+    let mut tx = ctx.begin().await?;
+    let pair = begin_session_in(&mut tx, user_id, proven).await?;
+    tx.commit().await?;
+    Ok(pair)
+}
+
+/// As [`begin_session`], in the transaction of the proof; the tokens are valid once it is committed.
+pub(crate) async fn begin_session_in(
+    tx: &mut Tx<'_>,
+    user_id: UserId,
+    proven: CredentialsVersion,
+) -> Result<TokenPair, Error> {
+    let ctx = tx.ctx();
+    let now = ctx.now();
+    let id = SessionId::new(now, &ctx.rng);
+    let expires_at = after(now, ctx.auth.session_max_ttl);
+    let token_expires_at = expires_at.min(after(now, ctx.auth.session_idle_ttl));
+    let token = SessionToken::first(&ctx.refresh_macs, id, &ctx.rng);
+    let legacy = ctx
+        .auth
+        .legacy_refresh_tokens
+        .then(|| OpaqueToken::new(&ctx.rng));
+    let session = NewSession {
+        id,
+        user_id,
+        version: proven,
+        expires_at,
+        token: legacy.is_none().then(|| token.hash()),
+        idle_expires_at: legacy.is_none().then_some(token_expires_at),
+        origin: ctx.origin(),
+    };
+    let most = i64::from(ctx.auth.session_max_count);
+    let near = (most - SIMULTANEOUS).max(0);
+    let Some(others) = store::insert(&mut **tx, &session, near, now).await? else {
+        return Err(overtaken_by_change(tx, user_id).await?);
+    };
+    if let Some(token) = &legacy {
+        store::insert_token(&mut **tx, id, token.hash(), now, token_expires_at).await?;
+    }
+    tx.audit(Event::SignedIn.by(user_id).session(id)).await?;
+    let who = Principal {
+        user_id,
+        session_id: id,
+    };
+    if others >= near {
+        limit_sessions(tx, who, most).await?;
+    }
+    let refresh = legacy.map_or_else(|| token.encode(), |token| token.encode());
+    pair(ctx, who, refresh, token_expires_at, now)
+}
+
+/// The reply to a sign-in whose proof was overtaken by a change of the account: that of a wrong password,
+/// unless the account has been disabled.
+pub(crate) async fn overtaken_by_change(
+    tx: &mut PgConnection,
+    user_id: UserId,
+) -> Result<Error, Error> {
+    let standing = find_standing(tx, user_id).await?;
+    Ok(match standing {
+        Some(standing) if standing.is_disabled => Error::AccountDisabled,
+        _ => Error::InvalidCredentials,
+    })
+}
+
+/// Ends the account's sessions beyond the `most` that were used last.
+async fn limit_sessions(tx: &mut Tx<'_>, begun: Principal, most: i64) -> Result<(), Error> {
+    let (now, owner) = (tx.ctx().now(), begun.user_id);
+    store::lock(&mut **tx, owner).await?;
+    let ended = store::end_surplus(&mut **tx, owner, begun.session_id, most, now).await?;
+    if let Some(last) = ended.first() {
+        let one = (ended.len() == 1).then_some(*last);
+        let entry = Event::SessionDisplaced.about(owner).session(one);
+        tx.audit(entry.detail(json!({ "sessions": ended.len() })))
+            .await?;
+    }
+    Ok(())
+}
+
+/// Ends one session of whoever proved to be in it.
+pub(crate) async fn log_out(ctx: &Ctx, who: Principal) -> Result<(), Error> {
+    let entry = Event::SignedOut.by(who.user_id).session(who.session_id);
+    end(ctx, who, EndReason::SignedOut, entry).await?;
+    Ok(())
+}
+
+/// Ends a session of one's own from another one.
+pub(crate) async fn end_session(ctx: &UserCtx, id: SessionId) -> Result<(), Error> {
+    let other = Principal {
+        user_id: ctx.user_id(),
+        session_id: id,
+    };
+    let entry = Event::SessionEnded.session(id);
+    if end(ctx, other, EndReason::EndedRemotely, entry).await? {
+        Ok(())
+    } else {
+        Err(Error::SessionNotFound)
+    }
+}
+
+/// Ends a session of this owner, records it and revokes its access tokens. Returns false when there
+/// is none that has not ended before.
+pub(crate) async fn end(
+    ctx: &Ctx,
+    who: Principal,
+    reason: EndReason,
+    entry: Entry,
+) -> Result<bool, Error> {
+    let now = ctx.now();
+    let mut tx = ctx.begin().await?;
+    if !store::end(&mut *tx, who.user_id, who.session_id, reason, now).await? {
+        return Ok(false);
+    }
+    tx.audit(entry).await?;
+    tx.commit().await?;
+    revoke_access_tokens(ctx, [who.session_id], now);
+    Ok(true)
+}
+
+/// Ends all sessions of one account, this one included, and voids its links and waiting sign-ins.
+pub(crate) async fn log_out_everywhere(ctx: &UserCtx) -> Result<(), Error> {
+    let now = ctx.now();
+    let mut tx = ctx.begin().await?;
+    let change = begin_credentials_change(&mut tx, ctx.user_id(), None)
+        .await?
+        .ok_or(Error::Unauthenticated)?;
+    let ended = store::end_sessions(&mut *tx, &change, None, EndReason::SignedOut, now).await?;
+    let detail = json!({ "sessions": ended.len() });
+    tx.audit(Event::SignedOutEverywhere.detail(detail)).await?;
+    tx.commit().await?;
+    revoke_access_tokens(ctx, ended, now);
+    Ok(())
+}
+
+/// Revokes the access tokens of ended sessions in this process; others read it from the database within a
+/// second.
+pub fn revoke_access_tokens(
+    state: &AppState,
+    sessions: impl IntoIterator<Item = SessionId>,
+    now: DateTime<Utc>,
+) {
+    for id in sessions {
+        state
+            .ended_sessions
+            .revoke(id.0, access_token::expires_after(&state.auth, now));
+    }
+}
+
+pub(crate) fn pair(
+    state: &AppState,
+    who: Principal,
+    refresh_token: String,
+    refresh_expires_at: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> Result<TokenPair, Error> {
+    let refresh_left = (refresh_expires_at - now)
+        .to_std()
+        .unwrap_or(Duration::ZERO);
+    Ok(TokenPair {
+        access_token: access_token::issue(&state.keys, &state.auth, who, now)?,
+        token_type: "Bearer",
+        expires_in: state.auth.access_ttl.as_secs(),
+        refresh_token,
+        refresh_expires_in: refresh_left.as_secs(),
+        session_id: who.session_id,
+    })
+}
+
+/// A page of the living sessions of an account, the last used first; `current` is the one that asks.
+pub async fn list_sessions(
+    db: &Db,
+    user_id: UserId,
+    current: SessionId,
+    paged: &Paged<Moment>,
+    now: DateTime<Utc>,
+) -> Result<Page<Device>, sqlx::Error> {
+    let (after, limit) = (paged.after, paged.limit);
+    let rows = store::list(db, user_id, current, after, limit, now).await?;
+    let position = |device: &Device| Moment(device.last_used_at, device.id.0);
+    Ok(Page::cut(rows, limit, position))
+}

@@ -1,0 +1,102 @@
+//! Which sessions were revoked since the last look.
+
+use chrono::{DateTime, Utc};
+use sqlx::{FromRow, PgExecutor};
+use uuid::Uuid;
+
+/// The most revocations that one statement reads.
+pub(crate) const PAGE: i64 = 5_000;
+
+/// Where a look goes on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Position {
+    /// Transactions before this number had ended, and their rows were seen.
+    pub(crate) xid: i64,
+    /// Within a look: rows of that transaction before this one were seen.
+    pub(crate) id: i64,
+}
+
+/// Sessions of one owner that were revoked together.
+#[derive(Debug)]
+pub(crate) struct Revocation {
+    pub(crate) user_id: Uuid,
+    pub(crate) session_ids: Option<Vec<Uuid>>,
+    pub(crate) begun_until: Option<DateTime<Utc>>,
+    pub(crate) kept_session_id: Option<Uuid>,
+    pub(crate) ended_at: DateTime<Utc>,
+}
+
+/// A page of revocations, and what the snapshot that it was read in says.
+#[derive(Debug)]
+pub(crate) struct Look {
+    /// The oldest transaction that still ran: one that commits after later ones is not missed.
+    pub(crate) oldest_running: i64,
+    /// When the server was started. The numbers of another server, of a standby that was promoted or
+    /// of a restored backup, say nothing.
+    pub(crate) server: DateTime<Utc>,
+    pub(crate) revocations: Vec<Revocation>,
+    /// Where the next page begins, if there is one.
+    pub(crate) next: Option<Position>,
+}
+
+#[derive(FromRow)]
+struct Row {
+    oldest_running: i64,
+    server: DateTime<Utc>,
+    xid: Option<i64>,
+    id: Option<i64>,
+    user_id: Option<Uuid>,
+    session_ids: Option<Vec<Uuid>>,
+    begun_until: Option<DateTime<Utc>>,
+    kept_session_id: Option<Uuid>,
+    ended_at: Option<DateTime<Utc>>,
+}
+
+/// A page of the revocations from `from` on, of sessions that ended after `since`.
+pub(crate) async fn list_revocations(
+    conn: impl PgExecutor<'_>,
+    from: Position,
+    since: DateTime<Utc>,
+) -> Result<Look, sqlx::Error> {
+    // Not prepared: a plan that was made while the table was small would read all of it later.
+    let rows: Vec<Row> = sqlx::query_as(
+        "SELECT s.oldest_running, s.server, r.*
+         FROM (SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS oldest_running,
+                      pg_postmaster_start_time() AS server) AS s
+         LEFT JOIN (
+             SELECT xid, id, user_id, session_ids, begun_until, kept_session_id, ended_at
+             FROM session_revocations
+             WHERE (xid, id) >= ($1, $2) AND ended_at > $3
+             ORDER BY xid, id LIMIT $4
+         ) AS r ON true",
+    )
+    .persistent(false)
+    .bind(from.xid)
+    .bind(from.id)
+    .bind(since)
+    .bind(PAGE)
+    .fetch_all(conn)
+    .await?;
+    let first = rows.first().ok_or(sqlx::Error::RowNotFound)?;
+    let (oldest_running, server) = (first.oldest_running, first.server);
+    let last = rows.last().and_then(|row| Some((row.xid?, row.id?)));
+    let is_full = i64::try_from(rows.len()).is_ok_and(|count| count >= PAGE);
+    let next = last
+        .filter(|_| is_full)
+        .map(|(xid, id)| Position { xid, id: id + 1 });
+    let revocations = rows.into_iter().filter_map(|row| {
+        Some(Revocation {
+            user_id: row.user_id?,
+            session_ids: row.session_ids,
+            begun_until: row.begun_until,
+            kept_session_id: row.kept_session_id,
+            ended_at: row.ended_at?,
+        })
+    });
+    Ok(Look {
+        oldest_running,
+        server,
+        revocations: revocations.collect(),
+        next,
+    })
+}

@@ -1,0 +1,75 @@
+//! Who calls, as the authentication middleware found out.
+
+use axum::extract::Request;
+use axum::http::Extensions;
+
+use crate::ids::{ApiKeyId, SessionId, UserId};
+use crate::web::{Code, Exchange, Problem};
+
+/// A signed-in user, or a program with one of their API keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caller {
+    pub user_id: UserId,
+    pub credential: Credential,
+}
+
+/// What a request was authenticated by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Credential {
+    Session(SessionId),
+    /// Never good for the account's own security.
+    ApiKey(ApiKeyId),
+}
+
+impl Credential {
+    #[must_use]
+    pub const fn session_id(self) -> Option<SessionId> {
+        match self {
+            Self::Session(id) => Some(id),
+            Self::ApiKey(_) => None,
+        }
+    }
+
+    #[must_use]
+    pub const fn api_key_id(self) -> Option<ApiKeyId> {
+        match self {
+            Self::Session(_) => None,
+            Self::ApiKey(id) => Some(id),
+        }
+    }
+}
+
+impl Caller {
+    /// The caller of an authenticated request; rejects all others.
+    pub fn of(request: &Request) -> Result<Self, Problem> {
+        Self::find(request.extensions()).ok_or_else(|| Code::Unauthenticated.into())
+    }
+
+    pub(super) fn find(extensions: &Extensions) -> Option<Self> {
+        extensions.get().copied()
+    }
+
+    /// Marks a request as authenticated: handlers can take the caller, and the access log names the user.
+    pub fn enter(self, extensions: &mut Extensions) {
+        if let Some(exchange) = Exchange::of(extensions) {
+            exchange.set_user(self.user_id.0);
+        }
+        extensions.insert(self);
+    }
+}
+
+/// A user with the session that they are signed in by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Principal {
+    pub user_id: UserId,
+    pub session_id: SessionId,
+}
+
+impl From<Principal> for Caller {
+    fn from(user: Principal) -> Self {
+        Self {
+            user_id: user.user_id,
+            credential: Credential::Session(user.session_id),
+        }
+    }
+}

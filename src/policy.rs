@@ -1,0 +1,218 @@
+//! What a group of routes requires. `app.rs` states it where it mounts the group; the middleware, the
+//! OpenAPI document and the tests derive from it.
+
+use axum::http::Method;
+use utoipa::openapi::OpenApi;
+use utoipa::openapi::security::SecurityRequirement;
+
+use crate::config::{Limit, LimitsConfig};
+use crate::web::{Code, add_problems, document_limits, operations};
+
+/// A part of the product that the scopes of an API key name. A new one also extends the check
+/// `api_keys_scopes_check`, in a migration of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Area {
+    Users,
+    Usage,
+    Events,
+    Billing,
+    Payments,
+    Secrets,
+    Files,
+    Dashboard,
+}
+
+impl Area {
+    pub const ALL: [Self; 8] = [
+        Self::Users,
+        Self::Usage,
+        Self::Events,
+        Self::Billing,
+        Self::Payments,
+        Self::Secrets,
+        Self::Files,
+        Self::Dashboard,
+    ];
+
+    /// Names of the scopes to read and to write.
+    #[must_use]
+    pub const fn scope_names(self) -> [&'static str; 2] {
+        match self {
+            Self::Users => ["users:read", "users:write"],
+            Self::Usage => ["usage:read", "usage:write"],
+            Self::Events => ["events:read", "events:write"],
+            Self::Billing => ["billing:read", "billing:write"],
+            Self::Payments => ["payments:read", "payments:write"],
+            Self::Secrets => ["secrets:read", "secrets:write"],
+            Self::Files => ["files:read", "files:write"],
+            Self::Dashboard => ["dashboard:read", "dashboard:write"],
+        }
+    }
+
+    /// Name of the scope that a call with this method requires.
+    #[must_use]
+    pub fn scope_name(self, method: &Method) -> &'static str {
+        let [read, write] = self.scope_names();
+        if is_read(method) { read } else { write }
+    }
+}
+
+/// Returns whether a method requires the scope to read, not the one to write.
+#[must_use]
+pub fn is_read(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD)
+}
+
+/// Who may call a group of routes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Anybody, without a rate limit and while the database does not respond: probes and pages.
+    Unlimited,
+    /// Anybody, within the rate limits of their client.
+    Public,
+    /// Users who are signed in, and API keys where the group has an area.
+    SignedIn,
+    /// Signed-in users with the role `admin`.
+    Admin,
+}
+
+/// Selects one of the configured rate limits.
+pub type ClientLimit = fn(&LimitsConfig) -> Limit;
+
+#[derive(Clone, Debug)]
+pub struct Policy {
+    pub access: Access,
+    pub client_limits: Vec<ClientLimit>,
+    /// API keys are rejected without one.
+    pub area: Option<Area>,
+    pub is_exempt_from_quota: bool,
+    pub is_exempt_from_second_factor: bool,
+}
+
+#[must_use]
+pub fn unlimited() -> Policy {
+    Policy {
+        access: Access::Unlimited,
+        client_limits: Vec::new(),
+        area: None,
+        is_exempt_from_quota: true,
+        is_exempt_from_second_factor: true,
+    }
+}
+
+#[must_use]
+pub fn public() -> Policy {
+    Policy {
+        access: Access::Public,
+        ..unlimited()
+    }
+}
+
+/// Signed-in users alone, within the rate limit and the quota of their plan, and with a second factor
+/// where `MFA_REQUIRED` asks for one.
+#[must_use]
+pub fn signed_in() -> Policy {
+    Policy {
+        access: Access::SignedIn,
+        is_exempt_from_quota: false,
+        is_exempt_from_second_factor: false,
+        ..unlimited()
+    }
+}
+
+/// As [`signed_in`], with the role `admin`. Administrators need no quota.
+#[must_use]
+pub fn admin() -> Policy {
+    Policy {
+        access: Access::Admin,
+        is_exempt_from_quota: true,
+        ..signed_in()
+    }
+}
+
+impl Policy {
+    /// Adds a rate limit of each client; all limits of a group count together.
+    #[must_use]
+    pub fn limit(mut self, limit: ClientLimit) -> Self {
+        self.client_limits.push(limit);
+        self
+    }
+
+    /// Admits API keys with a scope in this area.
+    #[must_use]
+    pub fn scope(mut self, area: Area) -> Self {
+        self.area = Some(area);
+        self
+    }
+
+    /// Keeps the routes open when the account's monthly quota is used up. Requests are metered all the same.
+    #[must_use]
+    pub fn exempt_from_quota(mut self) -> Self {
+        self.is_exempt_from_quota = true;
+        self
+    }
+
+    /// Keeps the routes open for users who have yet to enable the second factor that is required of them.
+    #[must_use]
+    pub fn exempt_from_second_factor(mut self) -> Self {
+        self.is_exempt_from_second_factor = true;
+        self
+    }
+
+    fn needs_sign_in(&self) -> bool {
+        matches!(self.access, Access::SignedIn | Access::Admin)
+    }
+
+    /// Problems that the group's middleware can respond with, apart from rate limits.
+    fn problems(&self) -> Vec<Code> {
+        let mut codes = Vec::new();
+        if self.needs_sign_in() {
+            codes.extend([Code::Unauthenticated, Code::SessionRequired]);
+            if self.access == Access::Admin {
+                codes.extend([Code::CsrfRefused, Code::Forbidden]);
+            } else {
+                codes.extend([Code::InsufficientScope, Code::CsrfRefused]);
+            }
+            codes.push(Code::MfaRequired);
+        }
+        if !self.is_exempt_from_quota {
+            codes.push(Code::QuotaExceeded);
+        }
+        codes
+    }
+
+    /// Adds the security requirements, the problems and the rate limits to all operations of a group's document.
+    pub fn document(&self, api: &mut OpenApi) {
+        let codes = self.problems();
+        for item in api.paths.paths.values_mut() {
+            for (method, operation) in operations(item) {
+                if self.needs_sign_in() {
+                    operation.security = Some(self.security(&method));
+                }
+                add_problems(operation, &codes);
+            }
+        }
+        if self.access != Access::Unlimited {
+            document_limits(api);
+        }
+    }
+
+    fn security(&self, method: &Method) -> Vec<SecurityRequirement> {
+        let none: [&str; 0] = [];
+        let requirement = |name| SecurityRequirement::new(name, none);
+        let mut ways = vec![requirement("bearer")];
+        if let Some(area) = self.area {
+            ways.push(SecurityRequirement::new(
+                "api_key",
+                [area.scope_name(method)],
+            ));
+        }
+        let cookie = requirement("cookie");
+        ways.push(if method.is_safe() {
+            cookie
+        } else {
+            cookie.add("csrf", none)
+        });
+        ways
+    }
+}

@@ -17,13 +17,10 @@ use crate::policy::{self, Access, Area, public, signed_in, unlimited};
 use crate::state::AppState;
 use crate::web::{
     Answer, Code, Deadline, DenyLists, Next, PanicGuard, Problem, RequestContext, SecurityHeaders,
-    TrustedHosts, cors, document_common, fail_fast, guard, limit_client, limit_guesses, shed,
-    strip_base_path,
+    TrustedHosts, cors, document_common, fail_fast, guard, limit_client, limit_guesses,
+    middleware_stack, shed, strip_base_path,
 };
-use crate::{
-    admin, api_keys, audit, auth, dashboard, docs, events, health, middleware_stack, plans, usage,
-    users,
-};
+use crate::{admin, api_keys, audit, auth, dashboard, docs, events, health, plans, usage, users};
 
 const API: &str = "/api/v1";
 const AUTH: &str = "/api/v1/auth";

@@ -398,7 +398,8 @@ fn is_upward(own: &str, name: &Name) -> bool {
 /// An outside service has one crate that speaks to it, and none reads the environment.
 fn check_crate(source: &Source, faults: &mut Faults) {
     let krate = source.path.split('/').nth(1).unwrap_or_default();
-    if krate != "database" {
+    // Telemetry names spans by statements.
+    if !lists("database telemetry", krate) {
         check_sql(source, "crates/database", faults);
     }
     for name in source.names.iter().filter(|name| source.is_foreign(name)) {

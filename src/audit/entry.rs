@@ -1,11 +1,9 @@
-//! Entries of the audit log as they are written: in the transaction of what they record, with the caller
-//! and the origin of its request context.
+//! Entries of the audit log as they are written.
 
 use serde_json::{Map, Value};
 
 use super::model::Event;
-use super::store;
-use crate::ctx::{Caller, Ctx, Tx};
+use crate::ctx::Caller;
 use crate::ids::{SessionId, UserId};
 
 /// What is not set comes from the context: its caller did it, to their own account.
@@ -78,29 +76,12 @@ impl Entry {
         self
     }
 
-    fn completed(mut self, caller: Option<Caller>) -> Self {
+    pub(super) fn completed(mut self, caller: Option<Caller>) -> Self {
         let caller_id = caller.map(|caller| caller.user_id);
         self.actor_id = self.actor_id.or(caller_id);
         self.user_id = self.user_id.or(self.actor_id);
         let session_id = caller.and_then(|caller| caller.credential.session_id());
         self.session_id = self.session_id.or(session_id);
         self
-    }
-}
-
-impl Tx<'_> {
-    /// Writes an entry of the audit log.
-    pub async fn audit(&mut self, entry: impl Into<Entry>) -> Result<(), sqlx::Error> {
-        let ctx = self.ctx();
-        let entry = entry.into().completed(ctx.caller());
-        store::insert(&mut **self, &entry, ctx.origin(), ctx.now(), &ctx.rng).await
-    }
-}
-
-impl Ctx {
-    /// Writes an entry of the audit log that belongs to no transaction.
-    pub async fn audit(&self, entry: impl Into<Entry>) -> Result<(), sqlx::Error> {
-        let entry = entry.into().completed(self.caller());
-        store::insert(&self.db, &entry, self.origin(), self.now(), &self.rng).await
     }
 }

@@ -7,6 +7,7 @@ mod jobs;
 mod model;
 mod record;
 mod routes;
+mod service;
 mod store;
 
 pub use entry::Entry;

@@ -14,7 +14,6 @@ mod email;
 mod error;
 mod jobs;
 mod links;
-mod lockout_commands;
 mod mfa;
 mod opaque_token;
 mod password;
@@ -39,9 +38,6 @@ pub use credentials_change::begin_credentials_change;
 pub use error::Error;
 pub use jobs::PurgeExpired;
 pub use links::{ASSETS, page_assets, page_routes};
-pub use lockout_commands::{
-    LockedOut, Lockout, clear_account_lockout, clear_client_lockout, list_lockouts,
-};
 pub use mfa::{enrolment_routes, mfa_routes};
 pub use password::{NewPassword, PasswordFault, TriedPassword};
 pub use registration::{
@@ -53,4 +49,7 @@ pub use sessions::{
     document_credentials, end_sessions, list_sessions, logout_all_routes, require_session,
     revoke_access_tokens, session_routes, token_routes, watch_ended_sessions, well_known_routes,
 };
-pub use sign_in::{AttemptSlots, SendUnlock, sign_in_routes};
+pub use sign_in::{
+    AttemptSlots, LockedOut, Lockout, SendUnlock, clear_account_lockout, clear_client_lockout,
+    list_lockouts, sign_in_routes,
+};

@@ -73,12 +73,13 @@ where
 /// one future. A layer for each would copy and box the rest of the stack for every request.
 ///
 /// Each function takes the listed arguments, the request, and a closure that runs the rest.
-#[macro_export]
 macro_rules! middleware_stack {
     ($request:expr, $next:expr, []) => { $next.run($request) };
     ($request:expr, $next:expr, [$first:path $(, $argument:expr)* ; $($rest:tt)*]) => {
         $first($($argument,)* $request, |request| {
-            $crate::middleware_stack!(request, $next, [$($rest)*])
+            $crate::web::middleware_stack!(request, $next, [$($rest)*])
         })
     };
 }
+
+pub(crate) use middleware_stack;

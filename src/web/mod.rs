@@ -64,6 +64,7 @@ pub use headers::SecurityHeaders;
 pub use hosts::TrustedHosts;
 pub use limit::{ClientLimits, allows, limit_client, limit_guesses, limited, spend};
 pub use limit_document::document_limits;
+pub(crate) use middleware::middleware_stack;
 pub use middleware::{Next, middleware_fn};
 pub use overload::{Cap, Shed, shed};
 pub use own_origins::{CookieScope, OwnOrigins};

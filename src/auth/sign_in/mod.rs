@@ -2,7 +2,8 @@
 
 mod attempt_slots;
 mod jobs;
-pub(super) mod lockout;
+mod lockout;
+mod lockout_commands;
 mod model;
 mod routes;
 mod second_factor;
@@ -12,5 +13,8 @@ mod store;
 pub use attempt_slots::AttemptSlots;
 pub use jobs::SendUnlock;
 pub(crate) use lockout::{ReauthAttempt, clear_failures};
+pub use lockout_commands::{
+    LockedOut, Lockout, clear_account_lockout, clear_client_lockout, list_lockouts,
+};
 pub use routes::sign_in_routes;
 pub(crate) use store::EXPIRED;

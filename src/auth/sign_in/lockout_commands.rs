@@ -11,9 +11,9 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
-use super::commands::CommandError;
-use super::sign_in::lockout::{Attempt, Counter, ReauthAttempt, clear, look};
+use super::lockout::{Attempt, Counter, ReauthAttempt, clear, look};
 use crate::audit::{self, Event, Record, RecordFilter};
+use crate::auth::CommandError;
 use crate::config::Ladder;
 use crate::ctx::Ctx;
 use crate::ids::UserId;

@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout};
 
 use super::bodies::{Bodies, Whole};
 use super::code::Code;
-use super::context::Exchange;
+use super::context::RequestContext;
 use super::overload::busy;
 use super::problem::Problem;
 
@@ -69,21 +69,21 @@ pub(super) async fn read(request: Request) -> Result<Bytes, Problem> {
     if body.is_end_stream() {
         return Ok(first);
     }
-    let exchange = Exchange::of(&parts.extensions);
-    let allowed = exchange.map_or(DEFAULT_TIMEOUT, Exchange::body_timeout);
-    let bodies = exchange.map(|exchange| (exchange.bodies(), exchange.client_addr()));
+    let context = RequestContext::of(&parts.extensions);
+    let allowed = context.map_or(DEFAULT_TIMEOUT, RequestContext::body_timeout);
+    let bodies = context.map(|context| (context.bodies(), context.client_addr()));
     let rest = timeout(allowed, collect(first, body, limit, bodies));
-    let Some(exchange) = exchange else {
+    let Some(context) = context else {
         return rest.await.unwrap_or_else(|_| Err(too_late()));
     };
-    let waited_for = exchange.bodies().wait_for(exchange.client_addr())?;
-    let had_slot = exchange.release_slot();
-    exchange.count_from(Instant::now() + allowed);
+    let waited_for = context.bodies().wait_for(context.client_addr())?;
+    let had_slot = context.release_slot();
+    context.count_from(Instant::now() + allowed);
     let whole = rest.await;
-    exchange.count_from(Instant::now());
+    context.count_from(Instant::now());
     drop(waited_for);
     let whole = whole.unwrap_or_else(|_| Err(too_late()))?;
-    if had_slot && !exchange.wait_for_slot() {
+    if had_slot && !context.wait_for_slot() {
         return Err(busy());
     }
     Ok(whole)

@@ -9,7 +9,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
 
-use super::context::Exchange;
+use super::context::RequestContext;
 use crate::config::HttpConfig;
 
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -28,7 +28,7 @@ impl<S: Sync> FromRequestParts<S> for Client {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        let origin = Exchange::of(&parts.extensions).map(Exchange::origin);
+        let origin = RequestContext::of(&parts.extensions).map(RequestContext::origin);
         Ok(Self {
             addr: origin.map_or(UNKNOWN, |origin| origin.addr),
             user_agent: user_agent(&parts.headers),

@@ -31,7 +31,7 @@ use uuid::Uuid;
 
 /// What is known of a request beside its parts, shared by all that handles it.
 #[derive(Clone, Debug)]
-pub struct Exchange(Arc<Inner>);
+pub struct RequestContext(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
@@ -46,8 +46,8 @@ struct Inner {
     counts_from: AtomicU64,
 }
 
-impl Exchange {
-    /// The exchange a request belongs to; `None` outside of [`RequestContext`].
+impl RequestContext {
+    /// The context of a request; `None` outside of [`RequestContextLayer`].
     #[must_use]
     pub fn of(extensions: &Extensions) -> Option<&Self> {
         extensions.get()
@@ -125,7 +125,7 @@ impl Exchange {
 /// The layer. It belongs on the whole router with `Router::layer`, where the matched route is
 /// already known, and outside of every other layer.
 #[derive(Clone, Debug)]
-pub struct RequestContext(Arc<Shared>);
+pub struct RequestContextLayer(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
@@ -137,7 +137,7 @@ struct Shared {
     rng: Rng,
 }
 
-impl RequestContext {
+impl RequestContextLayer {
     /// The layer for these settings; ids are made from `clock` and `rng`.
     #[must_use]
     pub fn new(config: &HttpConfig, clock: Clock, rng: Rng) -> Self {
@@ -153,7 +153,7 @@ impl RequestContext {
 }
 
 impl Shared {
-    fn begin(self: &Arc<Self>, request: &Request) -> Exchange {
+    fn begin(self: &Arc<Self>, request: &Request) -> RequestContext {
         let headers = request.headers();
         let peer = request
             .extensions()
@@ -161,7 +161,7 @@ impl Shared {
             .map(|info| info.0);
         let origin = self.proxies.origin(peer, headers);
         let id = RequestId::accept(headers).filter(|_| origin.proxied);
-        Exchange(Arc::new(Inner {
+        RequestContext(Arc::new(Inner {
             id: id.unwrap_or_else(|| RequestId::new(&self.clock, &self.rng)),
             origin,
             user: OnceLock::new(),
@@ -173,7 +173,7 @@ impl Shared {
     }
 }
 
-impl<S> Layer<S> for RequestContext {
+impl<S> Layer<S> for RequestContextLayer {
     type Service = ContextService<S>;
 
     fn layer(&self, inner: S) -> ContextService<S> {
@@ -184,7 +184,7 @@ impl<S> Layer<S> for RequestContext {
     }
 }
 
-/// The service of [`RequestContext`].
+/// The service of [`RequestContextLayer`].
 #[derive(Clone, Debug)]
 pub struct ContextService<S> {
     inner: S,
@@ -207,30 +207,30 @@ where
     }
 
     fn call(&mut self, mut request: Request) -> Self::Future {
-        let exchange = self.shared.begin(&request);
-        let facts = RequestFacts::of(&request, exchange.request_id().header());
-        let asker = exchange.clone();
+        let context = self.shared.begin(&request);
+        let facts = RequestFacts::of(&request, context.request_id().header());
+        let asker = context.clone();
         let user = move || asker.user().map(|id| id.to_string());
         // Anybody could choose the trace that our lines and spans are filed under.
-        let caller = exchange.origin().proxied.then(|| request.headers());
+        let caller = context.origin().proxied.then(|| request.headers());
         let scope = RequestScope::begin(
             caller,
             || (self.shared.rng.bytes(), self.shared.rng.bytes()),
             facts,
             user,
         );
-        request.extensions_mut().insert(exchange.clone());
+        request.extensions_mut().insert(context.clone());
         let inner = &mut self.inner;
         let reply = scope.bind(scope.enter(|| inner.call(request)));
         Box::pin(async move {
             let mut line = AccessLine {
-                exchange,
+                context,
                 outcome: None,
                 in_flight: InFlight::begin(),
                 scope,
             };
             let mut response = reply.await?.map(Body::new);
-            let id = line.exchange.request_id();
+            let id = line.context.request_id();
             let code = problem::complete(&mut response, id.as_str());
             response.headers_mut().insert(X_REQUEST_ID, id.header());
             line.outcome = Some((response.status().as_u16(), code));
@@ -246,7 +246,7 @@ const CLIENT_LEFT: u16 = 499;
 /// handler's future, and its request is to be seen as well. It has no client's address: that is
 /// personal, and the audit log keeps it where it matters.
 struct AccessLine {
-    exchange: Exchange,
+    context: RequestContext,
     outcome: Option<(u16, Option<Code>)>,
     in_flight: InFlight,
     scope: RequestScope,
@@ -256,10 +256,10 @@ impl Drop for AccessLine {
     fn drop(&mut self) {
         let (status, code) = self.outcome.unwrap_or((CLIENT_LEFT, None));
         let facts = self.scope.facts();
-        let took = self.exchange.0.started.elapsed();
+        let took = self.context.0.started.elapsed();
         self.in_flight
             .answered(facts.method(), facts.template(), status, took);
-        let user = || self.exchange.user().map(|id| id.to_string());
+        let user = || self.context.user().map(|id| id.to_string());
         self.scope.end(status, user);
         let facts = self.scope.facts();
         let route = facts.template();
@@ -272,8 +272,8 @@ impl Drop for AccessLine {
                     method = facts.method().as_str(),
                     route,
                     status,
-                    latency_ms = self.exchange.latency_ms(),
-                    user_id = self.exchange.user().map(tracing::field::display),
+                    latency_ms = self.context.latency_ms(),
+                    user_id = self.context.user().map(tracing::field::display),
                     code = code.map(Code::as_str),
                 )
             };

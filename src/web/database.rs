@@ -11,7 +11,7 @@ use crate::infra::LoadError;
 use crate::infra::db::{Heartbeat, is_breaker_open, is_outage, rejected_value};
 
 use super::code::Code;
-use super::problem::{Answer, Problem};
+use super::problem::{MiddlewareResult, Problem};
 
 impl From<sqlx::Error> for Problem {
     fn from(error: sqlx::Error) -> Self {
@@ -48,11 +48,11 @@ fn failed(error: &sqlx::Error) -> Problem {
 }
 
 /// Rejects a request that waits for PostgreSQL with 503 as soon as the circuit breaker opens.
-pub fn fail_fast<F: Future<Output = Answer>>(
+pub fn fail_fast<F: Future<Output = MiddlewareResult>>(
     heartbeat: &Heartbeat,
     request: Request,
     next: impl FnOnce(Request) -> F,
-) -> impl Future<Output = Answer> {
+) -> impl Future<Output = MiddlewareResult> {
     FailFast {
         response: next(request),
         unresponsive: heartbeat.unresponsive(),
@@ -71,12 +71,12 @@ pin_project! {
 
 impl<F, U> Future for FailFast<F, U>
 where
-    F: Future<Output = Answer>,
+    F: Future<Output = MiddlewareResult>,
     U: Future<Output = ()>,
 {
-    type Output = Answer;
+    type Output = MiddlewareResult;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answer> {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<MiddlewareResult> {
         let this = self.project();
         if let Poll::Ready(response) = this.response.poll(cx) {
             return Poll::Ready(response);

@@ -13,7 +13,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use tower::{Layer, Service};
 
 use super::code::Code;
-use super::context::Exchange;
+use super::context::RequestContext;
 use super::problem::Problem;
 use crate::config::HttpConfig;
 
@@ -61,12 +61,12 @@ where
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
-        let exchange = Exchange::of(request.extensions()).cloned();
+        let context = RequestContext::of(request.extensions()).cloned();
         Bounded {
             answer: self.inner.call(request),
             begun: Instant::now(),
             allowed: self.allowed,
-            exchange,
+            context,
             sleep: None,
         }
     }
@@ -74,14 +74,14 @@ where
 
 pin_project! {
     /// An answer that is waited for until the deadline. It counts from `begun`, or from the end of
-    /// the body if that is later; while the body is still on its way the exchange names the latest
+    /// the body if that is later; while the body is still on its way the context names the latest
     /// moment it may end.
     pub struct Bounded<F> {
         #[pin]
         answer: F,
         begun: Instant,
         allowed: Duration,
-        exchange: Option<Exchange>,
+        context: Option<RequestContext>,
         // None until the answer has to be waited for.
         #[pin]
         sleep: Option<Sleep>,
@@ -101,7 +101,7 @@ impl<F: Future<Output = Result<Response, Infallible>>> Future for Bounded<F> {
                 ready!(sleep.poll(cx));
             }
             let now = Instant::now();
-            let counts_from = this.exchange.as_ref().map(Exchange::counts_from);
+            let counts_from = this.context.as_ref().map(RequestContext::counts_from);
             let from = counts_from.unwrap_or(*this.begun).max(*this.begun);
             if now >= from + *this.allowed {
                 let allowed_ms = this.allowed.as_millis();
@@ -130,7 +130,7 @@ mod tests {
     use super::*;
     use crate::infra::{Clock, Rng};
     use crate::web::stack_test::{config, get as request, json};
-    use crate::web::{RawBody, RequestContext};
+    use crate::web::{RawBody, RequestContextLayer};
 
     fn app() -> Router {
         let mut config = config();
@@ -148,7 +148,11 @@ mod tests {
             )
             .layer(
                 ServiceBuilder::new()
-                    .layer(RequestContext::new(&config, Clock::system(), Rng::system()))
+                    .layer(RequestContextLayer::new(
+                        &config,
+                        Clock::system(),
+                        Rng::system(),
+                    ))
                     .layer(Deadline::new(&config)),
             )
     }

@@ -11,7 +11,7 @@ use tower::Layer;
 
 use super::client::Origin;
 use super::code::Code;
-use super::context::Exchange;
+use super::context::RequestContext;
 use super::probes::is_probe;
 use super::problem::Problem;
 use super::refusing::{Refusing, Rules};
@@ -46,7 +46,7 @@ fn denied(config: &DenyConfig, request: &Request) -> Option<&'static str> {
     if is_probe(request.uri().path()) {
         return None;
     }
-    let origin = Exchange::of(request.extensions()).map(Exchange::origin)?;
+    let origin = RequestContext::of(request.extensions()).map(RequestContext::origin)?;
     let headers = request.headers();
     // A client that cannot be told apart from a denied one is denied.
     let unknown = origin.is_unknown() && !config.networks.is_empty();

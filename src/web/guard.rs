@@ -14,7 +14,7 @@ use tower_governor::{GovernorError, GovernorLayer};
 
 use super::client::UNKNOWN;
 use super::code::Code;
-use super::context::Exchange;
+use super::context::RequestContext;
 use super::probes::{Around, PastProbes};
 use super::problem::Problem;
 use crate::config::Rate;
@@ -71,7 +71,7 @@ impl KeyExtractor for ByClient {
     type Key = IpAddr;
 
     fn extract<T>(&self, request: &axum::http::Request<T>) -> Result<IpAddr, GovernorError> {
-        let addr = Exchange::of(request.extensions()).map(Exchange::client_addr);
+        let addr = RequestContext::of(request.extensions()).map(RequestContext::client_addr);
         Ok(network_of(addr.unwrap_or(UNKNOWN)))
     }
 }

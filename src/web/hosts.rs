@@ -11,7 +11,7 @@ use axum::response::{IntoResponse as _, Response};
 use tower::Layer;
 
 use super::code::Code;
-use super::context::Exchange;
+use super::context::RequestContext;
 use super::probes::is_probe;
 use super::problem::Problem;
 use super::refusing::{Refusing, Rules};
@@ -118,7 +118,7 @@ impl Rules for HostRules {
                 return Some(Problem::new(Code::MisdirectedRequest).into_response());
             }
         }
-        let origin = Exchange::of(request.extensions()).map(Exchange::origin);
+        let origin = RequestContext::of(request.extensions()).map(RequestContext::origin);
         let plain = origin.and_then(|origin| origin.https) == Some(false);
         (self.https && plain).then(|| to_https(request, &self.public_url))
     }

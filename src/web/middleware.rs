@@ -11,14 +11,17 @@ use axum::routing::Route;
 use futures_util::{FutureExt as _, TryFutureExt as _};
 use tower::{Layer, Service};
 
-use super::problem::Answer;
+use super::problem::MiddlewareResult;
 
 /// The rest of the stack: further middleware, then the handler.
 #[derive(Clone, Debug)]
 pub struct Next(Route);
 
 impl Next {
-    pub fn run(mut self, request: Request) -> impl Future<Output = Answer> + Send + use<> {
+    pub fn run(
+        mut self,
+        request: Request,
+    ) -> impl Future<Output = MiddlewareResult> + Send + use<> {
         self.0.call(request).map_err(|never| match never {})
     }
 }
@@ -51,7 +54,7 @@ pub struct Middleware<F> {
 impl<F, R> Service<Request> for Middleware<F>
 where
     F: Fn(Request, Next) -> R,
-    R: Future<Output = Answer> + Send + 'static,
+    R: Future<Output = MiddlewareResult> + Send + 'static,
 {
     type Response = Response;
     type Error = Infallible;

@@ -1,7 +1,7 @@
 //! The HTTP kit: what every slice's door is built from and what every request meets before it.
 //! Owns no route and no table.
 //!
-//! Every refusal, wherever it arises, is one [`Problem`]; [`RequestContext`] stands outermost and
+//! Every refusal, wherever it arises, is one [`Problem`]; [`RequestContextLayer`] stands outermost and
 //! gives it the request's id.
 
 mod all_faults;
@@ -47,7 +47,7 @@ pub use base_path::strip_base_path;
 pub use body::{BodyLimit, RawBody, body_limit};
 pub use client::{Client, printable_user_agent};
 pub use code::Code;
-pub use context::{Exchange, RequestContext};
+pub use context::{RequestContext, RequestContextLayer};
 pub use cors::cors;
 pub use database::fail_fast;
 pub use deadline::Deadline;
@@ -62,7 +62,7 @@ pub use extract::{Json, Path, Query};
 pub use guard::{ByClient, Guard, guard};
 pub use headers::SecurityHeaders;
 pub use hosts::TrustedHosts;
-pub use limit::{ClientLimits, allows, limit_client, limit_guesses, limited, spend};
+pub use limit::{ClientLimits, allows, limit_client, limit_rejected_credentials, limited, spend};
 pub use limit_document::document_limits;
 pub(crate) use middleware::middleware_stack;
 pub use middleware::{Next, middleware_fn};
@@ -71,7 +71,7 @@ pub use own_origins::{CookieScope, OwnOrigins};
 pub use page::{Limit, Moment, NoFilter, Page, PageParams, Paged, Position};
 pub use panic::PanicGuard;
 pub use probes::PastProbes;
-pub use problem::{Answer, FieldError, Problem};
+pub use problem::{FieldError, MiddlewareResult, Problem};
 pub use request_id::RequestId;
 pub use routes::Routes;
 pub use server::{Drained, serve};

@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 use tower::{Layer, Service};
 
 use super::code::Code;
-use super::context::Exchange;
+use super::context::RequestContext;
 use super::probes::{Around, PastProbes};
 use super::problem::Problem;
 use crate::metrics;
@@ -97,14 +97,14 @@ where
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
-        let exchange = Exchange::of(request.extensions()).cloned();
-        if exchange
+        let context = RequestContext::of(request.extensions()).cloned();
+        if context
             .as_ref()
-            .is_some_and(|exchange| !exchange.wait_for_slot())
+            .is_some_and(|context| !context.wait_for_slot())
         {
             return Either::Right(ready(Ok(busy().into_response())));
         }
-        let slot = Slot(exchange);
+        let slot = Slot(context);
         Either::Left(Admitted {
             answer: self.inner.call(request),
             _slot: slot,
@@ -113,12 +113,12 @@ where
 }
 
 /// A request's slot, given back on drop if the request has it.
-struct Slot(Option<Exchange>);
+struct Slot(Option<RequestContext>);
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        if let Some(exchange) = &self.0 {
-            exchange.release_slot();
+        if let Some(context) = &self.0 {
+            context.release_slot();
         }
     }
 }

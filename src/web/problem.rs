@@ -33,8 +33,8 @@ pub struct FieldError {
     pub message: Cow<'static, str>,
 }
 
-/// What comes back from behind a door: an answer, or why there is none.
-pub type Answer = Result<Response, Problem>;
+/// Response of a middleware or handler, or the problem that becomes one.
+pub type MiddlewareResult = Result<Response, Problem>;
 
 /// A refusal: a code, and what the caller may know about the case at hand.
 #[derive(Clone, Debug)]

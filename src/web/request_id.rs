@@ -6,7 +6,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use serde::Deserialize;
 
 use super::code::Code;
-use super::context::Exchange;
+use super::context::RequestContext;
 use super::problem::Problem;
 use crate::ids::uuid_v7;
 use crate::infra::{Clock, Rng};
@@ -64,7 +64,7 @@ impl<S: Sync> FromRequestParts<S> for RequestId {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let exchange = Exchange::of(&parts.extensions).ok_or(Code::Internal)?;
-        Ok(exchange.request_id().clone())
+        let context = RequestContext::of(&parts.extensions).ok_or(Code::Internal)?;
+        Ok(context.request_id().clone())
     }
 }

@@ -14,7 +14,7 @@ use tower::{ServiceBuilder, ServiceExt as _};
 use utoipa::openapi::OpenApi;
 
 use super::{
-    Code, Deadline, Json, PanicGuard, Problem, RequestContext, SecurityHeaders, TrustedHosts,
+    Code, Deadline, Json, PanicGuard, Problem, RequestContextLayer, SecurityHeaders, TrustedHosts,
     body_limit, cors,
 };
 use crate::config::HttpConfig;
@@ -84,7 +84,11 @@ fn app() -> Router {
         .method_not_allowed_fallback(async || Problem::new(Code::MethodNotAllowed))
         .layer(
             ServiceBuilder::new()
-                .layer(RequestContext::new(&config, Clock::system(), Rng::system()))
+                .layer(RequestContextLayer::new(
+                    &config,
+                    Clock::system(),
+                    Rng::system(),
+                ))
                 .layer(SecurityHeaders::new(&config))
                 .layer(TrustedHosts::new(&config))
                 .layer(cors(&config, &OpenApi::default()))

@@ -17,7 +17,7 @@ fn app() -> Router {
             "/things/{id}",
             get(async |id: RequestId| id.as_str().to_owned()),
         )
-        .layer(RequestContext::new(
+        .layer(RequestContextLayer::new(
             &config(),
             Clock::system(),
             Rng::system(),
@@ -74,7 +74,7 @@ async fn unknown_routes_and_methods_are_problems_with_the_id() {
 const ADA: Uuid = Uuid::max();
 
 async fn sign_in(request: Request, next: Next) -> Response {
-    let context = Exchange::of(request.extensions()).expect("the layer added it");
+    let context = RequestContext::of(request.extensions()).expect("the layer added it");
     context.set_user(ADA);
     next.run(request).await
 }
@@ -88,7 +88,7 @@ async fn each_request_leaves_one_line_that_names_no_raw_path() {
         .route("/never", get(std::future::pending::<()>))
         .route("/health/live", get(async || "live"))
         .route_layer(from_fn(sign_in))
-        .layer(RequestContext::new(
+        .layer(RequestContextLayer::new(
             &config(),
             Clock::system(),
             Rng::system(),

@@ -34,7 +34,7 @@ impl Running {
             .route("/big", get(async || vec![0_u8; 64 * 1024 * 1024]))
             .route("/echo", post(async |RawBody(body): RawBody| body))
             .route("/me", get(async |client: Client| client.addr.to_string()))
-            .layer(crate::web::RequestContext::new(
+            .layer(crate::web::RequestContextLayer::new(
                 &config,
                 Clock::system(),
                 Rng::system(),

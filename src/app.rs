@@ -174,7 +174,10 @@ pub fn router(state: &AppState, config: &Config, draining: Draining) -> Router {
                 .layer(cors)
                 .layer(PanicGuard)
                 .layer(shed())
-                .layer(guard(config.limits.guard))
+                .layer(guard(
+                    config.limits.guard.max(),
+                    config.limits.guard.window(),
+                ))
                 .layer(Deadline::new(&config.http)),
         );
     strip_base_path(routes, base, own)

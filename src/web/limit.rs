@@ -8,16 +8,15 @@ use axum::extract::Request;
 use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue};
 use axum::response::{IntoResponse as _, Response};
 
-use super::client::UNKNOWN;
+use http_toolkit::{MiddlewareResult, Problem, RequestContext, UNKNOWN};
+
 use super::code::Code;
-use super::context::RequestContext;
-use super::problem::{MiddlewareResult, Problem};
 use crate::config::{ExemptNetworks, Limit};
 use crate::infra::{Ask, Decision, LimitKey, Limiter};
 use crate::metrics;
 
-pub(super) const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
-pub(super) const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
 /// Headers that a reply gets from here on.
 const HEADERS: usize = 16;

@@ -40,10 +40,9 @@ pub use attempts::{AttemptsConfig, Ladder};
 pub use auth::{AuthConfig, PasswordConfig};
 pub use breaches::BreachConfig;
 pub use crypto::Key32;
-pub use deny::{AgentPattern, CountryCode, DenyConfig};
 pub use email_transport::{ClientId as HelloName, SmtpServer, SmtpTls};
 pub use exempt::ExemptNetworks;
-pub use http::{HttpConfig, LOOPBACK};
+pub use http_toolkit::{DenyConfig, HttpConfig};
 pub use limits::{Limit, LimitsConfig, Rate};
 pub use mail::MailConfig;
 pub use mfa::{MfaConfig, MfaRequired};
@@ -183,7 +182,7 @@ impl Config {
             database: all.database.into_config()?,
             redis_url: all.redis.url?,
             redis_timeout: all.redis.timeout?,
-            deny: all.deny.build()?,
+            deny: all.deny.into_config()?,
             attempts: all.attempts.into_config(&limits)?,
             limits,
             auth,
@@ -238,9 +237,7 @@ impl TelemetryConfig {
     }
 }
 
-impl HttpConfig {
-    /// Reads the listener's address alone.
-    pub fn read_bind_addr(variables: &HashMap<String, String>) -> Result<SocketAddr, Faults> {
-        read_section(variables, http::HttpSettings::bind_addr)
-    }
+/// Reads the listener's address alone.
+pub fn read_bind_addr(variables: &HashMap<String, String>) -> Result<SocketAddr, Faults> {
+    read_section(variables, http::HttpSettings::bind_addr)
 }

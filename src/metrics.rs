@@ -8,7 +8,6 @@
 mod cache;
 mod credentials;
 mod csrf;
-mod http;
 mod limits;
 mod usage;
 
@@ -23,30 +22,14 @@ pub use credentials::{
     count_token_refresh,
 };
 pub use csrf::{CsrfRefusal, count_csrf_refusal};
-pub use http::{InFlight, OpenConnection};
-pub use limits::{count_limit_check, count_refused, set_limits_shared, set_max_requests};
+pub use http_toolkit::metrics::{count_refused, set_max_connections, set_max_requests};
+pub use limits::{count_limit_check, set_limits_shared};
 pub use telemetry::prometheus::{PROCESS, render, run_upkeep};
 pub use usage::{
     Quota, count_dropped_usage, count_quota_refusal, observe_usage_flush, set_waiting_usage,
 };
 
 metric_families::families! {
-    HTTP_REQUESTS "http_requests_total" Counter Count ["method" "route" "status"]
-        "Requests answered; status 499 is a client that left before its answer."
-    HTTP_DURATION "http_request_duration_seconds" Histogram Seconds ["method" "route" "class"]
-        "From a request's head to its answer's head, by class of status."
-    HTTP_IN_FLIGHT "http_requests_in_flight" Gauge Count []
-        "Requests that wait for their answer."
-    HTTP_CONNECTIONS "http_connections" Gauge Count []
-        "Open client connections."
-    HTTP_MAX_CONNECTIONS "http_max_connections" Gauge Count []
-        "Client connections at most (HTTP_MAX_CONNECTIONS)."
-    HTTP_MAX_REQUESTS "http_max_requests" Gauge Count []
-        "Requests answered at once at most (HTTP_MAX_REQUESTS)."
-    REQUESTS_REFUSED "requests_refused_total" Counter Count ["by"]
-        "Requests turned away by a limit, the guard, the cap on requests (load) or a deny-list."
-    HTTP_REFUSED "http_connections_refused_total" Counter Count []
-        "Connections turned away above the cap."
     JOBS_WAITING "jobs_waiting" Gauge Count []
         "Jobs that are due and not begun; the same on every replica."
     JOBS_OLDEST "jobs_oldest_seconds" Gauge Seconds []
@@ -92,11 +75,12 @@ metric_families::families! {
 }
 
 /// Families by crate.
-const TABLES: [&[Family]; 5] = [
+const TABLES: [&[Family]; 6] = [
     FAMILIES,
     crypto::metrics::FAMILIES,
     database::metrics::FAMILIES,
     email_transport::metrics::FAMILIES,
+    http_toolkit::metrics::FAMILIES,
     redis_client::metrics::FAMILIES,
 ];
 
@@ -214,16 +198,6 @@ pub fn observe_breach_check(began: Instant, outcome: BreachCheck) {
     histogram!(BREACH_CHECKS, "outcome" => outcome.as_str()).record(began.elapsed());
 }
 
-/// A connection above the cap.
-pub fn count_refused_connection() {
-    counter!(HTTP_REFUSED).increment(1);
-}
-
-/// The cap on connections.
-pub fn set_max_connections(max: usize) {
-    gauge!(HTTP_MAX_CONNECTIONS).set(whole(max));
-}
-
 /// The partitions of a table by month, whose name is a constant of ours.
 pub fn set_partitions(table: &'static str, months_ahead: i32, default_rows: u32) {
     gauge!(PARTITION_MONTHS, "table" => table).set(f64::from(months_ahead));
@@ -247,7 +221,7 @@ pub fn start(version: &str, commit: Option<&str>) -> Result<(), telemetry::prome
 /// Prometheus sees an increase between two samples only.
 fn begin(version: &str, commit: &str) {
     gauge!(BUILD_INFO, "version" => version.to_owned(), "commit" => commit.to_owned()).set(1.0);
-    for name in [HTTP_REFUSED, LOG_LINES_DROPPED, USAGE_DROPPED] {
+    for name in [LOG_LINES_DROPPED, USAGE_DROPPED] {
         counter!(name).absolute(0);
     }
     for outcome in SignIn::ALL {
@@ -257,6 +231,8 @@ fn begin(version: &str, commit: &str) {
         counter!(API_KEYS, "outcome" => outcome.as_str()).absolute(0);
     }
     crypto::metrics::init();
+    http_toolkit::metrics::init();
+    http_toolkit::metrics::init_refused("reports");
     cache::begin();
     csrf::begin();
     usage::begin();
@@ -267,9 +243,7 @@ fn begin(version: &str, commit: &str) {
     for outcome in TokenRefresh::ALL {
         counter!(TOKEN_REFRESHES, "outcome" => outcome.as_str()).absolute(0);
     }
-    gauge!(HTTP_IN_FLIGHT).set(0.0);
     gauge!(USAGE_WAITING).set(0.0);
-    gauge!(HTTP_CONNECTIONS).set(0.0);
 }
 
 #[expect(

@@ -17,7 +17,7 @@ use crate::metrics::CacheFamily;
 use crate::mfa;
 use crate::policy::Policy;
 use crate::state::AppState;
-use crate::web::{Answer, Code, Problem};
+use crate::web::{Code, MiddlewareResult, Problem};
 
 /// Who has one. The time bounds what nobody told of, as a row changed by hand.
 static SECOND_FACTORS: Family<UserId, bool> =
@@ -25,12 +25,12 @@ static SECOND_FACTORS: Family<UserId, bool> =
 
 /// Lets a request pass of somebody who has a second factor, or who is about to turn one on. An API
 /// key passes: it is no sign-in, and where this door stands nobody without one makes a key.
-pub async fn require_second_factor<F: Future<Output = Answer>>(
+pub async fn require_second_factor<F: Future<Output = MiddlewareResult>>(
     state: &AppState,
     policy: &Policy,
     request: Request,
     next: impl FnOnce(Request) -> F,
-) -> Answer {
+) -> MiddlewareResult {
     let caller = Caller::of(&request)?;
     let is_wanted = state.mfa.required == MfaRequired::All
         && matches!(caller.credential, Credential::Session(_))

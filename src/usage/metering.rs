@@ -20,7 +20,7 @@ use crate::metrics::{self, Quota};
 use crate::plans::{self, Month, Plan};
 use crate::policy::Policy;
 use crate::state::AppState;
-use crate::web::{Answer, Code, Problem};
+use crate::web::{Code, MiddlewareResult, Problem};
 
 /// How a client is shown that left before its answer, as the access log has it.
 const CLIENT_LEFT: u16 = 499;
@@ -122,11 +122,11 @@ fn methods(item: &PathItem) -> impl Iterator<Item = Method> {
 }
 
 /// Counts a request of a signed-in caller, unless it is refused for a spent quota.
-pub async fn meter<F: Future<Output = Answer>>(
+pub async fn meter<F: Future<Output = MiddlewareResult>>(
     metering: &Metering,
     request: Request,
     next: impl FnOnce(Request) -> F,
-) -> Answer {
+) -> MiddlewareResult {
     let caller = Caller::of(&request)?;
     let path = request.extensions().get::<MatchedPath>();
     let found = path.and_then(|path| metering.find(request.method(), path.as_str()));

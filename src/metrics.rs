@@ -24,7 +24,7 @@ pub use credentials::{
 };
 pub use csrf::{CsrfRefusal, count_csrf_refusal};
 pub use http::{InFlight, OpenConnection};
-pub use limits::{count_limit_check, count_refused, set_limits_shared, set_max_requests};
+pub use limits::{count_refused, set_max_requests};
 pub use telemetry::prometheus::{PROCESS, render, run_upkeep};
 pub use usage::{
     Quota, count_dropped_usage, count_quota_refusal, observe_usage_flush, set_waiting_usage,
@@ -57,10 +57,6 @@ metric_families::families! {
         "Tries of jobs."
     BREACH_CHECKS "breach_check_duration_seconds" Histogram Seconds ["outcome"]
         "New passwords looked up among those of known breaches."
-    LIMITS_SHARED "limits_shared" Gauge Count []
-        "1 while all replicas count limits together in Redis, 0 while this one counts alone."
-    LIMIT_CHECKS "limit_checks_total" Counter Count ["kept"]
-        "Requests counted against limits, together in Redis or by this process alone."
     CACHE_LOOKUPS "cache_lookups_total" Counter Count ["family" "outcome"]
         "Look-ups in the cache, by where the value came from."
     SIGN_INS "sign_ins_total" Counter Count ["outcome"]
@@ -92,11 +88,12 @@ metric_families::families! {
 }
 
 /// Families by crate.
-const TABLES: [&[Family]; 5] = [
+const TABLES: [&[Family]; 6] = [
     FAMILIES,
     crypto::metrics::FAMILIES,
     database::metrics::FAMILIES,
     email_transport::metrics::FAMILIES,
+    rate_limit::metrics::FAMILIES,
     redis_client::metrics::FAMILIES,
 ];
 
@@ -153,16 +150,6 @@ outcomes! {
         Refused "refused"
         /// The answer was no list of hashes.
         Malformed "malformed"
-    }
-}
-
-outcomes! {
-    /// Where a limit was counted.
-    LimitsKept {
-        /// In Redis, with all other replicas.
-        Together "together"
-        /// In this process.
-        Alone "alone"
     }
 }
 
@@ -261,6 +248,7 @@ fn begin(version: &str, commit: &str) {
     csrf::begin();
     usage::begin();
     limits::begin();
+    rate_limit::metrics::init();
     for by in ["client", "account", "known", "reauthentication"] {
         counter!(SIGN_IN_WAITS, "by" => by).absolute(0);
     }

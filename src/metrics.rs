@@ -5,6 +5,7 @@
 //! a client sent, so that the number of series is bounded whatever comes in. To add a metric, add a
 //! line to the table and a function below it. Without `METRICS_ADDR` nothing is recorded.
 
+#[path = "../crates/cache/src/metrics.rs"]
 mod cache;
 mod credentials;
 mod csrf;

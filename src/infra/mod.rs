@@ -1,8 +1,10 @@
 //! Outside services, one file each, and re-exports of the crates below `crates/`.
 
 mod breaches;
+#[path = "../../crates/cache/src/lib.rs"]
 mod cache;
 mod jwt;
+#[path = "../../crates/crypto/src/jwt/verified.rs"]
 mod remembered;
 
 pub use breaches::{Breaches, Unchecked};

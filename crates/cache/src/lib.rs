@@ -11,6 +11,7 @@
 //! Nothing secret belongs here, and what is read back is believed: whoever writes to Redis could
 //! write what it likes.
 
+#[path = "invalidation.rs"]
 mod feed;
 mod memory;
 mod redis_layer;

@@ -5,8 +5,6 @@
 //! a client sent, so that the number of series is bounded whatever comes in. To add a metric, add a
 //! line to the table and a function below it. Without `METRICS_ADDR` nothing is recorded.
 
-#[path = "../crates/cache/src/metrics.rs"]
-mod cache;
 mod credentials;
 mod csrf;
 mod http;
@@ -18,7 +16,6 @@ use std::time::Instant;
 pub use metric_families::{Family, Kind};
 use metrics::{counter, gauge, histogram};
 
-pub use cache::{CacheFamily, CacheLookup, count_cache_lookup};
 pub use credentials::{
     ApiKeyUse, SignIn, TokenRefresh, count_api_key, count_sign_in, count_sign_in_wait,
     count_token_refresh,
@@ -58,8 +55,6 @@ metric_families::families! {
         "Tries of jobs."
     BREACH_CHECKS "breach_check_duration_seconds" Histogram Seconds ["outcome"]
         "New passwords looked up among those of known breaches."
-    CACHE_LOOKUPS "cache_lookups_total" Counter Count ["family" "outcome"]
-        "Look-ups in the cache, by where the value came from."
     SIGN_INS "sign_ins_total" Counter Count ["outcome"]
         "Attempts to sign in."
     SIGN_IN_WAITS "sign_in_waits_total" Counter Count ["by"]
@@ -89,8 +84,9 @@ metric_families::families! {
 }
 
 /// Families by crate.
-const TABLES: [&[Family]; 6] = [
+const TABLES: [&[Family]; 7] = [
     FAMILIES,
+    cache::metrics::FAMILIES,
     crypto::metrics::FAMILIES,
     database::metrics::FAMILIES,
     email_transport::metrics::FAMILIES,
@@ -245,7 +241,7 @@ fn begin(version: &str, commit: &str) {
         counter!(API_KEYS, "outcome" => outcome.as_str()).absolute(0);
     }
     crypto::metrics::init();
-    cache::begin();
+    cache::metrics::init(&["plan", "second_factor", "pricing", "dashboard"]);
     csrf::begin();
     usage::begin();
     limits::begin();

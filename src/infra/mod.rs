@@ -1,24 +1,18 @@
 //! Outside services, one file each, and re-exports of the crates below `crates/`.
 
 mod breaches;
-#[path = "../../crates/cache/src/lib.rs"]
-mod cache;
-mod jwt;
-#[path = "../../crates/crypto/src/jwt/verified.rs"]
-mod remembered;
 
 pub use breaches::{Breaches, Unchecked};
-pub use cache::{Cache, Family, LoadError};
+pub use cache::{Cache, CacheFamily, LoadError};
 pub use clock::{Clock, ClockSample, Rng, after, before};
 pub use crypto::{
     AssociatedData, BadKey, Busy, Cipher, HashError, Hasher, HasherOptions, HashingCost,
-    InvalidToken, KeyId, Mac, MacRing, NoKey, OpenError, PasswordForm, PasswordForms, Plaintext,
-    PublicKey, Sealed,
+    InvalidToken, JwtKeys, KeyId, Mac, MacRing, NoKey, OpenError, PasswordForm, PasswordForms,
+    Plaintext, PublicKey, Sealed,
 };
 pub use database as db;
 pub use database::{Db, begin};
 pub use email_transport::{Mailer, SendError};
-pub use jwt::TokenKeys;
 pub use rate_limit::{
     Ask, ConcurrencyLimit, Decision, Key as LimitKey, Limiter, Slot, Standing, TooMany, network_of,
 };

@@ -21,9 +21,9 @@ impl From<sqlx::Error> for Problem {
 
 impl From<LoadError> for Problem {
     fn from(error: LoadError) -> Self {
-        match error {
-            LoadError::Database(error) => failed(&error),
-            LoadError::Json(error) => Self::internal(error),
+        match error.downcast_ref() {
+            Some(error) => failed(error),
+            None => Self::internal(error),
         }
     }
 }

@@ -1,22 +1,21 @@
-//! What was read before, kept for a while: in the process, and in Redis for the other replicas.
+//! Cache of two layers, the process and Redis, with single-flight loads and invalidation across replicas.
 //!
-//! - Of any number that want the same thing at once one reads it (`memory`). All of them share its
-//!   error; one that goes away leaves the read to the others.
-//! - What is forgotten here is forgotten at once, in Redis with it, and by the other replicas within
-//!   a second (`feed`). A read that began before is answered to whoever waits for it and kept
-//!   nowhere, so that an old row cannot come back after the news of its change.
-//! - Redis may go at any time: then it is as if everything were missing from it, and a replica
-//!   believes what it kept itself for two seconds, as nobody tells it any more what has changed.
+//! - Of concurrent misses of one key one loads; all of them share its result or error. A caller that is
+//!   dropped leaves the load to the others.
+//! - An invalidation takes effect here at once, in Redis with it, and on other replicas within a second.
+//!   A load that began before it is returned to its callers and cached nowhere.
+//! - Without Redis every lookup misses there, and a replica trusts its own entries for two seconds, since
+//!   it cannot hear of invalidations.
 //!
-//! Nothing secret belongs here, and what is read back is believed: whoever writes to Redis could
-//! write what it likes.
+//! Values in Redis are trusted: cache nothing secret, and nothing that authorizes by itself.
 
-#[path = "invalidation.rs"]
-mod feed;
+mod invalidation;
 mod memory;
+pub mod metrics;
 mod redis_layer;
 
 use std::any::Any;
+use std::error::Error;
 use std::fmt::Display;
 use std::hash::Hash;
 use std::marker::PhantomData;
@@ -24,63 +23,57 @@ use std::str::FromStr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use clock::{Clock, Rng};
 use futures_util::FutureExt as _;
+use redis_client::Redis;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
-use self::feed::Feed;
-use self::memory::{Found, Memory, Ticket};
-use self::redis_layer::{Codec, Held};
-use super::{Clock, Redis, Rng};
-use crate::metrics::{self, CacheFamily, CacheLookup};
+use self::invalidation::{Invalidation, Invalidations};
+use self::memory::{Found, LoadGuard, Memory};
+use self::metrics::Lookup;
+use self::redis_layer::{Codec, Shared};
 
-/// How long a replica believes what it keeps while it cannot hear of changes.
-const DEAF_TTL: Duration = Duration::from_secs(2);
+/// TTL while a replica does not receive invalidations.
+const TTL_WITHOUT_LISTENER: Duration = Duration::from_secs(2);
 
-/// What is cached could not be had. Whoever waited for the same read has the same error.
+/// Families that one cache can hold.
+const MAX_FAMILIES: usize = 16;
+
+/// Failure of a load, shared by all callers that waited for it.
 #[derive(Clone, Debug, thiserror::Error)]
-pub enum LoadError {
-    /// The database failed.
-    #[error(transparent)]
-    Database(Arc<sqlx::Error>),
-    /// It could not be written as JSON.
-    #[error(transparent)]
-    Json(Arc<serde_json::Error>),
-}
+#[error(transparent)]
+pub struct LoadError(Arc<dyn Error + Send + Sync>);
 
-impl From<sqlx::Error> for LoadError {
-    fn from(error: sqlx::Error) -> Self {
-        Self::Database(Arc::new(error))
+impl LoadError {
+    /// The error that the load returned, if it is an `E`.
+    #[must_use]
+    pub fn downcast_ref<E: Error + 'static>(&self) -> Option<&E> {
+        self.0.downcast_ref()
     }
 }
 
-impl From<serde_json::Error> for LoadError {
-    fn from(error: serde_json::Error) -> Self {
-        Self::Json(Arc::new(error))
-    }
-}
-
-/// What a value is found by.
+/// Cache key.
 pub trait Key: Clone + Eq + Hash + Display + FromStr + Send + Sync + 'static {}
 
 impl<K: Clone + Eq + Hash + Display + FromStr + Send + Sync + 'static> Key for K {}
 
-/// A kind of values: how they are named, for how long they are good and how many are kept.
+/// A kind of values: name, TTL and capacity. Declared as a `static`; names are unique in a service.
 #[derive(Debug)]
-pub struct Family<K, V> {
-    name: CacheFamily,
+pub struct CacheFamily<K, V> {
+    name: &'static str,
     ttl: Duration,
     capacity: usize,
-    /// How values of this family are written in Redis, where they are.
+    /// How values are written in Redis, where they are.
     shared: Option<Codec<V>>,
     keys: PhantomData<fn(K)>,
 }
 
-impl<K, V> Family<K, V> {
-    /// Values that each process keeps for itself, at most `capacity` of them.
+impl<K, V> CacheFamily<K, V> {
+    /// Values that each process caches for itself, at most `capacity` of them.
     #[must_use]
-    pub const fn in_process(name: CacheFamily, ttl: Duration, capacity: usize) -> Self {
+    pub const fn in_process(name: &'static str, ttl: Duration, capacity: usize) -> Self {
         Self {
             name,
             ttl,
@@ -90,10 +83,10 @@ impl<K, V> Family<K, V> {
         }
     }
 
-    /// Values that are in Redis as well. Whenever their JSON changes, `version` does: replicas of
+    /// Values that are cached in Redis as well. Raise `version` whenever their JSON changes: replicas of
     /// two releases run side by side.
     #[must_use]
-    pub const fn shared(name: CacheFamily, version: u32, ttl: Duration, capacity: usize) -> Self
+    pub const fn shared(name: &'static str, version: u32, ttl: Duration, capacity: usize) -> Self
     where
         V: Serialize + DeserializeOwned,
     {
@@ -106,26 +99,27 @@ impl<K, V> Family<K, V> {
         }
     }
 
-    /// How a key is called in Redis and to other replicas.
+    /// Name of an entry in Redis and in invalidations.
     fn text(&self, key: &K) -> String
     where
         K: Display,
     {
         let version = self.shared.as_ref().map_or(0, Codec::version);
-        format!("{}:v{version}:{key}", self.name.as_str())
+        format!("{}:v{version}:{key}", self.name)
     }
 }
 
-/// All that is kept; a clone is another handle on it.
+/// The cache of a process; clones share it.
 #[derive(Clone)]
-pub struct Cache(Arc<Shared>);
+pub struct Cache(Arc<Inner>);
 
-struct Shared {
+struct Inner {
     redis: Option<Redis>,
     clock: Clock,
     rng: Rng,
-    families: [OnceLock<Arc<dyn Forgetful>>; CacheFamily::ALL.len()],
-    feed: Feed,
+    /// Claimed from the front by the first use of each family.
+    families: [OnceLock<(&'static str, Arc<dyn Invalidate>)>; MAX_FAMILIES],
+    invalidations: Invalidations,
 }
 
 impl std::fmt::Debug for Cache {
@@ -134,18 +128,16 @@ impl std::fmt::Debug for Cache {
     }
 }
 
-/// The values of some family, whatever their type.
-trait Forgetful: Any + Send + Sync {
-    /// Forgets what has this name.
-    fn forget(&self, name: &str);
-    /// Forgets everything.
+/// Entries of a family, whatever their type.
+trait Invalidate: Any + Send + Sync {
+    fn invalidate(&self, key: &str);
     fn clear(&self);
 }
 
-impl<K: Key, V: Send + Sync + 'static> Forgetful for Memory<K, V> {
-    fn forget(&self, name: &str) {
-        if let Ok(key) = name.parse() {
-            Self::forget(self, &key);
+impl<K: Key, V: Send + Sync + 'static> Invalidate for Memory<K, V> {
+    fn invalidate(&self, key: &str) {
+        if let Ok(key) = key.parse() {
+            Self::invalidate(self, &key);
         }
     }
 
@@ -155,28 +147,28 @@ impl<K: Key, V: Send + Sync + 'static> Forgetful for Memory<K, V> {
 }
 
 impl Cache {
-    /// An empty cache. Until [`Cache::watch`] runs it cannot hear of changes elsewhere.
+    /// An empty cache. [`Cache::listen`] must run for it to receive invalidations.
     #[must_use]
     pub fn new(redis: Option<Redis>, clock: Clock, rng: Rng) -> Self {
-        Self(Arc::new(Shared {
+        Self(Arc::new(Inner {
             redis,
             clock,
             rng,
-            families: std::array::from_fn(|_| OnceLock::new()),
-            feed: Feed::default(),
+            families: [const { OnceLock::new() }; MAX_FAMILIES],
+            invalidations: Invalidations::default(),
         }))
     }
 
-    /// Whether it would know by now what other replicas have forgotten.
+    /// Returns whether invalidations by other replicas arrive.
     #[must_use]
-    pub fn hears(&self) -> bool {
-        self.0.feed.is_heard()
+    pub fn is_listening(&self) -> bool {
+        self.0.invalidations.arrive()
     }
 
-    /// The value of a key, read by `load` where it is not known.
+    /// Returns the value of a key, by `load` on a miss.
     pub async fn get<K, V, F, E>(
         &self,
-        family: &'static Family<K, V>,
+        family: &'static CacheFamily<K, V>,
         key: &K,
         load: impl FnOnce() -> F,
     ) -> Result<Arc<V>, LoadError>
@@ -184,114 +176,109 @@ impl Cache {
         K: Key,
         V: Send + Sync + 'static,
         F: Future<Output = Result<V, E>> + Send + 'static,
-        E: Into<LoadError> + 'static,
+        E: Into<Box<dyn Error + Send + Sync>> + 'static,
     {
         let now = self.0.clock.now();
-        let ttl = if self.hears() {
+        let ttl = if self.is_listening() {
             family.ttl
         } else {
-            family.ttl.min(DEAF_TTL)
+            family.ttl.min(TTL_WITHOUT_LISTENER)
         };
         let memory = self.memory(family);
-        let found = memory.find_or_start(key, now, ttl, |ticket| {
+        let found = memory.get_or_load(key, now, ttl, |guard| {
             let (cache, load) = (self.clone(), load());
-            async move { cache.read(family, ticket, load).await }.boxed()
+            async move { cache.load(family, guard, load).await }.boxed()
         });
         match found {
-            Found::Ready(value) => {
-                metrics::count_cache_lookup(family.name, CacheLookup::Process);
+            Found::Hit(value) => {
+                metrics::count_lookup(family.name, Lookup::Process);
                 Ok(value)
             }
-            Found::Joined(read) => {
-                metrics::count_cache_lookup(family.name, CacheLookup::Joined);
-                read.await
+            Found::Joined(load) => {
+                metrics::count_lookup(family.name, Lookup::Joined);
+                load.await
             }
-            Found::Started(read) => read.await,
+            Found::Started(load) => load.await,
         }
     }
 
-    /// Reads a value from Redis or by `load`, and keeps it unless it was forgotten meanwhile.
-    async fn read<K, V, E: Into<LoadError>>(
+    /// Reads a value from Redis or by `load`, and caches it unless it was invalidated meanwhile.
+    async fn load<K, V, E>(
         &self,
-        family: &'static Family<K, V>,
-        ticket: Ticket<K, V>,
+        family: &'static CacheFamily<K, V>,
+        guard: LoadGuard<K, V>,
         load: impl Future<Output = Result<V, E>> + Send,
     ) -> Result<Arc<V>, LoadError>
     where
         K: Key,
         V: Send + Sync + 'static,
+        E: Into<Box<dyn Error + Send + Sync>>,
     {
         let began = self.0.clock.now();
         let layer = self.0.redis.as_ref().zip(family.shared.as_ref());
-        let held = match layer {
+        let shared = match layer {
             Some((redis, codec)) => {
-                let name = family.text(ticket.key());
+                let name = family.text(guard.key());
                 redis_layer::find(redis, codec, &self.0.rng, &name).await
             }
-            None => Held::Unknown,
+            None => Shared::Unavailable,
         };
-        let lease = match held {
-            Held::Value { value, stored } => {
-                metrics::count_cache_lookup(family.name, CacheLookup::Redis);
+        let lease = match shared {
+            Shared::Value { value, stored } => {
+                metrics::count_lookup(family.name, Lookup::Redis);
                 let value = Arc::new(value);
-                ticket.keep(&value, stored.min(began));
+                guard.insert(&value, stored.min(began));
                 return Ok(value);
             }
-            Held::Leased(lease) => Some(lease),
-            Held::Unknown => None,
+            Shared::Leased(lease) => Some(lease),
+            Shared::Unavailable => None,
         };
-        metrics::count_cache_lookup(family.name, CacheLookup::Loaded);
-        let value = Arc::new(load.await.map_err(Into::into)?);
-        ticket.keep(&value, began);
+        metrics::count_lookup(family.name, Lookup::Loaded);
+        let value = load.await.map_err(|error| LoadError(error.into().into()))?;
+        let value = Arc::new(value);
+        guard.insert(&value, began);
         if let (Some((redis, codec)), Some(lease)) = (layer, lease) {
             redis_layer::store(redis, codec, &lease, &value, began, family.ttl).await;
         }
         Ok(value)
     }
 
-    /// Forgets a value, once what it was read from has changed and that is committed: here at once,
-    /// elsewhere within a second.
-    pub async fn forget<K: Key, V: Send + Sync + 'static>(
+    /// Invalidates a value after the commit of what changed it: here at once, elsewhere within a second.
+    pub async fn invalidate<K: Key, V: Send + Sync + 'static>(
         &self,
-        family: &'static Family<K, V>,
+        family: &'static CacheFamily<K, V>,
         key: &K,
     ) {
         let memory = self.memory(family);
-        memory.forget(key);
+        memory.invalidate(key);
         if let Some(redis) = &self.0.redis {
-            self.0.feed.tell(redis, family.text(key)).await;
-            // What was read from Redis since is as old as what was forgotten.
-            memory.forget(key);
+            let name = family.text(key);
+            self.0.invalidations.publish(redis, name).await;
+            // What was read from Redis since may be the old value.
+            memory.invalidate(key);
         }
     }
 
-    /// Listens to what other replicas forget, and tells them again what they could not be told,
-    /// until `stop`.
-    pub async fn watch(self, stop: CancellationToken) {
+    /// Invalidation listener: applies invalidations by other replicas and publishes again those that
+    /// could not be published, until `stop`.
+    pub async fn listen(self, stop: CancellationToken) {
         if let Some(redis) = &self.0.redis {
-            let forget = |news: feed::News<'_>| self.heed(news);
-            stop.run_until_cancelled(self.0.feed.listen(redis, forget))
+            let apply = |invalidation: Invalidation<'_>| self.apply(invalidation);
+            stop.run_until_cancelled(self.0.invalidations.listen(redis, apply))
                 .await;
         }
     }
 
-    /// Forgets what somebody else forgot.
-    fn heed(&self, news: feed::News<'_>) {
-        match news {
-            feed::News::Everything => {
-                for memory in self.0.families.iter().filter_map(OnceLock::get) {
-                    memory.clear();
-                }
-            }
-            feed::News::One(text) => {
+    fn apply(&self, invalidation: Invalidation<'_>) {
+        let mut families = self.0.families.iter().filter_map(OnceLock::get);
+        match invalidation {
+            Invalidation::All => families.for_each(|(_, memory)| memory.clear()),
+            Invalidation::One(text) => {
                 let mut parts = text.splitn(3, ':');
                 let (family, key) = (parts.next(), parts.nth(1));
-                let index = CacheFamily::ALL
-                    .iter()
-                    .position(|it| Some(it.as_str()) == family);
-                let memory = index.and_then(|at| self.0.families[at].get());
-                if let (Some(memory), Some(key)) = (memory, key) {
-                    memory.forget(key);
+                let memory = families.find(|(name, _)| Some(*name) == family);
+                if let (Some((_, memory)), Some(key)) = (memory, key) {
+                    memory.invalidate(key);
                 }
             }
         }
@@ -299,14 +286,18 @@ impl Cache {
 
     fn memory<K: Key, V: Send + Sync + 'static>(
         &self,
-        family: &'static Family<K, V>,
+        family: &'static CacheFamily<K, V>,
     ) -> Arc<Memory<K, V>> {
-        let slot = &self.0.families[family.name as usize];
-        let memory = slot.get_or_init(|| Arc::new(Memory::<K, V>::new(family.capacity)));
+        let init = || -> (_, Arc<dyn Invalidate>) {
+            (family.name, Arc::new(Memory::<K, V>::new(family.capacity)))
+        };
+        let mut slots = self.0.families.iter().map(|slot| slot.get_or_init(init));
+        let slot = slots.find(|(name, _)| *name == family.name);
+        let (_, memory) = slot.unwrap_or_else(|| unreachable!("more than 16 cache families"));
         let memory: Arc<dyn Any + Send + Sync> = Arc::clone(memory) as _;
         memory
             .downcast()
-            .unwrap_or_else(|_| unreachable!("two families share a name"))
+            .unwrap_or_else(|_| unreachable!("two cache families share a name"))
     }
 }
 

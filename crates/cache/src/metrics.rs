@@ -1,59 +1,47 @@
-//! What the cache tells.
+//! Metrics of the cache.
 
-use std::sync::LazyLock;
+use std::sync::OnceLock;
 
 use metrics::{Counter, counter};
 
-use super::{CACHE_LOOKUPS, outcomes};
-use telemetry::prometheus::is_installed;
-
-outcomes! {
-    /// What is kept in the cache.
-    CacheFamily {
-        /// The plan of an account.
-        Plan "plan"
-        /// Whether an account has a second factor.
-        SecondFactor "second_factor"
-        /// The page of plans.
-        Pricing "pricing"
-        /// What an account sees first.
-        Dashboard "dashboard"
-    }
+metric_families::families! {
+    CACHE_LOOKUPS "cache_lookups_total" Counter Count ["family" "outcome"]
+        "Look-ups in the cache, by where the value came from."
 }
 
-outcomes! {
-    /// Where a value that was looked up in the cache came from.
-    CacheLookup {
-        /// The process had it.
-        Process "process"
-        /// Somebody was reading it already.
-        Joined "joined"
-        /// Redis had it.
-        Redis "redis"
-        /// It was read anew.
-        Loaded "loaded"
-    }
+/// Where a value came from.
+#[derive(Clone, Copy)]
+pub(crate) enum Lookup {
+    Process,
+    /// A load in progress.
+    Joined,
+    Redis,
+    /// The caller's load.
+    Loaded,
 }
 
-/// The series of each family by outcome, kept as `http` keeps its own.
-static LOOKUPS: LazyLock<Vec<Vec<Counter>>> = LazyLock::new(|| {
-    let of = |family: &CacheFamily| {
-        let series = |outcome: &CacheLookup| counter!(CACHE_LOOKUPS, "family" => family.as_str(), "outcome" => outcome.as_str());
-        CacheLookup::ALL.iter().map(series).collect()
+/// Label values in the order of [`Lookup`].
+const OUTCOMES: [&str; 4] = ["process", "joined", "redis", "loaded"];
+
+/// Looked up once: hits are on the path of most requests.
+static LOOKUPS: OnceLock<Vec<(&'static str, [Counter; 4])>> = OnceLock::new();
+
+/// Starts the counters of these families at zero, once a recorder is installed: Prometheus sees an
+/// increase between two samples only. Other families, and lookups before, are not counted.
+pub fn init(families: &[&'static str]) {
+    let series = |family: &&'static str| {
+        let of = |outcome| counter!(CACHE_LOOKUPS, "family" => *family, "outcome" => outcome);
+        (*family, OUTCOMES.map(of))
     };
-    CacheFamily::ALL.iter().map(of).collect()
-});
-
-/// A look-up in the cache.
-pub fn count_cache_lookup(family: CacheFamily, outcome: CacheLookup) {
-    if is_installed() {
-        LOOKUPS[family as usize][outcome as usize].increment(1);
+    let lookups = LOOKUPS.get_or_init(|| families.iter().map(series).collect());
+    for counter in lookups.iter().flat_map(|(_, counters)| counters) {
+        counter.absolute(0);
     }
 }
 
-/// Zeros where a first look-up would go unseen.
-pub(super) fn begin() {
-    for series in LOOKUPS.iter().flatten() {
-        series.absolute(0);
+pub(crate) fn count_lookup(family: &str, outcome: Lookup) {
+    let mut lookups = LOOKUPS.get().into_iter().flatten();
+    if let Some((_, counters)) = lookups.find(|(name, _)| *name == family) {
+        counters[outcome as usize].increment(1);
     }
 }

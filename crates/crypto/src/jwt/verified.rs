@@ -1,75 +1,59 @@
-//! What was worked out a moment ago, kept in the process so that it need not be worked out again.
+//! Cache of verified tokens: a hit costs a twentieth of a verification, and a client sends each of its
+//! tokens for minutes.
 
-use std::collections::HashMap;
-use std::collections::hash_map::RandomState;
-use std::hash::{BuildHasher as _, Hash};
-use std::sync::{Mutex, PoisonError};
+use std::any::Any;
+use std::sync::{Arc, Mutex, PoisonError};
 
-/// Parts with a lock each, so that threads seldom meet.
+use aws_lc_rs::digest::{Context, SHA256};
+use hashlink::LruCache;
+
+const CAPACITY: usize = 20_000;
+
+/// Parts with a lock each, so that threads seldom contend.
 const SHARDS: usize = 16;
 
-/// A bounded memory of values by key. It never says anything that was not put in, and forgets what
-/// has not been asked for lately once there is much else.
-#[derive(Debug)]
-pub(crate) struct Remembered<K, V> {
-    shards: [Mutex<Shard<K, V>>; SHARDS],
-    capacity: usize,
-    hasher: RandomState,
+/// SHA-256 of type and token, so that no token can be read from memory.
+pub(super) type Fingerprint = [u8; 32];
+
+type Claims = Arc<dyn Any + Send + Sync>;
+
+/// LRU cache of claims by fingerprint.
+pub(super) struct VerifiedTokens([Mutex<LruCache<Fingerprint, Claims>>; SHARDS]);
+
+impl Default for VerifiedTokens {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| {
+            Mutex::new(LruCache::new(CAPACITY / SHARDS))
+        }))
+    }
 }
 
-/// Two generations: when the young one is full it becomes the old one, which is forgotten.
-#[derive(Debug)]
-struct Shard<K, V> {
-    young: HashMap<K, V>,
-    old: HashMap<K, V>,
-}
-
-impl<K: Eq + Hash, V: Clone> Remembered<K, V> {
-    /// A memory of at most about `capacity` values.
-    #[must_use]
-    pub(crate) fn new(capacity: usize) -> Self {
-        Self {
-            shards: std::array::from_fn(|_| {
-                Mutex::new(Shard {
-                    young: HashMap::new(),
-                    old: HashMap::new(),
-                })
-            }),
-            capacity: (capacity / SHARDS / 2).max(1),
-            hasher: RandomState::new(),
-        }
+impl VerifiedTokens {
+    pub(super) fn get<C: Send + Sync + 'static>(&self, token: &Fingerprint) -> Option<Arc<C>> {
+        self.shard(token).get(token).cloned()?.downcast().ok()
     }
 
-    /// The value of `key`, if it is remembered.
-    pub(crate) fn recall(&self, key: &K) -> Option<V> {
-        let mut shard = self.shard(key);
-        if let Some(value) = shard.young.get(key) {
-            return Some(value.clone());
-        }
-        let (key, value) = shard.old.remove_entry(key)?;
-        self.put(&mut shard, key, value.clone());
-        Some(value)
+    pub(super) fn insert(&self, token: Fingerprint, claims: Claims) {
+        self.shard(&token).insert(token, claims);
     }
 
-    /// Remembers a value.
-    pub(crate) fn remember(&self, key: K, value: V) {
-        let mut shard = self.shard(&key);
-        self.put(&mut shard, key, value);
-    }
-
-    fn put(&self, shard: &mut Shard<K, V>, key: K, value: V) {
-        if shard.young.len() >= self.capacity {
-            shard.old = std::mem::take(&mut shard.young);
-        }
-        shard.young.insert(key, value);
-    }
-
-    fn shard(&self, key: &K) -> std::sync::MutexGuard<'_, Shard<K, V>> {
-        let hash = usize::try_from(self.hasher.hash_one(key) >> 48).unwrap_or_default();
-        self.shards[hash % SHARDS]
+    fn shard(
+        &self,
+        token: &Fingerprint,
+    ) -> std::sync::MutexGuard<'_, LruCache<Fingerprint, Claims>> {
+        self.0[usize::from(token[0]) % SHARDS]
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+pub(super) fn fingerprint(typ: &str, token: &str) -> Fingerprint {
+    let mut context = Context::new(&SHA256);
+    for part in [typ, "\0", token] {
+        context.update(part.as_bytes());
+    }
+    let hash = context.finish();
+    hash.as_ref().try_into().expect("SHA-256 gives 32 bytes")
 }
 
 #[cfg(test)]
@@ -77,15 +61,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_asked_for_stays_and_the_rest_is_forgotten() {
-        let memory = Remembered::new(320);
-        memory.remember(0, "kept".to_owned());
-        for n in 1..10_000 {
-            memory.remember(n, n.to_string());
-            assert_eq!(memory.recall(&0).as_deref(), Some("kept"));
+    fn a_token_in_use_stays_cached_and_the_number_is_bounded() {
+        let cache = VerifiedTokens::default();
+        let token = |n: usize| fingerprint("at+jwt", &n.to_string());
+        cache.insert(token(0), Arc::new(0));
+        for n in 1..30_000 {
+            cache.insert(token(n), Arc::new(n));
+            assert_eq!(cache.get(&token(0)).as_deref(), Some(&0));
         }
-        assert_eq!(memory.recall(&10_000), None);
-        let left = (1..10_000).filter(|n| memory.recall(n).is_some()).count();
-        assert!(left <= 320, "{left}");
+        assert_eq!(cache.get::<usize>(&token(30_000)), None);
+        let left = (1..30_000).filter(|n| cache.get::<usize>(&token(*n)).is_some());
+        assert!(left.count() < CAPACITY);
     }
 }

@@ -5,10 +5,8 @@
 //! a client sent, so that the number of series is bounded whatever comes in. To add a metric, add a
 //! line to the table and a function below it. Without `METRICS_ADDR` nothing is recorded.
 
-mod cache;
 mod credentials;
 mod csrf;
-mod limits;
 mod usage;
 
 use std::time::Instant;
@@ -16,14 +14,12 @@ use std::time::Instant;
 pub use metric_families::{Family, Kind};
 use metrics::{counter, gauge, histogram};
 
-pub use cache::{CacheFamily, CacheLookup, count_cache_lookup};
 pub use credentials::{
     ApiKeyUse, SignIn, TokenRefresh, count_api_key, count_sign_in, count_sign_in_wait,
     count_token_refresh,
 };
 pub use csrf::{CsrfRefusal, count_csrf_refusal};
 pub use http_toolkit::metrics::{count_refused, set_max_connections, set_max_requests};
-pub use limits::{count_limit_check, set_limits_shared};
 pub use telemetry::prometheus::{PROCESS, render, run_upkeep};
 pub use usage::{
     Quota, count_dropped_usage, count_quota_refusal, observe_usage_flush, set_waiting_usage,
@@ -40,12 +36,6 @@ metric_families::families! {
         "Tries of jobs."
     BREACH_CHECKS "breach_check_duration_seconds" Histogram Seconds ["outcome"]
         "New passwords looked up among those of known breaches."
-    LIMITS_SHARED "limits_shared" Gauge Count []
-        "1 while all replicas count limits together in Redis, 0 while this one counts alone."
-    LIMIT_CHECKS "limit_checks_total" Counter Count ["kept"]
-        "Requests counted against limits, together in Redis or by this process alone."
-    CACHE_LOOKUPS "cache_lookups_total" Counter Count ["family" "outcome"]
-        "Look-ups in the cache, by where the value came from."
     SIGN_INS "sign_ins_total" Counter Count ["outcome"]
         "Attempts to sign in."
     SIGN_IN_WAITS "sign_in_waits_total" Counter Count ["by"]
@@ -75,12 +65,14 @@ metric_families::families! {
 }
 
 /// Families by crate.
-const TABLES: [&[Family]; 6] = [
+const TABLES: [&[Family]; 8] = [
     FAMILIES,
+    cache::metrics::FAMILIES,
     crypto::metrics::FAMILIES,
     database::metrics::FAMILIES,
     email_transport::metrics::FAMILIES,
     http_toolkit::metrics::FAMILIES,
+    rate_limit::metrics::FAMILIES,
     redis_client::metrics::FAMILIES,
 ];
 
@@ -137,16 +129,6 @@ outcomes! {
         Refused "refused"
         /// The answer was no list of hashes.
         Malformed "malformed"
-    }
-}
-
-outcomes! {
-    /// Where a limit was counted.
-    LimitsKept {
-        /// In Redis, with all other replicas.
-        Together "together"
-        /// In this process.
-        Alone "alone"
     }
 }
 
@@ -233,10 +215,10 @@ fn begin(version: &str, commit: &str) {
     crypto::metrics::init();
     http_toolkit::metrics::init();
     http_toolkit::metrics::init_refused("reports");
-    cache::begin();
+    cache::metrics::init(&["plan", "second_factor", "pricing", "dashboard"]);
     csrf::begin();
     usage::begin();
-    limits::begin();
+    rate_limit::metrics::init();
     for by in ["client", "account", "known", "reauthentication"] {
         counter!(SIGN_IN_WAITS, "by" => by).absolute(0);
     }

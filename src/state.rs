@@ -17,7 +17,7 @@ use crate::ids;
 use crate::infra::db::{self, Heartbeat};
 use crate::infra::{
     BadKey, Breaches, Cache, Cipher, Clock, ConcurrencyLimit, Db, Hasher, HasherOptions,
-    HashingCost, Limiter, MacRing, Mailer, NoKey, Redis, Rng, TokenKeys,
+    HashingCost, JwtKeys, Limiter, MacRing, Mailer, NoKey, Redis, Rng,
 };
 use crate::migrate;
 use crate::usage::Meter;
@@ -72,7 +72,7 @@ pub struct Parts {
     /// The mail server.
     pub mailer: Mailer,
     /// The signing keys of access tokens.
-    pub keys: Arc<TokenKeys>,
+    pub keys: Arc<JwtKeys>,
     /// Makes and verifies the tags of refresh tokens.
     pub refresh_macs: MacRing,
     /// Derives the successors of refresh tokens of the release before.
@@ -191,7 +191,7 @@ impl AppState {
             hasher: Hasher::start(hasher_options(&auth.password), rng.clone()),
             breaches: breaches.map_err(|_| StateError::Breaches)?,
             mailer: mailer(&config.mail, rng.clone())?,
-            keys: Arc::new(TokenKeys::new(
+            keys: Arc::new(JwtKeys::new(
                 &auth.signing_keys,
                 &auth.issuer,
                 &auth.audience,

@@ -1,5 +1,6 @@
 //! `/dashboard`.
 
+use std::error::Error;
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -14,8 +15,7 @@ use super::store;
 use crate::config::PlansConfig;
 use crate::ctx::CallerCtx;
 use crate::ids::UserId;
-use crate::infra::{Family, LoadError};
-use crate::metrics::CacheFamily;
+use crate::infra::CacheFamily;
 use crate::plans::{Month, Offer, Standing};
 use crate::state::AppState;
 use crate::web::{Code, Problem, Routes};
@@ -26,8 +26,8 @@ const PAYMENTS: i64 = 5;
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// As they are sent. Kept in the process alone: an account's address has no business in Redis.
-static DASHBOARDS: Family<UserId, Option<Bytes>> =
-    Family::in_process(CacheFamily::Dashboard, Duration::from_secs(5), 2_000);
+static DASHBOARDS: CacheFamily<UserId, Option<Bytes>> =
+    CacheFamily::in_process("dashboard", Duration::from_secs(5), 2_000);
 
 pub fn routes() -> Routes<AppState> {
     Routes::new().routes(routes!(show_dashboard))
@@ -44,7 +44,7 @@ async fn show_dashboard(ctx: CallerCtx) -> Result<impl IntoResponse, Problem> {
         let facts = store::find(&read.db, user_id, Month::of(now), PAYMENTS).await?;
         let dashboard = facts.map(|facts| put_together(facts, &read.plans, now));
         let json = dashboard.as_ref().map(serde_json::to_vec).transpose()?;
-        Ok::<_, LoadError>(json.map(Bytes::from))
+        Ok::<_, Box<dyn Error + Send + Sync>>(json.map(Bytes::from))
     });
     // Without one, one's own account is gone.
     let json = Option::clone(&*dashboard.await?).ok_or(Code::Unauthenticated)?;

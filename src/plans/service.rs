@@ -5,13 +5,12 @@ use std::time::Duration;
 use super::model::{Plan, Standing};
 use super::store;
 use crate::ids::UserId;
-use crate::infra::{Family, LoadError};
-use crate::metrics::CacheFamily;
+use crate::infra::{CacheFamily, LoadError};
 use crate::state::AppState;
 
 /// What accounts pay for. The time bounds what nobody told of, as a row changed by hand.
-static STANDINGS: Family<UserId, Standing> =
-    Family::shared(CacheFamily::Plan, 1, Duration::from_secs(30), 50_000);
+static STANDINGS: CacheFamily<UserId, Standing> =
+    CacheFamily::shared("plan", 1, Duration::from_secs(30), 50_000);
 
 /// The plan that this account has now; warm, without asking anybody.
 pub async fn plan_of(state: &AppState, user_id: UserId) -> Result<Plan, LoadError> {
@@ -29,5 +28,5 @@ pub async fn plan_of(state: &AppState, user_id: UserId) -> Result<Plan, LoadErro
 /// To be called when an account's subscription has changed, once that is committed: the new plan is
 /// in force here at once and on all replicas within a second.
 pub async fn changed(state: &AppState, user_id: UserId) {
-    state.cache.forget(&STANDINGS, &user_id).await;
+    state.cache.invalidate(&STANDINGS, &user_id).await;
 }

@@ -1,9 +1,8 @@
-//! Error codes that groups of routes share, and errors of `infra` as problems.
+//! Error codes that groups of routes share.
 
-use http_toolkit::{Problem, problem_groups};
+use http_toolkit::problem_groups;
 
 use super::code::Code;
-use crate::infra::LoadError;
 
 problem_groups! {
     /// Responses of a route for signed-in callers.
@@ -18,13 +17,4 @@ problem_groups! {
     ReauthenticationProblems [Code::Conflict, Code::TooManyAttempts];
     /// Response of a route that a used-up quota disables.
     QuotaProblem [Code::QuotaExceeded];
-}
-
-impl From<LoadError> for Problem {
-    fn from(error: LoadError) -> Self {
-        match error {
-            LoadError::Database(error) => Self::from(&*error),
-            LoadError::Json(error) => Self::internal(error),
-        }
-    }
 }

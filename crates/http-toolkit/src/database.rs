@@ -40,6 +40,16 @@ impl From<&sqlx::Error> for Problem {
     }
 }
 
+#[cfg(feature = "cache")]
+impl From<cache::LoadError> for Problem {
+    fn from(error: cache::LoadError) -> Self {
+        match error.downcast_ref::<sqlx::Error>() {
+            Some(error) => Self::from(error),
+            None => Self::internal(error),
+        }
+    }
+}
+
 /// Rejects a request that waits for PostgreSQL with 503 as soon as the circuit breaker opens.
 pub fn fail_fast<F: Future<Output = MiddlewareResult>>(
     heartbeat: &Heartbeat,

@@ -7,9 +7,8 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
-use super::shared::micros;
-use super::{Ask, Decision, Key, Standing};
-use crate::config::Limit;
+use crate::shared::micros;
+use crate::{Ask, Decision, Key, Limit, Standing};
 
 /// Locks that callers spread over, a power of two.
 const SHARDS: usize = 64;
@@ -21,7 +20,7 @@ const KEYS_MAX: usize = 200_000 / SHARDS;
 /// Fewer keys are not worth tidying.
 const TIDY_FROM: usize = 64;
 
-pub(super) struct Local {
+pub(crate) struct Local {
     shards: Box<[Mutex<Shard>]>,
     spread: RandomState,
 }
@@ -90,7 +89,7 @@ impl Default for Local {
 
 impl Local {
     /// The decision, if one of the limits that are to be spent refuses; spends nothing.
-    pub(super) fn refuses(&self, asks: &[Ask], now: u64) -> Option<Decision> {
+    pub(crate) fn refuses(&self, asks: &[Ask], now: u64) -> Option<Decision> {
         let mut locked = self.lock(asks);
         let each = 0..asks.len();
         let is_spent = |at: usize| asks[at].spends && locked.standing(at, now).wait.is_some();
@@ -100,7 +99,7 @@ impl Local {
     }
 
     /// Decides about all limits at once.
-    pub(super) fn check(&self, asks: &[Ask], now: u64) -> Decision {
+    pub(crate) fn check(&self, asks: &[Ask], now: u64) -> Decision {
         let mut locked = self.lock(asks);
         let is_allowed = (0..asks.len()).all(|at| locked.standing(at, now).wait.is_none());
         let standings = (0..asks.len()).map(|at| {
@@ -117,7 +116,7 @@ impl Local {
     }
 
     /// Spends what was allowed elsewhere.
-    pub(super) fn note(&self, asks: &[Ask], now: u64) {
+    pub(crate) fn note(&self, asks: &[Ask], now: u64) {
         let mut locked = self.lock(asks);
         for (at, ask) in asks.iter().enumerate() {
             if ask.spends {
@@ -127,7 +126,7 @@ impl Local {
     }
 
     /// Spends in any case.
-    pub(super) fn count(&self, asks: &[Ask], now: u64) -> Decision {
+    pub(crate) fn count(&self, asks: &[Ask], now: u64) -> Decision {
         let mut locked = self.lock(asks);
         let standings = (0..asks.len()).map(|at| {
             if asks[at].spends {
@@ -141,7 +140,7 @@ impl Local {
         }
     }
 
-    pub(super) fn forget(&self, uses: &[(Limit, Key)]) {
+    pub(crate) fn forget(&self, uses: &[(Limit, Key)]) {
         for (limit, key) in uses {
             let key = self.hashed(*key);
             let mut shard = lock(&self.shards[key.shard()]);
@@ -152,7 +151,7 @@ impl Local {
     }
 
     /// Drops the keys whose window has passed, and the room they took.
-    pub(super) fn tidy(&self, now: u64) {
+    pub(crate) fn tidy(&self, now: u64) {
         for shard in &self.shards {
             for table in &mut lock(shard).0 {
                 table.tidy(now);
@@ -162,7 +161,7 @@ impl Local {
     }
 
     /// How many keys there are.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         let keys = |shard: &Mutex<Shard>| -> usize {
             lock(shard).0.iter().map(|table| table.logs.len()).sum()
         };

@@ -4,25 +4,20 @@
 //! them for all replicas, by one script and in one round trip for all limits of a request. Each
 //! process keeps its own part besides, which holds the same limits while Redis is gone.
 
-mod key;
-mod local;
-mod paired;
-mod shared;
-
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use clock::Clock;
+use crypto::{Key32, MacRing};
+use redis_client::{Redis, RedisError};
 use tokio_util::sync::CancellationToken;
 
-pub use self::key::{Key, network_of};
-use self::local::Local;
-use self::paired::Paired;
-use self::shared::Shared;
-use super::{Clock, MacRing, Redis};
-use crate::config::{Key32, Limit};
-use crate::metrics::{self, LimitsKept};
+use crate::local::Local;
+use crate::paired::Paired;
+use crate::shared::Shared;
+use crate::{Key, Limit, metrics};
 
 /// The counts of this process are later than those in Redis by the time that it took to answer.
 /// So close to the end of a wait it is asked, lest somebody who came back in time is refused.
@@ -34,9 +29,9 @@ const TIDY_EVERY: Duration = Duration::from_secs(30);
 /// One limit that a request meets, the key it is counted by, and whether it is spent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Ask {
-    limit: Limit,
-    key: Key,
-    spends: bool,
+    pub(crate) limit: Limit,
+    pub(crate) key: Key,
+    pub(crate) spends: bool,
 }
 
 impl Ask {
@@ -242,7 +237,7 @@ impl Limiter {
 
     /// Runs the script that all replicas count by, and spends nothing. An error says why each process
     /// counts alone, such as a Redis user without the right to run scripts.
-    pub async fn probe(&self) -> Result<(), super::RedisError> {
+    pub async fn probe(&self) -> Result<(), RedisError> {
         match &self.0.shared {
             Some(shared) => shared.probe().await,
             None => Ok(()),
@@ -259,26 +254,26 @@ impl Limiter {
     async fn shared(&self, asks: &[Ask], forced: bool) -> Option<Decision> {
         match self.0.shared.as_ref()?.decide(asks, forced).await {
             Ok(decision) => {
-                self.note_mode(LimitsKept::Together, None);
+                self.note_mode(None);
                 Some(decision)
             }
             Err(error) => {
-                self.note_mode(LimitsKept::Alone, Some(&error));
+                self.note_mode(Some(&error));
                 None
             }
         }
     }
 
-    fn note_mode(&self, kept: LimitsKept, why: Option<&super::RedisError>) {
-        metrics::count_limit_check(kept);
-        let alone = kept == LimitsKept::Alone;
+    fn note_mode(&self, failure: Option<&RedisError>) {
+        let alone = failure.is_some();
+        metrics::count_check(!alone);
         // Read first, since every request passes here.
         if self.0.alone.load(Ordering::Relaxed) == alone
             || self.0.alone.swap(alone, Ordering::Relaxed) == alone
         {
             return;
         }
-        if let Some(error) = why {
+        if let Some(error) = failure {
             tracing::warn!(%error, "limits are kept by each process alone");
         } else {
             tracing::info!("limits are kept by all processes together");

@@ -1,18 +1,18 @@
 //! Limits that are counted under two keys at once, while the ring of secrets that hide them is changed.
 
-use super::{Ask, Decision, Standing};
+use crate::{Ask, Decision, Standing};
 
 /// Asks of which some stand for two.
-pub(super) struct Paired {
+pub(crate) struct Paired {
     /// All of them with one key each: the first ones in their order, then the second ones.
-    pub(super) asks: Vec<Ask>,
+    pub(crate) asks: Vec<Ask>,
     /// The places of those that have a second one.
     seconds: Vec<usize>,
 }
 
 impl Paired {
     /// `None` where no key is hidden under two secrets.
-    pub(super) fn of(asks: &[Ask]) -> Option<Self> {
+    pub(crate) fn of(asks: &[Ask]) -> Option<Self> {
         if asks.iter().all(|ask| ask.key.split().1.is_none()) {
             return None;
         }
@@ -32,7 +32,7 @@ impl Paired {
     }
 
     /// How the limits stand as they were asked for: of two, as the stricter one.
-    pub(super) fn fold(&self, decision: Decision) -> Decision {
+    pub(crate) fn fold(&self, decision: Decision) -> Decision {
         let mut standings = decision.standings;
         let firsts = standings.len().saturating_sub(self.seconds.len());
         let seconds = standings.split_off(firsts);

@@ -1,60 +1,59 @@
-//! What all replicas keep together. Whoever misses a value leaves a lease in its place and may store
-//! the value as long as the lease stands: a value that is forgotten while it is read takes the lease
-//! with it, and the old row is not stored after the news of its change.
+//! Values in Redis. A miss leaves a lease, and a value is stored while its lease stands: an invalidation
+//! deletes the lease, so that a value loaded before it is not stored after it.
 
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use clock::Rng;
 use redis::cmd;
+use redis_client::{Redis, RedisError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::super::Rng;
-use super::super::{Redis, RedisError};
-
-/// How long a lease stands when the reader never comes back.
+/// TTL of a lease.
 const LEASE: Duration = Duration::from_secs(5);
 
-/// Answers what stands there, and leaves a lease where nothing does.
+/// Returns the value, or sets a lease where there is none.
 const FIND: &str = "local held = redis.call('GET', KEYS[1])
 if not held then redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) end
 return held";
 
-/// Puts a value in the place of a lease that still stands.
+/// Replaces a lease by the value, if it still stands.
 const STORE: &str = "if redis.call('GET', KEYS[1]) == ARGV[1] then
   redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 end
 return 0";
 
-/// What Redis has.
-pub(super) enum Held<V> {
-    /// The value, and when it was read.
-    Value { value: V, stored: DateTime<Utc> },
-    /// Nothing: whoever asked may bring it.
+pub(crate) enum Shared<V> {
+    /// The value, and when it was loaded.
+    Value {
+        value: V,
+        stored: DateTime<Utc>,
+    },
     Leased(Lease),
-    /// Nothing that can be used, or no answer.
-    Unknown,
+    /// No reply, a lease of another replica, or a value that cannot be read.
+    Unavailable,
 }
 
-/// The right to store one value.
-pub(super) struct Lease {
+/// Permission to store one value.
+pub(crate) struct Lease {
     name: String,
     mark: String,
 }
 
-/// A value, and when it was read.
+/// When a value was loaded, and the value.
 type Dated<V> = (DateTime<Utc>, V);
 
-/// How values are written.
+/// JSON format of a family.
 #[derive(Debug)]
-pub(super) struct Codec<V> {
+pub(crate) struct Codec<V> {
     version: u32,
     encode: fn(DateTime<Utc>, &V) -> serde_json::Result<String>,
     decode: fn(&str) -> serde_json::Result<Dated<V>>,
 }
 
 impl<V> Codec<V> {
-    pub(super) const fn new(version: u32) -> Self
+    pub(crate) const fn new(version: u32) -> Self
     where
         V: Serialize + DeserializeOwned,
     {
@@ -65,36 +64,34 @@ impl<V> Codec<V> {
         }
     }
 
-    pub(super) const fn version(&self) -> u32 {
+    pub(crate) const fn version(&self) -> u32 {
         self.version
     }
 }
 
-/// The key that a value has in Redis.
-pub(super) fn key(text: &str) -> String {
+/// Redis key of a value.
+pub(crate) fn key(text: &str) -> String {
     format!("cache:{text}")
 }
 
-/// Looks a value up. No answer in time is nothing found.
-pub(super) async fn find<V>(redis: &Redis, codec: &Codec<V>, rng: &Rng, name: &str) -> Held<V> {
+pub(crate) async fn find<V>(redis: &Redis, codec: &Codec<V>, rng: &Rng, name: &str) -> Shared<V> {
     let name = key(name);
-    // No value begins like this.
+    // No JSON begins like this.
     let mark = format!("lease {:032x}", u128::from_be_bytes(rng.bytes()));
     let mut find = cmd("EVAL");
     find.arg(FIND).arg(1).arg(&name);
     find.arg(&mark).arg(millis(LEASE));
-    let held: Result<Option<String>, RedisError> = redis.query(&find).await;
-    match held {
-        Ok(None) => Held::Leased(Lease { name, mark }),
-        Ok(Some(held)) => (codec.decode)(&held).map_or(Held::Unknown, |(stored, value)| {
-            Held::Value { value, stored }
+    let reply: Result<Option<String>, RedisError> = redis.query(&find).await;
+    match reply {
+        Ok(None) => Shared::Leased(Lease { name, mark }),
+        Ok(Some(held)) => (codec.decode)(&held).map_or(Shared::Unavailable, |(stored, value)| {
+            Shared::Value { value, stored }
         }),
-        Err(_) => Held::Unknown,
+        Err(_) => Shared::Unavailable,
     }
 }
 
-/// Stores a value under a lease, if it still stands.
-pub(super) async fn store<V>(
+pub(crate) async fn store<V>(
     redis: &Redis,
     codec: &Codec<V>,
     lease: &Lease,
@@ -108,7 +105,7 @@ pub(super) async fn store<V>(
     let mut store = cmd("EVAL");
     store.arg(STORE).arg(1).arg(&lease.name);
     store.arg(&lease.mark).arg(json).arg(millis(ttl));
-    // A value that is not stored is read again.
+    // A value that is not stored is loaded again.
     let _: Result<i64, RedisError> = redis.query(&store).await;
 }
 

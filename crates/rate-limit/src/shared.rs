@@ -11,9 +11,10 @@ use tokio::sync::oneshot;
 use tracing::Instrument as _;
 use uuid::Uuid;
 
-use super::{Ask, Decision, Key, Standing};
-use crate::config::Limit;
-use crate::infra::{Clock, Redis, RedisError};
+use clock::Clock;
+use redis_client::{Redis, RedisError};
+
+use crate::{Ask, Decision, Key, Limit, Standing};
 
 const SCRIPT: &str = include_str!("window.lua");
 
@@ -30,7 +31,7 @@ static SCRIPT_SHA1: LazyLock<String> = LazyLock::new(|| {
 
 /// A handle on the counts; a clone is another one.
 #[derive(Clone)]
-pub(super) struct Shared(Arc<Inner>);
+pub(crate) struct Shared(Arc<Inner>);
 
 struct Inner {
     redis: Redis,
@@ -53,7 +54,7 @@ struct Waiting {
 }
 
 impl Shared {
-    pub(super) fn new(redis: Redis, clock: Clock) -> Self {
+    pub(crate) fn new(redis: Redis, clock: Clock) -> Self {
         Self(Arc::new(Inner {
             redis,
             clock,
@@ -62,7 +63,7 @@ impl Shared {
     }
 
     /// Decides by the script. Takes as long as two calls at most: the one under way and its own.
-    pub(super) async fn decide(
+    pub(crate) async fn decide(
         &self,
         asks: &[Ask],
         forced: bool,
@@ -104,7 +105,7 @@ impl Shared {
     }
 
     /// Runs the script for a key that nobody spends.
-    pub(super) async fn probe(&self) -> Result<(), RedisError> {
+    pub(crate) async fn probe(&self) -> Result<(), RedisError> {
         let ask = Ask::peek(Limit::per_minute("probe", 1), Key::user(Uuid::nil()));
         let (answer, _) = oneshot::channel();
         let groups = gather(vec![Waiting {
@@ -116,7 +117,7 @@ impl Shared {
     }
 
     /// Forgets the counts; what cannot be reached forgets by itself in time.
-    pub(super) async fn forget(&self, uses: &[(Limit, Key)]) {
+    pub(crate) async fn forget(&self, uses: &[(Limit, Key)]) {
         let mut command = redis::cmd("DEL");
         for (limit, key) in uses {
             command.arg(name(*limit, *key));
@@ -327,7 +328,7 @@ fn span(micros: i64) -> Duration {
     Duration::from_micros(u64::try_from(micros).unwrap_or_default())
 }
 
-pub(super) fn micros(window: Duration) -> u64 {
+pub(crate) fn micros(window: Duration) -> u64 {
     u64::try_from(window.as_micros()).unwrap_or(u64::MAX)
 }
 

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use uuid::Uuid;
 
-use crate::infra::Mac;
+use crypto::Mac;
 
 /// Who or what a limit is counted by. It fits in a register or two, however long its text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -33,7 +33,7 @@ impl Key {
         Self(Kind::User(id))
     }
 
-    pub(super) fn hidden(hash: &Mac, second: Option<&Mac>) -> Self {
+    pub(crate) fn hidden(hash: &Mac, second: Option<&Mac>) -> Self {
         let half = |hash: &Mac| hash.first_chunk().copied().unwrap_or_default();
         Self(match second {
             Some(second) => Kind::HiddenBoth(half(hash), half(second)),
@@ -42,7 +42,7 @@ impl Key {
     }
 
     /// The keys that are counted by, each alone.
-    pub(super) const fn split(self) -> (Self, Option<Self>) {
+    pub(crate) const fn split(self) -> (Self, Option<Self>) {
         match self.0 {
             Kind::HiddenBoth(first, second) => {
                 (Self(Kind::Hidden(first)), Some(Self(Kind::Hidden(second))))

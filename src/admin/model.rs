@@ -47,7 +47,7 @@ impl AccountPatch {
             reason: self.reason,
         };
         changes.check()?;
-        let shown = match self.password {
+        let proof = match self.password {
             Some(password) => Some(ReauthProof::new(
                 "password",
                 password,
@@ -59,7 +59,7 @@ impl AccountPatch {
             }
             None => None,
         };
-        Ok((changes, shown))
+        Ok((changes, proof))
     }
 }
 
@@ -77,35 +77,35 @@ pub(super) struct AccountChanges {
 
 /// What is to become of an account, once it is known how it stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Plan {
+pub(super) struct AccountUpdate {
     /// Another role than it has.
     pub(super) role: Option<Role>,
     /// Another state than it is in.
-    pub(super) door: Option<Door>,
+    pub(super) status: Option<StatusChange>,
 }
 
-impl Plan {
+impl AccountUpdate {
     /// Returns whether an access token alone will not do. Another role, an account that is enabled again and an
     /// administrator who is disabled are what somebody with a stolen token would gain by. Disabling an
     /// ordinary account is a defence that can be taken back, and moderators do it many times a day.
-    pub(super) fn needs_proof(&self, before: &Account) -> bool {
+    pub(super) fn needs_reauthentication(&self, before: &Account) -> bool {
         let is_admin = before.role == Role::Admin;
-        let needs_proof = match &self.door {
-            Some(Door::Opened) => true,
-            Some(Door::Shut(_)) => is_admin && !before.is_disabled(),
+        let needs_reauthentication = match &self.status {
+            Some(StatusChange::Enable) => true,
+            Some(StatusChange::Disable(_)) => is_admin && !before.is_disabled(),
             None => false,
         };
-        self.role.is_some() || needs_proof
+        self.role.is_some() || needs_reauthentication
     }
 }
 
 /// Whether one can sign in to an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Door {
+pub(super) enum StatusChange {
     /// It is shut, or shut for another reason.
-    Shut(Option<DisabledReason>),
+    Disable(Option<DisabledReason>),
     /// It is opened again.
-    Opened,
+    Enable,
 }
 
 impl AccountChanges {
@@ -122,18 +122,18 @@ impl AccountChanges {
 
     /// What these changes come to for an account as it stands, by the will of `actor`, where
     /// `admins` are all who may look after accounts at this moment.
-    pub(super) fn plan(
+    pub(super) fn resolve(
         self,
         before: &Account,
         actor: UserId,
         admins: &[UserId],
-    ) -> Result<Plan, Error> {
+    ) -> Result<AccountUpdate, Error> {
         if !admins.contains(&actor) {
             return Err(Error::NoLongerAdmin);
         }
         let role = self.role.unwrap_or(before.role);
-        let is_shut = self.disabled.unwrap_or(before.is_disabled());
-        let stays_admin = role == Role::Admin && !is_shut;
+        let is_disabled = self.disabled.unwrap_or(before.is_disabled());
+        let stays_admin = role == Role::Admin && !is_disabled;
         if admins == [before.id] && !stays_admin {
             return Err(Error::LastAdmin);
         }
@@ -141,24 +141,24 @@ impl AccountChanges {
             return Err(Error::OwnAccount);
         }
         if role == Role::Admin && before.role != Role::Admin {
-            if is_shut {
+            if is_disabled {
                 return Err(Error::Disabled);
             }
             if before.email_verified_at.is_none() {
                 return Err(Error::NotVerified);
             }
         }
-        let door = match (before.is_disabled(), is_shut) {
-            (false, true) => Some(Door::Shut(self.reason)),
+        let status = match (before.is_disabled(), is_disabled) {
+            (false, true) => Some(StatusChange::Disable(self.reason)),
             (true, true) if self.reason.is_some() && self.reason != before.disabled_reason => {
-                Some(Door::Shut(self.reason))
+                Some(StatusChange::Disable(self.reason))
             }
-            (true, false) => Some(Door::Opened),
+            (true, false) => Some(StatusChange::Enable),
             (true, true) | (false, false) => None,
         };
-        Ok(Plan {
+        Ok(AccountUpdate {
             role: (role != before.role).then_some(role),
-            door,
+            status,
         })
     }
 }
@@ -211,20 +211,23 @@ mod tests {
     }
 
     /// What ADA, an administrator beside BOB, comes to by these changes.
-    fn plan(json: &str, before: &Account) -> Result<Plan, Error> {
-        changes(json).plan(before, ADA, &[ADA, BOB])
+    fn resolve(json: &str, before: &Account) -> Result<AccountUpdate, Error> {
+        changes(json).resolve(before, ADA, &[ADA, BOB])
     }
 
     #[test]
     fn only_what_differs_is_changed() {
         let eve = account(EVE, Role::User);
-        let promoted = plan(r#"{"role":"admin","disabled":false}"#, &eve).expect("it may be");
-        assert_eq!((promoted.role, promoted.door), (Some(Role::Admin), None));
-        let shut = plan(r#"{"disabled":true,"reason":"spam"}"#, &eve).expect("it may be");
-        assert_eq!(shut.door, Some(Door::Shut(Some(reason("spam")))));
+        let promoted = resolve(r#"{"role":"admin","disabled":false}"#, &eve).expect("it may be");
+        assert_eq!((promoted.role, promoted.status), (Some(Role::Admin), None));
+        let disabled = resolve(r#"{"disabled":true,"reason":"spam"}"#, &eve).expect("it may be");
         assert_eq!(
-            plan(r#"{"role":"user"}"#, &eve).expect("it may be"),
-            Plan::default()
+            disabled.status,
+            Some(StatusChange::Disable(Some(reason("spam"))))
+        );
+        assert_eq!(
+            resolve(r#"{"role":"user"}"#, &eve).expect("it may be"),
+            AccountUpdate::default()
         );
 
         let mut gone = account(EVE, Role::User);
@@ -233,25 +236,34 @@ mod tests {
             r#"{"disabled":true}"#,
             r#"{"disabled":true,"reason":"spam"}"#,
         ] {
-            assert_eq!(plan(same, &gone).expect("it may be"), Plan::default());
+            assert_eq!(
+                resolve(same, &gone).expect("it may be"),
+                AccountUpdate::default()
+            );
         }
-        let other = plan(r#"{"disabled":true,"reason":"fraud"}"#, &gone).expect("it may be");
-        assert_eq!(other.door, Some(Door::Shut(Some(reason("fraud")))));
-        let opened = plan(r#"{"disabled":false}"#, &gone).expect("it may be");
-        assert_eq!(opened.door, Some(Door::Opened));
+        let other = resolve(r#"{"disabled":true,"reason":"fraud"}"#, &gone).expect("it may be");
+        assert_eq!(
+            other.status,
+            Some(StatusChange::Disable(Some(reason("fraud"))))
+        );
+        let enabled = resolve(r#"{"disabled":false}"#, &gone).expect("it may be");
+        assert_eq!(enabled.status, Some(StatusChange::Enable));
     }
 
     #[test]
     fn an_administrator_is_left_whatever_is_asked() {
         let ada = account(ADA, Role::Admin);
         for json in [r#"{"role":"user"}"#, r#"{"disabled":true}"#] {
-            let alone = changes(json).plan(&ada, ADA, &[ADA]);
+            let alone = changes(json).resolve(&ada, ADA, &[ADA]);
             assert!(matches!(alone, Err(Error::LastAdmin)), "{json}");
         }
-        assert!(plan(r#"{"role":"user"}"#, &ada).is_ok(), "there is another");
-        let own = plan(r#"{"disabled":true}"#, &ada);
+        assert!(
+            resolve(r#"{"role":"user"}"#, &ada).is_ok(),
+            "there is another"
+        );
+        let own = resolve(r#"{"disabled":true}"#, &ada);
         assert!(matches!(own, Err(Error::OwnAccount)));
-        let ousted = changes(r#"{"role":"user"}"#).plan(&ada, BOB, &[ADA]);
+        let ousted = changes(r#"{"role":"user"}"#).resolve(&ada, BOB, &[ADA]);
         assert!(matches!(ousted, Err(Error::NoLongerAdmin)));
     }
 
@@ -259,17 +271,17 @@ mod tests {
     fn an_administrator_is_somebody_who_can_sign_in() {
         let mut eve = account(EVE, Role::User);
         eve.email_verified_at = None;
-        let unverified = plan(r#"{"role":"admin"}"#, &eve);
+        let unverified = resolve(r#"{"role":"admin"}"#, &eve);
         assert!(matches!(unverified, Err(Error::NotVerified)));
         eve.email_verified_at = Some(NOW);
         eve.disabled_at = Some(NOW);
-        let shut = plan(r#"{"role":"admin"}"#, &eve);
-        assert!(matches!(shut, Err(Error::Disabled)));
-        assert!(plan(r#"{"role":"admin","disabled":false}"#, &eve).is_ok());
+        let disabled = resolve(r#"{"role":"admin"}"#, &eve);
+        assert!(matches!(disabled, Err(Error::Disabled)));
+        assert!(resolve(r#"{"role":"admin","disabled":false}"#, &eve).is_ok());
     }
 
     #[test]
-    fn what_gives_or_takes_power_needs_proof_and_disabling_a_user_does_not() {
+    fn what_gives_or_takes_power_needs_reauthentication_and_disabling_a_user_does_not() {
         let (user, admin) = (account(EVE, Role::User), account(BOB, Role::Admin));
         let mut gone = account(EVE, Role::User);
         gone.disabled_at = Some(NOW);
@@ -283,8 +295,8 @@ mod tests {
             (r#"{"disabled":true,"reason":"fraud"}"#, &gone, false),
             (r#"{"role":"user"}"#, &user, false),
         ] {
-            let plan = plan(json, before).expect("it may be");
-            assert_eq!(plan.needs_proof(before), needs, "{json}");
+            let update = resolve(json, before).expect("it may be");
+            assert_eq!(update.needs_reauthentication(before), needs, "{json}");
         }
     }
 

@@ -11,7 +11,7 @@ use super::error::Error;
 use super::model::{AccountPatch, Stats};
 use super::service;
 use crate::audit::{self, Record, RecordFilter};
-use crate::auth::{self, Device};
+use crate::auth::{self, SessionInfo};
 use crate::ctx::UserCtx;
 use crate::ids::UserId;
 use crate::state::AppState;
@@ -79,12 +79,12 @@ async fn change_account(
 /// An account's living sessions, the last used first.
 #[utoipa::path(get, path = "/users/{id}/sessions", tag = "admin",
     params(("id" = UserId, Path, description = "The account's id."), PageParams),
-    responses((status = 200, description = "A page of sessions.", body = Page<Device>), PathProblems, QueryProblems))]
+    responses((status = 200, description = "A page of sessions.", body = Page<SessionInfo>), PathProblems, QueryProblems))]
 async fn list_account_sessions(
     ctx: UserCtx,
     Path(id): Path<UserId>,
     paged: Paged<Moment>,
-) -> Result<Json<Page<Device>>, Problem> {
+) -> Result<Json<Page<SessionInfo>>, Problem> {
     users::get_account(&ctx.db, id).await.map_err(Error::from)?;
     let page = auth::list_sessions(&ctx.db, id, ctx.session_id(), &paged, ctx.now()).await?;
     Ok(Json(page))

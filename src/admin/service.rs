@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::error::Error;
-use super::model::{AccountPatch, Door, Plan, Stats};
+use super::model::{AccountPatch, AccountUpdate, Stats, StatusChange};
 use crate::audit::Event;
 use crate::auth::{self, EndReason};
 use crate::ctx::UserCtx;
@@ -21,21 +21,21 @@ pub(super) async fn change_account(
     id: UserId,
     changes: AccountPatch,
 ) -> Result<Account, Error> {
-    let (changes, shown) = changes.split()?;
-    let proven = match shown {
-        Some(shown) => Some(auth::reauthenticate(ctx, shown).await?),
+    let (changes, proof) = changes.split()?;
+    let proven = match proof {
+        Some(proof) => Some(auth::reauthenticate(ctx, proof).await?),
         None => None,
     };
     let now = ctx.now();
     let mut tx = ctx.begin().await?;
     let (before, admins) = users::lock_account_and_admins(&mut *tx, id).await?;
-    let plan = changes.plan(&before, ctx.user_id(), &admins)?;
+    let update = changes.resolve(&before, ctx.user_id(), &admins)?;
     match &proven {
         Some(proven) => auth::recheck_proof(&mut tx, ctx.user_id(), proven).await?,
-        None if plan.needs_proof(&before) => return Err(Error::PasswordRequired),
+        None if update.needs_reauthentication(&before) => return Err(Error::PasswordRequired),
         None => {}
     }
-    if plan == Plan::default() {
+    if update == AccountUpdate::default() {
         return Ok(before);
     }
     let change = auth::begin_credentials_change(&mut tx, id, None)
@@ -43,7 +43,7 @@ pub(super) async fn change_account(
         .ok_or(Error::NotFound)?;
     let mut notes = Vec::new();
     let mut ended = Vec::new();
-    if let Some(role) = plan.role {
+    if let Some(role) = update.role {
         users::set_role(&mut *tx, &change, role, now).await?;
         if role == Role::Admin {
             auth::announce_admin(&mut tx, &change).await?;
@@ -53,20 +53,20 @@ pub(super) async fn change_account(
             json!({ "from": before.role, "to": role }),
         ));
     }
-    match plan.door {
-        Some(Door::Shut(reason)) => {
+    match update.status {
+        Some(StatusChange::Disable(reason)) => {
             let since = before.disabled_at.unwrap_or(now);
             users::set_disabled(&mut *tx, &change, Some(since), reason.as_ref(), now).await?;
             ended = auth::end_sessions(&mut *tx, &change, None, EndReason::AccountDisabled, now)
                 .await?;
-            let from = door(before.is_disabled());
-            let detail = json!({ "from": from, "to": door(true), "reason": reason, "sessions": ended.len() });
+            let from = status(before.is_disabled());
+            let detail = json!({ "from": from, "to": status(true), "reason": reason, "sessions": ended.len() });
             notes.push((Event::AccountDisabled, detail));
         }
-        Some(Door::Opened) => {
+        Some(StatusChange::Enable) => {
             users::set_disabled(&mut *tx, &change, None, None, now).await?;
             let reason = &before.disabled_reason;
-            let detail = json!({ "from": door(true), "to": door(false), "reason": reason });
+            let detail = json!({ "from": status(true), "to": status(false), "reason": reason });
             notes.push((Event::AccountEnabled, detail));
         }
         None => {}
@@ -81,8 +81,8 @@ pub(super) async fn change_account(
 }
 
 /// The state of an account's door, as the log has it.
-fn door(is_shut: bool) -> &'static str {
-    if is_shut { "disabled" } else { "enabled" }
+fn status(is_disabled: bool) -> &'static str {
+    if is_disabled { "disabled" } else { "enabled" }
 }
 
 /// Ends all sessions of an account, and voids its links and waiting sign-ins. It takes no

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::store;
 use crate::jobs::{self, Purges};
-use crate::mail::{self, Letter};
+use crate::mail::{self, EmailMessage};
 use crate::state::AppState;
 use crate::users::EmailAddress;
 
@@ -46,8 +46,8 @@ macro_rules! letters {
             }
 
             async fn send(self, state: &AppState) -> Result<(), JobError> {
-                let letter = Letter::$letter { hint: self.hint };
-                Ok(mail::send(&state.mailer, &state.mail, self.email.as_str(), &letter).await?)
+                let message = EmailMessage::$letter { hint: self.hint };
+                Ok(mail::send(&state.mailer, &state.mail, self.email.as_str(), &message).await?)
             }
         }
 

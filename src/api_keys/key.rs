@@ -37,7 +37,7 @@ impl SecretHash {
     }
 
     /// Whether this is the hash that is stored, in a time that does not tell where they differ.
-    pub(super) fn is(&self, stored: &[u8]) -> bool {
+    pub(super) fn matches(&self, stored: &[u8]) -> bool {
         verify_slices_are_equal(&self.0, stored).is_ok()
     }
 }
@@ -52,8 +52,8 @@ pub(super) struct NewKey {
 
 impl NewKey {
     /// Draws a secret for the key with this id.
-    pub(super) fn draw(config: &ApiKeyConfig, id: ApiKeyId, rng: &Rng) -> Self {
-        let secret = draw_secret(rng);
+    pub(super) fn generate(config: &ApiKeyConfig, id: ApiKeyId, rng: &Rng) -> Self {
+        let secret = generate_secret(rng);
         let (prefix, environment) = (&config.prefix, config.environment);
         let id = encode::<ID>(id.0.as_u128());
         let mut text = Zeroizing::new(String::with_capacity(96));
@@ -86,7 +86,7 @@ impl PresentedKey {
     /// Reads a key. Its prefix is not asked for, so that a product that takes another name leaves
     /// its customers' keys alone; its environment is, so that a key for production is no good to a
     /// copy of production's database.
-    pub(super) fn read(text: &str, config: &ApiKeyConfig) -> Option<Self> {
+    pub(super) fn parse(text: &str, config: &ApiKeyConfig) -> Option<Self> {
         let plain = |part: &str| part.bytes().all(|b| b.is_ascii_alphanumeric());
         let mut parts = text.split('_');
         let (prefix, environment) = (parts.next()?, parts.next()?);
@@ -112,7 +112,7 @@ impl PresentedKey {
 }
 
 /// Characters drawn evenly: a byte beyond the last whole round of the alphabet is drawn again.
-fn draw_secret(rng: &Rng) -> Zeroizing<String> {
+fn generate_secret(rng: &Rng) -> Zeroizing<String> {
     let even = u8::MAX - u8::MAX % 62;
     let mut secret = Zeroizing::new(String::with_capacity(SECRET));
     while secret.len() < SECRET {
@@ -170,7 +170,7 @@ mod tests {
     }
 
     fn key() -> String {
-        let new = NewKey::draw(&config("live"), id(), &Rng::seeded(1));
+        let new = NewKey::generate(&config("live"), id(), &Rng::seeded(1));
         new.text.to_string()
     }
 
@@ -181,14 +181,18 @@ mod tests {
 
     #[test]
     fn a_key_is_read_as_it_was_made() {
-        let new = NewKey::draw(&config("live"), id(), &Rng::seeded(1));
+        let new = NewKey::generate(&config("live"), id(), &Rng::seeded(1));
         let parts: Vec<_> = new.text.split('_').collect();
         assert_eq!(parts[..2], ["gw", "live"]);
         assert_eq!((parts[2].len(), parts[3].len()), (22, 49));
         assert!(new.text.ends_with(new.hint()) && new.hint().len() == 4);
-        let read = PresentedKey::read(&new.text, &config("live")).expect("it is a key");
+        let read = PresentedKey::parse(&new.text, &config("live")).expect("it is a key");
         assert_eq!(read.id, id());
-        assert!(read.hash.is(&new.hash.0) && !read.hash.is(&[0; 32]) && !read.hash.is(&[]));
+        assert!(
+            read.hash.matches(&new.hash.0)
+                && !read.hash.matches(&[0; 32])
+                && !read.hash.matches(&[])
+        );
     }
 
     #[test]
@@ -196,10 +200,10 @@ mod tests {
         let body = key();
         let body = &body[..body.len() - CHECKSUM];
         let renamed = sealed(&body.replacen("gw_", "acme_", 1));
-        assert!(PresentedKey::read(&renamed, &config("live")).is_some());
-        assert!(PresentedKey::read(&key(), &config("test")).is_none());
+        assert!(PresentedKey::parse(&renamed, &config("live")).is_some());
+        assert!(PresentedKey::parse(&key(), &config("test")).is_none());
         let test = sealed(&body.replacen("_live_", "_test_", 1));
-        assert!(PresentedKey::read(&test, &config("live")).is_none());
+        assert!(PresentedKey::parse(&test, &config("live")).is_none());
     }
 
     #[test]
@@ -209,7 +213,7 @@ mod tests {
             for with in ["0", "a", "_", ".", "é", ""] {
                 let mut mistyped = key.clone();
                 mistyped.replace_range(at..=at, with);
-                let read = PresentedKey::read(&mistyped, &config("live"));
+                let read = PresentedKey::parse(&mistyped, &config("live"));
                 assert_eq!(read.is_some(), mistyped == key, "{mistyped}");
             }
         }
@@ -224,18 +228,20 @@ mod tests {
             String::new(),
         ] {
             assert!(
-                PresentedKey::read(&sealed(&body), &config("live")).is_none(),
+                PresentedKey::parse(&sealed(&body), &config("live")).is_none(),
                 "{body}"
             );
         }
         let least = sealed(&format!("gw_live_{}_{secret}", "0".repeat(22)));
-        assert!(PresentedKey::read(&least, &config("live")).is_some());
+        assert!(PresentedKey::parse(&least, &config("live")).is_some());
     }
 
     #[test]
     fn secrets_use_the_whole_alphabet_and_never_repeat() {
         let rng = Rng::seeded(7);
-        let secrets: BTreeSet<_> = (0..200).map(|_| draw_secret(&rng).to_string()).collect();
+        let secrets: BTreeSet<_> = (0..200)
+            .map(|_| generate_secret(&rng).to_string())
+            .collect();
         assert_eq!(secrets.len(), 200);
         assert!(secrets.iter().all(|secret| secret.len() == SECRET));
         let used: BTreeSet<_> = secrets.iter().flat_map(|secret| secret.bytes()).collect();

@@ -3,10 +3,10 @@
 
 mod document;
 mod error;
-mod gate;
 mod jobs;
 mod key;
 mod last_seen;
+mod middleware;
 mod model;
 mod routes;
 mod scope;
@@ -16,9 +16,9 @@ mod uses;
 
 pub use document::document_keys;
 pub use error::Error;
-pub use gate::authenticate;
 pub use jobs::{NotifyKeyCreated, NotifyKeyRotated, PurgeKeys};
 pub use last_seen::LastSeen;
+pub use middleware::authenticate;
 pub use routes::routes;
 pub use store::revoke_since;
 pub use uses::{watch_uses, write_uses};

@@ -23,11 +23,11 @@ pub(super) async fn create(ctx: &UserCtx, new: NewApiKey) -> Result<IssuedApiKey
     if life > most {
         return Err(Error::TooLong(most.as_secs()));
     }
-    let shown = auth::ReauthProof::new("password", new.password, new.code, new.recovery_code)?;
-    let owner = auth::reauthenticate(ctx, shown).await?;
+    let proof = auth::ReauthProof::new("password", new.password, new.code, new.recovery_code)?;
+    let owner = auth::reauthenticate(ctx, proof).await?;
     let now = ctx.now();
     let id = ApiKeyId::new(now, &ctx.rng);
-    let key = NewKey::draw(&ctx.api_keys, id, &ctx.rng);
+    let key = NewKey::generate(&ctx.api_keys, id, &ctx.rng);
     let draft = Draft {
         id,
         user_id: ctx.user_id(),
@@ -45,15 +45,15 @@ pub(super) async fn create(ctx: &UserCtx, new: NewApiKey) -> Result<IssuedApiKey
     if version != owner.version {
         return Err(auth::Error::CredentialsChanged.into());
     }
-    let living = store::count_living(&mut *tx, ctx.user_id(), now).await?;
-    if living >= ctx.api_keys.max_count.into() {
+    let active = store::count_active(&mut *tx, ctx.user_id(), now).await?;
+    if active >= ctx.api_keys.max_count.into() {
         return Err(Error::TooMany(ctx.api_keys.max_count));
     }
     let about = store::insert(&mut *tx, &draft, now).await?;
     tx.audit(Event::ApiKeyCreated.detail(detail(&about)))
         .await?;
-    let letter = NotifyKeyCreated::to(owner.email, about.hint.clone());
-    jobs::enqueue(&mut *tx, &letter, None).await?;
+    let job = NotifyKeyCreated::to(owner.email, about.hint.clone());
+    jobs::enqueue(&mut *tx, &job, None).await?;
     tx.commit().await?;
     Ok(issued(&key, about))
 }
@@ -65,10 +65,10 @@ pub(super) async fn rotate(
     rotation: Rotation,
 ) -> Result<IssuedApiKey, Error> {
     let (code, recovery_code) = (rotation.code, rotation.recovery_code);
-    let shown = auth::ReauthProof::new("password", rotation.password, code, recovery_code)?;
-    let owner = auth::reauthenticate(ctx, shown).await?;
+    let proof = auth::ReauthProof::new("password", rotation.password, code, recovery_code)?;
+    let owner = auth::reauthenticate(ctx, proof).await?;
     let now = ctx.now();
-    let key = NewKey::draw(&ctx.api_keys, id, &ctx.rng);
+    let key = NewKey::generate(&ctx.api_keys, id, &ctx.rng);
     let mut tx = ctx.begin().await?;
     auth::recheck_proof(&mut tx, ctx.user_id(), &owner).await?;
     let rotated = store::rotate(
@@ -90,8 +90,8 @@ pub(super) async fn rotate(
     };
     tx.audit(Event::ApiKeyRotated.detail(detail(&about)))
         .await?;
-    let letter = NotifyKeyRotated::to(owner.email, about.hint.clone());
-    jobs::enqueue(&mut *tx, &letter, None).await?;
+    let job = NotifyKeyRotated::to(owner.email, about.hint.clone());
+    jobs::enqueue(&mut *tx, &job, None).await?;
     tx.commit().await?;
     Ok(issued(&key, about))
 }

@@ -41,7 +41,7 @@ struct Row {
 }
 
 impl Row {
-    fn read(self, now: DateTime<Utc>) -> ApiKey {
+    fn into_api_key(self, now: DateTime<Utc>) -> ApiKey {
         ApiKey {
             id: self.id,
             name: self.name,
@@ -57,7 +57,7 @@ impl Row {
 }
 
 /// How many keys of this account work.
-pub(super) async fn count_living(
+pub(super) async fn count_active(
     conn: impl PgExecutor<'_>,
     owner: UserId,
     now: DateTime<Utc>,
@@ -95,7 +95,7 @@ pub(super) async fn insert(
     )
     .fetch_one(conn)
     .await?;
-    Ok(row.read(now))
+    Ok(row.into_api_key(now))
 }
 
 /// The keys of this account that are not revoked, the newest first; those that expired are among
@@ -124,7 +124,7 @@ pub(super) async fn list(
     )
     .fetch_all(conn)
     .await?;
-    Ok(rows.into_iter().map(|row| row.read(now)).collect())
+    Ok(rows.into_iter().map(|row| row.into_api_key(now)).collect())
 }
 
 /// Gives a living key of this owner another secret; answers nothing when there is none, and when
@@ -159,7 +159,7 @@ pub(super) async fn rotate(
     )
     .fetch_optional(conn)
     .await?;
-    Ok(row.map(|row| row.read(now)))
+    Ok(row.map(|row| row.into_api_key(now)))
 }
 
 /// When this owner's key stops working, unless it was revoked.
@@ -209,7 +209,8 @@ impl StoredKey {
     /// Whether this is the key's secret, or the one before while that still works.
     pub(super) fn has(&self, secret: &SecretHash) -> bool {
         let previous = self.previous_secret_hash.as_ref();
-        secret.is(&self.secret_hash) || previous.is_some_and(|previous| secret.is(previous))
+        secret.matches(&self.secret_hash)
+            || previous.is_some_and(|previous| secret.matches(previous))
     }
 
     /// What it may do.
@@ -219,7 +220,7 @@ impl StoredKey {
 }
 
 /// The key with this id, if it works and its owner is there.
-pub(super) async fn find_living(
+pub(super) async fn find_active(
     conn: impl PgExecutor<'_>,
     id: ApiKeyId,
     now: DateTime<Utc>,
@@ -240,7 +241,7 @@ pub(super) async fn find_living(
 }
 
 /// Notes when keys were last used, for each at most once a minute, whichever replica asks.
-pub(super) async fn note_uses(
+pub(super) async fn update_last_used(
     conn: impl PgExecutor<'_>,
     uses: &HashMap<Uuid, DateTime<Utc>>,
 ) -> Result<(), sqlx::Error> {

@@ -26,10 +26,10 @@ pub async fn write_uses(state: &AppState) {
     if uses.is_empty() {
         return;
     }
-    if let Err(error) = store::note_uses(&state.db, &uses).await {
+    if let Err(error) = store::update_last_used(&state.db, &uses).await {
         tracing::warn!(%error, "when keys were last used cannot be written");
         for (id, at) in uses {
-            state.key_uses.note(id, at);
+            state.key_uses.record(id, at);
         }
     }
 }

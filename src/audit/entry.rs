@@ -76,7 +76,7 @@ impl Entry {
         self
     }
 
-    pub(super) fn completed(mut self, caller: Option<Caller>) -> Self {
+    pub(super) fn with_caller(mut self, caller: Option<Caller>) -> Self {
         let caller_id = caller.map(|caller| caller.user_id);
         self.actor_id = self.actor_id.or(caller_id);
         self.user_id = self.user_id.or(self.actor_id);

@@ -117,7 +117,7 @@ pub(super) struct OwnRecord {
 }
 
 /// What of an administrator's act its subject is told: what changed, and never why.
-const TOLD_OF_ADMINS: [&str; 2] = ["from", "to"];
+const VISIBLE_OF_ADMINS: [&str; 2] = ["from", "to"];
 
 impl OwnRecord {
     /// What `owner` may see of an entry on their account.
@@ -140,17 +140,17 @@ impl OwnRecord {
             detail: if is_own {
                 record.detail
             } else {
-                told(record.detail)
+                visible_of_admin(record.detail)
             },
         }
     }
 }
 
-fn told(detail: Value) -> Value {
+fn visible_of_admin(detail: Value) -> Value {
     let Value::Object(mut fields) = detail else {
         return Value::Object(Map::new());
     };
-    fields.retain(|name, _| TOLD_OF_ADMINS.contains(&name.as_str()));
+    fields.retain(|name, _| VISIBLE_OF_ADMINS.contains(&name.as_str()));
     Value::Object(fields)
 }
 

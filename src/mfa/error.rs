@@ -12,7 +12,7 @@ use crate::web::{Code, Problem};
 pub enum Error {
     /// Neither a code nor a recovery code was given, or both.
     #[error("one code is needed")]
-    OneProof,
+    ExactlyOneCode,
     /// The password alone will not do: the account has a second factor.
     #[error("the second factor is to be shown as well")]
     CodeRequired,
@@ -24,19 +24,19 @@ pub enum Error {
     TooManyFailures(Duration),
     /// The account has a second factor.
     #[error("the second factor is on")]
-    IsOn,
+    AlreadyEnabled,
     /// The account has no second factor.
     #[error("the second factor is off")]
-    IsOff,
+    NotEnabled,
     /// No authenticator waits to be confirmed.
     #[error("no authenticator waits to be confirmed")]
-    NotBegun,
+    NoPendingAuthenticator,
     /// What is stored cannot be opened.
     #[error("a stored secret cannot be opened")]
-    Sealed(#[from] OpenError),
+    Decryption(#[from] OpenError),
     /// The picture cannot be drawn.
     #[error("the QR code cannot be drawn")]
-    Picture(#[from] QrError),
+    QrCode(#[from] QrError),
     /// The database failed.
     #[error(transparent)]
     Database(#[from] sqlx::Error),
@@ -48,7 +48,7 @@ impl From<Error> for Problem {
             |field, code, message| Self::new(Code::InvalidFields).field(field, code, message);
         let conflict = |detail| Self::new(Code::Conflict).detail(detail);
         match error {
-            Error::OneProof => invalid(
+            Error::ExactlyOneCode => invalid(
                 "code",
                 "required",
                 "either this or recovery_code is required",
@@ -60,11 +60,13 @@ impl From<Error> for Problem {
             ),
             Error::WrongCode(field) => invalid(field, "wrong_code", "is wrong, or was used before"),
             Error::TooManyFailures(wait) => Self::new(Code::TooManyAttempts).retry_after(wait),
-            Error::IsOn => conflict("the second factor is on: turn it off first"),
-            Error::IsOff => conflict("the second factor is off"),
-            Error::NotBegun => conflict("no authenticator waits to be confirmed: begin anew"),
+            Error::AlreadyEnabled => conflict("the second factor is on: turn it off first"),
+            Error::NotEnabled => conflict("the second factor is off"),
+            Error::NoPendingAuthenticator => {
+                conflict("no authenticator waits to be confirmed: begin anew")
+            }
             Error::Database(source) => source.into(),
-            Error::Sealed(_) | Error::Picture(_) => Self::internal(error),
+            Error::Decryption(_) | Error::QrCode(_) => Self::internal(error),
         }
     }
 }

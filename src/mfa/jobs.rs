@@ -5,14 +5,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::UserId;
 use crate::jobs;
-use crate::mail::{self, Letter};
+use crate::mail::{self, EmailMessage};
 use crate::state::AppState;
 use crate::users;
 
 /// What happened to a second factor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum News {
+pub enum FactorEvent {
     /// Sign-ins are asked for it from now on.
     TurnedOn,
     /// They are not any more.
@@ -27,9 +27,9 @@ pub enum News {
 
 /// Tells the owner of an account what happened to its second factor.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-pub struct TellSecondFactor {
+pub struct NotifySecondFactor {
     user_id: UserId,
-    news: News,
+    news: FactorEvent,
 }
 
 /// Why a job failed; the queue keeps the text and tries again.
@@ -42,7 +42,7 @@ pub(super) enum JobError {
     #[error(transparent)]
     Mail(#[from] mail::Error),
     #[error("{0} secret(s) do not open")]
-    Closed(usize),
+    Undecryptable(usize),
 }
 
 impl JobError {
@@ -51,10 +51,10 @@ impl JobError {
     }
 }
 
-impl TellSecondFactor {
+impl NotifySecondFactor {
     /// This piece of news for the owner of this account.
     #[must_use]
-    pub fn of(user_id: UserId, news: News) -> Self {
+    pub fn of(user_id: UserId, news: FactorEvent) -> Self {
         Self { user_id, news }
     }
 
@@ -62,18 +62,18 @@ impl TellSecondFactor {
         let Some(owner) = users::find_own_credentials(&state.db, self.user_id).await? else {
             return Ok(());
         };
-        let letter = match self.news {
-            News::TurnedOn => Letter::SecondFactorOn {},
-            News::TurnedOff => Letter::SecondFactorOff {},
-            News::Removed => Letter::SecondFactorRemoved {},
-            News::RecoveryCodeUsed => Letter::RecoveryCodeUsed {},
-            News::TooManyFailures => Letter::SecondFactorFailures {},
+        let message = match self.news {
+            FactorEvent::TurnedOn => EmailMessage::SecondFactorOn {},
+            FactorEvent::TurnedOff => EmailMessage::SecondFactorOff {},
+            FactorEvent::Removed => EmailMessage::SecondFactorRemoved {},
+            FactorEvent::RecoveryCodeUsed => EmailMessage::RecoveryCodeUsed {},
+            FactorEvent::TooManyFailures => EmailMessage::SecondFactorFailures {},
         };
-        Ok(mail::send(&state.mailer, &state.mail, owner.email.as_str(), &letter).await?)
+        Ok(mail::send(&state.mailer, &state.mail, owner.email.as_str(), &message).await?)
     }
 }
 
-impl TaskHandler for TellSecondFactor {
+impl TaskHandler for NotifySecondFactor {
     const IDENTIFIER: &'static str = "mfa.tell_second_factor";
 
     async fn run(self, ctx: WorkerContext) -> impl IntoTaskHandlerResult {

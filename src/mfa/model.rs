@@ -40,7 +40,7 @@ pub enum Proof {
 impl Proof {
     /// The one of two fields that is given.
     pub fn one_of(code: Option<TotpCode>, recovery: Option<RecoveryCode>) -> Result<Self, Error> {
-        Self::at_most_one_of(code, recovery)?.ok_or(Error::OneProof)
+        Self::at_most_one_of(code, recovery)?.ok_or(Error::ExactlyOneCode)
     }
 
     /// The one of two fields that is given, if any is.
@@ -52,7 +52,7 @@ impl Proof {
             (Some(code), None) => Ok(Some(Self::Totp(code))),
             (None, Some(code)) => Ok(Some(Self::Recovery(code))),
             (None, None) => Ok(None),
-            (Some(_), Some(_)) => Err(Error::OneProof),
+            (Some(_), Some(_)) => Err(Error::ExactlyOneCode),
         }
     }
 

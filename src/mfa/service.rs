@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgConnection;
 
 use super::error::Error;
-use super::jobs::{News, TellSecondFactor};
+use super::jobs::{FactorEvent, NotifySecondFactor};
 use super::model::{Method, Proof, RecoveryCodes};
 use super::recovery_code::RecoveryCode;
 use super::store::{self, Factor};
@@ -37,15 +37,15 @@ pub async fn begin(
     let sealed = state
         .cipher
         .seal(&associated_data(&[owner.0]), secret.expose());
-    if !store::put_pending(conn, owner, proven.version, &sealed, state.clock.now()).await? {
-        return Err(Error::IsOn);
+    if !store::insert_pending(conn, owner, proven.version, &sealed, state.clock.now()).await? {
+        return Err(Error::AlreadyEnabled);
     }
     Ok(secret.enrolment(&state.mail.product_name, proven.email.as_str())?)
 }
 
 /// Returns whether this is a code of the authenticator that waits to be confirmed, and that was added under
 /// this version of the account's credentials. A wrong one is counted: the caller commits in either case.
-pub async fn try_pending(
+pub async fn verify_pending(
     conn: &mut PgConnection,
     state: &AppState,
     owner: UserId,
@@ -57,11 +57,11 @@ pub async fn try_pending(
     let is_fresh = |factor: &Factor| factor.version == version && now - factor.created_at < PENDING;
     let factor = waiting
         .filter(|factor| factor.is_confirmed || is_fresh(factor))
-        .ok_or(Error::NotBegun)?;
+        .ok_or(Error::NoPendingAuthenticator)?;
     if factor.is_confirmed {
-        return Err(Error::IsOn);
+        return Err(Error::AlreadyEnabled);
     }
-    try_code(conn, state, owner, &factor, code, now).await
+    verify_code(conn, state, owner, &factor, code, now).await
 }
 
 /// Turns the authenticator on that waits to be confirmed, and returns recovery codes.
@@ -73,13 +73,13 @@ pub async fn confirm(
     let (owner, now) = (change.user_id(), state.clock.now());
     store::confirm(&mut *conn, owner, now).await?;
     let codes = new_codes(conn, state, owner, now).await?;
-    tell(conn, owner, News::TurnedOn).await?;
+    notify(conn, owner, FactorEvent::TurnedOn).await?;
     Ok(codes)
 }
 
 /// How this shows that its bearer has the account's second factor; nothing when it is wrong, which
 /// is counted: the caller commits in either case.
-pub async fn prove(
+pub async fn verify(
     conn: &mut PgConnection,
     state: &AppState,
     owner: UserId,
@@ -87,21 +87,23 @@ pub async fn prove(
 ) -> Result<Option<Method>, Error> {
     let now = state.clock.now();
     let factor = store::lock(&mut *conn, owner).await?;
-    let factor = factor.filter(|it| it.is_confirmed).ok_or(Error::IsOff)?;
+    let factor = factor
+        .filter(|it| it.is_confirmed)
+        .ok_or(Error::NotEnabled)?;
     let (is_right, method) = match proof {
         Proof::Totp(code) => (
-            try_code(conn, state, owner, &factor, code, now).await?,
+            verify_code(conn, state, owner, &factor, code, now).await?,
             Method::Totp,
         ),
         // Not limited like codes of six digits: nobody guesses 120 bits, and the owner whom a
         // stranger's guesses keep out gets in by one.
         Proof::Recovery(code) => (
-            store::use_code(&mut *conn, owner, code.hash(), now).await?,
+            store::consume_code(&mut *conn, owner, code.hash(), now).await?,
             Method::RecoveryCode,
         ),
     };
     if is_right && method == Method::RecoveryCode {
-        tell(conn, owner, News::RecoveryCodeUsed).await?;
+        notify(conn, owner, FactorEvent::RecoveryCodeUsed).await?;
     }
     Ok(is_right.then_some(method))
 }
@@ -110,7 +112,7 @@ pub async fn prove(
 pub async fn turn_off(conn: &mut PgConnection, change: &CredentialsChange) -> Result<(), Error> {
     let owner = change.user_id();
     store::delete(&mut *conn, owner).await?;
-    Ok(tell(conn, owner, News::TurnedOff).await?)
+    Ok(notify(conn, owner, FactorEvent::TurnedOff).await?)
 }
 
 /// Takes the second factor away from somebody who cannot show it any more; false when the account has
@@ -122,7 +124,7 @@ pub async fn remove(
     let owner = change.user_id();
     let was_on = store::delete(&mut *conn, owner).await?;
     if was_on {
-        tell(conn, owner, News::Removed).await?;
+        notify(conn, owner, FactorEvent::Removed).await?;
     }
     Ok(was_on)
 }
@@ -148,7 +150,7 @@ pub async fn renew_codes(
 }
 
 /// Whether a code is right, not used before, and not one guess too many.
-async fn try_code(
+async fn verify_code(
     conn: &mut PgConnection,
     state: &AppState,
     owner: UserId,
@@ -165,15 +167,15 @@ async fn try_code(
         .open(&associated_data(&[owner.0]), &factor.secret)?;
     let secret = Secret::of(opened.expose()).ok_or(OpenError::Damaged)?;
     if let Some(step) = secret.step_of(code, now)
-        && store::use_step(&mut *conn, owner, step).await?
+        && store::consume_step(&mut *conn, owner, step).await?
     {
         return Ok(true);
     }
     let failures = factor.failures.and_now(now);
     let mut warned_at = factor.warned_at;
-    let is_news = warned_at.is_none_or(|at| now - at >= WARNED_EVERY);
-    if factor.is_confirmed && is_news && failures.wait(most, now).is_some() {
-        tell(conn, owner, News::TooManyFailures).await?;
+    let is_due = warned_at.is_none_or(|at| now - at >= WARNED_EVERY);
+    if factor.is_confirmed && is_due && failures.wait(most, now).is_some() {
+        notify(conn, owner, FactorEvent::TooManyFailures).await?;
         warned_at = Some(now);
     }
     store::update_failures(&mut *conn, owner, &failures, warned_at).await?;
@@ -195,7 +197,7 @@ async fn new_codes(
 }
 
 /// The same secret, sealed under the first key of the ring.
-pub(super) fn seal_anew(
+pub(super) fn reseal(
     state: &AppState,
     owner: UserId,
     sealed: &Sealed,
@@ -205,8 +207,12 @@ pub(super) fn seal_anew(
     Ok(state.cipher.seal(&associated_data(&row), opened.expose()))
 }
 
-async fn tell(conn: &mut PgConnection, owner: UserId, news: News) -> Result<(), sqlx::Error> {
-    jobs::enqueue(&mut *conn, &TellSecondFactor::of(owner, news), None).await
+async fn notify(
+    conn: &mut PgConnection,
+    owner: UserId,
+    news: FactorEvent,
+) -> Result<(), sqlx::Error> {
+    jobs::enqueue(&mut *conn, &NotifySecondFactor::of(owner, news), None).await
 }
 
 fn associated_data(owner: &[uuid::Uuid]) -> AssociatedData<'_> {

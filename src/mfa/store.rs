@@ -45,7 +45,7 @@ pub async fn find_status(
 
 /// Makes this the authenticator that waits to be confirmed; answers false, and changes nothing,
 /// when one is confirmed.
-pub(super) async fn put_pending(
+pub(super) async fn insert_pending(
     conn: impl PgExecutor<'_>,
     owner: UserId,
     version: CredentialsVersion,
@@ -106,7 +106,7 @@ pub(super) async fn lock(
 }
 
 /// Uses up the codes of this step and of those before; of any number that race, one does.
-pub(super) async fn use_step(
+pub(super) async fn consume_step(
     conn: impl PgExecutor<'_>,
     owner: UserId,
     step: i64,
@@ -222,7 +222,7 @@ pub(super) async fn replace_codes(
 }
 
 /// Uses up a recovery code; of any number that race, one does.
-pub(super) async fn use_code(
+pub(super) async fn consume_code(
     conn: impl PgExecutor<'_>,
     owner: UserId,
     hash: [u8; 32],
@@ -260,7 +260,7 @@ pub async fn purge_pending(
 
 /// The secrets of accounts after this one that are not sealed under this key, in order; nobody else
 /// can use or change them until the transaction ends.
-pub(super) async fn lock_sealed_otherwise(
+pub(super) async fn lock_with_other_keys(
     conn: impl PgExecutor<'_>,
     key: KeyId,
     after: UserId,

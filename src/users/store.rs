@@ -104,7 +104,7 @@ pub(super) async fn update(
 }
 
 /// Makes an account; answers nothing, and changes nothing, when the address has one.
-pub async fn create(
+pub async fn insert(
     conn: impl PgExecutor<'_>,
     new: &NewUser,
     role: Role,

@@ -8,7 +8,7 @@ use utoipa_axum::routes;
 use super::jobs::SendReset;
 use super::model::{EmailChange, EmailUndo, PasswordChange, PasswordReset};
 use super::{email_change, service};
-use crate::auth::links::LetterRequest;
+use crate::auth::links::EmailRequest;
 use crate::auth::responses::{LinkProblems, Responses, body_problems_and};
 use crate::ctx::{Ctx, UserCtx};
 use crate::infra::Ask;
@@ -39,11 +39,11 @@ pub fn credential_routes() -> Routes<AppState> {
 ///
 /// The answer is the same whether or not the address is known.
 #[utoipa::path(post, path = "/forgot-password", tag = "auth",
-    request_body(content = LetterRequest, example = json!({ "email": "ada@example.com" })),
+    request_body(content = EmailRequest, example = json!({ "email": "ada@example.com" })),
     responses((status = 202, description = "If there is such an account, a letter is on its way."), BodyProblems))]
 async fn forgot_password(
     ctx: Ctx,
-    Json(wanted): Json<LetterRequest>,
+    Json(wanted): Json<EmailRequest>,
 ) -> Result<StatusCode, Problem> {
     // The same for any address, and never reported: a stranger who has spent the limit must not turn the
     // owner away. The last email is in the mailbox, and its link works.

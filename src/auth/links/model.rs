@@ -19,7 +19,7 @@ pub(crate) struct EmailProof {
 /// A new letter is wanted.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct LetterRequest {
+pub(crate) struct EmailRequest {
     /// The address that was signed up with.
     pub(crate) email: EmailAddress,
 }

@@ -58,9 +58,9 @@ async fn begin_totp(
     responses((status = 200, description = "It is on.", body = RecoveryCodes), BodyProblems, CodeProblems))]
 async fn confirm_totp(
     ctx: UserCtx,
-    Json(shown): Json<MfaConfirm>,
+    Json(request): Json<MfaConfirm>,
 ) -> Result<Json<RecoveryCodes>, Problem> {
-    let codes = service::confirm(&ctx, &shown.code).await?;
+    let codes = service::confirm(&ctx, &request.code).await?;
     Ok(Json(codes))
 }
 
@@ -68,9 +68,9 @@ async fn confirm_totp(
 #[utoipa::path(delete, path = "/mfa/totp", tag = "auth",
     request_body(content = MfaProof, example = json!({ "password": "correct horse battery staple", "code": "492039" })),
     responses((status = 204, description = "It is off."), BodyProblems, CodeProblems))]
-async fn remove_totp(ctx: UserCtx, Json(shown): Json<MfaProof>) -> Result<StatusCode, Problem> {
-    let proof = Proof::one_of(shown.code, shown.recovery_code)?;
-    service::turn_off(&ctx, shown.password, &proof).await?;
+async fn remove_totp(ctx: UserCtx, Json(request): Json<MfaProof>) -> Result<StatusCode, Problem> {
+    let proof = Proof::one_of(request.code, request.recovery_code)?;
+    service::turn_off(&ctx, request.password, &proof).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -82,10 +82,10 @@ async fn remove_totp(ctx: UserCtx, Json(shown): Json<MfaProof>) -> Result<Status
     responses((status = 200, description = "The new codes.", body = RecoveryCodes), BodyProblems, CodeProblems))]
 async fn renew_recovery_codes(
     ctx: UserCtx,
-    Json(shown): Json<MfaProof>,
+    Json(request): Json<MfaProof>,
 ) -> Result<Json<RecoveryCodes>, Problem> {
-    let proof = Proof::one_of(shown.code, shown.recovery_code)?;
-    let codes = service::renew_codes(&ctx, shown.password, &proof).await?;
+    let proof = Proof::one_of(request.code, request.recovery_code)?;
+    let codes = service::renew_codes(&ctx, request.password, &proof).await?;
     Ok(Json(codes))
 }
 

@@ -6,7 +6,7 @@ use utoipa_axum::routes;
 use super::jobs::SendVerification;
 use super::model::{AddressProof, NewAccount};
 use super::service;
-use crate::auth::links::LetterRequest;
+use crate::auth::links::EmailRequest;
 use crate::auth::responses::LinkProblems;
 use crate::ctx::Ctx;
 use crate::infra::Ask;
@@ -56,11 +56,11 @@ async fn verify_email(ctx: Ctx, Json(proof): Json<AddressProof>) -> Result<Statu
 ///
 /// The answer is the same whether or not the address is known.
 #[utoipa::path(post, path = "/resend-verification", tag = "auth",
-    request_body(content = LetterRequest, example = json!({ "email": "ada@example.com" })),
+    request_body(content = EmailRequest, example = json!({ "email": "ada@example.com" })),
     responses((status = 202, description = "If the address waits to be verified, a letter is on its way."), BodyProblems))]
 async fn resend_verification(
     ctx: Ctx,
-    Json(wanted): Json<LetterRequest>,
+    Json(wanted): Json<EmailRequest>,
 ) -> Result<StatusCode, Problem> {
     // The same for any address, and never reported, as for a reset.
     let address = ctx.limiter.hidden_key(wanted.email.as_str());

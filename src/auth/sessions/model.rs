@@ -117,9 +117,10 @@ pub(crate) struct KeySet {
     pub(crate) keys: Vec<PublicKey>,
 }
 
-/// A sign-in on one device.
+/// An active session.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Device {
+#[schema(as = Device)]
+pub struct SessionInfo {
     /// The session's id.
     pub id: SessionId,
     /// Whether it is the one that asks.

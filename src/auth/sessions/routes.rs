@@ -6,8 +6,8 @@ use axum::response::{IntoResponse, Response};
 use utoipa::IntoResponses;
 use utoipa_axum::routes;
 
-use super::gate::authenticate;
-use super::model::{CsrfProof, Device, KeySet, Refresh, SignedIn, Transport};
+use super::middleware::authenticate;
+use super::model::{CsrfProof, KeySet, Refresh, SessionInfo, SignedIn, Transport};
 use super::{browser, cookie, refresh as rotation, service};
 use crate::auth::error::Error;
 use crate::auth::responses::{Responses, body_problems_and};
@@ -88,7 +88,7 @@ async fn logout(
     headers: HeaderMap,
     body: Option<Json<Refresh>>,
 ) -> Result<Response, Problem> {
-    if body.is_none() && browser::is_calling(&ctx, &headers) {
+    if body.is_none() && browser::is_browser(&ctx, &headers) {
         return browser::log_out(&ctx, &headers).await;
     }
     match (authenticate(&ctx, &headers).await, body) {
@@ -113,8 +113,11 @@ async fn logout_all(ctx: UserCtx) -> Result<StatusCode, Problem> {
 /// My living sessions, the last used first. The one that asks is marked.
 #[utoipa::path(get, path = "/sessions", tag = "auth",
     params(PageParams),
-    responses((status = 200, description = "A page of sessions.", body = Page<Device>), QueryProblems))]
-async fn list_sessions(ctx: UserCtx, paged: Paged<Moment>) -> Result<Json<Page<Device>>, Problem> {
+    responses((status = 200, description = "A page of sessions.", body = Page<SessionInfo>), QueryProblems))]
+async fn list_sessions(
+    ctx: UserCtx,
+    paged: Paged<Moment>,
+) -> Result<Json<Page<SessionInfo>>, Problem> {
     let (user_id, session_id) = (ctx.user_id(), ctx.session_id());
     let page = service::list_sessions(&ctx.db, user_id, session_id, &paged, ctx.now()).await?;
     Ok(Json(page))

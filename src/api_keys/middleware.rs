@@ -16,7 +16,7 @@ use crate::state::AppState;
 use crate::web::{Answer, Code, Problem};
 
 /// The log has one refusal of a key in so long, and a key's last use is written as seldom.
-const SELDOM: TimeDelta = TimeDelta::minutes(1);
+const RECORD_INTERVAL: TimeDelta = TimeDelta::minutes(1);
 
 /// Authenticates a request by its API key, and rejects it outside of the key's scopes. A request without
 /// a key passes: the middleware below rejects a token that it does not know.
@@ -30,11 +30,12 @@ pub async fn authenticate<F: Future<Output = Answer>>(
     next: impl FnOnce(Request) -> F,
 ) -> Answer {
     let token = auth::bearer_token(request.headers());
-    let Some(presented) = token.and_then(|token| PresentedKey::read(token, &state.api_keys)) else {
+    let Some(presented) = token.and_then(|token| PresentedKey::parse(token, &state.api_keys))
+    else {
         return next(request).await;
     };
     let now = state.clock.now();
-    let found = store::find_living(&state.db, presented.id, now).await?;
+    let found = store::find_active(&state.db, presented.id, now).await?;
     let Some(key) = found.filter(|key| key.has(&presented.hash)) else {
         metrics::count_api_key(ApiKeyUse::Refused);
         return Err(Problem::unauthenticated_token());
@@ -43,7 +44,7 @@ pub async fn authenticate<F: Future<Output = Answer>>(
         metrics::count_api_key(ApiKeyUse::Disabled);
         return Err(Code::AccountDisabled.into());
     }
-    note_use(state, presented.id, &key, now);
+    record_use(state, presented.id, &key, now);
     Caller {
         user_id: key.user_id,
         credential: Credential::ApiKey(presented.id),
@@ -64,9 +65,12 @@ pub async fn authenticate<F: Future<Output = Answer>>(
     next(request).await
 }
 
-fn note_use(state: &AppState, id: ApiKeyId, key: &StoredKey, now: DateTime<Utc>) {
-    if key.last_used_at.is_none_or(|last| now - last >= SELDOM) {
-        state.key_uses.note(id.0, now);
+fn record_use(state: &AppState, id: ApiKeyId, key: &StoredKey, now: DateTime<Utc>) {
+    if key
+        .last_used_at
+        .is_none_or(|last| now - last >= RECORD_INTERVAL)
+    {
+        state.key_uses.record(id.0, now);
     }
 }
 
@@ -77,8 +81,8 @@ async fn record_refusal(
     scope: &'static str,
     now: DateTime<Utc>,
 ) -> Result<(), sqlx::Error> {
-    let last = ctx.key_refusals.note(id.0, now);
-    if last.is_some_and(|last| now - last < SELDOM) {
+    let last = ctx.key_refusals.record(id.0, now);
+    if last.is_some_and(|last| now - last < RECORD_INTERVAL) {
         return Ok(());
     }
     let detail = json!({ "api_key": id, "scope": scope });

@@ -1,4 +1,4 @@
-//! What administrators change of an account and are told of all.
+//! Changes to an account by administrators, and statistics.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -9,37 +9,35 @@ use crate::ids::UserId;
 use crate::mfa::{RecoveryCode, TotpCode};
 use crate::users::{Account, AccountCounts, DisabledReason, Role, SignUps};
 
-/// Changes to an account, and proof of who asks. A field left out stays as it is.
+/// Changes to an account, with reauthentication. Omitted fields stay unchanged.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct AccountPatch {
-    /// What the account may do from now on.
+    /// The new role.
     #[serde(default)]
     #[schema(nullable = false)]
     role: Option<Role>,
-    /// True if the account is disabled. Disabling it ends its sessions at once.
+    /// Whether the account is disabled. Disabling it ends its sessions at once.
     #[serde(default)]
     #[schema(nullable = false)]
     disabled: Option<bool>,
-    /// Why it is disabled, for administrators alone.
+    /// Why it is disabled, visible only to administrators.
     #[serde(default)]
     #[schema(nullable = false)]
     reason: Option<DisabledReason>,
-    /// The administrator's own password. Required for another role, for enabling an account, and for
-    /// disabling an administrator.
+    /// Your own password. Required to change a role, to enable an account and to disable an administrator.
     #[serde(default)]
     password: Option<TriedPassword>,
-    /// A code of the administrator's authenticator app; this or a recovery code, beside the password,
-    /// where the administrator has a second factor.
+    /// Code of your authenticator app. This or a recovery code is required with the password if you have a
+    /// second factor.
     #[serde(default)]
     code: Option<TotpCode>,
-    /// One of the administrator's recovery codes.
+    /// One of your recovery codes.
     #[serde(default)]
     recovery_code: Option<RecoveryCode>,
 }
 
 impl AccountPatch {
-    /// The changes, and the proof if there is one.
     pub(super) fn split(self) -> Result<(AccountChanges, Option<ReauthProof>), Error> {
         let changes = AccountChanges {
             role: self.role,
@@ -63,31 +61,24 @@ impl AccountPatch {
     }
 }
 
-/// Changes to an account. A field left out stays as it is.
 #[derive(Clone, Debug, Default)]
 #[cfg_attr(test, derive(Deserialize))]
 pub(super) struct AccountChanges {
-    /// The role of the account from now on.
     pub(super) role: Option<Role>,
-    /// True if the account is disabled.
     pub(super) disabled: Option<bool>,
-    /// Why it is disabled.
     pub(super) reason: Option<DisabledReason>,
 }
 
-/// What is to become of an account, once it is known how it stands.
+/// Difference between the requested and the current state of an account.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct AccountUpdate {
-    /// Another role than it has.
     pub(super) role: Option<Role>,
-    /// Another state than it is in.
     pub(super) status: Option<StatusChange>,
 }
 
 impl AccountUpdate {
-    /// Returns whether an access token alone will not do. Another role, an account that is enabled again and an
-    /// administrator who is disabled are what somebody with a stolen token would gain by. Disabling an
-    /// ordinary account is a defence that can be taken back, and moderators do it many times a day.
+    /// Changing a role, enabling an account and disabling an administrator would serve an attacker with a stolen
+    /// token. Disabling a user is a reversible defence, which moderators use many times a day.
     pub(super) fn needs_reauthentication(&self, before: &Account) -> bool {
         let is_admin = before.role == Role::Admin;
         let needs_reauthentication = match &self.status {
@@ -99,17 +90,14 @@ impl AccountUpdate {
     }
 }
 
-/// Whether one can sign in to an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum StatusChange {
-    /// It is shut, or shut for another reason.
+    /// Also for a new reason.
     Disable(Option<DisabledReason>),
-    /// It is opened again.
     Enable,
 }
 
 impl AccountChanges {
-    /// Holds that the fields make sense together.
     pub(super) fn check(&self) -> Result<(), Error> {
         if self.reason.is_some() && self.disabled != Some(true) {
             return Err(Error::ReasonWithoutDisabling);
@@ -120,8 +108,7 @@ impl AccountChanges {
         Ok(())
     }
 
-    /// What these changes come to for an account as it stands, by the will of `actor`, where
-    /// `admins` are all who may look after accounts at this moment.
+    /// `admins` are all enabled administrators.
     pub(super) fn resolve(
         self,
         before: &Account,
@@ -163,14 +150,14 @@ impl AccountChanges {
     }
 }
 
-/// How the product is doing, by its accounts.
+/// Statistics about accounts.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Stats {
-    /// How many accounts there are in each state.
+    /// Number of accounts by state.
     pub(super) accounts: AccountCounts,
-    /// How many were made on each of the last 30 days, today last; days are those of UTC.
+    /// Sign-ups on each of the last 30 days in UTC, today last.
     pub(super) sign_ups: Vec<SignUps>,
-    /// How many sessions have neither ended nor expired.
+    /// Number of active sessions.
     #[schema(example = 870)]
     pub(super) living_sessions: i64,
 }
@@ -210,7 +197,7 @@ mod tests {
         serde_json::from_str(json).expect("it parses")
     }
 
-    /// What ADA, an administrator beside BOB, comes to by these changes.
+    /// By ADA, where ADA and BOB are the administrators.
     fn resolve(json: &str, before: &Account) -> Result<AccountUpdate, Error> {
         changes(json).resolve(before, ADA, &[ADA, BOB])
     }
@@ -301,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_that_make_no_sense_together_are_refused() {
+    fn contradictory_fields_are_rejected() {
         for json in [
             r#"{"reason":"spam"}"#,
             r#"{"disabled":false,"reason":"spam"}"#,

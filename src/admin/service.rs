@@ -1,4 +1,4 @@
-//! Changing other people's accounts: what is written, ended and noted together.
+//! Changes to accounts by administrators.
 
 use serde_json::json;
 
@@ -10,12 +10,10 @@ use crate::ctx::UserCtx;
 use crate::ids::UserId;
 use crate::users::{self, Account, Role};
 
-/// How far back sign-ups are counted by the day.
 const SIGN_UP_DAYS: i32 = 30;
 
-/// Changes an account and answers it as it now stands. All who do so wait for each other at the
-/// rows of the administrators, so that of any number who would take the last ones away, one is
-/// refused. Where the change takes a reauthentication, what it proved is still true at that moment.
+/// Locks the rows of all administrators, which serializes concurrent changes, so that the last administrator
+/// stays. The reauthentication is checked again in the transaction.
 pub(super) async fn change_account(
     ctx: &UserCtx,
     id: UserId,
@@ -41,14 +39,14 @@ pub(super) async fn change_account(
     let change = auth::begin_credentials_change(&mut tx, id, None)
         .await?
         .ok_or(Error::NotFound)?;
-    let mut notes = Vec::new();
+    let mut entries = Vec::new();
     let mut ended = Vec::new();
     if let Some(role) = update.role {
         users::set_role(&mut *tx, &change, role, now).await?;
         if role == Role::Admin {
             auth::announce_admin(&mut tx, &change).await?;
         }
-        notes.push((
+        entries.push((
             Event::RoleChanged,
             json!({ "from": before.role, "to": role }),
         ));
@@ -61,17 +59,17 @@ pub(super) async fn change_account(
                 .await?;
             let from = status(before.is_disabled());
             let detail = json!({ "from": from, "to": status(true), "reason": reason, "sessions": ended.len() });
-            notes.push((Event::AccountDisabled, detail));
+            entries.push((Event::AccountDisabled, detail));
         }
         Some(StatusChange::Enable) => {
             users::set_disabled(&mut *tx, &change, None, None, now).await?;
             let reason = &before.disabled_reason;
             let detail = json!({ "from": status(true), "to": status(false), "reason": reason });
-            notes.push((Event::AccountEnabled, detail));
+            entries.push((Event::AccountEnabled, detail));
         }
         None => {}
     }
-    for (event, detail) in notes {
+    for (event, detail) in entries {
         tx.audit(event.about(id).detail(detail)).await?;
     }
     let after = users::get_account(&mut *tx, id).await?;
@@ -80,13 +78,12 @@ pub(super) async fn change_account(
     Ok(after)
 }
 
-/// The state of an account's door, as the log has it.
+/// As in the audit log.
 fn status(is_disabled: bool) -> &'static str {
     if is_disabled { "disabled" } else { "enabled" }
 }
 
-/// Ends all sessions of an account, and voids its links and waiting sign-ins. It takes no
-/// reauthentication: it gives nobody anything, and is done in a hurry.
+/// Also voids links and pending sign-ins. No reauthentication: it grants nothing, and is urgent.
 pub(super) async fn end_sessions(ctx: &UserCtx, id: UserId) -> Result<(), Error> {
     let now = ctx.now();
     let mut tx = ctx.begin().await?;
@@ -103,7 +100,6 @@ pub(super) async fn end_sessions(ctx: &UserCtx, id: UserId) -> Result<(), Error>
     Ok(())
 }
 
-/// How the product is doing, by its accounts.
 pub(super) async fn stats(ctx: &UserCtx) -> Result<Stats, Error> {
     let now = ctx.now();
     Ok(Stats {

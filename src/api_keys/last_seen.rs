@@ -21,7 +21,6 @@ struct Generations {
 }
 
 impl LastSeen {
-    /// A map of at most `capacity` ids.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
         Self {
@@ -30,7 +29,7 @@ impl LastSeen {
         }
     }
 
-    /// Records a use and returns the one before. The later time stays.
+    /// Records a use and returns the previous one; keeps the later of the two.
     pub fn record(&self, id: Uuid, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let before = seen.young.get(&id).or_else(|| seen.old.get(&id)).copied();

@@ -1,4 +1,4 @@
-//! The door for programs: lets in who presents a key, where the key's scopes reach.
+//! Authentication middleware for API keys.
 
 use axum::extract::Request;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -15,14 +15,14 @@ use crate::policy::Policy;
 use crate::state::AppState;
 use crate::web::{Answer, Code, Problem};
 
-/// The log has one refusal of a key in so long, and a key's last use is written as seldom.
+/// Minimum interval of audit entries about a key, and of updates of its last use.
 const RECORD_INTERVAL: TimeDelta = TimeDelta::minutes(1);
 
-/// Authenticates a request by its API key, and rejects it outside of the key's scopes. A request without
-/// a key passes: the middleware below rejects a token that it does not know.
+/// Authenticates by API key and checks its scopes. A request without a key continues: middleware below rejects
+/// unknown tokens.
 ///
-/// The database is asked each time: a key that is revoked, and one whose account is disabled, is
-/// refused by the next request on any replica.
+/// Reads the database each time, so that revoking a key or disabling its account takes effect on every replica
+/// with the next request.
 pub async fn authenticate<F: Future<Output = Answer>>(
     state: &AppState,
     policy: &Policy,
@@ -74,7 +74,7 @@ fn record_use(state: &AppState, id: ApiKeyId, key: &StoredKey, now: DateTime<Utc
     }
 }
 
-/// Records in the audit log that a key was used outside of its scopes, once a minute at most.
+/// At most once a minute for each key.
 async fn record_refusal(
     ctx: &Ctx,
     id: ApiKeyId,

@@ -1,7 +1,6 @@
-//! Keys that programs act for an account with. Owns the table `api_keys`, the routes `/api-keys`,
-//! the door for programs and the letters about keys.
+//! API keys, for programs that act for an account. Owns the table `api_keys`, the routes `/api-keys`, the
+//! authentication of keys and the emails about them.
 
-mod document;
 mod error;
 mod jobs;
 mod key;
@@ -14,11 +13,10 @@ mod service;
 mod store;
 mod uses;
 
-pub use document::document_keys;
 pub use error::Error;
 pub use jobs::{NotifyKeyCreated, NotifyKeyRotated, PurgeKeys};
 pub use last_seen::LastSeen;
 pub use middleware::authenticate;
-pub use routes::routes;
+pub use routes::{document_keys, routes};
 pub use store::revoke_since;
 pub use uses::{watch_uses, write_uses};

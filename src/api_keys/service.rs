@@ -1,5 +1,5 @@
-//! Making, rotating and revoking keys. Who has a session alone gets no key out of it: it takes the
-//! password as well, and the second factor where there is one, and the owner is told by letter.
+//! Create, rotate and revoke API keys. A stolen session is not sufficient: a key requires reauthentication, and the
+//! owner gets an email.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use super::error::Error;
 use super::jobs::{NotifyKeyCreated, NotifyKeyRotated};
 use super::key::NewKey;
 use super::model::{ApiKey, IssuedApiKey, Life, NewApiKey, Rotation};
-use super::store::{self, Draft};
+use super::store::{self, NewRow};
 use crate::audit::Event;
 use crate::auth;
 use crate::ctx::UserCtx;
@@ -16,7 +16,6 @@ use crate::infra::after;
 use crate::jobs;
 use crate::users;
 
-/// Makes a key.
 pub(super) async fn create(ctx: &UserCtx, new: NewApiKey) -> Result<IssuedApiKey, Error> {
     let most = ctx.api_keys.max_ttl;
     let life = new.expires_in.map_or(most, Life::get);
@@ -28,7 +27,7 @@ pub(super) async fn create(ctx: &UserCtx, new: NewApiKey) -> Result<IssuedApiKey
     let now = ctx.now();
     let id = ApiKeyId::new(now, &ctx.rng);
     let key = NewKey::generate(&ctx.api_keys, id, &ctx.rng);
-    let draft = Draft {
+    let draft = NewRow {
         id,
         user_id: ctx.user_id(),
         name: &new.name,
@@ -38,7 +37,7 @@ pub(super) async fn create(ctx: &UserCtx, new: NewApiKey) -> Result<IssuedApiKey
         expires_at: after(now, life),
     };
     let mut tx = ctx.begin().await?;
-    // Of those that race, each counts what the one before has committed.
+    // Serializes concurrent calls, so that each counts the keys of the one before.
     let version = users::lock_credentials(&mut *tx, ctx.user_id())
         .await?
         .ok_or(auth::Error::Unauthenticated)?;
@@ -58,7 +57,6 @@ pub(super) async fn create(ctx: &UserCtx, new: NewApiKey) -> Result<IssuedApiKey
     Ok(issued(&key, about))
 }
 
-/// Gives a key another secret. The one before works on for the overlap.
 pub(super) async fn rotate(
     ctx: &UserCtx,
     id: ApiKeyId,
@@ -96,7 +94,6 @@ pub(super) async fn rotate(
     Ok(issued(&key, about))
 }
 
-/// Revokes a key: it is refused from now on, and by every replica.
 pub(super) async fn revoke(ctx: &UserCtx, id: ApiKeyId) -> Result<(), Error> {
     let now = ctx.now();
     let mut tx = ctx.begin().await?;

@@ -17,8 +17,7 @@ mod revocation;
 
 pub use revocation::revoke_since;
 
-/// A key to write down.
-pub(super) struct Draft<'a> {
+pub(super) struct NewRow<'a> {
     pub(super) id: ApiKeyId,
     pub(super) user_id: UserId,
     pub(super) name: &'a KeyName,
@@ -56,7 +55,6 @@ impl Row {
     }
 }
 
-/// How many keys of this account work.
 pub(super) async fn count_active(
     conn: impl PgExecutor<'_>,
     owner: UserId,
@@ -72,10 +70,9 @@ pub(super) async fn count_active(
     .await
 }
 
-/// Writes a new key down.
 pub(super) async fn insert(
     conn: impl PgExecutor<'_>,
-    new: &Draft<'_>,
+    new: &NewRow<'_>,
     now: DateTime<Utc>,
 ) -> Result<ApiKey, sqlx::Error> {
     let row = sqlx::query_as!(
@@ -98,8 +95,8 @@ pub(super) async fn insert(
     Ok(row.into_api_key(now))
 }
 
-/// The keys of this account that are not revoked, the newest first; those that expired are among
-/// them until they are purged, so that their owner sees why something stopped.
+/// Keys that are not revoked, newest first. Expired keys are listed until they are purged, so that the owner sees
+/// why a program stopped working.
 pub(super) async fn list(
     conn: impl PgExecutor<'_>,
     owner: UserId,
@@ -127,9 +124,9 @@ pub(super) async fn list(
     Ok(rows.into_iter().map(|row| row.into_api_key(now)).collect())
 }
 
-/// Gives a living key of this owner another secret; answers nothing when there is none, and when
-/// the secret before still works and `overlap_until` lies ahead. It lives as long as it did
-/// before, from now on. Of any number that race with an overlap, one gets an answer.
+/// Replaces the secret of an active key, whose lifetime starts again. `None` if there is no such key, or if the
+/// previous secret still works and `overlap_until` is in the future. Atomic: of concurrent calls with an overlap
+/// exactly one returns `Some`.
 pub(super) async fn rotate(
     conn: impl PgExecutor<'_>,
     (owner, id): (UserId, ApiKeyId),
@@ -162,7 +159,6 @@ pub(super) async fn rotate(
     Ok(row.map(|row| row.into_api_key(now)))
 }
 
-/// When this owner's key stops working, unless it was revoked.
 pub(super) async fn find_expiry(
     conn: impl PgExecutor<'_>,
     owner: UserId,
@@ -177,7 +173,7 @@ pub(super) async fn find_expiry(
     .await
 }
 
-/// Revokes a key of this owner; answers false when there is none, or it was revoked before.
+/// Returns false if there is no such key, or it was revoked before.
 pub(super) async fn revoke(
     conn: impl PgExecutor<'_>,
     owner: UserId,
@@ -195,7 +191,6 @@ pub(super) async fn revoke(
     Ok(done.rows_affected() == 1)
 }
 
-/// What a key that somebody presents is checked against.
 pub(super) struct StoredKey {
     pub(super) user_id: UserId,
     secret_hash: Vec<u8>,
@@ -206,20 +201,18 @@ pub(super) struct StoredKey {
 }
 
 impl StoredKey {
-    /// Whether this is the key's secret, or the one before while that still works.
+    /// Current secret, or the previous one during the overlap.
     pub(super) fn has(&self, secret: &SecretHash) -> bool {
         let previous = self.previous_secret_hash.as_ref();
         secret.matches(&self.secret_hash)
             || previous.is_some_and(|previous| secret.matches(previous))
     }
 
-    /// What it may do.
     pub(super) fn scopes(&self) -> Scopes {
         Scopes::of_names(&self.scopes)
     }
 }
 
-/// The key with this id, if it works and its owner is there.
 pub(super) async fn find_active(
     conn: impl PgExecutor<'_>,
     id: ApiKeyId,
@@ -240,7 +233,7 @@ pub(super) async fn find_active(
     .await
 }
 
-/// Notes when keys were last used, for each at most once a minute, whichever replica asks.
+/// At most once a minute for each key, across replicas.
 pub(super) async fn update_last_used(
     conn: impl PgExecutor<'_>,
     uses: &HashMap<Uuid, DateTime<Utc>>,

@@ -1,4 +1,4 @@
-//! The letters about second factors, and sealing them under the newest key.
+//! Emails about second factors.
 
 use graphile_worker::{IntoTaskHandlerResult, TaskHandler, WorkerContext};
 use serde::{Deserialize, Serialize};
@@ -9,30 +9,26 @@ use crate::mail::{self, EmailMessage};
 use crate::state::AppState;
 use crate::users;
 
-/// What happened to a second factor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FactorEvent {
-    /// Sign-ins are asked for it from now on.
     TurnedOn,
-    /// They are not any more.
     TurnedOff,
-    /// They are not any more, and an operator did it.
+    /// By a CLI command.
     Removed,
-    /// A recovery code was used.
     RecoveryCodeUsed,
-    /// So many wrong codes were given that none is tried for a while.
+    /// No code is accepted for a while.
     TooManyFailures,
 }
 
-/// Tells the owner of an account what happened to its second factor.
+/// Emails the owner of an account.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct NotifySecondFactor {
     user_id: UserId,
-    news: FactorEvent,
+    #[serde(rename = "news")]
+    event: FactorEvent,
 }
 
-/// Why a job failed; the queue keeps the text and tries again.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum JobError {
     #[error(transparent)]
@@ -41,7 +37,7 @@ pub(super) enum JobError {
     Database(#[from] sqlx::Error),
     #[error(transparent)]
     Mail(#[from] mail::Error),
-    #[error("{0} secret(s) do not open")]
+    #[error("{0} secret(s) cannot be decrypted")]
     Undecryptable(usize),
 }
 
@@ -52,17 +48,16 @@ impl JobError {
 }
 
 impl NotifySecondFactor {
-    /// This piece of news for the owner of this account.
     #[must_use]
-    pub fn of(user_id: UserId, news: FactorEvent) -> Self {
-        Self { user_id, news }
+    pub fn of(user_id: UserId, event: FactorEvent) -> Self {
+        Self { user_id, event }
     }
 
     async fn send(&self, state: &AppState) -> Result<(), JobError> {
         let Some(owner) = users::find_own_credentials(&state.db, self.user_id).await? else {
             return Ok(());
         };
-        let message = match self.news {
+        let message = match self.event {
             FactorEvent::TurnedOn => EmailMessage::SecondFactorOn {},
             FactorEvent::TurnedOff => EmailMessage::SecondFactorOff {},
             FactorEvent::Removed => EmailMessage::SecondFactorRemoved {},

@@ -1,6 +1,5 @@
-//! Second factors of accounts: an authenticator app's codes (TOTP) and recovery codes. Owns the
-//! tables `mfa_factors` and `recovery_codes` and the letters about them. Whose turn it is to show
-//! one, and what follows, is for `auth` to say.
+//! Second factors: TOTP codes of an authenticator app, and recovery codes. Owns the tables `mfa_factors` and
+//! `recovery_codes` and the emails about them. `auth` decides when one is required.
 
 mod error;
 mod jobs;

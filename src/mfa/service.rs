@@ -1,6 +1,5 @@
-//! Turning a second factor on and off, and showing that one has it.
-//!
-//! Each step runs in the transaction of its caller, who says in the audit log what came of it.
+//! Second factor: turning it on and off, and verifying codes. Every function runs in the caller's transaction, and
+//! the caller writes the audit entry.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgConnection;
@@ -17,16 +16,15 @@ use crate::jobs;
 use crate::state::AppState;
 use crate::users::{CredentialsChange, CredentialsVersion, OwnCredentials};
 
-/// How many recovery codes an account gets.
 const CODES: usize = 10;
 
-/// How long an authenticator waits to be confirmed.
+/// How long an authenticator can be confirmed.
 const PENDING: TimeDelta = TimeDelta::hours(1);
 
-/// How often the owner is told of wrong codes, however many there are.
+/// Minimum interval of emails about wrong codes.
 const WARNED_EVERY: TimeDelta = TimeDelta::days(1);
 
-/// Begins to add an authenticator. It asks nobody for anything until a code of it was shown.
+/// Adds an authenticator, which has no effect until it is confirmed.
 pub async fn begin(
     conn: &mut PgConnection,
     state: &AppState,
@@ -43,8 +41,8 @@ pub async fn begin(
     Ok(secret.enrolment(&state.mail.product_name, proven.email.as_str())?)
 }
 
-/// Returns whether this is a code of the authenticator that waits to be confirmed, and that was added under
-/// this version of the account's credentials. A wrong one is counted: the caller commits in either case.
+/// Verifies a code of the pending authenticator that was added under this version of the credentials. A wrong
+/// code counts, so the caller commits in either case.
 pub async fn verify_pending(
     conn: &mut PgConnection,
     state: &AppState,
@@ -64,7 +62,7 @@ pub async fn verify_pending(
     verify_code(conn, state, owner, &factor, code, now).await
 }
 
-/// Turns the authenticator on that waits to be confirmed, and returns recovery codes.
+/// Turns on the pending authenticator, and returns recovery codes.
 pub async fn confirm(
     conn: &mut PgConnection,
     state: &AppState,
@@ -77,8 +75,7 @@ pub async fn confirm(
     Ok(codes)
 }
 
-/// How this shows that its bearer has the account's second factor; nothing when it is wrong, which
-/// is counted: the caller commits in either case.
+/// Verifies a second factor; `None` if it is wrong. A wrong code counts, so the caller commits in either case.
 pub async fn verify(
     conn: &mut PgConnection,
     state: &AppState,
@@ -95,8 +92,8 @@ pub async fn verify(
             verify_code(conn, state, owner, &factor, code, now).await?,
             Method::Totp,
         ),
-        // Not limited like codes of six digits: nobody guesses 120 bits, and the owner whom a
-        // stranger's guesses keep out gets in by one.
+        // Not limited like codes of six digits: 120 bits cannot be guessed, and an owner locked out by a
+        // stranger's guesses can sign in with one.
         Proof::Recovery(code) => (
             store::consume_code(&mut *conn, owner, code.hash(), now).await?,
             Method::RecoveryCode,
@@ -108,15 +105,13 @@ pub async fn verify(
     Ok(is_right.then_some(method))
 }
 
-/// Turns the second factor off.
 pub async fn turn_off(conn: &mut PgConnection, change: &CredentialsChange) -> Result<(), Error> {
     let owner = change.user_id();
     store::delete(&mut *conn, owner).await?;
     Ok(notify(conn, owner, FactorEvent::TurnedOff).await?)
 }
 
-/// Takes the second factor away from somebody who cannot show it any more; false when the account has
-/// none.
+/// For a CLI command; returns false if the account has none.
 pub async fn remove(
     conn: &mut PgConnection,
     change: &CredentialsChange,
@@ -129,8 +124,8 @@ pub async fn remove(
     Ok(was_on)
 }
 
-/// Removes an authenticator that was added or turned on since then, and recovery codes that were made
-/// since; returns whether an authenticator was removed that was on.
+/// Removes an authenticator that was added or turned on since then, and recovery codes created since. Returns
+/// whether that authenticator was on.
 pub async fn remove_since(
     conn: &mut PgConnection,
     change: &CredentialsChange,
@@ -140,7 +135,6 @@ pub async fn remove_since(
     store::delete_since(&mut *conn, change.user_id(), since).await
 }
 
-/// Replaces the recovery codes.
 pub async fn renew_codes(
     conn: &mut PgConnection,
     state: &AppState,
@@ -149,7 +143,7 @@ pub async fn renew_codes(
     new_codes(conn, state, change.user_id(), state.clock.now()).await
 }
 
-/// Whether a code is right, not used before, and not one guess too many.
+/// Checks the number of wrong codes first, and that the code was not used before.
 async fn verify_code(
     conn: &mut PgConnection,
     state: &AppState,
@@ -196,7 +190,7 @@ async fn new_codes(
     })
 }
 
-/// The same secret, sealed under the first key of the ring.
+/// Re-encrypts under the first key of the ring.
 pub(super) fn reseal(
     state: &AppState,
     owner: UserId,
@@ -210,9 +204,9 @@ pub(super) fn reseal(
 async fn notify(
     conn: &mut PgConnection,
     owner: UserId,
-    news: FactorEvent,
+    event: FactorEvent,
 ) -> Result<(), sqlx::Error> {
-    jobs::enqueue(&mut *conn, &NotifySecondFactor::of(owner, news), None).await
+    jobs::enqueue(&mut *conn, &NotifySecondFactor::of(owner, event), None).await
 }
 
 fn associated_data(owner: &[uuid::Uuid]) -> AssociatedData<'_> {

@@ -1,4 +1,4 @@
-//! People and their profiles. Owns the tables `users` and `sign_ups`, and the routes `/users/me`.
+//! Users and their profiles. Owns the tables `users` and `sign_ups`, and the routes `/users/me`.
 
 mod account;
 mod credentials;

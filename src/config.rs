@@ -36,7 +36,7 @@ use secrecy::SecretString;
 use settings::Reader;
 
 pub use api_keys::ApiKeyConfig;
-pub use attempts::{AttemptsConfig, Ladder};
+pub use attempts::{AttemptsConfig, LockoutSteps};
 pub use auth::{AuthConfig, PasswordConfig};
 pub use breaches::BreachConfig;
 pub use crypto::Key32;

@@ -81,7 +81,7 @@ pub struct Parts {
     pub csrf_macs: MacRing,
     /// Derives the salts of passwords that somebody signs up with.
     pub sign_up_macs: MacRing,
-    pub ended_sessions: RevocationList,
+    pub revocation_list: RevocationList,
     /// The pages that may act for somebody who signed in with cookies.
     pub own_origins: OwnOrigins,
     /// What each account called, until it is written.
@@ -196,7 +196,7 @@ impl AppState {
                 &auth.issuer,
                 &auth.audience,
             )?),
-            ended_sessions: RevocationList::default(),
+            revocation_list: RevocationList::default(),
             own_origins: OwnOrigins::new(&config.http),
             meter: Meter::new(config.usage.buffer, ids::uuid_v7(clock.now(), &rng)),
             cipher: Arc::new(Cipher::new(&config.encryption_keys, rng.clone())?),

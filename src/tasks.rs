@@ -39,7 +39,7 @@ pub async fn start(
         stop.run_until_cancelled_owned(db::log_faults(state.db.clone(), state.heartbeat.clone()))
     });
     tasks.run("revocation list", &[Serve], |stop| {
-        auth::watch_ended_sessions(state.clone(), stop)
+        auth::watch_revocations(state.clone(), stop)
     });
     tasks.run("API key uses", &[Serve], |stop| {
         api_keys::watch_uses(state.clone(), stop)

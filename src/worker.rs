@@ -15,7 +15,7 @@ use crate::config::WorkerConfig;
 use crate::events::{self, PurgeEventTotals};
 use crate::infra::db::Heartbeat;
 use crate::jobs::{DeadJobsRetention, PurgeDeadJobs};
-use crate::mfa::{SealAnew, TellSecondFactor};
+use crate::mfa::{NotifySecondFactor, ResealSecrets};
 use crate::migrate::QUEUE_SCHEMA;
 use crate::partitions::{MaintainPartitions, Monthly, Table};
 use crate::state::AppState;
@@ -59,8 +59,8 @@ pub async fn worker(
         .define_job::<NotifyEmailChanging>()
         .define_job::<SendEmailUndo>()
         .define_job::<NotifyNewAdmin>()
-        .define_job::<TellSecondFactor>()
-        .define_job::<SealAnew>()
+        .define_job::<NotifySecondFactor>()
+        .define_job::<ResealSecrets>()
         .define_job::<PurgeExpired>()
         .define_job::<NotifyKeyCreated>()
         .define_job::<NotifyKeyRotated>()
@@ -73,7 +73,7 @@ pub async fn worker(
         .define_job::<PurgeDeadJobs>()
         .with_cron(Cron::daily_at::<PurgeExpired>(3, 17).expect(DAILY))
         .with_cron(Cron::daily_at::<PurgeKeys>(3, 37).expect(DAILY))
-        .with_cron(Cron::daily_at::<SealAnew>(4, 37).expect(DAILY))
+        .with_cron(Cron::daily_at::<ResealSecrets>(4, 37).expect(DAILY))
         .with_cron(Cron::daily_at::<PurgeUsage>(3, 57).expect(DAILY))
         .with_cron(Cron::daily_at::<MaintainPartitions>(4, 17).expect(DAILY))
         .with_cron(Cron::every_n_minutes::<BackfillRollups>(10).expect(DAILY))

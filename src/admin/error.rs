@@ -1,43 +1,31 @@
-//! What can go wrong while looking after accounts, and how it looks from outside.
+//! Errors of account administration, and their responses.
 
 use crate::auth;
 use crate::users;
 use crate::web::{Code, Problem};
 
-/// What can go wrong while looking after accounts.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
-    /// There is no such account.
     #[error("there is no such account")]
     NotFound,
-    /// Whoever asks has ceased to be an administrator meanwhile.
-    #[error("whoever asks is no administrator any more")]
+    #[error("the caller is no longer an administrator")]
     NoLongerAdmin,
-    /// Nobody would be left who may do this.
-    #[error("nobody would be left who may look after accounts")]
+    #[error("no administrator would be left")]
     LastAdmin,
-    /// Administrators do not shut themselves out.
-    #[error("one's own account is not shut")]
+    #[error("administrators cannot disable their own account")]
     OwnAccount,
-    /// An administrator's address is one that has been shown to be theirs.
     #[error("the address is not verified")]
     NotVerified,
-    /// An account that is shut does not become an administrator's.
     #[error("the account is disabled")]
     Disabled,
-    /// There is nothing to change.
-    #[error("nothing is to be changed")]
+    #[error("there is nothing to change")]
     NothingToChange,
-    /// A reason is given for something other than shutting an account.
-    #[error("a reason is given and nothing is shut")]
+    #[error("a reason requires disabled: true")]
     ReasonWithoutDisabling,
-    /// The change takes a reauthentication, and no password is given.
-    #[error("the password is needed")]
+    #[error("the password is required")]
     PasswordRequired,
-    /// The administrator could not be reauthenticated.
     #[error(transparent)]
     Auth(#[from] auth::Error),
-    /// The database failed.
     #[error(transparent)]
     Database(#[from] sqlx::Error),
 }
@@ -61,19 +49,19 @@ impl From<Error> for Problem {
             Error::NotFound => Self::new(Code::NotFound),
             Error::NoLongerAdmin => Self::new(Code::Forbidden),
             Error::LastAdmin => Self::new(Code::LastAdmin),
-            Error::OwnAccount => {
-                conflict("your own account is for another administrator to disable")
+            Error::OwnAccount => conflict("you cannot disable your own account"),
+            Error::NotVerified => conflict("the account's email address is not verified"),
+            Error::Disabled => conflict("a disabled account cannot become an administrator"),
+            Error::NothingToChange => {
+                invalid("", "required", "one of `role` and `disabled` is required")
             }
-            Error::NotVerified => conflict("an administrator's address must be verified"),
-            Error::Disabled => conflict("a disabled account cannot become an administrator's"),
-            Error::NothingToChange => invalid("", "required", "must name `role` or `disabled`"),
             Error::ReasonWithoutDisabling => {
-                invalid("reason", "invalid", "is only for `disabled: true`")
+                invalid("reason", "invalid", "is only allowed with `disabled: true`")
             }
             Error::PasswordRequired => invalid(
                 "password",
                 "password_required",
-                "is required for this change, with a code where you have a second factor",
+                "is required for this change, with a code if you have a second factor",
             ),
             Error::Auth(error) => error.into(),
             Error::Database(source) => source.into(),

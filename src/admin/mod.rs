@@ -1,7 +1,5 @@
-//! Looking after other people's accounts: finding them, shutting and opening them, roles, their
-//! sessions, and what the audit log tells of all. Owns no table and the routes `/admin/*`.
-//!
-//! Who may come here is found out by [`crate::auth::require_admin`] before anything else is read.
+//! Administration of accounts: search, disable and enable, roles, sessions, audit log. Owns the routes `/admin/*`
+//! and no table. [`crate::auth::require_admin`] authorizes every request.
 
 mod error;
 mod model;

@@ -1,4 +1,4 @@
-//! What administrators change of an account and are told of all.
+//! Changes to an account by administrators, and statistics.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -9,37 +9,35 @@ use crate::ids::UserId;
 use crate::mfa::{RecoveryCode, TotpCode};
 use crate::users::{Account, AccountCounts, DisabledReason, Role, SignUps};
 
-/// Changes to an account, and proof of who asks. A field left out stays as it is.
+/// Changes to an account, with reauthentication. Omitted fields stay unchanged.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct AccountPatch {
-    /// What the account may do from now on.
+    /// The new role.
     #[serde(default)]
     #[schema(nullable = false)]
     role: Option<Role>,
-    /// True if the account is disabled. Disabling it ends its sessions at once.
+    /// Whether the account is disabled. Disabling it ends its sessions at once.
     #[serde(default)]
     #[schema(nullable = false)]
     disabled: Option<bool>,
-    /// Why it is disabled, for administrators alone.
+    /// Why it is disabled, visible only to administrators.
     #[serde(default)]
     #[schema(nullable = false)]
     reason: Option<DisabledReason>,
-    /// The administrator's own password. Required for another role, for enabling an account, and for
-    /// disabling an administrator.
+    /// Your own password. Required to change a role, to enable an account and to disable an administrator.
     #[serde(default)]
     password: Option<TriedPassword>,
-    /// A code of the administrator's authenticator app; this or a recovery code, beside the password,
-    /// where the administrator has a second factor.
+    /// Code of your authenticator app. This or a recovery code is required with the password if you have a
+    /// second factor.
     #[serde(default)]
     code: Option<TotpCode>,
-    /// One of the administrator's recovery codes.
+    /// One of your recovery codes.
     #[serde(default)]
     recovery_code: Option<RecoveryCode>,
 }
 
 impl AccountPatch {
-    /// The changes, and the proof if there is one.
     pub(super) fn split(self) -> Result<(AccountChanges, Option<ReauthProof>), Error> {
         let changes = AccountChanges {
             role: self.role,
@@ -47,7 +45,7 @@ impl AccountPatch {
             reason: self.reason,
         };
         changes.check()?;
-        let shown = match self.password {
+        let proof = match self.password {
             Some(password) => Some(ReauthProof::new(
                 "password",
                 password,
@@ -59,57 +57,47 @@ impl AccountPatch {
             }
             None => None,
         };
-        Ok((changes, shown))
+        Ok((changes, proof))
     }
 }
 
-/// Changes to an account. A field left out stays as it is.
 #[derive(Clone, Debug, Default)]
 #[cfg_attr(test, derive(Deserialize))]
 pub(super) struct AccountChanges {
-    /// The role of the account from now on.
     pub(super) role: Option<Role>,
-    /// True if the account is disabled.
     pub(super) disabled: Option<bool>,
-    /// Why it is disabled.
     pub(super) reason: Option<DisabledReason>,
 }
 
-/// What is to become of an account, once it is known how it stands.
+/// Difference between the requested and the current state of an account.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Plan {
-    /// Another role than it has.
+pub(super) struct AccountUpdate {
     pub(super) role: Option<Role>,
-    /// Another state than it is in.
-    pub(super) door: Option<Door>,
+    pub(super) status: Option<StatusChange>,
 }
 
-impl Plan {
-    /// Returns whether an access token alone will not do. Another role, an account that is enabled again and an
-    /// administrator who is disabled are what somebody with a stolen token would gain by. Disabling an
-    /// ordinary account is a defence that can be taken back, and moderators do it many times a day.
-    pub(super) fn needs_proof(&self, before: &Account) -> bool {
+impl AccountUpdate {
+    /// Changing a role, enabling an account and disabling an administrator would serve an attacker with a stolen
+    /// token. Disabling a user is a reversible defence, which moderators use many times a day.
+    pub(super) fn needs_reauthentication(&self, before: &Account) -> bool {
         let is_admin = before.role == Role::Admin;
-        let needs_proof = match &self.door {
-            Some(Door::Opened) => true,
-            Some(Door::Shut(_)) => is_admin && !before.is_disabled(),
+        let needs_reauthentication = match &self.status {
+            Some(StatusChange::Enable) => true,
+            Some(StatusChange::Disable(_)) => is_admin && !before.is_disabled(),
             None => false,
         };
-        self.role.is_some() || needs_proof
+        self.role.is_some() || needs_reauthentication
     }
 }
 
-/// Whether one can sign in to an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Door {
-    /// It is shut, or shut for another reason.
-    Shut(Option<DisabledReason>),
-    /// It is opened again.
-    Opened,
+pub(super) enum StatusChange {
+    /// Also for a new reason.
+    Disable(Option<DisabledReason>),
+    Enable,
 }
 
 impl AccountChanges {
-    /// Holds that the fields make sense together.
     pub(super) fn check(&self) -> Result<(), Error> {
         if self.reason.is_some() && self.disabled != Some(true) {
             return Err(Error::ReasonWithoutDisabling);
@@ -120,20 +108,19 @@ impl AccountChanges {
         Ok(())
     }
 
-    /// What these changes come to for an account as it stands, by the will of `actor`, where
-    /// `admins` are all who may look after accounts at this moment.
-    pub(super) fn plan(
+    /// `admins` are all enabled administrators.
+    pub(super) fn resolve(
         self,
         before: &Account,
         actor: UserId,
         admins: &[UserId],
-    ) -> Result<Plan, Error> {
+    ) -> Result<AccountUpdate, Error> {
         if !admins.contains(&actor) {
             return Err(Error::NoLongerAdmin);
         }
         let role = self.role.unwrap_or(before.role);
-        let is_shut = self.disabled.unwrap_or(before.is_disabled());
-        let stays_admin = role == Role::Admin && !is_shut;
+        let is_disabled = self.disabled.unwrap_or(before.is_disabled());
+        let stays_admin = role == Role::Admin && !is_disabled;
         if admins == [before.id] && !stays_admin {
             return Err(Error::LastAdmin);
         }
@@ -141,36 +128,36 @@ impl AccountChanges {
             return Err(Error::OwnAccount);
         }
         if role == Role::Admin && before.role != Role::Admin {
-            if is_shut {
+            if is_disabled {
                 return Err(Error::Disabled);
             }
             if before.email_verified_at.is_none() {
                 return Err(Error::NotVerified);
             }
         }
-        let door = match (before.is_disabled(), is_shut) {
-            (false, true) => Some(Door::Shut(self.reason)),
+        let status = match (before.is_disabled(), is_disabled) {
+            (false, true) => Some(StatusChange::Disable(self.reason)),
             (true, true) if self.reason.is_some() && self.reason != before.disabled_reason => {
-                Some(Door::Shut(self.reason))
+                Some(StatusChange::Disable(self.reason))
             }
-            (true, false) => Some(Door::Opened),
+            (true, false) => Some(StatusChange::Enable),
             (true, true) | (false, false) => None,
         };
-        Ok(Plan {
+        Ok(AccountUpdate {
             role: (role != before.role).then_some(role),
-            door,
+            status,
         })
     }
 }
 
-/// How the product is doing, by its accounts.
+/// Statistics about accounts.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Stats {
-    /// How many accounts there are in each state.
+    /// Number of accounts by state.
     pub(super) accounts: AccountCounts,
-    /// How many were made on each of the last 30 days, today last; days are those of UTC.
+    /// Sign-ups on each of the last 30 days in UTC, today last.
     pub(super) sign_ups: Vec<SignUps>,
-    /// How many sessions have neither ended nor expired.
+    /// Number of active sessions.
     #[schema(example = 870)]
     pub(super) living_sessions: i64,
 }
@@ -210,21 +197,24 @@ mod tests {
         serde_json::from_str(json).expect("it parses")
     }
 
-    /// What ADA, an administrator beside BOB, comes to by these changes.
-    fn plan(json: &str, before: &Account) -> Result<Plan, Error> {
-        changes(json).plan(before, ADA, &[ADA, BOB])
+    /// By ADA, where ADA and BOB are the administrators.
+    fn resolve(json: &str, before: &Account) -> Result<AccountUpdate, Error> {
+        changes(json).resolve(before, ADA, &[ADA, BOB])
     }
 
     #[test]
     fn only_what_differs_is_changed() {
         let eve = account(EVE, Role::User);
-        let promoted = plan(r#"{"role":"admin","disabled":false}"#, &eve).expect("it may be");
-        assert_eq!((promoted.role, promoted.door), (Some(Role::Admin), None));
-        let shut = plan(r#"{"disabled":true,"reason":"spam"}"#, &eve).expect("it may be");
-        assert_eq!(shut.door, Some(Door::Shut(Some(reason("spam")))));
+        let promoted = resolve(r#"{"role":"admin","disabled":false}"#, &eve).expect("it may be");
+        assert_eq!((promoted.role, promoted.status), (Some(Role::Admin), None));
+        let disabled = resolve(r#"{"disabled":true,"reason":"spam"}"#, &eve).expect("it may be");
         assert_eq!(
-            plan(r#"{"role":"user"}"#, &eve).expect("it may be"),
-            Plan::default()
+            disabled.status,
+            Some(StatusChange::Disable(Some(reason("spam"))))
+        );
+        assert_eq!(
+            resolve(r#"{"role":"user"}"#, &eve).expect("it may be"),
+            AccountUpdate::default()
         );
 
         let mut gone = account(EVE, Role::User);
@@ -233,25 +223,34 @@ mod tests {
             r#"{"disabled":true}"#,
             r#"{"disabled":true,"reason":"spam"}"#,
         ] {
-            assert_eq!(plan(same, &gone).expect("it may be"), Plan::default());
+            assert_eq!(
+                resolve(same, &gone).expect("it may be"),
+                AccountUpdate::default()
+            );
         }
-        let other = plan(r#"{"disabled":true,"reason":"fraud"}"#, &gone).expect("it may be");
-        assert_eq!(other.door, Some(Door::Shut(Some(reason("fraud")))));
-        let opened = plan(r#"{"disabled":false}"#, &gone).expect("it may be");
-        assert_eq!(opened.door, Some(Door::Opened));
+        let other = resolve(r#"{"disabled":true,"reason":"fraud"}"#, &gone).expect("it may be");
+        assert_eq!(
+            other.status,
+            Some(StatusChange::Disable(Some(reason("fraud"))))
+        );
+        let enabled = resolve(r#"{"disabled":false}"#, &gone).expect("it may be");
+        assert_eq!(enabled.status, Some(StatusChange::Enable));
     }
 
     #[test]
     fn an_administrator_is_left_whatever_is_asked() {
         let ada = account(ADA, Role::Admin);
         for json in [r#"{"role":"user"}"#, r#"{"disabled":true}"#] {
-            let alone = changes(json).plan(&ada, ADA, &[ADA]);
+            let alone = changes(json).resolve(&ada, ADA, &[ADA]);
             assert!(matches!(alone, Err(Error::LastAdmin)), "{json}");
         }
-        assert!(plan(r#"{"role":"user"}"#, &ada).is_ok(), "there is another");
-        let own = plan(r#"{"disabled":true}"#, &ada);
+        assert!(
+            resolve(r#"{"role":"user"}"#, &ada).is_ok(),
+            "there is another"
+        );
+        let own = resolve(r#"{"disabled":true}"#, &ada);
         assert!(matches!(own, Err(Error::OwnAccount)));
-        let ousted = changes(r#"{"role":"user"}"#).plan(&ada, BOB, &[ADA]);
+        let ousted = changes(r#"{"role":"user"}"#).resolve(&ada, BOB, &[ADA]);
         assert!(matches!(ousted, Err(Error::NoLongerAdmin)));
     }
 
@@ -259,17 +258,17 @@ mod tests {
     fn an_administrator_is_somebody_who_can_sign_in() {
         let mut eve = account(EVE, Role::User);
         eve.email_verified_at = None;
-        let unverified = plan(r#"{"role":"admin"}"#, &eve);
+        let unverified = resolve(r#"{"role":"admin"}"#, &eve);
         assert!(matches!(unverified, Err(Error::NotVerified)));
         eve.email_verified_at = Some(NOW);
         eve.disabled_at = Some(NOW);
-        let shut = plan(r#"{"role":"admin"}"#, &eve);
-        assert!(matches!(shut, Err(Error::Disabled)));
-        assert!(plan(r#"{"role":"admin","disabled":false}"#, &eve).is_ok());
+        let disabled = resolve(r#"{"role":"admin"}"#, &eve);
+        assert!(matches!(disabled, Err(Error::Disabled)));
+        assert!(resolve(r#"{"role":"admin","disabled":false}"#, &eve).is_ok());
     }
 
     #[test]
-    fn what_gives_or_takes_power_needs_proof_and_disabling_a_user_does_not() {
+    fn what_gives_or_takes_power_needs_reauthentication_and_disabling_a_user_does_not() {
         let (user, admin) = (account(EVE, Role::User), account(BOB, Role::Admin));
         let mut gone = account(EVE, Role::User);
         gone.disabled_at = Some(NOW);
@@ -283,13 +282,13 @@ mod tests {
             (r#"{"disabled":true,"reason":"fraud"}"#, &gone, false),
             (r#"{"role":"user"}"#, &user, false),
         ] {
-            let plan = plan(json, before).expect("it may be");
-            assert_eq!(plan.needs_proof(before), needs, "{json}");
+            let update = resolve(json, before).expect("it may be");
+            assert_eq!(update.needs_reauthentication(before), needs, "{json}");
         }
     }
 
     #[test]
-    fn fields_that_make_no_sense_together_are_refused() {
+    fn contradictory_fields_are_rejected() {
         for json in [
             r#"{"reason":"spam"}"#,
             r#"{"disabled":false,"reason":"spam"}"#,

@@ -1,77 +1,75 @@
-//! Changing other people's accounts: what is written, ended and noted together.
+//! Changes to accounts by administrators.
 
 use serde_json::json;
 
 use super::error::Error;
-use super::model::{AccountPatch, Door, Plan, Stats};
+use super::model::{AccountPatch, AccountUpdate, Stats, StatusChange};
 use crate::audit::Event;
 use crate::auth::{self, EndReason};
 use crate::ctx::UserCtx;
 use crate::ids::UserId;
 use crate::users::{self, Account, Role};
 
-/// How far back sign-ups are counted by the day.
 const SIGN_UP_DAYS: i32 = 30;
 
-/// Changes an account and answers it as it now stands. All who do so wait for each other at the
-/// rows of the administrators, so that of any number who would take the last ones away, one is
-/// refused. Where the change takes a reauthentication, what it proved is still true at that moment.
+/// Locks the rows of all administrators, which serializes concurrent changes, so that the last administrator
+/// stays. The reauthentication is checked again in the transaction.
 pub(super) async fn change_account(
     ctx: &UserCtx,
     id: UserId,
     changes: AccountPatch,
 ) -> Result<Account, Error> {
-    let (changes, shown) = changes.split()?;
-    let proven = match shown {
-        Some(shown) => Some(auth::reauthenticate(ctx, shown).await?),
+    let (changes, proof) = changes.split()?;
+    let proven = match proof {
+        Some(proof) => Some(auth::reauthenticate(ctx, proof).await?),
         None => None,
     };
     let now = ctx.now();
     let mut tx = ctx.begin().await?;
     let (before, admins) = users::lock_account_and_admins(&mut *tx, id).await?;
-    let plan = changes.plan(&before, ctx.user_id(), &admins)?;
+    let update = changes.resolve(&before, ctx.user_id(), &admins)?;
     match &proven {
         Some(proven) => auth::recheck_proof(&mut tx, ctx.user_id(), proven).await?,
-        None if plan.needs_proof(&before) => return Err(Error::PasswordRequired),
+        None if update.needs_reauthentication(&before) => return Err(Error::PasswordRequired),
         None => {}
     }
-    if plan == Plan::default() {
+    if update == AccountUpdate::default() {
         return Ok(before);
     }
     let change = auth::begin_credentials_change(&mut tx, id, None)
         .await?
         .ok_or(Error::NotFound)?;
-    let mut notes = Vec::new();
+    let mut entries = Vec::new();
     let mut ended = Vec::new();
-    if let Some(role) = plan.role {
+    if let Some(role) = update.role {
         users::set_role(&mut *tx, &change, role, now).await?;
         if role == Role::Admin {
             auth::announce_admin(&mut tx, &change).await?;
         }
-        notes.push((
+        entries.push((
             Event::RoleChanged,
             json!({ "from": before.role, "to": role }),
         ));
     }
-    match plan.door {
-        Some(Door::Shut(reason)) => {
+    match update.status {
+        Some(StatusChange::Disable(reason)) => {
             let since = before.disabled_at.unwrap_or(now);
             users::set_disabled(&mut *tx, &change, Some(since), reason.as_ref(), now).await?;
             ended = auth::end_sessions(&mut *tx, &change, None, EndReason::AccountDisabled, now)
                 .await?;
-            let from = door(before.is_disabled());
-            let detail = json!({ "from": from, "to": door(true), "reason": reason, "sessions": ended.len() });
-            notes.push((Event::AccountDisabled, detail));
+            let from = status(before.is_disabled());
+            let detail = json!({ "from": from, "to": status(true), "reason": reason, "sessions": ended.len() });
+            entries.push((Event::AccountDisabled, detail));
         }
-        Some(Door::Opened) => {
+        Some(StatusChange::Enable) => {
             users::set_disabled(&mut *tx, &change, None, None, now).await?;
             let reason = &before.disabled_reason;
-            let detail = json!({ "from": door(true), "to": door(false), "reason": reason });
-            notes.push((Event::AccountEnabled, detail));
+            let detail = json!({ "from": status(true), "to": status(false), "reason": reason });
+            entries.push((Event::AccountEnabled, detail));
         }
         None => {}
     }
-    for (event, detail) in notes {
+    for (event, detail) in entries {
         tx.audit(event.about(id).detail(detail)).await?;
     }
     let after = users::get_account(&mut *tx, id).await?;
@@ -80,13 +78,12 @@ pub(super) async fn change_account(
     Ok(after)
 }
 
-/// The state of an account's door, as the log has it.
-fn door(is_shut: bool) -> &'static str {
-    if is_shut { "disabled" } else { "enabled" }
+/// As in the audit log.
+fn status(is_disabled: bool) -> &'static str {
+    if is_disabled { "disabled" } else { "enabled" }
 }
 
-/// Ends all sessions of an account, and voids its links and waiting sign-ins. It takes no
-/// reauthentication: it gives nobody anything, and is done in a hurry.
+/// Also voids links and pending sign-ins. No reauthentication: it grants nothing, and is urgent.
 pub(super) async fn end_sessions(ctx: &UserCtx, id: UserId) -> Result<(), Error> {
     let now = ctx.now();
     let mut tx = ctx.begin().await?;
@@ -103,7 +100,6 @@ pub(super) async fn end_sessions(ctx: &UserCtx, id: UserId) -> Result<(), Error>
     Ok(())
 }
 
-/// How the product is doing, by its accounts.
 pub(super) async fn stats(ctx: &UserCtx) -> Result<Stats, Error> {
     let now = ctx.now();
     Ok(Stats {

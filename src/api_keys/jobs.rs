@@ -1,4 +1,4 @@
-//! The letters about keys, and clearing away those that are good for nothing.
+//! Emails about API keys, and the purge of old keys.
 
 use chrono::TimeDelta;
 use graphile_worker::{IntoTaskHandlerResult, TaskHandler, WorkerContext};
@@ -6,14 +6,13 @@ use serde::{Deserialize, Serialize};
 
 use super::store;
 use crate::jobs::{self, Purges};
-use crate::mail::{self, Letter};
+use crate::mail::{self, EmailMessage};
 use crate::state::AppState;
 use crate::users::EmailAddress;
 
-/// How long what is good for nothing is kept, for whoever looks into an incident.
+/// How long expired and revoked keys are kept, to investigate incidents.
 const KEPT: TimeDelta = TimeDelta::days(30);
 
-/// Why a job failed; the queue keeps the text and tries again.
 #[derive(Debug, thiserror::Error)]
 enum JobError {
     #[error(transparent)]
@@ -30,8 +29,8 @@ impl JobError {
     }
 }
 
-macro_rules! letters {
-    ($($(#[$doc:meta])* $name:ident $identifier:literal $letter:ident)+) => {$(
+macro_rules! emails {
+    ($($(#[$doc:meta])* $name:ident $identifier:literal $message:ident)+) => {$(
         $(#[$doc])*
         #[derive(Clone, Debug, Deserialize, Serialize)]
         pub struct $name {
@@ -40,14 +39,14 @@ macro_rules! letters {
         }
 
         impl $name {
-            /// A letter to this address, about the key that ends with this.
+            /// `hint` is the end of the key.
             pub(super) fn to(email: EmailAddress, hint: String) -> Self {
                 Self { email, hint }
             }
 
             async fn send(self, state: &AppState) -> Result<(), JobError> {
-                let letter = Letter::$letter { hint: self.hint };
-                Ok(mail::send(&state.mailer, &state.mail, self.email.as_str(), &letter).await?)
+                let message = EmailMessage::$message { hint: self.hint };
+                Ok(mail::send(&state.mailer, &state.mail, self.email.as_str(), &message).await?)
             }
         }
 
@@ -62,14 +61,12 @@ macro_rules! letters {
     )+};
 }
 
-letters! {
-    /// Tells the owner of an account that it has a new key.
+emails! {
     NotifyKeyCreated "api_keys.tell_created" ApiKeyCreated
-    /// Tells the owner of an account that a key has another secret.
     NotifyKeyRotated "api_keys.tell_rotated" ApiKeyRotated
 }
 
-/// Deletes keys that expired or were revoked long ago. Runs daily.
+/// Runs daily.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct PurgeKeys {}
 

@@ -1,9 +1,8 @@
-//! A key as its holder has it: `gw_live_<id>_<secret>`.
+//! Format of an API key: `gw_live_<id>_<secret>`.
 //!
-//! The id is the key's own in base62, 22 characters. The secret is 43 characters drawn evenly from
-//! base62, which is 256 bits, and 6 more that are a checksum over all that stands before them: a
-//! scanner of other people's code knows a key when it sees one, and what is mistyped or made up
-//! costs no look-up. All of it is one word to a double click.
+//! The id is 22 characters of base62. The secret is 43 uniformly random characters of base62 (256 bits) and 6 of a
+//! checksum over everything before: secret scanners recognize a key, and a mistyped one costs no query. A double
+//! click selects all of it.
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, digest};
@@ -22,11 +21,10 @@ const ID: usize = 22;
 const SECRET: usize = 43;
 /// Characters of a checksum: 62^6 is more than 2^32.
 const CHECKSUM: usize = 6;
-/// Characters that an owner tells keys apart by, from the end.
+/// Characters from the end that identify a key in lists.
 const HINT: usize = 4;
 
-/// The SHA-256 of a secret: all that is stored of it. A slow hash would add nothing to 256 random
-/// bits, and cost every request.
+/// SHA-256 of a secret, which is stored. A slow hash would add nothing to 256 random bits, and cost every request.
 #[derive(Clone, Copy)]
 pub(super) struct SecretHash(pub(super) [u8; 32]);
 
@@ -36,24 +34,21 @@ impl SecretHash {
         Self(hash.as_ref().try_into().expect("SHA-256 gives 32 bytes"))
     }
 
-    /// Whether this is the hash that is stored, in a time that does not tell where they differ.
-    pub(super) fn is(&self, stored: &[u8]) -> bool {
+    /// Constant-time comparison.
+    pub(super) fn matches(&self, stored: &[u8]) -> bool {
         verify_slices_are_equal(&self.0, stored).is_ok()
     }
 }
 
-/// A key that was just made; the only time that its text is known.
+/// A generated key.
 pub(super) struct NewKey {
-    /// The whole key.
     pub(super) text: Zeroizing<String>,
-    /// What is stored of its secret.
     pub(super) hash: SecretHash,
 }
 
 impl NewKey {
-    /// Draws a secret for the key with this id.
-    pub(super) fn draw(config: &ApiKeyConfig, id: ApiKeyId, rng: &Rng) -> Self {
-        let secret = draw_secret(rng);
+    pub(super) fn generate(config: &ApiKeyConfig, id: ApiKeyId, rng: &Rng) -> Self {
+        let secret = generate_secret(rng);
         let (prefix, environment) = (&config.prefix, config.environment);
         let id = encode::<ID>(id.0.as_u128());
         let mut text = Zeroizing::new(String::with_capacity(96));
@@ -68,25 +63,21 @@ impl NewKey {
         }
     }
 
-    /// The end of the key, which the owner's list shows.
     pub(super) fn hint(&self) -> &str {
         &self.text[self.text.len() - HINT..]
     }
 }
 
-/// A key that somebody presents: well formed, of this environment, and not yet known to be good.
+/// A well-formed key of this environment, not yet verified.
 pub(super) struct PresentedKey {
-    /// Which key it says it is.
     pub(super) id: ApiKeyId,
-    /// The hash of its secret.
     pub(super) hash: SecretHash,
 }
 
 impl PresentedKey {
-    /// Reads a key. Its prefix is not asked for, so that a product that takes another name leaves
-    /// its customers' keys alone; its environment is, so that a key for production is no good to a
-    /// copy of production's database.
-    pub(super) fn read(text: &str, config: &ApiKeyConfig) -> Option<Self> {
+    /// Any prefix is accepted, so that renaming the product does not break keys. The environment must match, so
+    /// that a production key is useless against a copy of the production database.
+    pub(super) fn parse(text: &str, config: &ApiKeyConfig) -> Option<Self> {
         let plain = |part: &str| part.bytes().all(|b| b.is_ascii_alphanumeric());
         let mut parts = text.split('_');
         let (prefix, environment) = (parts.next()?, parts.next()?);
@@ -111,8 +102,8 @@ impl PresentedKey {
     }
 }
 
-/// Characters drawn evenly: a byte beyond the last whole round of the alphabet is drawn again.
-fn draw_secret(rng: &Rng) -> Zeroizing<String> {
+/// Uniform by rejection sampling.
+fn generate_secret(rng: &Rng) -> Zeroizing<String> {
     let even = u8::MAX - u8::MAX % 62;
     let mut secret = Zeroizing::new(String::with_capacity(SECRET));
     while secret.len() < SECRET {
@@ -125,7 +116,7 @@ fn draw_secret(rng: &Rng) -> Zeroizing<String> {
     secret
 }
 
-/// The first 32 bits of the text's SHA-256. No secret: whoever has the text can compute it.
+/// First 32 bits of the SHA-256. Not a secret.
 fn checksum(text: &str) -> String {
     let hash = digest(&SHA256, text.as_bytes());
     let start: [u8; 4] = hash.as_ref()[..4].try_into().expect("there are 32 bytes");
@@ -170,25 +161,28 @@ mod tests {
     }
 
     fn key() -> String {
-        let new = NewKey::draw(&config("live"), id(), &Rng::seeded(1));
+        let new = NewKey::generate(&config("live"), id(), &Rng::seeded(1));
         new.text.to_string()
     }
 
-    /// The text with the checksum that belongs to it.
     fn sealed(body: &str) -> String {
         format!("{body}{}", checksum(body))
     }
 
     #[test]
     fn a_key_is_read_as_it_was_made() {
-        let new = NewKey::draw(&config("live"), id(), &Rng::seeded(1));
+        let new = NewKey::generate(&config("live"), id(), &Rng::seeded(1));
         let parts: Vec<_> = new.text.split('_').collect();
         assert_eq!(parts[..2], ["gw", "live"]);
         assert_eq!((parts[2].len(), parts[3].len()), (22, 49));
         assert!(new.text.ends_with(new.hint()) && new.hint().len() == 4);
-        let read = PresentedKey::read(&new.text, &config("live")).expect("it is a key");
+        let read = PresentedKey::parse(&new.text, &config("live")).expect("it is a key");
         assert_eq!(read.id, id());
-        assert!(read.hash.is(&new.hash.0) && !read.hash.is(&[0; 32]) && !read.hash.is(&[]));
+        assert!(
+            read.hash.matches(&new.hash.0)
+                && !read.hash.matches(&[0; 32])
+                && !read.hash.matches(&[])
+        );
     }
 
     #[test]
@@ -196,10 +190,10 @@ mod tests {
         let body = key();
         let body = &body[..body.len() - CHECKSUM];
         let renamed = sealed(&body.replacen("gw_", "acme_", 1));
-        assert!(PresentedKey::read(&renamed, &config("live")).is_some());
-        assert!(PresentedKey::read(&key(), &config("test")).is_none());
+        assert!(PresentedKey::parse(&renamed, &config("live")).is_some());
+        assert!(PresentedKey::parse(&key(), &config("test")).is_none());
         let test = sealed(&body.replacen("_live_", "_test_", 1));
-        assert!(PresentedKey::read(&test, &config("live")).is_none());
+        assert!(PresentedKey::parse(&test, &config("live")).is_none());
     }
 
     #[test]
@@ -209,7 +203,7 @@ mod tests {
             for with in ["0", "a", "_", ".", "é", ""] {
                 let mut mistyped = key.clone();
                 mistyped.replace_range(at..=at, with);
-                let read = PresentedKey::read(&mistyped, &config("live"));
+                let read = PresentedKey::parse(&mistyped, &config("live"));
                 assert_eq!(read.is_some(), mistyped == key, "{mistyped}");
             }
         }
@@ -224,18 +218,20 @@ mod tests {
             String::new(),
         ] {
             assert!(
-                PresentedKey::read(&sealed(&body), &config("live")).is_none(),
+                PresentedKey::parse(&sealed(&body), &config("live")).is_none(),
                 "{body}"
             );
         }
         let least = sealed(&format!("gw_live_{}_{secret}", "0".repeat(22)));
-        assert!(PresentedKey::read(&least, &config("live")).is_some());
+        assert!(PresentedKey::parse(&least, &config("live")).is_some());
     }
 
     #[test]
     fn secrets_use_the_whole_alphabet_and_never_repeat() {
         let rng = Rng::seeded(7);
-        let secrets: BTreeSet<_> = (0..200).map(|_| draw_secret(&rng).to_string()).collect();
+        let secrets: BTreeSet<_> = (0..200)
+            .map(|_| generate_secret(&rng).to_string())
+            .collect();
         assert_eq!(secrets.len(), 200);
         assert!(secrets.iter().all(|secret| secret.len() == SECRET));
         let used: BTreeSet<_> = secrets.iter().flat_map(|secret| secret.bytes()).collect();

@@ -21,7 +21,6 @@ struct Generations {
 }
 
 impl LastSeen {
-    /// A map of at most `capacity` ids.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
         Self {
@@ -30,8 +29,8 @@ impl LastSeen {
         }
     }
 
-    /// Records a use and returns the one before. The later time stays.
-    pub fn note(&self, id: Uuid, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    /// Records a use and returns the previous one; keeps the later of the two.
+    pub fn record(&self, id: Uuid, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let before = seen.young.get(&id).or_else(|| seen.old.get(&id)).copied();
         if seen.young.len() >= self.capacity && !seen.young.contains_key(&id) {
@@ -64,9 +63,9 @@ mod tests {
         let [a, b] = [1, 2].map(Uuid::from_u128);
         let early = DateTime::<Utc>::UNIX_EPOCH;
         let late = early + TimeDelta::minutes(1);
-        assert_eq!(seen.note(a, late), None);
-        assert_eq!(seen.note(a, early), Some(late));
-        assert_eq!(seen.note(b, early), None);
+        assert_eq!(seen.record(a, late), None);
+        assert_eq!(seen.record(a, early), Some(late));
+        assert_eq!(seen.record(b, early), None);
         assert_eq!(seen.take(), HashMap::from([(a, late), (b, early)]));
         assert!(seen.take().is_empty());
     }
@@ -77,11 +76,11 @@ mod tests {
         let at = DateTime::<Utc>::UNIX_EPOCH;
         let busy = Uuid::from_u128(0);
         for id in 1..10_000 {
-            seen.note(Uuid::from_u128(id), at);
-            assert_eq!(seen.note(busy, at).is_some(), id > 1, "{id}");
+            seen.record(Uuid::from_u128(id), at);
+            assert_eq!(seen.record(busy, at).is_some(), id > 1, "{id}");
         }
-        assert_eq!(seen.note(Uuid::from_u128(9_999), at), Some(at));
-        assert_eq!(seen.note(Uuid::from_u128(1), at), None);
+        assert_eq!(seen.record(Uuid::from_u128(9_999), at), Some(at));
+        assert_eq!(seen.record(Uuid::from_u128(1), at), None);
         assert!(seen.take().len() <= 100);
         assert!(seen.take().is_empty());
     }

@@ -1,12 +1,11 @@
-//! Keys that programs act for an account with. Owns the table `api_keys`, the routes `/api-keys`,
-//! the door for programs and the letters about keys.
+//! API keys, for programs that act for an account. Owns the table `api_keys`, the routes `/api-keys`, the
+//! authentication of keys and the emails about them.
 
-mod document;
 mod error;
-mod gate;
 mod jobs;
 mod key;
 mod last_seen;
+mod middleware;
 mod model;
 mod routes;
 mod scope;
@@ -14,11 +13,10 @@ mod service;
 mod store;
 mod uses;
 
-pub use document::document_keys;
 pub use error::Error;
-pub use gate::authenticate;
 pub use jobs::{NotifyKeyCreated, NotifyKeyRotated, PurgeKeys};
 pub use last_seen::LastSeen;
-pub use routes::routes;
+pub use middleware::authenticate;
+pub use routes::{document_keys, routes};
 pub use store::revoke_since;
 pub use uses::{watch_uses, write_uses};

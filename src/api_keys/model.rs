@@ -1,4 +1,4 @@
-//! Keys as their owner asks for them and sees them.
+//! API keys in requests and responses.
 
 use std::time::Duration;
 
@@ -12,13 +12,13 @@ use crate::ids::ApiKeyId;
 use crate::mfa::{RecoveryCode, TotpCode};
 use crate::text::one_line;
 
-/// The shortest life that a key can be given, in seconds.
+/// Seconds.
 const LIFE_MIN: u32 = 60;
 
-/// The longest time that two secrets of a key work side by side, in seconds: a week.
+/// Seconds: one week.
 const OVERLAP_MAX: u32 = 7 * 24 * 60 * 60;
 
-/// What a key is called: 1 to 100 characters in one line.
+/// Name of a key: 1 to 100 characters in one line.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema, sqlx::Type)]
 #[serde(try_from = "String")]
 #[sqlx(transparent)]
@@ -41,7 +41,7 @@ impl TryFrom<String> for KeyName {
     }
 }
 
-/// How long a key is to live.
+/// Lifetime of a key in seconds.
 #[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
 #[serde(try_from = "u32")]
 #[schema(value_type = u32, minimum = 60, example = 7_776_000)]
@@ -63,7 +63,7 @@ impl TryFrom<u32> for Life {
     }
 }
 
-/// How long the secret before works beside the new one.
+/// Seconds that the previous secret keeps working.
 #[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
 #[serde(try_from = "u32")]
 #[schema(value_type = u32, minimum = 0, maximum = 604_800, default = 86_400, example = 86_400)]
@@ -91,79 +91,76 @@ impl TryFrom<u32> for Overlap {
     }
 }
 
-/// A key that is wanted.
+/// Request to create an API key.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct NewApiKey {
-    /// What to call it.
+    /// Name for the owner's list.
     pub(super) name: KeyName,
-    /// What it may do.
+    /// What the key is allowed to do.
     pub(super) scopes: Scopes,
-    /// Seconds that it works for; left out, as long as a key may live here.
+    /// Lifetime in seconds; the maximum if omitted.
     #[serde(default)]
     pub(super) expires_in: Option<Life>,
-    /// The account's password, to prove who is asking.
+    /// The account's password.
     pub(super) password: TriedPassword,
-    /// What the authenticator app shows; this or a recovery code, where the account has a second
-    /// factor.
+    /// Code of the authenticator app. This or a recovery code is required if the account has a second factor.
     #[serde(default)]
     pub(super) code: Option<TotpCode>,
-    /// One of the codes that were written down.
+    /// One of the account's recovery codes.
     #[serde(default)]
     pub(super) recovery_code: Option<RecoveryCode>,
 }
 
-/// A key that is to have another secret.
+/// Request to rotate an API key.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Rotation {
-    /// Seconds that the present secret goes on working beside the new one.
+    /// Seconds that the current secret keeps working.
     #[serde(default)]
     pub(super) overlap: Overlap,
-    /// The account's password, to prove who is asking.
+    /// The account's password.
     pub(super) password: TriedPassword,
-    /// What the authenticator app shows; this or a recovery code, where the account has a second
-    /// factor.
+    /// Code of the authenticator app. This or a recovery code is required if the account has a second factor.
     #[serde(default)]
     pub(super) code: Option<TotpCode>,
-    /// One of the codes that were written down.
+    /// One of the account's recovery codes.
     #[serde(default)]
     pub(super) recovery_code: Option<RecoveryCode>,
 }
 
-/// A key, as its owner sees it.
+/// An API key, without its secret.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(super) struct ApiKey {
     /// The key's id.
     pub(super) id: ApiKeyId,
-    /// What its owner calls it.
+    /// Name for the owner's list.
     pub(super) name: KeyName,
-    /// What it may do.
+    /// What the key is allowed to do.
     pub(super) scopes: Scopes,
-    /// The last four characters of the key, to know it by.
+    /// The last four characters of the key.
     #[schema(example = "3fYk")]
     pub(super) hint: String,
-    /// When it was made.
+    /// When the key was created.
     pub(super) created_at: DateTime<Utc>,
-    /// When it was last given another secret.
+    /// When the key was last rotated.
     pub(super) rotated_at: Option<DateTime<Utc>>,
-    /// Until when the secret before works as well.
+    /// When the previous secret stops working.
     pub(super) previous_expires_at: Option<DateTime<Utc>>,
-    /// When it stops working.
+    /// When the key stops working.
     pub(super) expires_at: DateTime<Utc>,
-    /// When it was last used, to about a minute.
+    /// Time of last use, accurate to about a minute.
     pub(super) last_used_at: Option<DateTime<Utc>>,
 }
 
-/// A key with its text, which is shown this once.
+/// An API key with its secret, which is returned only once.
 #[derive(Serialize, ToSchema)]
 pub(super) struct IssuedApiKey {
-    /// The key. Goes into the `Authorization` header of each call, after `Bearer`.
+    /// The key. Sent in the `Authorization` header of each request, after `Bearer`.
     #[schema(
         example = "gw_live_02tDhiSYBZFLHPVwaSGzLp_hR3nCxW7kQpE9sVbTzL2mYfD8uJgA5oXiK4wNcH6rPqB1dMtG0a3fYk"
     )]
     pub(super) key: String,
-    /// All else about it.
     #[serde(flatten)]
     pub(super) about: ApiKey,
 }

@@ -1,20 +1,18 @@
-//! `/api-keys`: what an account's owner does about its keys. No key opens these routes.
-
-use std::collections::BTreeMap;
+//! `/api-keys`. Requires a session: API keys are rejected.
 
 use axum::http::StatusCode;
-use utoipa::IntoResponses;
-use utoipa::openapi::{RefOr, Response};
+use utoipa::openapi::OpenApi;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa_axum::routes;
 
 use super::model::{ApiKey, IssuedApiKey, NewApiKey, Rotation};
 use super::{service, store};
+use crate::auth::problem_groups;
 use crate::ctx::UserCtx;
 use crate::ids::ApiKeyId;
 use crate::state::AppState;
 use crate::web::{
-    BodyProblems, Code, Json, Moment, Page, PageParams, Paged, Path, PathProblems, Problem,
-    QueryProblems, Routes, problems,
+    Json, Moment, Page, PageParams, Paged, Path, PathProblems, Problem, QueryProblems, Routes,
 };
 
 pub fn routes() -> Routes<AppState> {
@@ -24,9 +22,14 @@ pub fn routes() -> Routes<AppState> {
         .routes(routes!(rotate_api_key))
 }
 
-/// My API keys, the newest first.
+problem_groups! {
+    CreateProblems [TooManyApiKeys, Conflict, TooManyAttempts];
+    RotateProblems [NotFound, Conflict, TooManyAttempts];
+}
+
+/// List my API keys, newest first.
 ///
-/// A key that expired is listed for another 30 days, a revoked one is not.
+/// Expired keys are listed for another 30 days, revoked keys are not.
 #[utoipa::path(get, path = "", tag = "api keys", params(PageParams),
     responses((status = 200, description = "A page of keys.", body = Page<ApiKey>), QueryProblems))]
 async fn list_api_keys(ctx: UserCtx, paged: Paged<Moment>) -> Result<Json<Page<ApiKey>>, Problem> {
@@ -35,11 +38,11 @@ async fn list_api_keys(ctx: UserCtx, paged: Paged<Moment>) -> Result<Json<Page<A
     Ok(Json(page))
 }
 
-/// Make an API key.
+/// Create an API key.
 ///
-/// It takes the password and, where the account has a second factor, a code or a recovery code; a
-/// letter tells the owner. The key itself is shown this once: what is kept is a hash. A program presents it as a bearer token wherever an access token is good,
-/// except for what concerns the account's security.
+/// Requires the password and, if the account has a second factor, a code or a recovery code. The owner gets an
+/// email. The key is returned only once: a hash of it is stored. Programs send it as a bearer token, like an
+/// access token; operations on the security of the account reject it.
 #[utoipa::path(post, path = "", tag = "api keys",
     request_body(content = NewApiKey, examples(
         ("password" = (summary = "With the password", value = json!({ "name": "Nightly import",
@@ -48,7 +51,7 @@ async fn list_api_keys(ctx: UserCtx, paged: Paged<Moment>) -> Result<Json<Page<A
         ("second_factor" = (summary = "With both factors", value = json!({ "name": "Nightly import",
             "scopes": ["usage:read", "events:write"],
             "password": "correct horse battery staple", "code": "492039" }))))),
-    responses((status = 201, description = "The key.", body = IssuedApiKey), CreateProblems))]
+    responses((status = 201, description = "The new key.", body = IssuedApiKey), CreateProblems))]
 async fn create_api_key(
     ctx: UserCtx,
     Json(new): Json<NewApiKey>,
@@ -57,21 +60,22 @@ async fn create_api_key(
     Ok((StatusCode::CREATED, Json(issued)))
 }
 
-/// Revoke an API key. It is refused from now on.
+/// Revoke an API key.
+///
+/// Every request with the key is rejected from then on.
 #[utoipa::path(delete, path = "/{id}", tag = "api keys",
     params(("id" = ApiKeyId, Path, description = "The key's id.")),
-    responses((status = 204, description = "The key is revoked."), PathProblems))]
+    responses((status = 204, description = "The key has been revoked."), PathProblems))]
 async fn revoke_api_key(ctx: UserCtx, Path(id): Path<ApiKeyId>) -> Result<StatusCode, Problem> {
     service::revoke(&ctx, id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Give an API key another secret.
+/// Rotate an API key.
 ///
-/// The secret before works on for `overlap` seconds, a day unless said otherwise, so that programs
-/// can be told the new one by and by. While it does, another rotation is refused unless its overlap
-/// is 0, which ends all secrets but the new one. The key's life begins anew, as long as before. It
-/// takes what making a key does.
+/// The key gets a new secret. The previous one works for another `overlap` seconds (default: one day), so that
+/// programs can be switched over. Until it expires, another rotation is rejected unless its overlap is 0, which
+/// ends all secrets but the new one. The key's lifetime starts again. Requires the same proof as creating a key.
 #[utoipa::path(post, path = "/{id}/rotate", tag = "api keys",
     params(("id" = ApiKeyId, Path, description = "The key's id.")),
     request_body(content = Rotation, examples(
@@ -88,32 +92,16 @@ async fn rotate_api_key(
     Ok(Json(service::rotate(&ctx, id, rotation).await?))
 }
 
-type Responses = BTreeMap<String, RefOr<Response>>;
-
-struct CreateProblems;
-
-impl IntoResponses for CreateProblems {
-    fn responses() -> Responses {
-        let mut all = BodyProblems::responses();
-        all.extend(problems(&[
-            Code::TooManyApiKeys,
-            Code::Conflict,
-            Code::TooManyAttempts,
-        ]));
-        all
-    }
-}
-
-struct RotateProblems;
-
-impl IntoResponses for RotateProblems {
-    fn responses() -> Responses {
-        let mut all = BodyProblems::responses();
-        all.extend(problems(&[
-            Code::NotFound,
-            Code::Conflict,
-            Code::TooManyAttempts,
-        ]));
-        all
-    }
+/// Adds the security scheme of API keys.
+pub fn document_keys(api: &mut OpenApi) {
+    let scheme = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Bearer)
+        .bearer_format("gw_live_<id>_<secret>")
+        .description(Some(
+            "A key created with `POST /api-keys`, sent like an access token. Each operation that accepts one names \
+             the scope that it requires; `read` or `write` without an area are sufficient as well. The others \
+             respond with `session_required`.",
+        ));
+    let components = api.components.get_or_insert_default();
+    components.add_security_scheme("api_key", SecurityScheme::Http(scheme.build()));
 }

@@ -1,4 +1,4 @@
-//! What a key may do: read or write, everywhere or in one area of the product.
+//! Scopes of API keys: read or write, everywhere or in one area.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -11,7 +11,7 @@ use utoipa::{PartialSchema, ToSchema};
 
 use crate::policy::{Area, is_read};
 
-/// Neither implies the other: a key that only writes has no need to read.
+/// Neither implies the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Access {
     Read,
@@ -27,7 +27,6 @@ pub(super) struct Scope {
 }
 
 impl Scope {
-    /// Every scope that there is.
     pub(super) fn all() -> impl Iterator<Item = Self> {
         let areas = Area::ALL.into_iter().map(Some);
         std::iter::once(None)
@@ -35,7 +34,7 @@ impl Scope {
             .flat_map(|area| [Access::Read, Access::Write].map(|access| Self { area, access }))
     }
 
-    /// The name that is stored, and that clients know it by.
+    /// Name in the database and in the API.
     pub(super) const fn as_str(self) -> &'static str {
         let [read, write] = match self.area {
             None => ["read", "write"],
@@ -72,8 +71,8 @@ impl PartialSchema for Scope {
             .schema_type(Type::String)
             .enum_values(Some(Self::all().map(Self::as_str)))
             .description(Some(
-                "What a key may do: `read` is `GET` and `HEAD`, `write` is every other method, and neither implies \
-                 the other. With an area before it, it holds for the routes below that segment alone.",
+                "Permission of a key: `read` allows `GET` and `HEAD`, `write` every other method, and neither implies \
+                 the other. With an area as prefix it is limited to the routes of that area.",
             ))
             .examples(["usage:read"])
             .build()
@@ -87,14 +86,13 @@ impl ToSchema for Scope {
     }
 }
 
-/// All that a key may do: one scope or more.
+/// The permissions of a key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(try_from = "BTreeSet<Scope>", into = "BTreeSet<Scope>")]
 #[schema(value_type = Vec<Scope>, min_items = 1, example = json!(["usage:read", "events:write"]))]
 pub(super) struct Scopes(BTreeSet<Scope>);
 
 impl Scopes {
-    /// Returns whether one of them covers calls of this area with this method.
     pub(super) fn allow(&self, area: Area, method: &Method) -> bool {
         let access = if is_read(method) {
             Access::Read
@@ -105,13 +103,12 @@ impl Scopes {
         sufficient.iter().any(|scope| self.0.contains(scope))
     }
 
-    /// Their stored names.
     pub(super) fn names(&self) -> Vec<String> {
         let names = self.0.iter().map(|scope| scope.as_str().to_owned());
         names.collect()
     }
 
-    /// What is stored. A name that this release does not know allows nothing.
+    /// An unknown name, of another release, allows nothing.
     pub(super) fn of_names(names: &[String]) -> Self {
         let known = names.iter().filter_map(|name| Scope::named(name));
         Self(known.collect())

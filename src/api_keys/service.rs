@@ -1,5 +1,5 @@
-//! Making, rotating and revoking keys. Who has a session alone gets no key out of it: it takes the
-//! password as well, and the second factor where there is one, and the owner is told by letter.
+//! Create, rotate and revoke API keys. A stolen session is not sufficient: a key requires reauthentication, and the
+//! owner gets an email.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use super::error::Error;
 use super::jobs::{NotifyKeyCreated, NotifyKeyRotated};
 use super::key::NewKey;
 use super::model::{ApiKey, IssuedApiKey, Life, NewApiKey, Rotation};
-use super::store::{self, Draft};
+use super::store::{self, NewRow};
 use crate::audit::Event;
 use crate::auth;
 use crate::ctx::UserCtx;
@@ -16,19 +16,18 @@ use crate::infra::after;
 use crate::jobs;
 use crate::users;
 
-/// Makes a key.
 pub(super) async fn create(ctx: &UserCtx, new: NewApiKey) -> Result<IssuedApiKey, Error> {
     let most = ctx.api_keys.max_ttl;
     let life = new.expires_in.map_or(most, Life::get);
     if life > most {
         return Err(Error::TooLong(most.as_secs()));
     }
-    let shown = auth::ReauthProof::new("password", new.password, new.code, new.recovery_code)?;
-    let owner = auth::reauthenticate(ctx, shown).await?;
+    let proof = auth::ReauthProof::new("password", new.password, new.code, new.recovery_code)?;
+    let owner = auth::reauthenticate(ctx, proof).await?;
     let now = ctx.now();
     let id = ApiKeyId::new(now, &ctx.rng);
-    let key = NewKey::draw(&ctx.api_keys, id, &ctx.rng);
-    let draft = Draft {
+    let key = NewKey::generate(&ctx.api_keys, id, &ctx.rng);
+    let draft = NewRow {
         id,
         user_id: ctx.user_id(),
         name: &new.name,
@@ -38,37 +37,36 @@ pub(super) async fn create(ctx: &UserCtx, new: NewApiKey) -> Result<IssuedApiKey
         expires_at: after(now, life),
     };
     let mut tx = ctx.begin().await?;
-    // Of those that race, each counts what the one before has committed.
+    // Serializes concurrent calls, so that each counts the keys of the one before.
     let version = users::lock_credentials(&mut *tx, ctx.user_id())
         .await?
         .ok_or(auth::Error::Unauthenticated)?;
     if version != owner.version {
         return Err(auth::Error::CredentialsChanged.into());
     }
-    let living = store::count_living(&mut *tx, ctx.user_id(), now).await?;
-    if living >= ctx.api_keys.max_count.into() {
+    let active = store::count_active(&mut *tx, ctx.user_id(), now).await?;
+    if active >= ctx.api_keys.max_count.into() {
         return Err(Error::TooMany(ctx.api_keys.max_count));
     }
     let about = store::insert(&mut *tx, &draft, now).await?;
     tx.audit(Event::ApiKeyCreated.detail(detail(&about)))
         .await?;
-    let letter = NotifyKeyCreated::to(owner.email, about.hint.clone());
-    jobs::enqueue(&mut *tx, &letter, None).await?;
+    let job = NotifyKeyCreated::to(owner.email, about.hint.clone());
+    jobs::enqueue(&mut *tx, &job, None).await?;
     tx.commit().await?;
     Ok(issued(&key, about))
 }
 
-/// Gives a key another secret. The one before works on for the overlap.
 pub(super) async fn rotate(
     ctx: &UserCtx,
     id: ApiKeyId,
     rotation: Rotation,
 ) -> Result<IssuedApiKey, Error> {
     let (code, recovery_code) = (rotation.code, rotation.recovery_code);
-    let shown = auth::ReauthProof::new("password", rotation.password, code, recovery_code)?;
-    let owner = auth::reauthenticate(ctx, shown).await?;
+    let proof = auth::ReauthProof::new("password", rotation.password, code, recovery_code)?;
+    let owner = auth::reauthenticate(ctx, proof).await?;
     let now = ctx.now();
-    let key = NewKey::draw(&ctx.api_keys, id, &ctx.rng);
+    let key = NewKey::generate(&ctx.api_keys, id, &ctx.rng);
     let mut tx = ctx.begin().await?;
     auth::recheck_proof(&mut tx, ctx.user_id(), &owner).await?;
     let rotated = store::rotate(
@@ -90,13 +88,12 @@ pub(super) async fn rotate(
     };
     tx.audit(Event::ApiKeyRotated.detail(detail(&about)))
         .await?;
-    let letter = NotifyKeyRotated::to(owner.email, about.hint.clone());
-    jobs::enqueue(&mut *tx, &letter, None).await?;
+    let job = NotifyKeyRotated::to(owner.email, about.hint.clone());
+    jobs::enqueue(&mut *tx, &job, None).await?;
     tx.commit().await?;
     Ok(issued(&key, about))
 }
 
-/// Revokes a key: it is refused from now on, and by every replica.
 pub(super) async fn revoke(ctx: &UserCtx, id: ApiKeyId) -> Result<(), Error> {
     let now = ctx.now();
     let mut tx = ctx.begin().await?;

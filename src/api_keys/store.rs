@@ -17,8 +17,7 @@ mod revocation;
 
 pub use revocation::revoke_since;
 
-/// A key to write down.
-pub(super) struct Draft<'a> {
+pub(super) struct NewRow<'a> {
     pub(super) id: ApiKeyId,
     pub(super) user_id: UserId,
     pub(super) name: &'a KeyName,
@@ -41,7 +40,7 @@ struct Row {
 }
 
 impl Row {
-    fn read(self, now: DateTime<Utc>) -> ApiKey {
+    fn into_api_key(self, now: DateTime<Utc>) -> ApiKey {
         ApiKey {
             id: self.id,
             name: self.name,
@@ -56,8 +55,7 @@ impl Row {
     }
 }
 
-/// How many keys of this account work.
-pub(super) async fn count_living(
+pub(super) async fn count_active(
     conn: impl PgExecutor<'_>,
     owner: UserId,
     now: DateTime<Utc>,
@@ -72,10 +70,9 @@ pub(super) async fn count_living(
     .await
 }
 
-/// Writes a new key down.
 pub(super) async fn insert(
     conn: impl PgExecutor<'_>,
-    new: &Draft<'_>,
+    new: &NewRow<'_>,
     now: DateTime<Utc>,
 ) -> Result<ApiKey, sqlx::Error> {
     let row = sqlx::query_as!(
@@ -95,11 +92,11 @@ pub(super) async fn insert(
     )
     .fetch_one(conn)
     .await?;
-    Ok(row.read(now))
+    Ok(row.into_api_key(now))
 }
 
-/// The keys of this account that are not revoked, the newest first; those that expired are among
-/// them until they are purged, so that their owner sees why something stopped.
+/// Keys that are not revoked, newest first. Expired keys are listed until they are purged, so that the owner sees
+/// why a program stopped working.
 pub(super) async fn list(
     conn: impl PgExecutor<'_>,
     owner: UserId,
@@ -124,12 +121,12 @@ pub(super) async fn list(
     )
     .fetch_all(conn)
     .await?;
-    Ok(rows.into_iter().map(|row| row.read(now)).collect())
+    Ok(rows.into_iter().map(|row| row.into_api_key(now)).collect())
 }
 
-/// Gives a living key of this owner another secret; answers nothing when there is none, and when
-/// the secret before still works and `overlap_until` lies ahead. It lives as long as it did
-/// before, from now on. Of any number that race with an overlap, one gets an answer.
+/// Replaces the secret of an active key, whose lifetime starts again. `None` if there is no such key, or if the
+/// previous secret still works and `overlap_until` is in the future. Atomic: of concurrent calls with an overlap
+/// exactly one returns `Some`.
 pub(super) async fn rotate(
     conn: impl PgExecutor<'_>,
     (owner, id): (UserId, ApiKeyId),
@@ -159,10 +156,9 @@ pub(super) async fn rotate(
     )
     .fetch_optional(conn)
     .await?;
-    Ok(row.map(|row| row.read(now)))
+    Ok(row.map(|row| row.into_api_key(now)))
 }
 
-/// When this owner's key stops working, unless it was revoked.
 pub(super) async fn find_expiry(
     conn: impl PgExecutor<'_>,
     owner: UserId,
@@ -177,7 +173,7 @@ pub(super) async fn find_expiry(
     .await
 }
 
-/// Revokes a key of this owner; answers false when there is none, or it was revoked before.
+/// Returns false if there is no such key, or it was revoked before.
 pub(super) async fn revoke(
     conn: impl PgExecutor<'_>,
     owner: UserId,
@@ -195,7 +191,6 @@ pub(super) async fn revoke(
     Ok(done.rows_affected() == 1)
 }
 
-/// What a key that somebody presents is checked against.
 pub(super) struct StoredKey {
     pub(super) user_id: UserId,
     secret_hash: Vec<u8>,
@@ -206,20 +201,19 @@ pub(super) struct StoredKey {
 }
 
 impl StoredKey {
-    /// Whether this is the key's secret, or the one before while that still works.
+    /// Current secret, or the previous one during the overlap.
     pub(super) fn has(&self, secret: &SecretHash) -> bool {
         let previous = self.previous_secret_hash.as_ref();
-        secret.is(&self.secret_hash) || previous.is_some_and(|previous| secret.is(previous))
+        secret.matches(&self.secret_hash)
+            || previous.is_some_and(|previous| secret.matches(previous))
     }
 
-    /// What it may do.
     pub(super) fn scopes(&self) -> Scopes {
         Scopes::of_names(&self.scopes)
     }
 }
 
-/// The key with this id, if it works and its owner is there.
-pub(super) async fn find_living(
+pub(super) async fn find_active(
     conn: impl PgExecutor<'_>,
     id: ApiKeyId,
     now: DateTime<Utc>,
@@ -239,8 +233,8 @@ pub(super) async fn find_living(
     .await
 }
 
-/// Notes when keys were last used, for each at most once a minute, whichever replica asks.
-pub(super) async fn note_uses(
+/// At most once a minute for each key, across replicas.
+pub(super) async fn update_last_used(
     conn: impl PgExecutor<'_>,
     uses: &HashMap<Uuid, DateTime<Utc>>,
 ) -> Result<(), sqlx::Error> {

@@ -1,4 +1,4 @@
-//! Writes down when keys were last used, apart from the requests that used them.
+//! Writes the time of last use of keys in batches, outside of requests.
 
 use std::time::Duration;
 
@@ -8,10 +8,9 @@ use tokio_util::sync::CancellationToken;
 use super::store;
 use crate::state::AppState;
 
-/// How often what was noted is written. For each key that is at most once a minute.
 const WRITE_EVERY: Duration = Duration::from_secs(10);
 
-/// Writes what requests have noted, until `stop`.
+/// Runs until `stop`.
 pub async fn watch_uses(state: AppState, stop: CancellationToken) {
     let mut ticks = interval(WRITE_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -20,16 +19,15 @@ pub async fn watch_uses(state: AppState, stop: CancellationToken) {
     }
 }
 
-/// Writes what requests have noted so far.
 pub async fn write_uses(state: &AppState) {
     let uses = state.key_uses.take();
     if uses.is_empty() {
         return;
     }
-    if let Err(error) = store::note_uses(&state.db, &uses).await {
-        tracing::warn!(%error, "when keys were last used cannot be written");
+    if let Err(error) = store::update_last_used(&state.db, &uses).await {
+        tracing::warn!(%error, "last use of API keys cannot be written");
         for (id, at) in uses {
-            state.key_uses.note(id, at);
+            state.key_uses.record(id, at);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Entries of the audit log as they are written.
+//! Audit log entries as written.
 
 use serde_json::{Map, Value};
 
@@ -6,7 +6,7 @@ use super::model::Event;
 use crate::ctx::Caller;
 use crate::ids::{SessionId, UserId};
 
-/// What is not set comes from the context: its caller did it, to their own account.
+/// Fields that are not set come from the context: actor and account are the caller.
 #[derive(Clone, Debug)]
 pub struct Entry {
     pub(super) event: Event,
@@ -29,13 +29,13 @@ impl From<Event> for Entry {
 }
 
 impl Event {
-    /// Whose account it happened to.
+    /// Account that the event is about.
     #[must_use]
     pub fn about(self, user_id: impl Into<Option<UserId>>) -> Entry {
         Entry::from(self).about(user_id)
     }
 
-    /// Who did it, to their own account: a user who is not signed in, but has proved who they are.
+    /// Account and actor: a user who is not signed in but has proved their identity.
     #[must_use]
     pub fn by(self, user_id: UserId) -> Entry {
         Entry {
@@ -44,13 +44,12 @@ impl Event {
         }
     }
 
-    /// The session that it concerns.
     #[must_use]
     pub fn session(self, session_id: impl Into<Option<SessionId>>) -> Entry {
         Entry::from(self).session(session_id)
     }
 
-    /// Whatever else is worth knowing; never a secret.
+    /// Never a secret.
     #[must_use]
     pub fn detail(self, detail: Value) -> Entry {
         Entry::from(self).detail(detail)
@@ -76,7 +75,7 @@ impl Entry {
         self
     }
 
-    pub(super) fn completed(mut self, caller: Option<Caller>) -> Self {
+    pub(super) fn with_caller(mut self, caller: Option<Caller>) -> Self {
         let caller_id = caller.map(|caller| caller.user_id);
         self.actor_id = self.actor_id.or(caller_id);
         self.user_id = self.user_id.or(self.actor_id);

@@ -11,7 +11,6 @@ use crate::state::AppState;
 /// Entries of one transaction.
 const BATCH: i32 = 5_000;
 
-/// Why the job failed; the queue keeps the text and tries again.
 #[derive(Debug, thiserror::Error)]
 enum JobError {
     #[error(transparent)]
@@ -40,7 +39,7 @@ async fn remove(ctx: &WorkerContext) -> Result<(), JobError> {
         entries += changed;
     }
     if entries > 0 {
-        tracing::info!(entries, "addresses are removed from old audit entries");
+        tracing::info!(entries, "removed addresses from old audit entries");
     }
     Ok(())
 }

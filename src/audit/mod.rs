@@ -1,6 +1,5 @@
-//! What happened to whose account, by whom and from where: written once and never changed.
-//! Owns the tables `audit_log` and `audit_address_progress`, and the route
-//! `/audit-log`. Addresses go after `AUDIT_ADDRESS_RETENTION`, entries after `AUDIT_RETENTION`.
+//! Append-only audit log. Owns the tables `audit_log` and `audit_address_progress`, and the route `/audit-log`.
+//! Addresses are removed after `AUDIT_ADDRESS_RETENTION`, entries after `AUDIT_RETENTION`.
 
 mod entry;
 mod jobs;

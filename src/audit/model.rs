@@ -1,95 +1,72 @@
-//! An entry of the audit log.
+//! Events of the audit log.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// The log's table, by month.
+/// Partitioned by month.
 pub const TABLE: &str = "audit_log";
 
-/// What happened. The names are stored and never change their meaning.
+/// Name of an event. Names are stored and never change their meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Event {
-    /// Somebody signed up.
     Registered,
-    /// Somebody signed up with the address of an account that exists.
+    /// Sign-up with the address of an existing account.
     RegisteredAgain,
-    /// The owner of an address followed the link in the letter.
     EmailVerified,
-    /// A password was right and a session began.
     SignedIn,
-    /// A password was wrong, or there is no account to have one.
     SignInFailed,
-    /// Too many passwords were wrong: the next attempt has to wait. `detail` says whose and for how long.
+    /// Lockout after failed attempts. `detail` has the counter and the seconds.
     SignInLocked,
-    /// A lockout was cleared: by the link in an email, or at the command line.
+    /// By the link in an email, or a CLI command.
     SignInUnlocked,
-    /// A session was ended by its owner.
     SignedOut,
-    /// All sessions were ended by their owner.
     SignedOutEverywhere,
-    /// A refresh token was used again after its grace: the session was ended.
+    /// A refresh token was used again after its grace period; the session ended.
     RefreshTokenReused,
-    /// A new password was set by the link in a letter.
+    /// By the link in an email.
     PasswordReset,
-    /// A new password was set by whoever knew the old one.
     PasswordChanged,
-    /// Somebody signed in gave a wrong password where it was asked for again.
     ReauthenticationFailed,
-    /// A new address was named, and waits to be confirmed.
+    /// The new address waits to be confirmed.
     EmailChangeRequested,
-    /// A new address was confirmed.
     EmailChanged,
-    /// The owner of the address before undid a change of it, by the link in an email.
+    /// By the link in the email to the old address.
     EmailChangeUndone,
-    /// A session was ended from another one.
+    /// From another session of its owner.
     SessionEnded,
-    /// The profile was changed.
     ProfileChanged,
-    /// An account was deleted that nobody ever confirmed: in time, or before another account proved its address.
+    /// An unverified account was deleted: after its time, or because another account proved its address.
     UnverifiedPurged,
-    /// An account was made at the command line.
+    /// By a CLI command.
     CreatedByOperator,
-    /// A password was right, and the account asks for a second factor.
+    /// The password was right; a second factor is required.
     SecondFactorAsked,
-    /// A code of a second factor was wrong, or used before.
     SecondFactorFailed,
-    /// An authenticator was added, and waits to be confirmed.
+    /// An authenticator was added and waits to be confirmed.
     SecondFactorBegun,
-    /// A second factor was turned on.
     SecondFactorOn,
-    /// A second factor was turned off.
     SecondFactorOff,
-    /// An operator took a second factor away at the command line, and ended all sessions.
+    /// By a CLI command, which also ends all sessions.
     SecondFactorRemoved,
-    /// A recovery code was used instead of a code.
     RecoveryCodeUsed,
-    /// The recovery codes were replaced.
     RecoveryCodesRenewed,
-    /// An API key was made.
     ApiKeyCreated,
-    /// An API key was given another secret.
     ApiKeyRotated,
-    /// An API key was revoked.
     ApiKeyRevoked,
-    /// An API key was used for what its scopes do not allow.
+    /// Outside of its scopes.
     ApiKeyRefused,
-    /// A password was right, but the account is shut, or its address not verified.
+    /// The password was right, but the account is disabled or not verified.
     SignInRefused,
-    /// An administrator, or an operator at the command line, gave an account another role.
     RoleChanged,
-    /// An administrator shut an account.
     AccountDisabled,
-    /// An administrator opened an account again.
     AccountEnabled,
-    /// An administrator ended all sessions of an account.
     SessionsEndedByAdmin,
-    /// A session ended since its account began more than it may have (`SESSION_MAX_COUNT`).
+    /// The account had more sessions than `SESSION_MAX_COUNT`.
     SessionDisplaced,
 }
 
 impl Event {
-    /// The stored name.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

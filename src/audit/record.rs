@@ -1,5 +1,5 @@
-//! Entries of the log as they are read: whole by administrators, and by an account's owner without
-//! what is somebody else's.
+//! Audit log entries as read: complete for administrators, and for an account's owner without the data of
+//! administrators.
 
 use std::net::IpAddr;
 
@@ -12,62 +12,61 @@ use super::model::Event;
 use crate::ids::{AuditId, SessionId, UserId};
 use crate::web::{Moment, RequestId, Timestamp};
 
-/// An entry of the log, whole.
+/// An audit log entry.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Record {
     /// The entry's id.
     pub id: AuditId,
     /// When it happened.
     pub created_at: DateTime<Utc>,
-    /// What happened. A newer release may have written a name that this one does not know.
+    /// Name of the event. A newer release may have written one that this release does not know.
     #[schema(example = "signed_in")]
     pub event: String,
-    /// Whose account it happened to.
+    /// The account that the event is about.
     pub user_id: Option<UserId>,
-    /// Who did it; nobody where a stranger, an operator or the system did.
+    /// Who caused it; null for an unauthenticated client, a CLI command or the system.
     pub actor_id: Option<UserId>,
-    /// The session it concerns; where an administrator acted, theirs.
+    /// The session concerned; for actions of an administrator, theirs.
     pub session_id: Option<SessionId>,
-    /// The id of the request, as every answer carries it.
+    /// The id of the request, as in every response.
     #[schema(example = "01980b6e7c0070008000000000000001")]
     pub request_id: Option<String>,
-    /// Where the request came from.
+    /// IP address of the client.
     #[schema(value_type = Option<String>, example = "203.0.113.7")]
     pub ip: Option<IpAddr>,
-    /// What the client called itself.
+    /// The client's `User-Agent`.
     #[schema(example = "Mozilla/5.0 (X11; Linux x86_64)")]
     pub user_agent: Option<String>,
-    /// What else is known of it.
+    /// Further details.
     #[schema(value_type = Object, example = json!({ "from": "user", "to": "admin" }))]
     pub detail: Value,
 }
 
 impl Record {
-    /// Where it stands in the log.
     #[must_use]
     pub fn moment(&self) -> Moment {
         Moment(self.created_at, self.id.0)
     }
 }
 
-/// Which entries.
+/// Filter for audit log entries.
 #[derive(Clone, Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct RecordFilter {
-    /// Whose account it happened to.
+    /// The account that the event is about.
     #[param(value_type = Option<uuid::Uuid>)]
     pub user_id: Option<UserId>,
-    /// Who did it.
+    /// Who caused it.
     #[param(value_type = Option<uuid::Uuid>)]
     pub actor_id: Option<UserId>,
-    /// What happened.
+    /// Name of the event.
     #[param(inline)]
     pub event: Option<Event>,
-    /// From this moment on.
+    /// At or after this time.
     #[param(value_type = Option<DateTime<Utc>>)]
     pub from: Option<Timestamp>,
-    /// Before this moment.
+    /// Before this time.
     #[param(value_type = Option<DateTime<Utc>>)]
     pub to: Option<Timestamp>,
     /// The id of the request.
@@ -76,51 +75,50 @@ pub struct RecordFilter {
     pub request_id: Option<RequestId>,
 }
 
-/// Who did what an entry tells, as far as the account's owner is told.
+/// Who caused an event, as visible to the owner of the account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum DoneBy {
-    /// The owner, signed in or by a link in a letter.
+    /// The owner, signed in or by a link in an email.
     Owner,
-    /// An administrator, whose name is not told.
+    /// An administrator, whose identity is not disclosed.
     Administrator,
-    /// Nobody who is signed in: a stranger, perhaps, or the service itself.
+    /// An unauthenticated client, or the service itself.
     Unknown,
 }
 
-/// An entry of the log, as the account's owner sees it.
+/// An audit log entry, as returned to the owner of the account.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(super) struct OwnRecord {
     /// The entry's id.
     id: AuditId,
     /// When it happened.
     created_at: DateTime<Utc>,
-    /// What happened.
+    /// Name of the event.
     #[schema(example = "signed_in")]
     event: String,
-    /// Who did it.
+    /// Who caused it.
     done_by: DoneBy,
-    /// The session it concerns.
+    /// The session concerned.
     session_id: Option<SessionId>,
-    /// The id of the request, for whoever asks for help about it.
+    /// The id of the request, for support.
     #[schema(example = "01980b6e7c0070008000000000000001")]
     request_id: Option<String>,
-    /// Where the request came from; not told of administrators.
+    /// IP address of the client; null for administrators.
     #[schema(value_type = Option<String>, example = "203.0.113.7")]
     ip: Option<IpAddr>,
-    /// What the client called itself; not told of administrators.
+    /// The client's `User-Agent`; null for administrators.
     #[schema(example = "Mozilla/5.0 (X11; Linux x86_64)")]
     user_agent: Option<String>,
-    /// What else is known of it.
+    /// Further details.
     #[schema(value_type = Object, example = json!({ "fields": ["first_name"] }))]
     detail: Value,
 }
 
-/// What of an administrator's act its subject is told: what changed, and never why.
-const TOLD_OF_ADMINS: [&str; 2] = ["from", "to"];
+/// Detail fields of an administrator's action that the owner sees: what changed, not why.
+const VISIBLE_OF_ADMINS: [&str; 2] = ["from", "to"];
 
 impl OwnRecord {
-    /// What `owner` may see of an entry on their account.
     pub(super) fn of(owner: UserId, record: Record) -> Self {
         let done_by = match record.actor_id {
             Some(actor) if actor == owner => DoneBy::Owner,
@@ -140,17 +138,17 @@ impl OwnRecord {
             detail: if is_own {
                 record.detail
             } else {
-                told(record.detail)
+                visible_of_admin(record.detail)
             },
         }
     }
 }
 
-fn told(detail: Value) -> Value {
+fn visible_of_admin(detail: Value) -> Value {
     let Value::Object(mut fields) = detail else {
         return Value::Object(Map::new());
     };
-    fields.retain(|name, _| TOLD_OF_ADMINS.contains(&name.as_str()));
+    fields.retain(|name, _| VISIBLE_OF_ADMINS.contains(&name.as_str()));
     Value::Object(fields)
 }
 
@@ -162,7 +160,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_an_administrator_did_is_told_without_who_where_and_why() {
+    fn an_owner_sees_what_an_administrator_did_but_not_who_where_and_why() {
         let [ada, root] = [1, 2].map(|id| UserId(Uuid::from_u128(id)));
         let record = Record {
             id: AuditId(Uuid::nil()),

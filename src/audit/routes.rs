@@ -1,4 +1,4 @@
-//! `/audit-log`: what happened to one's own account.
+//! `/audit-log` of the caller's own account.
 
 use utoipa_axum::routes;
 
@@ -12,11 +12,11 @@ pub fn routes() -> Routes<AppState> {
     Routes::new().routes(routes!(list_own_audit_log))
 }
 
-/// What happened to my account, the newest first.
+/// List my audit log, newest first.
 ///
-/// Of what an administrator did, it tells that one did, and not which.
+/// Entries about actions of an administrator do not say which administrator it was.
 #[utoipa::path(get, path = "/audit-log", tag = "users", params(PageParams),
-    responses((status = 200, description = "A page of the log.", body = Page<OwnRecord>), QueryProblems))]
+    responses((status = 200, description = "A page of audit log entries.", body = Page<OwnRecord>), QueryProblems))]
 async fn list_own_audit_log(
     ctx: UserCtx,
     paged: Paged<Moment>,

@@ -8,7 +8,7 @@ impl Tx<'_> {
     /// Writes an entry of the audit log.
     pub async fn audit(&mut self, entry: impl Into<Entry>) -> Result<(), sqlx::Error> {
         let ctx = self.ctx();
-        let entry = entry.into().completed(ctx.caller());
+        let entry = entry.into().with_caller(ctx.caller());
         store::insert(&mut **self, &entry, ctx.origin(), ctx.now(), &ctx.rng).await
     }
 }
@@ -16,7 +16,7 @@ impl Tx<'_> {
 impl Ctx {
     /// Writes an entry of the audit log that belongs to no transaction.
     pub async fn audit(&self, entry: impl Into<Entry>) -> Result<(), sqlx::Error> {
-        let entry = entry.into().completed(self.caller());
+        let entry = entry.into().with_caller(self.caller());
         store::insert(&self.db, &entry, self.origin(), self.now(), &self.rng).await
     }
 }

@@ -30,7 +30,6 @@ enum AuditLog {
     Detail,
 }
 
-/// Writes one entry.
 pub(super) async fn insert(
     conn: impl PgExecutor<'_>,
     entry: &Entry,
@@ -57,9 +56,9 @@ pub(super) async fn insert(
     Ok(())
 }
 
-/// Removes the addresses and user agents of the next entries before a moment, about `limit` of them;
-/// returns how many had one, or `None` once all entries before it are done. Runs with the rights of
-/// the schema's owner: this role cannot change an entry.
+/// Removes addresses and user agents from the next entries before a time, about `limit` of them. Returns how many
+/// had one, or `None` once all are done. The function runs with the rights of the schema's owner: this role cannot
+/// change an entry.
 pub(super) async fn remove_addresses(
     conn: impl PgExecutor<'_>,
     before: DateTime<Utc>,
@@ -70,7 +69,6 @@ pub(super) async fn remove_addresses(
         .await
 }
 
-/// An entry as it is stored.
 #[derive(sqlx::FromRow)]
 struct Row {
     id: AuditId,
@@ -85,7 +83,7 @@ struct Row {
     detail: Value,
 }
 
-/// The entries that match, the newest first, of which one more is read than the page has.
+/// Newest first; reads one row more than the page has.
 pub async fn list_records(
     conn: impl PgExecutor<'_>,
     filter: &RecordFilter,
@@ -134,7 +132,7 @@ pub async fn list_records(
         query.and_where(Expr::col(AuditLog::CreatedAt).lt(to.get()));
     }
     if let Some(Moment(at, id)) = after {
-        // The first says nothing new, but by it whole months are left out.
+        // Redundant, but it excludes whole partitions.
         query.and_where(Expr::col(AuditLog::CreatedAt).lte(at));
         let place = Expr::tuple([Expr::col(AuditLog::CreatedAt), Expr::col(AuditLog::Id)]);
         query.and_where(place.lt(Expr::tuple([Expr::value(at), Expr::value(id)])));

@@ -7,7 +7,7 @@ use sqlx::PgConnection;
 use super::email::{self, JobError};
 use crate::ids::UserId;
 use crate::jobs;
-use crate::mail::Letter;
+use crate::mail::EmailMessage;
 use crate::state::AppState;
 use crate::users::{self, CredentialsChange};
 
@@ -44,7 +44,7 @@ impl NotifyNewAdmin {
             return Ok(());
         };
         let email = admin.email.as_str().to_owned();
-        email::send(state, &recipient.email, &Letter::NewAdmin { email }).await
+        email::send(state, &recipient.email, &EmailMessage::NewAdmin { email }).await
     }
 }
 

@@ -6,9 +6,9 @@ use super::admin::announce_admin;
 use super::credentials::check_new_password;
 use super::credentials_change::begin_credentials_change;
 use super::error::Error;
+use super::middleware;
 use super::password::NewPassword;
 use super::registration::SendVerification;
-use super::second_factor_gate;
 use super::sessions::{EndReason, end_sessions};
 use crate::audit::Event;
 use crate::ctx::Ctx;
@@ -116,7 +116,7 @@ pub async fn remove_second_factor(
     tx.audit(Event::SecondFactorRemoved.about(id).detail(detail))
         .await?;
     tx.commit().await?;
-    second_factor_gate::forget(ctx, id).await;
+    middleware::invalidate_second_factor(ctx, id).await;
     Ok(())
 }
 
@@ -139,7 +139,7 @@ pub async fn create_account(ctx: &Ctx, account: CreateAccount) -> Result<bool, E
     };
     let mut tx = ctx.begin().await?;
     let verified_at = account.is_verified.then_some(now);
-    let Some(id) = users::create(&mut *tx, &new, role, verified_at, now).await? else {
+    let Some(id) = users::insert(&mut *tx, &new, role, verified_at, now).await? else {
         return Ok(false);
     };
     if account.is_admin {

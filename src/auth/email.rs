@@ -1,7 +1,7 @@
 //! Jobs that send one email to one address.
 
 use crate::jobs;
-use crate::mail::{self, Letter};
+use crate::mail::{self, EmailMessage};
 use crate::state::AppState;
 use crate::users::EmailAddress;
 
@@ -70,7 +70,7 @@ pub(crate) use emails;
 pub(crate) async fn send(
     state: &AppState,
     to: &EmailAddress,
-    letter: &Letter,
+    message: &EmailMessage,
 ) -> Result<(), JobError> {
-    Ok(mail::send(&state.mailer, &state.mail, to.as_str(), letter).await?)
+    Ok(mail::send(&state.mailer, &state.mail, to.as_str(), message).await?)
 }

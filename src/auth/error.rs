@@ -13,71 +13,62 @@ pub enum Error {
     InvalidCredentials,
     #[error("the address is not verified")]
     EmailNotVerified,
-    /// The password was right, but an administrator has shut the account.
     #[error("the account is disabled")]
     AccountDisabled,
-    /// Too many attempts have failed; the next one may come after so long.
+    /// With the time until the next attempt.
     #[error("too many attempts have failed")]
     TooManyAttempts(Duration),
-    #[error("the refresh token is good for nothing")]
+    #[error("the refresh token is not valid")]
     InvalidRefreshToken,
-    /// The refresh cookie is of another session than the one that the calling page is in.
-    #[error("the refresh token is of another session")]
+    /// The CSRF token and the refresh token belong to different sessions.
+    #[error("the refresh token belongs to another session")]
     ForeignSession,
-    #[error("one X-CSRF-Token header is needed")]
+    #[error("exactly one X-CSRF-Token header is required")]
     NoCsrfToken,
-    #[error("the sign-in is to begin anew")]
+    #[error("the pending sign-in is unknown or expired")]
     InvalidMfaToken,
     #[error("the code is wrong")]
     InvalidMfaCode,
-    /// A page that is not ours asks to sign somebody in by cookies.
-    #[error("the call does not come from a page of ours")]
+    #[error("the request comes from a page of another origin")]
     ForeignPage,
     #[error(transparent)]
     Mfa(#[from] mfa::Error),
-    /// The link is unknown, expired, or was used before.
-    #[error("the link is good for nothing")]
+    #[error("the link is unknown, used or expired")]
     InvalidLink,
-    /// The password that was to prove who is asking is wrong; the field that holds it.
+    /// With the name of the request field.
     #[error("the password is wrong")]
     WrongPassword(&'static str),
-    /// Several sign-ups with different passwords wait for the address to be confirmed; the field that is
-    /// to hold the password of the one that is meant.
-    #[error("the password of the sign-up is needed")]
+    /// Several sign-ups with different passwords are pending; with the field that selects one.
+    #[error("the password of the sign-up is required")]
     PasswordRequired(&'static str),
-    /// The account's credentials changed between the proof and what it was for.
+    /// Between the proof and the change.
     #[error("the credentials changed meanwhile")]
     CredentialsChanged,
-    /// The old address belongs to another account by now.
     #[error("the old address belongs to another account")]
     AddressTaken,
-    /// The new password is little more than the account's address or the product's name; the field
-    /// that holds it.
-    #[error("the password is little more than the address or the product's name")]
+    /// With the name of the request field.
+    #[error("the password consists mostly of the address or the product's name")]
     GuessablePassword(&'static str),
-    /// The new password is known from a breach; the field that holds it.
+    /// With the name of the request field.
     #[error("the password is known from a breach")]
     BreachedPassword(&'static str),
-    /// Whether the new password is known from a breach cannot be told.
     #[error(transparent)]
     Unchecked(#[from] Unchecked),
     #[error("there is no such session")]
     SessionNotFound,
-    /// Neither an access token nor a refresh token says which session is meant.
-    #[error("nobody is signed in")]
+    #[error("the request is not authenticated")]
     Unauthenticated,
-    /// A limit of this account is spent.
-    #[error("a limit of the account is spent")]
+    #[error("a rate limit of the account is used up")]
     Limited(Problem),
     #[error(transparent)]
     Busy(#[from] Busy),
     #[error("a stored password hash cannot be read")]
     MalformedHash,
-    #[error("a token could not be signed")]
+    #[error("a token cannot be signed")]
     Signing(#[from] serde_json::Error),
     #[error(transparent)]
     Database(#[from] sqlx::Error),
-    #[error("a task died")]
+    #[error("a task panicked")]
     Task(#[from] tokio::task::JoinError),
 }
 
@@ -100,16 +91,17 @@ impl From<Error> for Problem {
             Error::InvalidRefreshToken => Self::new(Code::InvalidRefreshToken),
             Error::ForeignSession => csrf_refused(
                 CsrfRefusal::Token,
-                "the X-CSRF-Token is not of this session",
+                "the X-CSRF-Token belongs to another session",
             ),
-            Error::NoCsrfToken => {
-                csrf_refused(CsrfRefusal::Token, "one X-CSRF-Token header is needed")
-            }
+            Error::NoCsrfToken => csrf_refused(
+                CsrfRefusal::Token,
+                "exactly one X-CSRF-Token header is required",
+            ),
             Error::InvalidMfaToken => Self::new(Code::InvalidMfaToken),
             Error::InvalidMfaCode => Self::new(Code::InvalidMfaCode),
             Error::ForeignPage => csrf_refused(
                 CsrfRefusal::Page,
-                "the call does not come from a page that may act for its reader",
+                "the request comes from a page of an origin that is not allowed",
             ),
             Error::Mfa(error) => error.into(),
             Error::InvalidLink => Self::new(Code::InvalidToken),
@@ -121,16 +113,16 @@ impl From<Error> for Problem {
             Error::PasswordRequired(field) => Self::new(Code::InvalidFields).field(
                 field,
                 "password_required",
-                "is required: several sign-ups wait for this address, and it says which one is yours",
+                "is required: several sign-ups are pending for this address, and it selects yours",
             ),
             Error::CredentialsChanged => Self::new(Code::Conflict)
-                .detail("your credentials changed while this request ran: sign in again"),
+                .detail("your credentials changed during this request: sign in again"),
             Error::AddressTaken => Self::new(Code::Conflict)
-                .detail("another account has this address by now: contact support"),
+                .detail("the old address belongs to another account now: contact support"),
             Error::GuessablePassword(field) => Self::new(Code::InvalidFields).field(
                 field,
                 "too_guessable",
-                "is little more than your address or the name of this product",
+                "consists mostly of your email address or the name of this product",
             ),
             Error::BreachedPassword(field) => Self::new(Code::InvalidFields).field(
                 field,

@@ -6,7 +6,6 @@
 //! From the ground up: `links`, `sessions`, `sign_in`, `credentials`, then `mfa` and `registration`.
 
 mod admin;
-mod admin_gate;
 mod commands;
 mod credentials;
 mod credentials_change;
@@ -15,17 +14,16 @@ mod error;
 mod jobs;
 mod links;
 mod mfa;
+mod middleware;
 mod opaque_token;
 mod password;
 mod registration;
 mod responses;
-mod second_factor_gate;
 mod sessions;
 mod sign_in;
 mod store;
 
 pub use admin::{NotifyNewAdmin, announce_admin};
-pub use admin_gate::require_admin;
 pub use commands::{
     CommandError, CreateAccount, create_account, promote_account, remove_second_factor,
 };
@@ -39,15 +37,18 @@ pub use error::Error;
 pub use jobs::PurgeExpired;
 pub use links::{ASSETS, page_assets, page_routes};
 pub use mfa::{enrolment_routes, mfa_routes};
+pub use middleware::{require_admin, require_second_factor};
 pub use password::{NewPassword, PasswordFault, TriedPassword};
 pub use registration::{
     SendAlreadyRegistered, SendVerification, registration_routes, verification_routes,
 };
-pub use second_factor_gate::require_second_factor;
+pub use responses::body_problems_and;
+pub(crate) use responses::problem_groups;
 pub use sessions::{
-    Device, EndReason, RevocationList, Verdict, bearer_token, count_sessions, csrf_routes,
-    document_credentials, end_sessions, list_sessions, logout_all_routes, require_session,
-    revoke_access_tokens, session_routes, token_routes, watch_ended_sessions, well_known_routes,
+    EndReason, RevocationList, RevocationStatus, SessionInfo, bearer_token, count_sessions,
+    csrf_routes, document_credentials, end_sessions, list_sessions, logout_all_routes,
+    require_session, revoke_access_tokens, session_routes, token_routes, watch_revocations,
+    well_known_routes,
 };
 pub use sign_in::{
     AttemptSlots, LockedOut, Lockout, SendUnlock, clear_account_lockout, clear_client_lockout,

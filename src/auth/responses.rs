@@ -1,16 +1,13 @@
-//! Documented problem responses that several folders share.
+//! Documented problem responses of a route: one line a group.
 
 use std::collections::BTreeMap;
 
-use utoipa::IntoResponses;
 use utoipa::openapi::{self, RefOr};
 
 use crate::web::{Code, problems};
 
-pub(crate) type Responses = BTreeMap<String, RefOr<openapi::Response>>;
-
-/// What a body can answer, and what these codes say besides.
-pub(crate) fn body_problems_and(codes: &[Code]) -> Responses {
+/// Problems of a JSON body, and these: one response a status.
+pub fn body_problems_and(codes: &[Code]) -> BTreeMap<String, RefOr<openapi::Response>> {
     let body = [
         Code::BadRequest,
         Code::RequestTimeout,
@@ -21,10 +18,20 @@ pub(crate) fn body_problems_and(codes: &[Code]) -> Responses {
     problems(&[&body[..], codes].concat())
 }
 
-pub(crate) struct LinkProblems;
+/// Groups for `responses(…)` of routes with a JSON body: `problem_groups! { LoginProblems [InvalidCredentials]; }`.
+macro_rules! problem_groups {
+    ($($name:ident [$($code:ident),+];)+) => {$(
+        struct $name;
 
-impl IntoResponses for LinkProblems {
-    fn responses() -> Responses {
-        body_problems_and(&[Code::InvalidToken])
-    }
+        impl utoipa::IntoResponses for $name {
+            fn responses() -> std::collections::BTreeMap<
+                String,
+                utoipa::openapi::RefOr<utoipa::openapi::Response>,
+            > {
+                $crate::auth::body_problems_and(&[$($crate::web::Code::$code),+])
+            }
+        }
+    )+};
 }
+
+pub(crate) use problem_groups;

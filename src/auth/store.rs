@@ -6,19 +6,19 @@ use crate::ids::UserId;
 use crate::users::Role;
 
 /// What lets somebody look after other people's accounts, as it is now.
-pub(crate) struct Standing {
+pub(crate) struct AccountStatus {
     pub(crate) role: Role,
     pub(crate) is_disabled: bool,
     pub(crate) has_second_factor: bool,
 }
 
 /// How this account stands; `None` when it is gone.
-pub(crate) async fn find_standing(
+pub(crate) async fn find_account_status(
     conn: impl PgExecutor<'_>,
     id: UserId,
-) -> Result<Option<Standing>, sqlx::Error> {
+) -> Result<Option<AccountStatus>, sqlx::Error> {
     sqlx::query_as!(
-        Standing,
+        AccountStatus,
         r#"SELECT u.role AS "role: Role", u.disabled_at IS NOT NULL AS "is_disabled!",
                   EXISTS (
                       SELECT FROM mfa_factors AS f WHERE f.user_id = u.id AND f.confirmed_at IS NOT NULL

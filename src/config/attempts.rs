@@ -9,11 +9,11 @@ use rate_limit::{Limit, Rate};
 
 const HOUR: Duration = Duration::from_hours(1);
 
-/// Strikes are forgotten after so long, and counted as far as that.
-const STRIKES: Rate = Rate::new(64, Duration::from_hours(24));
+/// Window and maximum of the lockouts that are counted.
+const LOCKOUTS: Rate = Rate::new(64, Duration::from_hours(24));
 
-/// Waits that grow, at most.
-const RUNGS: usize = 6;
+/// Maximum number of steps.
+const STEPS: usize = 6;
 
 settings::settings! {
     "Failed sign-ins", AttemptSettings {
@@ -33,14 +33,14 @@ settings::settings! {
 #[derive(Clone, Debug)]
 pub struct AttemptsConfig {
     /// By client, whatever the account: `LIMIT_FAILURES_CLIENT`.
-    pub client: Ladder,
+    pub client: LockoutSteps,
     /// By account, whoever tries: `LIMIT_FAILURES_ACCOUNT`.
-    pub account: Ladder,
-    /// By account and a client that has signed in to it before, which the others do not shut out:
-    /// as many as by account.
-    pub known: Ladder,
+    pub account: LockoutSteps,
+    /// By account and a client that has signed in to it before, which failures of other clients do
+    /// not lock out; as many as by account.
+    pub known: LockoutSteps,
     /// By account, for the password that is asked for again of somebody signed in: as many.
-    pub reauthentication: Ladder,
+    pub reauthentication: LockoutSteps,
     /// Used up by a client that has followed the link in an email: it counts as known meanwhile.
     pub unlocked: Limit,
     /// `KNOWN_CLIENT_TTL`: for how long after a sign-in its client is known to the account.
@@ -50,9 +50,9 @@ pub struct AttemptsConfig {
     pub unlock_ttl: Duration,
 }
 
-/// So many failures within a window, then waits that grow from one time to the next.
+/// Lockout policy: failures within a window, then waits that double with each lockout.
 #[derive(Clone, Debug)]
-pub struct Ladder {
+pub struct LockoutSteps {
     /// The name, for the audit log and metrics.
     pub name: &'static str,
     /// Failures before the first wait.
@@ -60,14 +60,14 @@ pub struct Ladder {
     /// The waits, each a limit of one: the window of the failures first, then twice as long each
     /// time, up to `SIGN_IN_MAX_WAIT`.
     pub waits: Vec<Limit>,
-    /// How often it came to a wait within a day.
-    pub strikes: Limit,
+    /// Counts the lockouts of a day.
+    pub lockouts: Limit,
 }
 
-/// The names of a ladder's limits.
-macro_rules! ladder {
+/// The limits' names are keys in Redis.
+macro_rules! steps {
     ($name:literal, $failures:expr, $longest:expr) => {
-        Ladder::new(
+        LockoutSteps::new(
             $name,
             $failures,
             concat!("strikes-", $name),
@@ -84,18 +84,18 @@ macro_rules! ladder {
     };
 }
 
-impl Ladder {
+impl LockoutSteps {
     fn new(
         name: &'static str,
         failures: Limit,
-        strikes: &'static str,
-        waits: [&'static str; RUNGS],
+        lockouts: &'static str,
+        waits: [&'static str; STEPS],
         longest: Duration,
     ) -> Self {
         let first = failures.window();
-        let rung = |doublings: u32| first.saturating_mul(1 << doublings).min(longest.max(first));
-        let rungs = (0..).map(rung).zip(waits);
-        let waits = rungs.scan(Duration::ZERO, |before, (wait, name)| {
+        let step = |doublings: u32| first.saturating_mul(1 << doublings).min(longest.max(first));
+        let steps = (0..).map(step).zip(waits);
+        let waits = steps.scan(Duration::ZERO, |before, (wait, name)| {
             let grows = wait > *before;
             *before = wait;
             grows.then(|| Limit::new(name, Rate::new(1, wait)))
@@ -104,7 +104,7 @@ impl Ladder {
             name,
             failures,
             waits: waits.collect(),
-            strikes: Limit::new(strikes, STRIKES),
+            lockouts: Limit::new(lockouts, LOCKOUTS),
         }
     }
 }
@@ -115,10 +115,10 @@ impl AttemptSettings {
         let by_account = limits.failures_account;
         let named = |name| Limit::new(name, Rate::new(by_account.max(), by_account.window()));
         Some(AttemptsConfig {
-            client: ladder!("client", limits.failures_client, longest),
-            account: ladder!("account", by_account, longest),
-            known: ladder!("known", named("failures-known"), longest),
-            reauthentication: ladder!(
+            client: steps!("client", limits.failures_client, longest),
+            account: steps!("account", by_account, longest),
+            known: steps!("known", named("failures-known"), longest),
+            reauthentication: steps!(
                 "reauthentication",
                 named("failures-reauthentication"),
                 longest
@@ -136,8 +136,8 @@ mod tests {
 
     fn waits(window: u64, longest: u64) -> Vec<u64> {
         let failures = Limit::new("failures", Rate::new(5, Duration::from_secs(window)));
-        let ladder = ladder!("test", failures, Duration::from_secs(longest));
-        let waits = ladder.waits.iter().map(|wait| wait.window().as_secs());
+        let steps = steps!("test", failures, Duration::from_secs(longest));
+        let waits = steps.waits.iter().map(|wait| wait.window().as_secs());
         waits.collect()
     }
 

@@ -1,8 +1,7 @@
 //! Limits of emails by recipient, independent of who causes them.
 //!
-//! A class of emails is never held back because of another: a client that spends the limit of one leaves the
-//! owner with the last emails of that class, and with all of the others. Emails for signing in (reset,
-//! unlock) are limited where they are asked for.
+//! Classes are limited independently: a client that uses up the limit of one leaves the owner the last emails of
+//! that class and all of the others. Emails for signing in (reset, unlock) are limited where they are requested.
 
 use crate::infra::Ask;
 use crate::state::AppState;
@@ -11,16 +10,16 @@ use crate::web;
 /// Class of an email, for its limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
-    /// Anybody can cause it by naming an address: one limit over all of them, by mailbox.
+    /// Anybody can cause it by naming an address: one limit for all kinds, by mailbox.
     Open,
-    /// It tells an owner what happened to the account: a limit by kind and address.
+    /// Notice to an owner about the account: a limit by kind and address.
     Notice,
-    /// It lets an owner in, and is limited where it is asked for.
+    /// Lets an owner sign in; limited where it is requested.
     SignIn,
 }
 
 impl Class {
-    /// Returns whether an email of this class and kind may go to this address now; it counts as sent.
+    /// Spends the recipient's limit; returns whether the email may be sent.
     pub async fn admits(self, state: &AppState, kind: &str, to: &str) -> bool {
         let (limit, key) = match self {
             Self::Open => (state.limits.email_address, mailbox_of(to)),
@@ -33,15 +32,15 @@ impl Class {
             tracing::info!(
                 kind,
                 limit = limit.name(),
-                "an email is not sent: the limit of its recipient is spent"
+                "email not sent: the recipient's limit is used up"
             );
         }
         is_admitted
     }
 }
 
-/// The mailbox that an address leads to: what follows a plus is a tag (RFC 5233), and one large
-/// provider ignores dots. For counting alone: nothing is sent to it.
+/// The mailbox of an address: what follows a plus is a tag (RFC 5233), and one large provider ignores dots.
+/// For counting only; nothing is sent to it.
 fn mailbox_of(address: &str) -> String {
     let address = address.to_ascii_lowercase();
     let Some((local, domain)) = address.rsplit_once('@') else {

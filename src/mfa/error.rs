@@ -1,4 +1,4 @@
-//! What can go wrong with a second factor, and how it looks from outside.
+//! Errors of second factors, and their responses.
 
 use std::time::Duration;
 
@@ -7,37 +7,26 @@ use qrcode::types::QrError;
 use crate::infra::OpenError;
 use crate::web::{Code, Problem};
 
-/// What can go wrong with a second factor.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Neither a code nor a recovery code was given, or both.
-    #[error("one code is needed")]
-    OneProof,
-    /// The password alone will not do: the account has a second factor.
-    #[error("the second factor is to be shown as well")]
+    #[error("exactly one code is required")]
+    ExactlyOneCode,
+    #[error("a code of the second factor is required")]
     CodeRequired,
-    /// The code is wrong, or was used before; the field that holds it.
     #[error("the code is wrong")]
     WrongCode(&'static str),
-    /// Too many wrong codes were given for this account; how long none is tried.
     #[error("too many wrong codes")]
     TooManyFailures(Duration),
-    /// The account has a second factor.
-    #[error("the second factor is on")]
-    IsOn,
-    /// The account has no second factor.
+    #[error("the second factor is already on")]
+    AlreadyEnabled,
     #[error("the second factor is off")]
-    IsOff,
-    /// No authenticator waits to be confirmed.
-    #[error("no authenticator waits to be confirmed")]
-    NotBegun,
-    /// What is stored cannot be opened.
-    #[error("a stored secret cannot be opened")]
-    Sealed(#[from] OpenError),
-    /// The picture cannot be drawn.
+    NotEnabled,
+    #[error("no authenticator app is waiting to be confirmed")]
+    NoPendingAuthenticator,
+    #[error("a stored secret cannot be decrypted")]
+    Decryption(#[from] OpenError),
     #[error("the QR code cannot be drawn")]
-    Picture(#[from] QrError),
-    /// The database failed.
+    QrCode(#[from] QrError),
     #[error(transparent)]
     Database(#[from] sqlx::Error),
 }
@@ -48,7 +37,7 @@ impl From<Error> for Problem {
             |field, code, message| Self::new(Code::InvalidFields).field(field, code, message);
         let conflict = |detail| Self::new(Code::Conflict).detail(detail);
         match error {
-            Error::OneProof => invalid(
+            Error::ExactlyOneCode => invalid(
                 "code",
                 "required",
                 "either this or recovery_code is required",
@@ -56,15 +45,17 @@ impl From<Error> for Problem {
             Error::CodeRequired => invalid(
                 "code",
                 "mfa_code_required",
-                "either this or recovery_code is required, as the account has a second factor",
+                "either this or recovery_code is required: the account has a second factor",
             ),
-            Error::WrongCode(field) => invalid(field, "wrong_code", "is wrong, or was used before"),
+            Error::WrongCode(field) => invalid(field, "wrong_code", "is wrong or already used"),
             Error::TooManyFailures(wait) => Self::new(Code::TooManyAttempts).retry_after(wait),
-            Error::IsOn => conflict("the second factor is on: turn it off first"),
-            Error::IsOff => conflict("the second factor is off"),
-            Error::NotBegun => conflict("no authenticator waits to be confirmed: begin anew"),
+            Error::AlreadyEnabled => conflict("the second factor is already on: turn it off first"),
+            Error::NotEnabled => conflict("the second factor is off"),
+            Error::NoPendingAuthenticator => {
+                conflict("no authenticator app is waiting to be confirmed: start again")
+            }
             Error::Database(source) => source.into(),
-            Error::Sealed(_) | Error::Picture(_) => Self::internal(error),
+            Error::Decryption(_) | Error::QrCode(_) => Self::internal(error),
         }
     }
 }

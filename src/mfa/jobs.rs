@@ -1,38 +1,34 @@
-//! The letters about second factors, and sealing them under the newest key.
+//! Emails about second factors.
 
 use graphile_worker::{IntoTaskHandlerResult, TaskHandler, WorkerContext};
 use serde::{Deserialize, Serialize};
 
 use crate::ids::UserId;
 use crate::jobs;
-use crate::mail::{self, Letter};
+use crate::mail::{self, EmailMessage};
 use crate::state::AppState;
 use crate::users;
 
-/// What happened to a second factor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum News {
-    /// Sign-ins are asked for it from now on.
+pub enum FactorEvent {
     TurnedOn,
-    /// They are not any more.
     TurnedOff,
-    /// They are not any more, and an operator did it.
+    /// By a CLI command.
     Removed,
-    /// A recovery code was used.
     RecoveryCodeUsed,
-    /// So many wrong codes were given that none is tried for a while.
+    /// No code is accepted for a while.
     TooManyFailures,
 }
 
-/// Tells the owner of an account what happened to its second factor.
+/// Emails the owner of an account.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-pub struct TellSecondFactor {
+pub struct NotifySecondFactor {
     user_id: UserId,
-    news: News,
+    #[serde(rename = "news")]
+    event: FactorEvent,
 }
 
-/// Why a job failed; the queue keeps the text and tries again.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum JobError {
     #[error(transparent)]
@@ -41,8 +37,8 @@ pub(super) enum JobError {
     Database(#[from] sqlx::Error),
     #[error(transparent)]
     Mail(#[from] mail::Error),
-    #[error("{0} secret(s) do not open")]
-    Closed(usize),
+    #[error("{0} secret(s) cannot be decrypted")]
+    Undecryptable(usize),
 }
 
 impl JobError {
@@ -51,29 +47,28 @@ impl JobError {
     }
 }
 
-impl TellSecondFactor {
-    /// This piece of news for the owner of this account.
+impl NotifySecondFactor {
     #[must_use]
-    pub fn of(user_id: UserId, news: News) -> Self {
-        Self { user_id, news }
+    pub fn of(user_id: UserId, event: FactorEvent) -> Self {
+        Self { user_id, event }
     }
 
     async fn send(&self, state: &AppState) -> Result<(), JobError> {
         let Some(owner) = users::find_own_credentials(&state.db, self.user_id).await? else {
             return Ok(());
         };
-        let letter = match self.news {
-            News::TurnedOn => Letter::SecondFactorOn {},
-            News::TurnedOff => Letter::SecondFactorOff {},
-            News::Removed => Letter::SecondFactorRemoved {},
-            News::RecoveryCodeUsed => Letter::RecoveryCodeUsed {},
-            News::TooManyFailures => Letter::SecondFactorFailures {},
+        let message = match self.event {
+            FactorEvent::TurnedOn => EmailMessage::SecondFactorOn {},
+            FactorEvent::TurnedOff => EmailMessage::SecondFactorOff {},
+            FactorEvent::Removed => EmailMessage::SecondFactorRemoved {},
+            FactorEvent::RecoveryCodeUsed => EmailMessage::RecoveryCodeUsed {},
+            FactorEvent::TooManyFailures => EmailMessage::SecondFactorFailures {},
         };
-        Ok(mail::send(&state.mailer, &state.mail, owner.email.as_str(), &letter).await?)
+        Ok(mail::send(&state.mailer, &state.mail, owner.email.as_str(), &message).await?)
     }
 }
 
-impl TaskHandler for TellSecondFactor {
+impl TaskHandler for NotifySecondFactor {
     const IDENTIFIER: &'static str = "mfa.tell_second_factor";
 
     async fn run(self, ctx: WorkerContext) -> impl IntoTaskHandlerResult {

@@ -1,6 +1,5 @@
-//! Second factors of accounts: an authenticator app's codes (TOTP) and recovery codes. Owns the
-//! tables `mfa_factors` and `recovery_codes` and the letters about them. Whose turn it is to show
-//! one, and what follows, is for `auth` to say.
+//! Second factors: TOTP codes of an authenticator app, and recovery codes. Owns the tables `mfa_factors` and
+//! `recovery_codes` and the emails about them. `auth` decides when one is required.
 
 mod error;
 mod jobs;
@@ -13,12 +12,12 @@ mod totp;
 mod typed;
 
 pub use error::Error;
-pub use jobs::{News, TellSecondFactor};
+pub use jobs::{FactorEvent, NotifySecondFactor};
 pub use model::{Method, MfaStatus, Proof, RecoveryCodes};
 pub use recovery_code::RecoveryCode;
-pub use reseal::SealAnew;
+pub use reseal::ResealSecrets;
 pub use service::{
-    begin, confirm, prove, remove, remove_since, renew_codes, try_pending, turn_off,
+    begin, confirm, remove, remove_since, renew_codes, turn_off, verify, verify_pending,
 };
 pub use store::{find_status, has_second_factor, purge_pending};
 pub use totp::{Enrolment, TotpCode};

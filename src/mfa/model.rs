@@ -1,4 +1,4 @@
-//! What a second factor is asked and answers.
+//! Second factor: status, proofs, and limits of wrong codes.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
@@ -8,42 +8,39 @@ use super::error::Error;
 use super::recovery_code::RecoveryCode;
 use super::totp::TotpCode;
 
-/// New recovery codes. They are shown this once.
+/// New recovery codes, which are returned only once.
 #[derive(Serialize, ToSchema)]
 pub struct RecoveryCodes {
-    /// Each works once, instead of a code of the app.
+    /// Each works once, in place of a code of the authenticator app.
     #[schema(example = json!(["7k2m-p9x4-3qvt-h8wd-5nbz-c6rj"]))]
     pub(super) recovery_codes: Vec<String>,
 }
 
-/// Whether an account has a second factor.
+/// Second factor status of an account.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct MfaStatus {
-    /// Whether sign-ins are asked for it.
+    /// Whether sign-in requires a second factor.
     pub(super) enabled: bool,
-    /// Since when.
+    /// When the second factor was turned on.
     pub(super) enabled_at: Option<DateTime<Utc>>,
-    /// How many recovery codes were not used yet.
+    /// Number of unused recovery codes.
     #[schema(example = 10)]
     pub(super) recovery_codes_left: i64,
 }
 
-/// What is to show that somebody has the second factor.
+/// Proof of the second factor.
 #[derive(Debug)]
 pub enum Proof {
-    /// What the app shows.
     Totp(TotpCode),
-    /// What was written down.
     Recovery(RecoveryCode),
 }
 
 impl Proof {
-    /// The one of two fields that is given.
+    /// Requires exactly one.
     pub fn one_of(code: Option<TotpCode>, recovery: Option<RecoveryCode>) -> Result<Self, Error> {
-        Self::at_most_one_of(code, recovery)?.ok_or(Error::OneProof)
+        Self::at_most_one_of(code, recovery)?.ok_or(Error::ExactlyOneCode)
     }
 
-    /// The one of two fields that is given, if any is.
     pub fn at_most_one_of(
         code: Option<TotpCode>,
         recovery: Option<RecoveryCode>,
@@ -52,11 +49,11 @@ impl Proof {
             (Some(code), None) => Ok(Some(Self::Totp(code))),
             (None, Some(code)) => Ok(Some(Self::Recovery(code))),
             (None, None) => Ok(None),
-            (Some(_), Some(_)) => Err(Error::OneProof),
+            (Some(_), Some(_)) => Err(Error::ExactlyOneCode),
         }
     }
 
-    /// The field that it came in.
+    /// Name of the request field.
     #[must_use]
     pub fn field(&self) -> &'static str {
         match self {
@@ -66,43 +63,40 @@ impl Proof {
     }
 }
 
-/// How the second factor was shown.
+/// A kind of second factor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Method {
-    /// By a code that an authenticator app shows.
+    /// A code of an authenticator app.
     Totp,
-    /// By one of the codes that were shown when the factor was turned on.
+    /// A recovery code.
     RecoveryCode,
 }
 
 impl Method {
-    /// All of them.
     pub const ALL: [Self; 2] = [Self::Totp, Self::RecoveryCode];
 }
 
-/// The wrong codes of an account, as far back as they count.
+/// Times of an account's wrong codes.
 #[derive(Debug)]
 pub(super) struct Failures(pub(super) Vec<DateTime<Utc>>);
 
-/// How far back a wrong code counts.
 const WINDOW: TimeDelta = TimeDelta::hours(1);
 
 impl Failures {
-    /// How long no code is tried, if `most` were wrong within the hour before.
+    /// Time until the next code is accepted, after `most` wrong ones within the window.
     pub(super) fn wait(&self, most: usize, now: DateTime<Utc>) -> Option<TimeDelta> {
         let recent: Vec<_> = self.recent(now).collect();
         let oldest = recent.len().checked_sub(most)?;
         recent.get(oldest).map(|at| *at + WINDOW - now)
     }
 
-    /// These and one more now. What counts no more is forgotten.
     pub(super) fn and_now(&self, now: DateTime<Utc>) -> Self {
         Self(self.recent(now).chain([now]).collect())
     }
 
     fn recent(&self, now: DateTime<Utc>) -> impl Iterator<Item = DateTime<Utc>> {
-        // A clock that was ahead left times to come: those count as now, not for longer.
+        // Times in the future, of a clock that was ahead, count as now.
         self.0
             .iter()
             .map(move |at| (*at).min(now))

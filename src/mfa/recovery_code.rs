@@ -1,4 +1,4 @@
-//! Recovery codes: for the day on which the authenticator is lost.
+//! Recovery codes, for a lost authenticator.
 
 use aws_lc_rs::digest::{SHA256, digest};
 use serde::Deserialize;
@@ -8,14 +8,13 @@ use zeroize::Zeroizing;
 use super::typed::{narrow, separates};
 use crate::infra::Rng;
 
-/// Digits and letters without I, L, O and U, which people misread (Crockford's base32).
+/// Crockford's base32: without I, L, O and U, which are easily misread.
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 
 const BYTES: usize = 15;
 const CHARACTERS: usize = BYTES * 8 / 5;
 
-/// The longest text that is read as a code, in bytes: each character may take three, and have a
-/// separator of three beside it.
+/// Maximum length of the input in bytes: three for each character and as many for a separator beside it.
 const LONGEST: usize = 6 * CHARACTERS;
 
 /// 120 random bits, written as 24 characters in groups of four.
@@ -29,7 +28,6 @@ impl RecoveryCode {
         Self(Zeroizing::new(rng.bytes()))
     }
 
-    /// The code as its holder gets it.
     pub(super) fn encode(&self) -> String {
         let mut text = String::with_capacity(CHARACTERS + CHARACTERS / 4);
         for at in 0..CHARACTERS {
@@ -46,8 +44,8 @@ impl RecoveryCode {
         usize::from(self.0[at / 8] >> (7 - at % 8) & 1)
     }
 
-    /// All that is stored. A slow hash, or a key, would add nothing to 120 random bits: above 112 a
-    /// plain one is enough (ASVS 5.0 §6.5.2), and it stays good whatever happens to our keys.
+    /// What is stored. A slow hash or a key would add nothing: above 112 random bits a plain hash is sufficient
+    /// (ASVS 5.0 §6.5.2), and it does not depend on our keys.
     pub(super) fn hash(&self) -> [u8; 32] {
         let hash = digest(&SHA256, &*self.0);
         hash.as_ref().try_into().expect("SHA-256 gives 32 bytes")
@@ -57,7 +55,7 @@ impl RecoveryCode {
 impl TryFrom<String> for RecoveryCode {
     type Error = &'static str;
 
-    /// Takes what people type: any case, groups parted anyhow, and the letters that look alike.
+    /// Accepts any case, any grouping, and characters that look alike.
     fn try_from(raw: String) -> Result<Self, &'static str> {
         let wrong = "must be a recovery code: 24 letters and digits";
         let raw = Zeroizing::new(raw);

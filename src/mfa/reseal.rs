@@ -11,38 +11,38 @@ use crate::infra::begin;
 use crate::jobs;
 use crate::state::AppState;
 
-/// How many secrets are sealed anew in one transaction.
+/// Secrets of one transaction.
 const BATCH: i64 = 200;
 
-/// Seals under the first key of the ring what is still sealed under another, so that the other can
-/// be done without. Runs daily.
+/// Re-encrypts under the first key of the ring what is encrypted under another, so that the other can be removed
+/// from the ring. Runs daily.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
-pub struct SealAnew {}
+pub struct ResealSecrets {}
 
-impl SealAnew {
+impl ResealSecrets {
     async fn seal(&self, state: &AppState) -> Result<(), JobError> {
         let key = state.cipher.sealing_key();
-        let (mut after, mut closed) = (UserId(Uuid::nil()), 0);
+        let (mut after, mut failed) = (UserId(Uuid::nil()), 0);
         loop {
             let mut tx = begin(&state.db).await?;
-            let found = store::lock_sealed_otherwise(&mut *tx, key, after, BATCH).await?;
+            let found = store::lock_with_other_keys(&mut *tx, key, after, BATCH).await?;
             for (owner, sealed) in &found {
-                match service::seal_anew(state, *owner, sealed) {
+                match service::reseal(state, *owner, sealed) {
                     Ok(sealed) => store::update_secret(&mut *tx, *owner, &sealed).await?,
-                    Err(_) => closed += 1,
+                    Err(_) => failed += 1,
                 }
             }
             tx.commit().await?;
             match found.last() {
                 Some((last, _)) => after = *last,
-                None if closed > 0 => return Err(JobError::Closed(closed)),
+                None if failed > 0 => return Err(JobError::Undecryptable(failed)),
                 None => return Ok(()),
             }
         }
     }
 }
 
-impl TaskHandler for SealAnew {
+impl TaskHandler for ResealSecrets {
     const IDENTIFIER: &'static str = "mfa.seal_anew";
 
     async fn run(self, ctx: WorkerContext) -> impl IntoTaskHandlerResult {

@@ -1,12 +1,11 @@
-//! Turning a second factor on and off, and showing that one has it.
-//!
-//! Each step runs in the transaction of its caller, who says in the audit log what came of it.
+//! Second factor: turning it on and off, and verifying codes. Every function runs in the caller's transaction, and
+//! the caller writes the audit entry.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgConnection;
 
 use super::error::Error;
-use super::jobs::{News, TellSecondFactor};
+use super::jobs::{FactorEvent, NotifySecondFactor};
 use super::model::{Method, Proof, RecoveryCodes};
 use super::recovery_code::RecoveryCode;
 use super::store::{self, Factor};
@@ -17,16 +16,15 @@ use crate::jobs;
 use crate::state::AppState;
 use crate::users::{CredentialsChange, CredentialsVersion, OwnCredentials};
 
-/// How many recovery codes an account gets.
 const CODES: usize = 10;
 
-/// How long an authenticator waits to be confirmed.
+/// How long an authenticator can be confirmed.
 const PENDING: TimeDelta = TimeDelta::hours(1);
 
-/// How often the owner is told of wrong codes, however many there are.
+/// Minimum interval of emails about wrong codes.
 const WARNED_EVERY: TimeDelta = TimeDelta::days(1);
 
-/// Begins to add an authenticator. It asks nobody for anything until a code of it was shown.
+/// Adds an authenticator, which has no effect until it is confirmed.
 pub async fn begin(
     conn: &mut PgConnection,
     state: &AppState,
@@ -37,15 +35,15 @@ pub async fn begin(
     let sealed = state
         .cipher
         .seal(&associated_data(&[owner.0]), secret.expose());
-    if !store::put_pending(conn, owner, proven.version, &sealed, state.clock.now()).await? {
-        return Err(Error::IsOn);
+    if !store::insert_pending(conn, owner, proven.version, &sealed, state.clock.now()).await? {
+        return Err(Error::AlreadyEnabled);
     }
     Ok(secret.enrolment(&state.mail.product_name, proven.email.as_str())?)
 }
 
-/// Returns whether this is a code of the authenticator that waits to be confirmed, and that was added under
-/// this version of the account's credentials. A wrong one is counted: the caller commits in either case.
-pub async fn try_pending(
+/// Verifies a code of the pending authenticator that was added under this version of the credentials. A wrong
+/// code counts, so the caller commits in either case.
+pub async fn verify_pending(
     conn: &mut PgConnection,
     state: &AppState,
     owner: UserId,
@@ -57,14 +55,14 @@ pub async fn try_pending(
     let is_fresh = |factor: &Factor| factor.version == version && now - factor.created_at < PENDING;
     let factor = waiting
         .filter(|factor| factor.is_confirmed || is_fresh(factor))
-        .ok_or(Error::NotBegun)?;
+        .ok_or(Error::NoPendingAuthenticator)?;
     if factor.is_confirmed {
-        return Err(Error::IsOn);
+        return Err(Error::AlreadyEnabled);
     }
-    try_code(conn, state, owner, &factor, code, now).await
+    verify_code(conn, state, owner, &factor, code, now).await
 }
 
-/// Turns the authenticator on that waits to be confirmed, and returns recovery codes.
+/// Turns on the pending authenticator, and returns recovery codes.
 pub async fn confirm(
     conn: &mut PgConnection,
     state: &AppState,
@@ -73,13 +71,12 @@ pub async fn confirm(
     let (owner, now) = (change.user_id(), state.clock.now());
     store::confirm(&mut *conn, owner, now).await?;
     let codes = new_codes(conn, state, owner, now).await?;
-    tell(conn, owner, News::TurnedOn).await?;
+    notify(conn, owner, FactorEvent::TurnedOn).await?;
     Ok(codes)
 }
 
-/// How this shows that its bearer has the account's second factor; nothing when it is wrong, which
-/// is counted: the caller commits in either case.
-pub async fn prove(
+/// Verifies a second factor; `None` if it is wrong. A wrong code counts, so the caller commits in either case.
+pub async fn verify(
     conn: &mut PgConnection,
     state: &AppState,
     owner: UserId,
@@ -87,34 +84,34 @@ pub async fn prove(
 ) -> Result<Option<Method>, Error> {
     let now = state.clock.now();
     let factor = store::lock(&mut *conn, owner).await?;
-    let factor = factor.filter(|it| it.is_confirmed).ok_or(Error::IsOff)?;
+    let factor = factor
+        .filter(|it| it.is_confirmed)
+        .ok_or(Error::NotEnabled)?;
     let (is_right, method) = match proof {
         Proof::Totp(code) => (
-            try_code(conn, state, owner, &factor, code, now).await?,
+            verify_code(conn, state, owner, &factor, code, now).await?,
             Method::Totp,
         ),
-        // Not limited like codes of six digits: nobody guesses 120 bits, and the owner whom a
-        // stranger's guesses keep out gets in by one.
+        // Not limited like codes of six digits: 120 bits cannot be guessed, and an owner locked out by a
+        // stranger's guesses can sign in with one.
         Proof::Recovery(code) => (
-            store::use_code(&mut *conn, owner, code.hash(), now).await?,
+            store::consume_code(&mut *conn, owner, code.hash(), now).await?,
             Method::RecoveryCode,
         ),
     };
     if is_right && method == Method::RecoveryCode {
-        tell(conn, owner, News::RecoveryCodeUsed).await?;
+        notify(conn, owner, FactorEvent::RecoveryCodeUsed).await?;
     }
     Ok(is_right.then_some(method))
 }
 
-/// Turns the second factor off.
 pub async fn turn_off(conn: &mut PgConnection, change: &CredentialsChange) -> Result<(), Error> {
     let owner = change.user_id();
     store::delete(&mut *conn, owner).await?;
-    Ok(tell(conn, owner, News::TurnedOff).await?)
+    Ok(notify(conn, owner, FactorEvent::TurnedOff).await?)
 }
 
-/// Takes the second factor away from somebody who cannot show it any more; false when the account has
-/// none.
+/// For a CLI command; returns false if the account has none.
 pub async fn remove(
     conn: &mut PgConnection,
     change: &CredentialsChange,
@@ -122,13 +119,13 @@ pub async fn remove(
     let owner = change.user_id();
     let was_on = store::delete(&mut *conn, owner).await?;
     if was_on {
-        tell(conn, owner, News::Removed).await?;
+        notify(conn, owner, FactorEvent::Removed).await?;
     }
     Ok(was_on)
 }
 
-/// Removes an authenticator that was added or turned on since then, and recovery codes that were made
-/// since; returns whether an authenticator was removed that was on.
+/// Removes an authenticator that was added or turned on since then, and recovery codes created since. Returns
+/// whether that authenticator was on.
 pub async fn remove_since(
     conn: &mut PgConnection,
     change: &CredentialsChange,
@@ -138,7 +135,6 @@ pub async fn remove_since(
     store::delete_since(&mut *conn, change.user_id(), since).await
 }
 
-/// Replaces the recovery codes.
 pub async fn renew_codes(
     conn: &mut PgConnection,
     state: &AppState,
@@ -147,8 +143,8 @@ pub async fn renew_codes(
     new_codes(conn, state, change.user_id(), state.clock.now()).await
 }
 
-/// Whether a code is right, not used before, and not one guess too many.
-async fn try_code(
+/// Checks the number of wrong codes first, and that the code was not used before.
+async fn verify_code(
     conn: &mut PgConnection,
     state: &AppState,
     owner: UserId,
@@ -165,15 +161,15 @@ async fn try_code(
         .open(&associated_data(&[owner.0]), &factor.secret)?;
     let secret = Secret::of(opened.expose()).ok_or(OpenError::Damaged)?;
     if let Some(step) = secret.step_of(code, now)
-        && store::use_step(&mut *conn, owner, step).await?
+        && store::consume_step(&mut *conn, owner, step).await?
     {
         return Ok(true);
     }
     let failures = factor.failures.and_now(now);
     let mut warned_at = factor.warned_at;
-    let is_news = warned_at.is_none_or(|at| now - at >= WARNED_EVERY);
-    if factor.is_confirmed && is_news && failures.wait(most, now).is_some() {
-        tell(conn, owner, News::TooManyFailures).await?;
+    let is_due = warned_at.is_none_or(|at| now - at >= WARNED_EVERY);
+    if factor.is_confirmed && is_due && failures.wait(most, now).is_some() {
+        notify(conn, owner, FactorEvent::TooManyFailures).await?;
         warned_at = Some(now);
     }
     store::update_failures(&mut *conn, owner, &failures, warned_at).await?;
@@ -194,8 +190,8 @@ async fn new_codes(
     })
 }
 
-/// The same secret, sealed under the first key of the ring.
-pub(super) fn seal_anew(
+/// Re-encrypts under the first key of the ring.
+pub(super) fn reseal(
     state: &AppState,
     owner: UserId,
     sealed: &Sealed,
@@ -205,8 +201,12 @@ pub(super) fn seal_anew(
     Ok(state.cipher.seal(&associated_data(&row), opened.expose()))
 }
 
-async fn tell(conn: &mut PgConnection, owner: UserId, news: News) -> Result<(), sqlx::Error> {
-    jobs::enqueue(&mut *conn, &TellSecondFactor::of(owner, news), None).await
+async fn notify(
+    conn: &mut PgConnection,
+    owner: UserId,
+    event: FactorEvent,
+) -> Result<(), sqlx::Error> {
+    jobs::enqueue(&mut *conn, &NotifySecondFactor::of(owner, event), None).await
 }
 
 fn associated_data(owner: &[uuid::Uuid]) -> AssociatedData<'_> {

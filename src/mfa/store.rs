@@ -8,7 +8,6 @@ use crate::ids::UserId;
 use crate::infra::{KeyId, Sealed};
 use crate::users::CredentialsVersion;
 
-/// Whether sign-ins of this account are asked for a second factor.
 pub async fn has_second_factor(
     conn: impl PgExecutor<'_>,
     owner: UserId,
@@ -23,7 +22,6 @@ pub async fn has_second_factor(
     .await
 }
 
-/// Whether this account has a second factor, and since when.
 pub async fn find_status(
     conn: impl PgExecutor<'_>,
     owner: UserId,
@@ -43,16 +41,15 @@ pub async fn find_status(
     })
 }
 
-/// Makes this the authenticator that waits to be confirmed; answers false, and changes nothing,
-/// when one is confirmed.
-pub(super) async fn put_pending(
+/// Replaces a pending authenticator; returns false, and changes nothing, if one is confirmed.
+pub(super) async fn insert_pending(
     conn: impl PgExecutor<'_>,
     owner: UserId,
     version: CredentialsVersion,
     secret: &Sealed,
     now: DateTime<Utc>,
 ) -> Result<bool, sqlx::Error> {
-    // Wrong codes stay counted: beginning anew gives no further guesses.
+    // Wrong codes stay counted: starting again gives no further guesses.
     let done = sqlx::query!(
         "INSERT INTO mfa_factors AS f (user_id, secret, created_at, credentials_version) VALUES ($1, $2, $3, $4)
          ON CONFLICT ON CONSTRAINT mfa_factors_pkey
@@ -69,20 +66,18 @@ pub(super) async fn put_pending(
     Ok(done.rows_affected() == 1)
 }
 
-/// An account's authenticator, as it is stored.
 #[derive(Debug)]
 pub(super) struct Factor {
     pub(super) secret: Sealed,
     pub(super) created_at: DateTime<Utc>,
-    /// The version of the account's credentials that it was added under.
+    /// When it was added.
     pub(super) version: CredentialsVersion,
     pub(super) is_confirmed: bool,
     pub(super) failures: Failures,
     pub(super) warned_at: Option<DateTime<Utc>>,
 }
 
-/// The account's authenticator, confirmed or not, which nobody else can use or change until the
-/// transaction ends: what is tried at once is counted one after the other.
+/// The authenticator, confirmed or not. The lock serializes concurrent attempts, so that each counts.
 pub(super) async fn lock(
     conn: impl PgExecutor<'_>,
     owner: UserId,
@@ -105,8 +100,8 @@ pub(super) async fn lock(
     }))
 }
 
-/// Uses up the codes of this step and of those before; of any number that race, one does.
-pub(super) async fn use_step(
+/// Uses up the codes of this step and of earlier ones. Atomic: of concurrent calls exactly one returns true.
+pub(super) async fn consume_step(
     conn: impl PgExecutor<'_>,
     owner: UserId,
     step: i64,
@@ -122,7 +117,6 @@ pub(super) async fn use_step(
     Ok(done.rows_affected() == 1)
 }
 
-/// Turns the authenticator on.
 pub(super) async fn confirm(
     conn: impl PgExecutor<'_>,
     owner: UserId,
@@ -138,7 +132,6 @@ pub(super) async fn confirm(
     Ok(())
 }
 
-/// Writes down which wrong codes count, and when the owner was told of them.
 pub(super) async fn update_failures(
     conn: impl PgExecutor<'_>,
     owner: UserId,
@@ -156,7 +149,7 @@ pub(super) async fn update_failures(
     Ok(())
 }
 
-/// Forgets the account's authenticator and with it the recovery codes; answers whether it was on.
+/// Deletes the authenticator and the recovery codes; returns whether it was on.
 pub(super) async fn delete(conn: impl PgExecutor<'_>, owner: UserId) -> Result<bool, sqlx::Error> {
     let was_on = sqlx::query_scalar!(
         r#"DELETE FROM mfa_factors WHERE user_id = $1 RETURNING confirmed_at IS NOT NULL AS "was_on!""#,
@@ -167,8 +160,7 @@ pub(super) async fn delete(conn: impl PgExecutor<'_>, owner: UserId) -> Result<b
     Ok(was_on.unwrap_or(false))
 }
 
-/// Deletes the account's authenticator, if it was added or confirmed since then; returns whether one
-/// that was on is deleted.
+/// Deletes an authenticator that was added or confirmed since then; returns whether it was on.
 pub(super) async fn delete_since(
     conn: impl PgExecutor<'_>,
     owner: UserId,
@@ -185,7 +177,6 @@ pub(super) async fn delete_since(
     Ok(was_on.unwrap_or(false))
 }
 
-/// Deletes the account's recovery codes that were made since then.
 pub(super) async fn delete_codes_since(
     conn: impl PgExecutor<'_>,
     owner: UserId,
@@ -201,7 +192,6 @@ pub(super) async fn delete_codes_since(
     Ok(())
 }
 
-/// Makes these the account's recovery codes.
 pub(super) async fn replace_codes(
     conn: impl PgExecutor<'_>,
     owner: UserId,
@@ -221,8 +211,8 @@ pub(super) async fn replace_codes(
     Ok(())
 }
 
-/// Uses up a recovery code; of any number that race, one does.
-pub(super) async fn use_code(
+/// Atomic: of concurrent calls exactly one returns true.
+pub(super) async fn consume_code(
     conn: impl PgExecutor<'_>,
     owner: UserId,
     hash: [u8; 32],
@@ -239,7 +229,7 @@ pub(super) async fn use_code(
     Ok(done.rows_affected() == 1)
 }
 
-/// Deletes a batch of authenticators that were never confirmed, and returns how many.
+/// Deletes a batch of authenticators that were never confirmed.
 pub async fn purge_pending(
     conn: impl PgExecutor<'_>,
     before: DateTime<Utc>,
@@ -258,9 +248,8 @@ pub async fn purge_pending(
     Ok(done.rows_affected())
 }
 
-/// The secrets of accounts after this one that are not sealed under this key, in order; nobody else
-/// can use or change them until the transaction ends.
-pub(super) async fn lock_sealed_otherwise(
+/// Secrets that are not encrypted under this key, in the order of the accounts.
+pub(super) async fn lock_with_other_keys(
     conn: impl PgExecutor<'_>,
     key: KeyId,
     after: UserId,
@@ -282,7 +271,6 @@ pub(super) async fn lock_sealed_otherwise(
         .collect())
 }
 
-/// Stores the same secret, sealed anew.
 pub(super) async fn update_secret(
     conn: impl PgExecutor<'_>,
     owner: UserId,

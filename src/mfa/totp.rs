@@ -1,5 +1,5 @@
-//! Codes by time (RFC 6238): HMAC-SHA-1, six digits, thirty seconds, and one step of leeway each
-//! way, which is what every authenticator app can do.
+//! TOTP codes (RFC 6238): HMAC-SHA-1, six digits, 30 seconds, one step of leeway each way. Every authenticator
+//! app supports these parameters.
 
 use chrono::{DateTime, Utc};
 use qrcode::render::svg;
@@ -17,32 +17,31 @@ use crate::infra::Rng;
 /// 160 bits, as long as the hash (RFC 4226 §4).
 const BYTES: usize = 20;
 
-/// The longest text that is read as a code, in bytes.
+/// Maximum length of the input in bytes.
 const LONGEST_CODE: usize = 64;
 
-/// What an authenticator app shows: six digits.
+/// Code of an authenticator app: six digits.
 #[derive(Clone, Deserialize, ToSchema)]
 #[serde(try_from = "String")]
 #[schema(value_type = String, pattern = "^\\s*([0-9][\\s-]*){6}$", example = "492039")]
 pub struct TotpCode(Zeroizing<String>);
 
-/// What an authenticator app is told, once.
+/// Secret for an authenticator app, which is returned only once.
 #[derive(Serialize, ToSchema)]
 pub struct Enrolment {
-    /// The secret in base32 (RFC 4648 §6), for whoever types it in.
+    /// The secret in base32 (RFC 4648 §6), to type in.
     #[schema(example = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP")]
     pub(super) secret: String,
-    /// The same as an address that apps open.
+    /// The secret as a URL that apps open.
     #[schema(
         example = "otpauth://totp/Groundwork:ada%40example.com?secret=JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP&issuer=Groundwork&algorithm=SHA1&digits=6&period=30"
     )]
     pub(super) otpauth_url: String,
-    /// The same as a picture that apps scan: a QR code in SVG.
+    /// The URL as a QR code in SVG.
     #[schema(example = "<svg xmlns=\"http://www.w3.org/2000/svg\"></svg>")]
     pub(super) qr_svg: String,
 }
 
-/// What we and the app share.
 pub(super) struct Secret(Zeroizing<[u8; BYTES]>);
 
 impl TryFrom<String> for TotpCode {
@@ -73,7 +72,6 @@ impl Secret {
         Self(Zeroizing::new(rng.bytes()))
     }
 
-    /// The secret of these bytes, if it is as long as ours are.
     pub(super) fn of(bytes: &[u8]) -> Option<Self> {
         bytes
             .try_into()
@@ -85,15 +83,13 @@ impl Secret {
         &*self.0
     }
 
-    /// The thirty seconds that a code is of, if it is of these or of those beside them. Codes are
-    /// compared in constant time.
+    /// Returns the time step of a code within the leeway. Compares in constant time.
     pub(super) fn step_of(&self, code: &TotpCode, now: DateTime<Utc>) -> Option<i64> {
         let time = u64::try_from(now.timestamp()).unwrap_or_default();
         let step = self.totp().check(&code.0, time)?;
         i64::try_from(step).ok()
     }
 
-    /// What an app is told of this secret.
     pub(super) fn enrolment(&self, product: &str, account: &str) -> Result<Enrolment, QrError> {
         let secret = self.totp().secret().to_base32();
         let [product, account] = [&issuer(product), account].map(escape);
@@ -123,15 +119,14 @@ impl Secret {
     }
 }
 
-/// A product's name as the label and the issuer have it: a colon separates the two parts of a label,
-/// and apps split there also where it is percent-encoded.
+/// Product name without colons: apps split the label at a colon, even if it is percent-encoded.
 fn issuer(product: &str) -> String {
     let words = product.split([':', '\u{ff1a}']).map(str::trim);
     let words: Vec<_> = words.filter(|word| !word.is_empty()).collect();
     words.join(" ")
 }
 
-/// Percent-encodes a part of the address. Apps take a plus for a plus, not for a space.
+/// Percent-encodes, with `%20` for a space: apps do not decode a plus.
 fn escape(part: &str) -> String {
     byte_serialize(part.as_bytes())
         .collect::<String>()

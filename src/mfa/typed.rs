@@ -1,7 +1,6 @@
-//! Characters that people type around and between those of a code.
+//! Normalization of codes as people type and paste them.
 
-/// Returns whether a character stands between those of a code: space, hyphen, or a mark without width that
-/// copying a text brings along.
+/// Space, hyphen, or a zero-width character from copied text.
 pub(super) fn separates(c: char) -> bool {
     c.is_whitespace()
         || matches!(
@@ -15,7 +14,7 @@ pub(super) fn separates(c: char) -> bool {
         )
 }
 
-/// The ASCII character for one of full width, as East Asian input methods write it.
+/// Full-width characters of East Asian input methods to ASCII.
 pub(super) fn narrow(c: char) -> char {
     match c {
         '\u{ff01}'..='\u{ff5e}' => char::from_u32(u32::from(c) - 0xfee0).unwrap_or(c),

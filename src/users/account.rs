@@ -1,4 +1,4 @@
-//! An account as administrators see it: what they find it by, and what they may do to it.
+//! Accounts as administrators see and search them.
 
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
@@ -8,63 +8,62 @@ use super::model::{EmailAddress, PersonName, Role};
 use crate::ids::UserId;
 use crate::text::one_line;
 
-/// An account, as administrators see it.
+/// An account, as returned to administrators.
 #[derive(Clone, Debug, Serialize, ToSchema, sqlx::FromRow)]
 pub struct Account {
     /// The account's id.
     pub id: UserId,
-    /// Where letters go, and what to sign in with.
+    /// Email address, also used to sign in.
     pub email: EmailAddress,
     /// Given name.
     pub first_name: Option<PersonName>,
     /// Family name.
     pub last_name: Option<PersonName>,
-    /// What the account may do.
+    /// Role of the account.
     pub role: Role,
-    /// When the address was shown to be the owner's.
+    /// When the address was verified.
     pub email_verified_at: Option<DateTime<Utc>>,
-    /// Since when the account is shut.
+    /// When the account was disabled.
     pub disabled_at: Option<DateTime<Utc>>,
-    /// Why it was shut, for administrators.
+    /// Why it was disabled.
     pub disabled_reason: Option<DisabledReason>,
-    /// When the account was made.
+    /// When the account was created.
     pub created_at: DateTime<Utc>,
-    /// When it last changed.
+    /// When the account last changed.
     pub updated_at: DateTime<Utc>,
 }
 
 impl Account {
-    /// Whether it is shut.
     #[must_use]
     pub fn is_disabled(&self) -> bool {
         self.disabled_at.is_some()
     }
 }
 
-/// Which accounts.
+/// Filter for accounts.
 #[derive(Clone, Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct AccountFilter {
-    /// What the address, the full name or the family name begins with, in any case of letters.
+    /// Prefix of the address, the full name or the family name; case-insensitive.
     #[param(value_type = Option<String>, min_length = 1, max_length = 100, example = "ada")]
     pub search: Option<SearchText>,
-    /// What they may do.
+    /// Role of the account.
     #[param(inline)]
     pub role: Option<Role>,
-    /// Whether they are shut.
+    /// Whether the account is disabled.
     pub disabled: Option<bool>,
-    /// Whether their address is verified.
+    /// Whether the address is verified.
     pub verified: Option<bool>,
 }
 
-/// What somebody looks for: 1 to 100 characters in one line.
+/// Search prefix: 1 to 100 characters in one line.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct SearchText(String);
 
 impl SearchText {
-    /// The least text that begins with this, and one that is greater than all that do, byte by byte.
+    /// Half-open byte-wise range of all texts with this prefix.
     pub(super) fn range(&self) -> [String; 2] {
         [self.0.clone(), format!("{}{}", self.0, char::MAX)]
     }
@@ -80,7 +79,7 @@ impl TryFrom<String> for SearchText {
     }
 }
 
-/// Why an account is shut: 1 to 500 characters in one line, for administrators alone.
+/// Why an account is disabled, visible only to administrators: 1 to 500 characters in one line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema, sqlx::Type)]
 #[serde(try_from = "String")]
 #[sqlx(transparent)]
@@ -88,7 +87,6 @@ impl TryFrom<String> for SearchText {
 pub struct DisabledReason(String);
 
 impl DisabledReason {
-    /// The reason as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -105,32 +103,32 @@ impl TryFrom<String> for DisabledReason {
     }
 }
 
-/// How many accounts there are in each state.
+/// Number of accounts by state.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 pub struct AccountCounts {
-    /// All of them.
+    /// All accounts.
     #[schema(example = 1_250)]
     pub total: i64,
-    /// Those whose address is verified.
+    /// With a verified address.
     #[schema(example = 1_100)]
     pub verified: i64,
-    /// Those that wait for their address to be verified.
+    /// Without a verified address.
     #[schema(example = 150)]
     pub unverified: i64,
-    /// Those that are shut.
+    /// Disabled accounts.
     #[schema(example = 4)]
     pub disabled: i64,
-    /// Those that may look after others, and are not shut.
+    /// Enabled administrators.
     #[schema(example = 3)]
     pub admins: i64,
 }
 
-/// How many accounts were made on one day.
+/// Number of sign-ups on one day.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 pub struct SignUps {
     /// The day, in UTC.
     pub day: NaiveDate,
-    /// How many of that day's accounts there are.
+    /// Accounts created on that day.
     #[schema(example = 12)]
     pub count: i64,
 }

@@ -1,4 +1,4 @@
-//! What holds of a person, whatever the transport.
+//! Users, their profile and their credentials.
 
 use std::str::FromStr as _;
 
@@ -19,7 +19,6 @@ use crate::text::one_line;
 pub struct EmailAddress(String);
 
 impl EmailAddress {
-    /// The address as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -57,7 +56,6 @@ impl TryFrom<String> for EmailAddress {
 pub struct PersonName(String);
 
 impl PersonName {
-    /// The name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -74,19 +72,18 @@ impl TryFrom<String> for PersonName {
     }
 }
 
-/// What a person may do.
+/// Role of an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema, sqlx::Type)]
 #[serde(rename_all = "snake_case")]
 #[sqlx(type_name = "text", rename_all = "snake_case")]
 pub enum Role {
-    /// Use the product.
+    /// Can use the product.
     User,
-    /// Look after other people's accounts as well.
+    /// Can also administer all accounts.
     Admin,
 }
 
 impl Role {
-    /// The stored name.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -96,43 +93,43 @@ impl Role {
     }
 }
 
-/// An account, as its owner sees it.
+/// An account, as returned to its owner.
 #[derive(Clone, Debug, Serialize, ToSchema, sqlx::FromRow)]
 pub struct User {
     /// The account's id.
     pub id: UserId,
-    /// Where letters go, and what to sign in with.
+    /// Email address, also used to sign in.
     pub email: EmailAddress,
     /// Given name.
     pub first_name: Option<PersonName>,
     /// Family name.
     pub last_name: Option<PersonName>,
-    /// What the account may do.
+    /// Role of the account.
     pub role: Role,
-    /// When the address was shown to be the owner's.
+    /// When the address was verified.
     pub email_verified_at: Option<DateTime<Utc>>,
-    /// When the account was made.
+    /// When the account was created.
     pub created_at: DateTime<Utc>,
     /// When the profile last changed.
     pub updated_at: DateTime<Utc>,
 }
 
-/// What to change of a profile. A field left out stays as it is; `null` empties it.
+/// Changes to a profile. Omitted fields stay unchanged; `null` clears a field.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ProfileChanges {
     /// Given name.
-    #[serde(default, deserialize_with = "given")]
+    #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<PersonName>)]
     pub first_name: Option<Option<PersonName>>,
     /// Family name.
-    #[serde(default, deserialize_with = "given")]
+    #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<PersonName>)]
     pub last_name: Option<Option<PersonName>>,
 }
 
 impl ProfileChanges {
-    /// The names of the fields that are given.
+    /// Names of the fields that are present.
     #[must_use]
     pub fn fields(&self) -> Vec<&'static str> {
         let all = [
@@ -140,78 +137,64 @@ impl ProfileChanges {
             ("last_name", self.last_name.is_some()),
         ];
         all.into_iter()
-            .filter_map(|(name, given)| given.then_some(name))
+            .filter_map(|(name, is_present)| is_present.then_some(name))
             .collect()
     }
 }
 
-/// Tells a field that is `null` from one that is left out.
+/// Distinguishes `null` from an omitted field.
 #[expect(
     clippy::option_option,
-    reason = "left out, null and given are three cases"
+    reason = "omitted, null and a value are three cases"
 )]
-fn given<'de, D: Deserializer<'de>>(field: D) -> Result<Option<Option<PersonName>>, D::Error> {
+fn present<'de, D: Deserializer<'de>>(field: D) -> Result<Option<Option<PersonName>>, D::Error> {
     Option::deserialize(field).map(Some)
 }
 
-/// What is known of somebody who signs up.
 #[derive(Clone, Debug)]
 pub struct NewUser {
-    /// The id if the account is new.
+    /// Used only if the address has no account.
     pub id: UserId,
-    /// The address.
     pub email: EmailAddress,
-    /// The PHC string of the password.
+    /// PHC string.
     pub password_hash: String,
-    /// Given name.
     pub first_name: Option<PersonName>,
-    /// Family name.
     pub last_name: Option<PersonName>,
 }
 
-/// The credentials of one sign-up for an address that nobody has confirmed.
+/// Credentials of one pending sign-up.
 #[derive(Clone, Debug)]
 pub struct SignUpCredentials {
-    /// The PHC string of the password.
+    /// PHC string.
     pub password_hash: String,
-    /// Given name.
     pub first_name: Option<PersonName>,
-    /// Family name.
     pub last_name: Option<PersonName>,
 }
 
-/// What signing up came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SignUp {
-    /// The account waits for its address to be verified: it is new, or was never verified.
+    /// The account is new or was never verified.
     Pending(UserId),
-    /// The address belongs to a verified account, which is left alone.
+    /// The address belongs to a verified account, which is not changed.
     Known(UserId),
 }
 
-/// What signing in is checked against.
 #[derive(Clone, Debug)]
 pub struct Credentials {
-    /// The account.
     pub user_id: UserId,
-    /// The PHC string of its password.
+    /// PHC string.
     pub password_hash: String,
-    /// Whether the address is verified.
     pub is_verified: bool,
-    /// Whether an administrator has shut the account.
     pub is_disabled: bool,
-    /// The version of these credentials.
     pub version: CredentialsVersion,
 }
 
-/// What somebody who is signed in is checked against when asked for the password again.
+/// Credentials for reauthentication.
 #[derive(Clone, Debug)]
 pub struct OwnCredentials {
-    /// The account's address.
     pub email: EmailAddress,
-    /// The PHC string of its password.
+    /// PHC string.
     pub password_hash: String,
-    /// The version of these credentials.
     pub version: CredentialsVersion,
 }
 

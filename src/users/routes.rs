@@ -1,4 +1,4 @@
-//! `/users/me`: one's own account.
+//! `/users/me`.
 
 use serde_json::json;
 use utoipa_axum::routes;
@@ -14,22 +14,24 @@ pub fn routes() -> Routes<AppState> {
     Routes::new().routes(routes!(update_me))
 }
 
-/// Who the caller is, apart from the others since a client asks for it first of all.
+/// Separate because a client that has yet to turn on its second factor may call it.
 pub fn identity_routes() -> Routes<AppState> {
     Routes::new().routes(routes!(get_me))
 }
 
-/// My account.
+/// Get the current user.
 #[utoipa::path(get, path = "/me", tag = "users",
-    responses((status = 200, description = "The account.", body = User)))]
+    responses((status = 200, description = "The user.", body = User)))]
 async fn get_me(ctx: CallerCtx) -> Result<Json<User>, Problem> {
     Ok(Json(store::get(&ctx.db, ctx.user_id()).await?))
 }
 
-/// Change my profile. A field left out stays as it is, and `null` empties it.
+/// Update my profile.
+///
+/// Omitted fields stay unchanged; `null` clears a field.
 #[utoipa::path(patch, path = "/me", tag = "users",
     request_body(content = ProfileChanges, example = json!({ "first_name": "Ada", "last_name": null })),
-    responses((status = 200, description = "The account as it now stands.", body = User), BodyProblems))]
+    responses((status = 200, description = "The updated user.", body = User), BodyProblems))]
 async fn update_me(
     ctx: CallerCtx,
     Json(changes): Json<ProfileChanges>,

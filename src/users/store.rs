@@ -56,7 +56,6 @@ impl User {
     ];
 }
 
-/// The account with this id.
 pub(super) async fn get(conn: impl PgExecutor<'_>, id: UserId) -> Result<User, Error> {
     let row = sqlx::query_as!(
         User,
@@ -70,7 +69,6 @@ pub(super) async fn get(conn: impl PgExecutor<'_>, id: UserId) -> Result<User, E
     row.ok_or(Error::NotFound)
 }
 
-/// Writes the fields that are given and returns the row as it now stands.
 pub(super) async fn update(
     conn: impl PgExecutor<'_>,
     id: UserId,
@@ -103,8 +101,8 @@ pub(super) async fn update(
     row.ok_or(Error::NotFound)
 }
 
-/// Makes an account; answers nothing, and changes nothing, when the address has one.
-pub async fn create(
+/// `None` if the address has an account.
+pub async fn insert(
     conn: impl PgExecutor<'_>,
     new: &NewUser,
     role: Role,
@@ -129,7 +127,6 @@ pub async fn create(
     .await
 }
 
-/// What a sign-in with this address is checked against.
 pub async fn find_credentials(
     conn: impl PgExecutor<'_>,
     email: &EmailAddress,
@@ -145,7 +142,6 @@ pub async fn find_credentials(
     .await
 }
 
-/// The account of this address, if it waits to be verified, and the version of its credentials.
 pub async fn find_unverified(
     conn: impl PgExecutor<'_>,
     email: &EmailAddress,
@@ -160,7 +156,6 @@ pub async fn find_unverified(
     Ok(row.map(|row| (row.id, row.version)))
 }
 
-/// What this account's owner is checked against when asked for the password again.
 pub async fn find_own_credentials(
     conn: impl PgExecutor<'_>,
     id: UserId,
@@ -175,7 +170,7 @@ pub async fn find_own_credentials(
     .await
 }
 
-/// The account of this address, verified or not, unless an administrator has shut it.
+/// Verified or not.
 pub async fn find_enabled(
     conn: impl PgExecutor<'_>,
     email: &EmailAddress,
@@ -189,7 +184,7 @@ pub async fn find_enabled(
     .await
 }
 
-/// The account of this address, verified or not.
+/// Verified or not, disabled or not.
 pub async fn find_by_email(
     conn: impl PgExecutor<'_>,
     email: &EmailAddress,

@@ -102,10 +102,7 @@ async fn another_replica_refuses_an_ended_session_within_a_second_without_asking
     let app = TestApp::new().await;
     let other = app.another_replica().await;
     let stop = CancellationToken::new();
-    let watch = tokio::spawn(auth::watch_ended_sessions(
-        other.state.clone(),
-        stop.clone(),
-    ));
+    let watch = tokio::spawn(auth::watch_revocations(other.state.clone(), stop.clone()));
     let mut ada = app.sign_in("ada").await;
     tokio::time::sleep(Duration::from_millis(100)).await;
     ada.replica = other;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use groundwork::auth;
-use groundwork::auth::Verdict;
+use groundwork::auth::RevocationStatus;
 use sqlx::{Connection as _, PgConnection};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -23,12 +23,12 @@ impl Watch {
     /// Starts the watch of a replica; it has read everything when this returns.
     async fn start(replica: &Replica) -> Self {
         let stop = CancellationToken::new();
-        let watch = auth::watch_ended_sessions(replica.state.clone(), stop.clone());
+        let watch = auth::watch_revocations(replica.state.clone(), stop.clone());
         let task = tokio::spawn(watch);
-        let list = &replica.state.ended_sessions;
+        let list = &replica.state.revocation_list;
         let nobody = Uuid::nil();
         until("the first look", async || {
-            list.verdict(nobody, nobody) == Verdict::Allowed
+            list.status(nobody, nobody) == RevocationStatus::Active
         })
         .await;
         Self { stop, task }

@@ -248,7 +248,7 @@ fn is_bare(response: &Response) -> bool {
 #[derive(Serialize, ToSchema)]
 #[schema(as = Problem, example = json!({
     "type": "urn:problem:not_found",
-    "title": "There is nothing here.",
+    "title": "Not found.",
     "status": 404,
     "code": "not_found",
     "request_id": "01980b6e7c0070008000000000000001",
@@ -325,7 +325,7 @@ mod tests {
             json(response).await,
             serde_json::json!({
                 "type": "urn:problem:invalid_fields",
-                "title": "Some fields cannot be accepted.",
+                "title": "Some fields are invalid.",
                 "status": 422,
                 "code": "invalid_fields",
                 "errors": [{"field": "email", "code": "required", "message": "is required"}],

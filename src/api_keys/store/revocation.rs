@@ -1,12 +1,12 @@
-//! Revocation for `auth`, which stands below this slice: it undoes a change of an address and revokes the
-//! keys made since in one transaction. Uses nothing of this slice, so that there is no circle.
+//! Revocation for `auth`, which is below this slice and revokes keys in the transaction that undoes an email
+//! address change. Uses nothing of this slice, so that there is no circle.
 
 use chrono::{DateTime, Utc};
 use sqlx::PgExecutor;
 
 use crate::ids::UserId;
 
-/// Revokes the API keys of this account that were made or rotated since then; returns how many.
+/// Revokes the keys that were created or rotated since then; returns their number.
 pub async fn revoke_since(
     conn: impl PgExecutor<'_>,
     owner: UserId,

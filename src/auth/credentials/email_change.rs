@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::jobs::{ConfirmNewEmail, NotifyEmailChanging, NotifyPasswordChanged, SendEmailUndo};
 use super::model::{EmailChange, EmailUndo};
-use super::policy::check_new_password;
+use super::new_password::check_new_password;
 use super::reauthentication::{ReauthProof, reauthenticate, recheck_proof, spend_own};
 use super::store::{self, NewEmailChange};
 use crate::api_keys::revoke_since;
@@ -12,7 +12,7 @@ use crate::audit::Event;
 use crate::auth::credentials_change::begin_credentials_change;
 use crate::auth::error::Error;
 use crate::auth::links::Link;
-use crate::auth::second_factor_gate;
+use crate::auth::middleware;
 use crate::auth::sessions::{EndReason, end_sessions, revoke_access_tokens};
 use crate::auth::sign_in::clear_failures;
 use crate::ctx::{Ctx, Tx, UserCtx};
@@ -29,13 +29,13 @@ const CLAIM_ATTEMPTS: usize = 3;
 /// Asks the owner of a new address to confirm it; until then the old one stays. Reply and notice are the
 /// same for an address that has an account: its owner gets no email.
 pub(crate) async fn request_change(ctx: &UserCtx, change: EmailChange) -> Result<(), Error> {
-    let shown = ReauthProof::new(
+    let proof = ReauthProof::new(
         "password",
         change.password,
         change.code,
         change.recovery_code,
     )?;
-    let known = reauthenticate(ctx, shown).await?;
+    let known = reauthenticate(ctx, proof).await?;
     spend_own(ctx, ctx.limits.email_change).await?;
     let now = ctx.now();
     let mut tx = ctx.begin().await?;
@@ -113,7 +113,7 @@ pub(crate) async fn undo_change(ctx: &Ctx, undo: EmailUndo) -> Result<(), Error>
         let change = begin_credentials_change(&mut tx, found.user_id, None)
             .await?
             .ok_or(Error::InvalidLink)?;
-        if !store::take_email_change(&mut *tx, found.user_id, token, now).await? {
+        if !store::delete_email_change(&mut *tx, found.user_id, token, now).await? {
             return Err(Error::InvalidLink);
         }
         match users::change_email(&mut *tx, &change, email, now).await {
@@ -143,7 +143,7 @@ pub(crate) async fn undo_change(ctx: &Ctx, undo: EmailUndo) -> Result<(), Error>
         jobs::enqueue(&mut *tx, &NotifyPasswordChanged::to(email.clone()), None).await?;
         tx.commit().await?;
         revoke_access_tokens(ctx, ended, now);
-        second_factor_gate::forget(ctx, found.user_id).await;
+        middleware::invalidate_second_factor(ctx, found.user_id).await;
         return clear_failures(ctx, found.old_email, found.user_id).await;
     }
     Err(Error::AddressTaken)

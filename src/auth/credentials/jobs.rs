@@ -14,7 +14,7 @@ use crate::auth::links::{self, Purpose};
 use crate::auth::opaque_token::OpaqueToken;
 use crate::ids::UserId;
 use crate::jobs;
-use crate::mail::Letter;
+use crate::mail::EmailMessage;
 use crate::state::AppState;
 use crate::users::{self, CredentialsVersion, EmailAddress};
 
@@ -45,13 +45,18 @@ impl SendReset {
             return Ok(());
         };
         let minutes = life.as_secs().div_ceil(60);
-        email::send(state, &self.email, &Letter::ResetPassword { link, minutes }).await
+        email::send(
+            state,
+            &self.email,
+            &EmailMessage::ResetPassword { link, minutes },
+        )
+        .await
     }
 }
 
 impl NotifyPasswordChanged {
     async fn send(&self, state: &AppState) -> Result<(), JobError> {
-        email::send(state, &self.email, &Letter::PasswordChanged {}).await
+        email::send(state, &self.email, &EmailMessage::PasswordChanged {}).await
     }
 }
 
@@ -67,13 +72,18 @@ impl ConfirmNewEmail {
             return Ok(());
         };
         let hours = links::whole_hours(life);
-        email::send(state, &self.email, &Letter::ConfirmNewEmail { link, hours }).await
+        email::send(
+            state,
+            &self.email,
+            &EmailMessage::ConfirmNewEmail { link, hours },
+        )
+        .await
     }
 }
 
 impl NotifyEmailChanging {
     async fn send(&self, state: &AppState) -> Result<(), JobError> {
-        email::send(state, &self.email, &Letter::EmailChanging {}).await
+        email::send(state, &self.email, &EmailMessage::EmailChanging {}).await
     }
 }
 
@@ -92,13 +102,13 @@ impl SendEmailUndo {
     async fn send(&self, state: &AppState) -> Result<(), JobError> {
         let now = state.clock.now();
         let token = OpaqueToken::new(&state.rng);
-        let undo = store::put_undo_token(&state.db, self.change, token.hash(), now).await?;
+        let undo = store::update_undo_token(&state.db, self.change, token.hash(), now).await?;
         let Some((email, expires_at)) = undo else {
             return Ok(());
         };
         let link = links::link_to(state, "undo-email-change", &token);
         let hours = (expires_at - now).num_minutes().div_euclid(60).max(1);
-        email::send(state, &email, &Letter::EmailChanged { link, hours }).await
+        email::send(state, &email, &EmailMessage::EmailChanged { link, hours }).await
     }
 }
 

@@ -2,10 +2,9 @@
 //! `email_changes`.
 
 mod email_change;
-mod guessable;
 mod jobs;
 mod model;
-mod policy;
+mod new_password;
 mod reauthentication;
 mod routes;
 mod service;
@@ -15,8 +14,8 @@ pub(crate) use email_change::apply_email_change;
 pub use jobs::{
     ConfirmNewEmail, NotifyEmailChanging, NotifyPasswordChanged, SendEmailUndo, SendReset,
 };
-pub(crate) use policy::check_new_password;
+pub(crate) use new_password::check_new_password;
 pub use reauthentication::{ReauthProof, reauthenticate, recheck_proof};
-pub(crate) use reauthentication::{check_password, is_shown};
+pub(crate) use reauthentication::{check_password, verify_second_factor};
 pub use routes::{credential_routes, forgotten_password_routes, recovery_routes};
 pub(crate) use store::EXPIRED_CHANGES;

@@ -8,56 +8,54 @@ use crate::auth::password::{NewPassword, TriedPassword};
 use crate::mfa::{RecoveryCode, TotpCode};
 use crate::users::EmailAddress;
 
-/// A changed address that is to be restored.
+/// Request to undo an email address change.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct EmailUndo {
-    /// The token in the link.
+    /// Token of the link in the email.
     pub(crate) token: OpaqueToken,
-    /// The password to have from now on.
+    /// The new password.
     pub(crate) password: NewPassword,
 }
 
-/// A forgotten password.
+/// Request to reset a forgotten password.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PasswordReset {
-    /// The token in the link.
+    /// Token of the link in the email.
     pub(crate) token: OpaqueToken,
-    /// The password to have from now on.
+    /// The new password.
     pub(crate) password: NewPassword,
 }
 
-/// A password that is to be another.
+/// Request to change the password.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PasswordChange {
-    /// The present password, to prove who is asking.
+    /// The current password.
     pub(crate) current_password: TriedPassword,
-    /// The password to have from now on.
+    /// The new password.
     pub(crate) new_password: NewPassword,
-    /// What the authenticator app shows; this or a recovery code, where the account has a second
-    /// factor.
+    /// Code of the authenticator app. This or a recovery code is required if the account has a second factor.
     #[serde(default)]
     pub(crate) code: Option<TotpCode>,
-    /// One of the codes that were written down.
+    /// One of the account's recovery codes.
     #[serde(default)]
     pub(crate) recovery_code: Option<RecoveryCode>,
 }
 
-/// An address that is to be another.
+/// Request to change the email address.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct EmailChange {
-    /// The new address; a letter there asks to confirm it.
+    /// The new address, which has to be confirmed.
     pub(crate) email: EmailAddress,
-    /// The password, to prove who is asking.
+    /// The account's password.
     pub(crate) password: TriedPassword,
-    /// What the authenticator app shows; this or a recovery code, where the account has a second
-    /// factor.
+    /// Code of the authenticator app. This or a recovery code is required if the account has a second factor.
     #[serde(default)]
     pub(crate) code: Option<TotpCode>,
-    /// One of the codes that were written down.
+    /// One of the account's recovery codes.
     #[serde(default)]
     pub(crate) recovery_code: Option<RecoveryCode>,
 }

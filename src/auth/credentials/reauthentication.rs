@@ -44,12 +44,12 @@ impl ReauthProof {
 /// The account, if whoever is signed in shows all that it is signed in to with. A code is used up by
 /// this, whatever comes of what it was shown for. The transaction of that holds it against the version
 /// of the credentials that was proved: by [`recheck_proof`], or by beginning a change at that version.
-pub async fn reauthenticate(ctx: &UserCtx, shown: ReauthProof) -> Result<OwnCredentials, Error> {
-    let known = check_password(ctx, shown.password, shown.field).await?;
-    match shown.second {
+pub async fn reauthenticate(ctx: &UserCtx, proof: ReauthProof) -> Result<OwnCredentials, Error> {
+    let known = check_password(ctx, proof.password, proof.field).await?;
+    match proof.second {
         Some(proof) => {
             let mut tx = ctx.begin().await?;
-            let is_right = is_shown(&mut tx, ctx.user_id(), &proof).await?;
+            let is_right = verify_second_factor(&mut tx, ctx.user_id(), &proof).await?;
             tx.commit().await?;
             if !is_right {
                 return Err(mfa::Error::WrongCode(proof.field()).into());
@@ -105,13 +105,13 @@ pub(crate) async fn spend_own(ctx: &UserCtx, limit: Limit) -> Result<(), Error> 
 
 /// Whether somebody signed in shows the second factor; what came of it is in the log. The caller
 /// commits in either case, since a wrong code counts.
-pub(crate) async fn is_shown(
+pub(crate) async fn verify_second_factor(
     tx: &mut Tx<'_>,
     user_id: UserId,
     proof: &Proof,
 ) -> Result<bool, Error> {
     let ctx = tx.ctx();
-    let method = mfa::prove(tx, ctx, user_id, proof).await?;
+    let method = mfa::verify(tx, ctx, user_id, proof).await?;
     let event = match method {
         None => Event::SecondFactorFailed,
         Some(Method::RecoveryCode) => Event::RecoveryCodeUsed,

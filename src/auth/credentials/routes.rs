@@ -2,20 +2,19 @@
 //! `/users/me/email`.
 
 use axum::http::StatusCode;
-use utoipa::IntoResponses;
 use utoipa_axum::routes;
 
 use super::jobs::SendReset;
 use super::model::{EmailChange, EmailUndo, PasswordChange, PasswordReset};
 use super::{email_change, service};
-use crate::auth::links::LetterRequest;
-use crate::auth::responses::{LinkProblems, Responses, body_problems_and};
+use crate::auth::links::EmailRequest;
+use crate::auth::responses::problem_groups;
 use crate::ctx::{Ctx, UserCtx};
 use crate::infra::Ask;
 use crate::jobs;
 use crate::state::AppState;
 use crate::users;
-use crate::web::{BodyProblems, Code, Json, Problem, ReauthenticationProblems, Routes, allows};
+use crate::web::{BodyProblems, Json, Problem, ReauthenticationProblems, Routes, allows};
 
 pub fn forgotten_password_routes() -> Routes<AppState> {
     Routes::new().routes(routes!(forgot_password))
@@ -35,65 +34,64 @@ pub fn credential_routes() -> Routes<AppState> {
         .routes(routes!(change_email))
 }
 
-/// Ask for a letter with a link that sets a new password. Earlier links stop working when it is sent.
+problem_groups! {
+    LinkProblems [InvalidToken];
+    UndoProblems [InvalidToken, Conflict];
+}
+
+/// Request a password reset email.
 ///
-/// The answer is the same whether or not the address is known.
+/// Earlier links stop working when it is sent. The response does not reveal whether the address has an account.
 #[utoipa::path(post, path = "/forgot-password", tag = "auth",
-    request_body(content = LetterRequest, example = json!({ "email": "ada@example.com" })),
-    responses((status = 202, description = "If there is such an account, a letter is on its way."), BodyProblems))]
+    request_body(content = EmailRequest, example = json!({ "email": "ada@example.com" })),
+    responses((status = 202, description = "An email is sent if the address has an account."), BodyProblems))]
 async fn forgot_password(
     ctx: Ctx,
-    Json(wanted): Json<LetterRequest>,
+    Json(request): Json<EmailRequest>,
 ) -> Result<StatusCode, Problem> {
-    // The same for any address, and never reported: a stranger who has spent the limit must not turn the
-    // owner away. The last email is in the mailbox, and its link works.
-    let address = ctx.limiter.hidden_key(wanted.email.as_str());
+    // The same response for any address, also beyond the limit: a stranger who used it up must not stop the
+    // owner, whose last email has a working link.
+    let address = ctx.limiter.hidden_key(request.email.as_str());
     let ask = Ask::spend(ctx.limits.reset_address, address);
     if allows(&ctx.limiter, &[ask]).await {
-        // As for a new verification: the job finds out whether there is anybody to write to. It issues
-        // nothing if the account's credentials change before it runs.
-        let version = users::find_credentials_version(&ctx.db, &wanted.email).await?;
-        let job = SendReset::to(wanted.email, version);
+        // The job finds out whether there is an account. It issues no link if the credentials change before.
+        let version = users::find_credentials_version(&ctx.db, &request.email).await?;
+        let job = SendReset::to(request.email, version);
         jobs::enqueue_urgent(&ctx.db, &job, Some(&job.key())).await?;
     }
     Ok(StatusCode::ACCEPTED)
 }
 
-/// Set a new password by the token in the letter. A token works once; all sessions end.
+/// Reset a password.
+///
+/// Takes the token of the link in the email, which works once. All sessions end.
 #[utoipa::path(post, path = "/reset-password", tag = "auth",
     request_body(content = PasswordReset, example = json!({
         "token": "mF9B5f41JqM0Q8r2Zt7uYwXcVbNaSdFgHjKlPoIuYtQ", "password": "correct horse battery staple" })),
-    responses((status = 204, description = "The password is set."), LinkProblems))]
+    responses((status = 204, description = "The password has been set."), LinkProblems))]
 async fn reset_password(ctx: Ctx, Json(reset): Json<PasswordReset>) -> Result<StatusCode, Problem> {
     service::reset_password(&ctx, reset).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Undo a change of the address, by the token in the email to the address before.
+/// Undo an email address change.
 ///
-/// It restores that address and sets a new password. All sessions end, and API keys, a second factor and
-/// recovery codes that were added since the change was asked for are revoked. A token works once; those
-/// of earlier changes of the address still work afterwards, those of later ones do not.
+/// Takes the token of the link in the email to the old address, which works once. Restores that address and sets
+/// a new password. All sessions end, and API keys, a second factor and recovery codes that were added since the
+/// change was requested are revoked. Links of earlier changes still work afterwards, those of later ones do not.
 #[utoipa::path(post, path = "/undo-email-change", tag = "auth",
     request_body(content = EmailUndo, example = json!({
         "token": "mF9B5f41JqM0Q8r2Zt7uYwXcVbNaSdFgHjKlPoIuYtQ", "password": "correct horse battery staple" })),
-    responses((status = 204, description = "The address is restored and the password is set."), UndoProblems))]
+    responses((status = 204, description = "The address has been restored and the password set."), UndoProblems))]
 async fn undo_email_change(ctx: Ctx, Json(undo): Json<EmailUndo>) -> Result<StatusCode, Problem> {
     email_change::undo_change(&ctx, undo).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-struct UndoProblems;
-
-impl IntoResponses for UndoProblems {
-    fn responses() -> Responses {
-        body_problems_and(&[Code::InvalidToken, Code::Conflict])
-    }
-}
-
-/// Change my password. It takes the present one; all other sessions end.
+/// Change my password.
 ///
-/// It also takes a code or a recovery code, where the account has a second factor.
+/// Requires the current password and, if the account has a second factor, a code or a recovery code. All other
+/// sessions end.
 #[utoipa::path(post, path = "/me/password", tag = "users",
     request_body(content = PasswordChange, examples(
         ("password" = (summary = "With the password", value = json!({
@@ -101,7 +99,7 @@ impl IntoResponses for UndoProblems {
         ("second_factor" = (summary = "With both factors", value = json!({
             "current_password": "correct horse battery staple", "code": "492039",
             "new_password": "staple battery horse correct" }))))),
-    responses((status = 204, description = "The password is changed."), BodyProblems, ReauthenticationProblems))]
+    responses((status = 204, description = "The password has been changed."), BodyProblems, ReauthenticationProblems))]
 async fn change_password(
     ctx: UserCtx,
     Json(change): Json<PasswordChange>,
@@ -110,18 +108,18 @@ async fn change_password(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Change my address.
+/// Change my email address.
 ///
-/// An email asks the new one to confirm it, by `/auth/verify-email`; until then the old one stays, and is
-/// told. It takes the password and, where the account has a second factor, a code or a recovery code.
-/// Once the change takes effect, an email to the old address has a link that undoes it.
+/// Requires the password and, if the account has a second factor, a code or a recovery code. An email asks the
+/// owner of the new address to confirm it with `/auth/verify-email`, and a notice goes to the old address, which
+/// stays in use until then. After the change the old address gets a link that undoes it.
 #[utoipa::path(post, path = "/me/email", tag = "users",
     request_body(content = EmailChange, examples(
         ("password" = (summary = "With the password", value = json!({
             "email": "countess@example.com", "password": "correct horse battery staple" }))),
         ("second_factor" = (summary = "With both factors", value = json!({
             "email": "countess@example.com", "password": "correct horse battery staple", "code": "492039" }))))),
-    responses((status = 202, description = "A letter is on its way, if the address is free."), BodyProblems, ReauthenticationProblems))]
+    responses((status = 202, description = "An email is sent if the address is available."), BodyProblems, ReauthenticationProblems))]
 async fn change_email(
     ctx: UserCtx,
     Json(change): Json<EmailChange>,

@@ -2,7 +2,7 @@
 
 use super::jobs::NotifyPasswordChanged;
 use super::model::{PasswordChange, PasswordReset};
-use super::policy::check_new_password;
+use super::new_password::check_new_password;
 use super::reauthentication::{ReauthProof, reauthenticate};
 use crate::audit::Event;
 use crate::auth::credentials_change::begin_credentials_change;
@@ -51,8 +51,8 @@ pub(crate) async fn change_password(ctx: &UserCtx, change: PasswordChange) -> Re
         code,
         recovery_code,
     } = change;
-    let shown = ReauthProof::new("current_password", current_password, code, recovery_code)?;
-    let known = reauthenticate(ctx, shown).await?;
+    let proof = ReauthProof::new("current_password", current_password, code, recovery_code)?;
+    let known = reauthenticate(ctx, proof).await?;
     let password = check_new_password(ctx, new_password, &known.email, "new_password").await?;
     let hash = ctx.hasher.hash(password).await?;
     let now = ctx.now();

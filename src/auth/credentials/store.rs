@@ -41,7 +41,7 @@ pub(crate) async fn insert_email_change(
 
 /// Makes this the token that undoes a change; returns the old address and when the token expires, or
 /// nothing when the change cannot be undone any more.
-pub(crate) async fn put_undo_token(
+pub(crate) async fn update_undo_token(
     conn: impl PgExecutor<'_>,
     id: Uuid,
     token: TokenHash,
@@ -88,7 +88,7 @@ pub(crate) async fn find_email_change(
 
 /// Uses up a token, and with it those of all later changes of the account: they were sent to addresses
 /// that the account leaves by this. Of any number that race one returns true.
-pub(crate) async fn take_email_change(
+pub(crate) async fn delete_email_change(
     conn: impl PgExecutor<'_>,
     owner: UserId,
     token: TokenHash,

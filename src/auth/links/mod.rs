@@ -5,7 +5,7 @@ mod pages;
 mod service;
 mod store;
 
-pub(crate) use model::{EmailProof, LetterRequest, Link, Purpose};
+pub(crate) use model::{EmailProof, EmailRequest, Link, Purpose};
 pub use pages::{ASSETS, page_assets, page_routes};
 pub(crate) use service::{issue, link_to, whole_hours};
-pub(crate) use store::{EXPIRED, find_address_link, find_reset, is_unlock_recent, take_unlock};
+pub(crate) use store::{EXPIRED, consume_unlock, find_address_link, find_reset, is_unlock_recent};

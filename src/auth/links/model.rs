@@ -8,32 +8,28 @@ use crate::auth::opaque_token::{OpaqueToken, TokenHash};
 use crate::ids::UserId;
 use crate::users::{CredentialsVersion, EmailAddress};
 
-/// The link in the letter, followed.
+/// Token of an emailed link.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct EmailProof {
-    /// The token in the link.
+    /// Token of the link in the email.
     pub(crate) token: OpaqueToken,
 }
 
-/// A new letter is wanted.
+/// Request for an email with a link.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct LetterRequest {
-    /// The address that was signed up with.
+pub(crate) struct EmailRequest {
+    /// The address of the account.
     pub(crate) email: EmailAddress,
 }
 
-/// Purpose of a link.
 #[derive(Clone, Debug)]
 pub(crate) enum Purpose {
-    /// Shows that the account's address is its owner's.
     VerifyEmail,
-    /// Sets a new password.
     ResetPassword,
-    /// Clears the waits of failed sign-ins.
     Unlock,
-    /// Shows that this new address, asked for at this time, is the owner's as well.
+    /// To this address, requested at this time.
     ChangeEmail(EmailAddress, DateTime<Utc>),
 }
 
@@ -48,23 +44,20 @@ impl Purpose {
     }
 }
 
-/// A link to store.
 pub(crate) struct NewLink<'a> {
     pub(crate) user_id: UserId,
-    /// The version of the account's credentials that the link was asked for under.
+    /// At the time of the request.
     pub(crate) version: CredentialsVersion,
     pub(crate) purpose: &'a Purpose,
     pub(crate) token: TokenHash,
     pub(crate) expires_at: DateTime<Utc>,
 }
 
-/// A link that somebody has followed. It is used up by beginning a change of the credentials at its
-/// version, which of any number that race one does.
+/// A valid link. Beginning a change of the credentials at its version uses it up, atomically.
 pub(crate) struct Link {
     pub(crate) user_id: UserId,
     pub(crate) version: CredentialsVersion,
-    /// When it was made; when the change was asked for, where it changes the address.
+    /// For a change of the address: when that was requested.
     pub(crate) created_at: DateTime<Utc>,
-    /// The new address, where it changes that.
     pub(crate) new_email: Option<EmailAddress>,
 }

@@ -1,8 +1,8 @@
-//! The pages that the links in letters lead to, for products that have no front end of their own
-//! yet (`LINK_URL` points the links elsewhere).
+//! Pages behind emailed links, for products without a front end of their own (`LINK_URL` points the links
+//! elsewhere).
 //!
-//! Opening one changes nothing, since mail scanners open links too: the visitor presses a button,
-//! and the page's script sends the token to the API. The token is in the fragment of the link, so that
+//! Opening one changes nothing, because mail scanners open links too: the visitor presses a button, and the
+//! page's script sends the token to the API. The token is in the fragment of the link, so that
 //! the request for the page does not carry it; the script first removes it from the address bar. URLs in
 //! the pages are relative, so that they work below the path of `PUBLIC_URL`.
 
@@ -40,31 +40,31 @@ pub fn page_assets() -> Router<AppState> {
         .route("/assets/link-page.css", get(style))
 }
 
-/// The page behind the links that confirm an address.
+/// Show the page that confirms an email address.
 #[utoipa::path(get, path = "/verify-email", tag = "pages",
-    params(("token" = Option<String>, Query, description = "The token in links of earlier releases; later ones have it in the fragment. Only the page's script reads it.")),
+    params(("token" = Option<String>, Query, description = "Token in links of earlier releases; current links have it in the fragment. Only the page's script reads it.")),
     responses((status = 200, description = "A page with a button.", content_type = "text/html", body = String)))]
 async fn show_verify_email() -> impl IntoResponse {
     ([POLICY], Html(include_str!("pages/verify_email.html")))
 }
 
-/// The page behind the link that sets a new password.
+/// Show the page that sets a new password.
 #[utoipa::path(get, path = "/reset-password", tag = "pages",
-    params(("token" = Option<String>, Query, description = "The token in links of earlier releases; later ones have it in the fragment. Only the page's script reads it.")),
+    params(("token" = Option<String>, Query, description = "Token in links of earlier releases; current links have it in the fragment. Only the page's script reads it.")),
     responses((status = 200, description = "A page with a form.", content_type = "text/html", body = String)))]
 async fn show_reset_password() -> impl IntoResponse {
     ([POLICY], Html(include_str!("pages/reset_password.html")))
 }
 
-/// The page behind the link that lets the owner of a locked account try again.
+/// Show the page that unlocks sign-in.
 #[utoipa::path(get, path = "/unlock", tag = "pages",
-    params(("token" = Option<String>, Query, description = "The token in links of earlier releases; later ones have it in the fragment. Only the page's script reads it.")),
+    params(("token" = Option<String>, Query, description = "Token in links of earlier releases; current links have it in the fragment. Only the page's script reads it.")),
     responses((status = 200, description = "A page with a button.", content_type = "text/html", body = String)))]
 async fn show_unlock() -> impl IntoResponse {
     ([POLICY], Html(include_str!("pages/unlock.html")))
 }
 
-/// The page behind the link that undoes a change of the address.
+/// Show the page that undoes an email address change.
 #[utoipa::path(get, path = "/undo-email-change", tag = "pages",
     responses((status = 200, description = "A page with a form.", content_type = "text/html", body = String)))]
 async fn show_undo_email_change() -> impl IntoResponse {

@@ -29,7 +29,7 @@ pub(crate) async fn issue(
         token: token.hash(),
         expires_at: after(now, life),
     };
-    if !store::put(&state.db, &link, now).await? {
+    if !store::insert(&state.db, &link, now).await? {
         return Ok(None);
     }
     let page = match purpose {

@@ -12,7 +12,7 @@ use crate::users::{CredentialsVersion, EmailAddress};
 
 /// Makes this the one link of the account that is good for its purpose; false, and no link, when the
 /// account's credentials have changed since it was asked for.
-pub(crate) async fn put(
+pub(crate) async fn insert(
     conn: impl PgExecutor<'_>,
     link: &NewLink<'_>,
     now: DateTime<Utc>,
@@ -103,7 +103,7 @@ pub(crate) async fn is_unlock_recent(
 /// Uses up a link that unlocks an account; of any number that race, one gets it.
 ///
 /// The row stays, as one that has run out, so that the next letter waits for its time.
-pub(crate) async fn take_unlock(
+pub(crate) async fn consume_unlock(
     conn: impl PgExecutor<'_>,
     token: TokenHash,
     now: DateTime<Utc>,

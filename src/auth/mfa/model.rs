@@ -6,32 +6,32 @@ use utoipa::ToSchema;
 use crate::auth::password::TriedPassword;
 use crate::mfa::{RecoveryCode, TotpCode};
 
-/// An authenticator app that is to be added.
+/// Request to add an authenticator app.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct MfaBegin {
-    /// The password, to prove who is asking.
+    /// The account's password.
     pub(crate) password: TriedPassword,
 }
 
-/// An authenticator app that was added.
+/// Request to turn on the second factor.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct MfaConfirm {
-    /// What it shows.
+    /// Code of the authenticator app.
     pub(crate) code: TotpCode,
 }
 
-/// Both factors, to prove who is asking. One of the two codes is required.
+/// Proof of both factors. One of the two codes is required.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct MfaProof {
-    /// The password.
+    /// The account's password.
     pub(crate) password: TriedPassword,
-    /// What the authenticator app shows.
+    /// Code of the authenticator app.
     #[serde(default)]
     pub(crate) code: Option<TotpCode>,
-    /// One of the codes that were written down.
+    /// One of the account's recovery codes.
     #[serde(default)]
     pub(crate) recovery_code: Option<RecoveryCode>,
 }

@@ -3,11 +3,11 @@
 use sqlx::PgConnection;
 
 use crate::audit::Event;
-use crate::auth::credentials::{check_password, is_shown, recheck_proof};
+use crate::auth::credentials::{check_password, recheck_proof, verify_second_factor};
 use crate::auth::credentials_change::begin_credentials_change;
 use crate::auth::error::Error;
+use crate::auth::middleware;
 use crate::auth::password::TriedPassword;
-use crate::auth::second_factor_gate;
 use crate::auth::sessions::{EndReason, end_sessions, revoke_access_tokens};
 use crate::ctx::UserCtx;
 use crate::ids::{SessionId, UserId};
@@ -38,7 +38,7 @@ pub(crate) async fn confirm(ctx: &UserCtx, code: &TotpCode) -> Result<RecoveryCo
         .ok_or(Error::Unauthenticated)?;
     let mut codes = None;
     let mut ended: Vec<SessionId> = Vec::new();
-    if mfa::try_pending(&mut tx, ctx, ctx.user_id(), version, code).await? {
+    if mfa::verify_pending(&mut tx, ctx, ctx.user_id(), version, code).await? {
         let change = change_at(&mut tx, ctx.user_id(), version).await?;
         codes = Some(mfa::confirm(&mut tx, ctx, &change).await?);
         let (kept, why) = (Some(ctx.session_id()), EndReason::EndedRemotely);
@@ -63,7 +63,7 @@ pub(crate) async fn turn_off(
     let known = check_password(ctx, password.into_secret(), "password").await?;
     let mut tx = ctx.begin().await?;
     lock_proof(&mut tx, ctx.user_id(), &known).await?;
-    if !is_shown(&mut tx, ctx.user_id(), proof).await? {
+    if !verify_second_factor(&mut tx, ctx.user_id(), proof).await? {
         tx.commit().await?;
         return Err(mfa::Error::WrongCode(proof.field()).into());
     }
@@ -71,7 +71,7 @@ pub(crate) async fn turn_off(
     mfa::turn_off(&mut tx, &change).await?;
     tx.audit(Event::SecondFactorOff).await?;
     tx.commit().await?;
-    second_factor_gate::forget(ctx, ctx.user_id()).await;
+    middleware::invalidate_second_factor(ctx, ctx.user_id()).await;
     Ok(())
 }
 
@@ -85,7 +85,7 @@ pub(crate) async fn renew_codes(
     let known = check_password(ctx, password.into_secret(), "password").await?;
     let mut tx = ctx.begin().await?;
     lock_proof(&mut tx, ctx.user_id(), &known).await?;
-    if !is_shown(&mut tx, ctx.user_id(), proof).await? {
+    if !verify_second_factor(&mut tx, ctx.user_id(), proof).await? {
         tx.commit().await?;
         return Err(mfa::Error::WrongCode(proof.field()).into());
     }

@@ -2,7 +2,7 @@
 
 use crate::auth::email::{self, JobError, emails};
 use crate::auth::links::{self, Purpose};
-use crate::mail::Letter;
+use crate::mail::EmailMessage;
 use crate::state::AppState;
 use crate::users::{self, EmailAddress};
 
@@ -23,13 +23,23 @@ impl SendVerification {
             return Ok(());
         };
         let hours = links::whole_hours(life);
-        email::send(state, &self.email, &Letter::VerifyEmail { link, hours }).await
+        email::send(
+            state,
+            &self.email,
+            &EmailMessage::VerifyEmail { link, hours },
+        )
+        .await
     }
 }
 
 impl SendAlreadyRegistered {
     async fn send(&self, state: &AppState) -> Result<(), JobError> {
         let email = self.email.as_str().to_owned();
-        email::send(state, &self.email, &Letter::AlreadyRegistered { email }).await
+        email::send(
+            state,
+            &self.email,
+            &EmailMessage::AlreadyRegistered { email },
+        )
+        .await
     }
 }

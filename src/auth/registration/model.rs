@@ -7,13 +7,13 @@ use crate::auth::opaque_token::OpaqueToken;
 use crate::auth::password::{NewPassword, TriedPassword};
 use crate::users::{EmailAddress, PersonName};
 
-/// Somebody who wants an account.
+/// Request to sign up.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewAccount {
-    /// Where the letter with the link goes.
+    /// The email address, which has to be verified.
     pub(crate) email: EmailAddress,
-    /// What to sign in with.
+    /// The password.
     pub(crate) password: NewPassword,
     /// Given name.
     #[serde(default)]
@@ -23,15 +23,14 @@ pub(crate) struct NewAccount {
     pub(crate) last_name: Option<PersonName>,
 }
 
-/// Proof of an address: the link in an email, followed.
+/// Request to verify an email address.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct AddressProof {
-    /// The token in the link.
+    /// Token of the link in the email.
     pub(crate) token: OpaqueToken,
-    /// The password that was signed up with. Required where several sign-ups with different passwords
-    /// wait for the address; given in other cases, it must be right as well. A link that changes the
-    /// address needs none.
+    /// The password of the sign-up. Required if several sign-ups with different passwords are pending for the
+    /// address; if present in other cases, it must be correct. Not used for a changed address.
     #[serde(default)]
     pub(crate) password: Option<TriedPassword>,
 }

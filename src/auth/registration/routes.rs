@@ -6,8 +6,8 @@ use utoipa_axum::routes;
 use super::jobs::SendVerification;
 use super::model::{AddressProof, NewAccount};
 use super::service;
-use crate::auth::links::LetterRequest;
-use crate::auth::responses::LinkProblems;
+use crate::auth::links::EmailRequest;
+use crate::auth::responses::problem_groups;
 use crate::ctx::Ctx;
 use crate::infra::Ask;
 use crate::jobs;
@@ -24,51 +24,55 @@ pub fn verification_routes() -> Routes<AppState> {
         .routes(routes!(resend_verification))
 }
 
+problem_groups! {
+    LinkProblems [InvalidToken];
+}
+
 /// Sign up.
 ///
-/// The answer is the same whether or not the address is known; the letter tells. A new account can
-/// sign in once the link in its letter was followed.
+/// The response does not reveal whether the address has an account; the email does. A new account can sign in
+/// after its address is verified.
 #[utoipa::path(post, path = "/register", tag = "auth",
     request_body(content = NewAccount, example = json!({
         "email": "ada@example.com", "password": "correct horse battery staple", "first_name": "Ada" })),
-    responses((status = 202, description = "A letter is on its way."), BodyProblems))]
+    responses((status = 202, description = "An email is sent to the address."), BodyProblems))]
 async fn register(ctx: Ctx, Json(new): Json<NewAccount>) -> Result<StatusCode, Problem> {
     service::register(&ctx, new).await?;
     Ok(StatusCode::ACCEPTED)
 }
 
-/// Verify an address by the token in its email. A token works once.
+/// Verify an email address.
 ///
-/// Where several sign-ups with different passwords wait for the address, `password` says which one is
-/// confirmed; the others are deleted. Without it the reply is 422 with `password_required` for that field.
+/// Takes the token of the link in the email, which works once. If several sign-ups with different passwords are
+/// pending for the address, `password` selects the one to confirm and the others are deleted; without it the
+/// response is 422 with `password_required` for that field.
 #[utoipa::path(post, path = "/verify-email", tag = "auth",
     request_body(content = AddressProof, examples(
-        ("link" = (summary = "With the link alone", value = json!({ "token": "mF9B5f41JqM0Q8r2Zt7uYwXcVbNaSdFgHjKlPoIuYtQ" }))),
+        ("link" = (summary = "With the token only", value = json!({ "token": "mF9B5f41JqM0Q8r2Zt7uYwXcVbNaSdFgHjKlPoIuYtQ" }))),
         ("password" = (summary = "With the password", value = json!({ "token": "mF9B5f41JqM0Q8r2Zt7uYwXcVbNaSdFgHjKlPoIuYtQ",
             "password": "correct horse battery staple" }))))),
-    responses((status = 204, description = "The address is verified."), LinkProblems))]
+    responses((status = 204, description = "The address has been verified."), LinkProblems))]
 async fn verify_email(ctx: Ctx, Json(proof): Json<AddressProof>) -> Result<StatusCode, Problem> {
     service::verify_email(&ctx, proof).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Ask for a new letter with a link. Earlier links stop working when it is sent.
+/// Resend the verification email.
 ///
-/// The answer is the same whether or not the address is known.
+/// Earlier links stop working when it is sent. The response does not reveal whether the address has an account.
 #[utoipa::path(post, path = "/resend-verification", tag = "auth",
-    request_body(content = LetterRequest, example = json!({ "email": "ada@example.com" })),
-    responses((status = 202, description = "If the address waits to be verified, a letter is on its way."), BodyProblems))]
+    request_body(content = EmailRequest, example = json!({ "email": "ada@example.com" })),
+    responses((status = 202, description = "An email is sent if the address has an unverified account."), BodyProblems))]
 async fn resend_verification(
     ctx: Ctx,
-    Json(wanted): Json<LetterRequest>,
+    Json(request): Json<EmailRequest>,
 ) -> Result<StatusCode, Problem> {
-    // The same for any address, and never reported, as for a reset.
-    let address = ctx.limiter.hidden_key(wanted.email.as_str());
+    // The same response for any address, also beyond the limit, as for a reset.
+    let address = ctx.limiter.hidden_key(request.email.as_str());
     let ask = Ask::spend(ctx.limits.resend_address, address);
     if allows(&ctx.limiter, &[ask]).await {
-        // Whether there is anything to send is found out when the job runs, so that the answer takes
-        // as long either way.
-        let job = SendVerification::to(wanted.email);
+        // The job finds out whether there is anything to send, so that response times do not differ.
+        let job = SendVerification::to(request.email);
         jobs::enqueue(&ctx.db, &job, Some(&job.key())).await?;
     }
     Ok(StatusCode::ACCEPTED)

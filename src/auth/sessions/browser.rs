@@ -7,7 +7,7 @@ use axum::response::{IntoResponse as _, Response};
 use super::cookie::{self, Cookie};
 use super::model::{CsrfProof, Transport};
 use super::refresh_token::RefreshToken;
-use super::{bearer, csrf, gate, refresh as rotation, service};
+use super::{bearer, csrf, middleware, refresh as rotation, service};
 use crate::auth::error::Error;
 use crate::ctx::{Ctx, Principal};
 use crate::web::{Code, Json, Problem};
@@ -15,12 +15,12 @@ use crate::web::{Code, Json, Problem};
 /// CSRF token of the session of the bearer token or, without one, of a cookie.
 pub(crate) async fn csrf_token(ctx: &Ctx, headers: &HeaderMap) -> Result<Response, Problem> {
     let who = if bearer::has_bearer(headers) {
-        gate::authenticate(ctx, headers).await?
+        middleware::authenticate(ctx, headers).await?
     } else {
-        holder(ctx, headers).await?
+        find_principal(ctx, headers).await?
     };
     let Some(who) = who else {
-        return Ok(refuse(ctx, headers, Code::Unauthenticated.into()));
+        return Ok(reject(ctx, headers, Code::Unauthenticated.into()));
     };
     let csrf_token = csrf::token(&ctx.csrf_macs, who.session_id);
     Ok(Json(CsrfProof { csrf_token }).into_response())
@@ -28,7 +28,7 @@ pub(crate) async fn csrf_token(ctx: &Ctx, headers: &HeaderMap) -> Result<Respons
 
 /// Goes on with the session of the refresh cookie.
 pub(crate) async fn refresh(ctx: &Ctx, headers: &HeaderMap) -> Result<Response, Problem> {
-    if !Cookie::Refresh.is_in(ctx, headers) {
+    if !Cookie::Refresh.is_present(ctx, headers) {
         return Err(Error::InvalidRefreshToken.into());
     }
     // Before the token is looked at: a stranger's page must not use it up.
@@ -39,7 +39,7 @@ pub(crate) async fn refresh(ctx: &Ctx, headers: &HeaderMap) -> Result<Response, 
     };
     match refreshed {
         Ok(pair) => Ok(cookie::token_response(ctx, Transport::Cookie, pair)),
-        Err(error @ Error::InvalidRefreshToken) => Ok(refuse(ctx, headers, error.into())),
+        Err(error @ Error::InvalidRefreshToken) => Ok(reject(ctx, headers, error.into())),
         Err(error) => Err(error.into()),
     }
 }
@@ -47,7 +47,7 @@ pub(crate) async fn refresh(ctx: &Ctx, headers: &HeaderMap) -> Result<Response, 
 /// Ends the session that the cookies are of, if it has not ended, and takes them back.
 pub(crate) async fn log_out(ctx: &Ctx, headers: &HeaderMap) -> Result<Response, Problem> {
     let session = csrf::check(ctx, headers)?;
-    if let Some(who) = holder(ctx, headers).await? {
+    if let Some(who) = find_principal(ctx, headers).await? {
         if who.session_id != session {
             return Err(Error::ForeignSession.into());
         }
@@ -59,8 +59,8 @@ pub(crate) async fn log_out(ctx: &Ctx, headers: &HeaderMap) -> Result<Response, 
 /// Ends the session that the browser was in, since it begins another: nobody could sign out of it
 /// any more.
 pub(crate) async fn end_browser_session(ctx: &Ctx, headers: &HeaderMap) -> Result<(), Problem> {
-    if is_calling(ctx, headers)
-        && let Some(who) = holder(ctx, headers).await?
+    if is_browser(ctx, headers)
+        && let Some(who) = find_principal(ctx, headers).await?
     {
         service::log_out(ctx, who).await?;
     }
@@ -68,15 +68,15 @@ pub(crate) async fn end_browser_session(ctx: &Ctx, headers: &HeaderMap) -> Resul
 }
 
 /// Returns whether the request has cookies and no bearer token.
-pub(crate) fn is_calling(ctx: &Ctx, headers: &HeaderMap) -> bool {
+pub(crate) fn is_browser(ctx: &Ctx, headers: &HeaderMap) -> bool {
     let cookies = [Cookie::Access, Cookie::Refresh];
-    let has_any = cookies.iter().any(|cookie| cookie.is_in(ctx, headers));
+    let has_any = cookies.iter().any(|cookie| cookie.is_present(ctx, headers));
     has_any && !bearer::has_bearer(headers)
 }
 
 /// Whose cookies these are: the access cookie's, or the refresh cookie's where that has run out.
-async fn holder(ctx: &Ctx, headers: &HeaderMap) -> Result<Option<Principal>, Problem> {
-    match gate::by_cookie(ctx, headers).await {
+async fn find_principal(ctx: &Ctx, headers: &HeaderMap) -> Result<Option<Principal>, Problem> {
+    match middleware::find_cookie_principal(ctx, headers).await {
         Ok(Some(who)) => return Ok(Some(who)),
         Err(problem) if problem.code() != Code::Unauthenticated => return Err(problem),
         Ok(None) | Err(_) => {}
@@ -93,9 +93,9 @@ fn refresh_token(ctx: &Ctx, headers: &HeaderMap) -> Option<RefreshToken> {
 }
 
 /// A refusal that takes back what it refused.
-fn refuse(ctx: &Ctx, headers: &HeaderMap, problem: Problem) -> Response {
+fn reject(ctx: &Ctx, headers: &HeaderMap, problem: Problem) -> Response {
     let response = problem.into_response();
-    if is_calling(ctx, headers) {
+    if is_browser(ctx, headers) {
         cookie::clear(ctx, response)
     } else {
         response

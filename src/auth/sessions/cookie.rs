@@ -63,7 +63,7 @@ impl Cookie {
     }
 
     /// Whether the request has it at all.
-    pub(crate) fn is_in(self, state: &AppState, headers: &HeaderMap) -> bool {
+    pub(crate) fn is_present(self, state: &AppState, headers: &HeaderMap) -> bool {
         self.find(state, headers) != Ok(None)
     }
 
@@ -134,10 +134,10 @@ pub(crate) fn token_response(state: &AppState, transport: Transport, pair: Token
 }
 
 pub(crate) fn clear(state: &AppState, response: Response) -> Response {
-    take_back(state, response, &[Cookie::Access, Cookie::Refresh])
+    delete_cookies(state, response, &[Cookie::Access, Cookie::Refresh])
 }
 
-pub(crate) fn take_back(state: &AppState, response: Response, cookies: &[Cookie]) -> Response {
+pub(crate) fn delete_cookies(state: &AppState, response: Response, cookies: &[Cookie]) -> Response {
     let scope = state.own_origins.cookies();
     with(
         response,
@@ -154,8 +154,8 @@ fn with(mut response: Response, lines: impl IntoIterator<Item = HeaderValue>) ->
 
 /// Returns whether the cookie alone authenticates this request. A bearer token takes precedence, and no page
 /// of another site can make a browser add one; other `Authorization` schemes are ignored.
-pub(crate) fn signs(state: &AppState, headers: &HeaderMap) -> bool {
-    !has_bearer(headers) && Cookie::Access.is_in(state, headers)
+pub(crate) fn is_sole_credential(state: &AppState, headers: &HeaderMap) -> bool {
+    !has_bearer(headers) && Cookie::Access.is_present(state, headers)
 }
 
 #[cfg(test)]

@@ -6,13 +6,13 @@ mod bearer;
 mod browser;
 mod cookie;
 mod csrf;
-mod document;
-mod gate;
 mod legacy_refresh;
+mod middleware;
 mod model;
 mod refresh;
 mod refresh_token;
 mod revocation_list;
+mod revocation_watch;
 mod rotation;
 mod routes;
 mod service;
@@ -22,12 +22,15 @@ pub(crate) use access_token::expires_after;
 pub use bearer::bearer_token;
 pub(crate) use browser::end_browser_session;
 pub(crate) use cookie::{check_sign_in, token_response};
-pub use document::document_credentials;
-pub use gate::{require_session, watch_ended_sessions};
-pub use model::{Device, EndReason};
+pub use middleware::require_session;
+pub use model::{EndReason, SessionInfo};
 pub(crate) use model::{SignedIn, TokenPair, Transport};
-pub use revocation_list::{RevocationList, Verdict};
-pub use routes::{csrf_routes, logout_all_routes, session_routes, token_routes, well_known_routes};
+pub use revocation_list::{RevocationList, RevocationStatus};
+pub use revocation_watch::watch_revocations;
+pub use routes::{
+    csrf_routes, document_credentials, logout_all_routes, session_routes, token_routes,
+    well_known_routes,
+};
 pub(crate) use service::{begin_session, begin_session_in, overtaken_by_change};
 pub use service::{list_sessions, revoke_access_tokens};
 pub(crate) use store::{EXPIRED, REVOCATIONS, is_known_client};

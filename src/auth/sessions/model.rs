@@ -10,7 +10,7 @@ use super::refresh_token::RefreshToken;
 use crate::ids::SessionId;
 use crate::infra::PublicKey;
 
-/// How the tokens of a session travel.
+/// How the tokens of a session are transported.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Transport {
@@ -22,7 +22,6 @@ pub(crate) enum Transport {
 }
 
 impl Transport {
-    /// The stored name.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Bearer => "bearer",
@@ -30,8 +29,7 @@ impl Transport {
         }
     }
 
-    /// The one with this stored name. Whatever else there might be one day goes out by cookie, which
-    /// is the more guarded of the two.
+    /// An unknown name of a later release is taken as `Cookie`, the stricter of the two.
     pub(crate) fn from_stored(name: &str) -> Self {
         match name {
             "bearer" => Self::Bearer,
@@ -40,7 +38,7 @@ impl Transport {
     }
 }
 
-/// A session that wants to go on.
+/// Request for the next pair of tokens.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Refresh {
@@ -52,10 +50,10 @@ pub(crate) struct Refresh {
     pub(crate) refresh_token: RefreshToken,
 }
 
-/// A pair of tokens (the token response of RFC 6749 §5.1, with the refresh token's own life).
+/// A pair of tokens (token response of RFC 6749 §5.1, with the lifetime of the refresh token).
 #[derive(Serialize, ToSchema)]
 pub(crate) struct TokenPair {
-    /// Goes into the `Authorization` header of each call.
+    /// Sent in the `Authorization` header of each request.
     #[schema(
         example = "eyJ0eXAiOiJhdCtqd3QiLCJhbGciOiJFZERTQSIsImtpZCI6Ii4uLiJ9.eyJzdWIiOiIuLi4ifQ.c2lnbmF0dXJl"
     )]
@@ -63,16 +61,17 @@ pub(crate) struct TokenPair {
     /// Always `Bearer` (RFC 6750).
     #[schema(example = "Bearer")]
     pub(crate) token_type: &'static str,
-    /// Seconds until the access token runs out.
+    /// Seconds until the access token expires.
     #[schema(example = 900)]
     pub(crate) expires_in: u64,
-    /// Good for one `/auth/refresh`, which answers with the next one.
-    #[schema(example = "mF9B5f41JqM0Q8r2Zt7uYwXcVbNaSdFgHjKlPoIuYtQ")]
+    /// Valid for one `/auth/refresh`, which returns the next one.
+    #[schema(
+        example = "AZgLbnwAcACAAD8qUdbJsQAAAAFtRjlCNWY0MUpxTTBROHIyWnQ3dVl3WGNWYk5hU2RGZ21GOUI1ZjQxSnFNMFE4cjJadDd1WXdYY1ZiTmFTZEZn"
+    )]
     pub(crate) refresh_token: String,
-    /// Seconds until the refresh token runs out.
+    /// Seconds until the refresh token expires.
     #[schema(example = 1_209_600)]
     pub(crate) refresh_expires_in: u64,
-    /// The session that they are of.
     #[serde(skip)]
     pub(crate) session_id: SessionId,
 }
@@ -80,85 +79,78 @@ pub(crate) struct TokenPair {
 /// A session whose tokens are cookies.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct CookieSession {
-    /// Goes into the `X-CSRF-Token` header of each call that is not a GET; good for as long as the
-    /// session is.
+    /// Sent in the `X-CSRF-Token` header of every request but GET; valid as long as the session.
     #[schema(example = "AZgLbnwAcACAAD8qUdbJsW1GOUI1ZjQxSnFNMFE4cjJadDd1WXdYY1ZiTmFTZEZn")]
     pub(crate) csrf_token: String,
-    /// Seconds until the access token runs out.
+    /// Seconds until the access token expires.
     #[schema(example = 900)]
     pub(crate) expires_in: u64,
-    /// Seconds until the refresh token runs out.
+    /// Seconds until the refresh token expires.
     #[schema(example = 1_209_600)]
     pub(crate) refresh_expires_in: u64,
 }
 
-/// A session that has begun or goes on: with its tokens, or with cookies that hold them.
+/// A started or refreshed session: its tokens, or what accompanies its cookies.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
 pub(crate) enum SignedIn {
-    /// The transport is `bearer`.
+    /// Transport `bearer`.
     Tokens(TokenPair),
-    /// The transport is `cookie`.
+    /// Transport `cookie`.
     Cookies(CookieSession),
 }
 
-/// What shows that a call of a browser comes from a page in this session.
+/// CSRF token of a session.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct CsrfProof {
-    /// Goes into the `X-CSRF-Token` header.
+    /// Sent in the `X-CSRF-Token` header.
     #[schema(example = "AZgLbnwAcACAAD8qUdbJsW1GOUI1ZjQxSnFNMFE4cjJadDd1WXdYY1ZiTmFTZEZn")]
     pub(crate) csrf_token: String,
 }
 
-/// The public keys that access tokens are signed with (a JWK Set, RFC 7517 §5).
+/// Public keys of access tokens (a JWK Set, RFC 7517 §5).
 #[derive(Serialize, ToSchema)]
 pub(crate) struct KeySet {
-    /// The keys; the first one signs.
+    /// The first one signs new tokens.
     pub(crate) keys: Vec<PublicKey>,
 }
 
-/// A sign-in on one device.
+/// An active session.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Device {
+#[schema(as = Device)]
+pub struct SessionInfo {
     /// The session's id.
     pub id: SessionId,
-    /// Whether it is the one that asks.
+    /// Whether it is the session of this request.
     pub is_current: bool,
-    /// What the device calls itself.
+    /// The client's `User-Agent`.
     #[schema(example = "Mozilla/5.0 (X11; Linux x86_64)")]
     pub user_agent: Option<String>,
-    /// The address it signed in from.
+    /// IP address at sign-in.
     #[schema(value_type = Option<String>, example = "203.0.113.7")]
     pub ip: Option<IpAddr>,
-    /// When it signed in.
+    /// Time of sign-in.
     pub created_at: DateTime<Utc>,
-    /// When it last asked for a new pair of tokens.
+    /// Time of the last token refresh.
     pub last_used_at: DateTime<Utc>,
-    /// When it ends whatever happens.
+    /// When the session ends at the latest.
     pub expires_at: DateTime<Utc>,
 }
 
-/// Why a session ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EndReason {
-    /// Its owner ended it.
     SignedOut,
-    /// One of its refresh tokens was used a second time.
     TokenReused,
-    /// Its owner ended it from another one.
+    /// By its owner, from another session.
     EndedRemotely,
-    /// The password changed.
     PasswordChanged,
-    /// An administrator shut the account.
     AccountDisabled,
-    /// An administrator ended all of the account's sessions.
     EndedByAdmin,
-    /// The account began more sessions than it may have, and this one was used longest ago.
+    /// Least recently used session of an account above `SESSION_MAX_COUNT`.
     SessionLimit,
 }
 
 impl EndReason {
-    /// The stored name.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::SignedOut => "signed_out",

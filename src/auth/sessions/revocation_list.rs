@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-/// Age beyond which the list is stale. It is filled far more often.
+/// Age beyond which the list is stale; it is filled every 500 ms.
 const FRESH_FOR: Duration = Duration::from_secs(5);
 
 const SWEEP_EVERY: Duration = Duration::from_secs(30);
@@ -19,43 +19,34 @@ pub struct RevocationList(Arc<RwLock<Entries>>);
 #[derive(Debug, Default)]
 struct Entries {
     until: HashMap<Uuid, DateTime<Utc>>,
-    owners: HashMap<Uuid, Vec<Sweeping>>,
+    owners: HashMap<Uuid, Vec<OwnerEntry>>,
     filled_at: Option<Instant>,
     swept_at: Option<Instant>,
 }
 
-/// Ids to refuse.
 #[derive(Clone, Debug)]
-pub enum Denied {
-    /// These.
+pub enum RevokedSessions {
     Ids(Vec<Uuid>),
-    /// All `UUIDv7`s of an owner that were made up to a time, but one.
-    AllOf {
-        /// The owner.
+    /// All `UUIDv7`s of an owner created up to a millisecond, except `kept`.
+    AllUntil {
         owner: Uuid,
-        /// Up to this millisecond.
-        made_until: DateTime<Utc>,
-        /// The one that stays.
+        created_until: DateTime<Utc>,
         kept: Option<Uuid>,
     },
 }
 
-/// An entry for all ids of an owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Sweeping {
-    made_until: i64,
+struct OwnerEntry {
+    created_until: i64,
     kept: Option<Uuid>,
     until: DateTime<Utc>,
 }
 
-/// What the list says of an id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// It is on the list.
-    Denied,
-    /// It is not, and the list is up to date.
-    Allowed,
-    /// It is not, but the list is too old to tell.
+pub enum RevocationStatus {
+    Revoked,
+    Active,
+    /// Not on the list, but the list is stale.
     Unknown,
 }
 
@@ -65,16 +56,16 @@ impl Entries {
         self.until.contains_key(&id) || of_owner().any(|entry| entry.covers(id))
     }
 
-    fn add(&mut self, denied: Denied, until: DateTime<Utc>) {
-        match denied {
-            Denied::Ids(ids) => self.until.extend(ids.into_iter().map(|id| (id, until))),
-            Denied::AllOf {
+    fn add(&mut self, revoked: RevokedSessions, until: DateTime<Utc>) {
+        match revoked {
+            RevokedSessions::Ids(ids) => self.until.extend(ids.into_iter().map(|id| (id, until))),
+            RevokedSessions::AllUntil {
                 owner,
-                made_until,
+                created_until,
                 kept,
             } => {
-                let entry = Sweeping {
-                    made_until: made_until.timestamp_millis(),
+                let entry = OwnerEntry {
+                    created_until: created_until.timestamp_millis(),
                     kept,
                     until,
                 };
@@ -101,65 +92,61 @@ impl Entries {
     }
 }
 
-impl Sweeping {
+impl OwnerEntry {
     fn covers(&self, id: Uuid) -> bool {
-        self.kept != Some(id) && made_at(id) <= self.made_until
+        self.kept != Some(id) && created_at_millis(id) <= self.created_until
     }
 }
 
 /// The millisecond of a `UUIDv7` (RFC 9562 §5.7), in its first 48 bits.
-fn made_at(id: Uuid) -> i64 {
+fn created_at_millis(id: Uuid) -> i64 {
     i64::try_from(id.as_u128() >> 80).unwrap_or_default()
 }
 
 impl RevocationList {
-    /// Verdict of the list on a session `id` of an owner.
     #[must_use]
-    pub fn verdict(&self, owner: Uuid, id: Uuid) -> Verdict {
+    pub fn status(&self, owner: Uuid, id: Uuid) -> RevocationStatus {
         let entries = self.0.read().unwrap_or_else(PoisonError::into_inner);
         if entries.contains(owner, id) {
-            Verdict::Denied
+            RevocationStatus::Revoked
         } else if entries.filled_at.is_some_and(|at| at.elapsed() < FRESH_FOR) {
-            Verdict::Allowed
+            RevocationStatus::Active
         } else {
-            Verdict::Unknown
+            RevocationStatus::Unknown
         }
     }
 
-    /// Puts one id on the list at once.
     pub fn revoke(&self, id: Uuid, until: DateTime<Utc>) {
         let mut entries = self.0.write().unwrap_or_else(PoisonError::into_inner);
         entries.until.insert(id, until);
     }
 
-    /// Adds a part of what is being read from the database.
-    pub fn add(&self, denied: impl IntoIterator<Item = (Denied, DateTime<Utc>)>) {
+    /// Adds one page of what is read from the database.
+    pub fn add(&self, revoked: impl IntoIterator<Item = (RevokedSessions, DateTime<Utc>)>) {
         let mut entries = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        for (denied, until) in denied {
-            entries.add(denied, until);
+        for (revoked, until) in revoked {
+            entries.add(revoked, until);
         }
     }
 
-    /// Adds the rest of what was read just now, and drops what has run out.
+    /// Adds the last page and drops expired entries; the list is fresh then.
     pub fn fill(
         &self,
-        denied: impl IntoIterator<Item = (Denied, DateTime<Utc>)>,
+        revoked: impl IntoIterator<Item = (RevokedSessions, DateTime<Utc>)>,
         now: DateTime<Utc>,
     ) {
-        self.add(denied);
+        self.add(revoked);
         let mut entries = self.0.write().unwrap_or_else(PoisonError::into_inner);
         entries.sweep(now);
         entries.filled_at = Some(Instant::now());
     }
 
-    /// How many entries the list has.
     #[must_use]
     pub fn len(&self) -> usize {
         let entries = self.0.read().unwrap_or_else(PoisonError::into_inner);
         entries.until.len() + entries.owners.values().map(Vec::len).sum::<usize>()
     }
 
-    /// Returns whether the list is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -178,23 +165,23 @@ mod tests {
     }
 
     #[test]
-    fn an_id_is_denied_until_its_time_and_nothing_is_allowed_before_the_first_fill() {
+    fn an_id_is_revoked_until_its_time_and_nothing_is_active_before_the_first_fill() {
         let list = RevocationList::default();
         let [gone, fine] = [Uuid::from_u128(1), Uuid::from_u128(2)];
         let now = DateTime::<Utc>::UNIX_EPOCH;
         let later = now + chrono::TimeDelta::minutes(15);
-        assert_eq!(list.verdict(NOBODY, fine), Verdict::Unknown);
-        list.fill([(Denied::Ids(vec![gone]), later)], now);
-        assert_eq!(list.verdict(NOBODY, gone), Verdict::Denied);
-        assert_eq!(list.verdict(NOBODY, fine), Verdict::Allowed);
+        assert_eq!(list.status(NOBODY, fine), RevocationStatus::Unknown);
+        list.fill([(RevokedSessions::Ids(vec![gone]), later)], now);
+        assert_eq!(list.status(NOBODY, gone), RevocationStatus::Revoked);
+        assert_eq!(list.status(NOBODY, fine), RevocationStatus::Active);
         swept(&list);
         list.fill([], later);
-        assert_eq!(list.verdict(NOBODY, gone), Verdict::Allowed);
+        assert_eq!(list.status(NOBODY, gone), RevocationStatus::Active);
         assert!(list.is_empty());
     }
 
     #[test]
-    fn one_entry_denies_all_ids_of_an_owner_up_to_a_time_but_one() {
+    fn one_entry_revokes_all_ids_of_an_owner_up_to_a_time_but_one() {
         let list = RevocationList::default();
         let now = DateTime::<Utc>::UNIX_EPOCH + chrono::TimeDelta::days(20_000);
         let made = |millis| {
@@ -203,9 +190,9 @@ mod tests {
             Uuid::from_u128(bits | u128::from(millis.unsigned_abs()))
         };
         let [owner, other] = [Uuid::from_u128(1), Uuid::from_u128(2)];
-        let all = Denied::AllOf {
+        let all = RevokedSessions::AllUntil {
             owner,
-            made_until: now,
+            created_until: now,
             kept: Some(made(-5)),
         };
         let until = now + chrono::TimeDelta::minutes(15);
@@ -213,14 +200,14 @@ mod tests {
             list.fill([(all.clone(), until)], now);
         }
         assert_eq!(list.len(), 1, "read again, it is the same entry");
-        for (of, id, verdict) in [
-            (owner, made(-1_000), Verdict::Denied),
-            (owner, made(0), Verdict::Denied),
-            (owner, made(1), Verdict::Allowed),
-            (owner, made(-5), Verdict::Allowed),
-            (other, made(-1_000), Verdict::Allowed),
+        for (of, id, status) in [
+            (owner, made(-1_000), RevocationStatus::Revoked),
+            (owner, made(0), RevocationStatus::Revoked),
+            (owner, made(1), RevocationStatus::Active),
+            (owner, made(-5), RevocationStatus::Active),
+            (other, made(-1_000), RevocationStatus::Active),
         ] {
-            assert_eq!(list.verdict(of, id), verdict, "{id}");
+            assert_eq!(list.status(of, id), status, "{id}");
         }
         swept(&list);
         list.fill([], until);

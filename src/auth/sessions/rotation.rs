@@ -53,7 +53,7 @@ pub(crate) async fn rotate(
             return Ok(Refreshed::with(TokenRefresh::Rotated, pair));
         }
         let found = store::find_token_state(&ctx.db, token.session(), now).await?;
-        let Some((row, current)) = found.and_then(|row| known(ctx, token, row)) else {
+        let Some((row, current)) = found.and_then(|row| current_token(ctx, token, row)) else {
             return Ok(Refreshed::refused());
         };
         let who = Principal {
@@ -63,15 +63,15 @@ pub(crate) async fn rotate(
         if is_foreign {
             return Err(Error::ForeignSession);
         }
-        match judge(&row, token, now, ctx.auth.refresh_grace) {
-            Judgement::InGrace => {
+        match classify(&row, token, now, ctx.auth.refresh_grace) {
+            TokenUse::InGrace => {
                 let pair = pair(ctx, who, current.encode(), row.expires_at, now)?;
                 return Ok(Refreshed::with(TokenRefresh::Repeated, pair));
             }
-            Judgement::Reused => return end_reused_session(ctx, who).await,
-            Judgement::Refused => return Ok(Refreshed::refused()),
+            TokenUse::Reused => return end_reused_session(ctx, who).await,
+            TokenUse::Refused => return Ok(Refreshed::refused()),
             // The database has forgotten rotations: it was restored, or a standby took over.
-            Judgement::Ahead => from = (row.generation, row.hash),
+            TokenUse::Ahead => from = (row.generation, row.hash),
         }
     }
     Ok(Refreshed::refused())
@@ -104,7 +104,11 @@ async fn replace(
 }
 
 /// The session's current token, where `token` is one of the same session that we issued.
-fn known(ctx: &Ctx, token: &SessionToken, row: TokenState) -> Option<(TokenState, SessionToken)> {
+fn current_token(
+    ctx: &Ctx,
+    token: &SessionToken,
+    row: TokenState,
+) -> Option<(TokenState, SessionToken)> {
     let (macs, session) = (&ctx.refresh_macs, token.session());
     if token.hash() == row.hash {
         return Some((row, token.clone()));
@@ -119,7 +123,7 @@ pub(crate) async fn find_holder(
     token: &SessionToken,
 ) -> Result<Option<Principal>, Error> {
     let found = store::find_token_state(&ctx.db, token.session(), ctx.now()).await?;
-    let found = found.and_then(|row| known(ctx, token, row));
+    let found = found.and_then(|row| current_token(ctx, token, row));
     Ok(found.map(|(row, _)| Principal {
         user_id: row.user_id,
         session_id: token.session(),
@@ -127,7 +131,7 @@ pub(crate) async fn find_holder(
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Judgement {
+enum TokenUse {
     /// It was used within the grace.
     InGrace,
     /// It was used before the grace.
@@ -138,25 +142,25 @@ enum Judgement {
     Ahead,
 }
 
-fn judge(
+fn classify(
     row: &TokenState,
     token: &SessionToken,
     now: DateTime<Utc>,
     grace: std::time::Duration,
-) -> Judgement {
+) -> TokenUse {
     let is_recent = |at: &DateTime<Utc>| now <= after(*at, grace);
     let behind = i64::from(row.generation) - i64::from(token.generation());
     match usize::try_from(behind) {
-        Err(_) => Judgement::Ahead,
-        Ok(0) => Judgement::Refused,
+        Err(_) => TokenUse::Ahead,
+        Ok(0) => TokenUse::Refused,
         Ok(behind) => match row.rotations.get(behind - 1) {
-            Some(at) if is_recent(at) => Judgement::InGrace,
+            Some(at) if is_recent(at) => TokenUse::InGrace,
             None if row.rotations.len() >= ROTATIONS_KEPT
                 && row.rotations.last().is_some_and(is_recent) =>
             {
-                Judgement::Refused
+                TokenUse::Refused
             }
-            _ => Judgement::Reused,
+            _ => TokenUse::Reused,
         },
     }
 }
@@ -188,8 +192,8 @@ mod tests {
 
     const GRACE: std::time::Duration = std::time::Duration::from_secs(10);
 
-    /// The judgement on a token of this generation, `later` seconds after the newest rotation.
-    fn judged(generation: i32, row: i32, ages: &[i64], later: i64) -> Judgement {
+    /// The classifyment on a token of this generation, `later` seconds after the newest rotation.
+    fn classifyd(generation: i32, row: i32, ages: &[i64], later: i64) -> TokenUse {
         let start = DateTime::<Utc>::UNIX_EPOCH + TimeDelta::days(1);
         let macs = MacRing::new(&[Key32::new([1; 32])]);
         let session = SessionId(uuid::Uuid::nil());
@@ -205,7 +209,7 @@ mod tests {
                 .map(|age| start - TimeDelta::seconds(*age))
                 .collect(),
         };
-        judge(
+        classify(
             &row,
             &token(generation),
             start + TimeDelta::seconds(later),
@@ -216,26 +220,26 @@ mod tests {
     #[test]
     fn each_generation_has_a_grace_of_its_own() {
         let ages = [0, 4, 8];
-        assert_eq!(judged(2, 3, &ages, 0), Judgement::InGrace);
-        assert_eq!(judged(0, 3, &ages, 2), Judgement::InGrace);
-        assert_eq!(judged(0, 3, &ages, 3), Judgement::Reused);
-        assert_eq!(judged(1, 3, &ages, 6), Judgement::InGrace);
-        assert_eq!(judged(2, 3, &ages, 11), Judgement::Reused);
+        assert_eq!(classifyd(2, 3, &ages, 0), TokenUse::InGrace);
+        assert_eq!(classifyd(0, 3, &ages, 2), TokenUse::InGrace);
+        assert_eq!(classifyd(0, 3, &ages, 3), TokenUse::Reused);
+        assert_eq!(classifyd(1, 3, &ages, 6), TokenUse::InGrace);
+        assert_eq!(classifyd(2, 3, &ages, 11), TokenUse::Reused);
     }
 
     #[test]
     fn a_token_that_is_not_behind_the_row_was_not_used() {
-        assert_eq!(judged(3, 3, &[0], 0), Judgement::Refused);
-        assert_eq!(judged(4, 3, &[0], 0), Judgement::Ahead);
-        assert_eq!(judged(i32::MAX, 0, &[], 0), Judgement::Ahead);
+        assert_eq!(classifyd(3, 3, &[0], 0), TokenUse::Refused);
+        assert_eq!(classifyd(4, 3, &[0], 0), TokenUse::Ahead);
+        assert_eq!(classifyd(i32::MAX, 0, &[], 0), TokenUse::Ahead);
     }
 
     #[test]
     fn a_generation_that_the_row_has_forgotten_is_reuse_unless_it_may_be_within_the_grace() {
-        assert_eq!(judged(0, 9, &[0, 4], 0), Judgement::Reused);
+        assert_eq!(classifyd(0, 9, &[0, 4], 0), TokenUse::Reused);
         let full: Vec<i64> = (0..16).map(|age| age / 2).collect();
-        assert_eq!(judged(0, 20, &full, 0), Judgement::Refused);
-        assert_eq!(judged(0, 20, &full, 4), Judgement::Reused);
-        assert_eq!(judged(i32::MIN, i32::MAX, &full, 4), Judgement::Reused);
+        assert_eq!(classifyd(0, 20, &full, 0), TokenUse::Refused);
+        assert_eq!(classifyd(0, 20, &full, 4), TokenUse::Reused);
+        assert_eq!(classifyd(i32::MIN, i32::MAX, &full, 4), TokenUse::Reused);
     }
 }

@@ -3,20 +3,22 @@
 use axum::http::header::{CACHE_CONTROL, HeaderMap};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use utoipa::IntoResponses;
+use utoipa::openapi::OpenApi;
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa_axum::routes;
 
-use super::gate::authenticate;
-use super::model::{CsrfProof, Device, KeySet, Refresh, SignedIn, Transport};
+use super::cookie::Cookie;
+use super::middleware::authenticate;
+use super::model::{CsrfProof, KeySet, Refresh, SessionInfo, SignedIn, Transport};
 use super::{browser, cookie, refresh as rotation, service};
 use crate::auth::error::Error;
-use crate::auth::responses::{Responses, body_problems_and};
+use crate::auth::responses::problem_groups;
 use crate::ctx::{Ctx, UserCtx};
 use crate::ids::SessionId;
 use crate::state::AppState;
 use crate::web::{
-    AuthProblems, BodyProblems, Code, Json, Moment, Page, PageParams, Paged, Path, PathProblems,
-    Problem, QueryProblems, Routes,
+    AuthProblems, BodyProblems, Json, Moment, Page, PageParams, Paged, Path, PathProblems, Problem,
+    QueryProblems, Routes,
 };
 
 /// Public keys, for other services.
@@ -46,19 +48,24 @@ pub fn session_routes() -> Routes<AppState> {
         .routes(routes!(end_session))
 }
 
-/// Go on with a session: the refresh token is used up and the next pair returned.
+problem_groups! {
+    RefreshProblems [InvalidRefreshToken, CsrfRefused];
+}
+
+/// Refresh the tokens of a session.
 ///
-/// For a few seconds the used token still answers with the same next one, for clients whose reply
-/// was lost and for tabs that refresh at once. After that its use ends the session. Without a body
-/// the refresh cookie is meant, with the CSRF token in `X-CSRF-Token`.
+/// Returns the next pair of tokens; the refresh token is used up. For a few seconds the used token still returns
+/// the same next one, for clients that lost the response and for tabs that refresh at the same time. After that,
+/// using it again ends the session. Without a body the refresh cookie is used, with the CSRF token in
+/// `X-CSRF-Token`.
 #[utoipa::path(post, path = "/refresh", tag = "auth", security((), ("refresh_cookie" = [], "csrf" = [])),
-    request_body(content = Option<Refresh>, example = json!({ "refresh_token": "mF9B5f41JqM0Q8r2Zt7uYwXcVbNaSdFgHjKlPoIuYtQ" })),
+    request_body(content = Option<Refresh>, example = json!({ "refresh_token": "AZgLbnwAcACAAD8qUdbJsQAAAAFtRjlCNWY0MUpxTTBROHIyWnQ3dVl3WGNWYk5hU2RGZ21GOUI1ZjQxSnFNMFE4cjJadDd1WXdYY1ZiTmFTZEZn" })),
     responses(
-        (status = 200, description = "The next pair.", body = SignedIn,
-            headers(("Set-Cookie" = Option<String>, description = "Without a body: the next access and refresh cookie.")),
+        (status = 200, description = "The next pair of tokens.", body = SignedIn,
+            headers(("Set-Cookie" = Option<String>, description = "Without a body: the next access cookie and refresh cookie.")),
             examples(
-                ("bearer" = (summary = "To a program", value = json!({ "access_token": "eyJ0eXAiOiJhdCtqd3QiLCJhbGciOiJFZERTQSIsImtpZCI6Ii4uLiJ9.eyJzdWIiOiIuLi4ifQ.c2lnbmF0dXJl", "token_type": "Bearer", "expires_in": 900, "refresh_token": "mF9B5f41JqM0Q8r2Zt7uYwXcVbNaSdFgHjKlPoIuYtQ", "refresh_expires_in": 1_209_600 }))),
-                ("cookie" = (summary = "To a browser", value = json!({ "csrf_token": "AZgLbnwAcACAAD8qUdbJsW1GOUI1ZjQxSnFNMFE4cjJadDd1WXdYY1ZiTmFTZEZn", "expires_in": 900, "refresh_expires_in": 1_209_600 }))))),
+                ("bearer" = (summary = "For programs", value = json!({ "access_token": "eyJ0eXAiOiJhdCtqd3QiLCJhbGciOiJFZERTQSIsImtpZCI6Ii4uLiJ9.eyJzdWIiOiIuLi4ifQ.c2lnbmF0dXJl", "token_type": "Bearer", "expires_in": 900, "refresh_token": "AZgLbnwAcACAAD8qUdbJsQAAAAFtRjlCNWY0MUpxTTBROHIyWnQ3dVl3WGNWYk5hU2RGZ21GOUI1ZjQxSnFNMFE4cjJadDd1WXdYY1ZiTmFTZEZn", "refresh_expires_in": 1_209_600 }))),
+                ("cookie" = (summary = "For browsers", value = json!({ "csrf_token": "AZgLbnwAcACAAD8qUdbJsW1GOUI1ZjQxSnFNMFE4cjJadDd1WXdYY1ZiTmFTZEZn", "expires_in": 900, "refresh_expires_in": 1_209_600 }))))),
         RefreshProblems))]
 async fn refresh(
     ctx: Ctx,
@@ -74,21 +81,21 @@ async fn refresh(
 
 /// Sign out.
 ///
-/// Ends the session of the access token, or of the refresh token in the body for whoever has no
-/// running access token any more, or of either cookie, with the CSRF token in `X-CSRF-Token`.
+/// Ends the session of the access token, of the refresh token in the body (for clients whose access token has
+/// expired), or of either cookie, with the CSRF token in `X-CSRF-Token`.
 #[utoipa::path(post, path = "/logout", tag = "auth",
     security(("bearer" = []), ("cookie" = [], "csrf" = []), ("refresh_cookie" = [], "csrf" = []), ()),
-    request_body(content = Option<Refresh>, example = json!({ "refresh_token": "mF9B5f41JqM0Q8r2Zt7uYwXcVbNaSdFgHjKlPoIuYtQ" })),
+    request_body(content = Option<Refresh>, example = json!({ "refresh_token": "AZgLbnwAcACAAD8qUdbJsQAAAAFtRjlCNWY0MUpxTTBROHIyWnQ3dVl3WGNWYk5hU2RGZ21GOUI1ZjQxSnFNMFE4cjJadDd1WXdYY1ZiTmFTZEZn" })),
     responses(
-        (status = 204, description = "The session is over.",
-            headers(("Set-Cookie" = Option<String>, description = "To a browser: both cookies, run out."))),
+        (status = 204, description = "The session has ended.",
+            headers(("Set-Cookie" = Option<String>, description = "For browsers: both cookies, expired."))),
         AuthProblems, BodyProblems))]
 async fn logout(
     ctx: Ctx,
     headers: HeaderMap,
     body: Option<Json<Refresh>>,
 ) -> Result<Response, Problem> {
-    if body.is_none() && browser::is_calling(&ctx, &headers) {
+    if body.is_none() && browser::is_browser(&ctx, &headers) {
         return browser::log_out(&ctx, &headers).await;
     }
     match (authenticate(&ctx, &headers).await, body) {
@@ -102,37 +109,46 @@ async fn logout(
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-/// Sign out everywhere: ends all sessions of the account, and voids the links in its emails.
+/// Sign out everywhere.
+///
+/// Ends all sessions of the account. The links in its emails stop working.
 #[utoipa::path(post, path = "/logout-all", tag = "auth",
-    responses((status = 204, description = "All sessions are over.")))]
+    responses((status = 204, description = "All sessions have ended.")))]
 async fn logout_all(ctx: UserCtx) -> Result<StatusCode, Problem> {
     service::log_out_everywhere(&ctx).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// My living sessions, the last used first. The one that asks is marked.
+/// List my active sessions, last used first.
+///
+/// `is_current` marks the session of the request.
 #[utoipa::path(get, path = "/sessions", tag = "auth",
     params(PageParams),
-    responses((status = 200, description = "A page of sessions.", body = Page<Device>), QueryProblems))]
-async fn list_sessions(ctx: UserCtx, paged: Paged<Moment>) -> Result<Json<Page<Device>>, Problem> {
+    responses((status = 200, description = "A page of sessions.", body = Page<SessionInfo>), QueryProblems))]
+async fn list_sessions(
+    ctx: UserCtx,
+    paged: Paged<Moment>,
+) -> Result<Json<Page<SessionInfo>>, Problem> {
     let (user_id, session_id) = (ctx.user_id(), ctx.session_id());
     let page = service::list_sessions(&ctx.db, user_id, session_id, &paged, ctx.now()).await?;
     Ok(Json(page))
 }
 
-/// End one of my sessions. Its tokens are refused from now on.
+/// End one of my sessions.
+///
+/// Its tokens stop working.
 #[utoipa::path(delete, path = "/sessions/{id}", tag = "auth",
     params(("id" = SessionId, Path, description = "The session's id.")),
-    responses((status = 204, description = "The session is over."), PathProblems))]
+    responses((status = 204, description = "The session has ended."), PathProblems))]
 async fn end_session(ctx: UserCtx, Path(id): Path<SessionId>) -> Result<StatusCode, Problem> {
     service::end_session(&ctx, id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// The CSRF token of my session, for a page that was loaded anew.
+/// Get the CSRF token of my session.
 ///
-/// Calls that are signed by cookie and are not a GET carry it in `X-CSRF-Token`. It is good for as
-/// long as the session is, and the refresh cookie alone is enough to get it.
+/// Requests that are authenticated by cookie, except GET, send it in `X-CSRF-Token`. It is valid as long as the
+/// session; the refresh cookie is sufficient to get it.
 #[utoipa::path(get, path = "/csrf", tag = "auth",
     security(("bearer" = []), ("cookie" = []), ("refresh_cookie" = [])),
     responses((status = 200, description = "The token.", body = CsrfProof), AuthProblems))]
@@ -140,9 +156,11 @@ async fn get_csrf_token(ctx: Ctx, headers: HeaderMap) -> Result<Response, Proble
     browser::csrf_token(&ctx, &headers).await
 }
 
-/// The public keys of our access tokens (RFC 7517 §5), for services that verify them themselves.
+/// Get the public keys of access tokens (RFC 7517 §5).
+///
+/// For services that verify access tokens themselves.
 #[utoipa::path(get, path = "/jwks.json", tag = "auth",
-    responses((status = 200, description = "The keys; the first one signs.", body = KeySet)))]
+    responses((status = 200, description = "The keys; the first one signs new tokens.", body = KeySet)))]
 async fn get_jwks(ctx: Ctx) -> impl IntoResponse {
     let keys = KeySet {
         keys: ctx.keys.public().cloned().collect(),
@@ -156,10 +174,35 @@ async fn get_jwks(ctx: Ctx) -> impl IntoResponse {
     )
 }
 
-struct RefreshProblems;
-
-impl IntoResponses for RefreshProblems {
-    fn responses() -> Responses {
-        body_problems_and(&[Code::InvalidRefreshToken, Code::CsrfRefused])
+/// Adds the security schemes of sessions.
+pub fn document_credentials(api: &mut OpenApi) {
+    let bearer = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Bearer)
+        .bearer_format("JWT")
+        .description(Some(
+            "The `access_token` returned by `/auth/login` and `/auth/refresh`.",
+        ));
+    let access = "Set by `/auth/login` with transport `cookie`.";
+    let refresh = "Set with it, and sent only to `/auth`.";
+    let csrf = "The `csrf_token` of the session; required with cookies for every method but GET.";
+    let components = api.components.get_or_insert_default();
+    for (name, scheme) in [
+        ("bearer", SecurityScheme::Http(bearer.build())),
+        ("cookie", cookie(Cookie::Access, access)),
+        ("refresh_cookie", cookie(Cookie::Refresh, refresh)),
+        (
+            "csrf",
+            SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::with_description(
+                "X-CSRF-Token",
+                csrf,
+            ))),
+        ),
+    ] {
+        components.add_security_scheme(name, scheme);
     }
+}
+
+fn cookie(cookie: Cookie, description: &str) -> SecurityScheme {
+    let value = ApiKeyValue::with_description(cookie.name(true), description);
+    SecurityScheme::ApiKey(ApiKey::Cookie(value))
 }

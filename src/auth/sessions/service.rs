@@ -7,14 +7,14 @@ use serde_json::json;
 use sqlx::PgConnection;
 
 use super::access_token;
-use super::model::{Device, EndReason, TokenPair};
+use super::model::{EndReason, SessionInfo, TokenPair};
 use super::refresh_token::SessionToken;
 use super::store::{self, NewSession};
 use crate::audit::{Entry, Event};
 use crate::auth::credentials_change::begin_credentials_change;
 use crate::auth::error::Error;
 use crate::auth::opaque_token::OpaqueToken;
-use crate::auth::store::find_standing;
+use crate::auth::store::find_account_status;
 use crate::ctx::{Ctx, Principal, Tx, UserCtx};
 use crate::ids::{SessionId, UserId};
 use crate::infra::{Db, after};
@@ -89,7 +89,7 @@ pub(crate) async fn overtaken_by_change(
     tx: &mut PgConnection,
     user_id: UserId,
 ) -> Result<Error, Error> {
-    let standing = find_standing(tx, user_id).await?;
+    let standing = find_account_status(tx, user_id).await?;
     Ok(match standing {
         Some(standing) if standing.is_disabled => Error::AccountDisabled,
         _ => Error::InvalidCredentials,
@@ -174,7 +174,7 @@ pub fn revoke_access_tokens(
 ) {
     for id in sessions {
         state
-            .ended_sessions
+            .revocation_list
             .revoke(id.0, access_token::expires_after(&state.auth, now));
     }
 }
@@ -206,9 +206,9 @@ pub async fn list_sessions(
     current: SessionId,
     paged: &Paged<Moment>,
     now: DateTime<Utc>,
-) -> Result<Page<Device>, sqlx::Error> {
+) -> Result<Page<SessionInfo>, sqlx::Error> {
     let (after, limit) = (paged.after, paged.limit);
     let rows = store::list(db, user_id, current, after, limit, now).await?;
-    let position = |device: &Device| Moment(device.last_used_at, device.id.0);
+    let position = |device: &SessionInfo| Moment(device.last_used_at, device.id.0);
     Ok(Page::cut(rows, limit, position))
 }

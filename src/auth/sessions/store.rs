@@ -134,7 +134,7 @@ pub async fn end_sessions(
     .await
 }
 
-pub(crate) async fn session_lives(
+pub(crate) async fn is_active(
     conn: impl PgExecutor<'_>,
     owner: UserId,
     id: SessionId,

@@ -11,10 +11,10 @@ use crate::infra::LimitKey;
 
 /// Running attempts; a clone is another handle.
 #[derive(Clone, Debug, Default)]
-pub struct AttemptSlots(Arc<Mutex<HashMap<LimitKey, UnderWay>>>);
+pub struct AttemptSlots(Arc<Mutex<HashMap<LimitKey, Running>>>);
 
 #[derive(Debug, Default)]
-struct UnderWay {
+struct Running {
     count: u32,
     ended: Arc<Notify>,
 }
@@ -27,43 +27,43 @@ pub struct AttemptSlot {
 }
 
 impl AttemptSlots {
-    /// Takes a slot under each key, of at most so many; otherwise returns a future that resolves once one of
-    /// the attempts in the way has ended.
-    pub fn take(&self, rooms: &[(LimitKey, u32)]) -> Result<AttemptSlot, OwnedNotified> {
-        let mut under_way = self.lock();
-        for (key, room) in rooms {
-            if let Some(others) = under_way.get(key)
-                && others.count >= *room
+    /// Takes a slot under each key, up to its limit; otherwise returns a future that resolves once a running
+    /// attempt under one of the keys has ended.
+    pub fn take(&self, limits: &[(LimitKey, u32)]) -> Result<AttemptSlot, OwnedNotified> {
+        let mut running = self.lock();
+        for (key, limit) in limits {
+            if let Some(others) = running.get(key)
+                && others.count >= *limit
             {
-                // Made under the lock: an attempt that ends from now on is noticed.
+                // Created under the lock: no end of an attempt is missed.
                 return Err(Arc::clone(&others.ended).notified_owned());
             }
         }
-        for (key, _) in rooms {
-            under_way.entry(*key).or_default().count += 1;
+        for (key, _) in limits {
+            running.entry(*key).or_default().count += 1;
         }
         Ok(AttemptSlot {
             slots: self.clone(),
-            keys: rooms.iter().map(|(key, _)| *key).collect(),
+            keys: limits.iter().map(|(key, _)| *key).collect(),
         })
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<LimitKey, UnderWay>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<LimitKey, Running>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for AttemptSlot {
     fn drop(&mut self) {
-        let mut under_way = self.slots.lock();
+        let mut running = self.slots.lock();
         for key in &self.keys {
-            let Some(one) = under_way.get_mut(key) else {
+            let Some(one) = running.get_mut(key) else {
                 continue;
             };
             one.count -= 1;
             one.ended.notify_waiters();
             if one.count == 0 {
-                under_way.remove(key);
+                running.remove(key);
             }
         }
     }
@@ -81,18 +81,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_finds_no_room_waits_for_one_to_end() {
+    async fn an_attempt_beyond_the_limit_waits_for_another_to_end() {
         let slots = AttemptSlots::default();
-        let first = slots.take(&[(key(1), 2), (key(2), 5)]).expect("room");
-        let second = slots.take(&[(key(1), 2)]).expect("room");
+        let first = slots.take(&[(key(1), 2), (key(2), 5)]).expect("a slot");
+        let second = slots.take(&[(key(1), 2)]).expect("a slot");
         let wait = slots.take(&[(key(2), 5), (key(1), 2)]).expect_err("full");
-        assert!(slots.take(&[(key(2), 2)]).is_ok(), "others are not held up");
+        assert!(slots.take(&[(key(2), 2)]).is_ok(), "other keys do not wait");
         drop(second);
         tokio::time::timeout(Duration::from_secs(5), wait)
             .await
-            .expect("it was told");
-        let third = slots.take(&[(key(1), 2)]).expect("room again");
+            .expect("it is notified");
+        let third = slots.take(&[(key(1), 2)]).expect("a slot again");
         drop((first, third));
-        assert!(slots.lock().is_empty(), "nothing is kept of what has ended");
+        assert!(slots.lock().is_empty(), "ended attempts leave no entry");
     }
 }

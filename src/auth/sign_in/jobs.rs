@@ -2,7 +2,7 @@
 
 use crate::auth::email::{self, JobError, emails};
 use crate::auth::links::{self, Purpose};
-use crate::mail::Letter;
+use crate::mail::EmailMessage;
 use crate::state::AppState;
 use crate::users::{self, CredentialsVersion, EmailAddress};
 
@@ -23,6 +23,6 @@ impl SendUnlock {
             return Ok(());
         };
         let minutes = life.as_secs().div_ceil(60);
-        email::send(state, &self.email, &Letter::Unlock { link, minutes }).await
+        email::send(state, &self.email, &EmailMessage::Unlock { link, minutes }).await
     }
 }

@@ -21,7 +21,7 @@ use crate::audit::Event;
 use crate::auth::error::Error;
 use crate::auth::links;
 use crate::auth::sessions::is_known_client;
-use crate::config::Ladder;
+use crate::config::LockoutSteps;
 use crate::ctx::Ctx;
 use crate::ids::UserId;
 use crate::infra::{Ask, Busy, LimitKey, before, network_of};
@@ -30,15 +30,15 @@ use crate::metrics;
 use crate::state::AppState;
 use crate::users::{self, EmailAddress};
 
-/// Failure counter of one account, client, or pair of both.
+/// Failure counter of an account, a client, or a pair of both.
 #[derive(Clone, Copy)]
 pub(crate) struct Counter<'a> {
-    pub(crate) ladder: &'a Ladder,
+    pub(crate) steps: &'a LockoutSteps,
     pub(crate) key: LimitKey,
 }
 
 #[derive(Clone, Copy)]
-pub(crate) struct View {
+pub(crate) struct CounterState {
     key: LimitKey,
     pub(crate) wait: Option<Duration>,
     /// Failures left before the next wait.
@@ -50,50 +50,50 @@ pub(crate) struct View {
 impl Counter<'_> {
     /// Checks of the waits and of the failures; `adds` spends one failure.
     fn asks(self, adds: bool) -> impl Iterator<Item = Ask> {
-        let Self { ladder, key } = self;
+        let Self { steps, key } = self;
         let failure = if adds { Ask::spend } else { Ask::peek };
-        let waits = ladder.waits.iter().map(move |wait| Ask::peek(*wait, key));
-        waits.chain([failure(ladder.failures, key)])
+        let waits = steps.waits.iter().map(move |wait| Ask::peek(*wait, key));
+        waits.chain([failure(steps.failures, key)])
     }
 }
 
 /// State of the counters, and whether each of `others` allows, in one round trip.
-pub(crate) async fn look(
+pub(crate) async fn read_counters(
     state: &AppState,
     counters: &[Counter<'_>],
     others: &[Ask],
-) -> (Vec<View>, bool) {
-    let strikes = counters
+) -> (Vec<CounterState>, bool) {
+    let lockouts = counters
         .iter()
-        .map(|counter| Ask::peek(counter.ladder.strikes, counter.key));
+        .map(|counter| Ask::peek(counter.steps.lockouts, counter.key));
     let asks: Vec<_> = counters
         .iter()
         .flat_map(|counter| counter.asks(false))
-        .chain(strikes)
+        .chain(lockouts)
         .chain(others.iter().copied())
         .collect();
     let decision = state.limiter.check(&asks).await;
     let mut standings = decision.standings.into_iter();
-    let mut views = Vec::with_capacity(counters.len());
-    for Counter { ladder, key } in counters {
-        let of_this = standings.by_ref().take(ladder.waits.len() + 1);
-        let mut view = View {
+    let mut states = Vec::with_capacity(counters.len());
+    for Counter { steps, key } in counters {
+        let of_this = standings.by_ref().take(steps.waits.len() + 1);
+        let mut current = CounterState {
             key: *key,
             wait: None,
             left: 0,
             is_used: false,
         };
         for standing in of_this {
-            view.wait = view.wait.max(standing.wait);
-            view.left = standing.left(); // the failures come last
-            view.is_used |= standing.used > 0;
+            current.wait = current.wait.max(standing.wait);
+            current.left = standing.left(); // the failures come last
+            current.is_used |= standing.used > 0;
         }
-        views.push(view);
+        states.push(current);
     }
-    for view in &mut views {
-        view.is_used |= standings.next().is_some_and(|strikes| strikes.used > 0);
+    for current in &mut states {
+        current.is_used |= standings.next().is_some_and(|lockouts| lockouts.used > 0);
     }
-    (views, standings.all(|other| other.wait.is_none()))
+    (states, standings.all(|other| other.wait.is_none()))
 }
 
 /// Adds a failure to each counter and returns those that begin a wait by it, with its length; fails where a
@@ -101,7 +101,7 @@ pub(crate) async fn look(
 async fn add_failure<'a>(
     state: &AppState,
     counters: &[Counter<'a>],
-) -> Result<Vec<(&'a Ladder, Duration)>, Error> {
+) -> Result<Vec<(&'a LockoutSteps, Duration)>, Error> {
     let asks: Vec<_> = counters
         .iter()
         .flat_map(|counter| counter.asks(true))
@@ -111,38 +111,38 @@ async fn add_failure<'a>(
         return Err(Error::TooManyAttempts(wait));
     }
     let mut standings = decision.standings.into_iter();
-    let mut struck = Vec::new();
+    let mut lockouts = Vec::new();
     for counter in counters {
-        let failures = standings.nth(counter.ladder.waits.len());
+        let failures = standings.nth(counter.steps.waits.len());
         if failures.is_some_and(|failures| failures.left() == 0) {
-            struck.push((counter.ladder, strike(state, *counter).await));
+            lockouts.push((counter.steps, lock_out(state, *counter).await));
         }
     }
-    Ok(struck)
+    Ok(lockouts)
 }
 
 /// Begins the next wait of a counter whose failures are used up, and returns its length. The wait begins
 /// before the failures are reset: no attempt passes in between.
-async fn strike(state: &AppState, Counter { ladder, key }: Counter<'_>) -> Duration {
+async fn lock_out(state: &AppState, Counter { steps, key }: Counter<'_>) -> Duration {
     let counted = state
         .limiter
-        .count(&[Ask::spend(ladder.strikes, key)])
+        .count(&[Ask::spend(steps.lockouts, key)])
         .await;
-    let strikes = counted.standings.first().map_or(1, |one| one.used.max(1));
-    let rung = usize::try_from(strikes - 1).unwrap_or(usize::MAX);
-    let wait = ladder.waits[rung.min(ladder.waits.len() - 1)];
+    let lockouts = counted.standings.first().map_or(1, |one| one.used.max(1));
+    let step = usize::try_from(lockouts - 1).unwrap_or(usize::MAX);
+    let wait = steps.waits[step.min(steps.waits.len() - 1)];
     state.limiter.count(&[Ask::spend(wait, key)]).await;
-    state.limiter.forget(&[(ladder.failures, key)]).await;
-    metrics::count_sign_in_wait(ladder.name);
+    state.limiter.forget(&[(steps.failures, key)]).await;
+    metrics::count_sign_in_wait(steps.name);
     wait.window()
 }
 
 pub(crate) async fn clear(state: &AppState, counters: &[Counter<'_>]) {
     let uses: Vec<_> = counters
         .iter()
-        .flat_map(|Counter { ladder, key }| {
-            let waits = ladder.waits.iter().copied();
-            let all = waits.chain([ladder.failures, ladder.strikes]);
+        .flat_map(|Counter { steps, key }| {
+            let waits = steps.waits.iter().copied();
+            let all = waits.chain([steps.failures, steps.lockouts]);
             all.map(|limit| (limit, *key))
         })
         .collect();
@@ -151,14 +151,14 @@ pub(crate) async fn clear(state: &AppState, counters: &[Counter<'_>]) {
     }
 }
 
-/// Takes an attempt slot; `None` once another attempt has ended, so that the caller looks again.
+/// Takes an attempt slot; `None` once another attempt has ended, so that the caller reads the counters again.
 async fn wait_for_slot(
     state: &AppState,
-    views: &[View],
+    states: &[CounterState],
     until: Instant,
 ) -> Result<Option<AttemptSlot>, Error> {
-    let rooms: Vec<_> = views.iter().map(|view| (view.key, view.left)).collect();
-    match state.attempt_slots.take(&rooms) {
+    let limits: Vec<_> = states.iter().map(|it| (it.key, it.left)).collect();
+    match state.attempt_slots.take(&limits) {
         Ok(slot) => Ok(Some(slot)),
         Err(ended) => match timeout_at(until, ended).await {
             Ok(()) => Ok(None),
@@ -167,8 +167,8 @@ async fn wait_for_slot(
     }
 }
 
-fn refuse(views: &[View]) -> Result<(), Error> {
-    let wait = views.iter().filter_map(|view| view.wait).max();
+fn reject_locked_out(states: &[CounterState]) -> Result<(), Error> {
+    let wait = states.iter().filter_map(|it| it.wait).max();
     wait.map_or(Ok(()), |wait| Err(Error::TooManyAttempts(wait)))
 }
 
@@ -196,9 +196,9 @@ impl<'a> Attempt<'a> {
         let mut attempt = Self::of(ctx, email, user_id);
         let until = Instant::now() + ctx.hasher.queue_timeout();
         while attempt.slot.is_none() {
-            let views = attempt.judges().await?;
-            refuse(&views)?;
-            attempt.slot = wait_for_slot(ctx, &views, until).await?;
+            let states = attempt.load_states().await?;
+            reject_locked_out(&states)?;
+            attempt.slot = wait_for_slot(ctx, &states, until).await?;
         }
         Ok(attempt)
     }
@@ -209,7 +209,7 @@ impl<'a> Attempt<'a> {
         let attempts = &ctx.attempts;
         let account = ctx.limiter.hidden_key(email.as_str());
         let both = format!("{} {network}", email.as_str());
-        let counter = |ladder, key| Counter { ladder, key };
+        let counter = |steps, key| Counter { steps, key };
         Self {
             ctx,
             email,
@@ -233,23 +233,23 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// State of the counters that decide about this attempt. The database is asked which they are only
-    /// where one of them has a wait.
-    async fn judges(&mut self) -> Result<Vec<View>, Error> {
+    /// State of the counters that apply to this attempt. Whether the account knows the client is read from
+    /// the database only where one of them has a wait.
+    async fn load_states(&mut self) -> Result<Vec<CounterState>, Error> {
         let mut counters = self.unknown_client();
         let unknown = counters.len();
         counters.push(self.known);
         let unlocked = Ask::peek(self.ctx.attempts.unlocked, self.known.key);
-        let (mut views, is_unspent) = look(self.ctx, &counters, &[unlocked]).await;
+        let (mut states, is_unspent) = read_counters(self.ctx, &counters, &[unlocked]).await;
         self.has_unlocked = !is_unspent;
-        if views.iter().any(|view| view.wait.is_some()) {
+        if states.iter().any(|it| it.wait.is_some()) {
             if self.is_known().await? {
-                views.drain(..unknown);
+                states.drain(..unknown);
             } else {
-                views.truncate(unknown);
+                states.truncate(unknown);
             }
         }
-        Ok(views)
+        Ok(states)
     }
 
     async fn is_known(&self) -> Result<bool, Error> {
@@ -269,27 +269,27 @@ impl<'a> Attempt<'a> {
         } else {
             self.unknown_client()
         };
-        let struck = match add_failure(self.ctx, &counters).await {
-            Ok(struck) => struck,
+        let lockouts = match add_failure(self.ctx, &counters).await {
+            Ok(lockouts) => lockouts,
             Err(refused) => return Ok(refused),
         };
         let entry = Event::SignInFailed.about(self.user_id);
         self.ctx.audit(entry).await?;
-        for (ladder, wait) in struck {
-            self.tell(ladder, wait).await?;
+        for (steps, wait) in lockouts {
+            self.record_lockout(steps, wait).await?;
         }
         Ok(Error::InvalidCredentials)
     }
 
     /// Records a lockout, and emails the owner where the account is locked.
-    async fn tell(&self, ladder: &Ladder, wait: Duration) -> Result<(), Error> {
+    async fn record_lockout(&self, steps: &LockoutSteps, wait: Duration) -> Result<(), Error> {
         let ctx = self.ctx;
         let mut tx = ctx.begin().await?;
-        let detail = json!({ "by": ladder.name, "seconds": wait.as_secs() });
+        let detail = json!({ "by": steps.name, "seconds": wait.as_secs() });
         let entry = Event::SignInLocked.about(self.user_id);
         tx.audit(entry.detail(detail)).await?;
         let since = before(ctx.now(), ctx.attempts.unlock_ttl);
-        if ladder.name != self.client.ladder.name
+        if steps.name != self.client.steps.name
             && !links::is_unlock_recent(&mut *tx, self.user_id, since).await?
         {
             // For an address without an account as well: the job finds nobody to write to.
@@ -303,20 +303,20 @@ impl<'a> Attempt<'a> {
 
     /// Clears the failures before it, unless a wait began meanwhile.
     pub(crate) async fn succeed(mut self) -> Result<(), Error> {
-        let views = self.judges().await?;
-        refuse(&views)?;
+        let states = self.load_states().await?;
+        reject_locked_out(&states)?;
         let of_account = [self.account, self.known];
         let used = of_account.into_iter().filter(|counter| {
-            let mut all = views.iter();
-            all.any(|view| view.key == counter.key && view.is_used)
+            let mut all = states.iter();
+            all.any(|it| it.key == counter.key && it.is_used)
         });
         clear(self.ctx, &used.collect::<Vec<_>>()).await;
         Ok(())
     }
 }
 
-/// Clears the owner's failed attempts. In a task of its own: the link is used up by now, and
-/// a client that hangs up must not lose what it stood for.
+/// Clears the owner's failed attempts. In a task of its own: the link is used by now, and a disconnect must
+/// not cancel its effect.
 pub(crate) async fn clear_failures(
     ctx: &Ctx,
     email: EmailAddress,
@@ -347,7 +347,7 @@ pub(crate) struct ReauthAttempt<'a> {
 impl<'a> ReauthAttempt<'a> {
     pub(crate) fn of(state: &'a AppState, user_id: UserId) -> Self {
         let counter = Counter {
-            ladder: &state.attempts.reauthentication,
+            steps: &state.attempts.reauthentication,
             key: LimitKey::user(user_id.0),
         };
         Self {
@@ -361,9 +361,9 @@ impl<'a> ReauthAttempt<'a> {
         let mut attempt = Self::of(state, user_id);
         let until = Instant::now() + state.hasher.queue_timeout();
         while attempt.slot.is_none() {
-            let (views, _) = look(state, &[attempt.counter], &[]).await;
-            refuse(&views)?;
-            attempt.slot = wait_for_slot(state, &views, until).await?;
+            let (states, _) = read_counters(state, &[attempt.counter], &[]).await;
+            reject_locked_out(&states)?;
+            attempt.slot = wait_for_slot(state, &states, until).await?;
         }
         Ok(attempt)
     }
@@ -374,9 +374,9 @@ impl<'a> ReauthAttempt<'a> {
 
     /// Clears the failures before it, unless a wait began meanwhile.
     pub(crate) async fn succeed(self) -> Result<(), Error> {
-        let (views, _) = look(self.state, &[self.counter], &[]).await;
-        refuse(&views)?;
-        if views.iter().any(|view| view.is_used) {
+        let (states, _) = read_counters(self.state, &[self.counter], &[]).await;
+        reject_locked_out(&states)?;
+        if states.iter().any(|it| it.is_used) {
             clear(self.state, &[self.counter]).await;
         }
         Ok(())

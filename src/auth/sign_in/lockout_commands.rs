@@ -1,7 +1,7 @@
 //! Lockouts after too many failed attempts to sign in, for the CLI: list and clear.
 //!
-//! Rate limit keys of accounts are hashes, so that a lockout is found by its audit entry and
-//! confirmed by the limiter, which also knows of one that ended early.
+//! Rate limit keys of accounts are hashes, so a lockout is found by its audit entry and confirmed by the
+//! limiter, which also shows whether it ended early.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -11,10 +11,10 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
-use super::lockout::{Attempt, Counter, ReauthAttempt, clear, look};
+use super::lockout::{Attempt, Counter, ReauthAttempt, clear, read_counters};
 use crate::audit::{self, Event, Record, RecordFilter};
 use crate::auth::CommandError;
-use crate::config::Ladder;
+use crate::config::LockoutSteps;
 use crate::ctx::Ctx;
 use crate::ids::UserId;
 use crate::infra::{LimitKey, after, before, network_of};
@@ -24,7 +24,6 @@ use crate::web::Limit;
 
 type Failure = Box<dyn std::error::Error>;
 
-/// What is locked out of sign-in.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum LockedOut {
     /// A client, at every account; an IPv6 client is its /64.
@@ -123,8 +122,8 @@ async fn clear_all(
     tx.audit(Event::SignInUnlocked.about(user_id).detail(detail))
         .await?;
     clear(ctx, counters).await;
-    let (views, _) = look(ctx, counters, &[]).await;
-    if !ctx.limiter.is_shared() || views.iter().any(|view| view.wait.is_some()) {
+    let (states, _) = read_counters(ctx, counters, &[]).await;
+    if !ctx.limiter.is_shared() || states.iter().any(|it| it.wait.is_some()) {
         return Err(CommandError::CountedPerProcess.into());
     }
     tx.commit().await?;
@@ -158,17 +157,16 @@ async fn recent_entries(state: &AppState, user: Option<UserId>) -> Result<Vec<Re
 }
 
 fn longest_wait(state: &AppState) -> Duration {
-    let ladders = [
+    let all_steps = [
         &state.attempts.client,
         &state.attempts.account,
         &state.attempts.known,
     ];
-    let waits = ladders.into_iter().flat_map(|ladder| &ladder.waits);
+    let waits = all_steps.into_iter().flat_map(|steps| &steps.waits);
     waits.map(|wait| wait.window()).max().unwrap_or_default()
 }
 
-/// Whom an entry is about; `None` of an address without an account, or where retention has removed
-/// the client's address.
+/// `None` for an address without an account, or where retention has removed the client's address.
 async fn subject(state: &AppState, entry: &Record) -> Result<Option<LockedOut>, Failure> {
     let by = entry.detail["by"].as_str().unwrap_or_default();
     let client = entry.ip.map(network_of);
@@ -190,8 +188,8 @@ async fn subject(state: &AppState, entry: &Record) -> Result<Option<LockedOut>, 
 
 async fn limiter_wait(state: &AppState, who: &LockedOut) -> Option<Duration> {
     let counter_wait = async |counter: Counter<'_>| {
-        let (views, _) = look(state, &[counter], &[]).await;
-        views.first().and_then(|view| view.wait)
+        let (states, _) = read_counters(state, &[counter], &[]).await;
+        states.first().and_then(|it| it.wait)
     };
     match who {
         LockedOut::Client(client) => counter_wait(client_counter(state, *client)).await,
@@ -211,7 +209,7 @@ fn recorded_wait(entry: &Record) -> Duration {
 }
 
 fn client_counter(state: &AppState, client: IpAddr) -> Counter<'_> {
-    let ladder: &Ladder = &state.attempts.client;
+    let steps: &LockoutSteps = &state.attempts.client;
     let key = LimitKey::client(client);
-    Counter { ladder, key }
+    Counter { steps, key }
 }

@@ -9,7 +9,7 @@ use crate::auth::sessions::{TokenPair, Transport};
 use crate::mfa::{Method, RecoveryCode, TotpCode};
 use crate::users::EmailAddress;
 
-/// Somebody who wants to sign in.
+/// Request to sign in.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SignIn {
@@ -17,29 +17,27 @@ pub(crate) struct SignIn {
     pub(crate) email: EmailAddress,
     /// The account's password.
     pub(crate) password: TriedPassword,
-    /// How the tokens are to travel.
+    /// How the tokens are transported.
     #[serde(default)]
     pub(crate) transport: Transport,
 }
 
-/// What a right password leads to.
+/// Result of a correct password.
 pub(crate) enum Outcome {
-    /// A session has begun.
     Session(TokenPair),
-    /// A second factor is asked for first.
     SecondFactor(MfaChallenge),
 }
 
-/// A sign-in that waits for its second factor.
+/// A pending sign-in that requires a second factor.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct MfaChallenge {
-    /// Goes to `/auth/login/mfa` with a code; good for nothing else.
+    /// Sent to `/auth/login/mfa` with a code.
     #[schema(example = "mF9B5f41JqM0Q8r2Zt7uYwXcVbNaSdFgHjKlPoIuYtQ")]
     pub(crate) mfa_token: String,
-    /// Seconds until the token runs out.
+    /// Seconds until the token expires.
     #[schema(example = 300)]
     pub(crate) expires_in: u64,
-    /// What the account can answer with.
+    /// Second factors that the account can use.
     pub(crate) methods: Vec<Method>,
 }
 
@@ -47,12 +45,12 @@ pub(crate) struct MfaChallenge {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct MfaAnswer {
-    /// What `/auth/login` answered with.
+    /// The `mfa_token` returned by `/auth/login`.
     pub(crate) mfa_token: OpaqueToken,
-    /// What the authenticator app shows.
+    /// Code of the authenticator app.
     #[serde(default)]
     pub(crate) code: Option<TotpCode>,
-    /// One of the codes that were written down.
+    /// One of the account's recovery codes.
     #[serde(default)]
     pub(crate) recovery_code: Option<RecoveryCode>,
 }

@@ -3,17 +3,16 @@
 use axum::http::StatusCode;
 use axum::http::header::HeaderMap;
 use axum::response::{IntoResponse as _, Response};
-use utoipa::IntoResponses;
 use utoipa_axum::routes;
 
 use super::model::{MfaAnswer, MfaChallenge, Outcome, SignIn};
 use super::{second_factor, service};
 use crate::auth::links::EmailProof;
-use crate::auth::responses::{LinkProblems, Responses, body_problems_and};
+use crate::auth::responses::problem_groups;
 use crate::auth::sessions::{self, SignedIn, Transport};
 use crate::ctx::Ctx;
 use crate::state::AppState;
-use crate::web::{Code, Json, Problem, Routes};
+use crate::web::{Json, Problem, Routes};
 
 pub fn sign_in_routes() -> Routes<AppState> {
     Routes::new()
@@ -22,22 +21,28 @@ pub fn sign_in_routes() -> Routes<AppState> {
         .routes(routes!(unlock))
 }
 
+problem_groups! {
+    LinkProblems [InvalidToken];
+    LoginProblems [InvalidCredentials, TooManyAttempts, EmailNotVerified, AccountDisabled, CsrfRefused];
+    SecondStepProblems [InvalidMfaToken, InvalidMfaCode, AccountDisabled, CsrfRefused, TooManyAttempts];
+}
+
 /// Sign in.
 ///
-/// An account with a second factor gets a token for `/auth/login/mfa` instead of a session. With
-/// `"transport": "cookie"` the tokens are set as cookies and the answer holds the CSRF token; pages
-/// of other sites are refused, and the session that the browser was in ends.
+/// For an account with a second factor the response is a token for `/auth/login/mfa` instead of a session. With
+/// `"transport": "cookie"` the tokens are set as cookies and the body has the CSRF token; pages of other
+/// sites are rejected, and the current session of the browser ends.
 #[utoipa::path(post, path = "/login", tag = "auth",
     request_body(content = SignIn, examples(
-        ("bearer" = (summary = "A program", value = json!({ "email": "ada@example.com", "password": "correct horse battery staple" }))),
-        ("cookie" = (summary = "A browser", value = json!({ "email": "ada@example.com", "password": "correct horse battery staple", "transport": "cookie" }))))),
+        ("bearer" = (summary = "For programs", value = json!({ "email": "ada@example.com", "password": "correct horse battery staple" }))),
+        ("cookie" = (summary = "For browsers", value = json!({ "email": "ada@example.com", "password": "correct horse battery staple", "transport": "cookie" }))))),
     responses(
-        (status = 200, description = "A session has begun.", body = SignedIn,
-            headers(("Set-Cookie" = Option<String>, description = "With the transport `cookie`: the access and the refresh cookie.")),
+        (status = 200, description = "The session has started.", body = SignedIn,
+            headers(("Set-Cookie" = Option<String>, description = "With transport `cookie`: the access cookie and the refresh cookie.")),
             examples(
-                ("bearer" = (summary = "To a program", value = json!({ "access_token": "eyJ0eXAiOiJhdCtqd3QiLCJhbGciOiJFZERTQSIsImtpZCI6Ii4uLiJ9.eyJzdWIiOiIuLi4ifQ.c2lnbmF0dXJl", "token_type": "Bearer", "expires_in": 900, "refresh_token": "mF9B5f41JqM0Q8r2Zt7uYwXcVbNaSdFgHjKlPoIuYtQ", "refresh_expires_in": 1_209_600 }))),
-                ("cookie" = (summary = "To a browser", value = json!({ "csrf_token": "AZgLbnwAcACAAD8qUdbJsW1GOUI1ZjQxSnFNMFE4cjJadDd1WXdYY1ZiTmFTZEZn", "expires_in": 900, "refresh_expires_in": 1_209_600 }))))),
-        (status = 202, description = "The password is right; a second factor is asked for.", body = MfaChallenge),
+                ("bearer" = (summary = "For programs", value = json!({ "access_token": "eyJ0eXAiOiJhdCtqd3QiLCJhbGciOiJFZERTQSIsImtpZCI6Ii4uLiJ9.eyJzdWIiOiIuLi4ifQ.c2lnbmF0dXJl", "token_type": "Bearer", "expires_in": 900, "refresh_token": "AZgLbnwAcACAAD8qUdbJsQAAAAFtRjlCNWY0MUpxTTBROHIyWnQ3dVl3WGNWYk5hU2RGZ21GOUI1ZjQxSnFNMFE4cjJadDd1WXdYY1ZiTmFTZEZn", "refresh_expires_in": 1_209_600 }))),
+                ("cookie" = (summary = "For browsers", value = json!({ "csrf_token": "AZgLbnwAcACAAD8qUdbJsW1GOUI1ZjQxSnFNMFE4cjJadDd1WXdYY1ZiTmFTZEZn", "expires_in": 900, "refresh_expires_in": 1_209_600 }))))),
+        (status = 202, description = "The password is correct; a second factor is required.", body = MfaChallenge),
         LoginProblems))]
 async fn login(
     ctx: Ctx,
@@ -58,66 +63,38 @@ async fn login(
     Ok(sessions::token_response(&ctx, transport, pair))
 }
 
-/// Sign in: the second step, with a code or a recovery code.
+/// Complete a sign-in with a second factor.
 ///
-/// The `mfa_token` is of `/auth/login`. It is good for five tries and one session, whose tokens
-/// travel as was asked for with the password.
+/// Takes the `mfa_token` of `/auth/login`, which allows five attempts, and a code or a recovery code. The
+/// transport of the tokens is the one requested with the password.
 #[utoipa::path(post, path = "/login/mfa", tag = "auth",
     request_body(content = MfaAnswer, examples(
-        ("code" = (summary = "With the authenticator", value = json!({ "mfa_token": "mF9B5f41JqM0Q8r2Zt7uYwXcVbNaSdFgHjKlPoIuYtQ", "code": "492039" }))),
-        ("recovery_code" = (summary = "Without it", value = json!({ "mfa_token": "mF9B5f41JqM0Q8r2Zt7uYwXcVbNaSdFgHjKlPoIuYtQ", "recovery_code": "7k2m-p9x4-3qvt-h8wd-5nbz-c6rj" }))))),
+        ("code" = (summary = "With an authenticator app", value = json!({ "mfa_token": "mF9B5f41JqM0Q8r2Zt7uYwXcVbNaSdFgHjKlPoIuYtQ", "code": "492039" }))),
+        ("recovery_code" = (summary = "With a recovery code", value = json!({ "mfa_token": "mF9B5f41JqM0Q8r2Zt7uYwXcVbNaSdFgHjKlPoIuYtQ", "recovery_code": "7k2m-p9x4-3qvt-h8wd-5nbz-c6rj" }))))),
     responses(
-        (status = 200, description = "A session has begun.", body = SignedIn,
-            headers(("Set-Cookie" = Option<String>, description = "With the transport `cookie`: the access and the refresh cookie."))),
+        (status = 200, description = "The session has started.", body = SignedIn,
+            headers(("Set-Cookie" = Option<String>, description = "With transport `cookie`: the access cookie and the refresh cookie."))),
         SecondStepProblems))]
 async fn login_mfa(
     ctx: Ctx,
     headers: HeaderMap,
-    Json(answer): Json<MfaAnswer>,
+    Json(request): Json<MfaAnswer>,
 ) -> Result<Response, Problem> {
     let is_own_page = sessions::check_sign_in(&ctx, &headers, Transport::Cookie).is_ok();
-    let (transport, pair) = second_factor::log_in(&ctx, answer, is_own_page).await?;
+    let (transport, pair) = second_factor::log_in(&ctx, request, is_own_page).await?;
     if transport == Transport::Cookie {
         sessions::end_browser_session(&ctx, &headers).await?;
     }
     Ok(sessions::token_response(&ctx, transport, pair))
 }
 
-/// Try to sign in again, from where this is asked, by the token in the letter.
+/// Unlock sign-in for this client.
 ///
-/// The letter comes when too many passwords for an account were wrong. A token works once.
+/// Takes the token of the link in the email that is sent after too many wrong passwords. A token works once.
 #[utoipa::path(post, path = "/unlock", tag = "auth",
     request_body(content = EmailProof, example = json!({ "token": "mF9B5f41JqM0Q8r2Zt7uYwXcVbNaSdFgHjKlPoIuYtQ" })),
-    responses((status = 204, description = "This client may try again."), LinkProblems))]
+    responses((status = 204, description = "This client can try to sign in again."), LinkProblems))]
 async fn unlock(ctx: Ctx, Json(proof): Json<EmailProof>) -> Result<StatusCode, Problem> {
     service::unlock(&ctx, &proof.token).await?;
     Ok(StatusCode::NO_CONTENT)
-}
-
-struct LoginProblems;
-
-impl IntoResponses for LoginProblems {
-    fn responses() -> Responses {
-        body_problems_and(&[
-            Code::InvalidCredentials,
-            Code::TooManyAttempts,
-            Code::EmailNotVerified,
-            Code::AccountDisabled,
-            Code::CsrfRefused,
-        ])
-    }
-}
-
-struct SecondStepProblems;
-
-impl IntoResponses for SecondStepProblems {
-    fn responses() -> Responses {
-        body_problems_and(&[
-            Code::InvalidMfaToken,
-            Code::InvalidMfaCode,
-            Code::AccountDisabled,
-            Code::CsrfRefused,
-            Code::TooManyAttempts,
-        ])
-    }
 }

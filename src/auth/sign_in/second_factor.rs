@@ -62,7 +62,7 @@ pub(crate) async fn log_in(
             metrics::SignIn::WrongCode
         }
         Err(Error::InvalidMfaToken) => metrics::SignIn::Stale,
-        Err(Error::ForeignPage | Error::Mfa(mfa::Error::OneProof)) => return result,
+        Err(Error::ForeignPage | Error::Mfa(mfa::Error::ExactlyOneCode)) => return result,
         Err(Error::AccountDisabled) => metrics::SignIn::Disabled,
         Err(_) => metrics::SignIn::Failed,
     });
@@ -85,8 +85,8 @@ async fn try_log_in(
     if challenge.transport == Transport::Cookie && !is_own_page {
         return Err(Error::ForeignPage);
     }
-    let method = match mfa::prove(&mut tx, ctx, user_id, &proof).await {
-        Err(mfa::Error::IsOff) => return Err(Error::InvalidMfaToken), // turned off meanwhile
+    let method = match mfa::verify(&mut tx, ctx, user_id, &proof).await {
+        Err(mfa::Error::NotEnabled) => return Err(Error::InvalidMfaToken), // turned off meanwhile
         proven => proven?,
     };
     let Some(method) = method else {

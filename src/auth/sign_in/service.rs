@@ -17,7 +17,7 @@ use crate::mfa;
 use crate::users;
 
 /// Begins a session for whoever knows the password and has not tried too often. An unknown address
-/// costs as much time as a wrong password: the same look-ups, a hash and a line in the log.
+/// costs as much time as a wrong password: the same read_counters-ups, a hash and a line in the log.
 pub(crate) async fn log_in(ctx: &Ctx, sign_in: SignIn) -> Result<Outcome, Error> {
     let result = try_log_in(ctx, sign_in).await;
     metrics::count_sign_in(match &result {
@@ -76,7 +76,7 @@ async fn try_log_in(ctx: &Ctx, sign_in: SignIn) -> Result<Outcome, Error> {
 pub(crate) async fn unlock(ctx: &Ctx, proof: &OpaqueToken) -> Result<(), Error> {
     let now = ctx.now();
     let mut tx = ctx.begin().await?;
-    let user_id = links::take_unlock(&mut *tx, proof.hash(), now)
+    let user_id = links::consume_unlock(&mut *tx, proof.hash(), now)
         .await?
         .ok_or(Error::InvalidLink)?;
     let known = users::find_own_credentials(&mut *tx, user_id)

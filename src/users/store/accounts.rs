@@ -1,4 +1,4 @@
-//! The statements on `users` that administrators cause.
+//! Statements on `users` for administrators.
 
 use chrono::{DateTime, Utc};
 use sea_query::{Expr, ExprTrait as _, Order, PostgresQueryBuilder, Query};
@@ -12,9 +12,8 @@ use crate::users::credentials::CredentialsChange;
 use crate::users::model::{EmailAddress, Role};
 use crate::web::{Limit, Moment};
 
-/// Accounts of which something lies in a range of texts. The operators are those of the prefix
-/// indexes; and the ids are gathered first, as the planner would else walk through all accounts in
-/// their order, looking for the few.
+/// Prefix search. The operators are those of the prefix indexes. The ids are collected first, because the planner
+/// would otherwise scan all accounts in the order of the list.
 const BEGINS_WITH: &str = "id = ANY (ARRAY (
     SELECT id FROM users
     WHERE (email ~>=~ lower($1) AND email ~<~ lower($2))
@@ -22,7 +21,7 @@ const BEGINS_WITH: &str = "id = ANY (ARRAY (
            AND lower(COALESCE(first_name || ' ', '') || COALESCE(last_name, '')) ~<~ lower($2))
        OR (lower(last_name) ~>=~ lower($1) AND lower(last_name) ~<~ lower($2))))";
 
-/// The accounts that match, the newest first, of which one more is read than the page has.
+/// Newest first; reads one row more than the page has.
 pub async fn list_accounts(
     conn: impl PgExecutor<'_>,
     filter: &AccountFilter,
@@ -41,7 +40,7 @@ pub async fn list_accounts(
         query.and_where(Expr::cust_with_values(BEGINS_WITH, text.range()));
     }
     if let Some(role) = filter.role {
-        // Written out, not bound, so that the index of administrators alone is used.
+        // A literal, not a parameter, so that the partial index of administrators is used.
         query.and_where(Expr::col(Users::Role).eq(Expr::Constant(role.as_str().into())));
     }
     for (wanted, column) in [
@@ -79,7 +78,6 @@ impl Account {
     ];
 }
 
-/// The account with this id, as administrators see it.
 pub async fn get_account(conn: impl PgExecutor<'_>, id: UserId) -> Result<Account, Error> {
     let row = sqlx::query_as!(
         Account,
@@ -94,8 +92,7 @@ pub async fn get_account(conn: impl PgExecutor<'_>, id: UserId) -> Result<Accoun
     row.ok_or(Error::NotFound)
 }
 
-/// The account with this id, held until the transaction ends: also against sessions that begin,
-/// which share a lock on their owner.
+/// Also blocks new sessions, which take a shared lock on the row.
 pub async fn lock_account(conn: impl PgExecutor<'_>, id: UserId) -> Result<Account, Error> {
     let row = sqlx::query_as!(
         Account,
@@ -111,10 +108,8 @@ pub async fn lock_account(conn: impl PgExecutor<'_>, id: UserId) -> Result<Accou
     row.ok_or(Error::NotFound)
 }
 
-/// The account with this id and everybody who is an administrator and may sign in, all held until
-/// the transaction ends. Of any number that take administrators away at once, each waits for the one
-/// before and sees what it did. One statement, as whoever locked the two apart would lock them in
-/// another order than somebody else, and both would wait for ever.
+/// Locks an account and all enabled administrators. Serializes concurrent changes of administrators, so that the
+/// last one stays. One statement in the order of the ids: two statements could deadlock.
 pub async fn lock_account_and_admins(
     conn: impl PgExecutor<'_>,
     id: UserId,
@@ -139,7 +134,7 @@ pub async fn lock_account_and_admins(
     Ok((account.ok_or(Error::NotFound)?, admins))
 }
 
-/// Everybody who is an administrator and may sign in.
+/// Enabled administrators.
 pub async fn list_admins(conn: impl PgExecutor<'_>) -> Result<Vec<UserId>, sqlx::Error> {
     sqlx::query_scalar!(
         r#"SELECT id AS "id: UserId" FROM users
@@ -149,7 +144,6 @@ pub async fn list_admins(conn: impl PgExecutor<'_>) -> Result<Vec<UserId>, sqlx:
     .await
 }
 
-/// Gives the account another role.
 pub async fn set_role(
     conn: impl PgExecutor<'_>,
     change: &CredentialsChange,
@@ -167,7 +161,7 @@ pub async fn set_role(
     Ok(())
 }
 
-/// Shuts the account, or opens it again where `disabled_at` is none.
+/// Enables the account if `disabled_at` is `None`.
 pub async fn set_disabled(
     conn: impl PgExecutor<'_>,
     change: &CredentialsChange,
@@ -188,7 +182,6 @@ pub async fn set_disabled(
     Ok(())
 }
 
-/// How many accounts there are in each state.
 pub async fn count_accounts(conn: impl PgExecutor<'_>) -> Result<AccountCounts, sqlx::Error> {
     sqlx::query_as!(
         AccountCounts,
@@ -203,7 +196,7 @@ pub async fn count_accounts(conn: impl PgExecutor<'_>) -> Result<AccountCounts, 
     .await
 }
 
-/// How many of today's accounts were made on each of these last days, today included.
+/// Counts the existing accounts by day of creation, today included.
 pub async fn count_sign_ups(
     conn: impl PgExecutor<'_>,
     days: i32,

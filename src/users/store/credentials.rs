@@ -1,4 +1,4 @@
-//! The statements on credentials: the version they are bound to, and what changes them.
+//! Statements on credentials and their version.
 
 use chrono::{DateTime, Utc};
 use sqlx::PgExecutor;
@@ -9,9 +9,8 @@ use crate::users::Error;
 use crate::users::credentials::{CredentialsChange, CredentialsVersion};
 use crate::users::model::EmailAddress;
 
-/// Locks the account's row and advances its credentials version; `None` when the account is gone, or
-/// the version is not the one that was `proven`. For `auth::begin_credentials_change` alone, which
-/// also deletes what the version before was good for.
+/// Locks the account and advances its credentials version; `None` if the account is gone, or the version is not
+/// `proven`. Only for `auth::begin_credentials_change`, which also deletes what the previous version issued.
 pub async fn advance_credentials(
     conn: impl PgExecutor<'_>,
     id: UserId,
@@ -28,9 +27,8 @@ pub async fn advance_credentials(
     Ok((done.rows_affected() == 1).then(|| CredentialsChange::of(id)))
 }
 
-/// Locks an enabled account until the transaction ends, against changes of its credentials and against
-/// others that lock it so, and returns the version of its credentials. For what an account may have a
-/// number of: of those that race, each counts what the one before has committed.
+/// Locks an enabled account against changes of its credentials and concurrent calls, and returns the version. For
+/// rows whose number per account is limited: each transaction counts what the one before has committed.
 pub async fn lock_credentials(
     conn: impl PgExecutor<'_>,
     id: UserId,
@@ -45,8 +43,7 @@ pub async fn lock_credentials(
     .await
 }
 
-/// Holds an enabled account at this version of its credentials until the transaction ends; false when
-/// the version is another by now. A change waits for the transaction, others that hold it so do not.
+/// Takes a shared lock on an enabled account at this version of its credentials; false if the version has changed.
 pub async fn lock_credentials_shared(
     conn: impl PgExecutor<'_>,
     id: UserId,
@@ -64,8 +61,7 @@ pub async fn lock_credentials_shared(
     Ok(found.is_some())
 }
 
-/// The version of the credentials that an address has, and the first one for an address without an
-/// account, which takes as long to find out.
+/// The first version for an address without an account, with the same query, so that timing does not differ.
 pub async fn find_credentials_version(
     conn: impl PgExecutor<'_>,
     email: &EmailAddress,
@@ -80,8 +76,7 @@ pub async fn find_credentials_version(
     Ok(found.unwrap_or_default())
 }
 
-/// Replaces the stored hash by one of the same password, unless the password was changed since `old`
-/// was read.
+/// Replaces a hash by a new one of the same password, unless the password has changed since `old` was read.
 pub async fn rehash_password(
     conn: impl PgExecutor<'_>,
     id: UserId,
@@ -99,7 +94,6 @@ pub async fn rehash_password(
     Ok(())
 }
 
-/// Sets another password.
 pub async fn set_password_hash(
     conn: impl PgExecutor<'_>,
     change: &CredentialsChange,
@@ -115,9 +109,8 @@ pub async fn set_password_hash(
     Ok(())
 }
 
-/// Sets a password whatever it was, by a link that was sent to the address, which is thereby verified;
-/// returns the address, or nothing when the account is disabled. Sign-ups that wait for the address to
-/// be confirmed are deleted.
+/// Sets the password and verifies the address, for a link that was sent there; deletes pending sign-ups. Returns
+/// the address, or `None` if the account is disabled.
 pub async fn reset_password_hash(
     conn: impl PgExecutor<'_>,
     change: &CredentialsChange,
@@ -137,8 +130,7 @@ pub async fn reset_password_hash(
     .await
 }
 
-/// Returns whether an address belongs to an account that has proved it, or that an administrator has disabled.
-/// An account that nobody confirmed does not keep an address from somebody who proves it.
+/// An unverified account does not reserve its address; a disabled or deleted one does.
 pub async fn is_address_taken(
     conn: impl PgExecutor<'_>,
     email: &EmailAddress,
@@ -155,9 +147,8 @@ pub async fn is_address_taken(
     .await
 }
 
-/// Locks an account together with the unconfirmed one that has `email`, if there is one, which is
-/// deleted then: proof of an address beats a row without proof. Returns the deleted account. One
-/// statement locks both in the order of their ids, as `lock_account_and_admins` does.
+/// Locks an account together with an unverified one that has `email`, and deletes and returns the latter: a proof
+/// of the address takes precedence. One statement locks both in the order of the ids, against deadlocks.
 pub async fn claim_address(
     conn: &mut sqlx::PgConnection,
     id: UserId,
@@ -186,11 +177,8 @@ pub async fn claim_address(
     Ok(Some(other))
 }
 
-/// Gives an enabled account another address, which its owner has proved; returns the old one.
-///
-/// # Errors
-/// [`Error::EmailTaken`] when the address belongs to another account by now, [`Error::NotFound`] when
-/// the account is disabled.
+/// Sets a verified address and returns the old one. [`Error::EmailTaken`] if another account has the address,
+/// [`Error::NotFound`] if the account is disabled.
 pub async fn change_email(
     conn: impl PgExecutor<'_>,
     change: &CredentialsChange,

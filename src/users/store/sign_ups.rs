@@ -1,5 +1,5 @@
-//! The statements on sign-ups: accounts whose address nobody has confirmed, and `sign_ups`, the
-//! credentials of earlier sign-ups for the same address.
+//! Statements on pending sign-ups: unverified accounts, and `sign_ups`, the credentials of earlier sign-ups for the
+//! same address.
 
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgExecutor};
@@ -8,12 +8,11 @@ use crate::ids::UserId;
 use crate::users::credentials::CredentialsChange;
 use crate::users::model::{NewUser, PersonName, SignUp, SignUpCredentials};
 
-/// Earlier sign-ups of one address whose credentials are kept; the oldest are dropped beyond that.
+/// Maximum of earlier sign-ups for an address; the oldest are deleted.
 const KEPT: i32 = 4;
 
-/// Signs somebody up. A new address becomes a pending account. For one that was never confirmed the
-/// new credentials are added to those of earlier sign-ups, of which none is replaced. The row of a
-/// verified account is not changed. The statements are the same in every case.
+/// Adds a pending account, or for an unverified one another set of credentials. A verified account is not changed.
+/// The statements are the same in every case, so that timing does not differ.
 pub async fn sign_up(
     conn: &mut PgConnection,
     new: &NewUser,
@@ -37,7 +36,7 @@ pub async fn sign_up(
         )
         .execute(&mut *conn)
         .await?;
-        // Locked by a statement of its own: the next one sees what a sign-up that was waited for wrote.
+        // A separate statement, so that the next one sees what a concurrent sign-up has committed.
         let locked = sqlx::query!(
             r#"SELECT id AS "id: UserId", email_verified_at IS NOT NULL AS "is_verified!"
                FROM users WHERE email = $1 FOR NO KEY UPDATE"#,
@@ -85,8 +84,7 @@ pub async fn sign_up(
     })
 }
 
-/// The credentials of every sign-up for this account's address, the newest first, each password once;
-/// none when the address is verified, or the account is gone.
+/// Newest first, each password once; empty if the address is verified or the account is gone.
 pub async fn list_sign_ups(
     conn: impl PgExecutor<'_>,
     id: UserId,
@@ -108,8 +106,8 @@ pub async fn list_sign_ups(
     .await
 }
 
-/// Makes this sign-up's credentials the account's, marks the address as verified and deletes the other
-/// sign-ups; false when the address was verified before.
+/// Verifies the address with the credentials of this sign-up, and deletes the others; false if the address was
+/// verified before.
 pub async fn confirm_sign_up(
     conn: impl PgExecutor<'_>,
     change: &CredentialsChange,
@@ -131,8 +129,7 @@ pub async fn confirm_sign_up(
     Ok(done.rows_affected() == 1)
 }
 
-/// Deletes sign-ups of accounts whose address was confirmed by a replica of a release that does not know
-/// them; `most` at once. Returns how many were deleted.
+/// Deletes sign-ups of accounts that a replica of an earlier release has verified. Returns their number.
 pub async fn purge_sign_ups(conn: impl PgExecutor<'_>, most: i64) -> Result<u64, sqlx::Error> {
     let done = sqlx::query!(
         "DELETE FROM sign_ups WHERE ctid = ANY (ARRAY(
@@ -148,8 +145,8 @@ pub async fn purge_sign_ups(conn: impl PgExecutor<'_>, most: i64) -> Result<u64,
     Ok(done.rows_affected())
 }
 
-/// Deletes at most `most` unverified accounts without a link that could still verify them, and returns their
-/// ids. One that is being confirmed at this moment is skipped.
+/// Deletes at most `most` unverified accounts without a valid link, and returns their ids. Skips locked rows: one
+/// may be in the process of verification.
 pub async fn purge_unverified(
     conn: impl PgExecutor<'_>,
     before: DateTime<Utc>,

@@ -7,7 +7,7 @@ use ipnetwork::{IpNetwork, Ipv4Network, Ipv6Network};
 use sqlx::PgExecutor;
 use uuid::Uuid;
 
-use crate::auth::sessions::model::{Device, EndReason};
+use crate::auth::sessions::model::{EndReason, SessionInfo};
 use crate::ids::{SessionId, UserId};
 use crate::web::{Limit, Moment};
 
@@ -19,7 +19,7 @@ pub(crate) async fn list(
     after: Option<Moment>,
     limit: Limit,
     now: DateTime<Utc>,
-) -> Result<Vec<Device>, sqlx::Error> {
+) -> Result<Vec<SessionInfo>, sqlx::Error> {
     let rows = sqlx::query!(
         r#"SELECT id AS "id: SessionId", user_agent, ip, created_at, expires_at, last_used_at AS "last_used_at!"
            FROM (
@@ -42,7 +42,7 @@ pub(crate) async fn list(
     )
     .fetch_all(conn)
     .await?;
-    let device = rows.into_iter().map(|row| Device {
+    let device = rows.into_iter().map(|row| SessionInfo {
         id: row.id,
         is_current: row.id == current,
         user_agent: row.user_agent,

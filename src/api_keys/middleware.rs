@@ -1,4 +1,4 @@
-//! The door for programs: lets in who presents a key, where the key's scopes reach.
+//! Authentication middleware for API keys.
 
 use axum::extract::Request;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -15,14 +15,14 @@ use crate::policy::Policy;
 use crate::state::AppState;
 use crate::web::{Code, MiddlewareResult, Problem};
 
-/// The log has one refusal of a key in so long, and a key's last use is written as seldom.
-const SELDOM: TimeDelta = TimeDelta::minutes(1);
+/// Minimum interval of audit entries about a key, and of updates of its last use.
+const RECORD_INTERVAL: TimeDelta = TimeDelta::minutes(1);
 
-/// Authenticates a request by its API key, and rejects it outside of the key's scopes. A request without
-/// a key passes: the middleware below rejects a token that it does not know.
+/// Authenticates by API key and checks its scopes. A request without a key continues: middleware below rejects
+/// unknown tokens.
 ///
-/// The database is asked each time: a key that is revoked, and one whose account is disabled, is
-/// refused by the next request on any replica.
+/// Reads the database each time, so that revoking a key or disabling its account takes effect on every replica
+/// with the next request.
 pub async fn authenticate<F: Future<Output = MiddlewareResult>>(
     state: &AppState,
     policy: &Policy,
@@ -30,11 +30,12 @@ pub async fn authenticate<F: Future<Output = MiddlewareResult>>(
     next: impl FnOnce(Request) -> F,
 ) -> MiddlewareResult {
     let token = auth::bearer_token(request.headers());
-    let Some(presented) = token.and_then(|token| PresentedKey::read(token, &state.api_keys)) else {
+    let Some(presented) = token.and_then(|token| PresentedKey::parse(token, &state.api_keys))
+    else {
         return next(request).await;
     };
     let now = state.clock.now();
-    let found = store::find_living(&state.db, presented.id, now).await?;
+    let found = store::find_active(&state.db, presented.id, now).await?;
     let Some(key) = found.filter(|key| key.has(&presented.hash)) else {
         metrics::count_api_key(ApiKeyUse::Refused);
         return Err(Problem::unauthenticated_token());
@@ -43,7 +44,7 @@ pub async fn authenticate<F: Future<Output = MiddlewareResult>>(
         metrics::count_api_key(ApiKeyUse::Disabled);
         return Err(Code::AccountDisabled.into());
     }
-    note_use(state, presented.id, &key, now);
+    record_use(state, presented.id, &key, now);
     Caller {
         user_id: key.user_id,
         credential: Credential::ApiKey(presented.id),
@@ -64,21 +65,24 @@ pub async fn authenticate<F: Future<Output = MiddlewareResult>>(
     next(request).await
 }
 
-fn note_use(state: &AppState, id: ApiKeyId, key: &StoredKey, now: DateTime<Utc>) {
-    if key.last_used_at.is_none_or(|last| now - last >= SELDOM) {
-        state.key_uses.note(id.0, now);
+fn record_use(state: &AppState, id: ApiKeyId, key: &StoredKey, now: DateTime<Utc>) {
+    if key
+        .last_used_at
+        .is_none_or(|last| now - last >= RECORD_INTERVAL)
+    {
+        state.key_uses.record(id.0, now);
     }
 }
 
-/// Records in the audit log that a key was used outside of its scopes, once a minute at most.
+/// At most once a minute for each key.
 async fn record_refusal(
     ctx: &Ctx,
     id: ApiKeyId,
     scope: &'static str,
     now: DateTime<Utc>,
 ) -> Result<(), sqlx::Error> {
-    let last = ctx.key_refusals.note(id.0, now);
-    if last.is_some_and(|last| now - last < SELDOM) {
+    let last = ctx.key_refusals.record(id.0, now);
+    if last.is_some_and(|last| now - last < RECORD_INTERVAL) {
         return Ok(());
     }
     let detail = json!({ "api_key": id, "scope": scope });

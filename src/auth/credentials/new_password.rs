@@ -1,16 +1,43 @@
-//! Passwords that are little more than what anybody knows of the account: its address and the
-//! product's name (NIST SP 800-63B-4 §3.1.1.2, OWASP ASVS 5.0 §6.2.11).
+//! Checks of a new password: words of the account's context (NIST SP 800-63B-4 §3.1.1.2, OWASP ASVS 5.0
+//! §6.2.11), and known breaches.
 
-/// A word that is shorter says nothing as a part: half of all passwords have one in them.
+use secrecy::{ExposeSecret as _, SecretString};
+
+use crate::auth::error::Error;
+use crate::auth::password::NewPassword;
+use crate::state::AppState;
+use crate::users::EmailAddress;
+
+/// Returns the password, prepared for hashing. The outcome depends on the request alone, so it does not reveal
+/// whether an account exists.
+pub(crate) async fn check_new_password(
+    state: &AppState,
+    password: NewPassword,
+    email: &EmailAddress,
+    field: &'static str,
+) -> Result<SecretString, Error> {
+    let password = password.into_secret();
+    let words = ContextWords::of(email.as_str(), &state.mail.product_name);
+    if words.are_most_of(password.expose_secret()) {
+        return Err(Error::GuessablePassword(field));
+    }
+    if let Some(breaches) = &state.breaches
+        && breaches.knows(&password).await?
+    {
+        return Err(Error::BreachedPassword(field));
+    }
+    Ok(password)
+}
+
+/// A shorter word does not count as a part: half of all passwords contain one.
 const SHORTEST_PART: usize = 3;
 
-/// Words that a password must not consist of.
-pub(crate) struct ContextWords(Vec<Vec<char>>);
+/// Context words (address, product) that a password must not consist of.
+struct ContextWords(Vec<Vec<char>>);
 
 impl ContextWords {
-    /// The words of an address at this product: the address, what stands before its `@`, the names
-    /// that this is made of, and the product's name.
-    pub(crate) fn of(email: &str, product: &str) -> Self {
+    /// The address, its local part, the names in that, and the product's name.
+    fn of(email: &str, product: &str) -> Self {
         let local = email.rsplit_once('@').map_or(email, |(local, _)| local);
         let names = local.split(|c: char| !c.is_alphanumeric());
         let mut words: Vec<_> = [email, local, product]
@@ -24,9 +51,9 @@ impl ContextWords {
         Self(words)
     }
 
-    /// Whether the password is one of the words, or they are the most of it. Case, spaces and
-    /// punctuation make no difference, nor do digits before and after.
-    pub(crate) fn are_most_of(&self, password: &str) -> bool {
+    /// Returns whether the words are the password or more than half of it. Case, spaces and punctuation are
+    /// ignored, and so are digits before and after.
+    fn are_most_of(&self, password: &str) -> bool {
         let whole = fold(password);
         let core = trim_digits(&whole);
         if self.0.iter().any(|word| *word == whole || word == core) {

@@ -1,0 +1,111 @@
+//! Authentication middleware: bearer token or session cookie.
+
+use axum::extract::Request;
+use axum::http::HeaderMap;
+use axum::response::IntoResponse as _;
+
+use super::access_token;
+use super::bearer::{bearer_token, has_bearer};
+use super::cookie::{self, Ambiguous, Cookie};
+use super::csrf;
+use super::revocation_list::RevocationStatus;
+use super::store;
+use crate::ctx::{Caller, Principal};
+use crate::state::AppState;
+use crate::web::{Code, MiddlewareResult, Problem};
+
+/// Requires a valid access token of an active session, unless middleware above has authenticated the request.
+pub async fn require_session<F: Future<Output = MiddlewareResult>>(
+    state: &AppState,
+    mut request: Request,
+    next: impl FnOnce(Request) -> F,
+) -> MiddlewareResult {
+    if request.extensions().get::<Caller>().is_some() {
+        return next(request).await;
+    }
+    if cookie::is_sole_credential(state, request.headers()) {
+        return authenticate_browser(state, request, next).await;
+    }
+    let who = authenticate(state, request.headers())
+        .await?
+        .ok_or(Code::Unauthenticated)?;
+    Caller::from(who).enter(request.extensions_mut());
+    next(request).await
+}
+
+/// Authenticates by the access cookie, checks the CSRF token, and deletes a cookie that is not valid.
+async fn authenticate_browser<F: Future<Output = MiddlewareResult>>(
+    state: &AppState,
+    mut request: Request,
+    next: impl FnOnce(Request) -> F,
+) -> MiddlewareResult {
+    let needs_csrf_token = !request.method().is_safe();
+    let found = find_cookie_principal(state, request.headers()).await;
+    let who = match found.and_then(|who| who.ok_or_else(|| Code::Unauthenticated.into())) {
+        Ok(who) => who,
+        Err(problem) if problem.code() == Code::Unauthenticated => {
+            let response = problem.into_response();
+            return Ok(cookie::delete_cookies(state, response, &[Cookie::Access]));
+        }
+        Err(problem) => return Err(problem),
+    };
+    if needs_csrf_token {
+        csrf::check_in(state, request.headers(), who.session_id)?;
+    }
+    Caller::from(who).enter(request.extensions_mut());
+    let response = next(request).await;
+    let has_ended = || {
+        state
+            .revocation_list
+            .status(who.user_id.0, who.session_id.0)
+            == RevocationStatus::Revoked
+    };
+    if needs_csrf_token && has_ended() {
+        return Ok(cookie::clear(state, response.into_response()));
+    }
+    response
+}
+
+/// `None` without an access cookie.
+pub(super) async fn find_cookie_principal(
+    state: &AppState,
+    headers: &HeaderMap,
+) -> Result<Option<Principal>, Problem> {
+    match Cookie::Access.find(state, headers) {
+        Ok(None) => Ok(None),
+        Ok(Some(token)) => verify_access_token(state, token).await.map(Some),
+        Err(Ambiguous) => Err(Problem::unauthenticated_token()),
+    }
+}
+
+/// `None` without a bearer token.
+pub(super) async fn authenticate(
+    state: &AppState,
+    headers: &HeaderMap,
+) -> Result<Option<Principal>, Problem> {
+    if !has_bearer(headers) {
+        return Ok(None);
+    }
+    let token = bearer_token(headers).ok_or_else(Problem::unauthenticated_token)?;
+    verify_access_token(state, token).await.map(Some)
+}
+
+async fn verify_access_token(state: &AppState, token: &str) -> Result<Principal, Problem> {
+    let now = state.clock.now();
+    let who = access_token::read(&state.keys, &state.auth, token, now)
+        .map_err(|_| Problem::unauthenticated_token())?;
+    let is_active = match state
+        .revocation_list
+        .status(who.user_id.0, who.session_id.0)
+    {
+        RevocationStatus::Active => true,
+        RevocationStatus::Revoked => false,
+        // The list is stale: read the database, and fail closed.
+        RevocationStatus::Unknown => {
+            store::is_active(&state.db, who.user_id, who.session_id, now).await?
+        }
+    };
+    is_active
+        .then_some(who)
+        .ok_or_else(Problem::unauthenticated_token)
+}

@@ -111,7 +111,7 @@ async fn sample_pool(state: &AppState) {
 }
 
 async fn sample_queue(state: &AppState) {
-    metrics::set_queue(jobs::look(&state.db).await.ok());
+    metrics::set_queue(jobs::queue_state(&state.db).await.ok());
 }
 
 /// A failure keeps the last values: a partition does not go away by itself.

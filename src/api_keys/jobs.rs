@@ -17,7 +17,7 @@ const KEPT: TimeDelta = TimeDelta::days(30);
 #[derive(Debug, thiserror::Error)]
 enum JobError {
     #[error(transparent)]
-    NotGiven(#[from] jobs::NotGiven),
+    MissingExtension(#[from] jobs::MissingExtension),
     #[error(transparent)]
     Database(#[from] sqlx::Error),
     #[error(transparent)]
@@ -55,7 +55,7 @@ macro_rules! letters {
             const IDENTIFIER: &'static str = $identifier;
 
             async fn run(self, ctx: WorkerContext) -> impl IntoTaskHandlerResult {
-                let result = async { self.send(jobs::given(&ctx)?).await }.await;
+                let result = async { self.send(jobs::extension(&ctx)?).await }.await;
                 jobs::report_final(&ctx, result, JobError::is_permanent).await
             }
         }
@@ -78,7 +78,7 @@ impl TaskHandler for PurgeKeys {
 
     async fn run(self, ctx: WorkerContext) -> impl IntoTaskHandlerResult {
         let result = async {
-            let state: &AppState = jobs::given(&ctx)?;
+            let state: &AppState = jobs::extension(&ctx)?;
             let before = state.clock.now() - KEPT;
             let mut purges = Purges::new(&state.db, state.job_statement_timeout);
             purges.run_expired(store::EXPIRED, before).await;

@@ -12,7 +12,7 @@ use crate::state::AppState;
 #[derive(Debug, thiserror::Error)]
 enum JobError {
     #[error(transparent)]
-    NotGiven(#[from] jobs::NotGiven),
+    MissingExtension(#[from] jobs::MissingExtension),
     #[error(transparent)]
     Database(#[from] sqlx::Error),
 }
@@ -30,7 +30,7 @@ impl TaskHandler for PurgeEventTotals {
 }
 
 async fn purge(ctx: &WorkerContext) -> Result<(), JobError> {
-    let state: &AppState = jobs::given(ctx)?;
+    let state: &AppState = jobs::extension(ctx)?;
     let before = state.usage.events_retention.before(state.clock.now());
     while store::purge_totals(&state.db, Month::of(before)).await? > 0 {}
     Ok(())

@@ -6,7 +6,7 @@ use std::time::Duration;
 use graphile_worker::{IntoTaskHandlerResult, TaskHandler, WorkerContext};
 use serde::{Deserialize, Serialize};
 
-use super::{NotGiven, given, report, store};
+use super::{MissingExtension, extension, report, store};
 
 /// Jobs of one statement.
 const BATCH: i64 = 1_000;
@@ -19,7 +19,7 @@ pub struct DeadJobsRetention(pub Duration);
 #[derive(Debug, thiserror::Error)]
 enum JobError {
     #[error(transparent)]
-    NotGiven(#[from] NotGiven),
+    MissingExtension(#[from] MissingExtension),
     #[error(transparent)]
     Database(#[from] sqlx::Error),
 }
@@ -37,7 +37,7 @@ impl TaskHandler for PurgeDeadJobs {
 }
 
 async fn purge(ctx: &WorkerContext) -> Result<(), JobError> {
-    let DeadJobsRetention(kept) = *given(ctx)?;
+    let DeadJobsRetention(kept) = *extension(ctx)?;
     loop {
         let deleted = store::delete_dead(ctx.pg_pool(), kept, BATCH).await?;
         for (task, jobs) in &deleted {

@@ -106,7 +106,7 @@ struct Row {
 
 /// Jobs in the queue, for its gauges. Jobs that are due are counted up to 10,000 of each
 /// priority; jobs that wait for a later time are not read.
-pub async fn look(pool: &Db) -> Result<Queue, sqlx::Error> {
+pub async fn queue_state(pool: &Db) -> Result<Queue, sqlx::Error> {
     let row: Row = sqlx::query_as(with_priorities!(
         "SELECT count(*)::float8 AS waiting,
                 coalesce(extract(epoch FROM now() - min(due.run_at)), 0)::float8 AS oldest_seconds

@@ -24,7 +24,7 @@ const LOCK_RETRY: Duration = Duration::from_millis(500);
 #[derive(Debug, thiserror::Error)]
 enum JobError {
     #[error(transparent)]
-    NotGiven(#[from] jobs::NotGiven),
+    MissingExtension(#[from] jobs::MissingExtension),
     #[error("the partitions of {0} cannot be seen to: {1}")]
     Database(&'static str, #[source] sqlx::Error),
 }
@@ -43,8 +43,8 @@ impl TaskHandler for MaintainPartitions {
 
 /// Sees to every table, whatever becomes of the others; answers the first failure.
 async fn maintain(ctx: &WorkerContext) -> Result<(), JobError> {
-    let state: &AppState = jobs::given(ctx)?;
-    let Monthly(tables) = jobs::given(ctx)?;
+    let state: &AppState = jobs::extension(ctx)?;
+    let Monthly(tables) = jobs::extension(ctx)?;
     let mut result = Ok(());
     for table in tables {
         let seen_to = see_to(state, table).await;

@@ -19,7 +19,7 @@ const WRITERS_KEPT: TimeDelta = TimeDelta::days(7);
 #[derive(Debug, thiserror::Error)]
 enum JobError {
     #[error(transparent)]
-    NotGiven(#[from] jobs::NotGiven),
+    MissingExtension(#[from] jobs::MissingExtension),
     #[error(transparent)]
     Database(#[from] sqlx::Error),
 }
@@ -37,7 +37,7 @@ impl TaskHandler for PurgeUsage {
 }
 
 async fn purge(ctx: &WorkerContext) -> Result<(), JobError> {
-    let state: &AppState = jobs::given(ctx)?;
+    let state: &AppState = jobs::extension(ctx)?;
     let now = state.clock.now();
     let months_before = Month::of(state.usage.retention.before(now)).first_day();
     store::purge(&state.db, months_before, now - WRITERS_KEPT).await?;
@@ -64,7 +64,7 @@ impl TaskHandler for BackfillRollups {
 }
 
 async fn backfill(ctx: &WorkerContext) -> Result<(), JobError> {
-    let state: &AppState = jobs::given(ctx)?;
+    let state: &AppState = jobs::extension(ctx)?;
     let began = Instant::now();
     let mut batches = 0_u64;
     while store::backfill(&state.db).await? {

@@ -1,4 +1,4 @@
-//! Purging the totals of months that no quota counts any more.
+//! Purge of totals that are past their retention.
 
 use graphile_worker::{IntoTaskHandlerResult, TaskHandler, WorkerContext};
 use serde::{Deserialize, Serialize};
@@ -8,7 +8,6 @@ use crate::jobs;
 use crate::plans::Month;
 use crate::state::AppState;
 
-/// Why the job failed; the queue keeps the text and tries again.
 #[derive(Debug, thiserror::Error)]
 enum JobError {
     #[error(transparent)]
@@ -17,7 +16,7 @@ enum JobError {
     Database(#[from] sqlx::Error),
 }
 
-/// Deletes old totals in batches. Runs daily; does nothing most days.
+/// Deletes old totals in batches.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct PurgeEventTotals {}
 

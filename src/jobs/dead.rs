@@ -1,5 +1,5 @@
-//! Purging dead jobs: those that failed at their last attempt. They are kept for a while, so that
-//! somebody can look at them and reschedule them.
+//! Purge of dead jobs, which failed at their last attempt. They are kept for a while, so that they can be
+//! inspected and rescheduled.
 
 use std::time::Duration;
 
@@ -8,14 +8,12 @@ use serde::{Deserialize, Serialize};
 
 use super::{MissingExtension, extension, report, store};
 
-/// Jobs of one statement.
 const BATCH: i64 = 1_000;
 
-/// How long dead jobs are kept, as the worker is started with it.
+/// `DEAD_JOBS_RETENTION`, an extension of the worker.
 #[derive(Clone, Copy, Debug)]
 pub struct DeadJobsRetention(pub Duration);
 
-/// Why the job failed; the queue keeps the text and tries again.
 #[derive(Debug, thiserror::Error)]
 enum JobError {
     #[error(transparent)]
@@ -24,7 +22,7 @@ enum JobError {
     Database(#[from] sqlx::Error),
 }
 
-/// Deletes old dead jobs in batches, and logs how many of each task. Runs daily.
+/// Deletes old dead jobs in batches, and logs how many of each task.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct PurgeDeadJobs {}
 
@@ -41,7 +39,7 @@ async fn purge(ctx: &WorkerContext) -> Result<(), JobError> {
     loop {
         let deleted = store::delete_dead(ctx.pg_pool(), kept, BATCH).await?;
         for (task, jobs) in &deleted {
-            tracing::warn!(task, jobs, "old dead jobs are deleted");
+            tracing::warn!(task, jobs, "deleted old dead jobs");
         }
         if deleted.is_empty() {
             return Ok(());

@@ -1,6 +1,6 @@
 //! Keys for programs: making, using, rotating and revoking them, and what they do not open.
 
-mod doors;
+mod authorization;
 mod races;
 
 use std::time::Duration;

@@ -68,7 +68,7 @@ async fn the_doctor_finds_nothing_wrong_with_a_healthy_service_and_lists_every_f
     let told = stdout(&output) + &stderr(&output);
     assert_eq!(output.status.code(), Some(0), "{told}");
     assert!(
-        !told.contains("FAULT") && told.contains("ok     database answers"),
+        !told.contains("FAULT") && told.contains("ok     database responds"),
         "{told}"
     );
 
@@ -85,10 +85,10 @@ async fn the_doctor_finds_nothing_wrong_with_a_healthy_service_and_lists_every_f
     let told = stdout(&output) + &stderr(&output);
     assert_eq!(output.status.code(), Some(1), "{told}");
     for check in [
-        "variables are spelt right",
-        "database answers",
-        "redis answers",
-        "mail server answers",
+        "variables are spelt correctly",
+        "database responds",
+        "redis responds",
+        "mail server responds",
     ] {
         assert!(
             told.contains(&format!("FAULT  {check}: ")),

@@ -323,7 +323,7 @@ async fn the_doctor_names_the_cause_and_sends_nothing() {
     };
     let good = Server::start(Tls::Never, &[]).await;
     let told = examine(&format!("smtp://ada:secret@{}", good.addr)).await;
-    assert!(told.contains("ok     mail server answers"), "{told}");
+    assert!(told.contains("ok     mail server responds"), "{told}");
     let verbs = good.lines();
     let verbs: Vec<_> = verbs
         .iter()
@@ -332,7 +332,7 @@ async fn the_doctor_names_the_cause_and_sends_nothing() {
     assert_eq!(verbs, ["EHLO", "AUTH", "MAIL", "RSET", "QUIT"]);
     let bad = Server::start(Tls::Never, &[("AUTH", "535 5.7.8 wrong")]).await;
     let told = examine(&format!("smtp://ada:hunter2@{}", bad.addr)).await;
-    let fault = "FAULT  mail server answers: the mail server refused the credentials (535 5.7.8)";
+    let fault = "FAULT  mail server responds: the mail server refused the credentials (535 5.7.8)";
     assert!(told.contains(fault) && !told.contains("hunter2"), "{told}");
 }
 

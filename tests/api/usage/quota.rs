@@ -172,7 +172,7 @@ async fn a_replica_learns_what_was_used_elsewhere_when_it_writes() {
     usage::flush(&fresh.state).await.expect("it is written");
     for _ in 0..3 {
         tell(&there).await.assert_problem(429, "quota_exceeded");
-        fresh.state.meter.tidy(MARCH);
+        fresh.state.meter.evict_idle(MARCH);
         tell(&there).await.assert_problem(429, "quota_exceeded");
     }
 }

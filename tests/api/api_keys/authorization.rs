@@ -1,4 +1,4 @@
-//! What keys open and what they do not, whatever they look like and wherever they are put.
+//! Which routes accept API keys, by scope, form and place.
 
 use std::time::Duration;
 
@@ -11,15 +11,14 @@ use super::{KEYS, Key, ME};
 use crate::harness::{Answer, Replica, TestApp};
 use crate::process::{Server, with};
 
-/// An operation of the document that wants to know who is asking.
+/// Operation of the document with security requirements.
 struct Operation {
     method: Method,
     path: String,
     /// The scope for it, where it takes a key.
     scope: Option<String>,
-    /// Whether it stands outside the door of the signed-in: it may be called by strangers, or finds
-    /// out by the refresh cookie who is asking. To such a route a key is a token that it does not know,
-    /// and it is called without a body, which might show who is asking.
+    /// Without the session middleware: public, or authenticated by the refresh cookie. To such a route a key is an
+    /// unknown token, and it is called without a body, which might have credentials.
     is_outside: bool,
     body: Option<Value>,
 }

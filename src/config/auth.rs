@@ -81,7 +81,7 @@ fn cores() -> usize {
 }
 
 impl PasswordSettings {
-    /// Whether a guess at a hash costs less than OWASP's Password Storage Cheat Sheet asks for.
+    /// Returns whether the cost is below that of OWASP's Password Storage Cheat Sheet.
     pub(super) fn is_cheap(&self) -> bool {
         let Some((memory, iterations)) = self.memory_kib.zip(self.iterations) else {
             return false;

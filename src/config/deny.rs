@@ -1,4 +1,4 @@
-//! Clients that are not served. Every list is empty unless it is set.
+//! Deny-lists, which are empty by default.
 
 use axum::http::HeaderName;
 use settings::{List, Network, Setting};
@@ -44,7 +44,7 @@ impl Setting for AgentPattern {
     fn parse(text: &str) -> Result<Self, String> {
         let parts = text.split('*').filter(|part| !part.is_empty());
         let parts: Vec<_> = parts.map(str::to_lowercase).collect();
-        // A single letter would shut everybody out.
+        // A single letter would match every client.
         let longest = parts.iter().map(String::len).max();
         if longest.is_none_or(|longest| longest < 3) {
             return Err(
@@ -56,12 +56,11 @@ impl Setting for AgentPattern {
     }
 }
 
-/// The code of a country (ISO 3166-1), or one that a proxy makes up, such as `T1` for Tor.
+/// Country code (ISO 3166-1), or one of the proxy's own, such as `T1` for Tor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CountryCode(String);
 
 impl CountryCode {
-    /// The two letters, in upper case.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -98,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_that_shuts_everybody_out_is_refused() {
+    fn a_pattern_that_matches_everybody_is_rejected() {
         for pattern in ["*", "***", "a", "ab", "*a*b*"] {
             assert!(AgentPattern::parse(pattern).is_err(), "{pattern}");
         }

@@ -112,7 +112,7 @@ fn has_plain_path(url: &Url) -> bool {
 }
 
 impl HttpSettings {
-    /// The settings, with the names of the public URL among the allowed hosts.
+    /// Adds the host of the public URL to the allowed hosts.
     pub(super) fn into_config(mut self, production: bool) -> Option<HttpConfig> {
         let public_url = self.public_url.as_ref()?;
         let is_https = public_url.scheme() == "https";
@@ -125,11 +125,10 @@ impl HttpSettings {
     }
 }
 
-/// Names of this machine, which stand for each other in development.
+/// Hosts that stand for each other in development.
 pub const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
 
 impl HttpConfig {
-    /// Whether clients reach the service by https.
     #[must_use]
     pub fn is_https(&self) -> bool {
         self.public_url.scheme() == "https"

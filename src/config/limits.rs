@@ -10,7 +10,7 @@ use super::exempt::{ExemptNetworks, is_no_public_range};
 const MINUTE: Duration = Duration::from_mins(1);
 const DAY: Duration = Duration::from_hours(24);
 
-/// A rate with a name.
+/// Named rate limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Limit {
     name: &'static str,
@@ -22,25 +22,24 @@ impl Limit {
         Self { name, rate }
     }
 
-    /// A limit that is not a setting of its own: so many a minute, at least one.
+    /// At least one a minute.
     #[must_use]
     pub const fn per_minute(name: &'static str, max: u32) -> Self {
         Self::new(name, Rate::per_minute(max))
     }
 
-    /// What it is called: in keys, in headers and in metrics.
+    /// Name in keys, headers and metrics.
     #[must_use]
     pub const fn name(self) -> &'static str {
         self.name
     }
 
-    /// How often at most, at least once.
     #[must_use]
     pub const fn max(self) -> u32 {
         self.rate.max
     }
 
-    /// Within how long: whole seconds, at least one.
+    /// Whole seconds, at least one.
     #[must_use]
     pub const fn window(self) -> Duration {
         self.rate.window
@@ -55,7 +54,7 @@ pub struct Rate {
 }
 
 impl Rate {
-    /// This rate with a window of at most `longest`, in whole seconds.
+    /// Shortens the window to at most `longest`, in whole seconds.
     fn within(self, longest: Duration) -> Self {
         let longest = Duration::from_secs(longest.as_secs().max(1));
         Self::new(self.max, self.window.min(longest))
@@ -69,19 +68,18 @@ impl Rate {
         Self::new(if max == 0 { 1 } else { max }, MINUTE)
     }
 
-    /// How often at most, at least once.
     #[must_use]
     pub const fn max(self) -> u32 {
         self.max
     }
 
-    /// Within how long: whole seconds, at least one.
+    /// Whole seconds, at least one.
     #[must_use]
     pub const fn window(self) -> Duration {
         self.window
     }
 
-    /// Whether it lets everything through that `other` does, at once and in the long run.
+    /// Returns whether it allows everything that `other` does, as a burst and on average.
     pub(super) fn covers(self, other: Self) -> bool {
         self.max >= other.max && self.per_second() >= other.per_second()
     }
@@ -168,8 +166,8 @@ pub struct LimitsConfig {
     pub session: Limit,
     pub register: Limit,
     pub reset: Limit,
-    /// `LIMIT_RESET` by address, with a window no longer than the link works: who meets the limit has
-    /// a link that works.
+    /// `LIMIT_RESET` by address, with a window no longer than the link is valid, so that a limited user has a
+    /// valid link.
     pub reset_address: Limit,
     pub resend_address: Limit,
     pub email_address: Limit,

@@ -1,5 +1,5 @@
-//! What every request moves: handles are kept by series, since building labels anew would cost each
-//! request more than counting does.
+//! HTTP requests and connections. Handles are kept by series, since building labels costs each request more than
+//! counting.
 
 use std::collections::HashMap;
 use std::sync::{LazyLock, PoisonError, RwLock};
@@ -12,7 +12,7 @@ use telemetry::prometheus::is_installed;
 
 use super::{HTTP_CONNECTIONS, HTTP_DURATION, HTTP_IN_FLIGHT, HTTP_REQUESTS};
 
-type Answer = (&'static str, u16);
+type MethodStatus = (&'static str, u16);
 
 #[derive(Clone)]
 struct Series {
@@ -20,26 +20,25 @@ struct Series {
     duration: Histogram,
 }
 
-/// By route, then by answer. Each request looks here, and nobody outside chooses the keys.
-type Known = HashMap<String, HashMap<Answer, Series, RandomState>, RandomState>;
+/// By route, then by method and status. Clients cannot choose the keys.
+type Known = HashMap<String, HashMap<MethodStatus, Series, RandomState>, RandomState>;
 
 static SERIES: LazyLock<RwLock<Known>> = LazyLock::new(RwLock::default);
 
-static WAITING: LazyLock<Gauge> = LazyLock::new(|| gauge!(HTTP_IN_FLIGHT));
+static IN_FLIGHT: LazyLock<Gauge> = LazyLock::new(|| gauge!(HTTP_IN_FLIGHT));
 static CONNECTED: LazyLock<Gauge> = LazyLock::new(|| gauge!(HTTP_CONNECTIONS));
 
-/// A request that waits for its answer; dropped, it waits no longer.
+/// A request in flight, until it is dropped.
 #[derive(Debug)]
 pub struct InFlight(Option<&'static Gauge>);
 
 impl InFlight {
-    /// Counts a request in.
     #[must_use]
     pub fn begin() -> Self {
-        Self(up(&WAITING))
+        Self(up(&IN_FLIGHT))
     }
 
-    /// Counts its answer; `route` is the template.
+    /// Counts the response; `route` is the template.
     pub fn answered(&self, method: &Method, route: &str, status: u16, took: Duration) {
         if self.0.is_some() {
             let series = series(verb(method), route, status);
@@ -57,12 +56,11 @@ impl Drop for InFlight {
     }
 }
 
-/// A client's connection; dropped, it is closed.
+/// An open client connection, until it is dropped.
 #[derive(Debug)]
 pub struct OpenConnection(Option<&'static Gauge>);
 
 impl OpenConnection {
-    /// Counts a connection in.
     #[must_use]
     pub fn begin() -> Self {
         Self(up(&CONNECTED))
@@ -85,8 +83,8 @@ fn up(gauge: &'static LazyLock<Gauge>) -> Option<&'static Gauge> {
 
 fn series(method: &'static str, route: &str, status: u16) -> Series {
     let known = SERIES.read().unwrap_or_else(PoisonError::into_inner);
-    let answers = known.get(route);
-    if let Some(series) = answers.and_then(|answers| answers.get(&(method, status))) {
+    let responses = known.get(route);
+    if let Some(series) = responses.and_then(|responses| responses.get(&(method, status))) {
         return series.clone();
     }
     drop(known);
@@ -98,12 +96,12 @@ fn series(method: &'static str, route: &str, status: u16) -> Series {
             "method" => method, "route" => text.clone(), "class" => class(status)),
     };
     let mut known = SERIES.write().unwrap_or_else(PoisonError::into_inner);
-    let answers = known.entry(text).or_default();
-    answers.insert((method, status), series.clone());
+    let responses = known.entry(text).or_default();
+    responses.insert((method, status), series.clone());
     series
 }
 
-/// The methods that we serve; a client may make up any other.
+/// Unknown methods are one label value, since clients can invent them.
 fn verb(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",

@@ -146,7 +146,7 @@ async fn f60_schemas_with_the_names_of_our_roles_take_none_of_our_tables_and_hid
     assert!(is_fine(&me), "{me:?}");
     assert!(is_fine(&service.register("grace@example.com").await));
     until("the email comes", Duration::from_secs(20), async || {
-        !fresh.inbox.letters_to("grace@example.com").is_empty()
+        !fresh.inbox.emails_to("grace@example.com").is_empty()
     })
     .await;
 }

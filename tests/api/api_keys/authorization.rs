@@ -171,8 +171,12 @@ async fn each_scope_opens_what_it_names_and_nothing_else() {
                     (403, &json!("insufficient_scope")),
                     "{place}"
                 );
-                let told = format!("Bearer error=\"insufficient_scope\", scope=\"{wanted}\"");
-                assert_eq!(answer.headers["www-authenticate"], told.as_str(), "{place}");
+                let reported = format!("Bearer error=\"insufficient_scope\", scope=\"{wanted}\"");
+                assert_eq!(
+                    answer.headers["www-authenticate"],
+                    reported.as_str(),
+                    "{place}"
+                );
             }
         }
     }
@@ -348,7 +352,7 @@ async fn a_key_is_good_in_the_authorization_header_alone_and_only_as_a_key() {
 }
 
 #[tokio::test]
-async fn the_key_of_an_account_that_is_shut_opens_nothing() {
+async fn the_key_of_a_disabled_account_is_rejected() {
     let app = TestApp::new().await;
     let ada = app.sign_in("ada").await;
     let key = ada.new_key(&["read"]).await;

@@ -120,7 +120,7 @@ async fn a_larger_plan_opens_at_once() {
 }
 
 #[tokio::test]
-async fn beyond_a_soft_quota_requests_pass_and_are_told_of() {
+async fn beyond_a_soft_quota_requests_pass_and_are_reported() {
     let app = TestApp::with(&[("PLAN_FREE_QUOTA", "2"), ("PLAN_FREE_QUOTA_HARD", "false")]).await;
     let ada = app.sign_in("ada").await;
     for _ in 0..4 {

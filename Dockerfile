@@ -13,7 +13,6 @@ COPY Cargo.toml Cargo.lock ./
 COPY crates crates
 COPY bench/Cargo.toml bench/
 COPY dev/Cargo.toml dev/
-COPY crates crates
 RUN mkdir -p src bench/src dev/src \
  && echo '//! A stand-in.' | tee src/lib.rs bench/src/main.rs dev/src/lib.rs >src/main.rs \
  && echo 'fn main() {}' >>src/main.rs \

@@ -16,9 +16,9 @@ use crate::health::Draining;
 use crate::policy::{self, Access, Area, public, signed_in, unlimited};
 use crate::state::AppState;
 use crate::web::{
-    Answer, Code, Deadline, DenyLists, Next, PanicGuard, Problem, RequestContext, SecurityHeaders,
-    TrustedHosts, cors, document_common, fail_fast, guard, limit_client, limit_guesses,
-    middleware_stack, shed, strip_base_path,
+    Code, Deadline, DenyLists, MiddlewareResult, Next, PanicGuard, Problem, RequestContextLayer,
+    SecurityHeaders, TrustedHosts, cors, document_common, fail_fast, guard, limit_client,
+    limit_rejected_credentials, middleware_stack, shed, strip_base_path,
 };
 use crate::{admin, api_keys, audit, auth, dashboard, docs, events, health, plans, usage, users};
 
@@ -104,7 +104,7 @@ fn groups(draining: Draining) -> Groups {
 }
 
 /// Middleware of public groups, from top to bottom.
-async fn public_stack(group: Arc<Group>, request: Request, next: Next) -> Answer {
+async fn public_stack(group: Arc<Group>, request: Request, next: Next) -> MiddlewareResult {
     middleware_stack!(request, next, [
         limit_client, &group.client_limits;
         fail_fast, &group.state.heartbeat;
@@ -113,11 +113,11 @@ async fn public_stack(group: Arc<Group>, request: Request, next: Next) -> Answer
 }
 
 /// Middleware of signed-in groups, from top to bottom.
-async fn signed_in_stack(group: Arc<Group>, request: Request, next: Next) -> Answer {
+async fn signed_in_stack(group: Arc<Group>, request: Request, next: Next) -> MiddlewareResult {
     let (state, policy) = (&group.state, &group.policy);
     middleware_stack!(request, next, [
         fail_fast, &state.heartbeat;
-        limit_guesses, &group.client_limits;
+        limit_rejected_credentials, &group.client_limits;
         api_keys::authenticate, state, policy;
         auth::require_session, state;
         plans::limit_by_plan, state;
@@ -128,11 +128,11 @@ async fn signed_in_stack(group: Arc<Group>, request: Request, next: Next) -> Ans
 }
 
 /// Middleware of administrators' groups, from top to bottom.
-async fn admin_stack(group: Arc<Group>, request: Request, next: Next) -> Answer {
+async fn admin_stack(group: Arc<Group>, request: Request, next: Next) -> MiddlewareResult {
     let (state, policy) = (&group.state, &group.policy);
     middleware_stack!(request, next, [
         fail_fast, &state.heartbeat;
-        limit_guesses, &group.client_limits;
+        limit_rejected_credentials, &group.client_limits;
         api_keys::authenticate, state, policy;
         auth::require_session, state;
         plans::limit_by_plan, state;
@@ -163,7 +163,7 @@ pub fn router(state: &AppState, config: &Config, draining: Draining) -> Router {
         // From top to bottom as a request meets them.
         .layer(
             ServiceBuilder::new()
-                .layer(RequestContext::new(
+                .layer(RequestContextLayer::new(
                     &config.http,
                     state.clock.clone(),
                     state.rng.clone(),
@@ -174,7 +174,10 @@ pub fn router(state: &AppState, config: &Config, draining: Draining) -> Router {
                 .layer(cors)
                 .layer(PanicGuard)
                 .layer(shed())
-                .layer(guard(config.limits.guard))
+                .layer(guard(
+                    config.limits.guard.max(),
+                    config.limits.guard.window(),
+                ))
                 .layer(Deadline::new(&config.http)),
         );
     strip_base_path(routes, base, own)

@@ -35,16 +35,16 @@ pub use attempts::{AttemptsConfig, Ladder};
 pub use auth::{AuthConfig, PasswordConfig};
 pub use breaches::BreachConfig;
 pub use crypto::Key32;
-pub use deny::{AgentPattern, CountryCode, DenyConfig};
 pub use email_transport::{ClientId as HelloName, SmtpServer, SmtpTls};
 pub use exempt::ExemptNetworks;
-pub use http::{HttpConfig, LOOPBACK};
-pub use limits::{Limit, LimitsConfig, Rate};
+pub use http_toolkit::{DenyConfig, HttpConfig};
+pub use limits::LimitsConfig;
 pub use mail::MailConfig;
 pub use mfa::{MfaConfig, MfaRequired};
 pub use operation::{TelemetryConfig, WorkerConfig};
 pub use pages::{env_example, markdown};
 pub use plans::{Currency, PlansConfig, PriceId, Quota, TierConfig};
+pub use rate_limit::{Limit, Rate};
 pub use ring::RingConfig;
 pub use settings::{Fault, Faults};
 pub use storage::DatabaseConfig;
@@ -174,7 +174,7 @@ impl Config {
             database: all.database.into_config()?,
             redis_url: all.redis.url?,
             redis_timeout: all.redis.timeout?,
-            deny: all.deny.build()?,
+            deny: all.deny.into_config()?,
             attempts: all.attempts.into_config(&limits)?,
             limits,
             auth,
@@ -227,8 +227,7 @@ impl TelemetryConfig {
     }
 }
 
-impl HttpConfig {
-    pub fn read_bind_addr(variables: &HashMap<String, String>) -> Result<SocketAddr, Faults> {
-        read_section(variables, http::HttpSettings::bind_addr)
-    }
+/// Reads the listener's address alone.
+pub fn read_bind_addr(variables: &HashMap<String, String>) -> Result<SocketAddr, Faults> {
+    read_section(variables, http::HttpSettings::bind_addr)
 }

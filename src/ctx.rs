@@ -18,7 +18,7 @@ pub use self::caller::{Caller, Credential, Principal};
 use crate::ids::{SessionId, UserId};
 use crate::infra::begin;
 use crate::state::AppState;
-use crate::web::{Code, Exchange, Problem, RequestId};
+use crate::web::{Code, Problem, RequestContext, RequestId};
 
 /// Context of a request that anybody may make, of a job, or of a CLI command. The fields of
 /// [`AppState`] are its fields.
@@ -65,13 +65,13 @@ impl Ctx {
     /// Context of a request that middleware has at hand.
     #[must_use]
     pub fn of(state: &AppState, headers: &HeaderMap, extensions: &Extensions) -> Self {
-        let exchange = Exchange::of(extensions);
+        let context = RequestContext::of(extensions);
         Self {
             state: state.clone(),
             caller: Caller::find(extensions),
             origin: Origin {
-                request_id: exchange.map(|exchange| exchange.request_id().clone()),
-                ip: exchange.map(Exchange::client_addr),
+                request_id: context.map(|context| context.request_id().clone()),
+                ip: context.map(RequestContext::client_addr),
                 user_agent: headers.get(USER_AGENT).cloned(),
             },
         }

@@ -5,13 +5,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::infra::Rng;
+pub use clock::uuid_v7;
 
-#[must_use]
-pub fn uuid_v7(now: DateTime<Utc>, rng: &Rng) -> Uuid {
-    let millis = u64::try_from(now.timestamp_millis()).unwrap_or_default();
-    uuid::Builder::from_unix_timestamp_millis(millis, &rng.bytes()).into_uuid()
-}
+use crate::infra::Rng;
 
 macro_rules! id {
     ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {$(

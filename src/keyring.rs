@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::cli::{Ring, Step};
 use crate::config::{Key32, RingConfig};
-use crate::infra::{BadKey, KeyId, Rng, TokenKeys};
+use crate::infra::{BadKey, JwtKeys, KeyId, Rng};
 
 /// `max-age` of `/.well-known/jwks.json`.
 const JWKS_MAX_AGE: Duration = Duration::from_mins(5);
@@ -107,7 +107,7 @@ fn verbs(ring: Ring) -> (&'static str, &'static str) {
 fn ids(ring: Ring, keys: &[Key32]) -> Result<Vec<String>, Error> {
     Ok(match ring {
         Ring::Signing => {
-            let ring = TokenKeys::new(keys, "", "")?;
+            let ring = JwtKeys::new(keys, "", "")?;
             ring.public().map(|key| key.kid().to_owned()).collect()
         }
         Ring::Encryption | Ring::Token => {

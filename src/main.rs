@@ -11,7 +11,7 @@ use groundwork::cli::{
     Cli, Command, Keys, LockoutSubject, Lockouts, Ring, Rotation, Users, read_password,
 };
 use groundwork::config::{
-    Config, DatabaseConfig, Faults, HttpConfig, Key32, RingConfig, TelemetryConfig,
+    Config, DatabaseConfig, Faults, Key32, RingConfig, TelemetryConfig, read_bind_addr,
 };
 use groundwork::ctx::Ctx;
 use groundwork::health::Draining;
@@ -62,7 +62,7 @@ fn run(command: Command) -> Outcome {
             users(started_state(&config).await?, command).await
         }),
         Command::Healthcheck => {
-            let is_ready = health::probe(HttpConfig::read_bind_addr(&variables)?)?;
+            let is_ready = health::probe(read_bind_addr(&variables)?)?;
             is_ready
                 .then_some(())
                 .ok_or_else(|| "the service is not ready".into())

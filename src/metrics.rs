@@ -4,10 +4,7 @@
 //! Label values come from an enum, a route template or a status, never from a client, so that the number of
 //! series is bounded. Without `METRICS_ADDR` nothing is recorded.
 
-mod cache;
 mod credentials;
-mod http;
-mod limits;
 mod usage;
 
 use std::time::Instant;
@@ -15,35 +12,17 @@ use std::time::Instant;
 pub use metric_families::{Family, Kind};
 use metrics::{counter, gauge, histogram};
 
-pub use cache::{CacheFamily, CacheLookup, count_cache_lookup};
 pub use credentials::{
     ApiKeyUse, CsrfRefusal, SignIn, TokenRefresh, count_api_key, count_csrf_refusal, count_sign_in,
     count_sign_in_wait, count_token_refresh,
 };
-pub use http::{InFlight, OpenConnection};
-pub use limits::{count_limit_check, count_refused, set_limits_shared, set_max_requests};
+pub use http_toolkit::metrics::{count_refused, set_max_connections, set_max_requests};
 pub use telemetry::prometheus::{PROCESS, render, run_upkeep};
 pub use usage::{
     Quota, count_dropped_usage, count_quota_refusal, observe_usage_flush, set_waiting_usage,
 };
 
 metric_families::families! {
-    HTTP_REQUESTS "http_requests_total" Counter Count ["method" "route" "status"]
-        "Requests answered; status 499 is a client that left before its answer."
-    HTTP_DURATION "http_request_duration_seconds" Histogram Seconds ["method" "route" "class"]
-        "From a request's head to its answer's head, by class of status."
-    HTTP_IN_FLIGHT "http_requests_in_flight" Gauge Count []
-        "Requests that wait for their answer."
-    HTTP_CONNECTIONS "http_connections" Gauge Count []
-        "Open client connections."
-    HTTP_MAX_CONNECTIONS "http_max_connections" Gauge Count []
-        "Client connections at most (HTTP_MAX_CONNECTIONS)."
-    HTTP_MAX_REQUESTS "http_max_requests" Gauge Count []
-        "Requests answered at once at most (HTTP_MAX_REQUESTS)."
-    REQUESTS_REFUSED "requests_refused_total" Counter Count ["by"]
-        "Requests turned away by a limit, the guard, the cap on requests (load) or a deny-list."
-    HTTP_REFUSED "http_connections_refused_total" Counter Count []
-        "Connections turned away above the cap."
     JOBS_WAITING "jobs_waiting" Gauge Count []
         "Jobs that are due and not begun; the same on every replica."
     JOBS_OLDEST "jobs_oldest_seconds" Gauge Seconds []
@@ -54,12 +33,6 @@ metric_families::families! {
         "Tries of jobs."
     BREACH_CHECKS "breach_check_duration_seconds" Histogram Seconds ["outcome"]
         "New passwords looked up among those of known breaches."
-    LIMITS_SHARED "limits_shared" Gauge Count []
-        "1 while all replicas count limits together in Redis, 0 while this one counts alone."
-    LIMIT_CHECKS "limit_checks_total" Counter Count ["kept"]
-        "Requests counted against limits, together in Redis or by this process alone."
-    CACHE_LOOKUPS "cache_lookups_total" Counter Count ["family" "outcome"]
-        "Look-ups in the cache, by where the value came from."
     SIGN_INS "sign_ins_total" Counter Count ["outcome"]
         "Attempts to sign in."
     SIGN_IN_WAITS "sign_in_waits_total" Counter Count ["by"]
@@ -89,11 +62,14 @@ metric_families::families! {
 }
 
 /// Families by crate.
-const TABLES: [&[Family]; 5] = [
+const TABLES: [&[Family]; 8] = [
     FAMILIES,
+    cache::metrics::FAMILIES,
     crypto::metrics::FAMILIES,
     database::metrics::FAMILIES,
     email_transport::metrics::FAMILIES,
+    http_toolkit::metrics::FAMILIES,
+    rate_limit::metrics::FAMILIES,
     redis_client::metrics::FAMILIES,
 ];
 
@@ -146,17 +122,7 @@ outcomes! {
 }
 
 outcomes! {
-    /// Where a limit was counted.
-    LimitsKept {
-        /// In Redis, with all other replicas.
-        Together "together"
-        /// In this process.
-        Alone "alone"
-    }
-}
-
-outcomes! {
-    /// How a call of a dependency ended.
+    /// What a call to a service around us came to.
     CallOutcome {
         Ok "ok"
         Refused "refused"
@@ -197,14 +163,7 @@ pub fn observe_breach_check(began: Instant, outcome: BreachCheck) {
     histogram!(BREACH_CHECKS, "outcome" => outcome.as_str()).record(began.elapsed());
 }
 
-pub fn count_refused_connection() {
-    counter!(HTTP_REFUSED).increment(1);
-}
-
-pub fn set_max_connections(max: usize) {
-    gauge!(HTTP_MAX_CONNECTIONS).set(whole(max));
-}
-
+/// The partitions of a table by month, whose name is a constant of ours.
 pub fn set_partitions(table: &'static str, months_ahead: i32, default_rows: u32) {
     gauge!(PARTITION_MONTHS, "table" => table).set(f64::from(months_ahead));
     gauge!(PARTITION_DEFAULT_ROWS, "table" => table).set(f64::from(default_rows));
@@ -227,17 +186,17 @@ pub fn start(version: &str, commit: Option<&str>) -> Result<(), telemetry::prome
 /// of a series that begins with it would be lost.
 fn begin(version: &str, commit: &str) {
     gauge!(BUILD_INFO, "version" => version.to_owned(), "commit" => commit.to_owned()).set(1.0);
-    for name in [HTTP_REFUSED, LOG_LINES_DROPPED, USAGE_DROPPED] {
+    for name in [LOG_LINES_DROPPED, USAGE_DROPPED] {
         counter!(name).absolute(0);
     }
     crypto::metrics::init();
-    cache::begin();
+    http_toolkit::metrics::init();
+    http_toolkit::metrics::init_refused("reports");
+    cache::metrics::init(&["plan", "second_factor", "pricing", "dashboard"]);
     credentials::begin();
     usage::begin();
-    limits::begin();
-    gauge!(HTTP_IN_FLIGHT).set(0.0);
+    rate_limit::metrics::init();
     gauge!(USAGE_WAITING).set(0.0);
-    gauge!(HTTP_CONNECTIONS).set(0.0);
 }
 
 fn zero<T: Copy>(

@@ -99,7 +99,7 @@ fn set_gauges(state: &AppState) {
     database::metrics::record_pool(&state.db);
     if let Some(redis) = &state.redis {
         redis_client::metrics::set_up(redis.is_available());
-        metrics::set_limits_shared(state.limiter.is_shared());
+        rate_limit::metrics::record_mode(&state.limiter);
     }
     database::metrics::record_clock(&state.clock);
     metrics::set_dropped_log_lines(telemetry::dropped_lines());

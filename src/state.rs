@@ -16,7 +16,7 @@ use crate::ids;
 use crate::infra::db::{self, Heartbeat};
 use crate::infra::{
     BadKey, Breaches, Cache, Cipher, Clock, ConcurrencyLimit, Db, Hasher, HasherOptions,
-    HashingCost, Limiter, MacRing, Mailer, NoKey, Redis, Rng, TokenKeys,
+    HashingCost, JwtKeys, Limiter, MacRing, Mailer, NoKey, Redis, Rng,
 };
 use crate::migrate;
 use crate::usage::Meter;
@@ -57,7 +57,9 @@ pub struct Parts {
     pub hasher: Hasher,
     pub breaches: Option<Breaches>,
     pub mailer: Mailer,
-    pub keys: Arc<TokenKeys>,
+    /// The signing keys of access tokens.
+    pub keys: Arc<JwtKeys>,
+    /// Makes and verifies the tags of refresh tokens.
     pub refresh_macs: MacRing,
     /// Derives the successors of legacy refresh tokens.
     pub successor_macs: MacRing,
@@ -155,7 +157,7 @@ impl AppState {
             hasher: Hasher::start(hasher_options(&auth.password), rng.clone()),
             breaches: breaches.map_err(|_| StateError::Breaches)?,
             mailer: mailer(&config.mail, rng.clone())?,
-            keys: Arc::new(TokenKeys::new(
+            keys: Arc::new(JwtKeys::new(
                 &auth.signing_keys,
                 &auth.issuer,
                 &auth.audience,

@@ -45,7 +45,7 @@ pub async fn start(
         api_keys::watch_uses(state.clone(), stop)
     });
     tasks.run("cache invalidation", &[Serve, Worker], |stop| {
-        state.cache.clone().watch(stop)
+        state.cache.clone().listen(stop)
     });
     tasks.run_until(&tasks.stop_last, "usage flush", &[Serve], |stop| {
         usage::run(state.clone(), stop)

@@ -27,7 +27,7 @@ const REPORTS: &str = "sentry";
 const CLIENTS: &[(&str, &str)] = &[
     ("lettre", "email-transport"),
     ("redis", "redis-client cache rate-limit"),
-    ("sqlx", "database crypto"),
+    ("sqlx", "database crypto http-toolkit"),
     ("sentry", "telemetry"),
 ];
 /// How a connection or a pool comes into being, whichever module of `sqlx` offers it.

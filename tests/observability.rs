@@ -16,7 +16,7 @@ use groundwork::ids::{SessionId, UserId};
 use groundwork::infra::{Clock, Rng};
 use groundwork::metrics::{self, Kind};
 use groundwork::telemetry;
-use groundwork::web::{self, RequestContext};
+use groundwork::web::{self, RequestContextLayer};
 use groundwork_dev::SentrySink;
 use tower::ServiceExt as _;
 use uuid::Uuid;
@@ -346,7 +346,7 @@ async fn a_panic_is_reported_once_with_its_place_and_its_request() {
         .route("/falls/{id}", get(fall))
         .layer(from_fn(sign_in))
         .layer(web::PanicGuard)
-        .layer(RequestContext::new(
+        .layer(RequestContextLayer::new(
             &config.http,
             Clock::system(),
             Rng::system(),

@@ -136,11 +136,33 @@ impl Round {
     }
 }
 
-/// Runs one script a connection for so long.
+/// Runs one script a connection for so long, each request as soon as the last one is answered.
 pub(crate) async fn run<S: Script>(
     addr: SocketAddr,
     scripts: Vec<S>,
     length: Duration,
+) -> io::Result<Round> {
+    run_every(addr, scripts, length, Duration::ZERO).await
+}
+
+/// Runs one script a connection for so long, at `rate` requests a second in all. Latency counts from
+/// the moment that a request was due, so that a slow reply does not hide those that it delays.
+pub(crate) async fn run_at<S: Script>(
+    addr: SocketAddr,
+    scripts: Vec<S>,
+    length: Duration,
+    rate: f64,
+) -> io::Result<Round> {
+    let connections = u32::try_from(scripts.len()).unwrap_or(u32::MAX);
+    let interval = Duration::from_secs_f64(f64::from(connections) / rate);
+    run_every(addr, scripts, length, interval).await
+}
+
+async fn run_every<S: Script>(
+    addr: SocketAddr,
+    scripts: Vec<S>,
+    length: Duration,
+    interval: Duration,
 ) -> io::Result<Round> {
     let mut connections = Vec::new();
     for script in scripts {
@@ -148,8 +170,15 @@ pub(crate) async fn run<S: Script>(
     }
     let began = Instant::now();
     let mut clients = JoinSet::new();
-    for (connection, script) in connections {
-        clients.spawn(client(connection, script, began + length));
+    let count = u32::try_from(connections.len()).unwrap_or(u32::MAX);
+    for (at, (connection, script)) in (0u32..).zip(connections) {
+        let schedule = Schedule {
+            // Spread over the interval, so that they do not all send at once.
+            next: began + interval * at / count,
+            interval,
+            until: began + length,
+        };
+        clients.spawn(client(connection, script, schedule));
     }
     let (mut took, mut errors) = (Vec::new(), 0);
     while let Some(ended) = clients.join_next().await {
@@ -164,20 +193,42 @@ pub(crate) async fn run<S: Script>(
     })
 }
 
+/// When a connection sends: every `interval`, or without a pause where that is zero.
+struct Schedule {
+    next: Instant,
+    interval: Duration,
+    until: Instant,
+}
+
+impl Schedule {
+    /// Waits until the next request is due. Returns that moment; `None` once the round is over.
+    async fn due(&mut self) -> Option<Instant> {
+        if self.interval.is_zero() {
+            return Some(Instant::now()).filter(|now| *now < self.until);
+        }
+        let due = self.next;
+        self.next += self.interval;
+        if due >= self.until {
+            return None;
+        }
+        tokio::time::sleep_until(due.into()).await;
+        Some(due)
+    }
+}
+
 async fn client(
     mut connection: Connection,
     mut script: impl Script,
-    until: Instant,
+    mut schedule: Schedule,
 ) -> (Vec<Duration>, usize) {
     let (mut took, mut errors) = (Vec::new(), 0);
     let mut last = None;
     loop {
         // Also after the last reply, which may say how to go on in the next round.
         let request = script.next(last.as_ref());
-        let sent = Instant::now();
-        if sent >= until {
+        let Some(sent) = schedule.due().await else {
             return (took, errors);
-        }
+        };
         match connection.send(request).await {
             Ok(reply) if (200..300).contains(&reply.status) => {
                 took.push(sent.elapsed());

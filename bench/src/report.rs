@@ -28,6 +28,7 @@ pub(crate) enum Figure {
 }
 
 /// What is promised.
+#[derive(Clone, Copy)]
 pub(crate) enum Promise {
     /// Ours divided by the bare one's is at least this.
     AtLeast(f64),
@@ -35,6 +36,8 @@ pub(crate) enum Promise {
     AtMost(f64),
     /// Ours alone is at most this.
     Below(f64),
+    /// Reported without a promise.
+    None,
 }
 
 impl Figure {
@@ -70,6 +73,7 @@ impl Finding {
             Promise::AtLeast(least) => ratio >= least,
             Promise::AtMost(most) => ratio <= most,
             Promise::Below(most) => self.ours.value() <= most,
+            Promise::None => true,
         }
     }
 }
@@ -84,8 +88,13 @@ impl fmt::Display for Finding {
         let promise = match self.promise {
             Promise::AtLeast(least) => format!("≥ {least}"),
             Promise::AtMost(most) | Promise::Below(most) => format!("≤ {most}"),
+            Promise::None => String::new(),
         };
-        let kept = if self.is_kept() { "kept" } else { "MISSED" };
+        let kept = match (&self.promise, self.is_kept()) {
+            (Promise::None, _) => "",
+            (_, true) => "kept",
+            (_, false) => "MISSED",
+        };
         let ours = self.ours.to_string();
         write!(
             f,

@@ -13,7 +13,7 @@ use crate::ids::ApiKeyId;
 use crate::metrics::{self, ApiKeyUse};
 use crate::policy::Policy;
 use crate::state::AppState;
-use crate::web::{Answer, Code, Problem};
+use crate::web::{Code, MiddlewareResult, Problem};
 
 /// The log has one refusal of a key in so long, and a key's last use is written as seldom.
 const SELDOM: TimeDelta = TimeDelta::minutes(1);
@@ -23,12 +23,12 @@ const SELDOM: TimeDelta = TimeDelta::minutes(1);
 ///
 /// The database is asked each time: a key that is revoked, and one whose account is disabled, is
 /// refused by the next request on any replica.
-pub async fn authenticate<F: Future<Output = Answer>>(
+pub async fn authenticate<F: Future<Output = MiddlewareResult>>(
     state: &AppState,
     policy: &Policy,
     mut request: Request,
     next: impl FnOnce(Request) -> F,
-) -> Answer {
+) -> MiddlewareResult {
     let token = auth::bearer_token(request.headers());
     let Some(presented) = token.and_then(|token| PresentedKey::read(token, &state.api_keys)) else {
         return next(request).await;

@@ -7,15 +7,15 @@ use crate::config::MfaRequired;
 use crate::ctx::Caller;
 use crate::state::AppState;
 use crate::users::Role;
-use crate::web::{Answer, Code, Problem};
+use crate::web::{Code, MiddlewareResult, Problem};
 
 /// Lets a request of an administrator pass. What an account may do is asked each time and never
 /// taken from a token, so that who has lost the role has lost it at once.
-pub async fn require_admin<F: Future<Output = Answer>>(
+pub async fn require_admin<F: Future<Output = MiddlewareResult>>(
     state: &AppState,
     request: Request,
     next: impl FnOnce(Request) -> F,
-) -> Answer {
+) -> MiddlewareResult {
     let caller = Caller::of(&request)?;
     if caller.credential.session_id().is_none() {
         return Err(Code::SessionRequired.into());

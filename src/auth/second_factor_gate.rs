@@ -12,25 +12,24 @@ use axum::extract::Request;
 use crate::config::MfaRequired;
 use crate::ctx::{Caller, Credential};
 use crate::ids::UserId;
-use crate::infra::{Family, LoadError};
-use crate::metrics::CacheFamily;
+use crate::infra::CacheFamily;
 use crate::mfa;
 use crate::policy::Policy;
 use crate::state::AppState;
-use crate::web::{Answer, Code, Problem};
+use crate::web::{Code, MiddlewareResult, Problem};
 
 /// Who has one. The time bounds what nobody told of, as a row changed by hand.
-static SECOND_FACTORS: Family<UserId, bool> =
-    Family::in_process(CacheFamily::SecondFactor, Duration::from_secs(10), 50_000);
+static SECOND_FACTORS: CacheFamily<UserId, bool> =
+    CacheFamily::in_process("second_factor", Duration::from_secs(10), 50_000);
 
 /// Lets a request pass of somebody who has a second factor, or who is about to turn one on. An API
 /// key passes: it is no sign-in, and where this door stands nobody without one makes a key.
-pub async fn require_second_factor<F: Future<Output = Answer>>(
+pub async fn require_second_factor<F: Future<Output = MiddlewareResult>>(
     state: &AppState,
     policy: &Policy,
     request: Request,
     next: impl FnOnce(Request) -> F,
-) -> Answer {
+) -> MiddlewareResult {
     let caller = Caller::of(&request)?;
     let is_wanted = state.mfa.required == MfaRequired::All
         && matches!(caller.credential, Credential::Session(_))
@@ -43,7 +42,7 @@ pub async fn require_second_factor<F: Future<Output = Answer>>(
     next(request).await
 }
 
-async fn has_one(state: &AppState, user_id: UserId) -> Result<bool, LoadError> {
+async fn has_one(state: &AppState, user_id: UserId) -> Result<bool, Problem> {
     let read = || {
         let db = state.db.clone();
         async move { mfa::has_second_factor(&db, user_id).await }
@@ -55,5 +54,5 @@ async fn has_one(state: &AppState, user_id: UserId) -> Result<bool, LoadError> {
 /// To be called when an account's second factor was turned off, once that is committed: it is known
 /// here at once and on all replicas within a second.
 pub(super) async fn forget(state: &AppState, user_id: UserId) {
-    state.cache.forget(&SECOND_FACTORS, &user_id).await;
+    state.cache.invalidate(&SECOND_FACTORS, &user_id).await;
 }

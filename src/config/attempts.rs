@@ -5,7 +5,7 @@ use std::time::Duration;
 use settings::DurationOrZero;
 
 use super::LimitsConfig;
-use super::limits::{Limit, Rate};
+use rate_limit::{Limit, Rate};
 
 const HOUR: Duration = Duration::from_hours(1);
 

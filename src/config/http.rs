@@ -5,6 +5,8 @@ use std::time::Duration;
 use settings::{DurationOrZero, HostPattern, List, Mebibytes, Network, Origin, Setting, WebUrl};
 use url::Url;
 
+use http_toolkit::{HttpConfig, LOOPBACK};
+
 use super::Environment;
 
 settings::settings! {
@@ -20,12 +22,6 @@ settings::settings! {
 }
 
 settings::settings! {
-    /// The listener, its time limits and what it trusts.
-    pub struct HttpConfig {
-        /// Whether plain http is refused, also from a peer that is no trusted proxy: in production,
-        /// where the public URL is https.
-        requires_https: bool,
-    }
     "HTTP", HttpSettings {
         /// How clients reach the service: `https://api.example.com`. Its host is served, links and
         /// tokens carry it, redirects to https go to it, and its pages may use a browser's cookies
@@ -121,23 +117,27 @@ impl HttpSettings {
         if !production && hosts.iter().any(|host| LOOPBACK.contains(&host.as_str())) {
             hosts.extend(LOOPBACK.map(str::to_owned));
         }
-        self.build(production && is_https)
-    }
-}
-
-/// Hosts that stand for each other in development.
-pub const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
-
-impl HttpConfig {
-    #[must_use]
-    pub fn is_https(&self) -> bool {
-        self.public_url.scheme() == "https"
-    }
-
-    /// The path of `PUBLIC_URL` without the slash at its end: empty for the root of a host.
-    #[must_use]
-    pub fn base_path(&self) -> &str {
-        self.public_url.path().trim_end_matches('/')
+        Some(HttpConfig {
+            requires_https: production && is_https,
+            public_url: self.public_url?,
+            bind_addr: self.bind_addr?,
+            allowed_origins: self.allowed_origins?,
+            allowed_hosts: self.allowed_hosts?,
+            trusted_proxies: self.trusted_proxies?,
+            client_ip_header: self.client_ip_header?,
+            max_connections: self.max_connections?,
+            max_connections_per_client: self.max_connections_per_client?,
+            max_requests: self.max_requests?,
+            max_bodies_per_client: self.max_bodies_per_client?,
+            body_memory: self.body_memory?,
+            idle_timeout: self.idle_timeout?,
+            header_timeout: self.header_timeout?,
+            body_timeout: self.body_timeout?,
+            request_timeout: self.request_timeout?,
+            write_timeout: self.write_timeout?,
+            drain_delay: self.drain_delay?,
+            drain_timeout: self.drain_timeout?,
+        })
     }
 }
 

@@ -1,104 +1,21 @@
 //! Rate limits by client, account and address.
 
-use std::fmt;
 use std::time::Duration;
 
+use rate_limit::{Limit, Rate};
 use settings::{OrDefault, Setting};
 
 use super::exempt::{ExemptNetworks, is_no_public_range};
 
-const MINUTE: Duration = Duration::from_mins(1);
 const DAY: Duration = Duration::from_hours(24);
 
-/// Named rate limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Limit {
-    name: &'static str,
-    rate: Rate,
-}
+/// A [`Rate`] written `100/1m`.
+pub(super) struct RateSetting;
 
-impl Limit {
-    pub(super) const fn new(name: &'static str, rate: Rate) -> Self {
-        Self { name, rate }
-    }
+impl Setting for RateSetting {
+    type Value = Rate;
 
-    /// At least one a minute.
-    #[must_use]
-    pub const fn per_minute(name: &'static str, max: u32) -> Self {
-        Self::new(name, Rate::per_minute(max))
-    }
-
-    /// Name in keys, headers and metrics.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        self.name
-    }
-
-    #[must_use]
-    pub const fn max(self) -> u32 {
-        self.rate.max
-    }
-
-    /// Whole seconds, at least one.
-    #[must_use]
-    pub const fn window(self) -> Duration {
-        self.rate.window
-    }
-}
-
-/// A count and a window, written `100/1m`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Rate {
-    max: u32,
-    window: Duration,
-}
-
-impl Rate {
-    /// Shortens the window to at most `longest`, in whole seconds.
-    fn within(self, longest: Duration) -> Self {
-        let longest = Duration::from_secs(longest.as_secs().max(1));
-        Self::new(self.max, self.window.min(longest))
-    }
-
-    pub(super) const fn new(max: u32, window: Duration) -> Self {
-        Self { max, window }
-    }
-
-    pub(super) const fn per_minute(max: u32) -> Self {
-        Self::new(if max == 0 { 1 } else { max }, MINUTE)
-    }
-
-    #[must_use]
-    pub const fn max(self) -> u32 {
-        self.max
-    }
-
-    /// Whole seconds, at least one.
-    #[must_use]
-    pub const fn window(self) -> Duration {
-        self.window
-    }
-
-    /// Returns whether it allows everything that `other` does, as a burst and on average.
-    pub(super) fn covers(self, other: Self) -> bool {
-        self.max >= other.max && self.per_second() >= other.per_second()
-    }
-
-    fn per_second(self) -> f64 {
-        f64::from(self.max) / self.window.as_secs_f64()
-    }
-}
-
-impl fmt::Display for Rate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}s", self.max, self.window.as_secs())
-    }
-}
-
-impl Setting for Rate {
-    type Value = Self;
-
-    fn parse(text: &str) -> Result<Self, String> {
+    fn parse(text: &str) -> Result<Rate, String> {
         let wrong = || {
             "must be a count and a window such as 100/1m: 1 to 1000000 in 1s to 1d, whole seconds"
                 .to_owned()
@@ -109,7 +26,7 @@ impl Setting for Rate {
         let fits = (1..=1_000_000).contains(&max)
             && (Duration::from_secs(1)..=DAY).contains(&window)
             && window.subsec_nanos() == 0;
-        fits.then_some(Self { max, window }).ok_or_else(wrong)
+        fits.then(|| Rate::new(max, window)).ok_or_else(wrong)
     }
 }
 
@@ -119,31 +36,31 @@ day. [limits.md](limits.md) says what each counts. Those of signed-in callers ar
 `PLAN_ENTERPRISE_RATE`.", LimitSettings {
         /// Everything that one client may request of one process: as many at once, and restored over
         /// the window. It must let through what each of the others does.
-        LIMIT_GUARD => guard: Rate = "12000/1m";
+        LIMIT_GUARD => guard: RateSetting = "12000/1m";
         /// Public routes and refused credentials, by client.
-        LIMIT_ANONYMOUS => anonymous: Rate = "100/1m";
+        LIMIT_ANONYMOUS => anonymous: RateSetting = "100/1m";
         /// Sign-in, sign-up and the links in emails, by client.
-        LIMIT_AUTH => auth: Rate = "10/1m";
+        LIMIT_AUTH => auth: RateSetting = "10/1m";
         /// Refresh and end of sessions, by client.
-        LIMIT_SESSION => session: Rate = "300/1m";
+        LIMIT_SESSION => session: RateSetting = "300/1m";
         /// Sign-up, by client.
-        LIMIT_REGISTER => register: Rate = "3/1h";
+        LIMIT_REGISTER => register: RateSetting = "3/1h";
         /// Emails to set a new password, by client and by address.
-        LIMIT_RESET => reset: Rate = "3/1h";
+        LIMIT_RESET => reset: RateSetting = "3/1h";
         /// Verification emails requested again, by address.
-        LIMIT_RESEND => resend: Rate = "3/1h";
+        LIMIT_RESEND => resend: RateSetting = "3/1h";
         /// Emails that anybody can cause by naming an address, by mailbox.
-        LIMIT_EMAIL => email: Rate = "5/1h";
+        LIMIT_EMAIL => email: RateSetting = "5/1h";
         /// Emails about changes of an account, by kind and by address.
-        LIMIT_NOTICE => notice: Rate = "20/1h";
+        LIMIT_NOTICE => notice: RateSetting = "20/1h";
         /// Passwords given for reauthentication, right or wrong, by user.
-        LIMIT_REAUTHENTICATION => reauthentication: Rate = "20/1h";
+        LIMIT_REAUTHENTICATION => reauthentication: RateSetting = "20/1h";
         /// Requested changes of address, by user.
-        LIMIT_EMAIL_CHANGE => email_change: Rate = "5/1h";
+        LIMIT_EMAIL_CHANGE => email_change: RateSetting = "5/1h";
         /// Wrong passwords, by client.
-        LIMIT_FAILURES_CLIENT => failures_client: Rate = "5/15m";
+        LIMIT_FAILURES_CLIENT => failures_client: RateSetting = "5/15m";
         /// Wrong passwords, by account.
-        LIMIT_FAILURES_ACCOUNT => failures_account: Rate = "5/15m";
+        LIMIT_FAILURES_ACCOUNT => failures_account: RateSetting = "5/15m";
         /// Networks, 64 at most, of offices that many people sign in from behind one address: exempt
         /// from `LIMIT_AUTH` and `LIMIT_FAILURES_CLIENT`, not from `LIMIT_FAILURES_ACCOUNT`. A network
         /// wider than /24 (IPv6: /48) is logged as a warning.
@@ -205,6 +122,8 @@ impl LimitSettings {
 mod tests {
     use super::*;
 
+    const MINUTE: Duration = Duration::from_mins(1);
+
     #[test]
     fn a_rate_is_a_count_and_a_window() {
         for (text, rate) in [
@@ -213,7 +132,7 @@ mod tests {
             ("5/900", Rate::new(5, Duration::from_mins(15))),
             ("1000000/1d", Rate::new(1_000_000, DAY)),
         ] {
-            assert_eq!(Rate::parse(text), Ok(rate), "{text}");
+            assert_eq!(RateSetting::parse(text), Ok(rate), "{text}");
         }
         for text in [
             "",
@@ -229,16 +148,7 @@ mod tests {
             "1/2d",
             "1/1m/1m",
         ] {
-            assert!(Rate::parse(text).is_err(), "{text}");
+            assert!(RateSetting::parse(text).is_err(), "{text}");
         }
-    }
-
-    #[test]
-    fn a_rate_covers_what_is_less_at_once_and_in_the_long_run() {
-        let guard = Rate::new(100, MINUTE);
-        assert!(guard.covers(Rate::new(100, MINUTE)));
-        assert!(guard.covers(Rate::new(5, Duration::from_hours(1))));
-        assert!(!guard.covers(Rate::new(101, Duration::from_hours(1))));
-        assert!(!guard.covers(Rate::new(50, Duration::from_secs(1))));
     }
 }

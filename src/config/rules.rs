@@ -3,11 +3,11 @@
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 
+use rate_limit::Rate;
 use settings::{Fault, Reader, Setting};
 use tracing::Level;
 use tracing_subscriber::filter::Targets;
 
-use super::limits::Rate;
 use super::{Key32, Settings};
 
 pub(super) const COMMON_PASSWORD: &str = "must not have a password that everybody tries first, one shorter than 6 characters, or the user's \

@@ -4,7 +4,7 @@ use axum::extract::Request;
 use axum::http::Extensions;
 
 use crate::ids::{ApiKeyId, SessionId, UserId};
-use crate::web::{Code, Exchange, Problem};
+use crate::web::{Code, Problem, RequestContext};
 
 /// A signed-in user, or a program with one of their API keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,8 +51,8 @@ impl Caller {
 
     /// Marks a request as authenticated: handlers can take the caller, and the access log names the user.
     pub fn enter(self, extensions: &mut Extensions) {
-        if let Some(exchange) = Exchange::of(extensions) {
-            exchange.set_user(self.user_id.0);
+        if let Some(context) = RequestContext::of(extensions) {
+            context.set_user(self.user_id.0);
         }
         extensions.insert(self);
     }

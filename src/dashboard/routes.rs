@@ -1,5 +1,6 @@
 //! `/dashboard`.
 
+use std::error::Error;
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -14,8 +15,7 @@ use super::store;
 use crate::config::PlansConfig;
 use crate::ctx::CallerCtx;
 use crate::ids::UserId;
-use crate::infra::{Family, LoadError};
-use crate::metrics::CacheFamily;
+use crate::infra::CacheFamily;
 use crate::plans::{Entitlement, Month, Offer};
 use crate::state::AppState;
 use crate::web::{Code, Problem, Routes};
@@ -25,9 +25,9 @@ const PAYMENTS: i64 = 5;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
-/// Serialized dashboards. Not shared in Redis, since they contain an email address.
-static DASHBOARDS: Family<UserId, Option<Bytes>> =
-    Family::in_process(CacheFamily::Dashboard, Duration::from_secs(5), 2_000);
+/// As they are sent. Kept in the process alone: an account's address has no business in Redis.
+static DASHBOARDS: CacheFamily<UserId, Option<Bytes>> =
+    CacheFamily::in_process("dashboard", Duration::from_secs(5), 2_000);
 
 pub fn routes() -> Routes<AppState> {
     Routes::new().routes(routes!(show_dashboard))
@@ -46,7 +46,7 @@ async fn show_dashboard(ctx: CallerCtx) -> Result<impl IntoResponse, Problem> {
         let facts = store::find(&read.db, user_id, Month::of(now), PAYMENTS).await?;
         let dashboard = facts.map(|facts| assemble(facts, &read.plans, now));
         let json = dashboard.as_ref().map(serde_json::to_vec).transpose()?;
-        Ok::<_, LoadError>(json.map(Bytes::from))
+        Ok::<_, Box<dyn Error + Send + Sync>>(json.map(Bytes::from))
     });
     // The account has been deleted.
     let json = Option::clone(&*dashboard.await?).ok_or(Code::Unauthenticated)?;

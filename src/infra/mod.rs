@@ -1,24 +1,19 @@
 //! Outside services, one file each, and re-exports of the crates below `crates/`.
 
 mod breaches;
-mod cache;
-mod concurrency;
-mod jwt;
-mod limiter;
-mod remembered;
 
 pub use breaches::{Breaches, Unchecked};
-pub use cache::{Cache, Family, LoadError};
+pub use cache::{Cache, CacheFamily, LoadError};
 pub use clock::{Clock, ClockSample, Rng, after, before};
-pub use concurrency::{ConcurrencyLimit, Slot, TooMany};
 pub use crypto::{
     AssociatedData, BadKey, Busy, Cipher, HashError, Hasher, HasherOptions, HashingCost,
-    InvalidToken, KeyId, Mac, MacRing, NoKey, OpenError, PasswordForm, PasswordForms, Plaintext,
-    PublicKey, Sealed,
+    InvalidToken, JwtKeys, KeyId, Mac, MacRing, NoKey, OpenError, PasswordForm, PasswordForms,
+    Plaintext, PublicKey, Sealed,
 };
 pub use database as db;
 pub use database::{Db, begin};
 pub use email_transport::{Mailer, SendError};
-pub use jwt::TokenKeys;
-pub use limiter::{Ask, Decision, Key as LimitKey, Limiter, Standing, network_of};
+pub use rate_limit::{
+    Ask, ConcurrencyLimit, Decision, Key as LimitKey, Limiter, Slot, Standing, TooMany, network_of,
+};
 pub use redis_client::{Redis, RedisError};

@@ -8,7 +8,7 @@ use crate::config::{Limit, PlansConfig};
 use crate::ctx::Caller;
 use crate::infra::{Ask, LimitKey};
 use crate::state::AppState;
-use crate::web::{Answer, limited};
+use crate::web::{MiddlewareResult, limited};
 
 impl Plan {
     pub(super) const fn limit(self, config: &PlansConfig) -> Limit {
@@ -16,12 +16,12 @@ impl Plan {
     }
 }
 
-/// Rate limit middleware, for sessions and API keys alike.
-pub async fn limit_by_plan<F: Future<Output = Answer>>(
+/// Lets a request pass that its account's plan has room for, however it was signed in.
+pub async fn limit_by_plan<F: Future<Output = MiddlewareResult>>(
     state: &AppState,
     request: Request,
     next: impl FnOnce(Request) -> F,
-) -> Answer {
+) -> MiddlewareResult {
     let caller = Caller::of(&request)?;
     let plan = service::plan_of(state, caller.user_id).await?;
     let limit = plan.limit(&state.plans);

@@ -12,8 +12,7 @@ use utoipa_axum::routes;
 
 use super::model::Pricing;
 use crate::config::PlansConfig;
-use crate::infra::{Cache, Family};
-use crate::metrics::CacheFamily;
+use crate::infra::{Cache, CacheFamily};
 use crate::state::AppState;
 use crate::web::{Etag, Problem, Routes};
 
@@ -21,9 +20,9 @@ use crate::web::{Etag, Problem, Routes};
 const MAX_AGE: HeaderValue = HeaderValue::from_static("public, max-age=300");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
-/// The serialized page. Not shared in Redis, since it depends on the settings of the process.
-static PAGES: Family<u8, Prepared> =
-    Family::in_process(CacheFamily::Pricing, Duration::from_hours(1), 2);
+/// The page as it is sent. Each process has its own, since it is made of the process's settings.
+static PAGES: CacheFamily<u8, Prepared> =
+    CacheFamily::in_process("pricing", Duration::from_hours(1), 2);
 
 struct Prepared {
     json: Bytes,

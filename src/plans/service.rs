@@ -5,13 +5,12 @@ use std::time::Duration;
 use super::model::{Entitlement, Plan};
 use super::store;
 use crate::ids::UserId;
-use crate::infra::{Family, LoadError};
-use crate::metrics::CacheFamily;
+use crate::infra::{CacheFamily, LoadError};
 use crate::state::AppState;
 
-/// The TTL bounds how long a change goes unnoticed that was not reported, such as a row changed by hand.
-static ENTITLEMENTS: Family<UserId, Entitlement> =
-    Family::shared(CacheFamily::Plan, 1, Duration::from_secs(30), 50_000);
+/// What accounts pay for. The time bounds what nobody told of, as a row changed by hand.
+static ENTITLEMENTS: CacheFamily<UserId, Entitlement> =
+    CacheFamily::shared("plan", 1, Duration::from_secs(30), 50_000);
 
 pub async fn plan_of(state: &AppState, user_id: UserId) -> Result<Plan, LoadError> {
     let entitlement = state.cache.get(&ENTITLEMENTS, &user_id, || {
@@ -28,5 +27,5 @@ pub async fn plan_of(state: &AppState, user_id: UserId) -> Result<Plan, LoadErro
 /// Must be called after the commit of a change to an account's subscription: the new plan then applies in
 /// this process at once and on all replicas within a second.
 pub async fn changed(state: &AppState, user_id: UserId) {
-    state.cache.forget(&ENTITLEMENTS, &user_id).await;
+    state.cache.invalidate(&ENTITLEMENTS, &user_id).await;
 }

@@ -20,7 +20,7 @@ use crate::metrics::{self, Quota};
 use crate::plans::{self, Month, Plan};
 use crate::policy::Policy;
 use crate::state::AppState;
-use crate::web::{Answer, Code, Problem};
+use crate::web::{Code, MiddlewareResult, Problem};
 
 /// Status of a request whose client disconnected, as in the access log.
 const CLIENT_DISCONNECTED: u16 = 499;
@@ -119,12 +119,12 @@ fn methods(item: &PathItem) -> impl Iterator<Item = Method> {
         .filter_map(|(operation, method)| operation.as_ref().map(|_| method))
 }
 
-/// Counts a request of a signed-in caller, or rejects it beyond a hard quota.
-pub async fn meter<F: Future<Output = Answer>>(
+/// Counts a request of a signed-in caller, unless it is refused for a spent quota.
+pub async fn meter<F: Future<Output = MiddlewareResult>>(
     metering: &Metering,
     request: Request,
     next: impl FnOnce(Request) -> F,
-) -> Answer {
+) -> MiddlewareResult {
     let caller = Caller::of(&request)?;
     let path = request.extensions().get::<MatchedPath>();
     let found = path.and_then(|path| metering.find(request.method(), path.as_str()));

@@ -1,105 +1,70 @@
-//! The list of what a refusal can be about.
+//! Error codes of the service.
 
-use axum::http::StatusCode;
+use http_toolkit::{Problem, ProblemCode};
 
 macro_rules! codes {
-    ($($name:ident $status:literal $code:literal $title:literal)+) => {
-        /// Every code a refusal can carry. A code never changes its meaning; a new one is a line.
+    ($($name:ident: $code:expr;)+) => {
+        /// Every error code. A code never changes its meaning; a new one is a line.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum Code {
-            $(#[doc = $title] $name,)+
-        }
+        pub enum Code { $($name,)+ }
 
-        impl Code {
-            /// The whole list.
-            pub const ALL: &'static [Self] = &[$(Self::$name),+];
-
-            /// The stable name that clients match on.
-            #[must_use]
-            pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$name => $code,)+ }
-            }
-
-            /// The sentence for people.
-            #[must_use]
-            pub const fn title(self) -> &'static str {
-                match self { $(Self::$name => $title,)+ }
-            }
-
-            /// The HTTP status it travels under.
-            #[must_use]
-            pub const fn status(self) -> StatusCode {
-                let status = match self { $(Self::$name => StatusCode::from_u16($status),)+ };
-                match status {
-                    Ok(status) => status,
-                    Err(_) => StatusCode::INTERNAL_SERVER_ERROR,
-                }
-            }
-
-            pub(super) const fn urn(self) -> &'static str {
-                match self { $(Self::$name => concat!("urn:problem:", $code),)+ }
+        impl From<Code> for ProblemCode {
+            fn from(code: Code) -> Self {
+                match code { $(Code::$name => $code,)+ }
             }
         }
+
+        #[cfg(test)]
+        const ALL: &[ProblemCode] = &[$($code),+];
     };
 }
 
 codes! {
-    BadRequest            400 "bad_request"            "The request cannot be understood."
-    Unauthenticated       401 "unauthenticated"        "This needs a valid sign-in."
-    InvalidCredentials    401 "invalid_credentials"    "The address or the password is wrong."
-    InvalidRefreshToken   401 "invalid_refresh_token"  "The refresh token is unknown, used or expired."
-    InvalidMfaCode        401 "invalid_mfa_code"       "The code is wrong, used or expired."
-    InvalidMfaToken       401 "invalid_mfa_token"      "The sign-in is to begin anew with the password."
-    Forbidden             403 "forbidden"              "This is not allowed to you."
-    EmailNotVerified      403 "email_not_verified"     "The e-mail address is not verified yet."
-    AccessDenied          403 "access_denied"          "This caller is not served."
-    AccountDisabled       403 "account_disabled"       "This account is disabled."
-    SessionRequired       403 "session_required"       "This needs a person who is signed in; an API key will not do."
-    InsufficientScope     403 "insufficient_scope"     "The API key may not do this."
-    CsrfRefused           403 "csrf_refused"           "This call is not shown to come from the page that signed in."
-    MfaRequired           403 "mfa_required"           "This needs an account with a second factor."
-    HttpsRequired         403 "https_required"         "This is only served over https."
-    NotFound              404 "not_found"              "There is nothing here."
-    MethodNotAllowed      405 "method_not_allowed"     "The method is not allowed here."
-    RequestTimeout        408 "request_timeout"        "The request did not arrive in time."
-    Conflict              409 "conflict"               "This clashes with the present state."
-    TooManyApiKeys        409 "too_many_api_keys"      "The account has as many API keys as it may have."
-    LastAdmin             409 "last_admin"             "The last administrator cannot be taken away."
-    PayloadTooLarge       413 "payload_too_large"      "The body is too large."
-    UriTooLong            414 "uri_too_long"           "The address is too long."
-    UnsupportedMediaType  415 "unsupported_media_type" "The body is not of a supported media type."
-    MisdirectedRequest    421 "misdirected_request"    "This host is not served here."
-    InvalidFields         422 "invalid_fields"         "Some fields cannot be accepted."
-    InvalidToken          422 "invalid_token"          "The link is unknown, used or expired."
-    RateLimited           429 "rate_limited"           "Too many requests."
-    QuotaExceeded         429 "quota_exceeded"         "A quota of this month is used up."
-    TooManyAttempts       429 "too_many_attempts"      "Too many failed attempts."
-    Internal              500 "internal"               "Something went wrong on our side."
-    Unavailable           503 "unavailable"            "A service this depends on is not available."
-    Busy                  503 "busy"                   "The service is busy."
-    DeadlineExceeded      503 "deadline_exceeded"      "The answer took too long."
+    BadRequest: ProblemCode::BAD_REQUEST;
+    Unauthenticated: ProblemCode::UNAUTHENTICATED;
+    InvalidCredentials: ProblemCode::new(401, "invalid_credentials", "The address or the password is wrong.");
+    InvalidRefreshToken: ProblemCode::new(401, "invalid_refresh_token", "The refresh token is unknown, used or expired.");
+    InvalidMfaCode: ProblemCode::new(401, "invalid_mfa_code", "The code is wrong, used or expired.");
+    InvalidMfaToken: ProblemCode::new(401, "invalid_mfa_token", "The sign-in is to begin anew with the password.");
+    Forbidden: ProblemCode::FORBIDDEN;
+    EmailNotVerified: ProblemCode::new(403, "email_not_verified", "The e-mail address is not verified yet.");
+    AccessDenied: ProblemCode::ACCESS_DENIED;
+    AccountDisabled: ProblemCode::new(403, "account_disabled", "This account is disabled.");
+    SessionRequired: ProblemCode::new(403, "session_required", "This needs a person who is signed in; an API key will not do.");
+    InsufficientScope: ProblemCode::INSUFFICIENT_SCOPE;
+    CsrfRefused: ProblemCode::new(403, "csrf_refused", "This call is not shown to come from the page that signed in.");
+    MfaRequired: ProblemCode::new(403, "mfa_required", "This needs an account with a second factor.");
+    HttpsRequired: ProblemCode::HTTPS_REQUIRED;
+    NotFound: ProblemCode::NOT_FOUND;
+    MethodNotAllowed: ProblemCode::METHOD_NOT_ALLOWED;
+    RequestTimeout: ProblemCode::REQUEST_TIMEOUT;
+    Conflict: ProblemCode::CONFLICT;
+    TooManyApiKeys: ProblemCode::new(409, "too_many_api_keys", "The account has as many API keys as it may have.");
+    LastAdmin: ProblemCode::new(409, "last_admin", "The last administrator cannot be taken away.");
+    PayloadTooLarge: ProblemCode::PAYLOAD_TOO_LARGE;
+    UriTooLong: ProblemCode::URI_TOO_LONG;
+    UnsupportedMediaType: ProblemCode::UNSUPPORTED_MEDIA_TYPE;
+    MisdirectedRequest: ProblemCode::MISDIRECTED_REQUEST;
+    InvalidFields: ProblemCode::INVALID_FIELDS;
+    InvalidToken: ProblemCode::new(422, "invalid_token", "The link is unknown, used or expired.");
+    RateLimited: ProblemCode::RATE_LIMITED;
+    QuotaExceeded: ProblemCode::new(429, "quota_exceeded", "A quota of this month is used up.");
+    TooManyAttempts: ProblemCode::new(429, "too_many_attempts", "Too many failed attempts.");
+    Internal: ProblemCode::INTERNAL;
+    Unavailable: ProblemCode::UNAVAILABLE;
+    Busy: ProblemCode::BUSY;
+    DeadlineExceeded: ProblemCode::DEADLINE_EXCEEDED;
 }
 
-impl Code {
-    /// The code for a refusal that some library made with nothing but a status.
-    pub(super) fn of_status(status: StatusCode) -> Self {
-        match status.as_u16() {
-            401 => Self::Unauthenticated,
-            403 => Self::Forbidden,
-            404 => Self::NotFound,
-            405 => Self::MethodNotAllowed,
-            408 => Self::RequestTimeout,
-            409 => Self::Conflict,
-            413 => Self::PayloadTooLarge,
-            414 => Self::UriTooLong,
-            415 => Self::UnsupportedMediaType,
-            421 => Self::MisdirectedRequest,
-            422 => Self::InvalidFields,
-            429 => Self::RateLimited,
-            503 => Self::Unavailable,
-            500.. => Self::Internal,
-            _ => Self::BadRequest,
-        }
+impl From<Code> for Problem {
+    fn from(code: Code) -> Self {
+        Self::new(code)
+    }
+}
+
+impl PartialEq<Code> for ProblemCode {
+    fn eq(&self, other: &Code) -> bool {
+        *self == Self::from(*other)
     }
 }
 
@@ -107,13 +72,13 @@ impl Code {
 mod tests {
     use std::collections::HashSet;
 
-    use super::*;
+    use super::ALL;
 
     #[test]
     fn codes_are_distinct_snake_case_and_refusals() {
-        let names: HashSet<_> = Code::ALL.iter().map(|code| code.as_str()).collect();
-        assert_eq!(names.len(), Code::ALL.len());
-        for code in Code::ALL {
+        let names: HashSet<_> = ALL.iter().map(|code| code.as_str()).collect();
+        assert_eq!(names.len(), ALL.len());
+        for code in ALL {
             assert!(
                 code.as_str()
                     .bytes()

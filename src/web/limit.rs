@@ -8,21 +8,20 @@ use axum::extract::Request;
 use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue};
 use axum::response::{IntoResponse as _, Response};
 
-use super::client::UNKNOWN;
+use http_toolkit::{MiddlewareResult, Problem, RequestContext, UNKNOWN};
+
 use super::code::Code;
-use super::context::Exchange;
-use super::problem::{Answer, Problem};
 use crate::config::{ExemptNetworks, Limit};
 use crate::infra::{Ask, Decision, LimitKey, Limiter};
 use crate::metrics;
 
-pub(super) const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
-pub(super) const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
 /// Headers that a reply gets from here on.
 const HEADERS: usize = 16;
 
-/// What a client may ask of a group of routes: the state of [`limit_client`] and [`limit_guesses`].
+/// What a client may ask of a group of routes: the state of [`limit_client`] and [`limit_rejected_credentials`].
 #[derive(Clone, Debug)]
 pub struct ClientLimits {
     limiter: Limiter,
@@ -59,7 +58,7 @@ impl ClientLimits {
     }
 
     fn asks(&self, extensions: &Extensions) -> Vec<Ask> {
-        let addr = Exchange::of(extensions).map_or(UNKNOWN, Exchange::client_addr);
+        let addr = RequestContext::of(extensions).map_or(UNKNOWN, RequestContext::client_addr);
         let key = LimitKey::client(addr);
         let exempt = self.exempt.as_ref();
         let exempt = exempt.filter(|exempt| exempt.networks.contains(addr));
@@ -70,11 +69,11 @@ impl ClientLimits {
 }
 
 /// Lets a request pass that its client has a budget for, in one round trip for all limits.
-pub async fn limit_client<F: Future<Output = Answer>>(
+pub async fn limit_client<F: Future<Output = MiddlewareResult>>(
     group: &ClientLimits,
     request: Request,
     next: impl FnOnce(Request) -> F,
-) -> Answer {
+) -> MiddlewareResult {
     let asks = group.asks(request.extensions());
     if asks.is_empty() {
         return next(request).await;
@@ -84,11 +83,11 @@ pub async fn limit_client<F: Future<Output = Answer>>(
 
 /// Counts credentials that were refused against their client, so that they cannot be guessed at
 /// leisure. Good ones spend nothing here.
-pub async fn limit_guesses<F: Future<Output = Answer>>(
+pub async fn limit_rejected_credentials<F: Future<Output = MiddlewareResult>>(
     group: &ClientLimits,
     request: Request,
     next: impl FnOnce(Request) -> F,
-) -> Answer {
+) -> MiddlewareResult {
     let asks = group.asks(request.extensions());
     let answer = next(request).await;
     let problem = match &answer {
@@ -106,11 +105,11 @@ pub async fn limit_guesses<F: Future<Output = Answer>>(
 }
 
 /// Spends `asks` and goes on, or refuses; the reply tells how the limits stand either way.
-pub async fn limited<F: Future<Output = Answer>>(
+pub async fn limited<F: Future<Output = MiddlewareResult>>(
     limiter: &Limiter,
     asks: &[Ask],
     next: impl FnOnce() -> F,
-) -> Answer {
+) -> MiddlewareResult {
     let decision = limiter.admit(asks).await;
     if !decision.allows() {
         return Ok(refused(&decision));
@@ -141,7 +140,7 @@ fn refused(decision: &Decision) -> Response {
     told(decision, Err(problem(decision)))
 }
 
-fn told(decision: &Decision, answer: Answer) -> Response {
+fn told(decision: &Decision, answer: MiddlewareResult) -> Response {
     let mut response = answer.into_response();
     tell(decision, response.headers_mut());
     response

@@ -4,8 +4,9 @@ use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::{Header, OpenApi, RefOr};
 
+use http_toolkit::{add_problems, operations};
+
 use super::code::Code;
-use super::document::{add_problems, operations};
 
 /// Adds to every operation of a document that it is limited: the refusal, beside others of its
 /// status, and the headers that tell how the limits stand.
@@ -58,7 +59,7 @@ mod tests {
     use utoipa::OpenApi;
 
     use super::*;
-    use crate::web::document::{RateProblem, problems};
+    use http_toolkit::{RateProblem, problems};
     use utoipa::openapi::Response;
 
     struct Attempts;

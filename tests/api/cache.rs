@@ -6,8 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
-use groundwork::infra::{Cache, Clock, Family, Redis, Rng};
-use groundwork::metrics::CacheFamily;
+use groundwork::infra::{Cache, CacheFamily, Clock, Redis, Rng};
 use groundwork_dev::{Fault, Proxy};
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -16,8 +15,8 @@ use tokio_util::task::AbortOnDropHandle;
 /// What a command to Redis may cost.
 const COST: Duration = Duration::from_millis(100);
 
-static WORDS: Family<u32, String> =
-    Family::shared(CacheFamily::Plan, 1, Duration::from_mins(1), 100);
+static WORDS: CacheFamily<u32, String> =
+    CacheFamily::shared("plan", 1, Duration::from_mins(1), 100);
 
 /// A table with one row, which is read and counted.
 #[derive(Clone, Default)]
@@ -82,7 +81,7 @@ impl World {
 impl Replica {
     /// Listens to the others from now on.
     async fn watching(mut self) -> Self {
-        let watch = self.cache.clone().watch(CancellationToken::new());
+        let watch = self.cache.clone().listen(CancellationToken::new());
         self.watch = Some(AbortOnDropHandle::new(tokio::spawn(watch)));
         self.hears().await;
         self
@@ -91,7 +90,7 @@ impl Replica {
     /// Waits until news arrive.
     async fn hears(&self) {
         let began = Instant::now();
-        while !self.cache.hears() {
+        while !self.cache.is_listening() {
             let is_watching = self
                 .watch
                 .as_ref()
@@ -115,7 +114,7 @@ impl Replica {
     }
 
     async fn forget(&self) {
-        self.cache.forget(&WORDS, &7).await;
+        self.cache.invalidate(&WORDS, &7).await;
     }
 
     /// Waits until the row's `word` is seen, for so long at most.
@@ -215,7 +214,7 @@ async fn who_cannot_hear_believes_nothing_for_longer_than_two_seconds() {
     );
     world.proxy.set(Fault::Refuse);
     other.forget().await;
-    while deaf.cache.hears() {
+    while deaf.cache.is_listening() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     world.clock.advance(Duration::from_secs(2));
@@ -248,7 +247,7 @@ async fn what_may_have_gone_unheard_is_read_again() {
     );
     world.proxy.set(Fault::Refuse);
     other.forget().await;
-    while one.cache.hears() {
+    while one.cache.is_listening() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     world.proxy.set(Fault::None);

@@ -182,7 +182,7 @@ async fn a_plan_that_changes_is_in_force_here_at_once_and_on_other_replicas_with
     let other = app.another_replica().await;
     let stop = CancellationToken::new();
     for state in [&app.state, &other.state] {
-        tokio::spawn(state.cache.clone().watch(stop.clone()));
+        tokio::spawn(state.cache.clone().listen(stop.clone()));
     }
     let who = account(&app, "ada").await;
     let id = subscribe(&app, who, "pro", "active").await;

@@ -7,7 +7,7 @@ use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use groundwork::config::Key32;
-use groundwork::infra::TokenKeys;
+use groundwork::infra::JwtKeys;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -103,7 +103,7 @@ async fn whatever_is_not_our_token_is_refused() {
     };
     let body = encode(&claims);
     let own = |typ: &str, claims: &Value| app.state.keys.sign(typ, claims).expect("it is signed");
-    let foreign = TokenKeys::new(
+    let foreign = JwtKeys::new(
         &[Key32::new([7; 32])],
         "http://127.0.0.1",
         "http://127.0.0.1",

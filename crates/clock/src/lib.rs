@@ -1,6 +1,7 @@
 //! Injected time and randomness. In production the clock is the database's, so that times which
 //! replicas compare are all of one clock.
 
+mod id;
 mod rng;
 
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+pub use id::uuid_v7;
 pub use rng::Rng;
 
 /// Samples that took longer are ignored: a sample is off by half the round trip at worst.

@@ -1,6 +1,10 @@
 //! JSON Web Tokens (RFC 7519) signed with Ed25519 (RFC 8037) under a key ring: the first key signs, all
 //! verify. The algorithm is never taken from a token.
 
+mod verified;
+
+use std::sync::Arc;
+
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use base64::Engine as _;
@@ -9,6 +13,7 @@ use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use self::verified::{VerifiedTokens, fingerprint};
 use crate::Key32;
 
 /// Key ring for signed tokens.
@@ -16,6 +21,7 @@ pub struct JwtKeys {
     signing: Ed25519KeyPair,
     ring: Vec<Member>,
     validation: Validation,
+    verified: VerifiedTokens,
 }
 
 struct Member {
@@ -97,11 +103,12 @@ impl JwtKeys {
             signing: pair_of(first)?,
             ring,
             validation,
+            verified: VerifiedTokens::default(),
         };
         let probe =
             serde_json::json!({ "iss": issuer, "aud": audience, "sub": "", "exp": 0, "nbf": 0 });
         let token = keys.sign("probe", &probe).map_err(|_| BadKey)?;
-        keys.verify::<serde_json::Value>("probe", &token)
+        keys.verify_uncached::<serde_json::Value>("probe", &token)
             .map_err(|_| BadKey)?;
         Ok(keys)
     }
@@ -119,8 +126,22 @@ impl JwtKeys {
         Ok(token)
     }
 
-    /// Verifies a token of type `typ` and returns its claims. Does not check `exp` and `nbf`.
-    pub fn verify<C: DeserializeOwned + Clone>(
+    /// Verifies a token of type `typ`, or finds it in the cache, and returns its claims. Does not check
+    /// `exp` and `nbf`.
+    pub fn verify<C>(&self, typ: &str, token: &str) -> Result<Arc<C>, InvalidToken>
+    where
+        C: DeserializeOwned + Clone + Send + Sync + 'static,
+    {
+        let fingerprint = fingerprint(typ, token);
+        if let Some(claims) = self.verified.get(&fingerprint) {
+            return Ok(claims);
+        }
+        let claims = Arc::new(self.verify_uncached::<C>(typ, token)?);
+        self.verified.insert(fingerprint, claims.clone());
+        Ok(claims)
+    }
+
+    fn verify_uncached<C: DeserializeOwned + Clone>(
         &self,
         typ: &str,
         token: &str,
@@ -221,6 +242,25 @@ mod tests {
                 .expect("it is an object")
                 .remove(claim);
             assert!(!verify("at+jwt", &sign(&new, &short)), "{claim}");
+        }
+    }
+
+    #[test]
+    fn a_cached_token_is_verified_by_its_type_and_signature_as_at_first() {
+        let [own, foreign] = [1, 2].map(|byte| {
+            let keys = JwtKeys::new(&[Key32::new([byte; 32])], "us", "them");
+            keys.expect("the key works")
+        });
+        let claims =
+            serde_json::json!({ "iss": "us", "aud": "them", "sub": "x", "exp": 0, "nbf": 0 });
+        let sign = |keys: &JwtKeys| keys.sign("at+jwt", &claims).expect("it is signed");
+        let (token, forged) = (sign(&own), sign(&foreign));
+        let verify = |typ, token: &str| own.verify::<serde_json::Value>(typ, token);
+        let [first, again] = [(); 2].map(|()| verify("at+jwt", &token).expect("it is valid"));
+        assert!(Arc::ptr_eq(&first, &again), "it is cached");
+        for _ in 0..2 {
+            assert!(verify("other", &token).is_err());
+            assert!(verify("at+jwt", &forged).is_err());
         }
     }
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::AuthConfig;
 use crate::ctx::Principal;
 use crate::ids::{SessionId, UserId};
-use crate::infra::{InvalidToken, TokenKeys};
+use crate::infra::{InvalidToken, JwtKeys};
 
 /// The `typ` of access tokens, so that no other token passes for one (RFC 8725 §3.11).
 const ACCESS: &str = "at+jwt";
@@ -25,7 +25,7 @@ struct AccessClaims {
 
 /// Signs an access token for a session.
 pub(crate) fn issue(
-    keys: &TokenKeys,
+    keys: &JwtKeys,
     config: &AuthConfig,
     who: Principal,
     now: DateTime<Utc>,
@@ -45,7 +45,7 @@ pub(crate) fn issue(
 
 /// Who an access token speaks for, if it is ours and its time is now.
 pub(crate) fn read(
-    keys: &TokenKeys,
+    keys: &JwtKeys,
     config: &AuthConfig,
     token: &str,
     now: DateTime<Utc>,

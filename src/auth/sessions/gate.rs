@@ -17,7 +17,7 @@ use super::revocation_list::{Denied, Verdict};
 use super::store::{self, Position, Revocation};
 use crate::ctx::{Caller, Principal};
 use crate::state::AppState;
-use crate::web::{Answer, Code, Problem};
+use crate::web::{Code, MiddlewareResult, Problem};
 
 /// How often each process reads which sessions have ended.
 const WATCH_EVERY: Duration = Duration::from_millis(500);
@@ -27,11 +27,11 @@ const LOOK_WITHIN: Duration = Duration::from_secs(5);
 
 /// Lets a request pass that carries a good access token of a session that has not ended, and one
 /// that a door before this one has let in.
-pub async fn require_session<F: Future<Output = Answer>>(
+pub async fn require_session<F: Future<Output = MiddlewareResult>>(
     state: &AppState,
     mut request: Request,
     next: impl FnOnce(Request) -> F,
-) -> Answer {
+) -> MiddlewareResult {
     if request.extensions().get::<Caller>().is_some() {
         return next(request).await;
     }
@@ -47,11 +47,11 @@ pub async fn require_session<F: Future<Output = Answer>>(
 
 /// Lets a request pass that a browser signs by its cookie, and takes the cookie back where it turns
 /// out to be good for nothing.
-async fn pass_browser<F: Future<Output = Answer>>(
+async fn pass_browser<F: Future<Output = MiddlewareResult>>(
     state: &AppState,
     mut request: Request,
     next: impl FnOnce(Request) -> F,
-) -> Answer {
+) -> MiddlewareResult {
     let changes_something = !request.method().is_safe();
     let admitted = by_cookie(state, request.headers()).await;
     let who = match admitted.and_then(|who| who.ok_or_else(|| Code::Unauthenticated.into())) {

@@ -1,0 +1,100 @@
+//! Error codes.
+
+use axum::http::StatusCode;
+
+/// Error code of a problem: a stable name that clients match on, its HTTP status and its title.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProblemCode {
+    status: StatusCode,
+    name: &'static str,
+    title: &'static str,
+}
+
+impl ProblemCode {
+    /// # Panics
+    /// If the status is none of HTTP; in a constant, at compile time.
+    #[must_use]
+    pub const fn new(status: u16, name: &'static str, title: &'static str) -> Self {
+        let Ok(status) = StatusCode::from_u16(status) else {
+            panic!("not an HTTP status");
+        };
+        Self {
+            status,
+            name,
+            title,
+        }
+    }
+
+    /// HTTP status.
+    #[must_use]
+    pub const fn status(self) -> StatusCode {
+        self.status
+    }
+
+    /// Stable name in snake case.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        self.name
+    }
+
+    /// Title for people.
+    #[must_use]
+    pub const fn title(self) -> &'static str {
+        self.title
+    }
+}
+
+macro_rules! codes {
+    ($($ident:ident $status:literal $name:literal $title:literal)+) => {
+        /// Codes that the toolkit itself responds with.
+        impl ProblemCode {
+            $(#[doc = $title] pub const $ident: Self = Self::new($status, $name, $title);)+
+        }
+    };
+}
+
+codes! {
+    BAD_REQUEST            400 "bad_request"            "The request cannot be understood."
+    UNAUTHENTICATED        401 "unauthenticated"        "This needs a valid sign-in."
+    FORBIDDEN              403 "forbidden"              "This is not allowed to you."
+    ACCESS_DENIED          403 "access_denied"          "This caller is not served."
+    INSUFFICIENT_SCOPE     403 "insufficient_scope"     "The API key may not do this."
+    HTTPS_REQUIRED         403 "https_required"         "This is only served over https."
+    NOT_FOUND              404 "not_found"              "There is nothing here."
+    METHOD_NOT_ALLOWED     405 "method_not_allowed"     "The method is not allowed here."
+    REQUEST_TIMEOUT        408 "request_timeout"        "The request did not arrive in time."
+    CONFLICT               409 "conflict"               "This clashes with the present state."
+    PAYLOAD_TOO_LARGE      413 "payload_too_large"      "The body is too large."
+    URI_TOO_LONG           414 "uri_too_long"           "The address is too long."
+    UNSUPPORTED_MEDIA_TYPE 415 "unsupported_media_type" "The body is not of a supported media type."
+    MISDIRECTED_REQUEST    421 "misdirected_request"    "This host is not served here."
+    INVALID_FIELDS         422 "invalid_fields"         "Some fields cannot be accepted."
+    RATE_LIMITED           429 "rate_limited"           "Too many requests."
+    INTERNAL               500 "internal"               "Something went wrong on our side."
+    UNAVAILABLE            503 "unavailable"            "A service this depends on is not available."
+    BUSY                   503 "busy"                   "The service is busy."
+    DEADLINE_EXCEEDED      503 "deadline_exceeded"      "The answer took too long."
+}
+
+impl ProblemCode {
+    /// Code for a bare response of a library.
+    pub(super) fn of_status(status: StatusCode) -> Self {
+        match status.as_u16() {
+            401 => Self::UNAUTHENTICATED,
+            403 => Self::FORBIDDEN,
+            404 => Self::NOT_FOUND,
+            405 => Self::METHOD_NOT_ALLOWED,
+            408 => Self::REQUEST_TIMEOUT,
+            409 => Self::CONFLICT,
+            413 => Self::PAYLOAD_TOO_LARGE,
+            414 => Self::URI_TOO_LONG,
+            415 => Self::UNSUPPORTED_MEDIA_TYPE,
+            421 => Self::MISDIRECTED_REQUEST,
+            422 => Self::INVALID_FIELDS,
+            429 => Self::RATE_LIMITED,
+            503 => Self::UNAVAILABLE,
+            500.. => Self::INTERNAL,
+            _ => Self::BAD_REQUEST,
+        }
+    }
+}

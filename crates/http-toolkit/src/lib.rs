@@ -1,0 +1,76 @@
+//! HTTP/1.1 server loop, request context, problem+json errors (RFC 9457), extractors and middleware for axum.
+//!
+//! Every error response is one [`Problem`]; [`RequestContextLayer`] is the outermost layer and adds the request id
+//! to it. Nothing here knows a route, a table or a user.
+
+mod all_faults;
+mod base_path;
+mod bodies;
+mod body;
+mod client;
+mod code;
+mod config;
+mod connection;
+mod context;
+mod cors;
+#[cfg(feature = "postgres")]
+mod database;
+mod deadline;
+mod deny;
+mod document;
+mod etag;
+mod extract;
+mod fault;
+mod guard;
+mod headers;
+mod hosts;
+mod idle;
+pub mod metrics;
+mod middleware;
+mod overload;
+mod own_origins;
+mod page;
+mod panic;
+mod per_client;
+mod probes;
+mod problem;
+mod refusing;
+mod request_id;
+mod routes;
+mod server;
+#[cfg(test)]
+mod stack_test;
+mod stall;
+mod timestamp;
+
+pub use base_path::strip_base_path;
+pub use body::{BodyLimit, RawBody, body_limit};
+pub use client::{Client, UNKNOWN, printable_user_agent};
+pub use code::ProblemCode;
+pub use config::{HttpConfig, LOOPBACK};
+pub use context::{RequestContext, RequestContextLayer};
+pub use cors::cors;
+#[cfg(feature = "postgres")]
+pub use database::fail_fast;
+pub use deadline::Deadline;
+pub use deny::{AgentPattern, DenyConfig, DenyLists};
+pub use document::{
+    BodyProblems, ConflictProblem, FieldProblems, ForbiddenProblem, NotFoundProblem, PathProblems,
+    QueryProblems, RateProblem, Responses, add_problems, document_common, operations, problems,
+};
+pub use etag::Etag;
+pub use extract::{Json, Path, Query};
+pub use guard::{ByClient, Guard, guard};
+pub use headers::SecurityHeaders;
+pub use hosts::TrustedHosts;
+pub use middleware::{Next, middleware_fn};
+pub use overload::{Cap, Shed, shed};
+pub use own_origins::{CookieScope, OwnOrigins};
+pub use page::{Limit, Moment, NoFilter, Page, PageParams, Paged, Position};
+pub use panic::PanicGuard;
+pub use probes::PastProbes;
+pub use problem::{FieldError, MiddlewareResult, Problem};
+pub use request_id::RequestId;
+pub use routes::Routes;
+pub use server::{Drained, serve};
+pub use timestamp::Timestamp;

@@ -1,0 +1,94 @@
+//! What a limit is counted by.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
+
+use uuid::Uuid;
+
+use crypto::Mac;
+
+/// Who or what a limit is counted by. It fits in a register or two, however long its text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Key(Kind);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Kind {
+    Client(IpAddr),
+    User(Uuid),
+    Hidden([u8; 16]),
+    /// Under the first two secrets, while their ring is changed.
+    HiddenBoth([u8; 16], [u8; 16]),
+}
+
+impl Key {
+    /// A client, by address: an IPv6 customer has a /64, and one budget for it.
+    #[must_use]
+    pub fn client(addr: IpAddr) -> Self {
+        Self(Kind::Client(network_of(addr)))
+    }
+
+    /// An account.
+    #[must_use]
+    pub const fn user(id: Uuid) -> Self {
+        Self(Kind::User(id))
+    }
+
+    pub(crate) fn hidden(hash: &Mac, second: Option<&Mac>) -> Self {
+        let half = |hash: &Mac| hash.first_chunk().copied().unwrap_or_default();
+        Self(match second {
+            Some(second) => Kind::HiddenBoth(half(hash), half(second)),
+            None => Kind::Hidden(half(hash)),
+        })
+    }
+
+    /// The keys that are counted by, each alone.
+    pub(crate) const fn split(self) -> (Self, Option<Self>) {
+        match self.0 {
+            Kind::HiddenBoth(first, second) => {
+                (Self(Kind::Hidden(first)), Some(Self(Kind::Hidden(second))))
+            }
+            _ => (self, None),
+        }
+    }
+}
+
+/// As it stands in Redis.
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Kind::Client(addr) => write!(f, "client:{addr}"),
+            Kind::User(id) => write!(f, "user:{}", id.simple()),
+            Kind::Hidden(hash) | Kind::HiddenBoth(hash, _) => {
+                write!(f, "hidden:{:032x}", u128::from_be_bytes(hash))
+            }
+        }
+    }
+}
+
+/// The address that stands for all of a customer's: an IPv4 one itself, also where it is mapped
+/// into IPv6, and the /64 of an IPv6 one.
+#[must_use]
+pub fn network_of(addr: IpAddr) -> IpAddr {
+    match addr.to_canonical() {
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << 64)).into(),
+        v4 @ IpAddr::V4(_) => v4,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_reads_as_what_it_is() {
+        let client = |addr: &str| Key::client(addr.parse().unwrap()).to_string();
+        assert_eq!(client("203.0.113.9"), "client:203.0.113.9");
+        assert_eq!(client("::ffff:203.0.113.9"), "client:203.0.113.9");
+        assert_eq!(client("2001:db8:1:2:3:4:5:6"), "client:2001:db8:1:2::");
+        assert_eq!(client("2001:db8:1:2:ffff::1"), "client:2001:db8:1:2::");
+        let user = Key::user(Uuid::from_u128(7)).to_string();
+        assert_eq!(user, "user:00000000000000000000000000000007");
+        let hidden = Key::hidden(&[0xab; 32], None).to_string();
+        assert_eq!(hidden, format!("hidden:{}", "ab".repeat(16)));
+    }
+}

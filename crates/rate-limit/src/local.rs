@@ -1,0 +1,335 @@
+//! The counts of this process. Memory is bounded by the callers of one window, and by a cap.
+
+use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasher as _, BuildHasherDefault, Hash, Hasher, RandomState};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use smallvec::SmallVec;
+
+use crate::shared::micros;
+use crate::{Ask, Decision, Key, Limit, Standing};
+
+/// Locks that callers spread over, a power of two.
+const SHARDS: usize = 64;
+
+/// Keys of one limit in one shard at most, above which one is forgotten for each new one. So many
+/// callers within a window come from an attack by addresses, which a limit by address cannot hold.
+const KEYS_MAX: usize = 200_000 / SHARDS;
+
+/// Fewer keys are not worth tidying.
+const TIDY_FROM: usize = 64;
+
+pub(crate) struct Local {
+    shards: Box<[Mutex<Shard>]>,
+    spread: RandomState,
+}
+
+/// The tables of the limits, of which there are a dozen.
+#[derive(Default)]
+struct Shard(Vec<Table>);
+
+/// The callers of one limit. Limits do not share their room: a flood of one must not make another
+/// forget, least of all the one that counts failed sign-ins.
+struct Table {
+    name: &'static str,
+    logs: HashMap<Hashed, Log, BuildHasherDefault<Given>>,
+    /// New keys until it is tidied.
+    tidy_in: usize,
+}
+
+/// A key with its hash, which is made once for its shard and its table.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Hashed {
+    hash: u64,
+    key: Key,
+}
+
+impl Hash for Hashed {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
+}
+
+/// Takes a hash for what it is.
+#[derive(Default)]
+struct Given(u64);
+
+impl Hasher for Given {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+/// When a limit was spent, oldest first.
+#[derive(Default)]
+struct Log {
+    times: VecDeque<u64>,
+    window: u64,
+}
+
+impl Default for Local {
+    fn default() -> Self {
+        Self {
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            spread: RandomState::new(),
+        }
+    }
+}
+
+impl Local {
+    /// The decision, if one of the limits that are to be spent refuses; spends nothing.
+    pub(crate) fn refuses(&self, asks: &[Ask], now: u64) -> Option<Decision> {
+        let mut locked = self.lock(asks);
+        let each = 0..asks.len();
+        let is_spent = |at: usize| asks[at].spends && locked.standing(at, now).wait.is_some();
+        each.clone().any(is_spent).then(|| Decision {
+            standings: each.map(|at| locked.standing(at, now)).collect(),
+        })
+    }
+
+    /// Decides about all limits at once.
+    pub(crate) fn check(&self, asks: &[Ask], now: u64) -> Decision {
+        let mut locked = self.lock(asks);
+        let is_allowed = (0..asks.len()).all(|at| locked.standing(at, now).wait.is_none());
+        let standings = (0..asks.len()).map(|at| {
+            let before = locked.standing(at, now);
+            if is_allowed && asks[at].spends {
+                locked.spend(at, now)
+            } else {
+                before
+            }
+        });
+        Decision {
+            standings: standings.collect(),
+        }
+    }
+
+    /// Spends what was allowed elsewhere.
+    pub(crate) fn note(&self, asks: &[Ask], now: u64) {
+        let mut locked = self.lock(asks);
+        for (at, ask) in asks.iter().enumerate() {
+            if ask.spends {
+                locked.spend(at, now);
+            }
+        }
+    }
+
+    /// Spends in any case.
+    pub(crate) fn count(&self, asks: &[Ask], now: u64) -> Decision {
+        let mut locked = self.lock(asks);
+        let standings = (0..asks.len()).map(|at| {
+            if asks[at].spends {
+                locked.spend(at, now)
+            } else {
+                locked.standing(at, now)
+            }
+        });
+        Decision {
+            standings: standings.collect(),
+        }
+    }
+
+    pub(crate) fn forget(&self, uses: &[(Limit, Key)]) {
+        for (limit, key) in uses {
+            let key = self.hashed(*key);
+            let mut shard = lock(&self.shards[key.shard()]);
+            if let Some(table) = shard.find(*limit) {
+                table.logs.remove(&key);
+            }
+        }
+    }
+
+    /// Drops the keys whose window has passed, and the room they took.
+    pub(crate) fn tidy(&self, now: u64) {
+        for shard in &self.shards {
+            for table in &mut lock(shard).0 {
+                table.tidy(now);
+                table.logs.shrink_to_fit();
+            }
+        }
+    }
+
+    /// How many keys there are.
+    pub(crate) fn len(&self) -> usize {
+        let keys = |shard: &Mutex<Shard>| -> usize {
+            lock(shard).0.iter().map(|table| table.logs.len()).sum()
+        };
+        self.shards.iter().map(keys).sum()
+    }
+
+    fn hashed(&self, key: Key) -> Hashed {
+        let hash = self.spread.hash_one(key);
+        Hashed { hash, key }
+    }
+
+    /// Locks the shards of all keys, always in the same order, so that two requests never wait for
+    /// each other.
+    fn lock<'a>(&'a self, asks: &'a [Ask]) -> Locked<'a> {
+        let keys: Few<_> = asks.iter().map(|ask| self.hashed(ask.key)).collect();
+        let mut shards: Few<_> = keys.iter().map(Hashed::shard).collect();
+        shards.sort_unstable();
+        shards.dedup();
+        let locked = shards
+            .into_iter()
+            .map(|shard| (shard, lock(&self.shards[shard])));
+        Locked {
+            asks,
+            keys,
+            shards: locked.collect(),
+        }
+    }
+}
+
+impl Hashed {
+    /// By the middle of the hash: a table goes by both its ends.
+    fn shard(&self) -> usize {
+        usize::try_from((self.hash >> 32) % SHARDS as u64).unwrap_or_default()
+    }
+}
+
+fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
+    shard.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What there is of each limit of a request, which has one or two.
+type Few<T> = SmallVec<[T; 2]>;
+
+/// The shards that one request needs.
+struct Locked<'a> {
+    asks: &'a [Ask],
+    keys: Few<Hashed>,
+    shards: Few<(usize, MutexGuard<'a, Shard>)>,
+}
+
+impl Locked<'_> {
+    fn table(&mut self, at: usize) -> Option<&mut Table> {
+        let wanted = self.keys[at].shard();
+        let (_, shard) = self.shards.iter_mut().find(|(shard, _)| *shard == wanted)?;
+        Some(shard.table(self.asks[at].limit))
+    }
+
+    fn standing(&mut self, at: usize, now: u64) -> Standing {
+        let (limit, key) = (self.asks[at].limit, self.keys[at]);
+        let log = self.table(at).and_then(|table| table.logs.get_mut(&key));
+        match log {
+            Some(log) => log.standing(limit, now),
+            None => Log::default().standing(limit, now),
+        }
+    }
+
+    fn spend(&mut self, at: usize, now: u64) -> Standing {
+        let (limit, key) = (self.asks[at].limit, self.keys[at]);
+        match self.table(at).map(|table| table.log(key, now)) {
+            Some(log) => log.spend(limit, now),
+            None => Log::default().standing(limit, now),
+        }
+    }
+}
+
+impl Shard {
+    fn find(&mut self, limit: Limit) -> Option<&mut Table> {
+        self.0.iter_mut().find(|table| table.name == limit.name())
+    }
+
+    fn table(&mut self, limit: Limit) -> &mut Table {
+        let known = self.0.iter().position(|table| table.name == limit.name());
+        let index = known.unwrap_or_else(|| {
+            self.0.push(Table {
+                name: limit.name(),
+                logs: HashMap::default(),
+                tidy_in: TIDY_FROM,
+            });
+            self.0.len() - 1
+        });
+        &mut self.0[index]
+    }
+}
+
+impl Table {
+    /// The log of a key, for which room is made if it is new.
+    fn log(&mut self, key: Hashed, now: u64) -> &mut Log {
+        if !self.logs.contains_key(&key) {
+            self.make_room(now);
+        }
+        self.logs.entry(key).or_default()
+    }
+
+    fn make_room(&mut self, now: u64) {
+        self.tidy_in = self.tidy_in.saturating_sub(1);
+        if self.tidy_in == 0 {
+            self.tidy(now);
+        }
+        if self.logs.len() >= KEYS_MAX
+            && let Some(any) = self.logs.keys().next().copied()
+        {
+            self.logs.remove(&any);
+        }
+    }
+
+    /// Drops what has run out. The next time is after as many new keys as there are left, so that
+    /// a new key costs as much on average however many there are.
+    fn tidy(&mut self, now: u64) {
+        self.logs.retain(|_, log| log.counts_at(now));
+        self.tidy_in = self.logs.len().max(TIDY_FROM);
+    }
+}
+
+impl Log {
+    /// Whether anything in it counts still.
+    fn counts_at(&self, now: u64) -> bool {
+        let newest = self.times.back();
+        newest.is_some_and(|time| time.saturating_add(self.window) > now)
+    }
+
+    fn forget_old(&mut self, window: u64, now: u64) {
+        while let Some(oldest) = self.times.front()
+            && oldest.saturating_add(window) <= now
+        {
+            self.times.pop_front();
+        }
+    }
+
+    fn standing(&mut self, limit: Limit, now: u64) -> Standing {
+        let window = micros(limit.window());
+        self.forget_old(window, now);
+        let until = |time: u64| Duration::from_micros((time + window).saturating_sub(now));
+        let used = u32::try_from(self.times.len()).unwrap_or(u32::MAX);
+        let over = used.checked_sub(limit.max());
+        let blocking = over.and_then(|over| self.times.get(over as usize));
+        Standing {
+            limit,
+            used,
+            reset: self
+                .times
+                .front()
+                .map_or(limit.window(), |time| until(*time)),
+            wait: blocking.map(|time| until(*time)),
+        }
+    }
+
+    fn spend(&mut self, limit: Limit, now: u64) -> Standing {
+        let before = self.standing(limit, now);
+        self.window = micros(limit.window());
+        // Two requests may come here in another order than they began.
+        let earlier = self.times.iter().rposition(|time| *time <= now);
+        self.times.insert(earlier.map_or(0, |at| at + 1), now);
+        if self.times.len() > limit.max() as usize {
+            self.times.pop_front();
+        }
+        Standing {
+            wait: before.wait,
+            ..self.standing(limit, now)
+        }
+    }
+}

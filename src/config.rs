@@ -3,11 +3,6 @@
 //! [`Config::read`] reads them all and reports every fault at once. `docs/configuration.md` and
 //! `.env.production.example` are rendered from the same declarations.
 
-#![expect(
-    missing_docs,
-    reason = "names that say it; the settings carry their help"
-)]
-
 mod api_keys;
 mod attempts;
 mod auth;
@@ -81,7 +76,7 @@ settings::sections! {
     }
 }
 
-/// Prefixes of variables that no other program has.
+/// Prefixes that only our variables have: others with one of them are reported as misspelt.
 const FAMILIES: [&str; 13] = [
     "DB_",
     "DENY_",
@@ -98,7 +93,6 @@ const FAMILIES: [&str; 13] = [
     "WORKER_",
 ];
 
-/// All settings of one process.
 #[derive(Debug)]
 pub struct Config {
     pub environment: Environment,
@@ -122,19 +116,17 @@ pub struct Config {
     pub mail: MailConfig,
     pub worker: WorkerConfig,
     pub telemetry: TelemetryConfig,
-    /// Warnings: variables that look like a setting, probably misspelt, and a statement log that shows
-    /// nothing.
+    /// Warnings: misspelt variables, and a statement log that shows nothing.
     pub suspects: Vec<Fault>,
 }
 
-/// Where the process runs: production refuses what development allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Environment {
     Development,
     Production,
 }
 
-/// The process's environment: the only place where it is read.
+/// Environment variables of the process.
 #[must_use]
 #[expect(
     clippy::disallowed_methods,
@@ -148,7 +140,6 @@ pub fn environment() -> HashMap<String, String> {
 }
 
 impl Config {
-    /// Reads all settings.
     pub fn read(variables: &HashMap<String, String>) -> Result<Self, Faults> {
         let mut reader = Reader::new(variables);
         let settings = Settings::read(&mut reader);
@@ -163,7 +154,7 @@ impl Config {
         reader.finish(config)
     }
 
-    /// The settings in effect and where each is from, one a line; secrets are masked.
+    /// Lists the settings in effect and their sources, with secrets masked.
     #[must_use]
     pub fn effective(variables: &HashMap<String, String>) -> String {
         let mut reader = Reader::new(variables);
@@ -202,7 +193,7 @@ impl Config {
     }
 }
 
-/// Reads some settings alone.
+/// Reads some sections without the others.
 fn read_section<T>(
     variables: &HashMap<String, String>,
     read: impl FnOnce(&mut Reader<'_>) -> Option<T>,
@@ -214,7 +205,6 @@ fn read_section<T>(
 }
 
 impl DatabaseConfig {
-    /// Reads the database's settings alone.
     pub fn read(variables: &HashMap<String, String>) -> Result<Self, Faults> {
         read_section(variables, |reader| {
             let settings = storage::DatabaseSettings::read(reader);
@@ -225,7 +215,6 @@ impl DatabaseConfig {
 }
 
 impl TelemetryConfig {
-    /// Reads the settings of telemetry alone.
     pub fn read(variables: &HashMap<String, String>) -> Result<Self, Faults> {
         read_section(variables, |reader| {
             let environment = if reader.is_production() {

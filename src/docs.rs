@@ -1,5 +1,4 @@
-//! The OpenAPI document and the page to try it on: development only. In production these routes
-//! are not mounted, so that there is nothing to find.
+//! OpenAPI document and Swagger UI, mounted if `DOCS_ENABLED` is set, which production refuses.
 
 use axum::Router;
 use axum::extract::Request;
@@ -10,30 +9,27 @@ use axum::response::Response;
 use utoipa::openapi::OpenApi;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
-/// Where the page is.
 pub const PAGE: &str = "/docs";
 
-/// Where the document is.
 pub const DOCUMENT: &str = "/api/openapi.json";
 
-/// What Swagger UI needs and no more: its own scripts and styles, icons that its styles carry as
-/// `data:`, calls to this service. Its components set inline styles, which CSP level 3 lets us
-/// allow for attributes alone.
+/// CSP for Swagger UI: its own scripts and styles, icons as `data:`, calls to this service, and inline styles on
+/// attributes only (CSP level 3).
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src-elem 'self'; \
      style-src-attr 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; \
      form-action 'none'; frame-ancestors 'none'";
 
-/// The page and the document. Browsers reach them below `base`, the path of the public URL.
+/// `base` is the path of the public URL.
 pub fn router(document: OpenApi, base: &str) -> Router {
     let config = Config::from(format!("{base}{DOCUMENT}"))
         .try_it_out_enabled(true)
         .persist_authorization(true)
         .display_request_duration(true)
         .display_operation_id(true)
-        // Without the bar for other documents, whose logo brings a style sheet of its own.
+        // Without the bar for other documents, whose logo has inline styles.
         .use_base_layout();
     let page = SwaggerUi::new(PAGE).config(config).url(DOCUMENT, document);
-    // The library redirects by a path, which lacks the base.
+    // The library redirects to a path without the base.
     let to = HeaderValue::try_from(format!("{base}{PAGE}/")).ok();
     let redirect = middleware::map_response(move |mut response: Response| {
         if let (Some(to), Some(location)) = (&to, response.headers_mut().get_mut(LOCATION)) {

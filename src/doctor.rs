@@ -1,5 +1,4 @@
-//! Says what is wrong before it matters: asks every service that the configuration names, and the
-//! database about its clock, its schema and our rights.
+//! `doctor`: checks every dependency in the configuration, and the database's clock, schema and privileges.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -12,13 +11,10 @@ use crate::infra::{Clock, Db, db};
 use crate::migrate;
 use crate::state::AppState;
 
-/// How long one check may take.
-const DEADLINE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Clocks that differ by more make tokens of one replica look wrong to another.
-const TOLERATED_SKEW: TimeDelta = TimeDelta::seconds(5);
+const MAX_CLOCK_SKEW: TimeDelta = TimeDelta::seconds(5);
 
-/// What was found.
 #[derive(Debug, Default)]
 pub struct Findings(Vec<Finding>);
 
@@ -29,7 +25,6 @@ struct Finding {
 }
 
 impl Findings {
-    /// Whether nothing is wrong.
     #[must_use]
     pub fn is_healthy(&self) -> bool {
         self.0.iter().all(|finding| finding.fault.is_none())
@@ -55,7 +50,7 @@ impl fmt::Display for Findings {
     }
 }
 
-/// Runs every check; none stops another.
+/// Runs every check, also after a failure.
 pub async fn examine(state: &AppState, config: &Config) -> Findings {
     let mut findings = Findings::default();
     let misspelt = config
@@ -63,66 +58,69 @@ pub async fn examine(state: &AppState, config: &Config) -> Findings {
         .iter()
         .map(|s| format!("{} {}", s.variable, s.message));
     findings.add(
-        "variables are spelt right",
+        "variables are spelt correctly",
         none_of(&misspelt.collect::<Vec<_>>()),
     );
     let reached = checked(db::ping(&state.db)).await;
     let is_reached = reached.is_ok();
-    findings.add("database answers", reached);
+    findings.add("database responds", reached);
     if is_reached {
         examine_database(state, config, &mut findings).await;
     }
     if let Some(redis) = &state.redis {
         let connected = checked(redis.diagnose()).await;
         let is_connected = connected.is_ok();
-        findings.add("redis answers", connected);
+        findings.add("redis responds", connected);
         if is_connected {
             findings.add("redis runs scripts", checked(state.limiter.probe()).await);
         }
     }
     if let Some(breaches) = &state.breaches {
-        findings.add("breach check answers", checked(breaches.ping()).await);
+        findings.add("breach check responds", checked(breaches.ping()).await);
     }
-    let accepted = state.mailer.check(DEADLINE).await;
+    let accepted = state.mailer.check(TIMEOUT).await;
     let accepted = accepted.map_err(|error| error.to_string());
-    findings.add("mail server answers", accepted);
+    findings.add("mail server responds", accepted);
     findings
 }
 
 async fn examine_database(state: &AppState, config: &Config, findings: &mut Findings) {
     let db: &Db = &state.db;
-    let skew = match timeout(DEADLINE, db::clock_skew(db, Clock::system().now())).await {
-        Ok(Ok(skew)) if skew.abs() <= TOLERATED_SKEW => Ok(()),
-        Ok(Ok(skew)) => Err(format!("it is {} s ahead of ours", skew.num_seconds())),
+    let skew = match timeout(TIMEOUT, db::clock_skew(db, Clock::system().now())).await {
+        Ok(Ok(skew)) if skew.abs() <= MAX_CLOCK_SKEW => Ok(()),
+        Ok(Ok(skew)) => Err(format!(
+            "it is {} s ahead of the system clock",
+            skew.num_seconds()
+        )),
         Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err("no answer in time".to_owned()),
+        Err(_) => Err("no response in time".to_owned()),
     };
     findings.add("database clock", skew);
-    let faults = match timeout(DEADLINE, db::database_faults(db, &state.heartbeat)).await {
+    let faults = match timeout(TIMEOUT, db::database_faults(db, &state.heartbeat)).await {
         Ok(Ok(faults)) => none_of(&faults),
         Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err("no answer in time".to_owned()),
+        Err(_) => Err("no response in time".to_owned()),
     };
     findings.add("database encoding, schema and pooling", faults);
-    let current = match timeout(DEADLINE, state.heartbeat.is_current()).await {
+    let current = match timeout(TIMEOUT, state.heartbeat.is_current()).await {
         Ok(Ok(true)) => Ok(()),
         Ok(Ok(false)) => Err("the schema is older than this release: run `migrate`".to_owned()),
         Ok(Err(error)) if db::is_missing_table(&error) => {
             Err("the schema is missing: run `migrate`".to_owned())
         }
         Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err("no answer in time".to_owned()),
+        Err(_) => Err("no response in time".to_owned()),
     };
     let is_migrated = current.is_ok();
     findings.add("migrations", current);
-    // A developer may well use one role for all; in production the two are apart.
+    // In development one role may be both owner and runtime role.
     if is_migrated && config.environment == Environment::Production {
-        let rights = match timeout(DEADLINE, migrate::role_faults(db)).await {
+        let rights = match timeout(TIMEOUT, migrate::role_faults(db)).await {
             Ok(Ok(faults)) => none_of(&faults),
             Ok(Err(error)) => Err(error.to_string()),
-            Err(_) => Err("no answer in time".to_owned()),
+            Err(_) => Err("no response in time".to_owned()),
         };
-        findings.add("rights of the runtime role", rights);
+        findings.add("privileges of the runtime role", rights);
     }
 }
 
@@ -137,9 +135,9 @@ fn none_of<S: Borrow<str>>(faults: &[S]) -> Result<(), String> {
 async fn checked<T, E: fmt::Display>(
     check: impl Future<Output = Result<T, E>>,
 ) -> Result<(), String> {
-    match timeout(DEADLINE, check).await {
+    match timeout(TIMEOUT, check).await {
         Ok(Ok(_)) => Ok(()),
         Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err("no answer in time".to_owned()),
+        Err(_) => Err("no response in time".to_owned()),
     }
 }

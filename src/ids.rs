@@ -1,5 +1,4 @@
-//! One newtype per key, so that a session's id cannot be passed where a user's is meant. All are
-//! `UUIDv7` (RFC 9562 §5.7): they sort by the time they were made.
+//! Typed ids. All are `UUIDv7` (RFC 9562 §5.7), which sort by time.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -23,7 +22,6 @@ macro_rules! id {
         pub struct $name(pub Uuid);
 
         impl $name {
-            /// A new id for `now`.
             #[must_use]
             pub fn new(now: DateTime<Utc>, rng: &Rng) -> Self {
                 Self(uuid_v7(now, rng))
@@ -53,20 +51,20 @@ macro_rules! id {
 }
 
 id! {
-    /// A person with an account: `users.id`.
+    /// `users.id`
     UserId,
-    /// One sign-in on one device: `sessions.id`.
+    /// `sessions.id`
     SessionId,
-    /// A key that programs act for an account with: `api_keys.id`.
+    /// `api_keys.id`
     ApiKeyId,
-    /// What an account pays for: `subscriptions.id`.
+    /// `subscriptions.id`
     SubscriptionId,
-    /// Money that moved: `payments.id`.
+    /// `payments.id`
     PaymentId,
-    /// A line of the audit log: `audit_log.id`.
+    /// `audit_log.id`
     AuditId,
-    /// What an account's product told of: `events.id`.
+    /// `events.id`
     EventId,
-    /// A mailed, single-use link: `one_time_tokens.id`.
+    /// `one_time_tokens.id`
     OneTimeTokenId,
 }

@@ -1,8 +1,7 @@
-//! Rotating a ring of keys in three steps, none of which refuses anybody while replicas with the
-//! ring of before and of after it run side by side.
+//! `keys`: rotation of a key ring in three steps. Replicas before and after a step accept each other's tokens.
 //!
-//! A new key is first added at the end, where it is recognised and not used; then, once every
-//! replica knows it, promoted to the front; and the last key is dropped when nothing depends on it.
+//! A new key is added at the end, where it only verifies; once every replica has it, it is promoted to the
+//! front; and the last key is dropped when nothing depends on it.
 
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -13,25 +12,19 @@ use crate::cli::{Ring, Step};
 use crate::config::{Key32, RingConfig};
 use crate::infra::{BadKey, JwtKeys, KeyId, Rng};
 
-/// How long other services may keep our public keys before they ask again (the `max-age` of
-/// `/.well-known/jwks.json`).
-const JWKS_KEPT: Duration = Duration::from_mins(5);
+/// `max-age` of `/.well-known/jwks.json`.
+const JWKS_MAX_AGE: Duration = Duration::from_mins(5);
 
-/// Why a ring is not shown or rotated.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// There is nothing to promote or to drop.
     #[error("the ring has one key only: `keys rotate --step add` makes another")]
     OneKey,
-    /// What is sealed under the key would be lost.
     #[error(
-        "an encryption key is not dropped by a command: what is still sealed under it could never be opened again"
+        "the command does not drop encryption keys: values that are still encrypted under one would be lost"
     )]
     StillSealed,
-    /// A key is none.
     #[error(transparent)]
     Signing(#[from] BadKey),
-    /// The file cannot be written.
     #[error("the ring cannot be written to that file")]
     Write(#[from] std::io::Error),
 }
@@ -39,13 +32,12 @@ pub enum Error {
 /// A ring after a step, and what to do with it.
 #[derive(Debug)]
 pub struct Rotated {
-    /// The keys as they are to be from now on.
     pub keys: Vec<Key32>,
-    /// What this comes to, and what to do next; never a key.
+    /// What changed and the next step, without keys.
     pub advice: String,
 }
 
-/// The keys of a ring by their ids, and what each does; never a key.
+/// Lists the ids of the keys of a ring and the use of each.
 pub fn status(ring: Ring, config: &RingConfig) -> Result<String, Error> {
     let (used, kept) = verbs(ring);
     let lines = ids(ring, &config.keys)?.into_iter().enumerate();
@@ -57,15 +49,14 @@ pub fn status(ring: Ring, config: &RingConfig) -> Result<String, Error> {
     Ok(format!("{}\n{}", config.variable, lines.join("\n")))
 }
 
-/// Takes one step of a rotation.
-pub fn rotate(ring: Ring, step: Step, config: &RingConfig, chance: &Rng) -> Result<Rotated, Error> {
+pub fn rotate(ring: Ring, step: Step, config: &RingConfig, rng: &Rng) -> Result<Rotated, Error> {
     let mut keys = config.keys.clone();
     if step != Step::Add && keys.len() < 2 {
         return Err(Error::OneKey);
     }
     let subject = match step {
         Step::Add => {
-            keys.push(Key32::new(chance.bytes()));
+            keys.push(Key32::new(rng.bytes()));
             keys.last().cloned()
         }
         Step::Promote => {
@@ -82,7 +73,7 @@ pub fn rotate(ring: Ring, step: Step, config: &RingConfig, chance: &Rng) -> Resu
 }
 
 impl Rotated {
-    /// The ring as the variable holds it.
+    /// Value of the variable.
     #[must_use]
     pub fn value(&self) -> String {
         let keys: Vec<String> = self.keys.iter().map(Key32::encode).collect();
@@ -104,12 +95,12 @@ impl Rotated {
     }
 }
 
-/// What the first key of a ring does, and the others.
+/// Use of the first key of a ring, and of the others.
 fn verbs(ring: Ring) -> (&'static str, &'static str) {
     match ring {
         Ring::Signing => ("signs and verifies", "verifies"),
-        Ring::Encryption => ("seals and opens", "opens"),
-        Ring::Token => ("makes and verifies", "verifies"),
+        Ring::Encryption => ("encrypts and decrypts", "decrypts"),
+        Ring::Token => ("signs and verifies", "verifies"),
     }
 }
 
@@ -127,14 +118,14 @@ fn ids(ring: Ring, keys: &[Key32]) -> Result<Vec<String>, Error> {
 
 fn advice(ring: Ring, step: Step, id: &str, config: &RingConfig) -> String {
     let variable = config.variable;
-    let restart = format!("Give every replica this value of {variable}, one after the other.");
+    let restart = format!("Set this value of {variable} on every replica, one after the other.");
     let (used, kept) = verbs(ring);
     match step {
         Step::Add => {
             let wait = match ring {
                 Ring::Signing => format!(
-                    " Wait {} s more for services that keep /.well-known/jwks.json.",
-                    JWKS_KEPT.as_secs()
+                    " Wait {} s more for services that cache /.well-known/jwks.json.",
+                    JWKS_MAX_AGE.as_secs()
                 ),
                 Ring::Encryption | Ring::Token => String::new(),
             };
@@ -149,17 +140,16 @@ fn advice(ring: Ring, step: Step, id: &str, config: &RingConfig) -> String {
                     next_step(ring, "drop")
                 ),
                 None => {
-                    "Keep the other keys: what was sealed under them is opened by them.".to_owned()
+                    "Keep the other keys: they decrypt what was encrypted under them.".to_owned()
                 }
             };
             format!("The key {id} {used} from now on. {restart} {next}")
         }
-        Step::Drop if ring == Ring::Token => format!("The key {id} is gone. {restart}"),
-        Step::Drop => format!("The key {id} is gone, and so is what it signed. {restart}"),
+        Step::Drop if ring == Ring::Token => format!("The key {id} is dropped. {restart}"),
+        Step::Drop => format!("The key {id} is dropped, and what it signed is rejected. {restart}"),
     }
 }
 
-/// The command of a step; one that names no ring would take it on the signing keys.
 fn next_step(ring: Ring, step: &str) -> String {
     let ring = match ring {
         Ring::Signing => "",
@@ -209,17 +199,17 @@ mod tests {
     }
 
     #[test]
-    fn neither_advice_nor_status_tells_a_key() {
+    fn neither_advice_nor_status_contains_a_key() {
         let config = ring(&[1, 2]);
         for ring in [Ring::Signing, Ring::Encryption, Ring::Token] {
-            let told = status(ring, &config).expect("they are keys");
-            assert_eq!(told.lines().count(), 3, "{told}");
+            let text = status(ring, &config).expect("they are keys");
+            assert_eq!(text.lines().count(), 3, "{text}");
             for key in &config.keys {
-                assert!(!told.contains(&key.encode()), "{told}");
+                assert!(!text.contains(&key.encode()), "{text}");
             }
         }
         for kind in [Step::Add, Step::Promote, Step::Drop] {
-            let rotated = step(kind, &[1, 2]).expect("it is done");
+            let rotated = step(kind, &[1, 2]).expect("it is rotated");
             for key in rotated.keys.iter().chain(&config.keys) {
                 assert!(
                     !rotated.advice.contains(&key.encode()),

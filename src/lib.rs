@@ -1,7 +1,7 @@
 //! Groundwork: a SaaS backend to generate, rename and own.
 //!
-//! The table of contents. Modules stand in floors, ground first: a module uses floors before its
-//! own, never a neighbour or a later one. `tests/architecture.rs` holds every `use crate::…` to it.
+//! Modules are in layers, separated by blank lines: a module uses layers before its own, not its own layer and
+//! not a later one. `tests/architecture.rs` checks every `use crate::…`.
 
 pub mod cli;
 pub mod config;

@@ -29,8 +29,8 @@ use tokio_util::sync::CancellationToken;
 // keeps many sizes off its fast path. Huge pages are off: they would double the idle memory.
 use mimalloc as _;
 
-/// For the last uses of API keys to be written, and for the pool to close its connections.
-const LAST_WRITES: std::time::Duration = std::time::Duration::from_secs(2);
+/// For writing the last uses of API keys, and for closing the pool.
+const LAST_WRITES_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(2);
 
 type Outcome = Result<(), Box<dyn Error>>;
 
@@ -39,8 +39,8 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             report(&*error);
-            let refused = error.downcast_ref::<auth::CommandError>();
-            refused.map_or(ExitCode::FAILURE, |error| error.exit_code().into())
+            let rejected = error.downcast_ref::<auth::CommandError>();
+            rejected.map_or(ExitCode::FAILURE, |error| error.exit_code().into())
         }
     }
 }
@@ -142,8 +142,8 @@ async fn serve(config: Config, migrates: bool, runs_jobs: bool) -> Outcome {
     let (drained, ()) = tokio::join!(server, drain);
     tasks.finish().await;
     // An unresponsive database must not delay the exit.
-    let _ = tokio::time::timeout(LAST_WRITES, api_keys::write_uses(&state)).await;
-    let _ = tokio::time::timeout(LAST_WRITES, state.db.close()).await;
+    let _ = tokio::time::timeout(LAST_WRITES_TIMEOUT, api_keys::write_uses(&state)).await;
+    let _ = tokio::time::timeout(LAST_WRITES_TIMEOUT, state.db.close()).await;
     tracing::info!(aborted = drained.aborted, "stopped");
     Ok(())
 }

@@ -1,12 +1,10 @@
 //! Metrics of the service: name, unit, help and labels of each, and the function that records it. The
 //! crates declare their own.
 //!
-//! A label takes its values from an enum, from a route's template or from a status, never from what
-//! a client sent, so that the number of series is bounded whatever comes in. To add a metric, add a
-//! line to the table and a function below it. Without `METRICS_ADDR` nothing is recorded.
+//! Label values come from an enum, a route template or a status, never from a client, so that the number of
+//! series is bounded. Without `METRICS_ADDR` nothing is recorded.
 
 mod credentials;
-mod csrf;
 mod usage;
 
 use std::time::Instant;
@@ -15,10 +13,9 @@ pub use metric_families::{Family, Kind};
 use metrics::{counter, gauge, histogram};
 
 pub use credentials::{
-    ApiKeyUse, SignIn, TokenRefresh, count_api_key, count_sign_in, count_sign_in_wait,
-    count_token_refresh,
+    ApiKeyUse, CsrfRefusal, SignIn, TokenRefresh, count_api_key, count_csrf_refusal, count_sign_in,
+    count_sign_in_wait, count_token_refresh,
 };
-pub use csrf::{CsrfRefusal, count_csrf_refusal};
 pub use http_toolkit::metrics::{count_refused, set_max_connections, set_max_requests};
 pub use telemetry::prometheus::{PROCESS, render, run_upkeep};
 pub use usage::{
@@ -88,10 +85,8 @@ macro_rules! outcomes {
         pub enum $name { $($(#[$variant_doc])* $variant),+ }
 
         impl $name {
-            /// Every value of the label.
             pub const ALL: &'static [Self] = &[$(Self::$variant),+];
 
-            /// The label's value.
             #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $text),+ }
@@ -103,31 +98,25 @@ macro_rules! outcomes {
 use outcomes;
 
 outcomes! {
-    /// How a try of a job ended.
+    /// How an attempt of a job ended.
     JobOutcome {
-        /// It did its work.
         Done "done"
-        /// It is tried again.
         Retried "retried"
-        /// It is given up.
         Dead "dead"
     }
 }
 
 outcomes! {
-    /// What looking a password up among those of known breaches came to.
+    /// How a breach check ended.
     BreachCheck {
-        /// It is among them.
+        /// The password is in a breach.
         Known "known"
-        /// It is not.
         Unknown "unknown"
-        /// No answer came in time.
         Timeout "timeout"
-        /// There is no connection.
         Unreachable "unreachable"
-        /// The answer was a refusal.
+        /// Error status.
         Refused "refused"
-        /// The answer was no list of hashes.
+        /// The response is no list of hashes.
         Malformed "malformed"
     }
 }
@@ -135,18 +124,14 @@ outcomes! {
 outcomes! {
     /// What a call to a service around us came to.
     CallOutcome {
-        /// It was answered.
         Ok "ok"
-        /// It was refused.
         Refused "refused"
-        /// No answer came in time.
         Timeout "timeout"
-        /// There is no connection.
         Unreachable "unreachable"
     }
 }
 
-/// The state of the queue; `None` when it cannot be told, which a last good value would hide.
+/// `None` sets the gauges to NaN, since a last good value would hide that the queue cannot be read.
 pub fn set_queue(queue: Option<Queue>) {
     let unknown = Queue {
         waiting: f64::NAN,
@@ -159,23 +144,21 @@ pub fn set_queue(queue: Option<Queue>) {
     gauge!(JOBS_DEAD).set(queue.dead);
 }
 
-/// The state of the queue.
+/// State of the job queue.
 #[derive(Clone, Copy, Debug)]
 pub struct Queue {
-    /// Jobs that are due and not begun.
+    /// Due and not started.
     pub waiting: f64,
-    /// How long the oldest of them has been due.
+    /// How long the oldest due job has waited.
     pub oldest_seconds: f64,
-    /// Jobs given up.
     pub dead: f64,
 }
 
-/// One try of a job; `task` is one of those that the worker defines.
+/// Counts an attempt; `task` is a job's identifier.
 pub fn count_job(task: &str, outcome: JobOutcome) {
     counter!(JOBS, "task" => task.to_owned(), "outcome" => outcome.as_str()).increment(1);
 }
 
-/// A password that was looked up among those of known breaches, from `began` on.
 pub fn observe_breach_check(began: Instant, outcome: BreachCheck) {
     histogram!(BREACH_CHECKS, "outcome" => outcome.as_str()).record(began.elapsed());
 }
@@ -186,12 +169,12 @@ pub fn set_partitions(table: &'static str, months_ahead: i32, default_rows: u32)
     gauge!(PARTITION_DEFAULT_ROWS, "table" => table).set(f64::from(default_rows));
 }
 
-/// Lines of the log that were dropped since the start.
+/// `lines` is the total since the start.
 pub fn set_dropped_log_lines(lines: u64) {
     counter!(LOG_LINES_DROPPED).absolute(lines);
 }
 
-/// Starts recording, for the life of the process; a second time does nothing.
+/// Starts recording. A second call does nothing.
 pub fn start(version: &str, commit: Option<&str>) -> Result<(), telemetry::prometheus::BuildError> {
     if telemetry::prometheus::install(&TABLES)? {
         begin(version, commit.unwrap_or("unknown"));
@@ -199,39 +182,35 @@ pub fn start(version: &str, commit: Option<&str>) -> Result<(), telemetry::prome
     Ok(())
 }
 
-/// What can be told at the start: the build, and zeros where a first event would go unseen, since
-/// Prometheus sees an increase between two samples only.
+/// Series that exist from the start: Prometheus computes an increase between two samples, so that the first event
+/// of a series that begins with it would be lost.
 fn begin(version: &str, commit: &str) {
     gauge!(BUILD_INFO, "version" => version.to_owned(), "commit" => commit.to_owned()).set(1.0);
     for name in [LOG_LINES_DROPPED, USAGE_DROPPED] {
         counter!(name).absolute(0);
     }
-    for outcome in SignIn::ALL {
-        counter!(SIGN_INS, "outcome" => outcome.as_str()).absolute(0);
-    }
-    for outcome in ApiKeyUse::ALL {
-        counter!(API_KEYS, "outcome" => outcome.as_str()).absolute(0);
-    }
     crypto::metrics::init();
     http_toolkit::metrics::init();
     http_toolkit::metrics::init_refused("reports");
     cache::metrics::init(&["plan", "second_factor", "pricing", "dashboard"]);
-    csrf::begin();
+    credentials::begin();
     usage::begin();
     rate_limit::metrics::init();
-    for by in ["client", "account", "known", "reauthentication"] {
-        counter!(SIGN_IN_WAITS, "by" => by).absolute(0);
-    }
-    for outcome in TokenRefresh::ALL {
-        counter!(TOKEN_REFRESHES, "outcome" => outcome.as_str()).absolute(0);
-    }
     gauge!(USAGE_WAITING).set(0.0);
 }
 
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "beyond 2^52 connections nobody counts"
-)]
+fn zero<T: Copy>(
+    counter: &'static str,
+    label: &'static str,
+    values: &[T],
+    text: fn(T) -> &'static str,
+) {
+    for value in values {
+        counter!(counter, label => text(*value)).absolute(0);
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "exact up to 2^53")]
 fn whole(number: usize) -> f64 {
     number as f64
 }

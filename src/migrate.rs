@@ -1,4 +1,4 @@
-//! Migrations of the schema and of the queue, and the rights of the runtime role.
+//! Migrations of the schema and the queue, and the privileges of the runtime role.
 
 use std::time::Duration;
 
@@ -16,7 +16,6 @@ use crate::infra::db::{StatementLog, connect_options, run_migrations};
 /// `application_name` of the service's sessions.
 pub const APPLICATION_NAME: &str = env!("CARGO_PKG_NAME");
 
-/// Schema of the job queue.
 pub const QUEUE_SCHEMA: &str = "graphile_worker";
 
 static MIGRATIONS: Migrator = sqlx::migrate!();
@@ -24,15 +23,13 @@ static MIGRATIONS: Migrator = sqlx::migrate!();
 /// Key of the advisory lock that is held while migrating: any number that nothing else uses.
 const MIGRATION_LOCK: i64 = 0x6772_6f75_6e64_0001;
 
-/// Failure of a migration.
 #[derive(Debug, thiserror::Error)]
-#[expect(missing_docs, reason = "the messages document the variants")]
 pub enum MigrationError {
     #[error("DATABASE_MIGRATION_URL is not set: migrations need the owner of the schema")]
     NoOwner,
     #[error("the database cannot be reached")]
     Connect(#[source] sqlx::Error),
-    #[error("the database did not answer within the connect timeout")]
+    #[error("the database did not respond within the connect timeout")]
     ConnectTimeout,
     #[error("another process has been migrating for longer than DB_MIGRATION_LOCK_TIMEOUT")]
     Locked,
@@ -48,17 +45,16 @@ pub enum MigrationError {
         "the tables are in the schema {0} and belong into public: move them by ALTER TABLE … SET SCHEMA public, and the functions with them"
     )]
     Elsewhere(String),
-    #[error("the runtime role could not be given its rights")]
-    Rights(#[source] sqlx::Error),
+    #[error("the runtime role could not be granted its privileges")]
+    Privileges(#[source] sqlx::Error),
 }
 
-/// Version of the newest migration of this release.
 #[must_use]
 pub fn schema_version() -> Option<i64> {
     MIGRATIONS.iter().map(|migration| migration.version).max()
 }
 
-/// What sqlx emits for each statement: log lines with `DB_ECHO`, else spans where an exporter wants them.
+/// Log lines of statements with `DB_ECHO`, else spans if they are exported.
 #[must_use]
 pub fn statement_log(config: &DatabaseConfig) -> StatementLog {
     if config.echo {
@@ -70,7 +66,7 @@ pub fn statement_log(config: &DatabaseConfig) -> StatementLog {
     }
 }
 
-/// Runs the migrations and grants the runtime role its rights. Safe to run from several replicas at once
+/// Runs the migrations and grants the runtime role its privileges. Safe to run from several replicas at once
 /// and again after a failure; each migration runs once.
 pub async fn migrate(config: &DatabaseConfig) -> Result<(), MigrationError> {
     let url = config
@@ -106,10 +102,10 @@ async fn migrate_on(
         .await
         .map_err(|error| MigrationError::Queue(Box::new(error)))?;
     let runtime = connect_options(&config.url, APPLICATION_NAME, StatementLog::Off)
-        .map_err(MigrationError::Rights)?;
+        .map_err(MigrationError::Privileges)?;
     grant(connection, runtime.get_username(), &config.url)
         .await
-        .map_err(MigrationError::Rights)
+        .map_err(MigrationError::Privileges)
 }
 
 /// Checks the encoding, and that all tables are created in `public`: by default a schema with the owner's
@@ -197,8 +193,8 @@ fn percent_decoded(text: &str) -> String {
 }
 
 #[derive(FromRow)]
-#[expect(clippy::struct_excessive_bools, reason = "a row of answers")]
-struct Rights {
+#[expect(clippy::struct_excessive_bools, reason = "a row of the result")]
+struct Privileges {
     superuser: bool,
     creates_roles: bool,
     creates_tables: bool,
@@ -207,9 +203,9 @@ struct Rights {
     works_queue: bool,
 }
 
-/// Checks the rights of the current role.
+/// Returns what is wrong with the privileges of the current role.
 pub async fn role_faults(db: &Db) -> Result<Vec<&'static str>, sqlx::Error> {
-    let rights: Rights = sqlx::query_as(
+    let privileges: Privileges = sqlx::query_as(
         "SELECT rolsuper AS superuser, rolcreaterole AS creates_roles,
                 has_schema_privilege('public', 'CREATE') AS creates_tables,
                 has_table_privilege('audit_log', 'UPDATE') OR has_table_privilege('audit_log', 'DELETE') AS rewrites_audit_log,
@@ -220,19 +216,25 @@ pub async fn role_faults(db: &Db) -> Result<Vec<&'static str>, sqlx::Error> {
     .fetch_one(db)
     .await?;
     let faults = [
-        (rights.superuser, "the runtime role is a superuser"),
-        (rights.creates_roles, "the runtime role may create roles"),
-        (rights.creates_tables, "the runtime role may create tables"),
+        (privileges.superuser, "the runtime role is a superuser"),
         (
-            rights.rewrites_audit_log,
+            privileges.creates_roles,
+            "the runtime role may create roles",
+        ),
+        (
+            privileges.creates_tables,
+            "the runtime role may create tables",
+        ),
+        (
+            privileges.rewrites_audit_log,
             "the runtime role may rewrite the audit log",
         ),
         (
-            !rights.reads_users,
+            !privileges.reads_users,
             "the runtime role may not read the tables: run `migrate`",
         ),
         (
-            !rights.works_queue,
+            !privileges.works_queue,
             "the runtime role may not use the queue: run `migrate`",
         ),
     ];

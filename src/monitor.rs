@@ -1,4 +1,4 @@
-//! Prometheus listener at `METRICS_ADDR`, and the gauges that are sampled.
+//! Prometheus listener at `METRICS_ADDR`, and sampled gauges.
 
 use std::io;
 use std::net::SocketAddr;
@@ -66,7 +66,7 @@ impl Monitor {
         self.listener.local_addr()
     }
 
-    /// Serves and samples until `stop`. Open connections are cut: a lost scrape costs nothing.
+    /// Serves and samples until `stop`, and then closes open connections.
     pub async fn run(self) {
         let Self {
             listener,
@@ -111,10 +111,10 @@ async fn sample_pool(state: &AppState) {
 }
 
 async fn sample_queue(state: &AppState) {
-    metrics::set_queue(jobs::look(&state.db).await.ok());
+    metrics::set_queue(jobs::queue_state(&state.db).await.ok());
 }
 
-/// A failure keeps the last values: a partition does not go away by itself.
+/// After a failure the gauges keep their values, since partitions do not disappear.
 async fn sample_partitions(state: &AppState, tables: &[Table]) {
     for table in tables {
         if let Ok(found) = partitions::state_of(&state.db, table.name).await {

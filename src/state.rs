@@ -1,5 +1,4 @@
-//! What a handler may ask for. A handler's signature names the parts it uses, and so tells its
-//! reach.
+//! Application state, shared by handlers, jobs and CLI commands.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -23,17 +22,15 @@ use crate::migrate;
 use crate::usage::Meter;
 use crate::web::OwnOrigins;
 
-/// API keys whose last use or refusal is kept in the process, about 50 bytes each.
-const KEYS_NOTED: usize = 20_000;
+/// Maximum number of API keys whose last use or rejection is kept in memory, about 50 bytes each.
+const TRACKED_KEYS: usize = 20_000;
 
-/// Reports of one account at once.
 const REPORTS_PER_ACCOUNT: usize = 2;
 
-/// Requests of one account that store events at once; one row of the database orders them anyway.
+/// Concurrent requests of one account that store events. A row lock serializes them anyway.
 const EVENT_WRITES_PER_ACCOUNT: usize = 2;
 
-/// Everything that handlers and jobs share. A clone is another handle on it and costs next to
-/// nothing, since every layer that a request meets takes one.
+/// Cheap to clone, since every middleware clones it.
 #[derive(Clone, Debug)]
 pub struct AppState(Arc<Parts>);
 
@@ -45,82 +42,58 @@ impl Deref for AppState {
     }
 }
 
-/// What there is to share.
 #[derive(Debug)]
 pub struct Parts {
-    /// PostgreSQL, as the runtime role.
+    /// Connects as the runtime role.
     pub db: Db,
-    /// Heartbeat of PostgreSQL.
     pub heartbeat: Heartbeat,
-    /// Redis, where there is one.
     pub redis: Option<Redis>,
-    /// What was read before, kept for a while.
     pub cache: Cache,
-    /// How often who did what.
     pub limiter: Limiter,
-    /// Who may ask how often.
     pub limits: Arc<LimitsConfig>,
-    /// The time.
     pub clock: Clock,
-    /// Randomness.
     pub rng: Rng,
     pub attempt_slots: AttemptSlots,
-    /// The password hashing pool.
     pub hasher: Hasher,
-    /// Passwords known from breaches, where they can be asked for.
     pub breaches: Option<Breaches>,
-    /// The mail server.
     pub mailer: Mailer,
     /// The signing keys of access tokens.
     pub keys: Arc<JwtKeys>,
     /// Makes and verifies the tags of refresh tokens.
     pub refresh_macs: MacRing,
-    /// Derives the successors of refresh tokens of the release before.
+    /// Derives the successors of legacy refresh tokens.
     pub successor_macs: MacRing,
-    /// Makes and verifies CSRF tokens.
     pub csrf_macs: MacRing,
-    /// Derives the salts of passwords that somebody signs up with.
+    /// Derives the password salts of sign-ups from their address.
     pub sign_up_macs: MacRing,
     pub revocation_list: RevocationList,
-    /// The pages that may act for somebody who signed in with cookies.
+    /// Origins that may send requests with cookies.
     pub own_origins: OwnOrigins,
-    /// What each account called, until it is written.
     pub meter: Meter,
-    /// Seals values at rest.
     pub cipher: Arc<Cipher>,
-    /// Settings of tokens, sessions and passwords.
     pub auth: Arc<AuthConfig>,
-    /// How many wrong passwords anybody gets.
     pub attempts: Arc<AttemptsConfig>,
-    /// Settings of second factors.
     pub mfa: Arc<MfaConfig>,
-    /// Plans and prices.
     pub plans: Arc<PlansConfig>,
-    /// Reports that run at once.
+    /// Concurrent usage reports.
     pub reports: ConcurrencyLimit,
-    /// Requests that store events at once.
+    /// Concurrent requests that store events.
     pub event_writes: ConcurrencyLimit,
-    /// How long audit entries and their addresses are kept.
     pub audit: Arc<AuditConfig>,
-    /// Settings of metering and events.
     pub usage: Arc<UsageConfig>,
-    /// Settings of API keys.
     pub api_keys: Arc<ApiKeyConfig>,
-    /// When API keys were last used, until it is written.
+    /// Last use of API keys, until it is written.
     pub key_uses: LastSeen,
-    /// When API keys were last refused for want of a scope.
+    /// Last rejection of API keys for a missing scope.
     pub key_refusals: LastSeen,
-    /// Settings of letters.
     pub mail: Arc<MailConfig>,
-    /// `WORKER_STATEMENT_TIMEOUT`: for one statement of a job that works in batches.
+    /// `WORKER_STATEMENT_TIMEOUT`
     pub job_statement_timeout: Duration,
-    /// The release, as `/health` names it.
     pub version: Arc<str>,
-    /// When the process started.
     pub started: Instant,
 }
 
-/// Lets handlers ask for a part alone.
+/// Makes parts of the state available to axum's `State` extractor.
 macro_rules! parts {
     ($($field:ident: $part:ty),+ $(,)?) => {$(
         impl FromRef<AppState> for $part {
@@ -140,32 +113,25 @@ parts! {
     plans: Arc<PlansConfig>,
 }
 
-/// Why the state could not be built from a configuration that was well-formed.
+/// A setting is well-formed and cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
-    /// `DATABASE_URL` cannot be used.
     #[error("DATABASE_URL cannot be used: {0}")]
     Database(#[from] sqlx::Error),
-    /// `REDIS_URL` cannot be used.
     #[error("REDIS_URL cannot be used: {0}")]
     Redis(String),
-    /// `BREACH_CHECK_URL` cannot be used.
     #[error("BREACH_CHECK_URL cannot be used")]
     Breaches,
-    /// `SMTP_URL` cannot be used.
     #[error("SMTP_URL cannot be used")]
     Mail,
-    /// `JWT_SIGNING_KEYS` cannot be used.
     #[error("JWT_SIGNING_KEYS cannot be used: {0}")]
     Keys(#[from] BadKey),
-    /// `ENCRYPTION_KEYS` cannot be used.
     #[error("ENCRYPTION_KEYS cannot be used: {0}")]
     Encryption(#[from] NoKey),
 }
 
 impl AppState {
-    /// Builds the state. Nothing is connected to yet, so that it also works while the world around
-    /// is down. Runs inside a Tokio runtime.
+    /// Connects lazily, so that it succeeds while dependencies are unavailable. Must run inside a Tokio runtime.
     pub fn new(config: &Config, clock: Clock, rng: Rng) -> Result<Self, StateError> {
         let redis = config
             .redis_url
@@ -210,8 +176,8 @@ impl AppState {
             audit: Arc::new(config.audit.clone()),
             usage: Arc::new(config.usage.clone()),
             api_keys: Arc::new(config.api_keys.clone()),
-            key_uses: LastSeen::new(KEYS_NOTED),
-            key_refusals: LastSeen::new(KEYS_NOTED),
+            key_uses: LastSeen::new(TRACKED_KEYS),
+            key_refusals: LastSeen::new(TRACKED_KEYS),
             mail: Arc::new(config.mail.clone()),
             job_statement_timeout: config.worker.statement_timeout,
             version: config.telemetry.version.as_str().into(),
@@ -250,7 +216,6 @@ fn database_options(config: &DatabaseConfig) -> db::Options {
     }
 }
 
-/// The mailer of the configured server.
 pub fn mailer(config: &MailConfig, rng: Rng) -> Result<Mailer, StateError> {
     let options = email_transport::Options {
         server: config.server.clone(),

@@ -1,4 +1,4 @@
-//! Every background loop of a process, on one page.
+//! Every background task of a process, and the subcommands that run it.
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -18,7 +18,7 @@ pub enum Process {
 
 use Process::{Serve, Worker};
 
-/// Starts the loops of this process. `runs_jobs` is false for `serve --no-worker`.
+/// Starts the tasks of this process. `runs_jobs` is false for `serve --no-worker`.
 pub async fn start(
     process: Process,
     runs_jobs: bool,
@@ -69,13 +69,12 @@ pub async fn start(
     Ok(tasks)
 }
 
-/// The running loops of a process.
 #[derive(Debug)]
 pub struct Tasks {
     process: Process,
     running: TaskTracker,
     stop: CancellationToken,
-    /// For loops that write what requests leave behind, and so stop after the last reply.
+    /// For tasks that write data of requests, and so stop after the last response.
     stop_last: CancellationToken,
 }
 
@@ -118,12 +117,12 @@ impl Tasks {
         }
     }
 
-    /// Asks the loops to stop, except those that wait for the last reply.
+    /// Stops all tasks except those that wait for the last response.
     pub fn stop(&self) {
         self.stop.cancel();
     }
 
-    /// Stops what is left once the last reply is sent, and waits for all loops to end.
+    /// Stops the rest after the last response, and waits for all tasks to end.
     pub async fn finish(&self) {
         self.stop.cancel();
         self.stop_last.cancel();

@@ -1,10 +1,9 @@
-//! Logs, error reports and traces of this service, from its settings.
+//! Starts logs, error reports and traces from the settings.
 
 pub use ::telemetry::*;
 
 use crate::config::{Environment, TelemetryConfig};
 
-/// Starts the log and the exporters.
 pub fn start(config: &TelemetryConfig) -> Telemetry {
     ::telemetry::start(&Settings {
         service: env!("CARGO_PKG_NAME"),

@@ -1,6 +1,6 @@
-//! What names and reasons have in common: text that somebody typed into one line.
+//! Validation of single-line text, such as names and reasons.
 
-/// The text without space around it, if it is 1 to `longest` characters in one line.
+/// Trims the text; `None` unless it is 1 to `longest` characters without control characters.
 #[must_use]
 pub fn one_line(raw: &str, longest: usize) -> Option<String> {
     let text = raw.trim();

@@ -1,4 +1,4 @@
-//! Every background job and schedule, on one page.
+//! Every background job and its schedule.
 
 use std::time::Duration;
 
@@ -17,25 +17,25 @@ use crate::infra::db::Heartbeat;
 use crate::jobs::{DeadJobsRetention, PurgeDeadJobs};
 use crate::mfa::{NotifySecondFactor, ResealSecrets};
 use crate::migrate::QUEUE_SCHEMA;
-use crate::partitions::{MaintainPartitions, Monthly, Table};
+use crate::partitions::{MaintainPartitions, PartitionedTables, Table};
 use crate::state::AppState;
 use crate::usage::{self, BackfillRollups, PurgeUsage};
 
-/// How long jobs that run may go on once the worker is told to stop; then they are handed back.
-const GRACE: Duration = Duration::from_secs(10);
+/// Shutdown timeout of running jobs; then they are returned to the queue.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What handing jobs back may take on top.
-const MARGIN: Duration = Duration::from_secs(2);
+/// Additional time for returning jobs to the queue.
+const SHUTDOWN_MARGIN: Duration = Duration::from_secs(2);
 
-/// The wait before a worker that lost the database starts again.
+/// Delay before the worker restarts after it lost the database.
 const RESTART_AFTER: Duration = Duration::from_secs(2);
 
-const DAILY: &str = "the hour and the minute exist";
+const VALID_TIME: &str = "the time of day is valid";
 
-/// A worker that knows every job. It ends with `stop`, and never by a signal of its own.
+/// Worker with all jobs. It ends with `stop` and installs no signal handlers.
 ///
 /// # Panics
-/// Never, unless a schedule below names an hour that does not exist.
+/// If a schedule below has an invalid time of day.
 pub async fn worker(
     state: AppState,
     config: &WorkerConfig,
@@ -48,7 +48,7 @@ pub async fn worker(
         .poll_interval(config.poll_interval)
         .listen_os_shutdown_signals(false)
         .shutdown_signal(stop.cancelled_owned())
-        .shutdown_grace_period(GRACE)
+        .shutdown_grace_period(SHUTDOWN_TIMEOUT)
         .worker_recovery(recovery())
         .define_job::<SendVerification>()
         .define_job::<SendAlreadyRegistered>()
@@ -71,23 +71,23 @@ pub async fn worker(
         .define_job::<PurgeEventTotals>()
         .define_job::<RemoveAddresses>()
         .define_job::<PurgeDeadJobs>()
-        .with_cron(Cron::daily_at::<PurgeExpired>(3, 17).expect(DAILY))
-        .with_cron(Cron::daily_at::<PurgeKeys>(3, 37).expect(DAILY))
-        .with_cron(Cron::daily_at::<ResealSecrets>(4, 37).expect(DAILY))
-        .with_cron(Cron::daily_at::<PurgeUsage>(3, 57).expect(DAILY))
-        .with_cron(Cron::daily_at::<MaintainPartitions>(4, 17).expect(DAILY))
-        .with_cron(Cron::every_n_minutes::<BackfillRollups>(10).expect(DAILY))
-        .with_cron(Cron::daily_at::<PurgeEventTotals>(4, 27).expect(DAILY))
-        .with_cron(Cron::daily_at::<RemoveAddresses>(4, 47).expect(DAILY))
-        .with_cron(Cron::daily_at::<PurgeDeadJobs>(4, 57).expect(DAILY))
-        .add_extension(Monthly(partitioned_tables(&state)))
+        .with_cron(Cron::daily_at::<PurgeExpired>(3, 17).expect(VALID_TIME))
+        .with_cron(Cron::daily_at::<PurgeKeys>(3, 37).expect(VALID_TIME))
+        .with_cron(Cron::daily_at::<ResealSecrets>(4, 37).expect(VALID_TIME))
+        .with_cron(Cron::daily_at::<PurgeUsage>(3, 57).expect(VALID_TIME))
+        .with_cron(Cron::daily_at::<MaintainPartitions>(4, 17).expect(VALID_TIME))
+        .with_cron(Cron::every_n_minutes::<BackfillRollups>(10).expect(VALID_TIME))
+        .with_cron(Cron::daily_at::<PurgeEventTotals>(4, 27).expect(VALID_TIME))
+        .with_cron(Cron::daily_at::<RemoveAddresses>(4, 47).expect(VALID_TIME))
+        .with_cron(Cron::daily_at::<PurgeDeadJobs>(4, 57).expect(VALID_TIME))
+        .add_extension(PartitionedTables(partitioned_tables(&state)))
         .add_extension(DeadJobsRetention(config.dead_jobs_retention))
         .add_extension(state)
         .init()
         .await
 }
 
-/// The tables that are partitioned by month, and how long their partitions are kept.
+/// Tables partitioned by month, with their retention.
 #[must_use]
 pub fn partitioned_tables(state: &AppState) -> Vec<Table> {
     let table = |name, retention| Table { name, retention };
@@ -100,7 +100,7 @@ pub fn partitioned_tables(state: &AppState) -> Vec<Table> {
     ]
 }
 
-/// Hands the jobs of a worker that died without a word to others. Otherwise they wait for hours.
+/// Returns the jobs of a killed worker to the queue within a minute; the library takes hours by default.
 fn recovery() -> WorkerRecoveryConfig {
     WorkerRecoveryConfig::default()
         .heartbeat_interval(Duration::from_secs(10))
@@ -109,16 +109,16 @@ fn recovery() -> WorkerRecoveryConfig {
         .recovery_delay(Duration::from_secs(1))
 }
 
-/// Runs a worker until `stop`, and a new one whenever it loses the database.
+/// Runs a worker until `stop`, and restarts it when it loses the database.
 pub async fn run(state: AppState, config: WorkerConfig, stop: CancellationToken) {
     while !stop.is_cancelled() {
         let stop_this = stop.child_token();
         let ended = tokio::select! {
             ended = attempt(&state, &config, stop_this.clone()) => ended,
-            () = overdue(&state.heartbeat, &stop_this) => Err("it waits for the database".to_owned()),
+            () = overdue(&state.heartbeat, &stop_this) => Err("PostgreSQL does not respond".to_owned()),
         };
         if let Err(error) = ended {
-            tracing::warn!(error, "the worker stopped and starts again");
+            tracing::warn!(error, "the worker stopped and is restarted");
             tokio::select! {
                 () = tokio::time::sleep(RESTART_AFTER) => {}
                 () = stop.cancelled() => {}
@@ -137,12 +137,12 @@ async fn attempt(
     worker.run().await.map_err(|error| error.to_string())
 }
 
-/// Resolves when a worker that was told to stop has not ended in time. One whose database is
-/// silent is told so, since what it waits for may never come.
+/// Resolves when a stopping worker has not ended in time. It is stopped when the database is unresponsive,
+/// since a statement in progress may never return.
 async fn overdue(heartbeat: &Heartbeat, stop: &CancellationToken) {
     tokio::select! {
         () = heartbeat.unresponsive() => stop.cancel(),
         () = stop.cancelled() => {}
     }
-    tokio::time::sleep(GRACE + MARGIN).await;
+    tokio::time::sleep(SHUTDOWN_TIMEOUT + SHUTDOWN_MARGIN).await;
 }

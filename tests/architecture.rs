@@ -1,4 +1,4 @@
-//! What a machine can hold of the house's rules (`docs/architecture.md`). The checker works on pairs of
+//! Checks the structure of the code (`docs/architecture.md`). The checker works on pairs of
 //! a path and its text, so that every rule is also shown to fail on a bad sample.
 
 use std::{collections::BTreeMap, fmt::Display, fs, path::Path};
@@ -18,7 +18,7 @@ const LONGEST_FILE: usize = 400;
 const KITS: &str = "infra web";
 /// Crates that talk to an outside service.
 const OUTSIDE: &str = "aws_config aws_sdk_s3 lettre redis reqwest stripe";
-/// Their types for plain values, which configuration and letters may hold.
+/// Their types for plain values, which configuration and emails may hold.
 const VALUES: &str = "lettre::Address lettre::address lettre::message::Mailbox sea_query::Value";
 /// Crates that one module of ours speaks for, so that what leaves by them is seen in one place.
 const METRICS: &str = "metrics metrics_exporter_prometheus metrics_process";
@@ -38,8 +38,8 @@ const STATEMENTS: &str = "ALTER COPY CREATE DELETE DROP EXPLAIN GRANT INSERT LIS
 
 /// File names with the same meaning in every slice and in every folder of one.
 const ROLES: &str = "model error store service jobs routes";
-/// Names that a lower floor uses of a slice above it. The file that defines one uses nothing above that
-/// floor, so that there is no circle between files: parts of `AppState`, and a statement that must run in
+/// Names that a lower layer uses of a slice above it. The file that defines one uses nothing above that
+/// layer, so that there is no circle between files: parts of `AppState`, and a statement that must run in
 /// the transaction of a slice below.
 const UPWARD: &str = "state auth::AttemptSlots auth::RevocationList usage::Meter api_keys::LastSeen; \
     auth api_keys::revoke_since";
@@ -256,30 +256,30 @@ fn lists(list: &str, word: &str) -> bool {
     list.split(' ').any(|listed| listed == word)
 }
 
-/// The floor of every module that `lib.rs` lists: groups stand a blank line apart, the ground first.
-fn floors(lib: &str) -> BTreeMap<&str, usize> {
-    let mut floor = 0;
-    let mut floors = BTreeMap::new();
+/// The layer of every module that `lib.rs` lists: groups are separated by a blank line, the lowest first.
+fn layers(lib: &str) -> BTreeMap<&str, usize> {
+    let mut layer = 0;
+    let mut layers = BTreeMap::new();
     for line in lib.lines() {
         if line.trim().is_empty() {
-            floor += 1;
+            layer += 1;
         }
         let line = line
             .trim_start_matches("pub(crate) ")
             .trim_start_matches("pub ");
         let name = line.strip_prefix("mod ");
         if let Some(name) = name.and_then(|rest| rest.strip_suffix(';')) {
-            floors.insert(name, floor);
+            layers.insert(name, layer);
         }
     }
-    floors
+    layers
 }
 
 /// Holds a whole tree, as (path, text) pairs, against every rule.
 fn check(files: &Files) -> Vec<String> {
-    let floors = files
+    let layers = files
         .get("src/lib.rs")
-        .map_or_else(BTreeMap::new, |lib| floors(lib));
+        .map_or_else(BTreeMap::new, |lib| layers(lib));
     let mut all = Vec::new();
     let sources: Vec<Source> = files
         .iter()
@@ -301,7 +301,7 @@ fn check(files: &Files) -> Vec<String> {
             match Source::parse(path, text) {
                 Ok(source) if path.starts_with("crates/") => check_crate(&source, &mut faults),
                 Ok(source) if path.starts_with("src/") => {
-                    check_floors(&source, &floors, &graph, &mut faults);
+                    check_layers(&source, &layers, &graph, &mut faults);
                     check_reach(&source, &mut faults);
                     check_slice(&source, files, &mut faults);
                 }
@@ -337,10 +337,10 @@ fn check_page(text: &str, faults: &mut Faults) {
     }
 }
 
-/// A module uses the floors below its own, which leaves no room for a circle.
-fn check_floors(
+/// A module uses the layers below its own, which leaves no room for a circle.
+fn check_layers(
     source: &Source,
-    floors: &BTreeMap<&str, usize>,
+    layers: &BTreeMap<&str, usize>,
     graph: &circles::Graph,
     faults: &mut Faults,
 ) {
@@ -348,21 +348,21 @@ fn check_floors(
     if own.is_empty() {
         return;
     }
-    let Some(floor) = floors.get(own) else {
+    let Some(layer) = layers.get(own) else {
         faults.add(
             1,
-            format_args!("`{own}` is missing from the floors in lib.rs"),
+            format_args!("`{own}` is missing from the layers in lib.rs"),
         );
         return;
     };
     for name in source.names.iter().filter(|name| name.inside) {
         let used = name.part(0);
-        match floors.get(used) {
+        match layers.get(used) {
             _ if used == own => {}
-            Some(below) if below < floor => {}
+            Some(below) if below < layer => {}
             Some(_) if is_upward(own, name) => {
                 for above in graph.uses_of(name) {
-                    if floors.get(above.as_str()).is_some_and(|it| it >= floor) {
+                    if layers.get(above.as_str()).is_some_and(|it| it >= layer) {
                         faults.add(
                             name.line,
                             format_args!(
@@ -375,11 +375,11 @@ fn check_floors(
             }
             Some(_) => faults.add(
                 name.line,
-                format_args!("`{own}` uses `{used}`, which is not on a floor below it in lib.rs"),
+                format_args!("`{own}` uses `{used}`, which is not in a layer below it in lib.rs"),
             ),
             None => faults.add(
                 name.line,
-                format_args!("`crate::{used}` is no floor of lib.rs"),
+                format_args!("`crate::{used}` is no layer of lib.rs"),
             ),
         }
     }
@@ -480,21 +480,21 @@ fn check_reach(source: &Source, faults: &mut Faults) {
     }
 }
 
-/// A slice's files lean one way, and its front door shows what it wants to show and does nothing.
+/// Files of a slice depend on each other in one direction, and its `mod.rs` only declares and re-exports.
 fn check_slice(source: &Source, files: &Files, faults: &mut Faults) {
     let (folder, file) = source.path.rsplit_once('/').expect("a file of src");
-    // A page such as config.rs may have a folder behind it instead of a front door.
-    let has_door = [format!("{folder}/mod.rs"), format!("{folder}.rs")]
+    // A folder may have its root beside it, such as config.rs.
+    let has_root = [format!("{folder}/mod.rs"), format!("{folder}.rs")]
         .iter()
-        .any(|door| files.contains_key(door));
-    if folder != "src" && !has_door {
-        faults.add(1, format_args!("{folder} has no front door, mod.rs"));
+        .any(|root| files.contains_key(root));
+    if folder != "src" && !has_root {
+        faults.add(1, format_args!("{folder} has no mod.rs"));
     }
     if file == "mod.rs" {
         for line in &source.logic {
             faults.add(
                 *line,
-                "mod.rs is a front door: logic lives in a file with a name",
+                "mod.rs only declares and re-exports: logic lives in a file with a name",
             );
         }
         let kit = lists(KITS, source.part(0));
@@ -599,7 +599,7 @@ fn read(folder: &str, ending: &str) -> Files {
 }
 
 #[test]
-fn the_house_keeps_its_rules() {
+fn the_code_keeps_the_rules_of_its_structure() {
     let mut files = read("src", ".rs");
     assert!(
         files.contains_key("src/lib.rs"),
@@ -611,7 +611,7 @@ fn the_house_keeps_its_rules() {
     let faults = check(&files);
     assert!(
         faults.is_empty(),
-        "the house's rules are broken:\n{}\n",
+        "the rules of the structure are broken:\n{}\n",
         faults.join("\n")
     );
 }
@@ -624,8 +624,8 @@ fn every_listed_read_of_another_slices_table_is_made() {
     assert_eq!(tables::stale_reads(&sources), []);
 }
 
-/// A small house without a fault: the file, and its text with `¶` for a line's end.
-const HOUSE: &str = r#"
+/// A small sample without a fault: the file, and its text with `¶` for a line's end.
+const SAMPLE: &str = r#"
 src/lib.rs | //! x¶¶pub mod config;¶¶pub mod infra;¶¶pub mod state;¶¶pub mod billing;¶pub mod usage;¶pub mod users;¶¶pub mod app;¶
 src/config.rs | //! x¶use std::env;
 src/infra/mod.rs | //! x¶pub mod redis;
@@ -642,11 +642,11 @@ migrations/20260115093000_create_users.sql | -- People come first.¶CREATE TABLE
 
 /// What the checker says of it once `path` holds `text`.
 fn faults_with(path: &str, text: &str) -> Vec<String> {
-    let mut house: Files = samples(HOUSE)
+    let mut sample: Files = samples(SAMPLE)
         .map(|file| (file[0].clone(), file[1].clone()))
         .collect();
-    house.insert(path.to_owned(), text.to_owned());
-    check(&house)
+    sample.insert(path.to_owned(), text.to_owned());
+    check(&sample)
 }
 
 /// One sample a line: the file, its text with `¶` for a line's end, and the fault it must bring.
@@ -655,13 +655,13 @@ src/users/model.rs | use super::Name;¶ | 1: a file begins with `//!`
 src/app.rs | //! x¶// TODO: later¶ | 2: a TODO names its issue
 dev/src/lib.rs | //! x¶// FIXME¶ | 2: a TODO names its issue
 src/app.rs | //! x¶fn f( {¶ | 1: not Rust
-src/stray.rs | //! x¶ | 1: `stray` is missing from the floors
+src/stray.rs | //! x¶ | 1: `stray` is missing from the layers
 src/users/routes.rs | //! x¶use crate::{¶config,¶app::State,¶}; | 4: `users` uses `app`
 src/users/routes.rs | //! x¶use crate::billing::Plan; | 2: `users` uses `billing`
 src/users/routes.rs | //! x¶use super::super::billing; | 2: `users` uses `billing`
 src/users/routes.rs | //! x¶mod t {¶use super::super::super::app;¶} | 3: `users` uses `app`
 src/users/routes.rs | //! x¶fn f() {¶call!(x, crate::app::Y);¶} | 3: `users` uses `app`
-src/users/routes.rs | //! x¶type X = crate::lost::Y; | 2: `crate::lost` is no floor
+src/users/routes.rs | //! x¶type X = crate::lost::Y; | 2: `crate::lost` is no layer
 src/config.rs | //! x¶use crate::users; | 2: `config` uses `users`
 src/users/routes.rs | //! x¶const Q: &str = "SELECT id"; | 2: SQL is written in
 crates/cache/src/lib.rs | //! x¶const Q: &str = "SELECT id"; | 2: SQL is written in
@@ -680,10 +680,10 @@ src/users/jobs.rs | //! x¶fn f() { sentry::capture_message(); } | 2: `sentry::c
 src/users/routes.rs | //! x¶fn f() { metrics::counter!("x"); } | 2: `metrics::counter` is
 src/users/service.rs | //! x¶use axum::Json; | 2: service.rs never names axum
 src/users/jobs.rs | //! x¶type R = axum::Router; | 2: jobs.rs never names axum
-src/app/part.rs | //! x¶ | 1: src/app has no front door
+src/app/part.rs | //! x¶ | 1: src/app has no mod.rs
 src/users/mod.rs | //! x¶pub mod store; | 2: a slice's modules are private
 src/users/mod.rs | //! x¶pub(crate) mod store; | 2: a slice's modules are private
-src/users/mod.rs | //! x¶mod store;¶pub fn f() {} | 3: mod.rs is a front door
+src/users/mod.rs | //! x¶mod store;¶pub fn f() {} | 3: mod.rs only declares and re-exports
 src/users/model.rs | //! x¶use super::store; | 2: model.rs leans on store.rs
 src/users/store.rs | //! x¶use crate::users::routes::Page; | 2: store.rs leans on routes.rs
 src/users/part/store.rs | //! x¶use super::routes; | 2: store.rs leans on routes.rs
@@ -755,20 +755,20 @@ fn every_rule_can_fail() {
     }
     let found = faults_with("src/usage/meter.rs", "//! x\nuse crate::usage::find;\n");
     assert_eq!(found, Vec::<String>::new(), "a name that the slice has not");
-    let mut house: Files = samples(HOUSE)
+    let mut sample: Files = samples(SAMPLE)
         .map(|file| (file[0].clone(), file[1].clone()))
         .collect();
-    house.insert(
+    sample.insert(
         "src/state.rs".into(),
         "//! x\nuse crate::usage::Meter;\n".into(),
     );
-    house.insert(
+    sample.insert(
         "src/usage/meter.rs".into(),
         "//! x\nuse super::limit::Limit;\n".into(),
     );
-    house.insert("src/usage/limit.rs".into(), "//! x\n".into());
+    sample.insert("src/usage/limit.rs".into(), "//! x\n".into());
     assert_eq!(
-        check(&house),
+        check(&sample),
         ["src/state.rs:2: `usage::Meter` is used by `state` below it, but its file uses `usage`"]
     );
     let long = format!("//! x\n{}", "\n".repeat(LONGEST_FILE));

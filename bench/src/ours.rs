@@ -144,7 +144,7 @@ impl Setup {
             ours.server.check()?;
             tokio::time::sleep(Duration::from_micros(200)).await;
         }
-        Err(ours.server.silent(10))
+        Err(ours.server.unresponsive(10))
     }
 }
 

@@ -31,7 +31,7 @@ pub enum Error {
     },
     /// A child lives but does not answer.
     #[error("{name} did not answer within {seconds} s{}", tail(.log))]
-    Silent {
+    Unresponsive {
         /// Which child.
         name: String,
         /// How long it was given.

@@ -1,8 +1,8 @@
-//! The mail inbox: takes every letter by SMTP, delivers none, and shows them on a page and by the
+//! The mail inbox: takes every email by SMTP, delivers none, and shows them on a page and by the
 //! part of the Mailpit API that tests and scripts use. In memory, the newest thousand.
 
 mod api;
-mod letter;
+mod message;
 mod page;
 mod smtp;
 
@@ -15,7 +15,7 @@ use std::{
 
 use tokio::{sync::watch, task::JoinSet};
 
-pub use letter::{Letter, Mailbox};
+pub use message::{Mailbox, Message};
 
 use crate::{
     error::{Doing, Result},
@@ -84,55 +84,55 @@ impl Inbox {
         })
     }
 
-    /// Where letters are taken.
+    /// Where emails are taken.
     #[must_use]
     pub fn smtp_addr(&self) -> SocketAddr {
         self.smtp
     }
 
-    /// Where letters are taken, as the service wants to be told.
+    /// Where emails are taken, as the service wants to be told.
     #[must_use]
     pub fn smtp_url(&self) -> String {
         format!("smtp://{}", self.smtp)
     }
 
-    /// Where letters are read.
+    /// Where emails are read.
     #[must_use]
     pub fn http_addr(&self) -> SocketAddr {
         self.http
     }
 
-    /// Where letters are read, without a slash at the end.
+    /// Where emails are read, without a slash at the end.
     #[must_use]
     pub fn http_url(&self) -> String {
         format!("http://{}", self.http)
     }
 
-    /// Every letter, the newest first.
+    /// Every email, the newest first.
     #[must_use]
-    pub fn letters(&self) -> Vec<Arc<Letter>> {
+    pub fn messages(&self) -> Vec<Arc<Message>> {
         self.store.list()
     }
 
-    /// Every letter whose envelope names this recipient, the newest first.
+    /// Every email whose envelope names this recipient, the newest first.
     #[must_use]
-    pub fn letters_to(&self, address: &str) -> Vec<Arc<Letter>> {
-        self.letters()
+    pub fn emails_to(&self, address: &str) -> Vec<Arc<Message>> {
+        self.messages()
             .into_iter()
-            .filter(|letter| letter.is_to(address))
+            .filter(|message| message.is_to(address))
             .collect()
     }
 
-    /// Waits until at least this many letters to one recipient are there; the newest first.
+    /// Waits until at least this many emails to one recipient are there; the newest first.
     ///
     /// # Panics
     /// After ten seconds, saying what is there.
-    pub async fn wait_for_letters_to(&self, address: &str, count: usize) -> Vec<Arc<Letter>> {
+    pub async fn wait_for_emails_to(&self, address: &str, count: usize) -> Vec<Arc<Message>> {
         let mut changes = self.store.changes.subscribe();
         let enough = async {
             loop {
                 changes.borrow_and_update();
-                let found = self.letters_to(address);
+                let found = self.emails_to(address);
                 if found.len() >= count {
                     return found;
                 }
@@ -145,33 +145,33 @@ impl Inbox {
             .await
             .unwrap_or_else(|_| {
                 let there: Vec<_> = self
-                    .letters()
+                    .messages()
                     .iter()
                     .map(|l| format!("{:?}: {}", l.recipients, l.subject))
                     .collect();
-                panic!("{count} letters to {address} did not arrive; there are {there:?}")
+                panic!("{count} messages to {address} did not arrive; there are {there:?}")
             })
     }
 
-    /// Waits for the newest letter to one recipient.
+    /// Waits for the newest email to one recipient.
     ///
     /// # Panics
     /// When none arrives within ten seconds.
-    pub async fn wait_for_letter_to(&self, address: &str) -> Arc<Letter> {
-        self.wait_for_letters_to(address, 1).await.swap_remove(0)
+    pub async fn wait_for_email_to(&self, address: &str) -> Arc<Message> {
+        self.wait_for_emails_to(address, 1).await.swap_remove(0)
     }
 
-    /// Forgets every letter.
+    /// Forgets every email.
     pub fn clear(&self) {
         self.store.clear();
     }
 
-    /// Answers the next letters with this SMTP code, such as 451 or 550, instead of taking them.
-    pub fn refuse_next(&self, letters: usize, code: u16) {
+    /// Answers the next emails with this SMTP code, such as 451 or 550, instead of taking them.
+    pub fn refuse_next(&self, messages: usize, code: u16) {
         self.store
             .locked()
             .refusals
-            .extend(std::iter::repeat_n(code, letters));
+            .extend(std::iter::repeat_n(code, messages));
     }
 }
 
@@ -195,7 +195,7 @@ impl Default for Store {
 
 #[derive(Debug, Default)]
 struct State {
-    letters: VecDeque<Arc<Letter>>,
+    messages: VecDeque<Arc<Message>>,
     refusals: VecDeque<u16>,
 }
 
@@ -204,28 +204,32 @@ impl Store {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn list(&self) -> Vec<Arc<Letter>> {
-        self.locked().letters.iter().cloned().collect()
+    fn list(&self) -> Vec<Arc<Message>> {
+        self.locked().messages.iter().cloned().collect()
     }
 
-    fn find(&self, id: &str) -> Option<Arc<Letter>> {
+    fn find(&self, id: &str) -> Option<Arc<Message>> {
         let state = self.locked();
         if id == "latest" {
-            return state.letters.front().cloned();
+            return state.messages.front().cloned();
         }
-        state.letters.iter().find(|letter| letter.id == id).cloned()
+        state
+            .messages
+            .iter()
+            .find(|message| message.id == id)
+            .cloned()
     }
 
-    fn insert(&self, letter: Letter) {
+    fn insert(&self, message: Message) {
         let mut state = self.locked();
-        state.letters.push_front(Arc::new(letter));
-        state.letters.truncate(KEPT);
+        state.messages.push_front(Arc::new(message));
+        state.messages.truncate(KEPT);
         drop(state);
         self.changed();
     }
 
     fn clear(&self) {
-        self.locked().letters.clear();
+        self.locked().messages.clear();
         self.changed();
     }
 
@@ -238,7 +242,7 @@ impl Store {
         *self.changes.borrow()
     }
 
-    /// The code to refuse the letter at hand with, if a test asked for it.
+    /// The code to refuse the email at hand with, if a test asked for it.
     fn next_refusal(&self) -> Option<u16> {
         self.locked().refusals.pop_front()
     }

@@ -79,7 +79,7 @@ impl PgBouncer {
         {
             server.check()?;
             if began.elapsed() > START_LIMIT {
-                return Err(server.silent(START_LIMIT.as_secs()));
+                return Err(server.unresponsive(START_LIMIT.as_secs()));
             }
             sleep(Duration::from_millis(20)).await;
         }

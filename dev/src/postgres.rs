@@ -225,7 +225,7 @@ impl Postgres {
                 Ok(connection) => return Ok(connection.close().await?),
                 Err(Error::Database(e)) if is_refusal(&e) => return Err(e.into()),
                 Err(_) if began.elapsed() > START_LIMIT => {
-                    return Err(self.server.silent(START_LIMIT.as_secs()));
+                    return Err(self.server.unresponsive(START_LIMIT.as_secs()));
                 }
                 Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
             }

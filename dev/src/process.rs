@@ -241,8 +241,8 @@ impl Server {
 
     /// The error for a child that lives but does not answer.
     #[must_use]
-    pub fn silent(&self, seconds: u64) -> Error {
-        Error::Silent {
+    pub fn unresponsive(&self, seconds: u64) -> Error {
+        Error::Unresponsive {
             name: self.name.into(),
             seconds,
             log: self.log_tail(),

@@ -89,7 +89,7 @@ impl Redis {
             }
             self.server.check()?;
             if began.elapsed() > START_LIMIT {
-                return Err(self.server.silent(START_LIMIT.as_secs()));
+                return Err(self.server.unresponsive(START_LIMIT.as_secs()));
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }

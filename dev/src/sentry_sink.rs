@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::{net::TcpListener, task::JoinHandle, time::Instant};
 
 /// How long a report may take to arrive.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The sink; it ends when it is dropped.
 #[derive(Debug)]
@@ -96,7 +96,7 @@ impl SentrySink {
                 return event.clone();
             }
             assert!(
-                began.elapsed() < PATIENCE,
+                began.elapsed() < TIMEOUT,
                 "the report did not arrive; there are {events:#?}"
             );
             tokio::time::sleep(Duration::from_millis(20)).await;

@@ -40,7 +40,7 @@ impl Sender {
         }
     }
 
-    async fn send(&mut self, to: &str, letter: &str) -> String {
+    async fn send(&mut self, to: &str, message: &str) -> String {
         assert!(
             self.say("MAIL FROM:<app@example.com>")
                 .await
@@ -52,7 +52,7 @@ impl Sender {
                 .starts_with("250")
         );
         assert!(self.say("DATA").await.starts_with("354"));
-        self.say(&format!("{letter}\r\n.")).await
+        self.say(&format!("{message}\r\n.")).await
     }
 }
 
@@ -71,7 +71,7 @@ async fn json(inbox: &Inbox, path: &str) -> serde_json::Value {
 }
 
 #[tokio::test]
-async fn two_letters_on_one_connection_arrive_whole() {
+async fn two_emails_on_one_connection_arrive_whole() {
     let inbox = Inbox::start().await;
     let mut sender = Sender::greeted(&inbox).await;
     let dotted = "Subject: one\r\n\r\n..a dot\r\n...two dots\r\nan end.";
@@ -89,10 +89,10 @@ async fn two_letters_on_one_connection_arrive_whole() {
     );
     assert!(sender.say("QUIT").await.starts_with("221"));
 
-    let to_ada = inbox.letters_to("ada@example.com");
+    let to_ada = inbox.emails_to("ada@example.com");
     assert_eq!(to_ada.len(), 1);
     assert_eq!(to_ada[0].text, ".a dot\r\n..two dots\r\nan end.\r\n");
-    let subjects: Vec<_> = inbox.letters().iter().map(|l| l.subject.clone()).collect();
+    let subjects: Vec<_> = inbox.messages().iter().map(|l| l.subject.clone()).collect();
     assert_eq!(subjects, ["two", "one"], "the newest first");
 }
 
@@ -112,11 +112,11 @@ async fn pipelined_commands_are_answered_in_order() {
             .await
             .starts_with("250")
     );
-    assert_eq!(inbox.letters_to("b@example.com").len(), 1);
+    assert_eq!(inbox.emails_to("b@example.com").len(), 1);
 }
 
 #[tokio::test]
-async fn a_bare_line_feed_ends_no_letter() {
+async fn a_bare_line_feed_ends_no_email() {
     let inbox = Inbox::start().await;
     let mut sender = Sender::greeted(&inbox).await;
     let smuggled = "Subject: x\r\n\r\nfirst\n.\nMAIL FROM:<evil@example.com>";
@@ -126,9 +126,9 @@ async fn a_bare_line_feed_ends_no_letter() {
             .await
             .starts_with("250")
     );
-    assert_eq!(inbox.letters().len(), 1);
+    assert_eq!(inbox.messages().len(), 1);
     assert!(
-        inbox.letters()[0]
+        inbox.messages()[0]
             .text
             .contains("MAIL FROM:<evil@example.com>")
     );
@@ -176,14 +176,14 @@ async fn refusals_come_when_asked_for_and_then_end() {
         let answer = sender.send("a@example.com", "Subject: x\r\n\r\nx").await;
         assert!(answer.starts_with(code), "{answer}");
     }
-    assert_eq!(inbox.letters().len(), 1);
+    assert_eq!(inbox.messages().len(), 1);
 }
 
 #[tokio::test]
 async fn the_api_has_the_shapes_of_mailpit() {
     let inbox = Inbox::start().await;
     assert_eq!(json(&inbox, "/api/v1/messages").await["total"], 0);
-    let letter = "From: The App <app@example.com>\r\nTo: Ada <ada@example.com>\r\n\
+    let message = "From: The App <app@example.com>\r\nTo: Ada <ada@example.com>\r\n\
         Subject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\r\nMessage-ID: <1@example.com>\r\nMIME-Version: 1.0\r\n\
         Content-Type: multipart/alternative; boundary=b\r\n\r\n\
         --b\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n\
@@ -191,7 +191,7 @@ async fn the_api_has_the_shapes_of_mailpit() {
         --b\r\nContent-Type: text/html\r\n\r\n<p>Open <a href=\"http://127.0.0.1/\">this</a></p>\r\n--b--";
     Sender::greeted(&inbox)
         .await
-        .send("ada@example.com", letter)
+        .send("ada@example.com", message)
         .await;
 
     let list = json(&inbox, "/api/v1/messages").await;
@@ -214,7 +214,7 @@ async fn the_api_has_the_shapes_of_mailpit() {
     }
     assert_eq!(
         inbox
-            .wait_for_letter_to("ada@example.com")
+            .wait_for_email_to("ada@example.com")
             .await
             .token()
             .unwrap(),
@@ -234,7 +234,7 @@ async fn the_api_has_the_shapes_of_mailpit() {
             .0
             .starts_with("http/1.1 200")
     );
-    assert!(inbox.letters().is_empty());
+    assert!(inbox.messages().is_empty());
     assert!(
         http(at, "GET", "/readyz")
             .await
@@ -244,21 +244,21 @@ async fn the_api_has_the_shapes_of_mailpit() {
 }
 
 #[tokio::test]
-async fn a_hostile_letter_stays_text() {
+async fn a_hostile_email_stays_text() {
     let inbox = Inbox::start().await;
     let evil = "<script>alert(1)</script><img src=x onerror=alert(1)>\"'";
-    let letter = format!(
+    let message = format!(
         "From: {evil} <x@example.com>\r\nTo: \"{}\" <y@example.com>\r\nSubject: {evil}\r\nX-Evil: {evil}\r\n\
          Content-Type: text/html\r\n\r\n<html><head><title>t</title></head><body>{evil}</body></html>",
         evil.replace('"', "")
     );
     Sender::greeted(&inbox)
         .await
-        .send("y@example.com", &letter)
+        .send("y@example.com", &message)
         .await;
-    let id = inbox.letters()[0].id.clone();
+    let id = inbox.messages()[0].id.clone();
 
-    for path in ["/", "/list", &format!("/letter/{id}")] {
+    for path in ["/", "/list", &format!("/message/{id}")] {
         let (head, body) = http(inbox.http_addr(), "GET", path).await;
         assert!(
             !body.contains("<script>alert") && !body.contains("<img"),
@@ -272,7 +272,7 @@ async fn a_hostile_letter_stays_text() {
             assert!(body.contains("&lt;script&gt;"));
         }
     }
-    let (head, body) = http(inbox.http_addr(), "GET", &format!("/letter/{id}/html")).await;
+    let (head, body) = http(inbox.http_addr(), "GET", &format!("/message/{id}/html")).await;
     assert!(
         head.contains("content-security-policy: sandbox allow-popups"),
         "{head}"

@@ -16,7 +16,7 @@ const KEPT: TimeDelta = TimeDelta::days(30);
 #[derive(Debug, thiserror::Error)]
 enum JobError {
     #[error(transparent)]
-    NotGiven(#[from] jobs::NotGiven),
+    MissingExtension(#[from] jobs::MissingExtension),
     #[error(transparent)]
     Database(#[from] sqlx::Error),
     #[error(transparent)]
@@ -54,7 +54,7 @@ macro_rules! emails {
             const IDENTIFIER: &'static str = $identifier;
 
             async fn run(self, ctx: WorkerContext) -> impl IntoTaskHandlerResult {
-                let result = async { self.send(jobs::given(&ctx)?).await }.await;
+                let result = async { self.send(jobs::extension(&ctx)?).await }.await;
                 jobs::report_final(&ctx, result, JobError::is_permanent).await
             }
         }
@@ -75,7 +75,7 @@ impl TaskHandler for PurgeKeys {
 
     async fn run(self, ctx: WorkerContext) -> impl IntoTaskHandlerResult {
         let result = async {
-            let state: &AppState = jobs::given(&ctx)?;
+            let state: &AppState = jobs::extension(&ctx)?;
             let before = state.clock.now() - KEPT;
             let mut purges = Purges::new(&state.db, state.job_statement_timeout);
             purges.run_expired(store::EXPIRED, before).await;

@@ -14,7 +14,7 @@ const BATCH: i32 = 5_000;
 #[derive(Debug, thiserror::Error)]
 enum JobError {
     #[error(transparent)]
-    NotGiven(#[from] jobs::NotGiven),
+    MissingExtension(#[from] jobs::MissingExtension),
     #[error(transparent)]
     Database(#[from] sqlx::Error),
 }
@@ -32,7 +32,7 @@ impl TaskHandler for RemoveAddresses {
 }
 
 async fn remove(ctx: &WorkerContext) -> Result<(), JobError> {
-    let state: &AppState = jobs::given(ctx)?;
+    let state: &AppState = jobs::extension(ctx)?;
     let before = infra::before(state.clock.now(), state.audit.address_retention);
     let mut entries = 0;
     while let Some(changed) = store::remove_addresses(&state.db, before, BATCH).await? {

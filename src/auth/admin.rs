@@ -52,7 +52,7 @@ impl TaskHandler for NotifyNewAdmin {
     const IDENTIFIER: &'static str = "auth.notify_new_admin";
 
     async fn run(self, ctx: WorkerContext) -> impl IntoTaskHandlerResult {
-        let result = async { self.send(jobs::given(&ctx)?).await }.await;
+        let result = async { self.send(jobs::extension(&ctx)?).await }.await;
         jobs::report_final(&ctx, result, JobError::is_permanent).await
     }
 }

@@ -9,7 +9,7 @@ use crate::users::EmailAddress;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum JobError {
     #[error(transparent)]
-    NotGiven(#[from] jobs::NotGiven),
+    MissingExtension(#[from] jobs::MissingExtension),
     #[error(transparent)]
     Database(#[from] sqlx::Error),
     #[error(transparent)]
@@ -48,7 +48,7 @@ macro_rules! emails {
 
             async fn run(self, ctx: graphile_worker::WorkerContext) -> impl graphile_worker::IntoTaskHandlerResult {
                 let result = async {
-                    let state = $crate::jobs::given(&ctx)?;
+                    let state = $crate::jobs::extension(&ctx)?;
                     let (class, to) = ($crate::mail::Class::$class, self.email.as_str());
                     // A further try was counted with the first.
                     if *ctx.job().attempts() <= 1

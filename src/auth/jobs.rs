@@ -8,7 +8,7 @@ use super::{credentials, links, sessions, sign_in};
 use crate::audit::Event;
 use crate::ctx::Ctx;
 use crate::infra::before;
-use crate::jobs::{self, NotGiven, Purges};
+use crate::jobs::{self, MissingExtension, Purges};
 use crate::mfa;
 use crate::state::AppState;
 use crate::users;
@@ -29,7 +29,7 @@ const PURGED_AT_ONCE: i64 = 500;
 #[derive(Debug, thiserror::Error)]
 enum PurgeError {
     #[error(transparent)]
-    NoState(#[from] NotGiven),
+    NoState(#[from] MissingExtension),
     #[error(transparent)]
     Database(#[from] sqlx::Error),
 }
@@ -90,7 +90,7 @@ impl TaskHandler for PurgeExpired {
     const IDENTIFIER: &'static str = "auth.purge_expired";
 
     async fn run(self, ctx: WorkerContext) -> impl IntoTaskHandlerResult {
-        let result = async { self.purge(jobs::given(&ctx)?).await }.await;
+        let result = async { self.purge(jobs::extension(&ctx)?).await }.await;
         jobs::report(&ctx, result)
     }
 }

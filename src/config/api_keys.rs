@@ -21,14 +21,11 @@ refused.", ApiKeySettings {
     }
 }
 
-/// The product's name as it is shipped, and the prefix that goes with it. A product under another
-/// name has that name for a prefix.
-const SHIPPED: (&str, &str) = ("Groundwork", "gw");
+/// Product name of the template and its prefix. Other products have their name as the prefix.
+const DEFAULT: (&str, &str) = ("Groundwork", "gw");
 
-/// The longest prefix of a key.
 const PREFIX_MAX: usize = 12;
 
-/// The prefix of keys.
 pub struct Prefix;
 
 impl Setting for Prefix {
@@ -41,16 +38,14 @@ impl Setting for Prefix {
     }
 }
 
-/// The lower-case letters and digits of a text.
 fn plain(text: &str) -> String {
     let lower = text.chars().map(|c| c.to_ascii_lowercase());
     lower.filter(char::is_ascii_alphanumeric).collect()
 }
 
-/// The prefix of a product that was given none.
 fn prefix_of(product: &str) -> String {
-    if product == SHIPPED.0 {
-        return SHIPPED.1.to_owned();
+    if product == DEFAULT.0 {
+        return DEFAULT.1.to_owned();
     }
     let mut prefix = plain(product);
     prefix.truncate(PREFIX_MAX);

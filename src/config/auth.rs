@@ -57,7 +57,7 @@ settings::settings! {
 settings::settings! {
     /// Argon2id (RFC 9106) and the pool that runs it.
     pub struct PasswordConfig {}
-    "Passwords": "Passwords are hashed anew at sign-in when the cost rises.", PasswordSettings {
+    "Passwords": "Passwords are rehashed at sign-in when the cost rises.", PasswordSettings {
         /// Argon2id: memory of one hash.
         PASSWORD_MEMORY_KIB => memory_kib: u32 = 19456, within(8192..=1048576);
         /// Argon2id: passes over that memory.
@@ -81,7 +81,7 @@ fn cores() -> usize {
 }
 
 impl PasswordSettings {
-    /// Whether a guess at a hash costs less than OWASP's Password Storage Cheat Sheet asks for.
+    /// Returns whether the cost is below that of OWASP's Password Storage Cheat Sheet.
     pub(super) fn is_cheap(&self) -> bool {
         let Some((memory, iterations)) = self.memory_kib.zip(self.iterations) else {
             return false;

@@ -22,7 +22,6 @@ settings::settings! {
     }
 }
 
-/// The service that knows which passwords have leaked.
 #[derive(Clone, Debug)]
 pub struct BreachConfig {
     pub url: Url,

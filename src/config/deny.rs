@@ -1,4 +1,4 @@
-//! Clients that are not served. Every list is empty unless it is set.
+//! Deny-lists, which are empty by default.
 
 use axum::http::HeaderName;
 use http_toolkit::{AgentPattern, DenyConfig};

@@ -1,4 +1,4 @@
-//! Networks that are exempt from the sign-in limits by client.
+//! Networks exempt from the sign-in limits by client.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use settings::{Field as _, List, Network, Setting};
 
 const MAX: usize = 64;
 
-/// Networks of offices, which many people sign in from behind one address.
+/// Networks of offices, from which many people sign in behind one address.
 #[derive(Clone, Debug, Default)]
 pub struct ExemptNetworks(Arc<[IpNet]>);
 
@@ -18,14 +18,14 @@ impl ExemptNetworks {
         self.0.is_empty()
     }
 
-    /// An unspecified address is that of a client that cannot be told apart, and never exempt.
+    /// The unspecified address stands for unknown clients and is never exempt.
     #[must_use]
     pub fn contains(&self, client: IpAddr) -> bool {
         let is_listed = |network: &IpNet| network.contains(&client);
         !client.is_unspecified() && self.0.iter().any(is_listed)
     }
 
-    /// Warning about networks wider than an office has: /24, or /48 with IPv6.
+    /// Warning about networks wider than those of an office: /24, or /48 with IPv6.
     #[must_use]
     pub fn warning(&self) -> Option<String> {
         let is_wide = |network: &&IpNet| match network {
@@ -54,7 +54,7 @@ impl Setting for ExemptNetworks {
     }
 }
 
-/// Whether no network has so many public addresses that strangers have some of them.
+/// Rejects public networks so wide that strangers have addresses in them.
 pub(super) fn is_no_public_range(exempt: &ExemptNetworks) -> bool {
     !exempt.0.iter().any(Network::is_wide_and_public)
 }

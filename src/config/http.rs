@@ -108,7 +108,7 @@ fn has_plain_path(url: &Url) -> bool {
 }
 
 impl HttpSettings {
-    /// The settings, with the names of the public URL among the allowed hosts.
+    /// Adds the host of the public URL to the allowed hosts.
     pub(super) fn into_config(mut self, production: bool) -> Option<HttpConfig> {
         let public_url = self.public_url.as_ref()?;
         let is_https = public_url.scheme() == "https";

@@ -83,8 +83,8 @@ pub struct LimitsConfig {
     pub session: Limit,
     pub register: Limit,
     pub reset: Limit,
-    /// `LIMIT_RESET` by address, with a window no longer than the link works: who meets the limit has
-    /// a link that works.
+    /// `LIMIT_RESET` by address, with a window no longer than the link is valid, so that a limited user has a
+    /// valid link.
     pub reset_address: Limit,
     pub resend_address: Limit,
     pub email_address: Limit,

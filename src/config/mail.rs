@@ -49,7 +49,7 @@ settings::settings! {
     }
 }
 
-/// The longest name that still fits into the QR code of an authenticator app, however it is encoded.
+/// Longer names may not fit into the QR code of an authenticator app.
 const LONGEST_PRODUCT_NAME: usize = 64;
 
 /// Parses `SMTP_URL`, and the name for EHLO that its path may hold: `smtp://` without TLS,
@@ -66,7 +66,7 @@ fn parse_smtp_url(text: &str) -> Option<(SmtpServer, Option<HelloName>)> {
         _ => return None,
     };
     let host = match url.host()? {
-        // Of this scheme the library has not yet decoded the name.
+        // The library does not decode the host of this scheme.
         Host::Domain(name) => Host::parse(name).ok()?,
         Host::Ipv4(ip) => Host::Ipv4(ip),
         Host::Ipv6(ip) => Host::Ipv6(ip),
@@ -93,8 +93,8 @@ fn parse_smtp_url(text: &str) -> Option<(SmtpServer, Option<HelloName>)> {
     Some((server, hello))
 }
 
-/// The mailbox that emails come from, with its domain in ASCII. Its local part is ASCII as well: few
-/// servers take another (RFC 6531), and a receiver that does not would refuse every email.
+/// Sender mailbox with its domain in ASCII. The local part must be ASCII, since few servers support others
+/// (RFC 6531).
 pub struct Sender;
 
 impl Setting for Sender {
@@ -114,7 +114,7 @@ impl Setting for Sender {
     }
 }
 
-/// A domain with its labels in ASCII (RFC 5891 §4.4); what is ASCII already stays as it is.
+/// Converts a domain to ASCII (RFC 5891 §4.4).
 fn ascii_domain(domain: &str) -> Option<String> {
     if domain.is_ascii() {
         return Some(domain.to_owned());
@@ -159,7 +159,7 @@ fn host_name(text: &str) -> Option<String> {
     (name.len() <= 253 && name.split('.').all(is_label) && !is_address).then_some(name)
 }
 
-/// The name for EHLO where none is set: that of the URL's path, the public host or the sender's domain.
+/// Default name for EHLO: the path of the SMTP URL, the public host or the sender's domain.
 fn hello_name(reader: &Reader<'_>) -> Option<String> {
     let (_, named) = parse_smtp_url(reader.text("SMTP_URL")?)?;
     let public_url = Url::parse(reader.text("PUBLIC_URL")?).ok();
@@ -172,7 +172,7 @@ fn public_url(reader: &Reader<'_>) -> Option<String> {
     reader.text("PUBLIC_URL").map(str::to_owned)
 }
 
-/// The public host, else the sender's domain. Receivers look it up, so it has a dot.
+/// The public host, else the sender's domain. It must have a dot, since receivers look it up.
 fn default_hello(public_url: Option<&Url>, from: &Mailbox) -> HelloName {
     let public = public_url.and_then(Url::host_str);
     let names = public.into_iter().chain([from.email.domain()]);
@@ -183,7 +183,6 @@ fn default_hello(public_url: Option<&Url>, from: &Mailbox) -> HelloName {
     names.next().map_or_else(loopback, HelloName::Domain)
 }
 
-/// A product's name: one line that fits into subjects, and into the label of an authenticator app.
 pub struct ProductName;
 
 impl Setting for ProductName {
@@ -209,7 +208,6 @@ fn has_common_password(server: &SmtpServer) -> bool {
     credentials.is_some_and(|(user, password)| is_common_password(user, password.expose_secret()))
 }
 
-/// The URL of a mail server.
 pub struct SmtpUrl;
 
 impl Setting for SmtpUrl {
@@ -224,7 +222,7 @@ impl Setting for SmtpUrl {
     }
 }
 
-/// The path of a file of certificates; the value is each of them in PEM.
+/// Path of a file; the value is its certificates in PEM.
 pub struct Certificates;
 
 impl Setting for Certificates {

@@ -32,14 +32,11 @@ settings::settings! {
     }
 }
 
-/// Who must have a second factor to do anything but turn one on.
+/// Who must have a second factor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MfaRequired {
-    /// Nobody.
     None,
-    /// Administrators, to act as such.
     Admins,
-    /// Everybody who signs in.
     All,
 }
 

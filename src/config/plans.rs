@@ -54,54 +54,44 @@ settings::settings! {
     }
 }
 
-/// What the plans cost and give.
 #[derive(Clone, Debug)]
 pub struct PlansConfig {
-    /// `PLAN_CURRENCY`: what prices are in.
     pub currency: Currency,
-    /// `PLAN_PAST_DUE_GRACE`: how long a plan goes on when its renewal is not paid or not told.
     pub past_due_grace: Duration,
-    /// What everybody has.
     pub free: TierConfig,
-    /// The first paid plan.
     pub pro: TierConfig,
-    /// The largest.
     pub enterprise: TierConfig,
 }
 
-/// What one plan costs and gives; `X` stands for `FREE`, `PRO` or `ENTERPRISE`.
 #[derive(Clone, Debug)]
 pub struct TierConfig {
-    /// `PLAN_X_RATE`: requests a minute.
+    /// Requests a minute.
     pub rate: u32,
-    /// `PLAN_X_QUOTA` and `PLAN_X_QUOTA_HARD`: requests a month; `None` when they are not counted
-    /// against anything.
+    /// `None` is unlimited.
     pub quota: Option<Quota>,
-    /// `PLAN_X_EVENTS`: events stored in a month; `None` is unlimited.
+    /// Events stored in a month; `None` is unlimited.
     pub events: Option<u64>,
-    /// `PLAN_X_EVENT_MIB`: their bytes; `None` is unlimited.
+    /// Bytes of events stored in a month; `None` is unlimited.
     pub event_bytes: Option<u64>,
-    /// `PLAN_X_PRICE`: for a month, in minor units of the currency; the free plan has none.
+    /// For a month, in minor units of the currency.
     pub price: u32,
-    /// `PLAN_X_PRICE_ID`: the payment provider's name for that price, where the plan can be bought.
+    /// Id of the price at the payment provider, if the plan can be bought.
     pub price_id: Option<PriceId>,
 }
 
 /// Requests a month.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quota {
-    /// How many.
     pub requests: u32,
-    /// Whether those beyond are refused; otherwise they are only told of.
+    /// Whether requests beyond the quota are rejected; otherwise they are only reported.
     pub hard: bool,
 }
 
-/// A currency by its three letters (ISO 4217), in upper case.
+/// Currency code (ISO 4217), in upper case.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Currency(String);
 
 impl Currency {
-    /// The three letters.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -118,12 +108,11 @@ impl Setting for Currency {
     }
 }
 
-/// The payment provider's name for a price.
+/// Id of a price at the payment provider.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PriceId(String);
 
 impl PriceId {
-    /// The name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

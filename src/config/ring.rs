@@ -1,4 +1,4 @@
-//! The key rings that are rotated while the service runs, for the commands that do so.
+//! Key rings, read without other settings for the `keys` command.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -7,20 +7,17 @@ use super::auth::AuthSettings;
 use super::mfa::EncryptionSettings;
 use super::{Faults, Key32, read_section};
 
-/// A ring of keys, read alone.
 #[derive(Clone, Debug)]
 pub struct RingConfig {
-    /// The variable that holds it.
     pub variable: &'static str,
-    /// The keys; the first one is in use, the others are only recognised.
+    /// The first one is used, the others are accepted.
     pub keys: Vec<Key32>,
-    /// How long after a key was last used for something new what it made is still valid.
+    /// How long data signed under a key stays valid after the key is no longer used.
     pub outlived_by: Option<Duration>,
 }
 
 impl RingConfig {
-    /// Reads the ring that signs access tokens, which are valid for `ACCESS_TOKEN_TTL` and the tolerated
-    /// clock difference.
+    /// Access tokens are valid for `ACCESS_TOKEN_TTL` and the tolerated clock difference.
     pub fn read_signing(variables: &HashMap<String, String>) -> Result<Self, Faults> {
         read_section(variables, |reader| {
             let keys = AuthSettings::signing_keys(reader);
@@ -36,8 +33,8 @@ impl RingConfig {
         })
     }
 
-    /// Reads the ring of `TOKEN_SECRET`. Refresh tokens do not depend on it for longer than their grace;
-    /// of what does, failed sign-ins are counted for longest.
+    /// Refresh tokens depend on it for their grace only. The longest dependency is that of counts of failed
+    /// sign-ins.
     pub fn read_token(variables: &HashMap<String, String>) -> Result<Self, Faults> {
         read_section(variables, |reader| {
             Some(Self {
@@ -48,7 +45,7 @@ impl RingConfig {
         })
     }
 
-    /// Reads the ring that encrypts what is stored, which is valid for as long as it is stored.
+    /// Encrypted data needs its key for as long as it is stored.
     pub fn read_encryption(variables: &HashMap<String, String>) -> Result<Self, Faults> {
         read_section(variables, |reader| {
             Some(Self {

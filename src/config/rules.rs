@@ -1,4 +1,4 @@
-//! Rules between settings, and what production rules have in common.
+//! Rules between settings, and texts shared by production rules.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -17,7 +17,6 @@ pub(super) const HTTPS_OR_PRIVATE: &str = "must be https outside of a private ne
 
 pub(super) const WEAK_KEY: &str = "must look random: `keys generate` makes a good one";
 
-/// Whether the key is not one that a person typed.
 pub(super) fn is_random(key: &Key32) -> bool {
     !key.is_weak()
 }
@@ -35,13 +34,11 @@ impl Setting for Key {
     }
 }
 
-/// A rule between settings.
 pub(super) struct Rule {
-    /// The setting that is reported.
+    /// Reported setting.
     variable: &'static str,
-    /// What it must be.
     message: &'static str,
-    /// Whether the rule holds in production alone.
+    /// Only in production.
     production: bool,
     broken: fn(&Settings) -> bool,
 }
@@ -112,7 +109,7 @@ pub(super) const RULES: [Rule; 7] = [
     },
 ];
 
-/// Checks [`RULES`], and that the guard is no tighter than the limits behind it.
+/// Checks [`RULES`], and that the guard allows what the other limits do.
 pub(super) fn check(all: &Settings, reader: &mut Reader<'_>) {
     for rule in RULES.iter().filter(|rule| (rule.broken)(all)) {
         if rule.production {
@@ -147,7 +144,7 @@ pub(super) fn check(all: &Settings, reader: &mut Reader<'_>) {
     }
 }
 
-/// `DB_ECHO` and `LOG_LEVEL` where one asks for the log of SQL statements and the other hides it.
+/// Warning if one of `DB_ECHO` and `LOG_LEVEL` enables the log of SQL statements and the other hides it.
 pub(super) fn statement_log(echo: bool, log_level: &str) -> Option<Fault> {
     let targets: Targets = log_level.parse().ok()?;
     let is_shown = targets.would_enable("sqlx::query", &Level::DEBUG);
@@ -168,7 +165,7 @@ pub(super) fn statement_log(echo: bool, log_level: &str) -> Option<Fault> {
     })
 }
 
-/// The rules as lists in Markdown: those of production alone, or those that hold everywhere.
+/// Rules as a Markdown list.
 pub(super) fn list(production: bool) -> String {
     let mut page = String::new();
     for rule in RULES.iter().filter(|rule| rule.production == production) {
@@ -192,7 +189,7 @@ fn denies_countries(all: &Settings) -> bool {
         .is_some_and(|list| !list.is_empty())
 }
 
-/// Whether two listeners cannot have both addresses. Port 0 is any free one.
+/// Returns whether two listeners cannot share the addresses. Port 0 is any free one.
 fn collide((a, b): (SocketAddr, SocketAddr)) -> bool {
     let is_any = a.ip().is_unspecified() || b.ip().is_unspecified();
     let overlap = a.ip() == b.ip() || is_any && a.is_ipv4() == b.is_ipv4();
@@ -204,7 +201,7 @@ mod tests {
     use super::statement_log;
 
     #[test]
-    fn a_statement_log_that_shows_nothing_is_noticed() {
+    fn a_statement_log_that_shows_nothing_is_reported() {
         let variable = |echo, level| statement_log(echo, level).map(|fault| fault.variable);
         assert_eq!(variable(true, "info"), Some("DB_ECHO".to_owned()));
         assert_eq!(

@@ -1,4 +1,4 @@
-//! What is read, and what is refused.
+//! Configurations that are accepted and rejected.
 
 mod production;
 
@@ -148,7 +148,7 @@ fn a_secret_can_come_from_a_file_but_not_from_two_places() {
 }
 
 #[test]
-fn unsafe_and_missing_settings_are_told_of_together() {
+fn unsafe_and_missing_settings_are_reported_together() {
     let all = [
         ("APP_ENV", "prod"),
         ("PUBLIC_URL", "http://api.example.com"),
@@ -196,7 +196,7 @@ fn unsafe_and_missing_settings_are_told_of_together() {
 }
 
 #[test]
-fn misspelt_variables_are_noticed_and_other_peoples_are_not() {
+fn misspelt_variables_are_reported_and_those_of_other_programs_are_not() {
     let set = [
         ("DATABSE_URL", "x"),
         ("SESSION_IDLE_TTTL", "1h"),
@@ -269,9 +269,9 @@ fn the_example_requires_what_is_required_and_its_defaults_are_the_defaults() {
         .into_iter()
         .filter(|(_, value, optional)| *optional && !value.is_empty())
     {
-        let told = read(&[(name, value)]).unwrap_or_else(|faults| panic!("{name}: {faults}"));
+        let config = read(&[(name, value)]).unwrap_or_else(|faults| panic!("{name}: {faults}"));
         assert_eq!(
-            format!("{told:?}"),
+            format!("{config:?}"),
             plain,
             "{name} is not {value} by default"
         );
@@ -303,7 +303,7 @@ fn an_example_that_is_not_filled_in_is_refused() {
 }
 
 #[test]
-fn the_service_that_knows_of_breaches_is_spoken_to_by_https_in_production() {
+fn the_breach_check_uses_https_in_production() {
     let refused = [("BREACH_CHECK_URL", "http://range.example.com")];
     assert_eq!(faulty(&refused), ["BREACH_CHECK_URL"]);
     for good in ["https://range.example.com", "http://range.internal"] {
@@ -315,7 +315,7 @@ fn the_service_that_knows_of_breaches_is_spoken_to_by_https_in_production() {
 }
 
 #[test]
-fn what_is_sealed_has_keys_of_its_own_that_were_drawn() {
+fn encryption_keys_are_random_and_of_no_other_ring() {
     let own = "QEFCQ0RFRkdISUpLTE1OT1BRUlNUVVZXWFlaW1xdXl8";
     let weak = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
     let signing = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";

@@ -1,4 +1,4 @@
-//! Metering, events and the audit log: how often counts are written, and how long all is kept.
+//! Metering, events and the audit log.
 
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ settings::settings! {
     }
 }
 
-/// How long rows are kept that are dropped by the month.
+/// Retention of partitions by month.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Retention {
     /// `13mo`.
@@ -59,7 +59,7 @@ impl Retention {
         }
     }
 
-    /// The moment before which nothing needs to be kept.
+    /// Rows before the returned time may be deleted.
     #[must_use]
     pub fn before(self, now: DateTime<Utc>) -> DateTime<Utc> {
         let before = match self {
@@ -75,7 +75,7 @@ impl Setting for Retention {
 
     fn parse(text: &str) -> Result<Self, String> {
         let number = |unit| text.strip_suffix(unit)?.parse::<u32>().ok();
-        // This month's rows are what quotas are held by, and a month goes as a whole.
+        // Quotas need the rows of this month, and months are dropped as a whole.
         let months = number("mo").filter(|months| (2..=240).contains(months));
         let days = number("d").filter(|days| (62..=7_300).contains(days));
         months

@@ -1,6 +1,5 @@
-//! What an account sees first, in one look: itself, its plan, its use by day and its last payments.
-//! Owns the route `/dashboard` and no table: its one statement reads those of `users`, `plans` and
-//! `usage`, on purpose, since asking each of them would be four round trips.
+//! Overview of an account: profile, plan, usage by day and last payments. Owns the route `/dashboard` and no
+//! table: one statement reads those of `users`, `plans` and `usage`, which saves three round trips.
 
 mod model;
 mod routes;

@@ -16,11 +16,11 @@ use crate::config::PlansConfig;
 use crate::ctx::CallerCtx;
 use crate::ids::UserId;
 use crate::infra::CacheFamily;
-use crate::plans::{Month, Offer, Standing};
+use crate::plans::{Entitlement, Month, Offer};
 use crate::state::AppState;
 use crate::web::{Code, Problem, Routes};
 
-/// How many payments are shown.
+/// Number of payments shown.
 const PAYMENTS: i64 = 5;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -33,26 +33,28 @@ pub fn routes() -> Routes<AppState> {
     Routes::new().routes(routes!(show_dashboard))
 }
 
-/// My account in one look, as it was at most five seconds ago.
+/// Show the dashboard: account, plan, usage and payments.
+///
+/// The data is at most five seconds old.
 #[utoipa::path(get, path = "/dashboard", tag = "users",
-    responses((status = 200, description = "The account, its plan, its use this month and its last payments.",
+    responses((status = 200, description = "The account, its plan, its usage this month and its last payments.",
         body = Dashboard)))]
 async fn show_dashboard(ctx: CallerCtx) -> Result<impl IntoResponse, Problem> {
     let (user_id, read) = (ctx.user_id(), ctx.clone());
     let dashboard = ctx.cache.get(&DASHBOARDS, &user_id, || async move {
         let now = read.now();
         let facts = store::find(&read.db, user_id, Month::of(now), PAYMENTS).await?;
-        let dashboard = facts.map(|facts| put_together(facts, &read.plans, now));
+        let dashboard = facts.map(|facts| assemble(facts, &read.plans, now));
         let json = dashboard.as_ref().map(serde_json::to_vec).transpose()?;
         Ok::<_, Box<dyn Error + Send + Sync>>(json.map(Bytes::from))
     });
-    // Without one, one's own account is gone.
+    // The account has been deleted.
     let json = Option::clone(&*dashboard.await?).ok_or(Code::Unauthenticated)?;
     Ok(([(CONTENT_TYPE, JSON)], json))
 }
 
-fn put_together(facts: Facts, plans: &PlansConfig, now: DateTime<Utc>) -> Dashboard {
-    let plan = Standing::of(facts.subscription, plans.past_due_grace).plan(now);
+fn assemble(facts: Facts, plans: &PlansConfig, now: DateTime<Utc>) -> Dashboard {
+    let plan = Entitlement::of(facts.subscription, plans.past_due_grace).plan(now);
     let (month, quota) = (Month::of(now), plan.tier(plans).quota);
     Dashboard {
         account: facts.account,

@@ -1,4 +1,4 @@
-//! The one statement of the dashboard.
+//! Statement of the dashboard.
 
 use sqlx::PgExecutor;
 use sqlx::types::Json;
@@ -8,7 +8,7 @@ use crate::ids::UserId;
 use crate::plans::{LIVE_STATUSES, Month, Payment, Subscription};
 use crate::users::{EmailAddress, PersonName};
 
-/// Everything about an account and a month of its use, with its newest payments, at one moment.
+/// Reads an account, a month of its usage and its newest payments in one snapshot.
 pub(super) async fn find(
     conn: impl PgExecutor<'_>,
     user_id: UserId,

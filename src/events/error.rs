@@ -1,4 +1,4 @@
-//! What can go wrong with an event, and how it looks from outside.
+//! Errors of events, mapped to HTTP.
 
 use std::time::Duration;
 
@@ -6,36 +6,28 @@ use crate::infra::LoadError;
 use crate::metrics::Quota;
 use crate::web::{Code, Problem};
 
-/// What can go wrong with an event.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
-    /// Ids that the caller made are not `UUIDv7` of about now.
-    #[error("an id is no UUIDv7 of about now")]
+    /// Ids from the caller are no `UUIDv7` of the last day.
+    #[error("an id is no UUIDv7 of the last day")]
     Ids {
-        /// Where they were read.
+        /// Paths in the body.
         fields: Vec<String>,
     },
-    /// An id that the caller made is that of another event.
     #[error("an id is that of another event")]
     IdTaken,
-    /// The account has no room for them this month.
     #[error("a quota of this month is used up")]
     Quota {
-        /// Which quota.
         quota: Quota,
-        /// The time until the next month.
+        /// Until the next month.
         wait: Duration,
     },
-    /// Too many requests of the account store events at once.
     #[error("too many requests of the account store events at once")]
     Busy,
-    /// The task that stores them failed.
     #[error(transparent)]
     Task(#[from] tokio::task::JoinError),
-    /// The plan cannot be read.
     #[error(transparent)]
     Plan(#[from] LoadError),
-    /// The database failed.
     #[error(transparent)]
     Database(#[from] sqlx::Error),
 }

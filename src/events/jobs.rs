@@ -1,4 +1,4 @@
-//! Purging the totals of months that no quota counts any more.
+//! Purge of totals that are past their retention.
 
 use graphile_worker::{IntoTaskHandlerResult, TaskHandler, WorkerContext};
 use serde::{Deserialize, Serialize};
@@ -8,16 +8,15 @@ use crate::jobs;
 use crate::plans::Month;
 use crate::state::AppState;
 
-/// Why the job failed; the queue keeps the text and tries again.
 #[derive(Debug, thiserror::Error)]
 enum JobError {
     #[error(transparent)]
-    NotGiven(#[from] jobs::NotGiven),
+    MissingExtension(#[from] jobs::MissingExtension),
     #[error(transparent)]
     Database(#[from] sqlx::Error),
 }
 
-/// Deletes old totals in batches. Runs daily; does nothing most days.
+/// Deletes old totals in batches.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct PurgeEventTotals {}
 
@@ -30,7 +29,7 @@ impl TaskHandler for PurgeEventTotals {
 }
 
 async fn purge(ctx: &WorkerContext) -> Result<(), JobError> {
-    let state: &AppState = jobs::given(ctx)?;
+    let state: &AppState = jobs::extension(ctx)?;
     let before = state.usage.events_retention.before(state.clock.now());
     while store::purge_totals(&state.db, Month::of(before)).await? > 0 {}
     Ok(())

@@ -1,4 +1,4 @@
-//! Storing events: all that are told together, or none.
+//! Storing a batch of events: all of them, or none.
 
 use std::time::Duration;
 use tracing::Instrument as _;
@@ -10,31 +10,31 @@ use crate::ctx::{CallerCtx, Ctx};
 use crate::metrics::{self, Quota};
 use crate::plans::{self, Month};
 
-/// How long a request waits for the account's others.
+/// How long a request waits for a slot.
 const WAIT: Duration = Duration::from_secs(5);
 
-/// Events that are told together.
+/// Events of one request, to be stored together.
 #[derive(Debug, Default)]
-pub(super) struct Told {
+pub(super) struct EventBatch {
     columns: Columns,
-    may_repeat: bool,
+    has_caller_ids: bool,
 }
 
-impl Told {
-    /// Adds an event; `None` when the caller's id is rejected.
+impl EventBatch {
+    /// Adds an event; `None` if the caller's id is invalid.
     pub(super) fn add(&mut self, ctx: &Ctx, event: NewEvent) -> Option<StoredEvent> {
-        self.may_repeat |= event.id.is_some();
+        self.has_caller_ids |= event.id.is_some();
         let stored = StoredEvent::identify(event.id, ctx.now(), &ctx.rng)?;
         self.columns.push(stored, event);
         Some(stored)
     }
 
-    /// Stores the events of an account, except those that are stored already and the same. All of
-    /// them fit into the quotas of its plan, or none is stored.
+    /// Stores the events, except those that are stored already with the same content. Stores none if they
+    /// exceed a quota of the plan.
     ///
-    /// An account's writes wait for each other at the row of its month. Here they wait without a
-    /// connection, except for a few. In a task of its own: a slot is taken for as long as the
-    /// statements run, also when the client hangs up.
+    /// Writes of an account wait for each other at the row of its month. The slots let most of them wait
+    /// without holding a connection. The task keeps the slot until the statements end, also when the client
+    /// disconnects.
     pub(super) async fn store(self, ctx: &CallerCtx) -> Result<(), Error> {
         let slot = ctx.event_writes.acquire(ctx.user_id().0, WAIT).await;
         let slot = slot.map_err(|_| Error::Busy)?;
@@ -53,19 +53,19 @@ impl Told {
         let quota = Volume::of(plan.tier(&ctx.plans));
         let month = Month::of(now);
         let columns = &self.columns;
-        let refuse = async |more: Volume| {
+        let reject = async |more: Volume| {
             let stored = store::stored_in(&ctx.db, user_id, month).await?;
-            // Another request may have been rolled back since: then either name is as good.
+            // Neither is exceeded if another request was rolled back in the meantime.
             let quota = quota.exceeded_by(stored, more).unwrap_or(Quota::Events);
             metrics::count_quota_refusal(quota);
             let wait = (month.end() - now).to_std().unwrap_or_default();
             Err(Error::Quota { quota, wait })
         };
-        if !self.may_repeat {
+        if !self.has_caller_ids {
             if store::insert_new(&ctx.db, user_id, columns, month, quota).await? {
                 return Ok(());
             }
-            return refuse(columns.volume(None)).await;
+            return reject(columns.volume(None)).await;
         }
         let count = columns.len();
         let mut tx = ctx.begin().await?;
@@ -77,7 +77,7 @@ impl Told {
         let more = columns.volume(Some(&inserted));
         if !store::charge(&mut *tx, user_id, month, more, quota).await? {
             tx.rollback().await?;
-            return refuse(more).await;
+            return reject(more).await;
         }
         tx.commit().await?;
         Ok(())

@@ -1,4 +1,4 @@
-//! Every statement on `events` and `event_totals`.
+//! Statements on `events` and `event_totals`.
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -9,7 +9,7 @@ use super::model::{NewEvent, StoredEvent, Volume};
 use crate::ids::UserId;
 use crate::plans::Month;
 
-/// Events of one account as columns.
+/// Events of one account, as arrays for `unnest`.
 #[derive(Debug, Default)]
 pub(super) struct Columns {
     ids: Vec<Uuid>,
@@ -45,8 +45,8 @@ impl Columns {
     }
 }
 
-/// Stores new events if the quota has room for all of them; returns whether it has. The row of the
-/// month is locked until the commit, so that no two requests take the same room.
+/// Stores new events unless they exceed the quota; returns whether they are stored. The row of the month is
+/// locked until the commit, so that concurrent requests cannot exceed the quota together.
 pub(super) async fn insert_new(
     conn: impl PgExecutor<'_>,
     user_id: UserId,
@@ -86,7 +86,7 @@ pub(super) async fn insert_new(
     Ok(done.rows_affected() > 0)
 }
 
-/// Counts stored events towards the quota if it has room for all of them; returns whether it has.
+/// Counts stored events towards the quota unless they exceed it; returns whether they are counted.
 pub(super) async fn charge(
     conn: impl PgExecutor<'_>,
     user_id: UserId,
@@ -116,7 +116,6 @@ pub(super) async fn charge(
     Ok(done.rows_affected() > 0)
 }
 
-/// Events and bytes that an account stored in a month.
 pub async fn stored_in(
     conn: impl PgExecutor<'_>,
     user_id: UserId,
@@ -135,7 +134,7 @@ pub async fn stored_in(
     }))
 }
 
-/// Deletes some totals of months before one; returns how many.
+/// Deletes a batch of totals of earlier months; returns how many.
 pub(super) async fn purge_totals(
     conn: impl PgExecutor<'_>,
     before: Month,
@@ -155,7 +154,7 @@ fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-/// Stores events, except those whose ids are there already; returns the ids of the others.
+/// Stores events whose ids are new; returns those ids.
 pub(super) async fn insert(
     conn: impl PgExecutor<'_>,
     user_id: UserId,
@@ -179,7 +178,7 @@ pub(super) async fn insert(
     .await
 }
 
-/// How many of these events are stored just as they are.
+/// Counts the events that are stored with the same content.
 pub(super) async fn count_same(
     conn: impl PgExecutor<'_>,
     user_id: UserId,

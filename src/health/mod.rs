@@ -1,5 +1,4 @@
-//! Whether the process lives, and whether it is ready for traffic. Owns the routes `/health*` and
-//! no table.
+//! Liveness and readiness probes. Owns the routes `/health*` and no table.
 
 mod model;
 mod probe;

@@ -1,4 +1,4 @@
-//! What the probes are told. No host, no version of anything but ourselves, no error's text.
+//! Replies of the probes. They have no host name, no error text and no version but that of the service.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// Whether the process is about to go; a clone is another handle on the same switch.
+/// Flag that the process is shutting down, shared between clones.
 #[derive(Clone, Debug, Default)]
 pub struct Draining(Arc<AtomicBool>);
 
 impl Draining {
-    /// Makes readiness fail from now on, so that no new traffic is sent here.
+    /// Makes readiness fail, so that load balancers remove the replica.
     pub fn begin(&self) {
         self.0.store(true, Ordering::SeqCst);
     }
@@ -21,30 +21,30 @@ impl Draining {
     }
 }
 
-/// How a part of the service is doing.
+/// Status of the service or of a dependency.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Status {
-    /// It works.
+    /// Available.
     Ok,
-    /// It does not, and the service does without.
+    /// Unavailable, and the service works without it.
     Degraded,
-    /// It does not, and the service cannot do without.
+    /// Unavailable, and the service does not work without it.
     Down,
-    /// The process is about to stop.
+    /// The process is shutting down.
     Draining,
 }
 
-/// What this process is.
+/// Status and version of the process.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Health {
-    /// `ok` while the process answers.
+    /// `ok` while the process responds.
     #[schema(example = "ok")]
     pub(super) status: Status,
-    /// The release.
+    /// Version of the release.
     #[schema(example = "1.4.2")]
     pub(super) version: String,
-    /// The commit that the release was built from, where the build knew it.
+    /// Commit that the release was built from, if known.
     #[schema(example = "0a1b2c3")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) commit: Option<&'static str>,
@@ -53,19 +53,19 @@ pub(super) struct Health {
     pub(super) uptime_seconds: u64,
 }
 
-/// Whether the process is ready for traffic, and what of it is not.
+/// Readiness of the process and its dependencies.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Readiness {
-    /// The worst that matters.
+    /// Overall status.
     #[schema(example = "ok")]
     pub(super) status: Status,
-    /// PostgreSQL answers.
+    /// `ok` if PostgreSQL responds.
     pub(super) database: Status,
-    /// The schema is that of this release, or a later one.
+    /// `ok` if the schema is that of this release or a later one.
     pub(super) migrations: Status,
-    /// Letters and other jobs are done soon after they are due.
+    /// `ok` if jobs run soon after they are due.
     pub(super) queue: Status,
-    /// Redis answers; absent where none is configured.
+    /// `ok` if Redis responds; absent if none is configured.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub(super) redis: Option<Status>,

@@ -1,21 +1,21 @@
-//! The probe that a container runs inside itself, which has no shell and no `curl`.
+//! Client of the readiness probe for containers, which have no shell and no `curl`.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
-const DEADLINE: Duration = Duration::from_secs(3);
+const TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Asks the process that listens on `bind_addr` whether it is ready.
+/// Returns whether the process that listens on `bind_addr` is ready.
 pub fn probe(bind_addr: SocketAddr) -> io::Result<bool> {
     let here = match bind_addr.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
         ip => ip,
     };
-    let mut stream = TcpStream::connect_timeout(&(here, bind_addr.port()).into(), DEADLINE)?;
-    stream.set_read_timeout(Some(DEADLINE))?;
-    stream.set_write_timeout(Some(DEADLINE))?;
+    let mut stream = TcpStream::connect_timeout(&(here, bind_addr.port()).into(), TIMEOUT)?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    stream.set_write_timeout(Some(TIMEOUT))?;
     stream
         .write_all(b"GET /health/ready HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")?;
     let mut status_line = [0; 12];

@@ -21,9 +21,9 @@ pub fn routes(draining: Draining) -> Routes<AppState> {
         .routes(routes!(get_readiness).layer((Extension(draining), Extension(checks))))
 }
 
-/// What this process is.
+/// Show the status and version of the process.
 #[utoipa::path(get, path = "/", tag = "health",
-    responses((status = 200, description = "The process answers.", body = Health)))]
+    responses((status = 200, description = "The process responds.", body = Health)))]
 async fn get_health(State(state): State<AppState>) -> Json<Health> {
     Json(Health {
         status: Status::Ok,
@@ -33,17 +33,19 @@ async fn get_health(State(state): State<AppState>) -> Json<Health> {
     })
 }
 
-/// Whether the process lives. Touches nothing: a database that is away is no reason to restart.
+/// Check that the process is alive.
+///
+/// Checks no dependency: an unavailable database is no reason for a restart.
 #[utoipa::path(get, path = "/live", tag = "health",
-    responses((status = 200, description = "It does.")))]
+    responses((status = 200, description = "The process responds.")))]
 async fn get_liveness() -> StatusCode {
     StatusCode::OK
 }
 
-/// Whether to send traffic here.
+/// Check that the process is ready for traffic.
 #[utoipa::path(get, path = "/ready", tag = "health", responses(
-    (status = 200, description = "Yes, though something it can do without may be away.", body = Readiness),
-    (status = 503, description = "No: the database is away, its schema is older than this release, or the process is about to stop.", body = Readiness)))]
+    (status = 200, description = "Ready; optional dependencies may be unavailable.", body = Readiness),
+    (status = 503, description = "Not ready: the database is unavailable, its schema is older than this release, or the process is shutting down.", body = Readiness)))]
 async fn get_readiness(
     State(state): State<AppState>,
     Extension(checks): Extension<Arc<Checks>>,

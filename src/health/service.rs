@@ -1,5 +1,4 @@
-//! Readiness checks of the services around, each within a second. The result is cached for two
-//! seconds, so that probes cannot become load; one that keeps the process out of traffic for less.
+//! Readiness checks of the dependencies. The result is cached, so that probes cannot cause load.
 
 use std::time::{Duration, Instant};
 
@@ -11,22 +10,22 @@ use crate::infra::db::{self, Heartbeat};
 use crate::infra::{Db, Limiter};
 use crate::jobs;
 
-const DEADLINE: Duration = Duration::from_secs(1);
+const TIMEOUT: Duration = Duration::from_secs(1);
 const CACHED: Duration = Duration::from_secs(2);
 
-/// How long a result is cached that takes the process out of traffic. Balancers ask every few
-/// seconds, and often ask for two successes: each that is lost to the cache is downtime.
+/// For results that remove the replica from load balancing. Load balancers often require two successful
+/// probes, so that a long cache would prolong downtime.
 const FAILURE_CACHED: Duration = Duration::from_millis(250);
 
-/// A job that has been due for so long waits for a worker that is not there.
+/// Jobs that have been due for longer indicate that no worker runs.
 const LATE: Duration = Duration::from_mins(5);
 
-/// The last look around.
+/// Result of the last checks.
 #[derive(Debug, Default)]
-pub(super) struct Checks(Mutex<Option<(Instant, Answers)>>);
+pub(super) struct Checks(Mutex<Option<(Instant, CheckResults)>>);
 
 #[derive(Clone, Copy, Debug)]
-struct Answers {
+struct CheckResults {
     database: Status,
     migrations: Status,
     queue: Status,
@@ -42,25 +41,25 @@ impl Checks {
         draining: &Draining,
     ) -> Readiness {
         let mut last = self.0.lock().await;
-        let answers = match *last {
-            Some((at, answers)) if at.elapsed() < answers.cached_for() => answers,
+        let results = match *last {
+            Some((at, results)) if at.elapsed() < results.cached_for() => results,
             _ => {
-                let answers = ask(heartbeat, db, limiter).await;
-                *last = Some((Instant::now(), answers));
-                answers
+                let results = run_checks(heartbeat, db, limiter).await;
+                *last = Some((Instant::now(), results));
+                results
             }
         };
-        let Answers {
+        let CheckResults {
             database,
             migrations,
             queue,
             redis,
-        } = answers;
+        } = results;
         Readiness::new(database, migrations, queue, redis, draining.has_begun())
     }
 }
 
-impl Answers {
+impl CheckResults {
     fn cached_for(self) -> Duration {
         if [self.database, self.migrations].contains(&Status::Down) {
             FAILURE_CACHED
@@ -70,11 +69,11 @@ impl Answers {
     }
 }
 
-async fn ask(heartbeat: &Heartbeat, db: &Db, limiter: Option<&Limiter>) -> Answers {
-    let database = timeout(DEADLINE, heartbeat.is_current());
+async fn run_checks(heartbeat: &Heartbeat, db: &Db, limiter: Option<&Limiter>) -> CheckResults {
+    let database = timeout(TIMEOUT, heartbeat.is_current());
     let redis = async {
         match limiter {
-            // The script that counts for all replicas, since a Redis may answer and refuse it.
+            // Runs the script of the rate limiter, since Redis may respond and reject it.
             Some(limiter) => Some(if limiter.probe().await.is_ok() {
                 Status::Ok
             } else {
@@ -87,11 +86,11 @@ async fn ask(heartbeat: &Heartbeat, db: &Db, limiter: Option<&Limiter>) -> Answe
     let (database, migrations) = match database {
         Ok(Ok(true)) => (Status::Ok, Status::Ok),
         Ok(Ok(false)) => (Status::Ok, Status::Down),
-        // The database answers, and is empty.
+        // The database responds and is empty.
         Ok(Err(error)) if db::is_missing_table(&error) => (Status::Ok, Status::Down),
         Ok(Err(_)) | Err(_) => (Status::Down, Status::Down),
     };
-    Answers {
+    CheckResults {
         database,
         migrations,
         queue,
@@ -99,9 +98,8 @@ async fn ask(heartbeat: &Heartbeat, db: &Db, limiter: Option<&Limiter>) -> Answe
     }
 }
 
-/// Whether letters and other jobs are done soon after they are due.
 async fn queue(db: &Db) -> Status {
-    match timeout(DEADLINE, jobs::is_late(db, LATE)).await {
+    match timeout(TIMEOUT, jobs::is_late(db, LATE)).await {
         Ok(Ok(false)) => Status::Ok,
         Ok(Ok(true) | Err(_)) | Err(_) => Status::Degraded,
     }

@@ -1,30 +1,28 @@
-//! Purging dead jobs: those that failed at their last attempt. They are kept for a while, so that
-//! somebody can look at them and reschedule them.
+//! Purge of dead jobs, which failed at their last attempt. They are kept for a while, so that they can be
+//! inspected and rescheduled.
 
 use std::time::Duration;
 
 use graphile_worker::{IntoTaskHandlerResult, TaskHandler, WorkerContext};
 use serde::{Deserialize, Serialize};
 
-use super::{NotGiven, given, report, store};
+use super::{MissingExtension, extension, report, store};
 
-/// Jobs of one statement.
 const BATCH: i64 = 1_000;
 
-/// How long dead jobs are kept, as the worker is started with it.
+/// `DEAD_JOBS_RETENTION`, an extension of the worker.
 #[derive(Clone, Copy, Debug)]
 pub struct DeadJobsRetention(pub Duration);
 
-/// Why the job failed; the queue keeps the text and tries again.
 #[derive(Debug, thiserror::Error)]
 enum JobError {
     #[error(transparent)]
-    NotGiven(#[from] NotGiven),
+    MissingExtension(#[from] MissingExtension),
     #[error(transparent)]
     Database(#[from] sqlx::Error),
 }
 
-/// Deletes old dead jobs in batches, and logs how many of each task. Runs daily.
+/// Deletes old dead jobs in batches, and logs how many of each task.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct PurgeDeadJobs {}
 
@@ -37,11 +35,11 @@ impl TaskHandler for PurgeDeadJobs {
 }
 
 async fn purge(ctx: &WorkerContext) -> Result<(), JobError> {
-    let DeadJobsRetention(kept) = *given(ctx)?;
+    let DeadJobsRetention(kept) = *extension(ctx)?;
     loop {
         let deleted = store::delete_dead(ctx.pg_pool(), kept, BATCH).await?;
         for (task, jobs) in &deleted {
-            tracing::warn!(task, jobs, "old dead jobs are deleted");
+            tracing::warn!(task, jobs, "deleted old dead jobs");
         }
         if deleted.is_empty() {
             return Ok(());

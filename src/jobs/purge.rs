@@ -1,5 +1,5 @@
-//! Purges in batches: short transactions, a statement timeout of their own, and a failure that ends
-//! one purge and not the others.
+//! Purges in batches: short transactions, a separate statement timeout, and a failure that ends one purge
+//! and not the others.
 
 use std::time::Duration;
 
@@ -11,11 +11,11 @@ use super::store::Expired;
 use crate::infra::Db;
 use crate::infra::db::begin_for_job;
 
-/// The most rows that one statement of a purge deletes. A batch takes milliseconds, so that a purge
-/// of millions of rows holds neither locks nor a snapshot for long.
+/// Maximum number of rows of one statement, so that a purge of millions of rows holds neither locks nor a
+/// snapshot for long.
 pub const PURGE_BATCH: i64 = 1_000;
 
-/// The purges of one job.
+/// Purges of one job.
 #[derive(Debug)]
 pub struct Purges<'a> {
     db: &'a Db,
@@ -24,7 +24,6 @@ pub struct Purges<'a> {
 }
 
 impl<'a> Purges<'a> {
-    /// Purges whose statements may each take `statement_timeout`.
     #[must_use]
     pub const fn new(db: &'a Db, statement_timeout: Duration) -> Self {
         Self {
@@ -34,9 +33,9 @@ impl<'a> Purges<'a> {
         }
     }
 
-    /// Deletes in batches, each in a transaction of its own, until one comes back short. `delete`
-    /// gets the transaction and the most rows to delete, and returns how many it deleted; it needs
-    /// an index that finds them. A failure is logged and kept for [`Purges::finish`].
+    /// Deletes in batches, each in its own transaction, until one is incomplete. `delete` takes the
+    /// connection and the maximum number of rows, and returns how many it deleted; it needs an index that
+    /// finds them. A failure is logged and returned by [`Purges::finish`].
     pub async fn run<F>(&mut self, what: &'static str, delete: F)
     where
         F: for<'c> Fn(&'c mut PgConnection, i64) -> BoxFuture<'c, Result<u64, sqlx::Error>>,
@@ -62,7 +61,6 @@ impl<'a> Purges<'a> {
         }
     }
 
-    /// Deletes the rows whose time is before `before`.
     pub async fn run_expired(&mut self, rows: Expired, before: DateTime<Utc>) {
         self.run(rows.what, |conn, most| {
             Box::pin(rows.delete(conn, before, most))
@@ -80,7 +78,7 @@ impl<'a> Purges<'a> {
         Ok(deleted)
     }
 
-    /// The first failure, once every purge has run.
+    /// Returns the first failure.
     pub fn finish(self) -> Result<(), sqlx::Error> {
         self.failed.map_or(Ok(()), Err)
     }

@@ -1,4 +1,4 @@
-//! Every statement on the queue's schema.
+//! Statements on the queue's schema.
 
 use std::time::Duration;
 
@@ -9,15 +9,14 @@ use sqlx::{FromRow, PgExecutor};
 use crate::infra::Db;
 use crate::metrics::Queue;
 
-/// How often a job is tried. Between tries the wait grows by a factor of e, from seconds to six
-/// hours, so that the last one comes about two days after the first.
+/// Backoff grows by a factor of e, from seconds to six hours, so that the last attempt is about two days
+/// after the first.
 const MAX_ATTEMPTS: i32 = 18;
 
-/// The priority of jobs that somebody waits for; lower numbers run first, and other jobs have 0.
+/// Lower numbers run first; other jobs have 0.
 const URGENT: i32 = -10;
 
-/// Enqueues a job. Pass the transaction that causes it. Of jobs with the same `key` only the last
-/// one waits: a newer one replaces it.
+/// Enqueues a job in the transaction that causes it. A job replaces a waiting one with the same `key`.
 pub async fn enqueue<J: TaskHandler>(
     conn: impl PgExecutor<'_>,
     job: &J,
@@ -26,8 +25,7 @@ pub async fn enqueue<J: TaskHandler>(
     enqueue_at(conn, job, key, 0).await
 }
 
-/// As [`enqueue`], for a job that runs before all others: an email without which somebody cannot sign
-/// in must not wait behind a flood of others.
+/// As [`enqueue`], for a job that runs before all others, such as an email that is needed to sign in.
 pub async fn enqueue_urgent<J: TaskHandler>(
     conn: impl PgExecutor<'_>,
     job: &J,
@@ -57,7 +55,7 @@ async fn enqueue_at<J: TaskHandler>(
     Ok(())
 }
 
-/// Makes the try of a job that runs now its last one.
+/// Makes the current attempt of a running job its last one.
 pub(super) async fn stop_retrying(conn: impl PgExecutor<'_>, id: i64) -> Result<(), sqlx::Error> {
     sqlx::query("UPDATE graphile_worker._private_jobs SET max_attempts = attempts WHERE id = $1")
         .bind(id)
@@ -66,23 +64,23 @@ pub(super) async fn stop_retrying(conn: impl PgExecutor<'_>, id: i64) -> Result<
     Ok(())
 }
 
-/// Jobs that the gauges count at most, of each kind.
-const COUNTED: i64 = 10_000;
+/// Maximum that gauges count, for each priority.
+const COUNT_MAX: i64 = 10_000;
 
-/// How many jobs are dead: they failed at their last attempt. Counted up to 10,000, by an index.
+/// Counts jobs that failed at their last attempt, up to 10,000, by an index.
 pub async fn count_dead(conn: impl PgExecutor<'_>) -> Result<i64, sqlx::Error> {
     sqlx::query_scalar(
         "SELECT count(*) FROM (
              SELECT FROM graphile_worker._private_jobs WHERE attempts >= max_attempts LIMIT $1
          ) AS dead",
     )
-    .bind(COUNTED)
+    .bind(COUNT_MAX)
     .fetch_one(conn)
     .await
 }
 
-/// The priorities that have available jobs: one step into the library's index on priority and time for
-/// each of them. Within a priority the index then has what is due, the oldest first.
+/// Adds a CTE of the priorities that have available jobs: a loose index scan on the library's index on
+/// priority and time, in which each priority then has the oldest due job first.
 macro_rules! with_priorities {
     ($statement:literal) => {
         concat!(
@@ -104,9 +102,9 @@ struct Row {
     oldest_seconds: f64,
 }
 
-/// Jobs in the queue, for its gauges. Jobs that are due are counted up to 10,000 of each
-/// priority; jobs that wait for a later time are not read.
-pub async fn look(pool: &Db) -> Result<Queue, sqlx::Error> {
+/// State of the queue for its gauges. Due jobs are counted up to 10,000 of each priority; jobs scheduled for
+/// later are not read.
+pub async fn queue_state(pool: &Db) -> Result<Queue, sqlx::Error> {
     let row: Row = sqlx::query_as(with_priorities!(
         "SELECT count(*)::float8 AS waiting,
                 coalesce(extract(epoch FROM now() - min(due.run_at)), 0)::float8 AS oldest_seconds
@@ -117,7 +115,7 @@ pub async fn look(pool: &Db) -> Result<Queue, sqlx::Error> {
              ORDER BY run_at LIMIT $1
          ) AS due"
     ))
-    .bind(COUNTED)
+    .bind(COUNT_MAX)
     .fetch_one(pool)
     .await?;
     let dead = count_dead(pool).await?;
@@ -128,7 +126,7 @@ pub async fn look(pool: &Db) -> Result<Queue, sqlx::Error> {
     })
 }
 
-/// Returns whether a job has been due for so long. Reads one row of each priority, however long the queue.
+/// Returns whether a job has been due for so long. Reads one row of each priority, whatever the queue's length.
 pub async fn is_late(conn: impl PgExecutor<'_>, after: Duration) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar(with_priorities!(
         "SELECT coalesce(min(oldest.run_at) <= now() - make_interval(secs => $1), false)
@@ -144,8 +142,8 @@ pub async fn is_late(conn: impl PgExecutor<'_>, after: Duration) -> Result<bool,
     .await
 }
 
-/// Deletes some jobs whose last attempt is so long ago; returns how many of each task. The time of a
-/// dead job is that of the attempt that it will not get, hours after its last one.
+/// Deletes a batch of dead jobs; returns how many of each task. `run_at` of a dead job is the time of the
+/// attempt that it does not get, hours after its last one.
 pub(super) async fn delete_dead(
     conn: impl PgExecutor<'_>,
     after: Duration,
@@ -169,8 +167,7 @@ pub(super) async fn delete_dead(
     .await
 }
 
-/// Rows that a purge deletes once a time in them has passed; an index on the columns of `order` finds
-/// them.
+/// Rows that a purge deletes once the time in `column` has passed. Needs an index on the columns of `order`.
 #[derive(Clone, Copy, Debug)]
 pub struct Expired {
     /// Name in the log.
@@ -196,8 +193,7 @@ impl Expired {
         Self { order, ..self }
     }
 
-    /// Deletes at most `most` rows whose time is before `before` and that nobody has locked; returns how
-    /// many.
+    /// Deletes at most `most` unlocked rows; returns how many.
     pub(super) async fn delete(
         self,
         conn: impl PgExecutor<'_>,

@@ -1,81 +1,109 @@
-//! The metrics of what people and programs show to be let in.
+//! Sign-ins, tokens, API keys and CSRF checks.
 
 use metrics::counter;
 
-use super::{API_KEYS, SIGN_IN_WAITS, SIGN_INS, TOKEN_REFRESHES, outcomes};
+use super::{API_KEYS, CSRF_REFUSALS, SIGN_IN_WAITS, SIGN_INS, TOKEN_REFRESHES, outcomes, zero};
 
 outcomes! {
     /// How an attempt to sign in ended.
     SignIn {
-        /// A session began.
         SignedIn "signed_in"
-        /// Too many attempts had failed before.
+        /// After too many failed attempts.
         Locked "locked"
-        /// The address or the password is wrong.
+        /// Wrong address or password.
         Refused "refused"
-        /// The password was right, the address is not verified.
+        /// Right password, unverified address.
         Unverified "unverified"
-        /// The password was right, but the account is shut.
+        /// Right password, disabled account.
         Disabled "disabled"
-        /// The password was right; a second factor is asked for.
+        /// Right password; a second factor is required.
         Asked "asked"
-        /// The code of the second factor was wrong, or one too many.
+        /// Wrong code of the second factor, or too many.
         WrongCode "wrong_code"
-        /// The second step came too late, or without the first.
+        /// Second step without the first, or too late.
         Stale "stale"
-        /// The hashing pool was busy.
+        /// Hashing pool full.
         Busy "busy"
-        /// Something of ours failed.
+        /// Server error.
         Failed "failed"
     }
 }
 
 outcomes! {
-    /// What became of a refresh token that was presented.
+    /// How the use of a refresh token ended.
     TokenRefresh {
-        /// It was replaced.
         Rotated "rotated"
-        /// It was used before, within the grace, and answered with its successor.
+        /// Reused within the grace; the response has its successor.
         Repeated "repeated"
-        /// It was used before, after the grace: its session was ended.
+        /// Reused after the grace; the session is ended.
         Reused "reused"
-        /// It is unknown or expired.
+        /// Unknown or expired.
         Refused "refused"
-        /// Something of ours failed.
+        /// Server error.
         Failed "failed"
     }
 }
 
 outcomes! {
-    /// What became of a request with an API key.
+    /// How the authentication of an API key ended.
     ApiKeyUse {
-        /// It was let in.
         Accepted "accepted"
-        /// The key is unknown, revoked or expired, or its secret wrong.
+        /// Unknown, revoked or expired key, or wrong secret.
         Refused "refused"
-        /// The account is disabled.
+        /// Disabled account.
         Disabled "disabled"
-        /// The key may not do this.
         OutOfScope "out_of_scope"
     }
 }
 
-/// An attempt to sign in.
 pub fn count_sign_in(outcome: SignIn) {
     counter!(SIGN_INS, "outcome" => outcome.as_str()).increment(1);
 }
 
-/// A wait that began; `by` names what its failures are counted by, of which there are four.
+/// Counts a lockout; `by` is what the failures were counted by, one of four names.
 pub fn count_sign_in_wait(by: &'static str) {
     counter!(SIGN_IN_WAITS, "by" => by).increment(1);
 }
 
-/// A refresh token that was presented.
 pub fn count_token_refresh(outcome: TokenRefresh) {
     counter!(TOKEN_REFRESHES, "outcome" => outcome.as_str()).increment(1);
 }
 
-/// A request with an API key.
 pub fn count_api_key(outcome: ApiKeyUse) {
     counter!(API_KEYS, "outcome" => outcome.as_str()).increment(1);
+}
+
+outcomes! {
+    /// What a request with cookies lacks.
+    CsrfRefusal {
+        /// An allowed origin.
+        Page "page"
+        /// The CSRF token of its session.
+        Token "token"
+    }
+}
+
+pub fn count_csrf_refusal(reason: CsrfRefusal) {
+    counter!(CSRF_REFUSALS, "reason" => reason.as_str()).increment(1);
+}
+
+/// Series that begin at zero.
+pub(super) fn begin() {
+    zero(SIGN_INS, "outcome", SignIn::ALL, SignIn::as_str);
+    zero(API_KEYS, "outcome", ApiKeyUse::ALL, ApiKeyUse::as_str);
+    zero(
+        TOKEN_REFRESHES,
+        "outcome",
+        TokenRefresh::ALL,
+        TokenRefresh::as_str,
+    );
+    zero(
+        CSRF_REFUSALS,
+        "reason",
+        CsrfRefusal::ALL,
+        CsrfRefusal::as_str,
+    );
+    for by in ["client", "account", "known", "reauthentication"] {
+        counter!(SIGN_IN_WAITS, "by" => by).absolute(0);
+    }
 }

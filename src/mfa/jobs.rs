@@ -32,7 +32,7 @@ pub struct NotifySecondFactor {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum JobError {
     #[error(transparent)]
-    NotGiven(#[from] jobs::NotGiven),
+    MissingExtension(#[from] jobs::MissingExtension),
     #[error(transparent)]
     Database(#[from] sqlx::Error),
     #[error(transparent)]
@@ -72,7 +72,7 @@ impl TaskHandler for NotifySecondFactor {
     const IDENTIFIER: &'static str = "mfa.tell_second_factor";
 
     async fn run(self, ctx: WorkerContext) -> impl IntoTaskHandlerResult {
-        let result = async { self.send(jobs::given(&ctx)?).await }.await;
+        let result = async { self.send(jobs::extension(&ctx)?).await }.await;
         jobs::report_final(&ctx, result, JobError::is_permanent).await
     }
 }

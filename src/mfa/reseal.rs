@@ -46,7 +46,7 @@ impl TaskHandler for ResealSecrets {
     const IDENTIFIER: &'static str = "mfa.seal_anew";
 
     async fn run(self, ctx: WorkerContext) -> impl IntoTaskHandlerResult {
-        let result = async { self.seal(jobs::given(&ctx)?).await }.await;
+        let result = async { self.seal(jobs::extension(&ctx)?).await }.await;
         jobs::report(&ctx, result)
     }
 }

@@ -23,7 +23,7 @@ BEGIN
     EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA graphile_worker TO %I', role);
     EXECUTE format('GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public, graphile_worker TO %I', role);
     EXECUTE format('GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public, graphile_worker TO %I', role);
-    -- The queue's tables have row security without a policy, which shuts out all but their owner.
+    -- The queue's tables have row security without a policy, which denies all but their owner.
     FOR entry IN
         SELECT relname FROM pg_class
         WHERE relnamespace = 'graphile_worker'::regnamespace AND relkind IN ('r', 'p') AND relrowsecurity

@@ -1,10 +1,10 @@
-//! Tables that only grow, by month: partitions are made ahead of time, and old ones go whole. Owns
-//! no table; which ones there are stands in `worker.rs`.
+//! Partitions by month of append-only tables: created ahead of time, dropped past their retention. Owns no
+//! table; `worker.rs` lists those that are partitioned.
 
 mod jobs;
 mod model;
 mod store;
 
 pub use jobs::MaintainPartitions;
-pub use model::{Monthly, PartitionState, Table};
+pub use model::{PartitionState, PartitionedTables, Table};
 pub use store::state_of;

@@ -1,26 +1,24 @@
-//! Which tables are by month, and how long their months are kept.
+//! Tables partitioned by month.
 
 use crate::config::Retention;
 
-/// A table that is partitioned by month. The database's functions that make and drop partitions
-/// know it by name as well.
+/// Table partitioned by month. The database functions that maintain partitions have a list of these names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Table {
-    /// Its name.
     pub name: &'static str,
-    /// How long its rows are kept; `None` is for ever.
+    /// `None` keeps rows for ever.
     pub retention: Option<Retention>,
 }
 
-/// The partitions of a table, for metrics.
+/// State of the partitions of a table, for metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PartitionState {
-    /// Months after this one that have a partition, without a gap; -1 when this one has none.
+    /// Consecutive months after this one that have a partition; -1 if this one has none.
     pub months_ahead: i32,
     /// Rows in the default partition, counted up to 100,000.
     pub default_rows: i64,
 }
 
-/// All tables by month, as the worker is told of them.
+/// All partitioned tables, an extension of the worker.
 #[derive(Clone, Debug)]
-pub struct Monthly(pub Vec<Table>);
+pub struct PartitionedTables(pub Vec<Table>);

@@ -1,4 +1,4 @@
-//! What whoever is signed in may ask a minute: by account and plan, instead of by address.
+//! Rate limit of signed-in callers: by account, as its plan allows.
 
 use axum::extract::Request;
 
@@ -11,7 +11,6 @@ use crate::state::AppState;
 use crate::web::{MiddlewareResult, limited};
 
 impl Plan {
-    /// What an account on this plan may ask.
     pub(super) const fn limit(self, config: &PlansConfig) -> Limit {
         Limit::per_minute(self.as_str(), self.tier(config).rate)
     }

@@ -1,5 +1,5 @@
-//! Plans: what each is good for, and which one an account has now. Owns the tables `subscriptions`
-//! and `payments`, and the route `/pricing`.
+//! Plans, and which one an account has. Owns the tables `subscriptions` and `payments`, and the route
+//! `/pricing`.
 
 mod limit;
 mod model;
@@ -10,7 +10,7 @@ mod store;
 
 pub use limit::limit_by_plan;
 pub use model::{
-    Feature, Interval, LIVE_STATUSES, Offer, Payment, PaymentStatus, Plan, Price, Standing,
+    Entitlement, Feature, Interval, LIVE_STATUSES, Offer, Payment, PaymentStatus, Plan, Price,
     Subscription, SubscriptionStatus,
 };
 pub use month::Month;

@@ -1,4 +1,4 @@
-//! The plans, and the one rule that says which of them an account has.
+//! Plans, offers and subscriptions, and the rule by which a subscription entitles an account to a plan.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::config::{PlansConfig, TierConfig};
 use crate::ids::PaymentId;
 use crate::infra::after;
 
-/// What an account is good for.
+/// Plan of an account.
 #[derive(
     Clone,
     Copy,
@@ -29,20 +29,20 @@ use crate::infra::after;
 #[serde(rename_all = "snake_case")]
 #[sqlx(type_name = "text", rename_all = "snake_case")]
 pub enum Plan {
-    /// What everybody has.
+    /// The plan without a subscription.
     #[default]
     Free,
-    /// The first paid one.
+    /// The smaller paid plan.
     Pro,
-    /// The largest.
+    /// The larger paid plan.
     Enterprise,
 }
 
 impl Plan {
-    /// All of them, the smallest first.
+    /// From the smallest to the largest.
     pub const ALL: [Self; 3] = [Self::Free, Self::Pro, Self::Enterprise];
 
-    /// The stored name, as labels of metrics have it too.
+    /// Name in the database, in limits and in labels of metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -52,7 +52,7 @@ impl Plan {
         }
     }
 
-    /// The name for people.
+    /// Display name.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -62,7 +62,6 @@ impl Plan {
         }
     }
 
-    /// Its numbers: requests a minute, requests a month, the price.
     #[must_use]
     pub const fn tier(self, config: &PlansConfig) -> &TierConfig {
         match self {
@@ -72,7 +71,6 @@ impl Plan {
         }
     }
 
-    /// What it includes beside its numbers.
     #[must_use]
     pub const fn features(self) -> &'static [Feature] {
         use Feature::{ApiKeys, EmailSupport, PrioritySupport, UptimeAgreement, UsageReports};
@@ -90,75 +88,75 @@ impl Plan {
     }
 }
 
-/// What a plan can include beside its numbers.
+/// Feature that a plan can include.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Feature {
-    /// Keys for programs.
+    /// API keys.
     ApiKeys,
-    /// Use by day, hour and endpoint.
+    /// Reports of usage by day, hour and endpoint.
     UsageReports,
-    /// Answers by e-mail.
+    /// Support by email.
     EmailSupport,
-    /// Answers ahead of others.
+    /// Priority support.
     PrioritySupport,
-    /// An agreement on availability.
+    /// Service level agreement on availability.
     UptimeAgreement,
 }
 
-/// All plans, as everybody may see them.
+/// Price list of all plans.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(super) struct Pricing {
-    /// The plans, the smallest first.
+    /// From the smallest plan to the largest.
     pub plans: Vec<Offer>,
 }
 
-/// What a plan costs and gives.
+/// Price and content of a plan.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Offer {
     /// The plan.
     pub plan: Plan,
-    /// Its name for people.
+    /// Display name.
     #[schema(example = "Pro")]
     pub name: String,
-    /// What it costs.
+    /// Price.
     pub price: Price,
-    /// Requests a minute that it allows.
+    /// Rate limit: requests a minute.
     #[schema(example = 1_000)]
     pub requests_per_minute: u32,
-    /// Requests a month that it includes; `null` is without end.
+    /// Quota: requests a month. `null` is unlimited.
     #[schema(example = 1_000_000)]
     pub monthly_quota: Option<u32>,
-    /// Whether requests beyond the quota are refused.
+    /// Whether requests beyond the quota are rejected.
     pub quota_is_hard: bool,
-    /// Events that it stores in a month; those beyond are rejected. `null` is unlimited.
+    /// Events stored in a month; those beyond are rejected. `null` is unlimited.
     #[schema(example = 1_000_000)]
     pub monthly_events: Option<u64>,
-    /// Bytes of events that it stores in a month; those beyond are rejected. `null` is unlimited.
+    /// Bytes of events stored in a month; those beyond are rejected. `null` is unlimited.
     #[schema(example = 1_073_741_824)]
     pub monthly_event_bytes: Option<u64>,
-    /// What it includes beside its numbers.
+    /// Included features.
     pub features: Vec<Feature>,
 }
 
-/// A price for a month.
+/// Price of a plan.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Price {
-    /// In minor units of the currency: cents.
+    /// In minor units of the currency, such as cents.
     #[schema(example = 2_900)]
     pub amount: u32,
-    /// The currency (ISO 4217).
+    /// Currency (ISO 4217).
     #[schema(example = "USD", min_length = 3, max_length = 3)]
     pub currency: String,
-    /// What the price is for.
+    /// Billing period.
     pub interval: Interval,
 }
 
-/// The time that a price is for.
+/// Billing period of a price.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Interval {
-    /// A month.
+    /// One month.
     Month,
 }
 
@@ -172,7 +170,6 @@ impl Pricing {
 }
 
 impl Offer {
-    /// What a plan costs and gives by these settings.
     #[must_use]
     pub fn of(plan: Plan, config: &PlansConfig) -> Self {
         let tier = plan.tier(config);
@@ -194,95 +191,94 @@ impl Offer {
     }
 }
 
-/// How a subscription stands, in the payment provider's words.
+/// Status of a subscription, in the terms of the payment provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema, sqlx::Type)]
 #[serde(rename_all = "snake_case")]
 #[sqlx(type_name = "text", rename_all = "snake_case")]
 pub enum SubscriptionStatus {
-    /// The first payment is awaited.
+    /// The first payment is outstanding.
     Incomplete,
-    /// The first payment never came.
+    /// The first payment was not made in time.
     IncompleteExpired,
-    /// It is tried for nothing.
+    /// On trial.
     Trialing,
-    /// It is paid.
+    /// Paid.
     Active,
     /// The renewal is not paid yet.
     PastDue,
-    /// It ended.
+    /// Ended.
     Canceled,
-    /// The renewal was not paid, and is no longer tried.
+    /// The renewal was not paid and is no longer retried.
     Unpaid,
-    /// The trial ended without a way to pay.
+    /// The trial ended without a payment method.
     Paused,
 }
 
-/// Stored names of the statuses in which a subscription may give its account a plan, as
-/// [`Standing::of`] decides: the one list for SQL.
+/// Statuses in which a subscription can entitle its account to a plan ([`Entitlement::of`]), for SQL.
 pub const LIVE_STATUSES: [&str; 3] = ["trialing", "active", "past_due"];
 
-/// What an account pays for.
+/// Subscription of an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Subscription {
-    /// The plan that is paid for.
+    /// Subscribed plan.
     pub plan: Plan,
-    /// How it stands.
+    /// Status.
     pub status: SubscriptionStatus,
-    /// The start of the period that is paid, or to be paid.
+    /// Start of the current billing period.
     pub current_period_start: DateTime<Utc>,
-    /// Its end.
+    /// End of the current billing period.
     pub current_period_end: DateTime<Utc>,
-    /// Whether the subscription ends there.
+    /// Whether the subscription ends with the period.
     pub cancel_at_period_end: bool,
 }
 
-/// Money that moved, or tried to.
+/// Payment of an account.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Payment {
-    /// The payment's id.
+    /// Id of the payment.
     pub id: PaymentId,
-    /// In minor units of the currency: cents.
+    /// In minor units of the currency, such as cents.
     #[schema(example = 2_900)]
     pub amount: i64,
-    /// The currency (ISO 4217).
+    /// Currency (ISO 4217).
     #[schema(example = "USD", min_length = 3, max_length = 3)]
     pub currency: String,
-    /// What became of it.
+    /// Status.
     pub status: PaymentStatus,
-    /// When it was begun.
+    /// Time at which the payment was initiated.
     pub created_at: DateTime<Utc>,
 }
 
-/// What became of a payment.
+/// Status of a payment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PaymentStatus {
-    /// It is under way.
+    /// In progress.
     Pending,
-    /// The money is here.
+    /// Received.
     Succeeded,
-    /// It was refused.
+    /// Declined.
     Failed,
-    /// A part went back.
+    /// Refunded in part.
     PartiallyRefunded,
-    /// All of it went back.
+    /// Refunded in full.
     Refunded,
-    /// The payer's bank asks for it back.
+    /// Disputed by the payer (chargeback).
     Disputed,
 }
 
-/// The plan that an account's subscription gives it, and until when.
+/// The plan that an account's subscription entitles it to, and until when.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Standing {
+pub struct Entitlement {
     plan: Plan,
-    /// `None` when nothing ends it but news.
+    /// `None` for the free plan, which does not end.
     until: Option<DateTime<Utc>>,
 }
 
-impl Standing {
-    /// What a subscription is good for. One that is paid or tried is so to the end of its period;
-    /// unless it is to end there, it goes on for the grace, since its renewal may be told late.
-    /// One that is past due is so for the grace, from the start of the period that is not paid.
+impl Entitlement {
+    /// An active or trial subscription is valid to the end of its period and, unless it ends there, for the
+    /// grace period, since its renewal may be reported late. One that is past due is valid for the grace
+    /// period from the start of the unpaid period.
     #[must_use]
     pub fn of(subscription: Option<Subscription>, grace: Duration) -> Self {
         use SubscriptionStatus as Status;
@@ -308,7 +304,6 @@ impl Standing {
         }
     }
 
-    /// The plan at this moment.
     #[must_use]
     pub fn plan(self, now: DateTime<Utc>) -> Plan {
         match self.until {
@@ -327,10 +322,10 @@ mod tests {
 
     const GRACE: Duration = Duration::from_hours(7 * 24);
 
-    /// The plan on some days after the start of a period of thirty.
+    /// The plan some days after the start of a period of thirty.
     fn plan(status: Status, cancel_at_period_end: bool, days: i64) -> Plan {
         let start = DateTime::<Utc>::UNIX_EPOCH;
-        let standing = Standing::of(
+        let entitlement = Entitlement::of(
             Some(Subscription {
                 plan: Plan::Pro,
                 status,
@@ -340,11 +335,11 @@ mod tests {
             }),
             GRACE,
         );
-        standing.plan(start + TimeDelta::days(days))
+        entitlement.plan(start + TimeDelta::days(days))
     }
 
     #[test]
-    fn a_plan_lasts_as_long_as_its_subscription_is_good() {
+    fn a_plan_lasts_as_long_as_its_subscription_is_valid() {
         use Plan::{Free, Pro};
         for (status, cancels, days, expected) in [
             (Status::Active, false, 0, Pro),
@@ -364,15 +359,15 @@ mod tests {
             (Status::Unpaid, false, 1, Free),
             (Status::Paused, false, 1, Free),
         ] {
-            let told = plan(status, cancels, days);
-            assert_eq!(told, expected, "{status:?}, {cancels}, day {days}");
+            let plan = plan(status, cancels, days);
+            assert_eq!(plan, expected, "{status:?}, {cancels}, day {days}");
         }
     }
 
     #[test]
-    fn who_subscribes_to_nothing_has_the_free_plan() {
-        let standing = Standing::of(None, GRACE);
-        assert_eq!(standing.plan(DateTime::<Utc>::MAX_UTC), Plan::Free);
+    fn without_a_subscription_the_plan_is_free() {
+        let entitlement = Entitlement::of(None, GRACE);
+        assert_eq!(entitlement.plan(DateTime::<Utc>::MAX_UTC), Plan::Free);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! `/pricing`: the plans, for everybody.
+//! `/pricing`: the public price list.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::infra::{Cache, CacheFamily};
 use crate::state::AppState;
 use crate::web::{Etag, Problem, Routes};
 
-/// Prices change with a release: a page may be so old without harm.
+/// Prices change with a release or a setting, so that a page of this age is acceptable.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("public, max-age=300");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
@@ -33,14 +33,14 @@ pub fn routes() -> Routes<AppState> {
     Routes::new().routes(routes!(show_pricing))
 }
 
-/// The plans: what they cost and what they give.
+/// List plans and prices.
 #[utoipa::path(get, path = "/pricing", tag = "billing",
-    params(("If-None-Match" = Option<String>, Header, description = "The `ETag` of the page that one has.")),
+    params(("If-None-Match" = Option<String>, Header, description = "`ETag` of the cached page.")),
     responses(
-        (status = 200, description = "The plans, the smallest first.", body = Pricing, headers(
+        (status = 200, description = "The plans, from the smallest to the largest.", body = Pricing, headers(
             ("ETag" = String, description = "Changes with the page."),
-            ("Cache-Control" = String, description = "For how long anybody may keep it."))),
-        (status = 304, description = "The page that one has is up to date."),
+            ("Cache-Control" = String, description = "How long caches may store the page."))),
+        (status = 304, description = "The cached page is current."),
     ))]
 async fn show_pricing(
     State(cache): State<Cache>,

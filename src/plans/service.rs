@@ -1,32 +1,31 @@
-//! Which plan an account has now: the one place that says so.
+//! Lookup of an account's plan, cached.
 
 use std::time::Duration;
 
-use super::model::{Plan, Standing};
+use super::model::{Entitlement, Plan};
 use super::store;
 use crate::ids::UserId;
 use crate::infra::{CacheFamily, LoadError};
 use crate::state::AppState;
 
 /// What accounts pay for. The time bounds what nobody told of, as a row changed by hand.
-static STANDINGS: CacheFamily<UserId, Standing> =
+static ENTITLEMENTS: CacheFamily<UserId, Entitlement> =
     CacheFamily::shared("plan", 1, Duration::from_secs(30), 50_000);
 
-/// The plan that this account has now; warm, without asking anybody.
 pub async fn plan_of(state: &AppState, user_id: UserId) -> Result<Plan, LoadError> {
-    let standing = state.cache.get(&STANDINGS, &user_id, || {
+    let entitlement = state.cache.get(&ENTITLEMENTS, &user_id, || {
         let (db, grace) = (state.db.clone(), state.plans.past_due_grace);
         async move {
-            let subscription = store::find_living(&db, user_id).await?;
-            Ok::<_, sqlx::Error>(Standing::of(subscription, grace))
+            let subscription = store::find_live(&db, user_id).await?;
+            Ok::<_, sqlx::Error>(Entitlement::of(subscription, grace))
         }
     });
-    // What is kept is until when the plan is good, so that it ends in time.
-    Ok(standing.await?.plan(state.clock.now()))
+    // The cached value includes the end of the entitlement, so that a plan ends in time.
+    Ok(entitlement.await?.plan(state.clock.now()))
 }
 
-/// To be called when an account's subscription has changed, once that is committed: the new plan is
-/// in force here at once and on all replicas within a second.
+/// Must be called after the commit of a change to an account's subscription: the new plan then applies in
+/// this process at once and on all replicas within a second.
 pub async fn changed(state: &AppState, user_id: UserId) {
-    state.cache.invalidate(&STANDINGS, &user_id).await;
+    state.cache.invalidate(&ENTITLEMENTS, &user_id).await;
 }

@@ -1,12 +1,12 @@
-//! Every statement on `subscriptions`.
+//! Statements on `subscriptions`.
 
 use sqlx::PgExecutor;
 
 use super::model::{LIVE_STATUSES, Plan, Subscription, SubscriptionStatus};
 use crate::ids::UserId;
 
-/// The subscription that may give this account a plan.
-pub(super) async fn find_living(
+/// Finds the subscription that can entitle this account to a plan.
+pub(super) async fn find_live(
     conn: impl PgExecutor<'_>,
     user_id: UserId,
 ) -> Result<Option<Subscription>, sqlx::Error> {

@@ -1,16 +1,15 @@
-//! What can go wrong when counts are written.
+//! Errors of writing counts.
 
 use crate::infra::db::is_outage;
 use crate::metrics::CallOutcome;
 
-/// Why counts could not be written; they are kept, and written the next time.
+/// Counts could not be written. They are kept and written the next time.
 #[derive(Debug, thiserror::Error)]
 pub enum FlushError {
-    /// The database refused, or is away.
     #[error(transparent)]
     Database(#[from] sqlx::Error),
-    /// The database did not answer in time; what was sent may be written all the same.
-    #[error("the database did not answer in time")]
+    /// The batch may have been written all the same.
+    #[error("PostgreSQL did not respond in time")]
     Timeout,
 }
 

@@ -1,4 +1,4 @@
-//! Purging totals, and summing up what was stored before the rollups existed.
+//! Purge of totals, and backfill of rollups.
 
 use std::time::{Duration, Instant};
 
@@ -12,19 +12,18 @@ use crate::jobs;
 use crate::plans::Month;
 use crate::state::AppState;
 
-/// A process that wrote nothing for so long sends nothing again either.
+/// How long the last batch number of a process is kept, against which a repeated batch is recognised.
 const WRITERS_KEPT: TimeDelta = TimeDelta::days(7);
 
-/// Why the job failed; the queue keeps the text and tries again.
 #[derive(Debug, thiserror::Error)]
 enum JobError {
     #[error(transparent)]
-    NotGiven(#[from] jobs::NotGiven),
+    MissingExtension(#[from] jobs::MissingExtension),
     #[error(transparent)]
     Database(#[from] sqlx::Error),
 }
 
-/// Runs daily; does nothing most days.
+/// Deletes old totals and writers.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct PurgeUsage {}
 
@@ -37,21 +36,20 @@ impl TaskHandler for PurgeUsage {
 }
 
 async fn purge(ctx: &WorkerContext) -> Result<(), JobError> {
-    let state: &AppState = jobs::given(ctx)?;
+    let state: &AppState = jobs::extension(ctx)?;
     let now = state.clock.now();
     let months_before = Month::of(state.usage.retention.before(now)).first_day();
     store::purge(&state.db, months_before, now - WRITERS_KEPT).await?;
     Ok(())
 }
 
-/// How long one run of the backfill goes on; the next one continues.
-const BACKFILL_WITHIN: Duration = Duration::from_mins(5);
+/// Time limit of one run; the next one continues.
+const BACKFILL_TIMEOUT: Duration = Duration::from_mins(5);
 
-/// The pause between two batches, in which metering writes.
+/// Pause between batches, in which metering can write.
 const BACKFILL_PAUSE: Duration = Duration::from_millis(50);
 
-/// Sums up the rows from before the rollups, in batches. Runs every ten minutes; does nothing once
-/// all rows are summed up.
+/// Adds usage from before the rollups to them, in batches. Does nothing once all rows are added.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct BackfillRollups {}
 
@@ -64,18 +62,18 @@ impl TaskHandler for BackfillRollups {
 }
 
 async fn backfill(ctx: &WorkerContext) -> Result<(), JobError> {
-    let state: &AppState = jobs::given(ctx)?;
+    let state: &AppState = jobs::extension(ctx)?;
     let began = Instant::now();
     let mut batches = 0_u64;
     while store::backfill(&state.db).await? {
         batches += 1;
-        if began.elapsed() > BACKFILL_WITHIN {
+        if began.elapsed() > BACKFILL_TIMEOUT {
             break;
         }
         sleep(BACKFILL_PAUSE).await;
     }
     if batches > 0 {
-        tracing::info!(batches, "usage from before the rollups is summed up");
+        tracing::info!(batches, "added earlier usage to the rollups");
     }
     Ok(())
 }

@@ -1,5 +1,4 @@
-//! Usage meter: request counts per account in memory until they are written. A request pays two short looks
-//! into a map; nothing waits for the database.
+//! Usage meter: request counts by account, in memory until they are written. A request costs two map lookups.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -8,10 +7,10 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-/// Parts of the map, each with a lock of its own.
+/// Shards of the map, each with its own lock.
 const SHARDS: usize = 16;
 
-/// An operation, as [`Meter::endpoint`] names it.
+/// Interned name of an operation ([`Meter::endpoint`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Endpoint(u32);
 
@@ -24,30 +23,28 @@ pub struct MeterKey {
     pub minute: i64,
 }
 
-/// Sums that can be added to others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sum {
     pub requests: u64,
-    pub took: Duration,
+    pub total: Duration,
     pub longest: Duration,
 }
 
 impl Sum {
     fn add(&mut self, took: Duration) {
         self.requests += 1;
-        self.took += took;
+        self.total += took;
         self.longest = self.longest.max(took);
     }
 }
 
-/// A clone is another handle.
 #[derive(Clone)]
 pub struct Meter(Arc<Inner>);
 
 struct Inner {
     shards: [Mutex<Shard>; SHARDS],
-    /// Sums that each shard has room for.
-    room: usize,
+    /// Maximum number of sums of a shard.
+    capacity: usize,
     endpoints: RwLock<Vec<Arc<str>>>,
     outgoing: tokio::sync::Mutex<Outgoing>,
 }
@@ -58,17 +55,17 @@ struct Shard {
     uses: HashMap<Uuid, Use>,
 }
 
-/// What an account has used of a period, as far as this process knows.
+/// Usage of an account in a period, as far as this process knows.
 #[derive(Clone, Copy, Default)]
 struct Use {
     period: i32,
-    /// What all processes wrote, when we last wrote.
+    /// Total of all processes at the last write of this one.
     written: u64,
-    /// What is not written yet, here.
+    /// Counted by this process and not yet written.
     pending: u64,
-    /// Whether it was refused in this period: then it is remembered to the period's end.
-    refused: bool,
-    /// Whether it was looked at since the last tidying.
+    /// Rejected in this period, so that the entry is kept until the period ends.
+    rejected: bool,
+    /// Used since the last eviction.
     recent: bool,
 }
 
@@ -79,13 +76,12 @@ impl fmt::Debug for Meter {
 }
 
 impl Meter {
-    /// A meter with room for about so many sums. `writer` names this process among those that write
-    /// to the same tables.
+    /// Meter with about `capacity` sums. `writer` identifies this process in `usage_writers`.
     #[must_use]
-    pub fn new(room: usize, writer: Uuid) -> Self {
+    pub fn new(capacity: usize, writer: Uuid) -> Self {
         Self(Arc::new(Inner {
             shards: std::array::from_fn(|_| Mutex::default()),
-            room: room.div_ceil(SHARDS),
+            capacity: capacity.div_ceil(SHARDS),
             endpoints: RwLock::default(),
             outgoing: tokio::sync::Mutex::new(Outgoing {
                 writer,
@@ -95,7 +91,7 @@ impl Meter {
         }))
     }
 
-    /// The operation with this name.
+    /// Interns the name of an operation.
     #[must_use]
     pub fn endpoint(&self, name: &str) -> Endpoint {
         let mut known = (self.0.endpoints.write()).unwrap_or_else(PoisonError::into_inner);
@@ -107,19 +103,18 @@ impl Meter {
         Endpoint(u32::try_from(at).unwrap_or(u32::MAX))
     }
 
-    /// The names of all operations, to look an [`Endpoint`] up in.
     #[must_use]
     pub fn names(&self) -> EndpointNames {
         let known = (self.0.endpoints.read()).unwrap_or_else(PoisonError::into_inner);
         EndpointNames(known.clone())
     }
 
-    /// Counts a request, unless there is no room for it: then the answer is `false`. Of a request
-    /// that an account may only make so often, `period` is the one that it counts in.
+    /// Counts a request; returns `false` if the capacity is exhausted. `period` is set for requests that are
+    /// charged to a quota.
     #[must_use]
     pub fn record(&self, key: MeterKey, took: Duration, period: Option<i32>) -> bool {
         let mut shard = self.shard(key.account);
-        if !shard.sums.contains_key(&key) && shard.sums.len() >= self.0.room {
+        if !shard.sums.contains_key(&key) && shard.sums.len() >= self.0.capacity {
             return false;
         }
         shard.sums.entry(key).or_default().add(took);
@@ -133,7 +128,7 @@ impl Meter {
         true
     }
 
-    /// How many requests of a period an account has used, as far as this process knows.
+    /// Charged requests of a period, as far as this process knows.
     #[must_use]
     pub fn used(&self, account: Uuid, period: i32) -> u64 {
         let mut shard = self.shard(account);
@@ -148,15 +143,14 @@ impl Meter {
         }
     }
 
-    /// Notes that an account was refused, so that it is remembered to the period's end.
-    pub fn refused(&self, account: Uuid, period: i32) {
+    /// Keeps the entry of a rejected account until the period ends.
+    pub fn mark_rejected(&self, account: Uuid, period: i32) {
         if let Some(used) = self.shard(account).uses.get_mut(&account) {
-            used.refused = used.period == period;
+            used.rejected = used.period == period;
         }
     }
 
-    /// Notes that `sent` of an account's requests are written, and what that makes in all; `None`
-    /// when it was not told.
+    /// Moves `sent` requests from pending to written. `total` is the new total of all processes, if known.
     pub fn settle(&self, account: Uuid, period: i32, sent: u64, total: Option<u64>) {
         let mut shard = self.shard(account);
         let Some(used) = shard.uses.get_mut(&account) else {
@@ -168,27 +162,27 @@ impl Meter {
         }
     }
 
-    /// Forgets how much those accounts used that were not heard of since the last time.
-    pub fn tidy(&self, period: i32) {
+    /// Evicts accounts that were idle since the last call.
+    pub fn evict_idle(&self, period: i32) {
         for shard in &self.0.shards {
             let mut shard = lock(shard);
             shard.uses.retain(|_, used| {
                 let kept = used.recent || used.pending > 0;
                 used.recent = false;
-                kept || (used.refused && used.period == period)
+                kept || (used.rejected && used.period == period)
             });
             shard.uses.shrink_to_fit();
         }
     }
 
-    /// How many sums wait to be written, without those that are on their way.
+    /// Number of sums to be written, without those in [`Outgoing`].
     #[must_use]
     pub fn waiting(&self) -> usize {
         let shards = self.0.shards.iter();
         shards.map(|shard| lock(shard).sums.len()).sum()
     }
 
-    /// What is on its way to the database. Who holds it writes; nobody who counts waits for it.
+    /// Locks the batches for writing. Counting does not wait for it.
     pub async fn outgoing(&self) -> tokio::sync::MutexGuard<'_, Outgoing> {
         self.0.outgoing.lock().await
     }
@@ -206,7 +200,7 @@ impl Meter {
 }
 
 impl Use {
-    /// Begins a new period; a request of an older one, by a clock that went back, is let go.
+    /// Begins a new period. Requests of an older one, after a clock went back, are ignored.
     fn enter(&mut self, period: i32) {
         if self.period < period {
             *self = Self {
@@ -233,8 +227,8 @@ impl EndpointNames {
     }
 }
 
-/// Counts on their way to the database, in numbered batches. A batch stays as it is, under its
-/// number, until it is known to be written: so it can be sent again, and be recognised.
+/// Counts to be written, in numbered batches. A batch is immutable until it is known to be written, so that
+/// sending it again is idempotent.
 #[derive(Debug)]
 pub struct Outgoing {
     writer: Uuid,
@@ -253,7 +247,7 @@ impl Outgoing {
         self.batch
     }
 
-    /// The rows of the batch, at most `size`, the same at each call until it is done.
+    /// Rows of the batch, at most `size`; the same at each call until [`Self::done`].
     #[must_use]
     pub fn rows(&self, size: usize) -> &[(MeterKey, Sum)] {
         &self.rows[self.rows.len().saturating_sub(size)..]
@@ -264,13 +258,12 @@ impl Outgoing {
         self.rows.len()
     }
 
-    /// Whether everything that was taken is written.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
 
-    /// Takes what was counted, once everything that was taken before is written.
+    /// Takes new counts from the meter once all earlier ones are written.
     pub fn refill(&mut self, meter: &Meter) {
         if self.rows.is_empty() {
             self.rows = Vec::new();
@@ -278,7 +271,7 @@ impl Outgoing {
         }
     }
 
-    /// The batch of `size` rows is written: the next one begins.
+    /// Ends the batch of `size` rows, which is written.
     pub fn done(&mut self, size: usize) {
         self.rows.truncate(self.rows.len().saturating_sub(size));
         self.batch += 1;
@@ -292,8 +285,8 @@ mod tests {
     const ADA: Uuid = Uuid::from_u128(1);
     const MARCH: i32 = 26 * 12 + 2;
 
-    fn meter(room: usize) -> (Meter, MeterKey) {
-        let meter = Meter::new(room, Uuid::max());
+    fn meter(capacity: usize) -> (Meter, MeterKey) {
+        let meter = Meter::new(capacity, Uuid::max());
         let endpoint = meter.endpoint("GET /things");
         let key = MeterKey {
             account: ADA,
@@ -305,7 +298,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_counted_comes_out_once() {
+    async fn counts_are_drained_once() {
         let (meter, key) = meter(100);
         assert_eq!(meter.endpoint("GET /things"), key.endpoint);
         assert_ne!(meter.endpoint("POST /things"), key.endpoint);
@@ -322,7 +315,7 @@ mod tests {
         let sum = |rows: &[(MeterKey, Sum)]| rows.iter().find(|row| row.0 == key).map(|row| row.1);
         let expected = Sum {
             requests: 3,
-            took: Duration::from_millis(8),
+            total: Duration::from_millis(8),
             longest: Duration::from_millis(5),
         };
         assert_eq!(sum(outgoing.rows(5)), Some(expected));
@@ -351,18 +344,26 @@ mod tests {
     }
 
     #[test]
-    fn without_room_known_sums_still_grow_and_new_ones_are_refused() {
+    fn beyond_the_capacity_existing_sums_grow_and_new_ones_are_rejected() {
         let (meter, key) = meter(1);
         assert!(meter.record(key, Duration::ZERO, Some(MARCH)));
         assert!(!meter.record(MeterKey { minute: 8, ..key }, Duration::ZERO, Some(MARCH)));
         assert!(meter.record(key, Duration::ZERO, Some(MARCH)));
-        assert_eq!(meter.used(ADA, MARCH), 2, "what is lost is not charged");
+        assert_eq!(
+            meter.used(ADA, MARCH),
+            2,
+            "uncounted requests are not charged"
+        );
     }
 
     #[test]
-    fn a_quota_counts_what_is_written_everywhere_and_what_waits_here() {
+    fn usage_is_the_total_of_all_processes_and_the_pending_counts_of_this_one() {
         let (meter, key) = meter(100);
-        assert_eq!(meter.used(ADA, MARCH), 0, "nobody knows better yet");
+        assert_eq!(
+            meter.used(ADA, MARCH),
+            0,
+            "unknown accounts have used nothing"
+        );
         for _ in 0..3 {
             assert!(meter.record(key, Duration::ZERO, Some(MARCH)));
         }
@@ -371,30 +372,30 @@ mod tests {
         assert_eq!(meter.used(ADA, MARCH), 51);
         meter.settle(ADA, MARCH, 1, None);
         assert_eq!(meter.used(ADA, MARCH), 51);
-        assert_eq!(meter.used(ADA, MARCH + 1), 0, "a period begins anew");
+        assert_eq!(meter.used(ADA, MARCH + 1), 0, "a new period begins at 0");
         meter.settle(ADA, MARCH, 0, Some(99));
         assert!(meter.record(key, Duration::ZERO, Some(MARCH)));
-        assert_eq!(meter.used(ADA, MARCH + 1), 0, "the old one is over");
+        assert_eq!(meter.used(ADA, MARCH + 1), 0, "the old period is over");
     }
 
     #[test]
-    fn who_was_refused_is_remembered_and_who_is_idle_is_not() {
-        let [refused, idle] = [ADA, Uuid::from_u128(2)];
+    fn rejected_accounts_are_kept_and_idle_ones_are_evicted() {
+        let [rejected, idle] = [ADA, Uuid::from_u128(2)];
         let (meter, key) = meter(100);
-        for account in [refused, idle] {
+        for account in [rejected, idle] {
             assert!(meter.record(MeterKey { account, ..key }, Duration::ZERO, Some(MARCH)));
             meter.settle(account, MARCH, 1, Some(10));
         }
-        meter.refused(refused, MARCH);
-        meter.tidy(MARCH);
-        assert_eq!(meter.used(idle, MARCH), 10, "it was heard of");
+        meter.mark_rejected(rejected, MARCH);
+        meter.evict_idle(MARCH);
+        assert_eq!(meter.used(idle, MARCH), 10, "it was recently used");
         for _ in 0..3 {
-            meter.tidy(MARCH);
+            meter.evict_idle(MARCH);
         }
-        assert_eq!(meter.used(refused, MARCH), 10);
-        assert_eq!(meter.used(idle, MARCH), 0, "it is forgotten");
-        meter.tidy(MARCH + 1);
-        meter.tidy(MARCH + 1);
-        assert_eq!(meter.used(refused, MARCH), 0);
+        assert_eq!(meter.used(rejected, MARCH), 10);
+        assert_eq!(meter.used(idle, MARCH), 0, "it is evicted");
+        meter.evict_idle(MARCH + 1);
+        meter.evict_idle(MARCH + 1);
+        assert_eq!(meter.used(rejected, MARCH), 0);
     }
 }

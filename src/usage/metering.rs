@@ -1,5 +1,5 @@
-//! The layer behind which every signed-in route stands: it holds accounts to their quota before a
-//! request, and counts it after. Neither asks the database, or waits for anybody who does.
+//! Metering middleware of signed-in routes: checks the account's quota before a request and counts it after.
+//! Both work in memory.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -22,10 +22,10 @@ use crate::policy::Policy;
 use crate::state::AppState;
 use crate::web::{Code, MiddlewareResult, Problem};
 
-/// How a client is shown that left before its answer, as the access log has it.
-const CLIENT_LEFT: u16 = 499;
+/// Status of a request whose client disconnected, as in the access log.
+const CLIENT_DISCONNECTED: u16 = 499;
 
-/// What the layer knows; a clone is another handle on it.
+/// Metering of one group of routes.
 #[derive(Clone, Debug)]
 pub struct Metering(Arc<Inner>);
 
@@ -34,12 +34,11 @@ struct Inner {
     state: AppState,
     endpoints: HashMap<String, Vec<(Method, Endpoint)>>,
     is_exempt_from_quota: bool,
-    /// Below this nobody's quota is spent, whatever the plan.
+    /// Below this the plan need not be looked up.
     smallest_quota: Option<u64>,
 }
 
 impl Metering {
-    /// Metering of the operations of a group's document.
     #[must_use]
     pub fn new(state: &AppState, policy: &Policy, document: &OpenApi) -> Self {
         let endpoints = document.paths.paths.iter().map(|(path, item)| {
@@ -61,7 +60,7 @@ impl Metering {
     }
 
     fn find(&self, method: &Method, path: &str) -> Option<Endpoint> {
-        // What answers GET answers HEAD as well.
+        // axum serves HEAD by the handler of GET.
         let method = if *method == Method::HEAD {
             &Method::GET
         } else {
@@ -71,8 +70,8 @@ impl Metering {
         known.iter().find(|it| it.0 == *method).map(|it| it.1)
     }
 
-    /// Refuses an account whose plan ends at a quota that is used up.
-    async fn hold_to_quota(
+    /// Rejects a request beyond the hard quota of the plan.
+    async fn check_quota(
         &self,
         user_id: UserId,
         month: Month,
@@ -83,14 +82,14 @@ impl Metering {
         if self.0.smallest_quota.is_none_or(|quota| used < quota) {
             return Ok(());
         }
-        // Not knowing the plan is our fault, and the limit by the minute holds all the same.
+        // Fails open, since the rate limit still bounds the account.
         let Ok(plan) = plans::plan_of(state, user_id).await else {
             return Ok(());
         };
         if hard_quota(state, plan).is_none_or(|quota| used < quota) {
             return Ok(());
         }
-        state.meter.refused(user_id.0, month.number());
+        state.meter.mark_rejected(user_id.0, month.number());
         metrics::count_quota_refusal(Quota::Requests);
         let wait = (month.end() - now).to_std().unwrap_or(Duration::ZERO);
         Err(Problem::new(Code::QuotaExceeded)
@@ -100,7 +99,6 @@ impl Metering {
     }
 }
 
-/// The requests a month after which a plan ends, if it does.
 fn hard_quota(state: &AppState, plan: Plan) -> Option<u64> {
     let quota = plan.tier(&state.plans).quota;
     quota
@@ -136,14 +134,14 @@ pub async fn meter<F: Future<Output = MiddlewareResult>>(
     let now = metering.0.state.clock.now();
     let month = Month::of(now);
     if !metering.0.is_exempt_from_quota {
-        metering.hold_to_quota(caller.user_id, month, now).await?;
+        metering.check_quota(caller.user_id, month, now).await?;
     }
     let mut call = Call {
         meter: metering.0.state.meter.clone(),
         key: MeterKey {
             account: caller.user_id.0,
             endpoint,
-            status: CLIENT_LEFT,
+            status: CLIENT_DISCONNECTED,
             minute: minute_of(now),
         },
         month,
@@ -154,8 +152,7 @@ pub async fn meter<F: Future<Output = MiddlewareResult>>(
     Ok(response)
 }
 
-/// A request that is counted when this is dropped: also when its client leaves, or its handler
-/// panics.
+/// Counts a request when dropped, also if its client disconnects or its handler panics.
 struct Call {
     meter: Meter,
     key: MeterKey,

@@ -1,5 +1,5 @@
-//! What each account calls: counted in memory behind every signed-in route, written in batches, shown
-//! to its owner, and held against the plan's monthly quota. Owns the tables `api_usage`, its rollups
+//! Metering of requests by account: counted in memory, written in batches, reported to the owner and checked
+//! against the monthly quota of the plan. Owns the tables `api_usage`, its rollups
 //! `usage_hourly` and `usage_daily`, `usage_backfill`, `usage_totals` and `usage_writers`, and the
 //! routes `/usage`.
 

@@ -1,4 +1,4 @@
-//! What counts, for which month, and what a look at one's own use may ask for.
+//! Types of reports and quotas.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
@@ -7,52 +7,52 @@ use utoipa::{IntoParams, ToSchema};
 use crate::plans::Plan;
 use crate::web::{Code, Position, Problem, Timestamp};
 
-/// The table of counts, by month.
+/// Table of counts by minute, partitioned by month.
 pub const TABLE: &str = "api_usage";
 
-/// The table of sums by the hour, by month.
+/// Rollup by hour, partitioned by month.
 pub const HOURLY_TABLE: &str = "usage_hourly";
 
-/// The table of sums by the day, by month.
+/// Rollup by day, partitioned by month.
 pub const DAILY_TABLE: &str = "usage_daily";
 
-/// Whether a request with this answer counts towards the quota: what we failed to do does not, nor
-/// does what we put off.
+/// Returns whether a request with this status counts towards the quota: server errors and rejections by rate
+/// limits do not.
 pub(super) const fn is_charged(status: u16) -> bool {
     status < 500 && status != 429
 }
 
-/// The start of a minute since 1970.
+/// Start of a minute since 1970.
 pub(super) fn time_of(minute: i64) -> DateTime<Utc> {
     DateTime::from_timestamp(minute * 60, 0).unwrap_or_default()
 }
 
-/// The minute since 1970 that a moment is in.
+/// Minute since 1970 that contains `time`.
 pub(super) fn minute_of(time: DateTime<Utc>) -> i64 {
     time.timestamp().div_euclid(60)
 }
 
-/// The first whole minute at or after a moment.
-fn minute_from(time: DateTime<Utc>) -> DateTime<Utc> {
+/// Rounds up to a whole minute.
+fn round_up_to_minute(time: DateTime<Utc>) -> DateTime<Utc> {
     let minute = minute_of(time);
     time_of(minute + i64::from(time_of(minute) < time))
 }
 
-/// How long each item of a look is.
+/// Length of each item of a report.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Granularity {
-    /// Minutes.
+    /// One minute.
     Minute,
-    /// Hours.
+    /// One hour.
     Hour,
-    /// Days, in UTC.
+    /// One day, in UTC.
     #[default]
     Day,
 }
 
 impl Granularity {
-    /// The name that PostgreSQL has for it.
+    /// Field name of `date_trunc`.
     pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Minute => "minute",
@@ -61,8 +61,7 @@ impl Granularity {
         }
     }
 
-    /// How long a look reaches back when nothing is said.
-    const fn usual(self) -> TimeDelta {
+    const fn default_span(self) -> TimeDelta {
         match self {
             Self::Minute => TimeDelta::hours(1),
             Self::Hour => TimeDelta::days(1),
@@ -70,8 +69,7 @@ impl Granularity {
         }
     }
 
-    /// How long a look may be.
-    const fn most(self) -> TimeDelta {
+    const fn max_span(self) -> TimeDelta {
         match self {
             Self::Minute => TimeDelta::days(1),
             Self::Hour => TimeDelta::days(31),
@@ -80,7 +78,7 @@ impl Granularity {
     }
 }
 
-/// What besides time the items of a look are told apart by.
+/// Grouping of a report, besides time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Grouping {
@@ -88,30 +86,30 @@ pub(super) enum Grouping {
     Endpoint,
 }
 
-/// Which of one's own use to show.
+/// Filter of a usage report.
 #[derive(Clone, Copy, Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct UsageFilter {
-    /// The first moment (RFC 3339); `to` less 30 days, a day or an hour by default, as items are
-    /// days, hours or minutes.
+    /// Start (RFC 3339), inclusive. By default 30 days, one day or one hour before `to`, with items of a
+    /// day, an hour or a minute.
     #[param(value_type = Option<DateTime<Utc>>, example = "2026-03-01T00:00:00Z")]
     from: Option<Timestamp>,
-    /// The first moment that is not shown any more (RFC 3339); now by default. At most 400 days, 31
-    /// days or one day after `from`, as items are days, hours or minutes.
+    /// End (RFC 3339), exclusive; now by default. At most 400 days, 31 days or one day after `from`, with
+    /// items of a day, an hour or a minute.
     #[param(value_type = Option<DateTime<Utc>>, example = "2026-04-01T00:00:00Z")]
     to: Option<Timestamp>,
-    /// How long each item is.
+    /// Length of each item.
     #[param(inline)]
     granularity: Option<Granularity>,
-    /// What besides time items are told apart by.
+    /// Grouping of items, besides time.
     #[param(inline)]
     group_by: Option<Grouping>,
 }
 
-/// A look at use, within bounds.
+/// Validated query of a report, in whole minutes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Look {
+pub(super) struct ReportQuery {
     pub from: DateTime<Utc>,
     pub to: DateTime<Utc>,
     pub granularity: Granularity,
@@ -119,29 +117,31 @@ pub(super) struct Look {
 }
 
 impl UsageFilter {
-    /// What is asked for, in whole minutes; `from` is rounded down and `to` up.
-    pub(super) fn look(&self, now: DateTime<Utc>) -> Result<Look, Problem> {
-        let refuse = |field, message: &'static str| {
+    /// Rounds `from` down and `to` up.
+    pub(super) fn query(&self, now: DateTime<Utc>) -> Result<ReportQuery, Problem> {
+        let reject = |field, message: &'static str| {
             Problem::new(Code::BadRequest)
                 .detail("the query string is not valid")
                 .field(field, "invalid_value", message)
         };
         let granularity = self.granularity.unwrap_or_default();
-        let to = minute_from(self.to.map_or(now, Timestamp::get));
-        let from = self.from.map_or(to - granularity.usual(), Timestamp::get);
+        let to = round_up_to_minute(self.to.map_or(now, Timestamp::get));
+        let from = self
+            .from
+            .map_or(to - granularity.default_span(), Timestamp::get);
         let from = time_of(minute_of(from));
         if from >= to {
-            return Err(refuse("from", "must be before `to`"));
+            return Err(reject("from", "must be before `to`"));
         }
-        if to - from > granularity.most() {
+        if to - from > granularity.max_span() {
             let message = match granularity {
                 Granularity::Minute => "must be at most one day before `to`, by the minute",
                 Granularity::Hour => "must be at most 31 days before `to`, by the hour",
                 Granularity::Day => "must be at most 400 days before `to`",
             };
-            return Err(refuse("from", message));
+            return Err(reject("from", message));
         }
-        Ok(Look {
+        Ok(ReportQuery {
             from,
             to,
             granularity,
@@ -150,7 +150,7 @@ impl UsageFilter {
     }
 }
 
-/// The last item of a page: its start, and its endpoint where items are told apart by it.
+/// Position after an item: its start, and its endpoint if items are grouped by it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct LastItem(
     #[serde(deserialize_with = "Timestamp::within_range")] pub DateTime<Utc>,
@@ -161,68 +161,68 @@ impl Position for LastItem {
     const ORDER: &'static str = "usage.1";
 }
 
-/// The requests of a minute, an hour or a day.
+/// Usage of a minute, an hour or a day.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(super) struct UsageItem {
-    /// When it begins.
+    /// Start of the item.
     #[schema(example = "2026-03-14T00:00:00Z")]
     pub start: DateTime<Utc>,
-    /// The operation, where they are told apart.
+    /// Operation, if items are grouped by endpoint.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, example = "GET /api/v1/users/me")]
     pub endpoint: Option<String>,
     /// Requests.
     #[schema(example = 120)]
     pub requests: i64,
-    /// Those of them that were refused: answers 400 to 499.
+    /// Requests with status 400 to 499.
     #[schema(example = 2)]
     pub client_errors: i64,
-    /// Those of them that we failed: answers 500 to 599.
+    /// Requests with status 500 to 599.
     #[schema(example = 0)]
     pub server_errors: i64,
-    /// From a request's arrival to its answer's head: the mean.
+    /// Mean time from request to response head, in milliseconds.
     #[schema(example = 3.25)]
     pub response_time_mean_ms: f64,
-    /// The same: the longest.
+    /// Maximum time from request to response head, in milliseconds.
     #[schema(example = 41.5)]
     pub response_time_max_ms: f64,
 }
 
-/// What of this month's quota is used.
+/// Usage of the current month and its quotas.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(super) struct CurrentUsage {
-    /// The plan.
+    /// Plan.
     pub plan: Plan,
-    /// Requests a minute that the plan allows.
+    /// Rate limit of the plan: requests a minute.
     #[schema(example = 100)]
     pub requests_per_minute: u32,
-    /// Requests a month that the plan includes; `null` is without end.
+    /// Quota of the plan: requests a month. `null` is unlimited.
     #[schema(example = 10_000)]
     pub monthly_quota: Option<u32>,
-    /// Whether requests beyond the quota are refused.
+    /// Whether requests beyond the quota are rejected.
     pub quota_is_hard: bool,
-    /// The start of the month, in UTC.
+    /// Start of the month, in UTC.
     #[schema(example = "2026-03-01T00:00:00Z")]
     pub period_start: DateTime<Utc>,
-    /// The start of the next one.
+    /// Start of the next month.
     #[schema(example = "2026-04-01T00:00:00Z")]
     pub period_end: DateTime<Utc>,
-    /// Requests of the month so far, up to a few seconds ago; answers 429 and 500 to 599 do not count.
+    /// Requests of the month until a few seconds ago, without those with status 429 or 500 to 599.
     #[schema(example = 1_234)]
     pub used: u64,
-    /// What of the quota is left; `null` is without end.
+    /// Rest of the quota; `null` is unlimited.
     #[schema(example = 8_766)]
     pub remaining: Option<u64>,
-    /// Events that the plan stores in a month; `null` is unlimited.
+    /// Quota of the plan: events stored in a month. `null` is unlimited.
     #[schema(example = 10_000)]
     pub monthly_events: Option<u64>,
     /// Events stored this month.
     #[schema(example = 120)]
     pub events_used: u64,
-    /// Bytes of events that the plan stores in a month; `null` is unlimited.
+    /// Quota of the plan: bytes of events stored in a month. `null` is unlimited.
     #[schema(example = 10_485_760)]
     pub monthly_event_bytes: Option<u64>,
-    /// Bytes of events stored this month: their types, and their data as compact JSON.
+    /// Bytes of events stored this month: types, and data as compact JSON.
     #[schema(example = 65_536)]
     pub event_bytes_used: u64,
 }
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn what_we_fail_and_what_we_put_off_is_not_charged() {
+    fn server_errors_and_rate_limited_requests_are_not_charged() {
         for (status, charged) in [
             (200, true),
             (404, true),
@@ -268,39 +268,39 @@ mod tests {
     }
 
     #[test]
-    fn a_look_is_in_whole_minutes_and_has_defaults() {
+    fn a_report_is_in_whole_minutes_and_has_defaults() {
         let now = time("2026-03-14T09:26:53Z");
-        let look = filter("{}").look(now).expect("it is good");
-        assert_eq!(look.to, time("2026-03-14T09:27:00Z"));
-        assert_eq!(look.from, time("2026-02-12T09:27:00Z"));
-        assert_eq!(look.granularity, Granularity::Day);
-        assert!(!look.by_endpoint);
-        let asked = r#"{"from": "2026-03-01T10:00:30+02:00", "to": "2026-03-02T00:00:00Z",
+        let query = filter("{}").query(now).expect("it is good");
+        assert_eq!(query.to, time("2026-03-14T09:27:00Z"));
+        assert_eq!(query.from, time("2026-02-12T09:27:00Z"));
+        assert_eq!(query.granularity, Granularity::Day);
+        assert!(!query.by_endpoint);
+        let text = r#"{"from": "2026-03-01T10:00:30+02:00", "to": "2026-03-02T00:00:00Z",
             "granularity": "hour", "group_by": "endpoint"}"#;
-        let look = filter(asked).look(now).expect("it is good");
-        assert_eq!(look.from, time("2026-03-01T08:00:00Z"));
-        assert_eq!(look.to, time("2026-03-02T00:00:00Z"));
-        assert!(look.by_endpoint);
+        let query = filter(text).query(now).expect("it is good");
+        assert_eq!(query.from, time("2026-03-01T08:00:00Z"));
+        assert_eq!(query.to, time("2026-03-02T00:00:00Z"));
+        assert!(query.by_endpoint);
     }
 
     #[test]
-    fn the_first_and_the_last_time_are_looked_at_without_overflow() {
+    fn the_first_and_the_last_time_do_not_overflow() {
         let now = time("2026-03-14T09:26:53Z");
         let last = r#"{"from": "9999-12-31T23:00:00Z", "to": "9999-12-31T23:59:59.999999Z"}"#;
-        let look = filter(last).look(now).expect("it is good");
-        assert_eq!(look.to - look.from, TimeDelta::hours(1));
+        let query = filter(last).query(now).expect("it is good");
+        assert_eq!(query.to - query.from, TimeDelta::hours(1));
         for granularity in ["minute", "hour", "day"] {
             let first =
                 format!(r#"{{"to": "1970-01-01T00:00:00Z", "granularity": "{granularity}"}}"#);
-            let look = filter(&first).look(now).expect("it is good");
-            assert_eq!(look.to, DateTime::UNIX_EPOCH);
+            let query = filter(&first).query(now).expect("it is good");
+            assert_eq!(query.to, DateTime::UNIX_EPOCH);
         }
-        let leap = filter(r#"{"to": "2016-12-31T23:59:60.9Z"}"#).look(now);
+        let leap = filter(r#"{"to": "2016-12-31T23:59:60.9Z"}"#).query(now);
         assert_eq!(leap.expect("it is good").to, time("2017-01-01T00:01:00Z"));
     }
 
     #[test]
-    fn a_look_backwards_or_beyond_its_bounds_is_refused() {
+    fn a_reversed_or_too_long_report_is_rejected() {
         let now = time("2026-03-14T09:26:53Z");
         let day = r#""to": "2026-03-14T00:00:00Z""#;
         for wrong in [
@@ -312,13 +312,13 @@ mod tests {
             r#"{"from": "2026-03-14T09:27:00Z"}"#.to_owned(),
             r#"{"from": "1970-01-01T00:00:00Z"}"#.to_owned(),
         ] {
-            let refused = filter(&wrong).look(now);
+            let result = filter(&wrong).query(now);
             assert!(
-                refused.is_err_and(|it| it.code() == Code::BadRequest),
+                result.is_err_and(|it| it.code() == Code::BadRequest),
                 "{wrong}"
             );
         }
         let widest = format!(r#"{{"from": "2025-02-07T00:00:00Z", {day}}}"#);
-        assert!(filter(&widest).look(now).is_ok());
+        assert!(filter(&widest).query(now).is_ok());
     }
 }

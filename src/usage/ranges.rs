@@ -1,13 +1,13 @@
-//! Which rollup answers which part of a report: days for whole days, hours for the whole hours beside
-//! them, minutes for the rest.
+//! Source of each part of a report: the daily rollup for whole days, the hourly one for the remaining whole
+//! hours, and the counts by minute for the rest.
 
 use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
 
-use super::model::{Granularity, Look};
+use super::model::{Granularity, ReportQuery};
 
 type Time = DateTime<Utc>;
 
-/// Ranges of time that do not overlap, by the table that they are read from.
+/// Disjoint time ranges by the table that they are read from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Ranges {
     pub minutes: Bounds,
@@ -15,7 +15,7 @@ pub(super) struct Ranges {
     pub days: Bounds,
 }
 
-/// Starts and ends, as arrays of a statement.
+/// As arrays for `unnest`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Bounds {
     pub from: Vec<Time>,
@@ -32,20 +32,20 @@ impl Bounds {
 }
 
 impl Ranges {
-    /// The ranges of a report from a moment on. Without rollups all of it is read by the minute.
-    pub(super) fn of(look: &Look, from: Time, has_rollups: bool) -> Self {
+    /// Ranges of a report from `from` on. Until the rollups are complete all of it is read by the minute.
+    pub(super) fn of(query: &ReportQuery, from: Time, has_rollups: bool) -> Self {
         let mut ranges = Self::default();
-        match look.granularity {
-            _ if !has_rollups => ranges.minutes.push(from, look.to),
-            Granularity::Minute => ranges.minutes.push(from, look.to),
-            Granularity::Hour => ranges.add_hours(from, look.to),
-            Granularity::Day => match whole(from, look.to, TimeDelta::days(1)) {
+        match query.granularity {
+            _ if !has_rollups => ranges.minutes.push(from, query.to),
+            Granularity::Minute => ranges.minutes.push(from, query.to),
+            Granularity::Hour => ranges.add_hours(from, query.to),
+            Granularity::Day => match whole(from, query.to, TimeDelta::days(1)) {
                 Some((first, last)) => {
                     ranges.add_hours(from, first);
                     ranges.days.push(first, last);
-                    ranges.add_hours(last, look.to);
+                    ranges.add_hours(last, query.to);
                 }
-                None => ranges.add_hours(from, look.to),
+                None => ranges.add_hours(from, query.to),
             },
         }
         ranges
@@ -63,7 +63,7 @@ impl Ranges {
     }
 }
 
-/// The whole units within a range, if there are any.
+/// Returns the part of a range that consists of whole units.
 fn whole(from: Time, to: Time, unit: TimeDelta) -> Option<(Time, Time)> {
     let floor = from.duration_trunc(unit).ok()?;
     let first = if floor < from { floor + unit } else { floor };
@@ -80,7 +80,7 @@ mod tests {
     }
 
     fn ranges(from: &str, to: &str, granularity: Granularity) -> [Vec<(Time, Time)>; 3] {
-        let look = Look {
+        let query = ReportQuery {
             from: time(from),
             to: time(to),
             granularity,
@@ -90,7 +90,7 @@ mod tests {
             minutes,
             hours,
             days,
-        } = Ranges::of(&look, look.from, true);
+        } = Ranges::of(&query, query.from, true);
         [minutes, hours, days].map(|it| it.from.into_iter().zip(it.to).collect())
     }
 

@@ -1,4 +1,4 @@
-//! `/usage`: what an account called, and what of its quota is left.
+//! `/usage`: usage reports and quotas.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::plans::{self, Month};
 use crate::state::AppState;
 use crate::web::{Code, Json, Page, PageParams, Paged, Problem, QueryProblems, Routes};
 
-/// How long a report waits for others to end.
+/// How long a report waits for a slot.
 const WAIT: Duration = Duration::from_secs(1);
 
 pub fn routes() -> Routes<AppState> {
@@ -24,24 +24,23 @@ pub fn routes() -> Routes<AppState> {
         .routes(routes!(get_current_usage))
 }
 
-/// My requests by the day, the hour or the minute, the oldest first.
+/// List usage by day, hour or minute, the oldest first.
 ///
-/// Times without requests are left out, and the last seconds are not written yet.
+/// Periods without requests are omitted, and the last seconds are not included yet.
 #[utoipa::path(get, path = "", tag = "usage", params(UsageFilter, PageParams),
-    responses((status = 200, description = "A page of them.", body = Page<UsageItem>), QueryProblems))]
+    responses((status = 200, description = "A page of usage items.", body = Page<UsageItem>), QueryProblems))]
 async fn list_usage(
     ctx: CallerCtx,
     page: Paged<LastItem, UsageFilter>,
 ) -> Result<Json<Page<UsageItem>>, Problem> {
-    let look = page.filter.look(ctx.now())?;
+    let query = page.filter.query(ctx.now())?;
     let user_id = ctx.user_id();
     let slot = ctx.reports.acquire(user_id.0, WAIT).await;
     let slot = slot.map_err(too_many_reports)?;
     let limit = page.limit;
-    // In a task of its own: the slot is taken for as long as the statement runs, also when the client
-    // hangs up.
+    // The task keeps the slot until the statement ends, also when the client disconnects.
     let report = async move {
-        let items = store::list(&ctx.db, user_id, &look, &page, ctx.usage.report_timeout);
+        let items = store::list(&ctx.db, user_id, &query, &page, ctx.usage.report_timeout);
         let items = items.await;
         drop(slot);
         items
@@ -54,9 +53,9 @@ async fn list_usage(
     Ok(Json(Page::cut(items, limit, position)))
 }
 
-fn too_many_reports(refused: TooMany) -> Problem {
+fn too_many_reports(error: TooMany) -> Problem {
     metrics::count_refused("reports");
-    match refused {
+    match error {
         TooMany::OfCaller => Problem::new(Code::RateLimited)
             .detail("Other reports of this account are still running.")
             .retry_after(WAIT),
@@ -72,9 +71,9 @@ fn report_problem(error: sqlx::Error) -> Problem {
     error.into()
 }
 
-/// My plan, its limits, and what of this month's quota is used.
+/// Show the plan, its limits and the usage of this month.
 #[utoipa::path(get, path = "/current", tag = "usage",
-    responses((status = 200, description = "As it stands.", body = CurrentUsage)))]
+    responses((status = 200, description = "The current usage.", body = CurrentUsage)))]
 async fn get_current_usage(ctx: CallerCtx) -> Result<Json<CurrentUsage>, Problem> {
     let (user_id, month) = (ctx.user_id(), Month::of(ctx.now()));
     let plan = plans::plan_of(&ctx, user_id).await?;

@@ -1,4 +1,4 @@
-//! Writing what was counted: in batches, from one task of the process.
+//! Flush of the meter: a background task that writes counts in batches.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -18,54 +18,56 @@ use crate::state::AppState;
 /// Rows of one statement.
 const BATCH: usize = 2_000;
 
-/// How long one statement may take, the wait for a connection included.
-const WRITE_WITHIN: Duration = Duration::from_secs(10);
+/// Includes the wait for a connection.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long the process goes on trying to write when it ends.
-const LAST_WITHIN: Duration = Duration::from_secs(5);
+/// For the last flush, at shutdown.
+const LAST_FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The wait before the last counts are tried again.
-const TRY_AGAIN: Duration = Duration::from_millis(200);
+/// Delay between attempts of the last flush.
+const LAST_FLUSH_RETRY: Duration = Duration::from_millis(200);
 
-/// How often accounts are forgotten that do nothing.
-const TIDY_EVERY: Duration = Duration::from_mins(10);
+const EVICTION_INTERVAL: Duration = Duration::from_mins(10);
 
-/// Writes what was counted until `stop`, and then what is left.
+/// Flushes at each interval until `stop`, and once more then.
 pub async fn run(state: AppState, stop: CancellationToken) {
     let mut ticks = interval(state.usage.flush_interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut tidied = Instant::now();
+    let mut evicted_at = Instant::now();
     let work = async {
         loop {
             ticks.tick().await;
             if let Err(error) = flush(&state).await {
-                tracing::warn!(%error, "counts of requests cannot be written and are kept");
+                tracing::warn!(%error, "cannot write usage counts, trying again");
             }
-            if tidied.elapsed() > TIDY_EVERY {
-                tidied = Instant::now();
-                state.meter.tidy(Month::of(state.clock.now()).number());
+            if evicted_at.elapsed() > EVICTION_INTERVAL {
+                evicted_at = Instant::now();
+                state
+                    .meter
+                    .evict_idle(Month::of(state.clock.now()).number());
             }
         }
     };
-    // Interrupted, a batch is sent again under its number.
+    // A batch that is interrupted is sent again under its number.
     stop.run_until_cancelled(work).await;
     let last = async {
         while let Err(error) = flush(&state).await {
-            tracing::warn!(%error, "the last counts of requests cannot be written yet");
-            sleep(TRY_AGAIN).await;
+            tracing::warn!(%error, "cannot write the last usage counts, trying again");
+            sleep(LAST_FLUSH_RETRY).await;
         }
     };
-    if timeout(LAST_WITHIN, last).await.is_err() {
-        tracing::error!("the last counts of requests are lost");
+    if timeout(LAST_FLUSH_TIMEOUT, last).await.is_err() {
+        tracing::error!("the last usage counts are lost");
     }
 }
 
-/// Writes everything that was counted before. What cannot be written is kept for the next time.
+/// Writes everything that was counted before the call. After an error the rest is kept for the next call.
 pub async fn flush(state: &AppState) -> Result<(), FlushError> {
     let mut outgoing = state.meter.outgoing().await;
-    let turns = if outgoing.is_empty() { 1 } else { 2 };
+    // First the rest of an earlier flush, if there is any.
+    let rounds = if outgoing.is_empty() { 1 } else { 2 };
     let mut result = Ok(());
-    for _ in 0..turns {
+    for _ in 0..rounds {
         outgoing.refill(&state.meter);
         result = write_all(state, &mut outgoing).await;
         if result.is_err() {
@@ -82,7 +84,7 @@ async fn write_all(state: &AppState, outgoing: &mut Outgoing) -> Result<(), Flus
         let began = Instant::now();
         let rows = outgoing.rows(BATCH);
         let writing = store::write(&state.db, outgoing, rows, &names, state.clock.now());
-        let written = match timeout(WRITE_WITHIN, writing).await {
+        let written = match timeout(WRITE_TIMEOUT, writing).await {
             Ok(written) => written.map_err(FlushError::from),
             Err(_) => Err(FlushError::Timeout),
         };
@@ -97,8 +99,7 @@ async fn write_all(state: &AppState, outgoing: &mut Outgoing) -> Result<(), Flus
     Ok(())
 }
 
-/// Tells the meter what is written, and what that makes. Of a batch that was known to the database
-/// already nothing is told: then it is added up here.
+/// Updates the meter after a write. `totals` is empty for a batch that had been written before.
 fn settle(meter: &Meter, rows: &[(MeterKey, Sum)], totals: &HashMap<(Uuid, Month), u64>) {
     let mut sent: HashMap<(Uuid, Month), u64> = HashMap::new();
     for (key, sum) in rows.iter().filter(|row| is_charged(row.0.status)) {

@@ -1,4 +1,4 @@
-//! Every statement on `api_usage`, its rollups, `usage_totals` and `usage_writers`.
+//! Statements on `api_usage`, its rollups, `usage_totals` and `usage_writers`.
 
 mod backfill;
 mod reports;
@@ -17,7 +17,7 @@ use crate::plans::Month;
 pub(super) use backfill::backfill;
 pub(super) use reports::list;
 
-/// The columns of a batch, as arrays.
+/// Rows of a batch, as arrays for `unnest`.
 #[derive(Default)]
 struct Columns {
     users: Vec<Uuid>,
@@ -43,7 +43,7 @@ impl Columns {
             columns
                 .requests
                 .push(i64::try_from(sum.requests).unwrap_or(i64::MAX));
-            columns.took.push(sum.took.as_secs_f64() * 1e3);
+            columns.took.push(sum.total.as_secs_f64() * 1e3);
             columns.longest.push(sum.longest.as_secs_f64() * 1e3);
             columns.charged.push(is_charged(key.status));
         }
@@ -51,10 +51,10 @@ impl Columns {
     }
 }
 
-/// Adds a batch to the counts, unless it was added before; answers what its accounts have used of
-/// its months since. One statement, so that it is written whole or not at all, rollups included; in
-/// the order of the keys, so that two processes never wait for each other. The setting keeps the
-/// triggers from adding to the rollups as well, which they do for releases that write none.
+/// Adds a batch to the counts unless it was added before; returns the new totals of its accounts by month.
+/// One statement, so that counts and rollups are written together. Rows are in the order of the keys, so that
+/// two processes do not deadlock. `usage.rolls_up` disables the triggers that update the rollups for earlier
+/// releases.
 pub(super) async fn write(
     conn: impl PgExecutor<'_>,
     batch: &Outgoing,
@@ -148,7 +148,7 @@ pub(super) async fn write(
         .collect())
 }
 
-/// How much of a month's quota an account has used.
+/// Charged requests of an account in a month.
 pub(super) async fn find_total(
     conn: impl PgExecutor<'_>,
     user_id: UserId,
@@ -164,7 +164,6 @@ pub(super) async fn find_total(
     Ok(total.map_or(0, |count| u64::try_from(count).unwrap_or_default()))
 }
 
-/// Forgets totals of months before a day, and processes that have not written since a moment.
 pub(super) async fn purge(
     conn: impl PgExecutor<'_>,
     months_before: NaiveDate,

@@ -11,7 +11,7 @@ use crate::harness::{Answer, PASSWORD, Replica, Session, TestApp};
 const USERS: &str = "/api/v1/admin/users";
 
 /// Waits that no busy machine makes too long, so that a race is refused for a deadlock alone.
-const PATIENT: &[(&str, &str)] = &[
+const LONG_TIMEOUTS: &[(&str, &str)] = &[
     ("DB_LOCK_TIMEOUT", "30s"),
     ("DB_POOL_TIMEOUT", "30s"),
     ("HTTP_REQUEST_TIMEOUT", "60s"),
@@ -267,7 +267,7 @@ async fn pages_lead_through_all_accounts_while_some_are_made() {
 }
 
 #[tokio::test]
-async fn a_disabled_account_is_shut_out_at_once_and_opened_again() {
+async fn a_disabled_account_is_rejected_at_once_and_can_be_enabled_again() {
     let app = TestApp::new().await;
     let (root, ada) = (app.sign_in_admin("root").await, app.sign_in("ada").await);
     let elsewhere = app.another_replica().await;
@@ -278,7 +278,7 @@ async fn a_disabled_account_is_shut_out_at_once_and_opened_again() {
     )
     .await;
     let link = app
-        .letter_to("ada@example.com")
+        .email_to("ada@example.com")
         .await
         .token()
         .expect("there is a link");
@@ -310,7 +310,7 @@ async fn a_disabled_account_is_shut_out_at_once_and_opened_again() {
         .assert_problem(401, "invalid_credentials");
     assert_eq!(app.audited("sign_in_refused").await, 1);
 
-    let letters = app.inbox.letters_to("ada@example.com").len();
+    let messages = app.inbox.emails_to("ada@example.com").len();
     app.post(
         "/api/v1/auth/forgot-password",
         json!({ "email": "ada@example.com" }),
@@ -319,9 +319,9 @@ async fn a_disabled_account_is_shut_out_at_once_and_opened_again() {
     .assert_status(202);
     app.run_jobs().await;
     assert_eq!(
-        app.inbox.letters_to("ada@example.com").len(),
-        letters,
-        "no letter is sent"
+        app.inbox.emails_to("ada@example.com").len(),
+        messages,
+        "no message is sent"
     );
     let reset = json!({ "token": link, "password": "another good and long one" });
     let refused = app.post("/api/v1/auth/reset-password", reset.clone()).await;
@@ -463,7 +463,7 @@ async fn the_last_administrator_can_do_nothing_about_it() {
 
 #[tokio::test]
 async fn of_two_administrators_who_oust_each_other_twenty_times_one_remains() {
-    let app = TestApp::with(PATIENT).await;
+    let app = TestApp::with(LONG_TIMEOUTS).await;
     let (ada, bob) = (
         app.sign_in_admin("ada").await,
         app.sign_in_admin("bob").await,
@@ -498,7 +498,7 @@ async fn of_two_administrators_who_oust_each_other_twenty_times_one_remains() {
 
 #[tokio::test]
 async fn of_twenty_administrators_who_resign_at_once_one_cannot() {
-    let app = TestApp::with(PATIENT).await;
+    let app = TestApp::with(LONG_TIMEOUTS).await;
     let mut admins = Vec::new();
     for n in 0..20 {
         let admin = app.sign_in_admin(&format!("admin{n}")).await;

@@ -93,12 +93,14 @@ async fn every_administrator_gets_an_email_about_a_new_one() {
     app.sign_in_admin("other").await;
     let ada = app.sign_in("ada").await.user_id().await;
     app.sign_up("bob").await;
-    let told = |email: &str| {
-        let letters = app.inbox.letters_to(email);
-        let about = letters
+    let reported = |email: &str| {
+        let messages = app.inbox.emails_to(email);
+        let about = messages
             .into_iter()
-            .filter(|letter| letter.subject == SUBJECT);
-        about.map(|letter| letter.text.clone()).collect::<Vec<_>>()
+            .filter(|message| message.subject == SUBJECT);
+        about
+            .map(|message| message.text.clone())
+            .collect::<Vec<_>>()
     };
     let promote = json!({ "role": "admin", "password": PASSWORD });
     root.patch_account(&ada, promote.clone())
@@ -107,11 +109,11 @@ async fn every_administrator_gets_an_email_about_a_new_one() {
     root.patch_account(&ada, promote).await.assert_status(200);
     app.run_jobs().await;
     for admin in ["root", "other", "ada"] {
-        let told = told(&format!("{admin}@example.com"));
-        assert_eq!(told.len(), 1, "{admin}");
-        assert!(told[0].contains("ada@example.com"), "{}", told[0]);
+        let reported = reported(&format!("{admin}@example.com"));
+        assert_eq!(reported.len(), 1, "{admin}");
+        assert!(reported[0].contains("ada@example.com"), "{}", reported[0]);
     }
-    assert!(told("bob@example.com").is_empty());
+    assert!(reported("bob@example.com").is_empty());
 
     let promoted = [
         "users",
@@ -122,7 +124,7 @@ async fn every_administrator_gets_an_email_about_a_new_one() {
     ];
     assert!(run(&app.settings, &promoted).await.status.success());
     app.run_jobs().await;
-    assert_eq!(told("root@example.com").len(), 2);
+    assert_eq!(reported("root@example.com").len(), 2);
     let made = ["users", "create-admin", "--email", "eve@example.com"];
     assert!(
         run_with(&app.settings, &made, PASSWORD)
@@ -131,7 +133,7 @@ async fn every_administrator_gets_an_email_about_a_new_one() {
             .success()
     );
     app.run_jobs().await;
-    let told = told("other@example.com");
-    assert_eq!(told.len(), 3);
-    assert!(told.iter().any(|text| text.contains("eve@example.com")));
+    let reported = reported("other@example.com");
+    assert_eq!(reported.len(), 3);
+    assert!(reported.iter().any(|text| text.contains("eve@example.com")));
 }

@@ -1,6 +1,6 @@
 //! Keys for programs: making, using, rotating and revoking them, and what they do not open.
 
-mod doors;
+mod authorization;
 mod races;
 
 use std::time::Duration;
@@ -129,9 +129,9 @@ async fn a_key_is_shown_once_and_works_on_every_replica() {
     );
     assert!(!listed[0].to_string().contains(key.secret()));
     assert!(listed[0].get("key").is_none());
-    let letter = app.letter_to("ada@example.com").await;
+    let message = app.email_to("ada@example.com").await;
     assert_eq!(
-        letter.subject,
+        message.subject,
         "Your account at Groundwork has a new API key"
     );
     assert_eq!(app.audited("api_key_created").await, 1);
@@ -163,7 +163,7 @@ async fn after_a_rotation_both_secrets_work_until_the_overlap_is_over() {
     let app = TestApp::new().await;
     let ada = app.sign_in("ada").await;
     let first = ada.new_key(&["read"]).await;
-    // Letters that wait together are sent in any order.
+    // Emails that wait together are sent in any order.
     app.run_jobs().await;
     app.clock.advance(DAY);
     let ada = app.log_in("ada@example.com").await;
@@ -203,8 +203,11 @@ async fn after_a_rotation_both_secrets_work_until_the_overlap_is_over() {
         assert_eq!(key.opens(&app.replica).await, opens);
     }
     assert_eq!(app.audited("api_key_rotated").await, 3);
-    let letter = app.letter_to("ada@example.com").await;
-    assert_eq!(letter.subject, "An API key for Groundwork has a new secret");
+    let message = app.email_to("ada@example.com").await;
+    assert_eq!(
+        message.subject,
+        "An API key for Groundwork has a new secret"
+    );
 }
 
 #[tokio::test]

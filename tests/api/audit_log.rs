@@ -120,9 +120,12 @@ async fn of_an_administrators_act_its_subject_learns_that_and_what_but_not_who_a
     for hidden in ["ip", "user_agent", "session_id"] {
         assert_eq!(seen[hidden], Value::Null, "{hidden}");
     }
-    let told = json!(records).to_string();
+    let reported = json!(records).to_string();
     let root_id = root.user_id().await;
-    assert!(!told.contains(&root_id) && !told.contains("spam"), "{told}");
+    assert!(
+        !reported.contains(&root_id) && !reported.contains("spam"),
+        "{reported}"
+    );
     // What administrators do is on record with the account it was done to, not with their own.
     assert!(!events(&root.records(OWN).await).contains(&"account_disabled"));
 }

@@ -1,4 +1,4 @@
-//! The pages for people, in a real browser: somebody signs up on the docs page, follows the letter,
+//! The pages for people, in a real browser: somebody signs up on the docs page, follows the email,
 //! signs in and sees the account, with nothing but the examples that the page shows.
 
 mod chromium;
@@ -129,14 +129,14 @@ async fn no_page_allows_inline_scripts_or_other_hosts() {
     }
 }
 
-/// The link in the newest letter to [`ADA`], at the port that this service happens to have.
+/// The link in the newest email to [`ADA`], at the port that this service happens to have.
 async fn link_to(app: &TestApp) -> Url {
-    let letter = app.letter_to(ADA).await;
-    let mut link = letter
+    let message = app.email_to(ADA).await;
+    let mut link = message
         .links()
         .into_iter()
         .next()
-        .expect("the letter has a link");
+        .expect("the message has a link");
     link.set_port(app.replica.root.port())
         .expect("it is a web address");
     link

@@ -69,18 +69,18 @@ impl TestApp {
         }
     }
 
-    /// The token of the newest letter to this address, which is about a locked account.
+    /// The token of the newest email to this address, which is about a locked account.
     pub async fn unlock_token(&self, email: &str) -> String {
-        let letter = self.letter_to(email).await;
-        assert_eq!(letter.subject, LOCKED_SUBJECT);
-        letter.token().expect("the letter has a link")
+        let message = self.email_to(email).await;
+        assert_eq!(message.subject, LOCKED_SUBJECT);
+        message.token().expect("the message has a link")
     }
 
-    fn letters_about_locks(&self, email: &str) -> usize {
-        let letters = self.inbox.letters_to(email);
-        letters
+    fn emails_about_locks(&self, email: &str) -> usize {
+        let messages = self.inbox.emails_to(email);
+        messages
             .iter()
-            .filter(|letter| letter.subject == LOCKED_SUBJECT)
+            .filter(|message| message.subject == LOCKED_SUBJECT)
             .count()
     }
 }
@@ -100,7 +100,7 @@ fn seen(answer: &Answer) -> (u16, Value, Vec<String>) {
 }
 
 #[tokio::test]
-async fn the_sixth_wrong_password_is_refused_whoever_it_is_for() {
+async fn the_sixth_wrong_password_is_refused_for_any_account() {
     let app = start().await;
     let ada = app.sign_up("ada").await;
     let mut looks = Vec::new();
@@ -207,15 +207,11 @@ async fn a_client_that_fails_everywhere_waits_and_others_do_not() {
         .await
         .assert_status(200);
     app.run_jobs().await;
-    assert_eq!(
-        app.letters_about_locks(&ada),
-        0,
-        "it was not about accounts"
-    );
+    assert_eq!(app.emails_about_locks(&ada), 0, "it was not about accounts");
 }
 
 #[tokio::test]
-async fn strangers_do_not_shut_out_a_client_that_has_signed_in() {
+async fn strangers_do_not_lock_out_a_client_that_has_signed_in() {
     let app = start().await;
     let ada = app.sign_up("ada").await;
     app.try_from(HOME, &ada, PASSWORD).await.assert_status(200);
@@ -261,7 +257,7 @@ async fn a_client_is_known_for_thirty_days_and_not_after_it_was_turned_out() {
 }
 
 #[tokio::test]
-async fn a_letter_lets_the_owner_in_from_where_it_is_opened() {
+async fn a_email_lets_the_owner_in_from_where_it_is_opened() {
     let app = start().await;
     let ada = app.sign_up("ada").await;
     app.hammer(&ada).await;
@@ -304,21 +300,21 @@ async fn a_link_that_unlocks_is_followed_even_by_somebody_who_was_never_signed_i
 }
 
 #[tokio::test]
-async fn letters_about_locks_come_once_an_hour_and_only_to_accounts() {
+async fn emails_about_locks_come_once_an_hour_and_only_to_accounts() {
     let app = start().await;
     let ada = app.sign_up("ada").await;
     app.register("bob@example.com").await; // never verified
     app.run_jobs().await;
-    for (minutes, letters) in [(15, 1), (45, 1), (60, 2)] {
+    for (minutes, messages) in [(15, 1), (45, 1), (60, 2)] {
         for email in [ada.as_str(), "bob@example.com", "nobody@example.com"] {
             app.hammer(email).await;
         }
         app.run_jobs().await;
-        assert_eq!(app.letters_about_locks(&ada), letters);
+        assert_eq!(app.emails_about_locks(&ada), messages);
         app.clock.advance(Duration::from_mins(minutes));
     }
-    assert_eq!(app.letters_about_locks("bob@example.com"), 0);
-    assert!(app.inbox.letters_to("nobody@example.com").is_empty());
+    assert_eq!(app.emails_about_locks("bob@example.com"), 0);
+    assert!(app.inbox.emails_to("nobody@example.com").is_empty());
 }
 
 #[tokio::test]
@@ -357,7 +353,7 @@ async fn an_unlocking_link_is_good_for_its_time_and_purpose_only() {
     app.post(FORGOT, json!({ "email": ada }))
         .await
         .assert_status(202);
-    let forgotten = app.letter_to(&ada).await.token();
+    let forgotten = app.email_to(&ada).await.token();
     app.post(UNLOCK, json!({ "token": forgotten }))
         .await
         .assert_problem(422, "invalid_token");
@@ -385,7 +381,7 @@ async fn a_new_password_lets_the_owner_in_as_well() {
     app.post(FORGOT, json!({ "email": ada }))
         .await
         .assert_status(202);
-    let token = app.letter_to(&ada).await.token();
+    let token = app.email_to(&ada).await.token();
     let new = "a password of another kind";
     assert_waits(&app.try_from(HOME, &ada, PASSWORD).await, 900);
     post_from(
@@ -417,7 +413,7 @@ async fn of_twenty_wrong_passwords_at_once_five_are_tried() {
         assert_eq!(refused.count(), 15);
         assert_eq!(app.audited("sign_in_failed").await, 5);
         app.run_jobs().await;
-        assert_eq!(app.letters_about_locks(&ada), 1);
+        assert_eq!(app.emails_about_locks(&ada), 1);
     }
     redis.stop().await;
 }

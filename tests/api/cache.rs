@@ -222,7 +222,7 @@ async fn who_cannot_hear_believes_nothing_for_longer_than_two_seconds() {
 }
 
 #[tokio::test]
-async fn what_could_not_be_told_is_told_when_redis_is_back() {
+async fn invalidations_that_could_not_be_sent_are_sent_when_redis_is_back() {
     let world = World::new().await;
     let cut_off = world.behind_the_network().watching().await;
     let other = world.replica().watching().await;
@@ -230,7 +230,7 @@ async fn what_could_not_be_told_is_told_when_redis_is_back() {
     assert_eq!(other.get("old").await, "old");
     world.proxy.set(Fault::Refuse);
     cut_off.forget().await;
-    assert_eq!(other.get("new").await, "old", "nobody told it");
+    assert_eq!(other.get("new").await, "old", "nobody reported it");
     world.proxy.set(Fault::None);
     other.sees("new", Duration::from_secs(10)).await;
     assert_eq!(cut_off.get("newer").await, "new");

@@ -105,7 +105,7 @@ async fn sessions_and_links_live_as_long_on_every_replica() {
         let known = replica.state.clock.system_ahead().expect("it is known");
         assert!(
             known.abs() < TimeDelta::seconds(2),
-            "it is told of the real difference"
+            "it is reported of the real difference"
         );
     }
 }

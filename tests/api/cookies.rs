@@ -23,7 +23,7 @@ fn taken_back(answer: &crate::harness::Answer) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn signing_in_sets_two_cookies_and_tells_no_token() {
+async fn signing_in_sets_two_cookies_and_returns_no_token() {
     let app = service().await;
     let email = app.sign_up("ada").await;
     let mut browser = Browser::new(&app.replica, HERE);
@@ -370,7 +370,7 @@ async fn a_token_in_the_body_is_all_that_counts_where_there_is_one() {
 }
 
 #[tokio::test]
-async fn who_signs_in_anew_leaves_the_session_that_the_browser_was_in() {
+async fn signing_in_again_ends_the_earlier_session_of_the_browser() {
     let app = service().await;
     let email = app.sign_up("grace").await;
     let elsewhere = app.log_in(&email).await;
@@ -442,7 +442,7 @@ async fn each_token_is_refused_in_the_others_cookie() {
 }
 
 #[tokio::test]
-async fn nobodys_browser_is_told_to_sign_in() {
+async fn no_browser_is_asked_for_credentials() {
     let app = service().await;
     let browser = Browser::new(&app.replica, HERE);
     let answer = browser.clone().refresh().await;

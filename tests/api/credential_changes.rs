@@ -22,7 +22,8 @@ const KEYS: &str = "/api/v1/api-keys";
 const NEW: &str = "a password of another kind";
 
 /// Lock waits long enough for a test that holds a row on purpose.
-const PATIENT: &[(&str, &str)] = &[("DB_LOCK_TIMEOUT", "30s"), ("HTTP_REQUEST_TIMEOUT", "60s")];
+const LONG_TIMEOUTS: &[(&str, &str)] =
+    &[("DB_LOCK_TIMEOUT", "30s"), ("HTTP_REQUEST_TIMEOUT", "60s")];
 
 /// Everything that changes or defends the credentials of an account that has a second factor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,7 +72,7 @@ impl TestApp {
             .post(MY_EMAIL, change)
             .await
             .assert_status(202);
-        let change_email = self.letter_to(&new).await.token();
+        let change_email = self.email_to(&new).await.token();
         Outstanding {
             reset: self.forget(&owner.email).await,
             change_email: change_email.expect("there is a link"),
@@ -162,7 +163,7 @@ async fn every_change_or_defence_voids_links_waiting_sign_ins_and_queued_emails(
         app.run_jobs().await;
         let subjects: Vec<_> = app
             .inbox
-            .letters()
+            .messages()
             .iter()
             .map(|it| it.subject.clone())
             .collect();
@@ -225,7 +226,7 @@ async fn an_intruders_change_of_the_address_does_not_outlive_the_owners_reset() 
     let intruder = app.sign_in("ada").await;
     let change = json!({ "email": "intruder@example.com", "password": PASSWORD });
     intruder.post(MY_EMAIL, change).await.assert_status(202);
-    let link = app.letter_to("intruder@example.com").await.token();
+    let link = app.email_to("intruder@example.com").await.token();
     let token = app.forget("ada@example.com").await;
     app.post(RESET, json!({ "token": token, "password": NEW }))
         .await
@@ -239,7 +240,7 @@ async fn an_intruders_change_of_the_address_does_not_outlive_the_owners_reset() 
 
 #[tokio::test]
 async fn no_sign_in_that_races_a_reset_keeps_a_session() {
-    let app = TestApp::with(PATIENT).await;
+    let app = TestApp::with(LONG_TIMEOUTS).await;
     let other = app.another_replica().await;
     let ada = app.sign_up("ada").await;
     let mut password = PASSWORD.to_owned();
@@ -317,7 +318,7 @@ async fn overtaken(app: &TestApp, email: &str, request: impl Future<Output = Ans
 
 #[tokio::test]
 async fn what_was_proved_is_still_true_when_it_is_made_use_of() {
-    let app = TestApp::with(PATIENT).await;
+    let app = TestApp::with(LONG_TIMEOUTS).await;
     let ada = app.sign_in("ada").await;
     let email = "ada@example.com";
     let key = ada.new_key(&["read"]).await.id;
@@ -345,14 +346,14 @@ async fn what_was_proved_is_still_true_when_it_is_made_use_of() {
     let answer = overtaken(&app, email, ada.post(MY_PASSWORD, change)).await;
     answer.assert_field("current_password");
     app.run_jobs().await;
-    assert!(app.inbox.letters_to("new@example.com").is_empty());
+    assert!(app.inbox.emails_to("new@example.com").is_empty());
     let keys = ada.get(KEYS).await;
     assert_eq!(keys.body["items"].as_array().map(Vec::len), Some(1));
 }
 
 #[tokio::test]
 async fn what_both_factors_proved_is_still_true_when_it_is_made_use_of() {
-    let app = TestApp::with(PATIENT).await;
+    let app = TestApp::with(LONG_TIMEOUTS).await;
     let ada = app.enrol("ada").await;
     let login = json!({ "email": ada.email, "password": PASSWORD });
     let answer = overtaken(&app, &ada.email, app.post(LOGIN, login)).await;
@@ -369,7 +370,7 @@ async fn what_both_factors_proved_is_still_true_when_it_is_made_use_of() {
 
 #[tokio::test]
 async fn an_administrators_proof_is_still_true_when_the_role_changes() {
-    let app = TestApp::with(PATIENT).await;
+    let app = TestApp::with(LONG_TIMEOUTS).await;
     let root = app.sign_in_admin("root").await;
     let ada = app.sign_in("ada").await;
     let path = format!("/api/v1/admin/users/{}", ada.user_id().await);
@@ -405,8 +406,8 @@ async fn a_link_from_before_a_deployment_works_until_the_first_change() {
     let change = json!({ "user_id": me, "email": "countess@example.com" });
     enqueue("auth.confirm_new_email", change.clone()).await;
     enqueue("auth.send_reset", json!({ "email": "ada@example.com" })).await;
-    let link = app.letter_to("countess@example.com").await.token();
-    let reset = app.letter_to("ada@example.com").await.token();
+    let link = app.email_to("countess@example.com").await.token();
+    let reset = app.email_to("ada@example.com").await.token();
     app.post(RESET, json!({ "token": reset, "password": NEW }))
         .await
         .assert_status(204);
@@ -417,7 +418,7 @@ async fn a_link_from_before_a_deployment_works_until_the_first_change() {
     app.inbox.clear();
     enqueue("auth.confirm_new_email", change).await;
     app.run_jobs().await;
-    assert!(app.inbox.letters().is_empty());
+    assert!(app.inbox.messages().is_empty());
 }
 
 #[tokio::test]
@@ -438,17 +439,17 @@ async fn who_asks_for_an_address_gets_the_same_emails_whether_or_not_it_is_taken
         let change = json!({ "email": new, "password": PASSWORD });
         let answer = ada.post(MY_EMAIL, change).await;
         app.run_jobs().await;
-        let told: Vec<_> = app.inbox.letters_to("ada@example.com");
-        let told: Vec<_> = told
+        let reported: Vec<_> = app.inbox.emails_to("ada@example.com");
+        let reported: Vec<_> = reported
             .iter()
             .map(|it| (it.subject.clone(), it.text.clone()))
             .collect();
-        assert_eq!(told.len(), 1, "{new}");
+        assert_eq!(reported.len(), 1, "{new}");
         if new != "ada@example.com" {
-            let asked = app.inbox.letters_to(new).len();
+            let asked = app.inbox.emails_to(new).len();
             assert_eq!(asked, usize::from(is_asked), "{new}");
         }
-        seen.push((answer.status, answer.bytes, told));
+        seen.push((answer.status, answer.bytes, reported));
     }
     assert!(seen.iter().all(|it| *it == seen[0]));
 }

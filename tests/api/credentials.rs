@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use groundwork_dev::inbox::Letter;
+use groundwork_dev::inbox::Message;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -16,13 +16,13 @@ const MY_EMAIL: &str = "/api/v1/users/me/email";
 const NEW: &str = "a password of another kind";
 
 impl TestApp {
-    /// Asks for a new password and answers the token in the letter.
+    /// Asks for a new password and answers the token in the email.
     pub async fn forget(&self, email: &str) -> String {
         let answer = self.post(FORGOT, json!({ "email": email })).await;
         answer.assert_status(202);
-        let letter = self.letter_to(email).await;
-        assert_eq!(letter.subject, "Set a new password for Groundwork");
-        letter.token().expect("the letter has a link")
+        let message = self.email_to(email).await;
+        assert_eq!(message.subject, "Set a new password for Groundwork");
+        message.token().expect("the message has a link")
     }
 
     async fn log_in_status(&self, email: &str, password: &str) -> u16 {
@@ -33,8 +33,8 @@ impl TestApp {
 
 /// Holds that the owner is told in both parts what a new password does not end.
 #[track_caller]
-fn assert_tells_of_keys(letter: &Letter) {
-    for part in [&letter.text, &letter.html] {
+fn assert_names_keys(message: &Message) {
+    for part in [&message.text, &message.html] {
         let words: Vec<_> = part.split_whitespace().collect();
         let part = words.join(" ");
         assert!(part.contains("API keys go on working: revoke"), "{part}");
@@ -46,7 +46,7 @@ fn reset(token: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_forgotten_password_is_set_anew_and_everybody_is_signed_out() {
+async fn a_forgotten_password_is_reset_and_all_sessions_end() {
     let app = TestApp::new().await;
     let ada = app.sign_in("ada").await;
     let elsewhere = app.log_in("ada@example.com").await;
@@ -63,9 +63,9 @@ async fn a_forgotten_password_is_set_anew_and_everybody_is_signed_out() {
     assert!(grace.is_signed_in().await);
     assert_eq!(app.log_in_status("ada@example.com", PASSWORD).await, 401);
     assert_eq!(app.log_in_status("ada@example.com", NEW).await, 200);
-    let told = app.letter_to("ada@example.com").await;
-    assert_eq!(told.subject, "Your password for Groundwork was changed");
-    assert_tells_of_keys(&told);
+    let reported = app.email_to("ada@example.com").await;
+    assert_eq!(reported.subject, "Your password for Groundwork was changed");
+    assert_names_keys(&reported);
     assert_eq!(app.audited("password_reset").await, 1);
 }
 
@@ -135,7 +135,7 @@ async fn the_page_that_sets_a_password_hides_it_and_lets_managers_fill_it_in() {
 }
 
 #[tokio::test]
-async fn who_asks_learns_nothing_and_strangers_get_no_letter() {
+async fn a_request_reveals_nothing_and_strangers_get_no_email() {
     let app = TestApp::new().await;
     let ada = app.sign_up("ada").await;
     app.inbox.clear();
@@ -148,7 +148,7 @@ async fn who_asks_learns_nothing_and_strangers_get_no_letter() {
         (unknown.status, &unknown.bytes)
     );
     app.run_jobs().await;
-    assert_eq!(app.inbox.letters().len(), 1);
+    assert_eq!(app.inbox.messages().len(), 1);
     app.post(FORGOT, json!({ "email": "nobody" }))
         .await
         .assert_field("email");
@@ -173,7 +173,7 @@ async fn the_link_points_to_the_configured_address_whatever_the_request_says() {
         .send(&Method::POST, FORGOT, request)
         .await
         .assert_status(202);
-    let link = app.letter_to(&ada).await.links().remove(0);
+    let link = app.email_to(&ada).await.links().remove(0);
     assert_eq!(
         link.origin().ascii_serialization(),
         "https://www.example.com"
@@ -201,7 +201,7 @@ async fn a_link_is_good_for_its_own_purpose_only() {
     let app = TestApp::new().await;
     app.register("ada@example.com").await;
     let verify = app
-        .letter_to("ada@example.com")
+        .email_to("ada@example.com")
         .await
         .token()
         .expect("there is a link");
@@ -249,9 +249,9 @@ async fn a_changed_password_ends_the_other_sessions_and_keeps_this_one() {
         .assert_field("current_password");
     assert_eq!(app.audited("password_changed").await, 1);
     assert_eq!(app.audited("reauthentication_failed").await, 1);
-    let told = app.letter_to("ada@example.com").await;
-    assert_eq!(told.subject, "Your password for Groundwork was changed");
-    assert_tells_of_keys(&told);
+    let reported = app.email_to("ada@example.com").await;
+    assert_eq!(reported.subject, "Your password for Groundwork was changed");
+    assert_names_keys(&reported);
 }
 
 #[tokio::test]
@@ -302,22 +302,22 @@ async fn of_twenty_changes_of_one_password_one_wins() {
 }
 
 #[tokio::test]
-async fn a_new_address_takes_effect_once_it_is_confirmed_and_the_old_one_is_told() {
+async fn a_new_address_takes_effect_once_it_is_confirmed_and_the_old_one_is_notified() {
     let app = TestApp::new().await;
     let ada = app.sign_in("ada").await;
     let change = json!({ "email": "Countess@Example.com", "password": PASSWORD });
     ada.post(MY_EMAIL, change).await.assert_status(202);
-    let letter = app.letter_to("countess@example.com").await;
-    assert_eq!(letter.subject, "Confirm your new address for Groundwork");
+    let message = app.email_to("countess@example.com").await;
+    assert_eq!(message.subject, "Confirm your new address for Groundwork");
     app.run_jobs().await;
-    let told = app.letter_to("ada@example.com").await;
+    let reported = app.email_to("ada@example.com").await;
     assert_eq!(
-        told.subject,
+        reported.subject,
         "Your address for Groundwork is about to change"
     );
     assert_eq!(app.log_in_status("ada@example.com", PASSWORD).await, 200);
 
-    let token = letter.token().expect("the letter has a link");
+    let token = message.token().expect("the message has a link");
     let proof = json!({ "token": token });
     app.post("/api/v1/auth/verify-email", proof.clone())
         .await
@@ -335,8 +335,8 @@ async fn a_new_address_takes_effect_once_it_is_confirmed_and_the_old_one_is_told
         .await
         .assert_problem(422, "invalid_token");
     assert_eq!(app.audited("email_changed").await, 1);
-    let told = app.letter_to("ada@example.com").await;
-    assert_eq!(told.subject, "Your address for Groundwork was changed");
+    let reported = app.email_to("ada@example.com").await;
+    assert_eq!(reported.subject, "Your address for Groundwork was changed");
 }
 
 #[tokio::test]
@@ -346,9 +346,9 @@ async fn of_twenty_who_follow_one_confirming_link_one_changes_the_address() {
     let ada = app.sign_in("ada").await;
     let change = json!({ "email": "countess@example.com", "password": PASSWORD });
     ada.post(MY_EMAIL, change).await.assert_status(202);
-    let letter = app.letter_to("countess@example.com").await;
+    let message = app.email_to("countess@example.com").await;
     app.run_jobs().await;
-    let proof = json!({ "token": letter.token().expect("the letter has a link") });
+    let proof = json!({ "token": message.token().expect("the message has a link") });
     let calls = (0..20).map(|n| {
         let replica = if n % 2 == 0 { &app.replica } else { &other };
         let path = "/api/v1/auth/verify-email";
@@ -377,8 +377,8 @@ async fn of_twenty_accounts_that_confirm_one_address_at_once_one_gets_it() {
         let session = app.sign_in(&format!("person-{n}")).await;
         let change = json!({ "email": "prize@example.com", "password": PASSWORD });
         session.post(MY_EMAIL, change).await.assert_status(202);
-        let letter = app.letter_to("prize@example.com").await;
-        links.push(letter.token().expect("the letter has a link"));
+        let message = app.email_to("prize@example.com").await;
+        links.push(message.token().expect("the message has a link"));
     }
     let calls = links.iter().map(|token| {
         let proof = json!({ "token": token });
@@ -414,13 +414,13 @@ async fn an_address_that_is_somebody_elses_is_never_given_away() {
         )
         .await;
     assert_eq!((taken.status, &taken.bytes), (free.status, &free.bytes));
-    let letter = app.letter_to("free@example.com").await;
+    let message = app.email_to("free@example.com").await;
     app.run_jobs().await;
-    assert!(app.inbox.letters_to("grace@example.com").is_empty());
+    assert!(app.inbox.emails_to("grace@example.com").is_empty());
 
     // Somebody signs up with it before the link is followed.
     app.sign_up("free").await;
-    let proof = json!({ "token": letter.token() });
+    let proof = json!({ "token": message.token() });
     app.post("/api/v1/auth/verify-email", proof)
         .await
         .assert_problem(422, "invalid_token");

@@ -185,7 +185,7 @@ async fn many_that_ask_at_once_make_one_statement() {
             "SELECT count(*) FROM pg_stat_activity
              WHERE datname = current_database() AND wait_event_type = 'Lock'",
         );
-        waiting.fetch_one(connection).await.expect("it is told")
+        waiting.fetch_one(connection).await.expect("it is reported")
     };
     let all = join_all((0..50).map(|_| ada.get(DASHBOARD)));
     let (all, most) = tokio::join!(all, async {

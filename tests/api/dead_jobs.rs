@@ -36,8 +36,8 @@ async fn dead_jobs_are_kept_for_their_time_and_then_deleted() {
     add(&app, 3, "0, 18, 18", "9 days").await;
     add(&app, 2, "0, 17, 18", "-9 days").await;
     assert_eq!(dead(&app).await, 2_503);
-    let look = jobs::look(&app.state.db).await.expect("it answers");
-    assert_eq!(format!("{} {}", look.waiting, look.dead), "0 2503");
+    let queue = jobs::queue_state(&app.state.db).await.expect("it answers");
+    assert_eq!(format!("{} {}", queue.waiting, queue.dead), "0 2503");
 
     jobs::enqueue(&app.state.db, &PurgeDeadJobs::default(), None)
         .await
@@ -65,9 +65,9 @@ async fn the_queue_is_late_by_jobs_of_any_priority_and_not_by_others() {
     add(&app, 5, "0, 18, 18", "3 days").await;
     add(&app, 5, "n::int, 0, 18", "4 minutes").await;
     assert!(!late().await, "due, and not for long");
-    let look = jobs::look(&app.state.db).await.expect("it answers");
-    assert_eq!(format!("{} {}", look.waiting, look.dead), "5 5");
-    assert!((230.0..300.0).contains(&look.oldest_seconds), "{look:?}");
+    let queue = jobs::queue_state(&app.state.db).await.expect("it answers");
+    assert_eq!(format!("{} {}", queue.waiting, queue.dead), "5 5");
+    assert!((230.0..300.0).contains(&queue.oldest_seconds), "{queue:?}");
     for priority in [-7, 3, 100] {
         add(&app, 1, &format!("{priority}, 0, 18"), "6 minutes").await;
         assert!(late().await, "{priority}");

@@ -46,7 +46,7 @@ async fn a_stranger_at_many_clients_causes_few_emails_to_one_address() {
         answer.assert_status(202);
         app.run_jobs().await;
     }
-    assert_eq!(app.inbox.letters_to(VICTIM).len(), 5);
+    assert_eq!(app.inbox.emails_to(VICTIM).len(), 5);
     // Nor by the other routes that name an address.
     for client in 1..=6 {
         let email = json!({ "email": VICTIM });
@@ -54,17 +54,17 @@ async fn a_stranger_at_many_clients_causes_few_emails_to_one_address() {
         answer.assert_status(202);
         app.run_jobs().await;
     }
-    assert_eq!(app.inbox.letters_to(VICTIM).len(), 5);
+    assert_eq!(app.inbox.emails_to(VICTIM).len(), 5);
     app.clock.advance(Duration::from_hours(1));
     from_client(&app, 1, REGISTER, account(VICTIM))
         .await
         .assert_status(202);
     app.run_jobs().await;
-    assert_eq!(app.inbox.letters_to(VICTIM).len(), 6);
+    assert_eq!(app.inbox.emails_to(VICTIM).len(), 6);
 }
 
 #[tokio::test]
-async fn an_account_that_exists_is_not_told_by_a_limit_and_gets_few_emails_too() {
+async fn a_limit_does_not_reveal_accounts_and_they_get_few_emails_too() {
     let app = TestApp::with(&LIMITS).await;
     app.sign_up("victim").await;
     app.inbox.clear();
@@ -78,8 +78,8 @@ async fn an_account_that_exists_is_not_told_by_a_limit_and_gets_few_emails_too()
     }
     assert!(answers.windows(2).all(|pair| pair[0] == pair[1]));
     // One of the five was the verification.
-    assert_eq!(app.inbox.letters_to(VICTIM).len(), 4);
-    assert_eq!(app.inbox.letters_to("unknown@example.com").len(), 5);
+    assert_eq!(app.inbox.emails_to(VICTIM).len(), 4);
+    assert_eq!(app.inbox.emails_to("unknown@example.com").len(), 5);
 }
 
 #[tokio::test]
@@ -99,7 +99,7 @@ async fn spellings_of_one_mailbox_have_one_limit() {
         answer.assert_status(202);
         app.run_jobs().await;
     }
-    assert_eq!(app.inbox.letters().len(), 5);
+    assert_eq!(app.inbox.messages().len(), 5);
     // A name that is not ASCII is no address here; its ASCII form counts in any case of letters.
     let idn = "victim@b\u{fc}cher.example";
     let answer = from_client(&app, 1, REGISTER, account(idn)).await;
@@ -112,10 +112,7 @@ async fn spellings_of_one_mailbox_have_one_limit() {
             .assert_status(202);
         app.run_jobs().await;
     }
-    assert_eq!(
-        app.inbox.letters_to("victim@xn--bcher-kva.example").len(),
-        5
-    );
+    assert_eq!(app.inbox.emails_to("victim@xn--bcher-kva.example").len(), 5);
 }
 
 #[tokio::test]
@@ -129,7 +126,7 @@ async fn the_owner_of_a_flooded_address_gets_202_and_has_a_link_that_works() {
         answer.assert_status(202);
         app.run_jobs().await;
     }
-    let resets = app.inbox.letters_to(VICTIM);
+    let resets = app.inbox.emails_to(VICTIM);
     let resets: Vec<_> = resets
         .iter()
         .filter(|one| one.subject.contains("new password"))
@@ -143,7 +140,7 @@ async fn the_owner_of_a_flooded_address_gets_202_and_has_a_link_that_works() {
     answer.assert_status(204);
     app.run_jobs().await;
     // What happened is told, however many emails strangers have caused.
-    let newest = app.inbox.letters_to(VICTIM);
+    let newest = app.inbox.emails_to(VICTIM);
     assert!(
         newest[0].subject.contains("was changed"),
         "{}",
@@ -171,8 +168,8 @@ async fn a_user_causes_few_emails_to_strangers() {
     }
     app.run_jobs().await;
     assert_eq!(refused, 85);
-    let letters = app.inbox.letters();
-    let strangers = letters.iter().filter(|one| !one.is_to("ada@example.com"));
+    let messages = app.inbox.messages();
+    let strangers = messages.iter().filter(|one| !one.is_to("ada@example.com"));
     assert_eq!(strangers.count(), 5);
 }
 
@@ -187,7 +184,7 @@ async fn users_who_name_one_stranger_cause_few_emails_to_it() {
             .assert_status(202);
         app.run_jobs().await;
     }
-    assert_eq!(app.inbox.letters_to(VICTIM).len(), 5);
+    assert_eq!(app.inbox.emails_to(VICTIM).len(), 5);
 }
 
 #[tokio::test]
@@ -244,9 +241,9 @@ async fn a_reset_does_not_wait_behind_a_flood_of_other_emails() {
     let email = json!({ "email": "owner@example.com" });
     app.post(FORGOT, email).await.assert_status(202);
     app.run_jobs().await;
-    let letters = app.inbox.letters();
-    assert_eq!(letters.len(), 21);
-    let first = letters.last().expect("there are some");
+    let messages = app.inbox.messages();
+    assert_eq!(messages.len(), 21);
+    let first = messages.last().expect("there are some");
     assert!(first.is_to("owner@example.com"), "{}", first.subject);
 }
 
@@ -259,18 +256,18 @@ async fn an_email_that_is_tried_again_counts_once() {
         app.run_jobs().await;
         app.hurry_jobs().await;
     }
-    assert_eq!(app.inbox.letters_to(VICTIM).len(), 1);
+    assert_eq!(app.inbox.emails_to(VICTIM).len(), 1);
 }
 
 #[tokio::test]
 async fn an_email_that_is_left_out_leaves_the_link_before_it_good() {
     let app = TestApp::with(&[("LIMIT_EMAIL", "1/1h")]).await;
     app.register(VICTIM).await;
-    let token = app.letter_to(VICTIM).await.token();
+    let token = app.email_to(VICTIM).await.token();
     let email = json!({ "email": VICTIM });
     app.post(RESEND, email).await.assert_status(202);
     app.run_jobs().await;
-    assert_eq!(app.inbox.letters_to(VICTIM).len(), 1);
+    assert_eq!(app.inbox.emails_to(VICTIM).len(), 1);
     let answer = app
         .post("/api/v1/auth/verify-email", json!({ "token": token }))
         .await;

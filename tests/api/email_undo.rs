@@ -20,7 +20,7 @@ impl TestApp {
     async fn move_to(&self, session: &Session, new: &str, password: &str) {
         let change = json!({ "email": new, "password": password });
         session.post(MY_EMAIL, change).await.assert_status(202);
-        let link = self.letter_to(new).await.token();
+        let link = self.email_to(new).await.token();
         self.run_jobs().await;
         self.post(VERIFY, json!({ "token": link }))
             .await
@@ -32,11 +32,11 @@ impl TestApp {
 
     /// The token in the email about the change of this address.
     fn undo_token(&self, old: &str) -> String {
-        let letters = self.inbox.letters_to(old);
-        let letter = letters.iter().find(|letter| letter.subject == SUBJECT);
-        let letter = letter.expect("the old address is told");
-        assert_eq!(letter.links()[0].path(), "/undo-email-change");
-        letter.token().expect("it has a link")
+        let messages = self.inbox.emails_to(old);
+        let message = messages.iter().find(|message| message.subject == SUBJECT);
+        let message = message.expect("the old address is reported");
+        assert_eq!(message.links()[0].path(), "/undo-email-change");
+        message.token().expect("it has a link")
     }
 
     async fn sign_in_status(&self, email: &str, password: &str) -> u16 {
@@ -116,8 +116,11 @@ async fn the_owner_of_the_old_address_takes_the_account_back_whatever_an_intrude
         .await
         .assert_problem(422, "invalid_token");
     assert_eq!(app.audited("email_change_undone").await, 1);
-    let told = app.inbox.letters_to("ada@example.com");
-    assert_eq!(told[0].subject, "Your password for Groundwork was changed");
+    let reported = app.inbox.emails_to("ada@example.com");
+    assert_eq!(
+        reported[0].subject,
+        "Your password for Groundwork was changed"
+    );
 }
 
 #[tokio::test]
@@ -126,7 +129,7 @@ async fn a_second_factor_from_before_the_change_stays_and_codes_made_since_go() 
     let ada = app.enrol("ada").await;
     let change = json!({ "email": "new@example.com", "password": PASSWORD, "recovery_code": ada.recovery_codes[0] });
     ada.session.post(MY_EMAIL, change).await.assert_status(202);
-    let link = app.letter_to("new@example.com").await.token();
+    let link = app.email_to("new@example.com").await.token();
     app.post(VERIFY, json!({ "token": link }))
         .await
         .assert_status(204);

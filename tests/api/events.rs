@@ -31,15 +31,15 @@ fn nested(levels: usize) -> Value {
 }
 
 #[tokio::test]
-async fn an_event_is_stored_as_it_is_told() {
+async fn an_event_is_stored_as_it_was_sent() {
     let app = TestApp::new().await;
     let ada = app.sign_in("ada").await;
     let data = json!({ "report": 7, "nested": [{ "grüße": null }, 1.5, true] });
-    let told = ada
+    let reported = ada
         .post(EVENTS, json!({ "type": "report.created", "data": data }))
         .await;
-    told.assert_status(201);
-    assert_eq!(told.body["created_at"], "2026-03-14T09:26:53Z");
+    reported.assert_status(201);
+    assert_eq!(reported.body["created_at"], "2026-03-14T09:26:53Z");
     let (id, email, kind, stored, at): (
         Uuid,
         String,
@@ -53,7 +53,7 @@ async fn an_event_is_stored_as_it_is_told() {
     .fetch_one(&app.state.db)
     .await
     .expect("it is stored");
-    assert_eq!(told.body["id"], id.to_string());
+    assert_eq!(reported.body["id"], id.to_string());
     assert_eq!(id.get_version_num(), 7);
     assert_eq!(
         (email.as_str(), kind.as_str()),
@@ -64,7 +64,7 @@ async fn an_event_is_stored_as_it_is_told() {
 
     let bare = ada.post(EVENTS, json!({ "type": "x" })).await;
     bare.assert_status(201);
-    assert_ne!(bare.body["id"], told.body["id"]);
+    assert_ne!(bare.body["id"], reported.body["id"]);
     app.post(EVENTS, json!({ "type": "x" }))
         .await
         .assert_problem(401, "unauthenticated");
@@ -112,12 +112,12 @@ async fn an_event_that_is_no_event_is_refused_by_its_field() {
     ] {
         let refused = ada.post(EVENTS, event.clone()).await;
         refused.assert_problem(422, "invalid_fields");
-        let told = refused.body["errors"][0]["field"]
+        let reported = refused.body["errors"][0]["field"]
             .as_str()
             .unwrap_or_default();
         assert!(
-            told.starts_with(field.split('.').next().unwrap_or_default()),
-            "{event}: {told}"
+            reported.starts_with(field.split('.').next().unwrap_or_default()),
+            "{event}: {reported}"
         );
     }
     let largest = json!({ "type": "x", "data": { "y": "z".repeat(8 * 1024 - 8) } });
@@ -150,15 +150,15 @@ async fn an_event_that_is_no_event_is_refused_by_its_field() {
 }
 
 #[tokio::test]
-async fn events_that_are_told_together_are_stored_together_or_not_at_all() {
+async fn events_of_a_batch_are_stored_together_or_not_at_all() {
     let app = TestApp::new().await;
     let ada = app.sign_in("ada").await;
     let events: Vec<_> = (0..100)
         .map(|at| json!({ "type": "x", "data": { "at": at, "y": "z".repeat(8_000) } }))
         .collect();
-    let told = batch(&ada, events).await;
-    told.assert_status(201);
-    let stored = told.body["events"].as_array().expect("they are listed");
+    let reported = batch(&ada, events).await;
+    reported.assert_status(201);
+    let stored = reported.body["events"].as_array().expect("they are listed");
     assert_eq!(stored.len(), 100);
     let seventh = stored[7]["id"].as_str().expect("it has an id");
     let at: i64 =
@@ -167,7 +167,7 @@ async fn events_that_are_told_together_are_stored_together_or_not_at_all() {
             .fetch_one(&app.state.db)
             .await
             .expect("it is stored");
-    assert_eq!(at, 7, "in the order in which they were told");
+    assert_eq!(at, 7, "in the order in which they were reported");
     assert_eq!(count(&app).await, 100);
 
     let good = json!({ "type": "x" });
@@ -204,12 +204,12 @@ async fn an_event_with_an_id_of_its_own_can_be_sent_again() {
     let ada = app.sign_in("ada").await;
     let id = new_id(&app);
     let event = json!({ "id": id, "type": "x", "data": { "a": 1, "b": [2] } });
-    let told = ada.post(EVENTS, event.clone()).await;
-    told.assert_status(201);
+    let reported = ada.post(EVENTS, event.clone()).await;
+    reported.assert_status(201);
     app.clock.advance(std::time::Duration::from_mins(5));
     let again = ada.post(EVENTS, event.clone()).await;
     again.assert_status(201);
-    assert_eq!(again.body, told.body);
+    assert_eq!(again.body, reported.body);
     for other in [
         json!({ "id": id, "type": "y", "data": { "a": 1, "b": [2] } }),
         json!({ "id": id, "type": "x", "data": { "a": 1, "b": [3] } }),
@@ -230,7 +230,7 @@ async fn an_event_with_an_id_of_its_own_can_be_sent_again() {
     let mixed = batch(&ada, vec![event.clone(), json!({ "id": new, "type": "z" })]).await;
     mixed.assert_status(201);
     let stored = json!([
-        { "id": id, "created_at": told.body["created_at"] },
+        { "id": id, "created_at": reported.body["created_at"] },
         { "id": new, "created_at": mixed.body["events"][1]["created_at"] },
     ]);
     assert_eq!(mixed.body["events"], stored);
@@ -274,7 +274,7 @@ async fn sent_twenty_times_at_once_an_event_is_stored_once() {
 }
 
 #[tokio::test]
-async fn a_program_with_a_key_may_tell_of_events() {
+async fn a_program_with_a_key_may_store_events() {
     let app = TestApp::new().await;
     let ada = app.sign_in("ada").await;
     let wanted = json!({ "name": "Import", "scopes": ["events:write"], "password": PASSWORD });
@@ -282,10 +282,10 @@ async fn a_program_with_a_key_may_tell_of_events() {
     made.assert_status(201);
     let key = made.body["key"].as_str().expect("there is a key");
     let event = json!({ "type": "x" });
-    let told = app
+    let reported = app
         .replica
         .call(Method::POST, EVENTS, Some(key), Some(event))
         .await;
-    told.assert_status(201);
+    reported.assert_status(201);
     app.run_jobs().await;
 }

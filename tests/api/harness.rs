@@ -13,7 +13,7 @@ use groundwork::infra::{Clock, Rng};
 use groundwork::state::AppState;
 use groundwork::{web, worker};
 use groundwork_dev::Inbox;
-use groundwork_dev::inbox::Letter;
+use groundwork_dev::inbox::Message;
 use reqwest::header::HeaderMap;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -163,17 +163,17 @@ impl TestApp {
         self.expects_dead_jobs = true;
     }
 
-    /// Delivers what waits, and answers the newest letter to this address.
-    pub async fn letter_to(&self, email: &str) -> Arc<Letter> {
+    /// Delivers what waits, and answers the newest email to this address.
+    pub async fn email_to(&self, email: &str) -> Arc<Message> {
         self.run_jobs().await;
-        let letters = self.inbox.letters_to(email);
-        letters
+        let messages = self.inbox.emails_to(email);
+        messages
             .into_iter()
             .next()
-            .unwrap_or_else(|| panic!("there is a letter to {email}"))
+            .unwrap_or_else(|| panic!("there is a message to {email}"))
     }
 
-    /// Signs somebody up, up to and without the letter.
+    /// Signs somebody up, up to and without the email.
     pub async fn register(&self, email: &str) {
         let answer = self
             .post(
@@ -189,10 +189,10 @@ impl TestApp {
         let email = format!("{name}@example.com");
         self.register(&email).await;
         let token = self
-            .letter_to(&email)
+            .email_to(&email)
             .await
             .token()
-            .expect("the letter has a link");
+            .expect("the message has a link");
         self.post("/api/v1/auth/verify-email", json!({ "token": token }))
             .await
             .assert_status(204);

@@ -85,12 +85,12 @@ async fn a_process_without_its_database_lives_and_is_not_ready() {
 async fn a_database_that_nobody_answers_for_fails_readiness_in_time_and_not_liveness() {
     let app = TestApp::new().await;
     // Takes connections and says nothing, like a host behind a broken network.
-    let silent = tokio::net::TcpListener::bind("127.0.0.1:0")
+    let unresponsive = tokio::net::TcpListener::bind("127.0.0.1:0")
         .await
         .expect("a port is free");
     let url = format!(
         "postgres://app:pw@{}/app",
-        silent.local_addr().expect("it has an address")
+        unresponsive.local_addr().expect("it has an address")
     );
     let replica = app.another_replica_with(&[("DATABASE_URL", &url)]).await;
     let answers = tokio::time::timeout(Duration::from_secs(10), async {

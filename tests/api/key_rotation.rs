@@ -129,7 +129,7 @@ async fn a_new_key_in_front_at_once_would_refuse_people_at_replicas_that_do_not_
 }
 
 #[tokio::test]
-async fn a_ring_in_a_file_is_read_and_written_as_one_and_its_status_tells_no_key() {
+async fn a_ring_in_a_file_is_read_and_written_as_one_and_its_status_has_no_key() {
     let app = TestApp::new().await;
     let folder = std::env::temp_dir().join(Key32::new(Rng::system().bytes()).encode());
     std::fs::create_dir(&folder).expect("there is room");
@@ -164,8 +164,8 @@ async fn a_ring_in_a_file_is_read_and_written_as_one_and_its_status_tells_no_key
 
     settings.insert("JWT_SIGNING_KEYS_FILE".to_owned(), next);
     let output = run(&settings, &["keys", "status"]).await;
-    let told = stdout(&output) + &stderr(&output);
-    let lines: Vec<_> = told.lines().map(str::to_owned).collect();
+    let reported = stdout(&output) + &stderr(&output);
+    let lines: Vec<_> = reported.lines().map(str::to_owned).collect();
     let [id] = &key_ids(&app.replica).await[..] else {
         panic!("there is one key")
     };
@@ -178,10 +178,10 @@ async fn a_ring_in_a_file_is_read_and_written_as_one_and_its_status_tells_no_key
     );
     assert!(
         lines.len() == 3 && lines[2].ends_with("  verifies"),
-        "{told}"
+        "{reported}"
     );
     for key in written.trim().split(',') {
-        assert!(!told.contains(key), "{told}");
+        assert!(!reported.contains(key), "{reported}");
     }
     std::fs::remove_dir_all(&folder).expect("it is ours");
 }
@@ -225,10 +225,10 @@ async fn a_step_that_cannot_be_taken_says_why() {
             &[]
         };
         let output = run(&faulty, &[&["keys", command], step].concat()).await;
-        let told = stderr(&output);
+        let reported = stderr(&output);
         assert!(
-            told.contains("JWT_SIGNING_KEYS: ") && !told.contains("hunter2"),
-            "{told}"
+            reported.contains("JWT_SIGNING_KEYS: ") && !reported.contains("hunter2"),
+            "{reported}"
         );
     }
     assert_eq!(ring(&app.settings).len(), 1);
@@ -240,9 +240,12 @@ async fn the_first_administrator_is_made_at_the_command_line() {
     let make = async |args: &[&str], password: &str| {
         let args = [&["users", "create-admin", "--email"], args].concat();
         let output = run_with(&app.settings, &args, &format!("{password}\n")).await;
-        let told = stdout(&output) + &stderr(&output);
-        assert!(!told.contains(PASSWORD), "the password is shown: {told}");
-        (output.status.code(), told)
+        let reported = stdout(&output) + &stderr(&output);
+        assert!(
+            !reported.contains(PASSWORD),
+            "the password is shown: {reported}"
+        );
+        (output.status.code(), reported)
     };
     assert_eq!(
         make(&["root@example.com"], PASSWORD).await,
@@ -251,8 +254,11 @@ async fn the_first_administrator_is_made_at_the_command_line() {
     let root = app.log_in("root@example.com").await;
     root.get("/api/v1/admin/users").await.assert_status(200);
 
-    let (code, told) = make(&["root@example.com"], PASSWORD).await;
-    assert!(code == Some(3) && told.contains("--promote"), "{told}");
+    let (code, reported) = make(&["root@example.com"], PASSWORD).await;
+    assert!(
+        code == Some(3) && reported.contains("--promote"),
+        "{reported}"
+    );
     assert_eq!(
         make(&["root@example.com", "--promote"], "").await.0,
         Some(0)
@@ -260,8 +266,11 @@ async fn the_first_administrator_is_made_at_the_command_line() {
     assert_eq!(app.audited("role_changed").await, 0, "nothing has changed");
 
     app.register("ada@example.com").await;
-    let (code, told) = make(&["ada@example.com", "--promote"], "").await;
-    assert!(code == Some(4) && told.contains("not verified"), "{told}");
+    let (code, reported) = make(&["ada@example.com", "--promote"], "").await;
+    assert!(
+        code == Some(4) && reported.contains("not verified"),
+        "{reported}"
+    );
     let bob = app.sign_in("bob").await;
     bob.get("/api/v1/admin/users")
         .await
@@ -277,8 +286,11 @@ async fn the_first_administrator_is_made_at_the_command_line() {
     root.patch(&path, json!({ "disabled": true, "password": PASSWORD }))
         .await
         .assert_status(200);
-    let (code, told) = make(&["bob@example.com", "--promote"], "").await;
-    assert!(code == Some(4) && told.contains("disabled"), "{told}");
+    let (code, reported) = make(&["bob@example.com", "--promote"], "").await;
+    assert!(
+        code == Some(4) && reported.contains("disabled"),
+        "{reported}"
+    );
 
     assert_eq!(
         make(&["new@example.com", "--promote"], PASSWORD).await.0,
@@ -291,10 +303,10 @@ async fn the_first_administrator_is_made_at_the_command_line() {
         ("eve@example.com", "short"),
         ("eve@example.com", ""),
     ] {
-        let (code, told) = make(&[email], password).await;
+        let (code, reported) = make(&[email], password).await;
         assert!(
-            code == Some(1) && !told.is_empty(),
-            "{email} {password}: {told}"
+            code == Some(1) && !reported.is_empty(),
+            "{email} {password}: {reported}"
         );
     }
 }

@@ -141,7 +141,7 @@ async fn a_body_that_is_no_json_is_refused_by_its_name() {
 }
 
 #[tokio::test]
-async fn malformed_json_is_told_by_line_and_column_and_never_echoed() {
+async fn malformed_json_is_reported_by_line_and_column_and_never_echoed() {
     let app = TestApp::new().await;
     for (body, position) in [
         ("{\n  \"email\": hunter2\n}", "line 2, column 12"),
@@ -236,14 +236,21 @@ async fn json_that_is_deep_or_wide_is_refused_at_once_in_few_words() {
         (wide(1_000_000), 413..=413),
     ] {
         let answer = app.replica.post_text(LOGIN, &body).await;
-        let told = answer.status.as_u16();
-        assert!(status.contains(&told), "{told} for {}…", &body[..40]);
+        let reported = answer.status.as_u16();
+        assert!(
+            status.contains(&reported),
+            "{reported} for {}…",
+            &body[..40]
+        );
         assert!(
             answer.bytes.len() < 10_000, // a hundred faults
             "{} bytes are echoed",
             answer.bytes.len()
         );
-        answer.assert_problem(told, answer.body["code"].as_str().expect("there is a code"));
+        answer.assert_problem(
+            reported,
+            answer.body["code"].as_str().expect("there is a code"),
+        );
     }
     assert!(
         began.elapsed() < Duration::from_secs(10),

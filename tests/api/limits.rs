@@ -38,7 +38,7 @@ fn retry_after(answer: &Answer) -> u64 {
 }
 
 #[tokio::test]
-async fn every_limited_reply_tells_how_its_limits_stand() {
+async fn every_limited_reply_has_the_state_of_its_limits() {
     let app = TestApp::with(&[("LIMIT_ANONYMOUS", "3/1m")]).await;
     for left in [2, 1, 0] {
         let answer = app.get(PRICING).await;
@@ -80,7 +80,7 @@ async fn pages_of_other_origins_may_read_the_headers_of_a_refusal() {
 }
 
 #[tokio::test]
-async fn signing_in_and_up_and_asking_for_letters_have_budgets_of_their_own() {
+async fn signing_in_and_up_and_requesting_emails_have_separate_limits() {
     let app = TestApp::with(&[
         ("LIMIT_AUTH", "10/1m"),
         ("LIMIT_REGISTER", "3/1h"),
@@ -127,7 +127,7 @@ async fn signing_in_and_up_and_asking_for_letters_have_budgets_of_their_own() {
 }
 
 #[tokio::test]
-async fn letters_to_one_address_are_few_from_however_many_clients() {
+async fn emails_to_one_address_are_few_from_however_many_clients() {
     let app = TestApp::with(&[PROXIED, ("LIMIT_RESET", "3/1h"), ("LIMIT_RESEND", "3/1h")]).await;
     for path in [
         "/api/v1/auth/forgot-password",
@@ -280,7 +280,7 @@ async fn what_is_nobodys_request_spends_nothing() {
 }
 
 #[tokio::test]
-async fn clients_are_told_apart_by_what_trusted_proxies_say() {
+async fn clients_are_identified_by_the_header_of_trusted_proxies() {
     let app = TestApp::with(&[PROXIED, ("LIMIT_ANONYMOUS", "2/1m")]).await;
     for (same, other) in [
         (["203.0.113.1", "6.6.6.6, 203.0.113.1"], "203.0.113.2"),

@@ -167,10 +167,16 @@ async fn the_commands_list_and_clear_with_an_exit_code_for_each_refusal() {
     assert_eq!(cleared, (Some(0), String::new()));
     let cleared = lockouts(&["clear", "--client", "203.0.113.7"]).await;
     assert_eq!(cleared, (Some(0), String::new()));
-    let (code, told) = lockouts(&["clear", "--email", "nobody@example.com"]).await;
-    assert!(code == Some(5) && told.contains("no account"), "{told}");
-    let (code, told) = lockouts(&["clear"]).await;
-    assert!(code == Some(2) && told.contains("--client"), "{told}");
+    let (code, reported) = lockouts(&["clear", "--email", "nobody@example.com"]).await;
+    assert!(
+        code == Some(5) && reported.contains("no account"),
+        "{reported}"
+    );
+    let (code, reported) = lockouts(&["clear"]).await;
+    assert!(
+        code == Some(2) && reported.contains("--client"),
+        "{reported}"
+    );
     assert_eq!(app.audited("sign_in_unlocked").await, 2);
 }
 

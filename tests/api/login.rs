@@ -58,7 +58,7 @@ async fn a_password_is_taken_as_it_was_typed_in_each_of_its_characters() {
     app.post("/api/v1/auth/register", account)
         .await
         .assert_status(202);
-    let token = app.letter_to(email).await.token();
+    let token = app.email_to(email).await.token();
     app.post("/api/v1/auth/verify-email", json!({ "token": token }))
         .await
         .assert_status(204);

@@ -42,7 +42,7 @@ async fn signing_out_ends_this_session_at_once_and_no_other() {
 }
 
 #[tokio::test]
-async fn a_refresh_token_signs_out_whoever_has_no_access_token_any_more() {
+async fn a_refresh_token_signs_out_a_client_without_an_access_token() {
     let app = TestApp::new().await;
     let ada = app.sign_in("ada").await;
     app.clock.advance(Duration::from_hours(1));
@@ -127,7 +127,7 @@ async fn another_replica_refuses_an_ended_session_within_a_second_without_asking
 }
 
 #[tokio::test]
-async fn of_twenty_who_sign_out_at_once_one_is_told_of() {
+async fn of_twenty_concurrent_sign_outs_one_is_audited() {
     let app = TestApp::new().await;
     let ada = app.sign_in("ada").await;
     let answers = futures_util::future::join_all((0..20).map(|_| ada.log_out(LOGOUT))).await;

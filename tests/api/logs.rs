@@ -28,7 +28,7 @@ fn access(server: &Server, route: &str) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn each_request_has_one_line_that_tells_who_what_and_how() {
+async fn each_request_has_one_access_log_line() {
     let app = TestApp::new().await;
     set_right(&app);
     let ada = app.sign_in("ada").await;
@@ -188,8 +188,8 @@ async fn live(app: &TestApp, server: &Server) -> Vec<String> {
     let text = |value: &Value| value.as_str().expect("it is text").to_owned();
     let new = json!({ "email": EMAIL, "password": PASSWORD, "first_name": "Augusta" });
     server.post("/api/v1/auth/register", new, 202).await;
-    let letter = app.letter_to(EMAIL).await;
-    let link = letter.token().expect("the letter has a link");
+    let message = app.email_to(EMAIL).await;
+    let link = message.token().expect("the message has a link");
     server
         .get(&format!("/verify-email?token={link}"), None, 200)
         .await;
@@ -274,7 +274,7 @@ async fn assert_discreet(level: &str) {
     let mut server = Server::start(&settings, &["serve", "--no-worker"]).await;
     let secrets = live(&app, &server).await;
 
-    // A letter that cannot be delivered, by the worker.
+    // An email that cannot be delivered, by the worker.
     let quoting = with(&settings, &[("SMTP_URL", &quoting_mail_server().await)]);
     let mut worker = Server::start(&quoting, &["serve"]).await;
     let again = json!({ "email": EMAIL, "password": PASSWORD });
@@ -282,8 +282,8 @@ async fn assert_discreet(level: &str) {
     let failed = worker
         .wait_for_line(|line| line["job"] == "auth.send_already_registered")
         .await;
-    let told = failed["error"].as_str().unwrap_or_default();
-    assert!(told.contains("550"), "{failed}");
+    let reported = failed["error"].as_str().unwrap_or_default();
+    assert!(reported.contains("550"), "{failed}");
     app.expect_dead_jobs();
 
     for process in [&mut server, &mut worker] {

@@ -180,7 +180,7 @@ async fn what_happens_is_counted_by_route_template_and_outcome() {
     assert!(after.sum("db_pool_connections", &[]) >= 1.0);
     assert!(after.sum("db_pool_max_connections", &[]) >= 8.0);
     for name in metrics::PROCESS {
-        assert!(after.sum(name, &[]) > 0.0, "{name} is not told");
+        assert!(after.sum(name, &[]) > 0.0, "{name} is not reported");
     }
     for secret in ["here-1", "coffee", "BREW", "ada", PASSWORD] {
         assert!(!after.1.contains(secret), "{secret} is a label");

@@ -27,7 +27,7 @@ async fn account(app: &TestApp, email: &str, password: &str) {
     let body = json!({ "email": email, "password": password });
     let answer = app.post("/api/v1/auth/register", body).await;
     answer.assert_status(202);
-    let token = app.letter_to(email).await.token();
+    let token = app.email_to(email).await.token();
     let answer = app
         .post("/api/v1/auth/verify-email", json!({ "token": token }))
         .await;

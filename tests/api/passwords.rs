@@ -85,7 +85,7 @@ async fn a_new_password_is_not_guessable_either() {
     )
     .await
     .assert_status(202);
-    let token = app.letter_to("countess@example.com").await.token();
+    let token = app.email_to("countess@example.com").await.token();
     let reset = |password: &str| json!({ "token": token, "password": password });
     let answer = app.post(RESET, reset("Countess-1815")).await;
     assert_refused(&answer, "password", "too_guessable");
@@ -97,7 +97,7 @@ async fn a_new_password_is_not_guessable_either() {
 }
 
 #[tokio::test]
-async fn a_refused_password_tells_nothing_of_who_has_an_account() {
+async fn a_rejected_password_does_not_reveal_whether_an_account_exists() {
     let (app, _breaches) = with_breaches(&[]).await;
     app.sign_up("countess").await;
     app.inbox.clear();
@@ -119,7 +119,7 @@ async fn a_refused_password_tells_nothing_of_who_has_an_account() {
         );
     }
     app.run_jobs().await;
-    assert!(app.inbox.letters().is_empty());
+    assert!(app.inbox.messages().is_empty());
 }
 
 #[tokio::test]
@@ -140,7 +140,7 @@ async fn a_password_that_is_known_from_a_breach_is_refused_everywhere() {
     )
     .await
     .assert_status(202);
-    let token = app.letter_to("ada@example.com").await.token();
+    let token = app.email_to("ada@example.com").await.token();
     let reset = json!({ "token": token, "password": LEAKED });
     let answer = app.post(RESET, reset).await;
     assert_refused(&answer, "password", "breached");

@@ -60,7 +60,7 @@ async fn set_status(app: &TestApp, id: SubscriptionId, status: &str) {
 }
 
 async fn plan_of(state: &AppState, who: UserId) -> Plan {
-    plans::plan_of(state, who).await.expect("it is told")
+    plans::plan_of(state, who).await.expect("it is reported")
 }
 
 const fn days(days: u64) -> Duration {

@@ -65,11 +65,11 @@ async fn the_doctor_finds_nothing_wrong_with_a_healthy_service_and_lists_every_f
     let app = TestApp::new().await;
     let healthy = with(&app.settings, &[("REDIS_URL", &given("TEST_REDIS_URL"))]);
     let output = run(&healthy, &["doctor"]).await;
-    let told = stdout(&output) + &stderr(&output);
-    assert_eq!(output.status.code(), Some(0), "{told}");
+    let reported = stdout(&output) + &stderr(&output);
+    assert_eq!(output.status.code(), Some(0), "{reported}");
     assert!(
-        !told.contains("FAULT") && told.contains("ok     database answers"),
-        "{told}"
+        !reported.contains("FAULT") && reported.contains("ok     database responds"),
+        "{reported}"
     );
 
     let ill = with(
@@ -82,22 +82,22 @@ async fn the_doctor_finds_nothing_wrong_with_a_healthy_service_and_lists_every_f
         ],
     );
     let output = run(&ill, &["doctor"]).await;
-    let told = stdout(&output) + &stderr(&output);
-    assert_eq!(output.status.code(), Some(1), "{told}");
+    let reported = stdout(&output) + &stderr(&output);
+    assert_eq!(output.status.code(), Some(1), "{reported}");
     for check in [
-        "variables are spelt right",
-        "database answers",
-        "redis answers",
-        "mail server answers",
+        "variables are spelt correctly",
+        "database responds",
+        "redis responds",
+        "mail server responds",
     ] {
         assert!(
-            told.contains(&format!("FAULT  {check}: ")),
-            "{check}: {told}"
+            reported.contains(&format!("FAULT  {check}: ")),
+            "{check}: {reported}"
         );
     }
     assert!(
-        told.contains("DATABSE_URL") && !told.contains("hunter2"),
-        "{told}"
+        reported.contains("DATABSE_URL") && !reported.contains("hunter2"),
+        "{reported}"
     );
 }
 
@@ -198,9 +198,12 @@ async fn an_operator_makes_accounts_and_their_passwords_are_never_shown() {
     let create = async |args: &[&str], password: &str| {
         let args = [&["users", "create"], args].concat();
         let output = run_with(&app.settings, &args, &format!("{password}\n")).await;
-        let told = stdout(&output) + &stderr(&output);
-        assert!(!told.contains(password), "the password is shown: {told}");
-        (output.status.success(), told)
+        let reported = stdout(&output) + &stderr(&output);
+        assert!(
+            !reported.contains(password),
+            "the password is shown: {reported}"
+        );
+        (output.status.success(), reported)
     };
     let ada = [
         "--email",
@@ -221,8 +224,8 @@ async fn an_operator_makes_accounts_and_their_passwords_are_never_shown() {
         (&json!("admin"), &json!("Ada"))
     );
 
-    let (ok, told) = create(&ada, "another password, much longer").await;
-    assert!(!ok && told.contains("has an account"), "{told}");
+    let (ok, reported) = create(&ada, "another password, much longer").await;
+    assert!(!ok && reported.contains("has an account"), "{reported}");
     let again = [&ada[..], &["--if-missing"]].concat();
     assert!(create(&again, "another password, much longer").await.0);
     app.log_in("ada@example.com").await; // nothing was changed
@@ -250,15 +253,15 @@ async fn an_operator_makes_accounts_and_their_passwords_are_never_shown() {
             PASSWORD,
         ),
     ] {
-        let (ok, told) = create(args, password).await;
-        assert!(!ok && !told.is_empty(), "{what} is taken");
+        let (ok, reported) = create(args, password).await;
+        assert!(!ok && !reported.is_empty(), "{what} is taken");
     }
     assert!(create(&["--email", "bob@example.com"], PASSWORD).await.0);
     let token = app
-        .letter_to("bob@example.com")
+        .email_to("bob@example.com")
         .await
         .token()
-        .expect("the letter has a link");
+        .expect("the message has a link");
     app.post("/api/v1/auth/verify-email", json!({ "token": token }))
         .await
         .assert_status(204);
@@ -315,7 +318,7 @@ async fn a_request_under_way_is_answered_after_sigterm_and_the_process_ends_well
 }
 
 #[tokio::test]
-async fn a_worker_of_its_own_sends_letters_and_ends_with_sigterm() {
+async fn a_worker_of_its_own_sends_emails_and_ends_with_sigterm() {
     let app = TestApp::new().await;
     let server = Server::start(&app.settings, &["serve", "--no-worker"]).await;
     let new = json!({ "email": "ada@example.com", "password": PASSWORD });
@@ -323,9 +326,9 @@ async fn a_worker_of_its_own_sends_letters_and_ends_with_sigterm() {
         .call(Method::POST, "/api/v1/auth/register", None, Some(new))
         .await;
     assert_eq!(status, 202);
-    assert!(app.inbox.letters().is_empty());
+    assert!(app.inbox.messages().is_empty());
     let worker = Server::spawn(&app.settings, &["worker"]);
-    app.inbox.wait_for_letter_to("ada@example.com").await;
+    app.inbox.wait_for_email_to("ada@example.com").await;
     for mut process in [server, worker] {
         process.terminate().await;
         assert_eq!(process.ended().await, Some(0), "{}", process.written());

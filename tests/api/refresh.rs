@@ -160,7 +160,7 @@ async fn reuse_after_the_grace_ends_that_session_and_no_other() {
 }
 
 #[tokio::test]
-async fn of_twenty_reuses_after_the_grace_one_is_told_of() {
+async fn of_twenty_reuses_after_the_grace_one_is_reported() {
     let app = TestApp::new().await;
     let ada = app.sign_in("ada").await;
     app.replica

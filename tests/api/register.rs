@@ -11,23 +11,23 @@ const VERIFY: &str = "/api/v1/auth/verify-email";
 const RESEND: &str = "/api/v1/auth/resend-verification";
 
 #[tokio::test]
-async fn a_newcomer_signs_up_follows_the_letter_and_signs_in() {
+async fn a_newcomer_signs_up_follows_the_email_and_signs_in() {
     let app = TestApp::new().await;
     let new = json!({ "email": "Ada@Example.com", "password": PASSWORD, "first_name": "Ada" });
     app.post(REGISTER, new).await.assert_status(202);
 
-    let letter = app.letter_to("ada@example.com").await;
-    assert_eq!(letter.subject, "Confirm your address for Groundwork");
-    assert_eq!(letter.header("auto-submitted"), Some("auto-generated"));
-    let link = letter
+    let message = app.email_to("ada@example.com").await;
+    assert_eq!(message.subject, "Confirm your address for Groundwork");
+    assert_eq!(message.header("auto-submitted"), Some("auto-generated"));
+    let link = message
         .links()
         .into_iter()
         .find(|link| link.path() == "/verify-email")
         .expect("there is a link");
     assert!(
-        letter.html.contains(&link.as_str().replace('/', "&#x2f;")),
+        message.html.contains(&link.as_str().replace('/', "&#x2f;")),
         "{}",
-        letter.html
+        message.html
     );
 
     let early = app
@@ -38,7 +38,7 @@ async fn a_newcomer_signs_up_follows_the_letter_and_signs_in() {
         .await;
     early.assert_problem(403, "email_not_verified");
 
-    let token = letter.token().expect("the link has a token");
+    let token = message.token().expect("the link has a token");
     app.post(VERIFY, json!({ "token": token }))
         .await
         .assert_status(204);
@@ -52,7 +52,7 @@ async fn a_newcomer_signs_up_follows_the_letter_and_signs_in() {
 }
 
 #[tokio::test]
-async fn a_known_address_gets_the_same_answer_and_a_letter_that_says_so() {
+async fn a_known_address_gets_the_same_answer_and_a_email_that_says_so() {
     let app = TestApp::new().await;
     let fresh = app
         .post(
@@ -61,7 +61,7 @@ async fn a_known_address_gets_the_same_answer_and_a_letter_that_says_so() {
         )
         .await;
     let token = app
-        .letter_to("ada@example.com")
+        .email_to("ada@example.com")
         .await
         .token()
         .expect("there is a link");
@@ -76,20 +76,20 @@ async fn a_known_address_gets_the_same_answer_and_a_letter_that_says_so() {
         )
         .await;
     assert_eq!((fresh.status, &fresh.bytes), (again.status, &again.bytes));
-    let letter = app.letter_to("ada@example.com").await;
-    assert_eq!(letter.subject, "You already have an account at Groundwork");
-    assert!(letter.token().is_none());
+    let message = app.email_to("ada@example.com").await;
+    assert_eq!(message.subject, "You already have an account at Groundwork");
+    assert!(message.token().is_none());
     app.log_in("ada@example.com").await; // with the password she had
 }
 
 #[tokio::test]
-async fn signing_up_again_before_verifying_takes_the_newest_letter() {
+async fn signing_up_again_before_verifying_takes_the_newest_email() {
     let app = TestApp::new().await;
     let first = json!({ "email": "ada@example.com", "password": "the first password" });
     app.post(REGISTER, first).await.assert_status(202);
-    let first = app.letter_to("ada@example.com").await.token();
+    let first = app.email_to("ada@example.com").await.token();
     app.register("ada@example.com").await;
-    let second = app.letter_to("ada@example.com").await.token();
+    let second = app.email_to("ada@example.com").await.token();
     app.post(VERIFY, json!({ "token": first, "password": PASSWORD }))
         .await
         .assert_problem(422, "invalid_token");
@@ -170,7 +170,7 @@ async fn of_twenty_who_follow_one_link_one_wins() {
     let app = TestApp::new().await;
     app.register("ada@example.com").await;
     let token = app
-        .letter_to("ada@example.com")
+        .email_to("ada@example.com")
         .await
         .token()
         .expect("there is a link");
@@ -203,7 +203,7 @@ async fn twenty_sign_ups_with_one_address_make_one_account() {
         .expect("it counts");
     assert_eq!(users, 1);
     let token = app
-        .letter_to("ada@example.com")
+        .email_to("ada@example.com")
         .await
         .token()
         .expect("there is a link");
@@ -214,11 +214,11 @@ async fn twenty_sign_ups_with_one_address_make_one_account() {
 }
 
 #[tokio::test]
-async fn a_link_runs_out_and_a_new_letter_brings_a_new_one() {
+async fn a_link_expires_and_a_new_email_has_a_new_one() {
     let app = TestApp::new().await;
     app.register("ada@example.com").await;
     let old = app
-        .letter_to("ada@example.com")
+        .email_to("ada@example.com")
         .await
         .token()
         .expect("there is a link");
@@ -231,7 +231,7 @@ async fn a_link_runs_out_and_a_new_letter_brings_a_new_one() {
         .await
         .assert_status(202);
     let new = app
-        .letter_to("ada@example.com")
+        .email_to("ada@example.com")
         .await
         .token()
         .expect("there is a link");
@@ -244,7 +244,7 @@ async fn a_link_runs_out_and_a_new_letter_brings_a_new_one() {
 }
 
 #[tokio::test]
-async fn a_new_letter_goes_to_nobody_who_has_no_need_of_it() {
+async fn a_new_verification_email_goes_to_unverified_accounts_alone() {
     let app = TestApp::new().await;
     let ada = app.sign_up("ada").await;
     app.inbox.clear();
@@ -257,7 +257,7 @@ async fn a_new_letter_goes_to_nobody_who_has_no_need_of_it() {
         (known.status, &known.bytes),
         (unknown.status, &unknown.bytes)
     );
-    assert!(app.inbox.letters().is_empty());
+    assert!(app.inbox.messages().is_empty());
     app.post(RESEND, json!({ "email": "nobody" }))
         .await
         .assert_field("email");
@@ -295,7 +295,7 @@ async fn no_link_waits_in_the_queue_and_only_its_hash_is_stored() {
             .expect("the job waits");
     assert_eq!(payload, r#"{"email":"ada@example.com"}"#);
     let token = app
-        .letter_to("ada@example.com")
+        .email_to("ada@example.com")
         .await
         .token()
         .expect("there is a link");
@@ -312,15 +312,15 @@ async fn no_link_waits_in_the_queue_and_only_its_hash_is_stored() {
 }
 
 #[tokio::test]
-async fn a_letter_that_is_refused_is_sent_again_and_carries_a_working_link() {
+async fn a_email_that_is_refused_is_sent_again_and_carries_a_working_link() {
     let mut app = TestApp::new().await;
     app.inbox.refuse_next(1, 451);
     app.register("ada@example.com").await;
     app.run_jobs().await;
-    assert!(app.inbox.letters().is_empty());
+    assert!(app.inbox.messages().is_empty());
     app.hurry_jobs().await;
     let token = app
-        .letter_to("ada@example.com")
+        .email_to("ada@example.com")
         .await
         .token()
         .expect("there is a link");

@@ -19,7 +19,7 @@ impl TestApp {
     async fn sign_up_with(&self, password: &str) -> String {
         let body = json!({ "email": EMAIL, "password": password, "first_name": password });
         self.post(REGISTER, body).await.assert_status(202);
-        let token = self.letter_to(EMAIL).await.token();
+        let token = self.email_to(EMAIL).await.token();
         token.expect("there is a link")
     }
 
@@ -140,7 +140,7 @@ async fn a_sign_up_that_comes_while_the_link_is_followed_is_not_confirmed_by_it(
 }
 
 #[tokio::test]
-async fn a_few_sign_ups_are_kept_for_one_address_and_their_number_is_told_nobody() {
+async fn a_few_sign_ups_are_kept_for_one_address_and_their_number_is_not_revealed() {
     let app = TestApp::new().await;
     let mut answers = Vec::new();
     for n in 0..9 {
@@ -151,13 +151,13 @@ async fn a_few_sign_ups_are_kept_for_one_address_and_their_number_is_told_nobody
     }
     assert!(answers.iter().all(|it| *it == answers[0]));
     assert_eq!(app.how_many("SELECT count(*) FROM sign_ups").await, 4);
-    let letter = app.letter_to(EMAIL).await;
+    let message = app.email_to(EMAIL).await;
     assert_eq!(
-        app.inbox.letters_to(EMAIL).len(),
+        app.inbox.emails_to(EMAIL).len(),
         1,
         "those that wait together are one"
     );
-    let token = letter.token().expect("there is a link");
+    let token = message.token().expect("there is a link");
     let answer = app
         .post(VERIFY, proof(&token, "password number 0 of nine"))
         .await;
@@ -217,12 +217,12 @@ async fn who_proves_an_address_gets_it_from_a_stranger_who_never_confirmed_it() 
         .await
         .assert_status(202);
     app.run_jobs().await;
-    let letters = app.inbox.letters_to(EMAIL);
+    let messages = app.inbox.emails_to(EMAIL);
     assert_eq!(
-        letters[0].subject,
+        messages[0].subject,
         "Confirm your new address for Groundwork"
     );
-    let link = letters[0].token().expect("there is a link");
+    let link = messages[0].token().expect("there is a link");
     // Once more in between: that has no proof either.
     let strangers = [strangers, app.sign_up_with(STRANGERS).await];
 
@@ -250,7 +250,7 @@ async fn an_address_that_an_administrator_has_disabled_is_not_taken_over() {
         .await
         .assert_status(202);
     app.run_jobs().await;
-    let link = app.inbox.letters_to(EMAIL)[0]
+    let link = app.inbox.emails_to(EMAIL)[0]
         .token()
         .expect("there is a link");
     sqlx::query("UPDATE users SET disabled_at = now() WHERE email = $1")
@@ -266,5 +266,5 @@ async fn an_address_that_an_administrator_has_disabled_is_not_taken_over() {
         .await
         .assert_status(202);
     app.run_jobs().await;
-    assert!(app.inbox.letters_to(EMAIL).is_empty());
+    assert!(app.inbox.emails_to(EMAIL).is_empty());
 }

@@ -70,11 +70,11 @@ async fn a_message_has_the_headers_that_receivers_insist_on() {
         app.register(email).await;
     }
     let (first, second) = (
-        app.letter_to(EMAIL).await,
-        app.letter_to("grace@example.com").await,
+        app.email_to(EMAIL).await,
+        app.email_to("grace@example.com").await,
     );
-    for letter in [&first, &second] {
-        let id = letter.header("Message-ID").expect("it has one");
+    for message in [&first, &second] {
+        let id = message.header("Message-ID").expect("it has one");
         let inner = id.strip_prefix('<').and_then(|id| id.strip_suffix('>'));
         let (random, domain) = inner.and_then(|id| id.split_once('@')).expect("{id}");
         assert_eq!((random.len(), domain), (32, "xn--bcher-kva.example"));
@@ -86,17 +86,21 @@ async fn a_message_has_the_headers_that_receivers_insist_on() {
             "MIME-Version",
             "Message-ID",
         ] {
-            let headers = letter.headers.iter();
+            let headers = message.headers.iter();
             let same = headers.filter(|(found, _)| found.eq_ignore_ascii_case(name));
             assert_eq!(same.count(), 1, "{name}");
         }
-        assert_eq!(letter.header("Auto-Submitted"), Some("auto-generated"));
-        assert!(letter.headers.iter().all(|(_, value)| value.is_ascii()));
-        assert_eq!(letter.sender, "hallo@xn--bcher-kva.example");
-        assert_eq!(letter.from.address, "hallo@xn--bcher-kva.example");
-        assert_eq!(letter.from.name, "Bücher");
-        assert_eq!(letter.subject, "Confirm your address for Bücher: & mehr €");
-        assert!(letter.text.contains("Bücher: & mehr €"), "{}", letter.text);
+        assert_eq!(message.header("Auto-Submitted"), Some("auto-generated"));
+        assert!(message.headers.iter().all(|(_, value)| value.is_ascii()));
+        assert_eq!(message.sender, "hallo@xn--bcher-kva.example");
+        assert_eq!(message.from.address, "hallo@xn--bcher-kva.example");
+        assert_eq!(message.from.name, "Bücher");
+        assert_eq!(message.subject, "Confirm your address for Bücher: & mehr €");
+        assert!(
+            message.text.contains("Bücher: & mehr €"),
+            "{}",
+            message.text
+        );
     }
     assert_ne!(first.message_id, second.message_id);
 }
@@ -187,8 +191,10 @@ async fn each_failure_of_connection_and_sign_in_is_named_and_tried_again() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let closed = listener.local_addr().expect("it has one");
     drop(listener);
-    let silent = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let silent = silent.local_addr().map(|addr| format!("smtp://{addr}"));
+    let unresponsive = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let unresponsive = unresponsive
+        .local_addr()
+        .map(|addr| format!("smtp://{addr}"));
     let plain = Server::start(Tls::Never, &[]).await;
     let refusing = Server::start(Tls::Never, &[("AUTH", "535 5.7.8 no ada@example.com")]).await;
     let dumb = Server::start(Tls::Never, &[("EHLO", "250 test")]).await;
@@ -207,7 +213,7 @@ async fn each_failure_of_connection_and_sign_in_is_named_and_tried_again() {
             "cannot be connected to: Connection refused",
         ),
         (
-            silent.expect("it has one"),
+            unresponsive.expect("it has one"),
             "did not reply in time (greeting)",
         ),
         (url("smtps", &plain, ""), "TLS with the mail server failed"),
@@ -225,15 +231,18 @@ async fn each_failure_of_connection_and_sign_in_is_named_and_tried_again() {
         ),
     ] {
         let short = [("SMTP_TIMEOUT", "1s")];
-        let (told, is_retried) = send_through(&mut app, &url, &short)
+        let (reported, is_retried) = send_through(&mut app, &url, &short)
             .await
             .expect("it fails");
-        assert!(told.contains(error), "{url}: {told}");
+        assert!(reported.contains(error), "{url}: {reported}");
         assert!(
             is_retried,
             "{url}: an email is lost by a fault of the configuration"
         );
-        assert!(!told.contains("hunter2") && !told.contains('@'), "{told}");
+        assert!(
+            !reported.contains("hunter2") && !reported.contains('@'),
+            "{reported}"
+        );
         // The doctor does the same and finds the same.
         let found = fault(&app, &url, &short).await.expect("it is found");
         assert!(found.contains(error), "{url}: {found}");
@@ -301,10 +310,10 @@ async fn an_email_that_is_refused_for_good_is_not_tried_again_and_says_why() {
     for (replies, error, expected) in cases {
         let server = Server::start(Tls::Never, replies).await;
         let plain = url("smtp", &server, "");
-        let (told, is_retried) = send_through(&mut app, &plain, &[]).await.expect("it fails");
-        assert!(told.contains(error), "{replies:?}: {told}");
+        let (reported, is_retried) = send_through(&mut app, &plain, &[]).await.expect("it fails");
+        assert!(reported.contains(error), "{replies:?}: {reported}");
         assert_eq!(is_retried, expected, "{replies:?}");
-        assert!(!told.contains("ada"), "{told}");
+        assert!(!reported.contains("ada"), "{reported}");
         assert_eq!(given_up(&app).await, i64::from(!expected));
         // However long it waits, the server hears of it once.
         app.hurry_jobs().await;
@@ -322,8 +331,11 @@ async fn the_doctor_names_the_cause_and_sends_nothing() {
         stdout(&run(&settings, &["doctor"]).await)
     };
     let good = Server::start(Tls::Never, &[]).await;
-    let told = examine(&format!("smtp://ada:secret@{}", good.addr)).await;
-    assert!(told.contains("ok     mail server answers"), "{told}");
+    let reported = examine(&format!("smtp://ada:secret@{}", good.addr)).await;
+    assert!(
+        reported.contains("ok     mail server responds"),
+        "{reported}"
+    );
     let verbs = good.lines();
     let verbs: Vec<_> = verbs
         .iter()
@@ -331,9 +343,12 @@ async fn the_doctor_names_the_cause_and_sends_nothing() {
         .collect();
     assert_eq!(verbs, ["EHLO", "AUTH", "MAIL", "RSET", "QUIT"]);
     let bad = Server::start(Tls::Never, &[("AUTH", "535 5.7.8 wrong")]).await;
-    let told = examine(&format!("smtp://ada:hunter2@{}", bad.addr)).await;
-    let fault = "FAULT  mail server answers: the mail server refused the credentials (535 5.7.8)";
-    assert!(told.contains(fault) && !told.contains("hunter2"), "{told}");
+    let reported = examine(&format!("smtp://ada:hunter2@{}", bad.addr)).await;
+    let fault = "FAULT  mail server responds: the mail server refused the credentials (535 5.7.8)";
+    assert!(
+        reported.contains(fault) && !reported.contains("hunter2"),
+        "{reported}"
+    );
 }
 
 #[tokio::test]

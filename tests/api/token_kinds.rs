@@ -134,20 +134,20 @@ impl World {
         let csrf = ada.session.get("/api/v1/auth/csrf").await;
         let csrf = csrf.body["csrf_token"].as_str().expect("a token");
         app.register("newcomer@example.com").await;
-        let verify = app.letter_to("newcomer@example.com").await.token();
+        let verify = app.email_to("newcomer@example.com").await.token();
         // Somebody else's, as what changes an account voids the links in its other emails.
         let moved = app.sign_in("moved").await;
         let change = json!({ "email": "away@example.com", "password": PASSWORD });
         moved.post(MY_EMAIL, change).await.assert_status(202);
-        let proof = json!({ "token": app.letter_to("away@example.com").await.token() });
+        let proof = json!({ "token": app.email_to("away@example.com").await.token() });
         app.run_jobs().await;
         app.post(VERIFY, proof).await.assert_status(204);
-        let undo = app.letter_to("moved@example.com").await.token();
+        let undo = app.email_to("moved@example.com").await.token();
         let change = json!({ "email": "countess@example.com", "password": PASSWORD,
             "recovery_code": ada.recovery_codes[9] });
         let answer = ada.session.post(MY_EMAIL, change).await;
         answer.assert_status(202);
-        let change = app.letter_to("countess@example.com").await.token();
+        let change = app.email_to("countess@example.com").await.token();
         let reset = app.forget(&ada.email).await;
         app.hammer(&ada.email).await;
         let unlock = app.unlock_token(&ada.email).await;

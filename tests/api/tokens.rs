@@ -217,7 +217,7 @@ async fn whatever_is_not_our_token_is_refused() {
     }
 }
 
-/// A token of this header and these claims, in the letter as they are given.
+/// A token of this header and these claims, in the email as they are given.
 fn signed(seed: &[u8; 32], header: &str, claims: &str) -> String {
     let key = Ed25519KeyPair::from_seed_unchecked(seed).expect("it is a seed");
     let [header, claims] = [header, claims].map(|part| BASE64_URL_SAFE_NO_PAD.encode(part));
@@ -416,7 +416,7 @@ async fn odd_authorization_headers_are_refused() {
 }
 
 #[tokio::test]
-async fn after_a_change_of_keys_old_tokens_run_on_and_new_ones_are_signed_anew() {
+async fn after_a_change_of_keys_old_tokens_stay_valid_and_new_ones_use_the_new_key() {
     let app = TestApp::new().await;
     let mut ada = app.sign_in("ada").await;
     let both =

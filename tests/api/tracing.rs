@@ -258,8 +258,8 @@ async fn a_request_is_traced_to_its_statements_commands_and_calls_and_a_job_to_i
 #[tokio::test]
 async fn a_collector_that_does_not_respond_slows_no_request() {
     let app = TestApp::new().await;
-    let silent = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let endpoint = format!("http://{}", silent.local_addr().expect("an address"));
+    let unresponsive = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let endpoint = format!("http://{}", unresponsive.local_addr().expect("an address"));
     let settings = with(&app.settings, &[("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint)]);
     let mut server = Server::start(&settings, &["serve", "--no-worker"]).await;
     let url = format!("{}api/v1/users/me", server.root);

@@ -65,7 +65,7 @@ async fn one_that_is_signed_up_again_or_has_a_living_link_stays() {
     )
     .await
     .assert_status(202);
-    let link = app.letter_to("carol@example.com").await.token();
+    let link = app.email_to("carol@example.com").await.token();
     app.clock.advance(DAY + Duration::from_secs(1));
     app.purge().await;
     assert_eq!(app.accounts().await.len(), 2);

@@ -327,7 +327,7 @@ async fn a_look_that_cannot_be_had_is_refused_by_its_field() {
     ] {
         let refused = ada.get(&format!("{USAGE}?{query}")).await;
         refused.assert_problem(400, "bad_request");
-        let told = &refused.body["errors"][0]["field"];
-        assert_eq!(told, field, "{query}: {}", refused.body);
+        let reported = &refused.body["errors"][0]["field"];
+        assert_eq!(reported, field, "{query}: {}", refused.body);
     }
 }

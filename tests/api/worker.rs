@@ -59,8 +59,8 @@ async fn a_job_runs_if_what_caused_it_was_committed_and_only_then() {
     undone.rollback().await.expect("it is undone");
     app.run_jobs().await;
     assert!(
-        app.inbox.letters().is_empty(),
-        "a letter came of what never happened"
+        app.inbox.messages().is_empty(),
+        "a message came of what never happened"
     );
 
     let rename = async |sql: &'static str| {
@@ -89,7 +89,7 @@ async fn a_job_runs_if_what_caused_it_was_committed_and_only_then() {
         .expect("it is enqueued");
     done.commit().await.expect("it is done");
     app.run_jobs().await;
-    assert_eq!(app.inbox.letters().len(), 1);
+    assert_eq!(app.inbox.messages().len(), 1);
 }
 
 #[tokio::test]
@@ -99,11 +99,11 @@ async fn of_jobs_with_one_key_the_last_one_runs() {
         app.register("ada@example.com").await;
     }
     app.run_jobs().await;
-    assert_eq!(app.inbox.letters().len(), 1);
+    assert_eq!(app.inbox.messages().len(), 1);
 }
 
 #[tokio::test]
-async fn the_worker_runs_what_comes_under_the_runtime_role_and_stops_when_told() {
+async fn the_worker_runs_jobs_under_the_runtime_role_and_stops_on_request() {
     let app = TestApp::with(&[("WORKER_POLL_INTERVAL", "60s")]).await;
     let role: String = sqlx::query_scalar("SELECT current_user")
         .fetch_one(&app.state.db)
@@ -112,15 +112,15 @@ async fn the_worker_runs_what_comes_under_the_runtime_role_and_stops_when_told()
     assert_ne!(role, "postgres");
     let (running, stop) = start(&app);
     app.register("ada@example.com").await;
-    app.inbox.wait_for_letter_to("ada@example.com").await;
+    app.inbox.wait_for_email_to("ada@example.com").await;
     // It is told of new jobs: the next look would be far away.
     app.register("grace@example.com").await;
-    app.inbox.wait_for_letter_to("grace@example.com").await;
+    app.inbox.wait_for_email_to("grace@example.com").await;
     stop.cancel();
     ends(running).await;
     app.register("bob@example.com").await;
-    assert!(app.inbox.letters_to("bob@example.com").is_empty());
-    app.letter_to("bob@example.com").await;
+    assert!(app.inbox.emails_to("bob@example.com").is_empty());
+    app.email_to("bob@example.com").await;
 }
 
 #[tokio::test]
@@ -132,30 +132,33 @@ async fn two_workers_share_the_work_and_do_it_once() {
     let workers = [start(&app), start(&app)];
     for n in 0..10 {
         app.inbox
-            .wait_for_letter_to(&format!("user{n}@example.com"))
+            .wait_for_email_to(&format!("user{n}@example.com"))
             .await;
     }
     for (running, stop) in workers {
         stop.cancel();
         ends(running).await;
     }
-    assert_eq!(app.inbox.letters().len(), 10);
+    assert_eq!(app.inbox.messages().len(), 10);
 }
 
 #[tokio::test]
 async fn a_job_that_outlives_the_grace_is_handed_back_and_done_by_the_next_worker() {
     let app = TestApp::with(&[("SMTP_TIMEOUT", "60s")]).await;
     // Takes the connection and says nothing, so that the job hangs.
-    let silent = tokio::net::TcpListener::bind("127.0.0.1:0")
+    let unresponsive = tokio::net::TcpListener::bind("127.0.0.1:0")
         .await
         .expect("a port is free");
-    let url = format!("smtp://{}", silent.local_addr().expect("it has an address"));
+    let url = format!(
+        "smtp://{}",
+        unresponsive.local_addr().expect("it has an address")
+    );
     let stuck = app.another_replica_with(&[("SMTP_URL", &url)]).await;
     let stop = CancellationToken::new();
     let settings = config(&app.settings).worker;
     let running = tokio::spawn(worker::run(stuck.state.clone(), settings, stop.clone()));
     app.register("ada@example.com").await;
-    let (_connection, _) = silent.accept().await.expect("the job calls");
+    let (_connection, _) = unresponsive.accept().await.expect("the job calls");
     stop.cancel();
     ends(running).await;
     assert_eq!(
@@ -168,7 +171,7 @@ async fn a_job_that_outlives_the_grace_is_handed_back_and_done_by_the_next_worke
         "it is not handed back"
     );
     app.hurry_jobs().await;
-    app.letter_to("ada@example.com").await;
+    app.email_to("ada@example.com").await;
 }
 
 #[tokio::test]

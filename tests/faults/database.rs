@@ -241,10 +241,10 @@ async fn gone(fault: Fault) {
     })
     .await;
 
-    // Letters go out again too.
+    // Emails go out again too.
     assert!(is_fine(&service.register("grace@example.com").await));
-    until("the letter comes", Duration::from_secs(20), async || {
-        !world.inbox.letters_to("grace@example.com").is_empty()
+    until("the message comes", Duration::from_secs(20), async || {
+        !world.inbox.emails_to("grace@example.com").is_empty()
     })
     .await;
 }
@@ -341,7 +341,7 @@ async fn f02_a_blackhole_is_503_and_its_connections_are_given_up() {
 }
 
 #[tokio::test]
-async fn f02_the_process_ends_in_time_although_the_database_is_silent() {
+async fn f02_the_process_ends_in_time_although_the_database_is_unresponsive() {
     let world = World::new().await;
     let proxy = proxy_to(&world.settings["DATABASE_URL"]).await;
     let through = proxy.through(&world.settings["DATABASE_URL"]);
@@ -456,8 +456,8 @@ async fn f04_a_deadlock_is_503() {
     let mut owner = world.owner().await;
     let mut other = owner.begin().await.expect("it begins");
     // Who looks for the deadlock is its victim, and that shall be the service.
-    let patient = AssertSqlSafe("SET LOCAL deadlock_timeout = '30s'".to_owned());
-    for sql in [patient, lock(true)] {
+    let slow_deadlock_check = AssertSqlSafe("SET LOCAL deadlock_timeout = '30s'".to_owned());
+    for sql in [slow_deadlock_check, lock(true)] {
         other.execute(sqlx::raw_sql(sql)).await.expect("it locks");
     }
     let (caller, access) = (service.caller.clone(), tokens.access.clone());

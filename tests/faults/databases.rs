@@ -107,14 +107,14 @@ async fn f60_the_runtime_role_may_connect_where_that_was_revoked_from_everybody(
         .await;
     let migrated = fresh.migrate().await;
     assert!(migrated.status.success(), "{}", text(&migrated));
-    assert!(finding(&fresh.doctor().await, "database answers").starts_with("ok"));
+    assert!(finding(&fresh.doctor().await, "database responds").starts_with("ok"));
     let mut runtime = connect(&fresh.database.runtime_url()).await;
     assert_eq!(count(&mut runtime, "SELECT count(*) FROM users").await, 0);
     fresh
         .execute("REVOKE CONNECT ON DATABASE {db} FROM {runtime}")
         .await;
     let report = fresh.doctor().await;
-    let found = finding(&report, "database answers");
+    let found = finding(&report, "database responds");
     assert!(found.contains("permission denied for database"), "{found}");
 }
 
@@ -146,7 +146,7 @@ async fn f60_schemas_with_the_names_of_our_roles_take_none_of_our_tables_and_hid
     assert!(is_fine(&me), "{me:?}");
     assert!(is_fine(&service.register("grace@example.com").await));
     until("the email comes", Duration::from_secs(20), async || {
-        !fresh.inbox.letters_to("grace@example.com").is_empty()
+        !fresh.inbox.emails_to("grace@example.com").is_empty()
     })
     .await;
 }
@@ -242,7 +242,7 @@ async fn f62_a_redis_user_without_the_right_to_run_scripts_degrades_readiness() 
         tell(&redis, &user).await;
         let report = text(&run(&settings, &["doctor"], "").await);
         assert!(
-            finding(&report, "redis answers").starts_with("ok"),
+            finding(&report, "redis responds").starts_with("ok"),
             "{report}"
         );
         let found = finding(&report, check);
@@ -278,7 +278,7 @@ async fn f62_a_wrong_redis_password_reads_as_one() {
         let url = redis.url().replace("redis://", &format!("redis://{user}"));
         let settings = with(&world.settings, &[("REDIS_URL", &url)]);
         let report = text(&run(&settings, &["doctor"], "").await);
-        let found = finding(&report, "redis answers").to_lowercase();
+        let found = finding(&report, "redis responds").to_lowercase();
         assert!(
             found.starts_with("fault") && found.contains("auth"),
             "{found}"

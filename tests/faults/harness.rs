@@ -20,7 +20,7 @@ pub use service::{Caller, Service, command, run};
 pub const PASSWORD: &str = "correct horse battery staple";
 
 /// Far longer than anything here takes that has no bound of its own.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const TIMEOUT: Duration = Duration::from_secs(30);
 
 pub type Settings = HashMap<String, String>;
 

@@ -34,14 +34,14 @@ async fn failed(service: &Service, times: usize) {
 }
 
 async fn arrives(world: &World, email: &str) {
-    until("the letter comes", ARRIVES_WITHIN, async || {
-        !world.inbox.letters_to(email).is_empty()
+    until("the message comes", ARRIVES_WITHIN, async || {
+        !world.inbox.emails_to(email).is_empty()
     })
     .await;
 }
 
 #[tokio::test]
-async fn f31_letters_wait_for_a_mail_server_that_is_down_or_silent() {
+async fn f31_emails_wait_for_a_mail_server_that_is_down_or_unresponsive() {
     let world = World::new().await;
     let proxy = Proxy::start(world.inbox.smtp_addr().port())
         .await
@@ -49,7 +49,7 @@ async fn f31_letters_wait_for_a_mail_server_that_is_down_or_silent() {
     let service = serve(&world, &proxy).await;
     for (times, (name, fault)) in [
         ("down", Fault::Refuse),
-        ("silent", Fault::Freeze),
+        ("unresponsive", Fault::Freeze),
         ("slow", Fault::Trickle(Duration::from_millis(400))),
     ]
     .into_iter()
@@ -59,14 +59,14 @@ async fn f31_letters_wait_for_a_mail_server_that_is_down_or_silent() {
         let email = format!("{name}@example.com");
         assert_at_once(&service.register(&email).await);
         failed(&service, times + 1).await;
-        assert!(world.inbox.letters_to(&email).is_empty());
+        assert!(world.inbox.emails_to(&email).is_empty());
         proxy.set(Fault::None);
         arrives(&world, &email).await;
     }
 }
 
 #[tokio::test]
-async fn f31_letters_wait_for_a_mail_server_that_refuses() {
+async fn f31_emails_wait_for_a_mail_server_that_refuses() {
     let world = World::new().await;
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let proxy = Proxy::start(listener.local_addr().expect("it has one").port())
@@ -82,6 +82,6 @@ async fn f31_letters_wait_for_a_mail_server_that_refuses() {
     failed(&service, 1).await;
     proxy.point_at(world.inbox.smtp_addr().port());
     arrives(&world, "ada@example.com").await;
-    let copies = world.inbox.letters_to("ada@example.com").len();
+    let copies = world.inbox.emails_to("ada@example.com").len();
     assert_eq!(copies, 1);
 }

@@ -225,11 +225,7 @@ async fn f39_without_its_database_a_process_still_ends_in_time_and_says_what_it_
             "{:?}",
             begun.elapsed()
         );
-        assert!(
-            service
-                .written()
-                .contains("the last counts of requests are lost")
-        );
+        assert!(service.written().contains("the last usage counts are lost"));
         proxy.set(Fault::None);
     }
 }

@@ -29,7 +29,7 @@ fn bytes_in(directory: &Path) -> u64 {
 }
 
 #[tokio::test]
-async fn f40_slow_bodies_do_not_fill_the_disk_of_nginx_or_shut_others_out() {
+async fn f40_slow_bodies_do_not_fill_the_disk_of_nginx_or_block_others() {
     let Some(nginx) = program("TEST_NGINX") else {
         return;
     };

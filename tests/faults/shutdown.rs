@@ -6,7 +6,7 @@ use groundwork_dev::process::{self, Signal};
 use groundwork_dev::{Fault, Proxy};
 use tokio::io::AsyncWriteExt as _;
 
-use crate::harness::{Load, PATIENCE, World, command, is_fine, until, with};
+use crate::harness::{Load, TIMEOUT, World, command, is_fine, until, with};
 
 const ROUNDS: usize = 10;
 const CLIENTS: usize = 64;
@@ -172,7 +172,7 @@ async fn ends_without_a_panic(faults: &[(Fault, Duration)]) {
         let number = worker.id().expect("it runs");
         process::signal(number, Signal::TERM);
         assert_eq!(service.ended().await, Some(0), "{}", service.written());
-        let worker = tokio::time::timeout(PATIENCE, worker.wait_with_output()).await;
+        let worker = tokio::time::timeout(TIMEOUT, worker.wait_with_output()).await;
         let worker = worker.expect("it ends").expect("its output is read");
         assert!(worker.status.success(), "{fault:?}: {worker:?}");
         let took = begun.elapsed();

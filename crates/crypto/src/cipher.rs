@@ -251,7 +251,7 @@ mod tests {
                 table: "files",
                 ..place(own)
             },
-            // The same letters, parted elsewhere.
+            // The same characters, split elsewhere.
             AssociatedData {
                 table: "secretsv",
                 column: "alue",

@@ -170,7 +170,7 @@ impl Reply {
     }
 }
 
-/// Returns whether connecting failed, which lettre's errors tell by their text alone.
+/// Returns whether connecting failed, which lettre's errors show by their text alone.
 fn is_connection(error: &SmtpError) -> bool {
     error.to_string().starts_with("Connection")
 }

@@ -277,9 +277,9 @@ async fn connect_tcp(addresses: &[SocketAddr], until: Deadline) -> Result<TcpStr
 async fn step<T>(
     step: Step,
     until: Deadline,
-    exchange: impl Future<Output = SmtpResult<T>>,
+    dialog: impl Future<Output = SmtpResult<T>>,
 ) -> Result<T, SendError> {
-    match timeout_at(until, exchange).await {
+    match timeout_at(until, dialog).await {
         Ok(Ok(reply)) => Ok(reply),
         Ok(Err(error)) => Err(SendError::in_step(step, &error)),
         Err(_) => Err(SendError::Timeout(step)),

@@ -82,17 +82,17 @@ type Known = HashMap<String, HashMap<MethodAndStatus, Series, RandomState>, Rand
 
 static SERIES: LazyLock<RwLock<Known>> = LazyLock::new(RwLock::default);
 
-static WAITING: LazyLock<Gauge> = LazyLock::new(|| gauge!(HTTP_IN_FLIGHT));
+static IN_FLIGHT: LazyLock<Gauge> = LazyLock::new(|| gauge!(HTTP_IN_FLIGHT));
 static CONNECTED: LazyLock<Gauge> = LazyLock::new(|| gauge!(HTTP_CONNECTIONS));
 
-/// A request that waits for its answer; dropped, it waits no longer.
+/// A request in flight, until it is dropped.
 #[derive(Debug)]
 pub(super) struct InFlight(Option<&'static Gauge>);
 
 impl InFlight {
     /// Counts a request in.
     pub(super) fn begin() -> Self {
-        Self(up(&WAITING))
+        Self(up(&IN_FLIGHT))
     }
 
     /// Counts its answer; `route` is the template.
@@ -113,7 +113,7 @@ impl Drop for InFlight {
     }
 }
 
-/// A client's connection; dropped, it is closed.
+/// An open client connection, until it is dropped.
 #[derive(Debug)]
 pub(super) struct OpenConnection(Option<&'static Gauge>);
 
@@ -140,8 +140,8 @@ fn up(gauge: &'static LazyLock<Gauge>) -> Option<&'static Gauge> {
 
 fn series(method: &'static str, route: &str, status: u16) -> Series {
     let known = SERIES.read().unwrap_or_else(PoisonError::into_inner);
-    let answers = known.get(route);
-    if let Some(series) = answers.and_then(|answers| answers.get(&(method, status))) {
+    let responses = known.get(route);
+    if let Some(series) = responses.and_then(|responses| responses.get(&(method, status))) {
         return series.clone();
     }
     drop(known);
@@ -153,12 +153,12 @@ fn series(method: &'static str, route: &str, status: u16) -> Series {
             "method" => method, "route" => text.clone(), "class" => class(status)),
     };
     let mut known = SERIES.write().unwrap_or_else(PoisonError::into_inner);
-    let answers = known.entry(text).or_default();
-    answers.insert((method, status), series.clone());
+    let responses = known.entry(text).or_default();
+    responses.insert((method, status), series.clone());
     series
 }
 
-/// The methods that we serve; a client may make up any other.
+/// Unknown methods are one label value, since clients can invent them.
 fn verb(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",

@@ -55,6 +55,6 @@ mod tests {
         assert!(breaker.is_open(), "a reply alone does not close it");
         breaker.close();
         assert!(!breaker.is_open());
-        assert!(!breaker.record_failure(), "it counts anew");
+        assert!(!breaker.record_failure(), "it counts from zero");
     }
 }

@@ -71,7 +71,7 @@ impl Redis {
         self.attempt(&redis::cmd("PING"), PING_TIMEOUT).await
     }
 
-    /// Connects anew and pings, to find the cause of a failure: the shared connection hides it, since
+    /// Opens a new connection and pings, to find the cause of a failure: the shared connection hides it, since
     /// its reconnects take longer than a command may.
     pub async fn diagnose(&self) -> Result<(), RedisError> {
         self.0.diagnose().await

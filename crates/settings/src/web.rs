@@ -31,7 +31,7 @@ impl Setting for WebUrl {
 }
 
 /// URL of a Redis server. A query and a fragment are rejected: they change what the client does, and
-/// `#insecure` turns the check of certificates off.
+/// `#insecure` disables the check of certificates.
 #[derive(Debug)]
 pub struct RedisUrl;
 

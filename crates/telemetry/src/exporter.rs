@@ -56,7 +56,7 @@ struct Pending {
 }
 
 impl<T: Send + 'static> Exporter<T> {
-    /// Starts the thread; `encode` turns a batch into the body of a delivery.
+    /// Starts the thread; `encode` converts a batch to the body of a delivery.
     pub(crate) fn start(
         destination: Destination,
         encode: impl Fn(&[T]) -> Vec<u8> + Send + 'static,

@@ -174,7 +174,7 @@ impl ShouldSample for EntryPoints {
     }
 }
 
-/// Turns `tracing` spans and sqlx's log of statements into `OpenTelemetry` spans.
+/// Converts `tracing` spans and sqlx's log of statements to `OpenTelemetry` spans.
 pub(crate) struct SpanLayer<S> {
     spans: OpenTelemetryLayer<S, SdkTracer>,
     tracer: SdkTracer,

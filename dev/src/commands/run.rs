@@ -131,7 +131,7 @@ impl World {
         while !is_ready(self.api.port).await {
             self.service.check()?;
             if began.elapsed() > READY_LIMIT {
-                return Err(self.service.silent(READY_LIMIT.as_secs()));
+                return Err(self.service.unresponsive(READY_LIMIT.as_secs()));
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }

@@ -12,7 +12,7 @@ use axum::{
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{Letter, Mailbox, Store};
+use super::{Mailbox, Message, Store};
 
 pub(super) fn router() -> Router<Arc<Store>> {
     Router::new()
@@ -89,15 +89,15 @@ struct Whole {
 }
 
 /// Recipients that only the envelope names.
-fn blind_copies(letter: &Letter) -> Vec<Mailbox> {
+fn blind_copies(message: &Message) -> Vec<Mailbox> {
     let is_named = |address: &str| {
-        letter
+        message
             .to
             .iter()
-            .chain(&letter.cc)
+            .chain(&message.cc)
             .any(|named| named.address.eq_ignore_ascii_case(address))
     };
-    let hidden = letter
+    let hidden = message
         .recipients
         .iter()
         .filter(|address| !is_named(address));
@@ -113,35 +113,35 @@ async fn list_messages(
     State(store): State<Arc<Store>>,
     Query(slice): Query<Slice>,
 ) -> Json<Summaries> {
-    let letters = store.list();
-    let messages: Vec<_> = letters
+    let all = store.list();
+    let messages: Vec<_> = all
         .iter()
         .skip(slice.start)
         .take(slice.limit)
-        .map(|letter| summary(letter))
+        .map(|message| summary(message))
         .collect();
     Json(Summaries {
-        total: letters.len(),
-        messages_count: letters.len(),
+        total: all.len(),
+        messages_count: all.len(),
         count: messages.len(),
         start: slice.start,
         messages,
     })
 }
 
-fn summary(letter: &Letter) -> Summary {
+fn summary(message: &Message) -> Summary {
     Summary {
-        id: letter.id.clone(),
-        message_id: letter.message_id.clone(),
-        from: letter.from.clone(),
-        to: letter.to.clone(),
-        cc: letter.cc.clone(),
-        bcc: blind_copies(letter),
-        reply_to: letter.reply_to.clone(),
-        subject: letter.subject.clone(),
-        created: letter.received,
-        snippet: letter.snippet(),
-        size: letter.size,
+        id: message.id.clone(),
+        message_id: message.message_id.clone(),
+        from: message.from.clone(),
+        to: message.to.clone(),
+        cc: message.cc.clone(),
+        bcc: blind_copies(message),
+        reply_to: message.reply_to.clone(),
+        subject: message.subject.clone(),
+        created: message.received,
+        snippet: message.snippet(),
+        size: message.size,
     }
 }
 
@@ -151,38 +151,38 @@ async fn delete_messages(State(store): State<Arc<Store>>) -> &'static str {
 }
 
 async fn get_message(State(store): State<Arc<Store>>, Path(id): Path<String>) -> Response {
-    let Some(letter) = store.find(&id) else {
+    let Some(message) = store.find(&id) else {
         return not_found();
     };
     Json(Whole {
-        id: letter.id.clone(),
-        message_id: letter.message_id.clone(),
-        return_path: letter.sender.clone(),
-        from: letter.from.clone(),
-        to: letter.to.clone(),
-        cc: letter.cc.clone(),
-        bcc: blind_copies(&letter),
-        reply_to: letter.reply_to.clone(),
-        subject: letter.subject.clone(),
-        date: letter.date,
-        text: letter.text.clone(),
-        html: letter.html.clone(),
-        size: letter.size,
+        id: message.id.clone(),
+        message_id: message.message_id.clone(),
+        return_path: message.sender.clone(),
+        from: message.from.clone(),
+        to: message.to.clone(),
+        cc: message.cc.clone(),
+        bcc: blind_copies(&message),
+        reply_to: message.reply_to.clone(),
+        subject: message.subject.clone(),
+        date: message.date,
+        text: message.text.clone(),
+        html: message.html.clone(),
+        size: message.size,
     })
     .into_response()
 }
 
 async fn get_headers(State(store): State<Arc<Store>>, Path(id): Path<String>) -> Response {
-    let Some(letter) = store.find(&id) else {
+    let Some(message) = store.find(&id) else {
         return not_found();
     };
     let mut headers: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for (name, value) in &letter.headers {
+    for (name, value) in &message.headers {
         headers.entry(name).or_default().push(value);
     }
     Json(headers).into_response()
 }
 
 pub(super) fn not_found() -> Response {
-    (StatusCode::NOT_FOUND, "no such letter").into_response()
+    (StatusCode::NOT_FOUND, "no such message").into_response()
 }

@@ -1,4 +1,4 @@
-// Looks for new letters and shows times in the reader's zone.
+// Looks for new emails and shows times in the reader's zone.
 "use strict";
 
 function localTimes(root) {

@@ -1,4 +1,4 @@
-//! The pages on which people read letters. A letter is hostile until shown otherwise: every word
+//! The pages on which people read emails. An email is hostile until shown otherwise: every word
 //! of it is escaped, and its HTML lives in a frame without scripts, forms or our origin.
 
 use std::{
@@ -14,21 +14,21 @@ use axum::{
     routing::get,
 };
 
-use super::{Letter, Mailbox, Store, api::not_found};
+use super::{Mailbox, Message, Store, api::not_found};
 
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 const PAGE_POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; \
     frame-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
-const LETTER_POLICY: &str = "sandbox allow-popups allow-popups-to-escape-sandbox; default-src 'none'; \
+const EMAIL_POLICY: &str = "sandbox allow-popups allow-popups-to-escape-sandbox; default-src 'none'; \
     style-src 'unsafe-inline'; img-src data: https:; base-uri 'none'; form-action 'none'; frame-ancestors 'self'";
 
 pub(super) fn router() -> Router<Arc<Store>> {
     Router::new()
         .route("/", get(show_list))
         .route("/list", get(show_rows))
-        .route("/letter/{id}", get(show_letter))
-        .route("/letter/{id}/html", get(show_html))
+        .route("/message/{id}", get(show_email))
+        .route("/message/{id}/html", get(show_html))
         .route(
             "/page.css",
             get(|| async { ([(header::CONTENT_TYPE, "text/css")], STYLE) }),
@@ -44,7 +44,7 @@ async fn show_list(State(store): State<Arc<Store>>) -> Response {
     page(
         "Inbox",
         &format!(
-            "<header><h1>Inbox</h1><p>Letters that the service sends end here, and nowhere else.</p></header>\
+            "<header><h1>Inbox</h1><p>Messages that the service sends end here, and nowhere else.</p></header>\
              <main id=\"list\" aria-live=\"polite\" data-version=\"{}\">{rows}</main>",
             store.version()
         ),
@@ -66,91 +66,91 @@ struct Seen {
 }
 
 fn rows(store: &Store) -> String {
-    let letters = store.list();
-    if letters.is_empty() {
-        return "<p class=\"empty\">No letters yet. This page shows them as they arrive.</p>"
+    let messages = store.list();
+    if messages.is_empty() {
+        return "<p class=\"empty\">No messages yet. This page shows them as they arrive.</p>"
             .into();
     }
-    let rows: String = letters.iter().map(|letter| row(letter)).collect();
-    format!("<ul class=\"letters\">{rows}</ul>")
+    let rows: String = messages.iter().map(|message| row(message)).collect();
+    format!("<ul class=\"messages\">{rows}</ul>")
 }
 
-fn row(letter: &Letter) -> String {
+fn row(message: &Message) -> String {
     format!(
-        "<li><a href=\"/letter/{id}\"><span class=\"to\">{to}</span><span class=\"subject\">{subject}</span>\
+        "<li><a href=\"/message/{id}\"><span class=\"to\">{to}</span><span class=\"subject\">{subject}</span>\
          <span class=\"snippet\">{snippet}</span>{time}</a></li>",
-        id = Escaped(&letter.id),
-        to = Escaped(&letter.recipients.join(", ")),
-        subject = Escaped(subject(letter)),
-        snippet = Escaped(&letter.snippet()),
-        time = time(letter),
+        id = Escaped(&message.id),
+        to = Escaped(&message.recipients.join(", ")),
+        subject = Escaped(subject(message)),
+        snippet = Escaped(&message.snippet()),
+        time = time(message),
     )
 }
 
-fn subject(letter: &Letter) -> &str {
-    if letter.subject.is_empty() {
+fn subject(message: &Message) -> &str {
+    if message.subject.is_empty() {
         "(no subject)"
     } else {
-        &letter.subject
+        &message.subject
     }
 }
 
-fn time(letter: &Letter) -> String {
-    let machine = letter.received.to_rfc3339();
+fn time(message: &Message) -> String {
+    let machine = message.received.to_rfc3339();
     format!(
         "<time datetime=\"{machine}\">{} UTC</time>",
-        letter.received.format("%Y-%m-%d %H:%M:%S")
+        message.received.format("%Y-%m-%d %H:%M:%S")
     )
 }
 
-async fn show_letter(State(store): State<Arc<Store>>, Path(id): Path<String>) -> Response {
-    let Some(letter) = store.find(&id) else {
+async fn show_email(State(store): State<Arc<Store>>, Path(id): Path<String>) -> Response {
+    let Some(message) = store.find(&id) else {
         return not_found();
     };
-    let id = Escaped(&letter.id).to_string();
-    let html = if letter.html.is_empty() {
+    let id = Escaped(&message.id).to_string();
+    let html = if message.html.is_empty() {
         String::new()
     } else {
         format!(
-            "<section><h2>Letter</h2><iframe title=\"The letter\" \
+            "<section><h2>Message</h2><iframe title=\"The message\" \
              sandbox=\"allow-popups allow-popups-to-escape-sandbox\" referrerpolicy=\"no-referrer\" \
-             src=\"/letter/{id}/html\"></iframe></section>"
+             src=\"/message/{id}/html\"></iframe></section>"
         )
     };
-    let headers: Vec<String> = letter.headers.iter().map(header_row).collect();
+    let headers: Vec<String> = message.headers.iter().map(header_row).collect();
     page(
-        subject(&letter),
+        subject(&message),
         &format!(
             "<header><p><a href=\"/\">← Inbox</a></p><h1>{subject}</h1>\
              <dl><dt>From</dt><dd>{from}</dd><dt>To</dt><dd>{to}</dd><dt>Arrived</dt><dd>{time}</dd></dl></header>\
              <main>{html}<section><h2>Text</h2><pre id=\"text\">{text}</pre></section>\
              <details><summary>Headers</summary><table>{headers}</table></details></main>",
-            subject = Escaped(subject(&letter)),
-            from = Escaped(&written(std::slice::from_ref(&letter.from))),
-            to = Escaped(&if letter.to.is_empty() {
-                letter.recipients.join(", ")
+            subject = Escaped(subject(&message)),
+            from = Escaped(&written(std::slice::from_ref(&message.from))),
+            to = Escaped(&if message.to.is_empty() {
+                message.recipients.join(", ")
             } else {
-                written(&letter.to)
+                written(&message.to)
             }),
-            time = time(&letter),
+            time = time(&message),
             headers = headers.concat(),
-            text = linked(&letter.text),
+            text = linked(&message.text),
         ),
     )
 }
 
-/// The letter's own HTML, its links opening beside the inbox.
+/// The email's own HTML, its links opening beside the inbox.
 async fn show_html(State(store): State<Arc<Store>>, Path(id): Path<String>) -> Response {
-    let Some(letter) = store.find(&id) else {
+    let Some(message) = store.find(&id) else {
         return not_found();
     };
     let headers = [
-        (header::CONTENT_SECURITY_POLICY, LETTER_POLICY),
+        (header::CONTENT_SECURITY_POLICY, EMAIL_POLICY),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "no-referrer"),
         (header::CACHE_CONTROL, "no-store"),
     ];
-    (headers, Html(with_links_outside(&letter.html))).into_response()
+    (headers, Html(with_links_outside(&message.html))).into_response()
 }
 
 /// Puts a `<base>` where it counts and leaves the document in standards mode.

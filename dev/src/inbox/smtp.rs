@@ -1,4 +1,4 @@
-//! The SMTP side (RFC 5321): as much as senders use, and patient with those that misbehave.
+//! The SMTP side (RFC 5321): as much as senders use, and tolerant of those that misbehave.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -9,7 +9,7 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::{Letter, Store};
+use super::{Message, Store};
 
 const SIZE_LIMIT: usize = 25 * 1024 * 1024;
 const LINE_LIMIT: usize = 8 * 1024;
@@ -128,7 +128,7 @@ impl Session {
             return self.mistake("503 say EHLO first").await;
         }
         if self.envelope.is_some() {
-            return self.mistake("503 a letter is already begun").await;
+            return self.mistake("503 a message is already begun").await;
         }
         let Some((sender, parameters)) = path(rest, "FROM:") else {
             return self.mistake("501 want MAIL FROM:<address>").await;
@@ -139,7 +139,7 @@ impl Session {
                 .then(|| value.parse::<usize>().ok())?
         });
         if announced.is_some_and(|size| size > SIZE_LIMIT) {
-            return self.mistake("552 the letter is too large").await;
+            return self.mistake("552 the message is too large").await;
         }
         self.envelope = Some(Envelope {
             sender: sender.into(),
@@ -176,11 +176,11 @@ impl Session {
         self.reply("354 end with a dot on a line of its own")
             .await?;
         let Ok(body) = tokio::time::timeout(IDLE_LIMIT, read_body(&mut self.stream)).await else {
-            self.reply("421 the letter took too long").await?;
+            self.reply("421 the message took too long").await?;
             return Ok(Next::Close);
         };
         let Some(body) = body? else {
-            return self.mistake("552 the letter is too large").await;
+            return self.mistake("552 the message is too large").await;
         };
         if let Some(code) = self.store.next_refusal() {
             self.reply(&format!("{code} refused, as the inbox was told to"))
@@ -188,7 +188,7 @@ impl Session {
             return Ok(if code == 421 { Next::Close } else { Next::Go });
         }
         self.store
-            .insert(Letter::parse(envelope.sender, envelope.recipients, &body));
+            .insert(Message::parse(envelope.sender, envelope.recipients, &body));
         self.reply("250 taken").await?;
         Ok(Next::Go)
     }
@@ -254,9 +254,9 @@ async fn read_line(stream: &mut (impl AsyncBufRead + Unpin)) -> io::Result<Optio
     }
 }
 
-/// The letter up to the lonely dot, its dots unstuffed; none when it is too large.
+/// The email up to the lonely dot, its dots unstuffed; none when it is too large.
 ///
-/// Only a full CRLF begins a line, so that a bare line feed cannot smuggle a second letter in.
+/// Only a full CRLF begins a line, so that a bare line feed cannot smuggle a second email in.
 async fn read_body(stream: &mut (impl AsyncBufRead + Unpin)) -> io::Result<Option<Vec<u8>>> {
     let mut body = Vec::new();
     let mut too_large = false;

@@ -116,7 +116,7 @@ impl TaskHandler for SendEmailUndo {
     const IDENTIFIER: &'static str = "auth.send_email_undo";
 
     async fn run(self, ctx: WorkerContext) -> impl IntoTaskHandlerResult {
-        let result = async { self.send(jobs::given(&ctx)?).await }.await;
+        let result = async { self.send(jobs::extension(&ctx)?).await }.await;
         jobs::report_final(&ctx, result, JobError::is_permanent).await
     }
 }

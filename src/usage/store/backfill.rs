@@ -1,19 +1,19 @@
-//! Sums up the rows of `api_usage` that were stored before the rollups existed.
+//! Backfill of the rollups from rows of `api_usage` that are older than they are.
 
 use chrono::TimeDelta;
 use uuid::Uuid;
 
 use crate::infra::{Db, begin};
 
-/// Rows of one batch, up to the end of the day of its last one.
+/// Rows of a batch, which is extended to the end of the day of its last row.
 const BATCH: i64 = 5_000;
 
-/// Sums up the next batch; returns whether there are more.
+/// Rolls up the next batch; returns whether there are more.
 ///
-/// Rollups are set, not added to, from all rows of whole days of an account, so that a batch may run
-/// twice. The table lock keeps writers out between reading the rows and setting their sum: a writer
-/// that has not committed by then adds to it afterwards. Writers lock the table before they lock any
-/// row in it, so that nobody waits in a circle.
+/// Rollups are set, not added to, from all rows of whole days of an account, so that a batch may run twice.
+/// The table lock excludes writers between reading the rows and setting their sum; a writer that has not
+/// committed by then adds to it afterwards. Writers lock the table before any of its rows, so that there is no
+/// deadlock.
 pub(in super::super) async fn backfill(db: &Db) -> Result<bool, sqlx::Error> {
     let mut tx = begin(db).await?;
     sqlx::query_scalar!("SELECT set_config('lock_timeout', '1s', true)")

@@ -1,27 +1,27 @@
-//! Reports of use, from the coarsest rollup that has what is asked for.
+//! Reports, from the coarsest rollup that has the requested granularity.
 
 use std::time::Duration;
 
-use super::super::model::{LastItem, Look, UsageItem};
+use super::super::model::{LastItem, ReportQuery, UsageItem};
 use super::super::ranges::Ranges;
 use crate::ids::UserId;
 use crate::infra::{Db, begin};
 use crate::web::Paged;
 
-/// A page of an account's use, the oldest first. The server cancels the statement after `timeout`,
-/// also when nobody waits for it any more.
+/// Lists a page of an account's usage, the oldest first. PostgreSQL cancels the statement after `timeout`, also
+/// when the client has disconnected.
 ///
-/// `OFFSET 0` makes the planner look each range up by the primary key. Joined plainly, it reads all
-/// rows of the account and filters them: 1.0 s instead of 20 ms for 900,000 rows.
+/// `OFFSET 0` makes the planner look each range up by the primary key. With a plain join it reads and filters
+/// all rows of the account: 1.0 s instead of 20 ms for 900,000 rows.
 pub(in super::super) async fn list<F>(
     db: &Db,
     user_id: UserId,
-    look: &Look,
+    query: &ReportQuery,
     page: &Paged<LastItem, F>,
     timeout: Duration,
 ) -> Result<Vec<UsageItem>, sqlx::Error> {
     let mut tx = begin(db).await?;
-    // For this transaction alone: a pooler may give the connection to others afterwards.
+    // Only for this transaction, since a pooler may share the connection.
     let has_rollups = sqlx::query_scalar!(
         r#"SELECT (set_config('statement_timeout', $1, true) IS NOT NULL
                    AND coalesce((SELECT is_done FROM usage_backfill), false)) AS "has_rollups!""#,
@@ -30,12 +30,12 @@ pub(in super::super) async fn list<F>(
     .fetch_one(&mut *tx)
     .await?;
     let after = page.after.as_ref();
-    let from = after.map_or(look.from, |last| last.0.max(look.from));
+    let from = after.map_or(query.from, |last| last.0.max(query.from));
     let Ranges {
         minutes,
         hours,
         days,
-    } = Ranges::of(look, from, has_rollups);
+    } = Ranges::of(query, from, has_rollups);
     let items = sqlx::query_as!(
         UsageItem,
         r#"SELECT start AS "start!", nullif(endpoint, '') AS endpoint,
@@ -77,8 +77,8 @@ pub(in super::super) async fn list<F>(
            WHERE $10::timestamptz IS NULL OR (start, endpoint) > ($10, $11)
            GROUP BY start, endpoint ORDER BY start, endpoint LIMIT $12"#,
         user_id.0,
-        look.granularity.as_str(),
-        look.by_endpoint,
+        query.granularity.as_str(),
+        query.by_endpoint,
         &minutes.from,
         &minutes.to,
         &hours.from,

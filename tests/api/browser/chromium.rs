@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use url::{ParseError, Url};
 
 /// How long anything on a page may take.
-const PATIENCE: Duration = Duration::from_secs(15);
+const TIMEOUT: Duration = Duration::from_secs(15);
 
 /// A browser with a profile of its own. Fields are dropped in order: the driver, and with it the
 /// browser, before the profile.
@@ -91,7 +91,7 @@ impl Browser {
         let found = self
             .client
             .wait()
-            .at_most(PATIENCE)
+            .at_most(TIMEOUT)
             .every(Duration::from_millis(25));
         let found = found.for_element(Locator::Css(selector)).await;
         found.unwrap_or_else(|error| panic!("the page has no {selector}: {error}"))
@@ -135,7 +135,7 @@ impl Browser {
                 return done;
             }
             assert!(
-                began.elapsed() < PATIENCE,
+                began.elapsed() < TIMEOUT,
                 "{selector} did not become what was awaited"
             );
             tokio::time::sleep(Duration::from_millis(25)).await;
@@ -233,7 +233,7 @@ async fn connect(driver: &str, chromium: &str, profile: &Path, server: &mut Serv
             Err(error) => {
                 server.check().expect("chromedriver runs");
                 assert!(
-                    began.elapsed() < PATIENCE,
+                    began.elapsed() < TIMEOUT,
                     "chromedriver opens no session: {error}"
                 );
                 tokio::time::sleep(Duration::from_millis(25)).await;

@@ -206,7 +206,7 @@ async fn a_refresh_cookie_that_a_neighbour_slipped_in_is_not_gone_on_with() {
 }
 
 #[tokio::test]
-async fn the_token_is_told_to_nobody_else() {
+async fn the_token_is_sent_to_nobody_else() {
     let app = service().await;
     let mut browser = Browser::signed_in(&app, "ada").await;
     browser.headers = vec![("origin", "https://evil.example".to_owned())];

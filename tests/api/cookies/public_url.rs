@@ -72,15 +72,15 @@ async fn pages_docs_and_links_point_below_the_path() {
         assert_eq!(document["servers"], json!([{ "url": "/app" }]));
     }
     app.register("ada@example.com").await;
-    let letter = app.letter_to("ada@example.com").await;
-    let link = letter.links().remove(0);
+    let message = app.email_to("ada@example.com").await;
+    let link = message.links().remove(0);
     assert!(
         link.as_str()
             .starts_with("https://127.0.0.1/app/verify-email"),
         "{link}"
     );
     let session = {
-        let token = letter.token().expect("it has a token");
+        let token = message.token().expect("it has a token");
         let path = "/app/api/v1/auth/verify-email";
         app.post(path, json!({ "token": token }))
             .await

@@ -215,7 +215,7 @@ async fn one_configured_header_names_the_client() {
 }
 
 #[tokio::test]
-async fn no_second_header_evades_a_deny_list_or_gets_a_second_budget() {
+async fn no_second_header_evades_a_deny_list_or_a_limit() {
     let denied = [PROXIED, ("DENY_NETWORKS", "203.0.113.0/24")];
     let app = TestApp::with(&denied).await;
     for headers in [

@@ -84,7 +84,7 @@ async fn every_reply_carries_the_security_headers_whatever_answered() {
 }
 
 #[tokio::test]
-async fn what_nobody_foresaw_is_a_problem_that_tells_nothing() {
+async fn an_unexpected_error_is_a_problem_without_details() {
     let app = TestApp::new().await;
     let hidden = "ALTER TABLE users RENAME COLUMN password_hash TO elsewhere";
     sqlx::raw_sql(hidden)

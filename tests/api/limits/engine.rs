@@ -10,7 +10,7 @@ use groundwork_dev::{Fault, Proxy, Redis as Server};
 use crate::harness::{config, settings};
 
 /// Longer than any hiccup of a busy machine: these tests are about counts, not about haste.
-const PATIENT: Duration = Duration::from_secs(1);
+const TIMEOUT: Duration = Duration::from_secs(1);
 
 fn start() -> DateTime<Utc> {
     "2026-03-14T09:26:53Z".parse().expect("it is a time")
@@ -25,7 +25,7 @@ fn limit(rate: &str) -> Limit {
 fn limiter(server: Option<&Server>, clock: &Clock) -> Limiter {
     let redis = server.map(|server| {
         let url = server.url().into();
-        Redis::connect_lazy(&url, PATIENT).expect("it is a URL")
+        Redis::connect_lazy(&url, TIMEOUT).expect("it is a URL")
     });
     Limiter::new(redis, clock.clone(), &[Key32::new([7; 32])])
 }
@@ -112,7 +112,7 @@ async fn play(limiters: &[Limiter], clock: &Clock, limit: Limit, length: Duratio
 }
 
 #[tokio::test]
-async fn what_many_ask_at_once_is_few_calls_and_each_is_told_its_own_place() {
+async fn concurrent_checks_are_few_calls_and_each_gets_its_own_count() {
     let server = Server::throw_away().await.expect("it starts");
     let (limit, other) = (limit("10/1m"), limit("1000/1m"));
     let limiter = limiter(Some(&server), &Clock::fixed(start()));
@@ -264,7 +264,7 @@ async fn failures_are_looked_at_counted_and_forgotten() {
 }
 
 #[tokio::test]
-async fn waiting_as_long_as_told_is_enough_by_the_real_clock_too() {
+async fn waiting_for_retry_after_is_enough_by_the_real_clock_too() {
     let server = Server::throw_away().await.expect("it starts");
     let limit = limit("3/1s");
     for shared in [None, Some(&server)] {
@@ -371,7 +371,7 @@ async fn counts_with(others: &Limiter, limiter: &Limiter, number: u8) -> bool {
 }
 
 #[tokio::test]
-async fn a_redis_that_falls_silent_costs_a_few_requests_and_the_limits_hold() {
+async fn an_unresponsive_redis_delays_a_few_requests_and_the_limits_hold() {
     let server = Server::throw_away().await.expect("it starts");
     let port = server
         .url()
@@ -447,9 +447,9 @@ async fn a_redis_that_refuses_or_forgets_does_not_end_the_limits() {
         }
         for (command, left) in [(refusal, 6), (cure, 0)] {
             let mut words = command.split(' ');
-            let mut told = redis::cmd(words.next().unwrap_or_default());
-            told.arg(words.collect::<Vec<_>>());
-            told.exec_async(&mut direct).await.expect("it obeys");
+            let mut reported = redis::cmd(words.next().unwrap_or_default());
+            reported.arg(words.collect::<Vec<_>>());
+            reported.exec_async(&mut direct).await.expect("it obeys");
             let mut allowed = 0;
             for _ in 0..20 {
                 allowed += u32::from(limiter.admit(&ask).await.allows());
@@ -479,7 +479,7 @@ async fn a_hidden_key_is_counted_through_every_step_of_a_change_of_the_secret() 
         let ring = |bytes: &[u8]| {
             let keys: Vec<_> = bytes.iter().map(|byte| Key32::new([*byte; 32])).collect();
             let redis = shared.map(|server| {
-                Redis::connect_lazy(&server.url().into(), PATIENT).expect("it is a URL")
+                Redis::connect_lazy(&server.url().into(), TIMEOUT).expect("it is a URL")
             });
             Limiter::new(redis, clock.clone(), &keys)
         };

@@ -15,10 +15,10 @@ impl Authenticator {
         let mut bits = 0_u64;
         let mut count = 0;
         let mut secret = Vec::new();
-        for letter in base32.bytes() {
-            let five = match letter {
-                b'A'..=b'Z' => letter - b'A',
-                b'2'..=b'7' => letter - b'2' + 26,
+        for message in base32.bytes() {
+            let five = match message {
+                b'A'..=b'Z' => message - b'A',
+                b'2'..=b'7' => message - b'2' + 26,
                 _ => panic!("{base32} is not base32"),
             };
             bits = bits << 5 | u64::from(five);

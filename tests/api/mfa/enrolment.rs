@@ -11,7 +11,7 @@ use super::{CONFIRM, LOGIN, MFA, RECOVERY_CODES, STEP, TOTP, begin, codes, count
 use crate::harness::{PASSWORD, TestApp};
 
 #[tokio::test]
-async fn an_authenticator_is_added_confirmed_and_told_of() {
+async fn an_authenticator_is_added_confirmed_and_reported_to_the_owner() {
     let app = TestApp::new().await;
     let ada = app.sign_in("ada").await;
     let status = ada.get(MFA).await;
@@ -33,9 +33,9 @@ async fn an_authenticator_is_added_confirmed_and_told_of() {
     assert_eq!(status["enabled"], true);
     assert_eq!(status["enabled_at"], json!(app.clock.now()));
     assert_eq!(status["recovery_codes_left"], 10);
-    let letter = app.letter_to("ada@example.com").await;
+    let message = app.email_to("ada@example.com").await;
     assert_eq!(
-        letter.subject,
+        message.subject,
         "Your account at Groundwork has a second factor"
     );
     for event in ["second_factor_begun", "second_factor_on"] {
@@ -170,9 +170,9 @@ async fn turning_it_off_takes_the_password_and_the_factor() {
 
     let body = json!({ "password": PASSWORD, "code": code() });
     ada.session.remove(body.clone()).await.assert_status(204);
-    let letter = app.letter_to(&ada.email).await;
+    let message = app.email_to(&ada.email).await;
     assert_eq!(
-        letter.subject,
+        message.subject,
         "The second factor for Groundwork was turned off"
     );
     let again = ada.session.remove(body).await;
@@ -188,7 +188,7 @@ async fn turning_it_off_takes_the_password_and_the_factor() {
 }
 
 #[tokio::test]
-async fn a_sign_in_that_waited_while_it_was_turned_off_begins_anew() {
+async fn a_sign_in_that_was_pending_while_it_was_disabled_starts_again() {
     let app = TestApp::new().await;
     let ada = app.enrol("ada").await;
     let token = app.ask(&ada.email).await;
@@ -200,7 +200,7 @@ async fn a_sign_in_that_waited_while_it_was_turned_off_begins_anew() {
 }
 
 #[tokio::test]
-async fn new_recovery_codes_replace_the_old_for_whoever_has_both_factors() {
+async fn new_recovery_codes_replace_the_old_and_require_both_factors() {
     let app = TestApp::new().await;
     let ada = app.enrol("ada").await;
     for body in [

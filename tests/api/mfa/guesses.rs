@@ -23,7 +23,7 @@ impl TestApp {
 }
 
 #[tokio::test]
-async fn after_five_tries_a_sign_in_begins_anew() {
+async fn after_five_attempts_a_sign_in_starts_again() {
     let app = TestApp::new().await;
     let ada = app.enrol("ada").await;
     let token = app.ask(&ada.email).await;
@@ -74,9 +74,9 @@ async fn ten_wrong_codes_an_hour_are_all_that_an_account_gets() {
         answer.assert_problem(429, "too_many_attempts");
         assert_eq!(answer.headers["retry-after"], "3600");
     }
-    let letter = app.letter_to(&ada.email).await;
+    let message = app.email_to(&ada.email).await;
     assert_eq!(
-        letter.subject,
+        message.subject,
         "Somebody knows your password for Groundwork"
     );
 
@@ -130,7 +130,7 @@ async fn of_forty_guesses_at_once_ten_are_tried() {
 }
 
 #[tokio::test]
-async fn the_owner_is_told_of_guesses_once_a_day() {
+async fn the_owner_is_notified_of_guesses_once_a_day() {
     let app = TestApp::new().await;
     let ada = app.enrol("ada").await;
     app.inbox.clear();
@@ -138,15 +138,15 @@ async fn the_owner_is_told_of_guesses_once_a_day() {
     app.clock.advance(Duration::from_hours(1));
     app.guess(&ada, 10).await;
     app.run_jobs().await;
-    assert_eq!(app.inbox.letters_to(&ada.email).len(), 1);
+    assert_eq!(app.inbox.emails_to(&ada.email).len(), 1);
     app.clock.advance(Duration::from_hours(24));
     app.guess(&ada, 10).await;
     app.run_jobs().await;
-    assert_eq!(app.inbox.letters_to(&ada.email).len(), 2);
+    assert_eq!(app.inbox.emails_to(&ada.email).len(), 2);
 }
 
 #[tokio::test]
-async fn somebody_signed_in_gets_no_more_guesses_and_beginning_anew_gives_none() {
+async fn somebody_signed_in_gets_no_more_guesses_and_starting_again_gives_none() {
     let app = TestApp::new().await;
     let ada = app.sign_in("ada").await;
     let first = begin(&ada).await;

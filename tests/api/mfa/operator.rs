@@ -24,9 +24,9 @@ async fn an_operator_takes_a_lost_factor_away_and_ends_what_it_was_shown_for() {
     app.inbox.clear();
 
     assert_eq!(remove("ADA@example.com").await, (Some(0), String::new()));
-    let letter = app.letter_to(&ada.email).await;
+    let message = app.email_to(&ada.email).await;
     assert_eq!(
-        letter.subject,
+        message.subject,
         "We removed the second factor for Groundwork"
     );
     assert_eq!(app.audited("second_factor_removed").await, 1);
@@ -46,15 +46,18 @@ async fn an_operator_takes_a_lost_factor_away_and_ends_what_it_was_shown_for() {
 
     // Nobody else's is touched, and one that was not confirmed is none.
     assert_eq!(grace.session.get(MFA).await.body["enabled"], true);
-    let (code, told) = remove(&ada.email).await;
+    let (code, reported) = remove(&ada.email).await;
     assert!(
-        code == Some(6) && told.contains("no second factor"),
-        "{told}"
+        code == Some(6) && reported.contains("no second factor"),
+        "{reported}"
     );
     let body = json!({ "password": crate::harness::PASSWORD });
     again.post(TOTP, body).await.assert_status(200);
-    let (code, told) = remove("nobody@example.com").await;
-    assert!(code == Some(5) && told.contains("no account"), "{told}");
+    let (code, reported) = remove("nobody@example.com").await;
+    assert!(
+        code == Some(5) && reported.contains("no account"),
+        "{reported}"
+    );
     let (code, _) = remove("not an address").await;
     assert_eq!(code, Some(1));
     assert_eq!(app.audited("second_factor_removed").await, 1);

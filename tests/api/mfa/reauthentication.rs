@@ -81,12 +81,12 @@ async fn whatever_takes_the_password_takes_the_second_factor_too() {
         app.clock.advance(STEP);
     }
     assert_eq!(app.audited("second_factor_failed").await, 8);
-    let told = app.letter_to(&ada.email).await;
-    assert_eq!(told.subject, "Your password for Groundwork was changed");
+    let reported = app.email_to(&ada.email).await;
+    assert_eq!(reported.subject, "Your password for Groundwork was changed");
 }
 
 #[tokio::test]
-async fn a_recovery_code_does_as_well_and_is_told_of() {
+async fn a_recovery_code_is_accepted_and_reported_to_the_owner() {
     let app = TestApp::new().await;
     let ada = app.enrol("ada").await;
     let key = ada.new_key(&["read"], 9).await.id;
@@ -98,11 +98,11 @@ async fn a_recovery_code_does_as_well_and_is_told_of() {
     }
     app.run_jobs().await;
     assert_eq!(app.audited("recovery_code_used").await, 5);
-    let letters = app.inbox.letters_to(&ada.email);
-    let told = letters
+    let messages = app.inbox.emails_to(&ada.email);
+    let reported = messages
         .iter()
-        .filter(|letter| letter.subject == "A recovery code for Groundwork was used");
-    assert_eq!(told.count(), 5);
+        .filter(|message| message.subject == "A recovery code for Groundwork was used");
+    assert_eq!(reported.count(), 5);
 }
 
 #[tokio::test]

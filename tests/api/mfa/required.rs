@@ -90,7 +90,7 @@ async fn without_one_nothing_is_open_but_what_turns_one_on() {
 }
 
 #[tokio::test]
-async fn whoever_turns_one_on_is_let_in_at_once_by_every_replica() {
+async fn enabling_one_takes_effect_at_once_on_every_replica() {
     let app = start().await;
     let other = app.another_replica_with(&[("MFA_REQUIRED", "all")]).await;
     let ada = app.sign_in("ada").await;
@@ -112,7 +112,7 @@ async fn whoever_turns_one_on_is_let_in_at_once_by_every_replica() {
 }
 
 #[tokio::test]
-async fn whoever_turns_it_off_is_shut_out_at_once() {
+async fn disabling_it_takes_effect_at_once() {
     let app = start().await;
     let ada = app.enrol("ada").await;
     ada.session.get(AUDIT_LOG).await.assert_status(200);
@@ -123,7 +123,7 @@ async fn whoever_turns_it_off_is_shut_out_at_once() {
 }
 
 #[tokio::test]
-async fn whoever_has_one_is_looked_up_once_in_a_while_and_not_each_time() {
+async fn an_enabled_one_is_cached_for_a_while() {
     let app = start().await;
     let ada = app.enrol("ada").await;
     ada.session.get(AUDIT_LOG).await.assert_status(200);

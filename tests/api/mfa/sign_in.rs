@@ -39,7 +39,7 @@ async fn a_right_password_asks_and_a_code_begins_the_session() {
 }
 
 #[tokio::test]
-async fn a_wrong_password_is_told_like_everybody_elses() {
+async fn a_wrong_password_gets_the_same_reply_for_every_account() {
     let app = TestApp::new().await;
     let ada = app.enrol("ada").await;
     let body = json!({ "email": ada.email, "password": "not the password" });
@@ -147,8 +147,8 @@ async fn of_twenty_with_one_recovery_code_one_signs_in() {
     });
     let answers = join_all(calls).await;
     assert_eq!((count(&answers, 200), count(&answers, 401)), (1, 19));
-    let letter = app.letter_to(&ada.email).await;
-    assert_eq!(letter.subject, "A recovery code for Groundwork was used");
+    let message = app.email_to(&ada.email).await;
+    assert_eq!(message.subject, "A recovery code for Groundwork was used");
     assert_eq!(app.audited("recovery_code_used").await, 1);
     let left = ada.session.get(super::MFA).await.body["recovery_codes_left"].clone();
     assert_eq!(left, 9);
@@ -223,7 +223,7 @@ async fn a_new_password_leaves_the_factor_on_and_ends_what_waits() {
         .await
         .assert_status(202);
     let token = app
-        .letter_to(&ada.email)
+        .email_to(&ada.email)
         .await
         .token()
         .expect("it has a link");

@@ -13,7 +13,7 @@ use tokio::process::{Child, Command};
 use url::Url;
 
 /// Far longer than anything here takes.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Variables by name.
 pub type Settings = HashMap<String, String>;
@@ -49,7 +49,7 @@ pub async fn run_with(settings: &Settings, args: &[&str], input: &str) -> Output
     // A process that reads nothing may be gone before it is written to.
     let _ = stdin.write_all(input.as_bytes()).await;
     drop(stdin);
-    let output = tokio::time::timeout(PATIENCE, child.wait_with_output()).await;
+    let output = tokio::time::timeout(TIMEOUT, child.wait_with_output()).await;
     output
         .expect("the process ends")
         .expect("its output is read")
@@ -174,7 +174,7 @@ impl Server {
 
     /// Waits for the process's end; answers its exit code.
     pub async fn ended(&mut self) -> Option<i32> {
-        let ended = tokio::time::timeout(PATIENCE, self.child.wait()).await;
+        let ended = tokio::time::timeout(TIMEOUT, self.child.wait()).await;
         ended
             .expect("the process ends")
             .expect("it can be waited for")

@@ -120,7 +120,7 @@ async fn a_larger_plan_opens_at_once() {
 }
 
 #[tokio::test]
-async fn beyond_a_soft_quota_requests_pass_and_are_told_of() {
+async fn beyond_a_soft_quota_requests_pass_and_are_reported() {
     let app = TestApp::with(&[("PLAN_FREE_QUOTA", "2"), ("PLAN_FREE_QUOTA_HARD", "false")]).await;
     let ada = app.sign_in("ada").await;
     for _ in 0..4 {
@@ -172,7 +172,7 @@ async fn a_replica_learns_what_was_used_elsewhere_when_it_writes() {
     usage::flush(&fresh.state).await.expect("it is written");
     for _ in 0..3 {
         tell(&there).await.assert_problem(429, "quota_exceeded");
-        fresh.state.meter.tidy(MARCH);
+        fresh.state.meter.evict_idle(MARCH);
         tell(&there).await.assert_problem(429, "quota_exceeded");
     }
 }

@@ -150,8 +150,8 @@ async fn a_batch_that_is_sent_twice_is_rolled_up_once() {
         .execute(&mut owner)
         .await
         .expect("the owner may");
-    let patience = std::time::Duration::from_millis(300);
-    let interrupted = tokio::time::timeout(patience, usage::flush(&app.state)).await;
+    let limit = std::time::Duration::from_millis(300);
+    let interrupted = tokio::time::timeout(limit, usage::flush(&app.state)).await;
     assert!(interrupted.is_err(), "it was to wait");
     sqlx::raw_sql("COMMIT")
         .execute(&mut owner)

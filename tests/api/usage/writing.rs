@@ -50,8 +50,8 @@ async fn a_batch_whose_confirmation_was_lost_is_counted_once() {
         assert_eq!(counted(&app).await, round * 5);
         assert_eq!(total(&app).await, round * 5);
     }
-    let told = "SELECT max(batch) FROM usage_writers";
-    let batches: i64 = sqlx::query_scalar(told)
+    let reported = "SELECT max(batch) FROM usage_writers";
+    let batches: i64 = sqlx::query_scalar(reported)
         .fetch_one(&app.state.db)
         .await
         .expect("the table is there");

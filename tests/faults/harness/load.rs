@@ -8,7 +8,7 @@ use serde_json::Value;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::PATIENCE;
+use super::TIMEOUT;
 
 /// What became of a request.
 #[derive(Clone, Debug)]
@@ -125,7 +125,7 @@ impl Load {
     pub async fn stop(mut self) -> Vec<Outcome> {
         self.stop.cancel();
         let done = async { while self.clients.join_next().await.is_some() {} };
-        tokio::time::timeout(PATIENCE, done)
+        tokio::time::timeout(TIMEOUT, done)
             .await
             .expect("every request ends");
         self.so_far()

@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-use super::{PATIENCE, Service, until};
+use super::{Service, TIMEOUT, until};
 
 /// Configuration of nginx in production.
 pub const CONFIGURATION: &str = include_str!("../../../deploy/nginx/nginx.conf");
@@ -62,7 +62,7 @@ impl Proxy {
             directory,
             _child: child,
         };
-        until("the proxy listens", PATIENCE, async || {
+        until("the proxy listens", TIMEOUT, async || {
             TcpStream::connect(("127.0.0.1", port)).await.is_ok()
         })
         .await;
@@ -125,7 +125,7 @@ pub async fn exchange(from: Ipv4Addr, port: u16, request: &str) -> String {
     // A refusal may come before all is sent.
     let _ = stream.write_all(request.as_bytes()).await;
     let mut reply = Vec::new();
-    let _ = timeout(PATIENCE, stream.read_to_end(&mut reply))
+    let _ = timeout(TIMEOUT, stream.read_to_end(&mut reply))
         .await
         .expect("it is closed");
     String::from_utf8_lossy(&reply).into_owned()

@@ -15,7 +15,7 @@ use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 use super::load::Outcome;
-use super::{PASSWORD, PATIENCE, Settings};
+use super::{PASSWORD, Settings, TIMEOUT};
 
 /// A serving process; dropping it kills it.
 pub struct Service {
@@ -78,7 +78,7 @@ pub async fn run(settings: &Settings, args: &[&str], input: &str) -> Output {
     // A process that reads nothing may be gone before it is written to.
     let _ = stdin.write_all(input.as_bytes()).await;
     drop(stdin);
-    let output = timeout(PATIENCE, child.wait_with_output()).await;
+    let output = timeout(TIMEOUT, child.wait_with_output()).await;
     output
         .expect("the process ends")
         .expect("its output is read")
@@ -98,7 +98,7 @@ impl Service {
         keep(child.stdout.take().expect("it is piped"), &written);
         keep(child.stderr.take().expect("it is piped"), &written);
         let mut service = Self::of(child, 0, settings, written);
-        let port = timeout(PATIENCE, async {
+        let port = timeout(TIMEOUT, async {
             loop {
                 if let Some(port) = service.announced() {
                     return port;
@@ -169,7 +169,7 @@ impl Service {
 
     /// Waits for its end; answers its exit code.
     pub async fn ended(&mut self) -> Option<i32> {
-        let ended = timeout(PATIENCE, self.child.wait()).await;
+        let ended = timeout(TIMEOUT, self.child.wait()).await;
         ended
             .expect("the process ends")
             .expect("it can be waited for")
@@ -204,7 +204,7 @@ pub struct Caller {
 impl Caller {
     fn new(port: u16) -> Self {
         let client = reqwest::Client::builder()
-            .timeout(PATIENCE)
+            .timeout(TIMEOUT)
             .build()
             .expect("the client is built");
         Self { port, client }
@@ -243,7 +243,7 @@ impl Caller {
             .await
     }
 
-    /// Signs somebody up, up to and without the letter.
+    /// Signs somebody up, up to and without the email.
     pub async fn register(&self, email: &str) -> Outcome {
         let body = json!({ "email": email, "password": PASSWORD });
         self.post("/api/v1/auth/register", body).await

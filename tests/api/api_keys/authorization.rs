@@ -1,4 +1,4 @@
-//! What keys open and what they do not, whatever they look like and wherever they are put.
+//! Which routes accept API keys, by scope, form and place.
 
 use std::time::Duration;
 
@@ -11,15 +11,14 @@ use super::{KEYS, Key, ME};
 use crate::harness::{Answer, Replica, TestApp};
 use crate::process::{Server, with};
 
-/// An operation of the document that wants to know who is asking.
+/// Operation of the document with security requirements.
 struct Operation {
     method: Method,
     path: String,
     /// The scope for it, where it takes a key.
     scope: Option<String>,
-    /// Whether it stands outside the door of the signed-in: it may be called by strangers, or finds
-    /// out by the refresh cookie who is asking. To such a route a key is a token that it does not know,
-    /// and it is called without a body, which might show who is asking.
+    /// Without the session middleware: public, or authenticated by the refresh cookie. To such a route a key is an
+    /// unknown token, and it is called without a body, which might have credentials.
     is_outside: bool,
     body: Option<Value>,
 }
@@ -172,8 +171,12 @@ async fn each_scope_opens_what_it_names_and_nothing_else() {
                     (403, &json!("insufficient_scope")),
                     "{place}"
                 );
-                let told = format!("Bearer error=\"insufficient_scope\", scope=\"{wanted}\"");
-                assert_eq!(answer.headers["www-authenticate"], told.as_str(), "{place}");
+                let reported = format!("Bearer error=\"insufficient_scope\", scope=\"{wanted}\"");
+                assert_eq!(
+                    answer.headers["www-authenticate"],
+                    reported.as_str(),
+                    "{place}"
+                );
             }
         }
     }
@@ -349,7 +352,7 @@ async fn a_key_is_good_in_the_authorization_header_alone_and_only_as_a_key() {
 }
 
 #[tokio::test]
-async fn the_key_of_an_account_that_is_shut_opens_nothing() {
+async fn the_key_of_a_disabled_account_is_rejected() {
     let app = TestApp::new().await;
     let ada = app.sign_in("ada").await;
     let key = ada.new_key(&["read"]).await;

@@ -1,12 +1,12 @@
-//! A letter as it arrived, taken apart for people and for tests.
+//! An email as it arrived, taken apart for people and for tests.
 
 use chrono::{DateTime, Utc};
-use mail_parser::{Address, Message, MessageParser, PartType};
+use mail_parser::{Address, MessageParser, PartType};
 use url::Url;
 
-/// A letter in the inbox.
+/// An email in the inbox.
 #[derive(Clone, Debug)]
-pub struct Letter {
+pub struct Message {
     /// Its name in the inbox.
     pub id: String,
     /// When it arrived.
@@ -49,11 +49,11 @@ pub struct Mailbox {
     pub address: String,
 }
 
-impl Letter {
-    /// Takes a letter apart; what is not a letter becomes one with the bytes as its text.
+impl Message {
+    /// Takes an email apart; what is not an email becomes one with the bytes as its text.
     pub(super) fn parse(sender: String, recipients: Vec<String>, raw: &[u8]) -> Self {
         let received = Utc::now();
-        let mut letter = Self {
+        let mut message = Self {
             id: uuid::Uuid::now_v7().simple().to_string(),
             received,
             sender,
@@ -71,13 +71,13 @@ impl Letter {
             size: raw.len(),
         };
         match MessageParser::default().parse(raw) {
-            Some(parsed) => letter.fill(&parsed),
-            None => letter.text = String::from_utf8_lossy(raw).into_owned(),
+            Some(parsed) => message.fill(&parsed),
+            None => message.text = String::from_utf8_lossy(raw).into_owned(),
         }
-        letter
+        message
     }
 
-    fn fill(&mut self, parsed: &Message<'_>) {
+    fn fill(&mut self, parsed: &mail_parser::Message<'_>) {
         self.from = mailboxes(parsed.from())
             .into_iter()
             .next()

@@ -1,5 +1,5 @@
-//! What the log and the metrics tell of a job that ran. Never its payload: that may be somebody's
-//! address.
+//! Helpers over the worker context of a running job: extensions, and reports of outcomes. Neither logs nor
+//! metrics have the payload, since it may be an address.
 
 use std::fmt::{self, Display};
 
@@ -8,7 +8,17 @@ use graphile_worker::WorkerContext;
 use super::store;
 use crate::metrics::{self, JobOutcome};
 
-/// Why a job failed, as the queue keeps it: it stores what `Debug` prints.
+/// The worker was started without an extension that the job needs.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the worker was started without an extension that this job needs")]
+pub struct MissingExtension;
+
+/// An extension of the worker: the state, or settings of its jobs.
+pub fn extension<T: Send + Sync + 'static>(ctx: &WorkerContext) -> Result<&T, MissingExtension> {
+    ctx.get_ext::<T>().ok_or(MissingExtension)
+}
+
+/// Error of a job, as the queue stores it: by its `Debug`.
 pub struct Failure(String);
 
 impl fmt::Debug for Failure {
@@ -17,8 +27,7 @@ impl fmt::Debug for Failure {
     }
 }
 
-/// Counts a try and logs a failure, without the payload, and passes it on to the queue, which tries
-/// again.
+/// Counts an attempt and logs a failure, which the queue retries.
 pub fn report<E: Display>(ctx: &WorkerContext, result: Result<(), E>) -> Result<(), Failure> {
     let job = ctx.job();
     let (id, task, attempt) = (job.id(), job.task_identifier(), job.attempts());
@@ -37,8 +46,8 @@ pub fn report<E: Display>(ctx: &WorkerContext, result: Result<(), E>) -> Result<
     result.map_err(|error| Failure(error.to_string()))
 }
 
-/// As [`report`], for a job that may fail for good: it is then not tried again, and stays in the queue
-/// with its last error like one whose tries are used up.
+/// As [`report`], for a job that can fail permanently: it is then not retried and stays in the queue as a
+/// dead job with its error.
 pub async fn report_final<E: Display>(
     ctx: &WorkerContext,
     result: Result<(), E>,

@@ -47,7 +47,7 @@ pub use base_path::strip_base_path;
 pub use body::{BodyLimit, RawBody, body_limit};
 pub use catch_panic::CatchPanic;
 pub use client::{Client, UNKNOWN, printable_user_agent};
-pub use code::ProblemCode;
+pub use code::{Definition, ProblemCode};
 pub use config::{HttpConfig, LOOPBACK};
 pub use context::{RequestContext, RequestContextLayer};
 pub use cors::cors;

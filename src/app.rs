@@ -16,7 +16,7 @@ use crate::health::Draining;
 use crate::policy::{self, Access, Area, public, signed_in, unlimited};
 use crate::state::AppState;
 use crate::web::{
-    Code, Deadline, DenyLists, MiddlewareResult, Next, PanicGuard, Problem, RequestContextLayer,
+    CatchPanic, Code, Deadline, DenyLists, MiddlewareResult, Next, Problem, RequestContextLayer,
     SecurityHeaders, TrustedHosts, cors, document_common, fail_fast, guard, limit_client,
     limit_rejected_credentials, middleware_stack, shed, strip_base_path,
 };
@@ -172,7 +172,7 @@ pub fn router(state: &AppState, config: &Config, draining: Draining) -> Router {
                 .layer(DenyLists::new(&config.deny))
                 .layer(TrustedHosts::new(&config.http))
                 .layer(cors)
-                .layer(PanicGuard)
+                .layer(CatchPanic)
                 .layer(shed())
                 .layer(guard(
                     config.limits.guard.max(),

@@ -268,6 +268,7 @@ fn is_test(name: &str) -> bool {
     let (krate, in_crate) = beside.split_once('/').unwrap_or((beside, "lib"));
     let places = [
         format!("crates/{}/src/{in_crate}.rs", krate.replace('_', "-")),
+        format!("crates/{}/src/{in_crate}/tests.rs", krate.replace('_', "-")),
         format!("tests/api/{path}.rs"),
         format!("tests/faults/{path}.rs"),
         format!("tests/{path}.rs"),

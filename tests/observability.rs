@@ -345,7 +345,7 @@ async fn a_panic_is_reported_once_with_its_place_and_its_request() {
     let app = Router::new()
         .route("/falls/{id}", get(fall))
         .layer(from_fn(sign_in))
-        .layer(web::PanicGuard)
+        .layer(web::CatchPanic)
         .layer(RequestContextLayer::new(
             &config.http,
             Clock::system(),

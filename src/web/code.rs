@@ -1,6 +1,6 @@
 //! Error codes of the service.
 
-use http_toolkit::{Problem, ProblemCode};
+use http_toolkit::{Problem, ProblemCode, problem_code};
 
 macro_rules! codes {
     ($($name:ident: $code:expr;)+) => {
@@ -22,34 +22,34 @@ macro_rules! codes {
 codes! {
     BadRequest: ProblemCode::BAD_REQUEST;
     Unauthenticated: ProblemCode::UNAUTHENTICATED;
-    InvalidCredentials: ProblemCode::new(401, "invalid_credentials", "The email address or the password is wrong.");
-    InvalidRefreshToken: ProblemCode::new(401, "invalid_refresh_token", "The refresh token is unknown, used or expired.");
-    InvalidMfaCode: ProblemCode::new(401, "invalid_mfa_code", "The code is wrong, used or expired.");
-    InvalidMfaToken: ProblemCode::new(401, "invalid_mfa_token", "Sign in again with your password.");
+    InvalidCredentials: problem_code!(401, "invalid_credentials", "The email address or the password is wrong.");
+    InvalidRefreshToken: problem_code!(401, "invalid_refresh_token", "The refresh token is unknown, used or expired.");
+    InvalidMfaCode: problem_code!(401, "invalid_mfa_code", "The code is wrong, used or expired.");
+    InvalidMfaToken: problem_code!(401, "invalid_mfa_token", "Sign in again with your password.");
     Forbidden: ProblemCode::FORBIDDEN;
-    EmailNotVerified: ProblemCode::new(403, "email_not_verified", "The email address is not verified.");
+    EmailNotVerified: problem_code!(403, "email_not_verified", "The email address is not verified.");
     AccessDenied: ProblemCode::ACCESS_DENIED;
-    AccountDisabled: ProblemCode::new(403, "account_disabled", "This account is disabled.");
-    SessionRequired: ProblemCode::new(403, "session_required", "API keys cannot be used here.");
+    AccountDisabled: problem_code!(403, "account_disabled", "This account is disabled.");
+    SessionRequired: problem_code!(403, "session_required", "API keys cannot be used here.");
     InsufficientScope: ProblemCode::INSUFFICIENT_SCOPE;
-    CsrfRefused: ProblemCode::new(403, "csrf_refused", "CSRF check failed.");
-    MfaRequired: ProblemCode::new(403, "mfa_required", "A second factor is required.");
+    CsrfRefused: problem_code!(403, "csrf_refused", "CSRF check failed.");
+    MfaRequired: problem_code!(403, "mfa_required", "A second factor is required.");
     HttpsRequired: ProblemCode::HTTPS_REQUIRED;
     NotFound: ProblemCode::NOT_FOUND;
     MethodNotAllowed: ProblemCode::METHOD_NOT_ALLOWED;
     RequestTimeout: ProblemCode::REQUEST_TIMEOUT;
     Conflict: ProblemCode::CONFLICT;
-    TooManyApiKeys: ProblemCode::new(409, "too_many_api_keys", "The account has reached its limit of API keys.");
-    LastAdmin: ProblemCode::new(409, "last_admin", "The last administrator cannot be removed.");
+    TooManyApiKeys: problem_code!(409, "too_many_api_keys", "The account has reached its limit of API keys.");
+    LastAdmin: problem_code!(409, "last_admin", "The last administrator cannot be removed.");
     PayloadTooLarge: ProblemCode::PAYLOAD_TOO_LARGE;
     UriTooLong: ProblemCode::URI_TOO_LONG;
     UnsupportedMediaType: ProblemCode::UNSUPPORTED_MEDIA_TYPE;
     MisdirectedRequest: ProblemCode::MISDIRECTED_REQUEST;
     InvalidFields: ProblemCode::INVALID_FIELDS;
-    InvalidToken: ProblemCode::new(422, "invalid_token", "The link is unknown, used or expired.");
+    InvalidToken: problem_code!(422, "invalid_token", "The link is unknown, used or expired.");
     RateLimited: ProblemCode::RATE_LIMITED;
-    QuotaExceeded: ProblemCode::new(429, "quota_exceeded", "The monthly quota is used up.");
-    TooManyAttempts: ProblemCode::new(429, "too_many_attempts", "Too many failed attempts.");
+    QuotaExceeded: problem_code!(429, "quota_exceeded", "The monthly quota is used up.");
+    TooManyAttempts: problem_code!(429, "too_many_attempts", "Too many failed attempts.");
     Internal: ProblemCode::INTERNAL;
     Unavailable: ProblemCode::UNAVAILABLE;
     Busy: ProblemCode::BUSY;

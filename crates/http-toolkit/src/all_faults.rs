@@ -1,5 +1,5 @@
-//! Every fault of a rejected body. Serde stops at the first one, so the body is read again without
-//! the values that were rejected before, until nothing more is rejected.
+//! Collects every validation error of a rejected body. Serde stops at the first one, so the body is deserialized
+//! again without the values that were rejected before, until nothing more is rejected.
 //!
 //! Only rejected bodies pay for it. What was read once is removed as well, so the whole takes about
 //! as long as reading the body twice, whatever the number of faults. Required fields come from the

@@ -9,8 +9,8 @@ use axum::http::Uri;
 use axum::http::uri::PathAndQuery;
 use tower::ServiceExt as _;
 
-/// Serves `routes` below `base` as well as at the root. `own` are the first segments of the routes'
-/// paths: the base is removed only before one of them, so that `/api/v1` stays as it is below `/api`.
+/// Serves `routes` below `base` and at the root. `own` are the first path segments of the routes: the base is
+/// removed only before one of them, so that `/api/v1` stays as it is below `/api`.
 ///
 /// Without a base the router is returned as it is, so that nothing is added to a request.
 pub fn strip_base_path(

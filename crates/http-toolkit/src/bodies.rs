@@ -1,4 +1,4 @@
-//! Request bodies that are on their way: how many each client may have, and the memory of all.
+//! Limits on request bodies in transit: number per client, and memory of all.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ const SHARE: usize = 8;
 const FIRST_CAPACITY: usize = 1024;
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// The bodies that one process waits for. A body that arrived with its head is none of them.
+/// Bodies that are being received. A body that arrived with its head does not count.
 #[derive(Debug)]
 pub(super) struct Bodies {
     in_flight: PerClient,
@@ -57,7 +57,7 @@ pub(super) struct Whole {
     reserved: Option<Reserved>,
 }
 
-/// Memory that is taken until it is dropped.
+/// Memory permits, released on drop.
 #[derive(Debug)]
 struct Reserved {
     of_all: OwnedSemaphorePermit,
@@ -65,7 +65,6 @@ struct Reserved {
 }
 
 impl Whole {
-    /// An empty one, which may get `limit` bytes.
     pub(super) fn new(limit: usize) -> Self {
         Self {
             bytes: Vec::new(),
@@ -74,7 +73,6 @@ impl Whole {
         }
     }
 
-    /// Returns whether a part would make it too large.
     pub(super) fn exceeds_limit(&self, part: &[u8]) -> bool {
         self.bytes.len() + part.len() > self.limit
     }

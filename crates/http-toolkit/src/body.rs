@@ -1,4 +1,4 @@
-//! Reading a request's body: in whole, within a limit and within a time.
+//! Reads a request body as a whole, with a size limit and a timeout.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -16,10 +16,10 @@ use tokio::time::{Instant, timeout};
 use crate::bodies::{Bodies, Whole};
 use crate::code::ProblemCode;
 use crate::context::RequestContext;
-use crate::overload::busy;
+use crate::load_shed::busy;
 use crate::problem::Problem;
 
-/// The most bytes that a body may have, for the routes under [`body_limit`].
+/// Maximum body size in bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct BodyLimit(usize);
 
@@ -27,13 +27,12 @@ pub struct BodyLimit(usize);
 const DEFAULT_LIMIT: BodyLimit = BodyLimit(16 * 1024);
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A layer that lets the bodies of its routes have at most `bytes`; of two, the inner one counts.
-/// Without one it is 16 KiB.
+/// Layer with the maximum body size of its routes in bytes; of two, the inner one counts. The default is 16 KiB.
 pub fn body_limit(bytes: usize) -> Extension<BodyLimit> {
     Extension(BodyLimit(bytes))
 }
 
-/// A body as it came, for signatures over it.
+/// Raw body, for signature checks.
 #[derive(Clone, Debug)]
 pub struct RawBody(pub Bytes);
 

@@ -1,4 +1,4 @@
-//! Who is calling, by address: the peer, or what a trusted proxy says of it.
+//! Client address: the peer, or the hop that trusted proxies report.
 
 use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -15,10 +15,10 @@ use crate::context::RequestContext;
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const USER_AGENT_MAX: usize = 256;
 
-/// The caller's address and what it calls itself.
+/// Address and user agent of the client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Client {
-    /// The rightmost hop that no trusted proxy is; unspecified (0.0.0.0) if it cannot be read.
+    /// Rightmost hop that is not a trusted proxy; unspecified (0.0.0.0) if it cannot be read.
     pub addr: IpAddr,
     /// The `User-Agent`: at most 256 printable characters.
     pub user_agent: Option<String>,
@@ -36,8 +36,8 @@ impl<S: Sync> FromRequestParts<S> for Client {
     }
 }
 
-/// The address of a client that is not known: a trusted proxy sent one that cannot be read, or there
-/// is no connection, as in a test without a socket. Such clients share one limit.
+/// Address of an unknown client: a trusted proxy sent one that cannot be read, or there is no connection, as in a
+/// test without a socket. Such clients share one limit.
 pub const UNKNOWN: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
 /// The address that stands for all of a customer's: of IPv6 the /64, and IPv4 also where it is mapped into
@@ -49,7 +49,6 @@ pub(super) fn network_of(addr: IpAddr) -> IpAddr {
     }
 }
 
-/// Where a request came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Origin {
     pub(super) addr: IpAddr,
@@ -60,13 +59,12 @@ pub(super) struct Origin {
 }
 
 impl Origin {
-    /// Returns whether the client's address could not be read.
     pub(super) fn is_unknown(&self) -> bool {
         self.addr == UNKNOWN
     }
 }
 
-/// The trusted proxies and the one header that is believed of them.
+/// Trusted proxies and the header they report the client in.
 #[derive(Debug)]
 pub(super) struct Proxies {
     trusted: Vec<IpNet>,
@@ -124,7 +122,6 @@ impl Proxies {
         }
     }
 
-    /// Returns whether the peer is a trusted proxy.
     pub(super) fn trusts(&self, addr: IpAddr) -> bool {
         self.trusted.iter().any(|network| network.contains(&addr))
     }

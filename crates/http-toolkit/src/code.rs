@@ -2,45 +2,51 @@
 
 use axum::http::StatusCode;
 
-/// Error code of a problem: a stable name that clients match on, its HTTP status and its title.
+/// Error code of a problem: a stable name that clients match on, its HTTP status and its title. [`problem_code!`]
+/// makes one. It is a pointer, so that `Result<T, Problem>` stays small.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ProblemCode {
-    status: StatusCode,
-    name: &'static str,
-    title: &'static str,
+pub struct ProblemCode(pub &'static Definition);
+
+/// Parts of a [`ProblemCode`].
+#[derive(Debug, PartialEq, Eq)]
+pub struct Definition {
+    /// HTTP status, 400 to 599.
+    pub status: u16,
+    /// Stable name in snake case.
+    pub name: &'static str,
+    /// Title for people.
+    pub title: &'static str,
+}
+
+/// Error code of an HTTP status, a stable name and a title.
+#[macro_export]
+macro_rules! problem_code {
+    ($status:literal, $name:literal, $title:literal) => {
+        $crate::ProblemCode(&$crate::Definition {
+            status: $status,
+            name: $name,
+            title: $title,
+        })
+    };
 }
 
 impl ProblemCode {
-    /// # Panics
-    /// If the status is none of HTTP; in a constant, at compile time.
-    #[must_use]
-    pub const fn new(status: u16, name: &'static str, title: &'static str) -> Self {
-        let Ok(status) = StatusCode::from_u16(status) else {
-            panic!("not an HTTP status");
-        };
-        Self {
-            status,
-            name,
-            title,
-        }
-    }
-
     /// HTTP status.
     #[must_use]
-    pub const fn status(self) -> StatusCode {
-        self.status
+    pub fn status(self) -> StatusCode {
+        StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
     /// Stable name in snake case.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
-        self.name
+        self.0.name
     }
 
     /// Title for people.
     #[must_use]
     pub const fn title(self) -> &'static str {
-        self.title
+        self.0.title
     }
 }
 
@@ -48,7 +54,7 @@ macro_rules! codes {
     ($($ident:ident $status:literal $name:literal $title:literal)+) => {
         /// Codes that the toolkit itself responds with.
         impl ProblemCode {
-            $(#[doc = $title] pub const $ident: Self = Self::new($status, $name, $title);)+
+            $(#[doc = $title] pub const $ident: Self = problem_code!($status, $name, $title);)+
         }
     };
 }

@@ -1,5 +1,5 @@
-//! The outermost layer: gives a request its id, finds its client, lends its names to what is logged
-//! meanwhile, writes its line in the access log and finishes its refusals.
+//! Outermost layer: request id, client address, logging scope, access log line, metrics, and completion of error
+//! responses.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -21,15 +21,15 @@ use crate::bodies::Bodies;
 use crate::client::{Origin, Proxies};
 use crate::code::ProblemCode;
 use crate::config::HttpConfig;
+use crate::load_shed::Slots;
 use crate::metrics::InFlight;
-use crate::overload::Slots;
 use crate::problem;
 use crate::request_id::{RequestId, X_REQUEST_ID};
 use clock::{Clock, Rng};
 use telemetry::{RequestFacts, RequestScope};
 use uuid::Uuid;
 
-/// What is known of a request beside its parts, shared by all that handles it.
+/// Per-request data beside the request itself; clones share it.
 #[derive(Clone, Debug)]
 pub struct RequestContext(Arc<Inner>);
 
@@ -53,19 +53,17 @@ impl RequestContext {
         extensions.get()
     }
 
-    /// The request's id.
     #[must_use]
     pub fn request_id(&self) -> &RequestId {
         &self.0.id
     }
 
-    /// The client's address; limits count by its network.
     #[must_use]
     pub fn client_addr(&self) -> std::net::IpAddr {
         self.0.origin.addr
     }
 
-    /// Who is signed in, once the request has been authenticated.
+    /// Authenticated user.
     #[must_use]
     pub fn user(&self) -> Option<Uuid> {
         self.0.user.get().copied()
@@ -88,12 +86,11 @@ impl RequestContext {
         self.0.shared.body_timeout
     }
 
-    /// The bodies that are on their way to this process.
     pub(super) fn bodies(&self) -> &Bodies {
         &self.0.shared.bodies
     }
 
-    /// Takes a slot, unless all are taken.
+    /// Takes a load-shedding slot; `false` if none is free.
     pub(super) fn wait_for_slot(&self) -> bool {
         let taken = self.0.shared.slots.take();
         self.0.has_slot.store(taken, Ordering::Relaxed);
@@ -122,8 +119,8 @@ impl RequestContext {
     }
 }
 
-/// The layer. It belongs on the whole router with `Router::layer`, where the matched route is
-/// already known, and outside of every other layer.
+/// Layer for the whole router (`Router::layer`), where the matched route is already known, outside of every other
+/// layer.
 #[derive(Clone, Debug)]
 pub struct RequestContextLayer(Arc<Shared>);
 
@@ -138,7 +135,6 @@ struct Shared {
 }
 
 impl RequestContextLayer {
-    /// The layer for these settings; ids are made from `clock` and `rng`.
     #[must_use]
     pub fn new(config: &HttpConfig, clock: Clock, rng: Rng) -> Self {
         Self(Arc::new(Shared {
@@ -184,7 +180,6 @@ impl<S> Layer<S> for RequestContextLayer {
     }
 }
 
-/// The service of [`RequestContextLayer`].
 #[derive(Clone, Debug)]
 pub struct ContextService<S> {
     inner: S,
@@ -239,12 +234,11 @@ where
     }
 }
 
-/// What stands for the status of a reply that nobody waited for.
+/// Status in logs and metrics when the client disconnected before the response.
 const CLIENT_LEFT: u16 = 499;
 
-/// The line in the access log, written when it is dropped: a client that hangs up drops the
-/// handler's future, and its request is to be seen as well. It has no client's address: that is
-/// personal, and the audit log keeps it where it matters.
+/// Access log line, written on drop, since a client that disconnects drops the handler's future. It omits the
+/// client address, which is personal data.
 struct AccessLine {
     context: RequestContext,
     outcome: Option<(u16, Option<ProblemCode>)>,

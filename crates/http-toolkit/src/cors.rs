@@ -1,4 +1,4 @@
-//! Which browsers' pages may call: an allow-list of exact origins.
+//! CORS with an allow-list of exact origins.
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;

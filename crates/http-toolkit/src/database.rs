@@ -1,5 +1,4 @@
-//! Replies to database errors: away or busy is a 503 that invites a retry, a
-//! value that it rejects a 400, anything else a 500.
+//! Database errors as problems: 503 during an outage, 400 for a value that PostgreSQL rejects, otherwise 500.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};

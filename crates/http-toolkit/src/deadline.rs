@@ -1,5 +1,5 @@
-//! How long a handler may take. The time that a body takes to arrive is the client's and bounded on
-//! its own.
+//! Handler timeout. It excludes the time that the body takes to arrive, which has a timeout of its own; that is why
+//! it is not `tower_http::timeout`.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -17,13 +17,12 @@ use crate::config::HttpConfig;
 use crate::context::RequestContext;
 use crate::problem::Problem;
 
-/// The layer. At the deadline the handler's future is dropped: what must finish belongs in a
-/// spawned task or a job.
+/// Timeout layer. At the deadline the handler's future is dropped: work that must finish belongs in a spawned task
+/// or a job.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadline(Duration);
 
 impl Deadline {
-    /// The layer for these settings.
     #[must_use]
     pub fn new(config: &HttpConfig) -> Self {
         Self(config.request_timeout)
@@ -41,7 +40,6 @@ impl<S> Layer<S> for Deadline {
     }
 }
 
-/// The service of [`Deadline`].
 #[derive(Clone, Copy, Debug)]
 pub struct DeadlineService<S> {
     inner: S,

@@ -1,5 +1,4 @@
-//! Whom the service does not serve: networks, programs by what they call themselves, and countries
-//! where a trusted proxy tells them. Each list is empty unless it is set.
+//! Deny-lists by network, user agent, and country as reported by a trusted proxy.
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -14,12 +13,12 @@ use tower::Layer;
 use crate::client::Origin;
 use crate::code::ProblemCode;
 use crate::context::RequestContext;
+use crate::except_probes::is_probe;
 use crate::metrics;
-use crate::probes::is_probe;
 use crate::problem::Problem;
-use crate::refusing::{Refusing, Rules};
+use crate::reject::{Reject, RejectService};
 
-/// More of a `User-Agent` than this is not looked at.
+/// Bytes of a `User-Agent` that are matched.
 const USER_AGENT_MAX: usize = 1024;
 
 /// Clients that are not served. Empty lists deny nobody.
@@ -33,13 +32,12 @@ pub struct DenyConfig {
     pub country_header: Option<HeaderName>,
 }
 
-/// Text that a `User-Agent` has somewhere in it, in any case; `*` stands for anything between.
+/// Case-insensitive substring of a `User-Agent`; `*` stands for anything between.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AgentPattern(Vec<String>);
 
 impl AgentPattern {
-    /// Whether this lower-case text has all parts of the pattern, in their order. Takes time in
-    /// proportion to the text, whatever the pattern.
+    /// Matches a lower-case text, in time linear in its length whatever the pattern.
     #[must_use]
     pub fn matches(&self, agent: &str) -> bool {
         let found = self.0.iter().try_fold(agent, |rest, part| {
@@ -67,20 +65,19 @@ impl FromStr for AgentPattern {
     }
 }
 
-/// The layer. `/health` passes, since a prober may be anywhere.
+/// Layer that rejects denied clients. `/health` is exempt, since a prober may be anywhere.
 #[derive(Clone, Debug)]
 pub struct DenyLists(Arc<DenyConfig>);
 
 impl DenyLists {
-    /// The layer for these settings.
     #[must_use]
     pub fn new(config: &DenyConfig) -> Self {
         Self(Arc::new(config.clone()))
     }
 }
 
-impl Rules for DenyConfig {
-    fn refuse(&self, request: &Request) -> Option<Response> {
+impl Reject for DenyConfig {
+    fn reject(&self, request: &Request) -> Option<Response> {
         let list = denied(self, request)?;
         metrics::count_refused(list);
         Some(Problem::new(ProblemCode::ACCESS_DENIED).into_response())
@@ -135,10 +132,10 @@ fn comes_from_denied_country(config: &DenyConfig, origin: Origin, headers: &Head
 }
 
 impl<S> Layer<S> for DenyLists {
-    type Service = Refusing<S, DenyConfig>;
+    type Service = RejectService<S, DenyConfig>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Refusing::new(inner, &self.0)
+        RejectService::new(inner, &self.0)
     }
 }
 

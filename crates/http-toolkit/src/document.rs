@@ -1,5 +1,4 @@
-//! Refusals as the OpenAPI document shows them: groups for handlers to list, and what any route
-//! can answer.
+//! Problems in the OpenAPI document.
 
 use axum::http::{Method, StatusCode};
 use std::collections::BTreeMap;
@@ -18,7 +17,7 @@ use crate::problem::{FieldError, Problem};
 /// Responses of an operation by status.
 pub type Responses = BTreeMap<String, RefOr<Response>>;
 
-/// What any route can answer before or instead of its handler.
+/// Problems of the middleware around every route.
 const COMMON: &[ProblemCode] = &[
     ProblemCode::BAD_REQUEST,
     ProblemCode::HTTPS_REQUIRED,
@@ -29,7 +28,7 @@ const COMMON: &[ProblemCode] = &[
     ProblemCode::DEADLINE_EXCEEDED,
 ];
 
-/// The responses for `codes`, one a status, for a slice's own group.
+/// Responses for `codes`, one per status.
 #[must_use]
 pub fn problems<C: Copy + Into<ProblemCode>>(codes: &[C]) -> Responses {
     let mut by_status: BTreeMap<u16, Vec<ProblemCode>> = BTreeMap::new();
@@ -156,8 +155,8 @@ problem_groups! {
     RateProblem [ProblemCode::RATE_LIMITED];
 }
 
-/// Adds to every operation what any route can answer, and the schema of it to the components;
-/// what a route says about itself stays.
+/// Adds the problems of the middleware to every operation, and their schema to the components. Responses that a
+/// route documents itself stay.
 pub fn document_common(api: &mut OpenApi) {
     let components = api.components.get_or_insert_with(Components::new);
     let schemas = [
@@ -190,7 +189,7 @@ pub fn document_common(api: &mut OpenApi) {
     }
 }
 
-/// The redirect that a GET over plain http gets.
+/// Redirect of a GET over plain http.
 fn redirect() -> Response {
     let schema = ObjectBuilder::new().schema_type(Type::String).build();
     let location = HeaderBuilder::new()

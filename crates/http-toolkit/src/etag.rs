@@ -1,4 +1,4 @@
-//! Entity tags (RFC 9110 §8.8.3), so that a client which has a page is not sent it again.
+//! Entity tags (RFC 9110 §8.8.3).
 
 use aws_lc_rs::digest::{SHA256, digest};
 use axum::http::header::IF_NONE_MATCH;
@@ -6,12 +6,12 @@ use axum::http::{HeaderMap, HeaderValue};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
-/// The tag of a page, quotes included.
+/// Strong entity tag, with its quotes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Etag(HeaderValue);
 
 impl Etag {
-    /// The tag of these bytes: the same wherever they are served from.
+    /// Truncated SHA-256 of the content.
     ///
     /// # Panics
     /// Never: base64 is plain text.
@@ -23,13 +23,12 @@ impl Etag {
         Self(tag.expect("base64 is plain text"))
     }
 
-    /// The header's value.
     #[must_use]
     pub fn header(&self) -> HeaderValue {
         self.0.clone()
     }
 
-    /// Whether the client has the page already (RFC 9110 §13.1.2): the comparison is weak.
+    /// Evaluates `If-None-Match` (RFC 9110 §13.1.2) with weak comparison.
     #[must_use]
     pub fn is_held(&self, headers: &HeaderMap) -> bool {
         headers

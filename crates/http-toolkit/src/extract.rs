@@ -1,4 +1,4 @@
-//! `Json`, `Path` and `Query` whose every refusal is a [`Problem`] that names each wrong field.
+//! Extractors whose rejection is a [`Problem`] that names every invalid field.
 
 use std::error::Error;
 
@@ -21,15 +21,15 @@ use crate::code::ProblemCode;
 use crate::fault::{self, Step};
 use crate::problem::{FieldError, Problem};
 
-/// A JSON body, in either direction.
+/// JSON body of a request or response.
 #[derive(Clone, Copy, Debug)]
 pub struct Json<T>(pub T);
 
-/// The parameters in a route's path.
+/// Path parameters.
 #[derive(Clone, Copy, Debug)]
 pub struct Path<T>(pub T);
 
-/// The query string.
+/// Query string.
 #[derive(Clone, Copy, Debug)]
 pub struct Query<T>(pub T);
 

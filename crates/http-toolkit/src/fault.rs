@@ -1,5 +1,5 @@
-//! Turns what serde says about a value into a field and a sentence that names no Rust type and
-//! quotes nothing of the caller's but a field's name.
+//! Translates serde errors into field errors that name no Rust type and quote nothing of the request but a field
+//! name.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;

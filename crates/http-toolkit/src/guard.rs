@@ -1,5 +1,4 @@
-//! The guard before everything: what one client may ask of this process, counted here and nowhere
-//! else, so that a flood is turned away before it costs anything.
+//! In-process rate limiter by client in front of everything else, against floods.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -16,15 +15,15 @@ use crate::client::UNKNOWN;
 use crate::client::network_of;
 use crate::code::ProblemCode;
 use crate::context::RequestContext;
+use crate::except_probes::{ExceptProbes, HasInner};
 use crate::metrics;
-use crate::probes::{Around, PastProbes};
 use crate::problem::Problem;
 
-/// How often clients that have their whole budget back are forgotten.
+/// How often full buckets are removed.
 const FORGET_EVERY: Duration = Duration::from_secs(30);
 
 /// The layer of [`guard`].
-pub type Guard = PastProbes<GovernorLayer<ByClient, NoOpMiddleware, Body>>;
+pub type Guard = ExceptProbes<GovernorLayer<ByClient, NoOpMiddleware, Body>>;
 
 /// Token bucket by client: `max` requests at once, refilled within `window`.
 /// `/health` passes. Runs inside a Tokio runtime.
@@ -53,16 +52,16 @@ pub fn guard(max: u32, window: Duration) -> Guard {
             clients.shrink_to_fit();
         }
     });
-    PastProbes(GovernorLayer::new(config).error_handler(refuse))
+    ExceptProbes(GovernorLayer::new(config).error_handler(refuse))
 }
 
-impl<S> Around<S> for Governor<ByClient, NoOpMiddleware, S, Body> {
-    fn within(&mut self) -> &mut S {
+impl<S> HasInner<S> for Governor<ByClient, NoOpMiddleware, S, Body> {
+    fn inner_mut(&mut self) -> &mut S {
         &mut self.inner
     }
 }
 
-/// Counts by the client as the proxies tell of it, an IPv6 customer by its /64.
+/// Key: client address behind trusted proxies, an IPv6 /64 as one.
 #[derive(Clone, Copy, Debug)]
 pub struct ByClient;
 

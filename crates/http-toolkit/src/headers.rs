@@ -1,4 +1,5 @@
-//! The security headers that every reply carries, whatever answered.
+//! Security headers of every response. One layer instead of a `tower_http::set_header` for each header: a single
+//! pass, and no boxed bodies.
 
 use std::convert::Infallible;
 use std::task::{Context, Poll};
@@ -44,14 +45,14 @@ const NO_CONTENT: HeaderValue =
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const HSTS: HeaderValue = HeaderValue::from_static("max-age=63072000; includeSubDomains");
 
-/// The layer. A reply keeps a Content-Security-Policy or Cache-Control of its own.
+/// Layer. A response keeps its own `Content-Security-Policy` and `Cache-Control`.
 #[derive(Clone, Copy, Debug)]
 pub struct SecurityHeaders {
     https: bool,
 }
 
 impl SecurityHeaders {
-    /// The layer for these settings: browsers are only pinned to https where it is served.
+    /// Sends HSTS only if the public URL is https.
     #[must_use]
     pub fn new(config: &HttpConfig) -> Self {
         Self {
@@ -81,7 +82,6 @@ impl<S> Layer<S> for SecurityHeaders {
     }
 }
 
-/// The service of [`SecurityHeaders`].
 #[derive(Clone, Copy, Debug)]
 pub struct HeadersService<S> {
     inner: S,

@@ -1,4 +1,4 @@
-//! Which names the service answers to, and that it answers over https where that is its address.
+//! Host allow-list and redirect to https.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -13,17 +13,15 @@ use tower::Layer;
 use crate::code::ProblemCode;
 use crate::config::HttpConfig;
 use crate::context::RequestContext;
-use crate::probes::is_probe;
+use crate::except_probes::is_probe;
 use crate::problem::Problem;
-use crate::refusing::{Refusing, Rules};
+use crate::reject::{Reject, RejectService};
 
-/// The layer: a host that is not ours is refused, since links and caches are made from it; plain
-/// http behind a trusted proxy is sent to https, and in production that of any other peer as well.
-/// `/health` is exempt from both, because a prober calls by address.
+/// Layer that rejects hosts outside of the allow-list and redirects plain http to https. `/health` is exempt from
+/// both, because a prober calls by address.
 #[derive(Clone, Debug)]
 pub struct TrustedHosts(Arc<HostRules>);
 
-/// What [`TrustedHosts`] goes by.
 #[derive(Debug)]
 pub struct HostRules {
     hosts: Vec<Pattern>,
@@ -43,7 +41,6 @@ enum Pattern {
 }
 
 impl TrustedHosts {
-    /// The layer for these settings.
     #[must_use]
     pub fn new(config: &HttpConfig) -> Self {
         Self(Arc::new(HostRules::new(
@@ -102,8 +99,8 @@ fn literal(host: &str) -> Option<IpAddr> {
         .ok()
 }
 
-impl Rules for HostRules {
-    fn refuse(&self, request: &Request) -> Option<Response> {
+impl Reject for HostRules {
+    fn reject(&self, request: &Request) -> Option<Response> {
         if is_probe(request.uri().path()) {
             return None;
         }
@@ -183,10 +180,10 @@ fn to_https(request: &Request, public_url: &str) -> Response {
 }
 
 impl<S> Layer<S> for TrustedHosts {
-    type Service = Refusing<S, HostRules>;
+    type Service = RejectService<S, HostRules>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Refusing::new(inner, &self.0)
+        RejectService::new(inner, &self.0)
     }
 }
 
@@ -206,7 +203,7 @@ mod tests {
         for host in hosts {
             request = request.header(HOST, *host);
         }
-        let response = rules(false).refuse(&request.body(Body::empty()).unwrap());
+        let response = rules(false).reject(&request.body(Body::empty()).unwrap());
         response.map(|response| response.status().as_u16())
     }
 

@@ -1,4 +1,4 @@
-//! How long a connection may wait for its next request, and for the head of it.
+//! Idle timeout and header timeout of a connection.
 
 use std::io;
 use std::pin::Pin;

@@ -1,4 +1,4 @@
-//! Whether the page behind a browser's call is one of ours.
+//! Own origins, for CSRF checks by `Origin` and Fetch Metadata.
 
 use std::sync::Arc;
 
@@ -10,8 +10,8 @@ use crate::config::{HttpConfig, LOOPBACK};
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// The origins whose pages may act for somebody who signed in with cookies: the public URL's own
-/// and those of `ALLOWED_ORIGINS`. A clone is another handle on the same list.
+/// Origins whose pages may use cookie sessions: that of the public URL, and the allowed origins. Clones share the
+/// list.
 #[derive(Clone, Debug)]
 pub struct OwnOrigins(Arc<List>);
 
@@ -50,7 +50,6 @@ impl CookieScope {
 }
 
 impl OwnOrigins {
-    /// The list for these settings.
     #[must_use]
     pub fn new(config: &HttpConfig) -> Self {
         let own = own_urls(config).filter_map(|url| {

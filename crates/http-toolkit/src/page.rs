@@ -1,9 +1,7 @@
-//! Lists by the page: `?limit=&cursor=` in, `{items, next_cursor}` out. A cursor says after which
-//! item to go on, so that a page costs the same however far it is, and nothing is shown twice or
-//! missed while items come and go.
+//! Cursor (keyset) pagination: `?limit=&cursor=` in, `{items, next_cursor}` out.
 //!
-//! A handler takes [`Paged`], its store reads [`Limit::one_more`] rows after the position, and
-//! [`Page::cut`] makes the answer of them.
+//! A handler takes [`PageRequest`], its store reads [`PageSize::one_more`] rows after the position, and [`Page::cut`]
+//! makes the page of them.
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
@@ -39,21 +37,21 @@ pub trait Position: Serialize + DeserializeOwned {
 
 /// The position in a list that is ordered by when its items were made, and then by their ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Moment(
+pub struct TimeCursor(
     #[serde(deserialize_with = "Timestamp::within_range")] pub DateTime<Utc>,
     pub Uuid,
 );
 
-impl Position for Moment {
+impl Position for TimeCursor {
     const ORDER: &'static str = "moment.1";
 }
 
 /// How many items a page has at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "u32")]
-pub struct Limit(u8);
+pub struct PageSize(u8);
 
-impl Limit {
+impl PageSize {
     /// What is asked for when nothing is said.
     pub const DEFAULT: Self = Self(20);
 
@@ -70,13 +68,13 @@ impl Limit {
     }
 }
 
-impl Default for Limit {
+impl Default for PageSize {
     fn default() -> Self {
         Self::DEFAULT
     }
 }
 
-impl TryFrom<u32> for Limit {
+impl TryFrom<u32> for PageSize {
     type Error = &'static str;
 
     fn try_from(raw: u32) -> Result<Self, &'static str> {
@@ -91,9 +89,9 @@ impl TryFrom<u32> for Limit {
 /// A page of a list that somebody asks for, and by which filter, if the list has one. As an
 /// argument it reads the query string; what is in there besides is refused.
 #[derive(Clone, Copy, Debug)]
-pub struct Paged<P, F = NoFilter> {
+pub struct PageRequest<P, F = NoFilter> {
     /// How many items at most.
-    pub limit: Limit,
+    pub limit: PageSize,
     /// The last item of the page before; `None` for the first page.
     pub after: Option<P>,
     /// Which items.
@@ -109,12 +107,12 @@ pub struct NoFilter {}
 #[serde(bound = "P: Position")]
 struct Paging<P> {
     #[serde(default)]
-    limit: Limit,
+    limit: PageSize,
     #[serde(default, deserialize_with = "decode")]
     cursor: Option<P>,
 }
 
-impl<P, F, S> FromRequestParts<S> for Paged<P, F>
+impl<P, F, S> FromRequestParts<S> for PageRequest<P, F>
 where
     P: Position + Send,
     F: DeserializeOwned + Send,
@@ -171,12 +169,12 @@ pub struct Page<T> {
 }
 
 impl<T> Page<T> {
-    /// The page, of as many rows as [`Limit::one_more`] asked for. `position` tells where an item
+    /// The page, of as many rows as [`PageSize::one_more`] asked for. `position` tells where an item
     /// stands in the list's order.
     #[must_use]
     pub fn cut<P: Position>(
         mut rows: Vec<T>,
-        limit: Limit,
+        limit: PageSize,
         position: impl FnOnce(&T) -> P,
     ) -> Self {
         let has_more = rows.len() > limit.get();
@@ -259,12 +257,12 @@ mod tests {
         assert_eq!(problem["errors"][0]["field"], "cursor", "{problem}");
     }
 
-    async fn ask<P: Position + Send>(query: &str) -> Result<Paged<P, Filter>, Value> {
+    async fn ask<P: Position + Send>(query: &str) -> Result<PageRequest<P, Filter>, Value> {
         let (mut parts, ()) = Request::get(format!("/list?{query}"))
             .body(())
             .unwrap()
             .into_parts();
-        Paged::<P, Filter>::from_request_parts(&mut parts, &())
+        PageRequest::<P, Filter>::from_request_parts(&mut parts, &())
             .await
             .map_err(|problem| {
                 let body = problem.body(problem.code().status(), None);
@@ -272,20 +270,20 @@ mod tests {
             })
     }
 
-    fn moment(second: u32) -> Moment {
+    fn moment(second: u32) -> TimeCursor {
         let at = DateTime::from_timestamp(1_700_000_000, second * 1_000).unwrap();
-        Moment(at, Uuid::from_u128(second.into()))
+        TimeCursor(at, Uuid::from_u128(second.into()))
     }
 
     #[tokio::test]
     async fn a_page_leads_to_the_next_one_and_the_last_one_nowhere() {
-        let limit = Limit::try_from(2).unwrap();
+        let limit = PageSize::try_from(2).unwrap();
         assert_eq!(limit.one_more(), 3);
         let rows: Vec<_> = (1..=3).map(moment).collect();
         let page = Page::cut(rows, limit, |item| *item);
         assert_eq!(page.items, [moment(1), moment(2)]);
         let cursor = page.next_cursor.unwrap();
-        let next = ask::<Moment>(&format!("cursor={cursor}&limit=2"))
+        let next = ask::<TimeCursor>(&format!("cursor={cursor}&limit=2"))
             .await
             .unwrap();
         assert_eq!(next.after, Some(moment(2)), "to the microsecond");
@@ -299,14 +297,16 @@ mod tests {
 
     #[tokio::test]
     async fn filters_and_paging_are_read_side_by_side() {
-        let none = ask::<Moment>("").await.unwrap();
+        let none = ask::<TimeCursor>("").await.unwrap();
         assert_eq!((none.limit.get(), none.after), (20, None));
-        let asked = ask::<Moment>("name=a%26b&li%6dit=7&size=3").await.unwrap();
+        let asked = ask::<TimeCursor>("name=a%26b&li%6dit=7&size=3")
+            .await
+            .unwrap();
         assert_eq!(asked.limit.get(), 7);
         assert_eq!(asked.filter.name.as_deref(), Some("a&b"));
         assert_eq!(asked.filter.size, Some(3));
         for limit in ["1", "100"] {
-            assert!(ask::<Moment>(&format!("limit={limit}")).await.is_ok());
+            assert!(ask::<TimeCursor>(&format!("limit={limit}")).await.is_ok());
         }
     }
 
@@ -323,7 +323,7 @@ mod tests {
                 .encode(format!(r#"["moment.1",["{year}-01-01T00:00:00Z","{id}"]]"#))
         };
         assert!(
-            ask::<Moment>(&format!("cursor={}", of_year("2026")))
+            ask::<TimeCursor>(&format!("cursor={}", of_year("2026")))
                 .await
                 .is_ok()
         );
@@ -346,7 +346,7 @@ mod tests {
         let cursors = cursors.into_iter().chain(years.iter().map(String::as_str));
         for cursor in cursors {
             let cursor: String = form_urlencoded::byte_serialize(cursor.as_bytes()).collect();
-            let problem = ask::<Moment>(&format!("cursor={cursor}"))
+            let problem = ask::<TimeCursor>(&format!("cursor={cursor}"))
                 .await
                 .unwrap_err();
             assert_eq!(problem["status"], 400, "{cursor}");
@@ -363,13 +363,13 @@ mod tests {
             ("name=a%00b", "name"),
             ("offset=5", "offset"),
         ] {
-            let problem = ask::<Moment>(query).await.unwrap_err();
+            let problem = ask::<TimeCursor>(query).await.unwrap_err();
             assert_eq!(problem["status"], 400, "{query}");
             assert_eq!(problem["errors"][0]["field"], field, "{problem}");
         }
-        let refused = ask::<Moment>("limit=101").await.unwrap_err();
+        let refused = ask::<TimeCursor>("limit=101").await.unwrap_err();
         assert_eq!(refused["errors"][0]["message"], "must be 1 to 100");
-        let refused = ask::<Moment>("cursor=x").await.unwrap_err();
+        let refused = ask::<TimeCursor>("cursor=x").await.unwrap_err();
         assert_eq!(refused["errors"][0]["message"], NOT_A_CURSOR);
     }
 }

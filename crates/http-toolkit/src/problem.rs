@@ -1,4 +1,4 @@
-//! The one shape of every refusal: `application/problem+json` (RFC 9457) with a stable code.
+//! Error responses: `application/problem+json` (RFC 9457) with a stable code.
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -35,7 +35,7 @@ pub struct FieldError {
 /// Response of a middleware or handler, or the problem that becomes one.
 pub type MiddlewareResult = Result<Response, Problem>;
 
-/// A refusal: a code, and what the caller may know about the case at hand.
+/// Error response: a code, and what the client may know about the case.
 #[derive(Clone, Debug)]
 pub struct Problem {
     code: ProblemCode,
@@ -48,7 +48,6 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// A refusal with this code.
     #[must_use]
     pub fn new(code: impl Into<ProblemCode>) -> Self {
         Self {
@@ -62,14 +61,14 @@ impl Problem {
         }
     }
 
-    /// Something nobody foresaw: `source` and its causes are logged here, once, and never shown.
+    /// Unexpected error: `source` and its causes are logged once and not shown.
     #[must_use]
     pub fn internal(source: impl Error) -> Self {
         telemetry::capture(&source, "request failed");
         Self::new(ProblemCode::INTERNAL)
     }
 
-    /// A credential was presented and refused (RFC 6750 §3.1), unlike one that is missing.
+    /// 401 for a rejected credential (RFC 6750 §3.1), unlike a missing one.
     #[must_use]
     pub fn unauthenticated_token() -> Self {
         let mut problem = Self::new(ProblemCode::UNAUTHENTICATED);
@@ -77,7 +76,7 @@ impl Problem {
         problem
     }
 
-    /// The credential is good, and does not reach this far (RFC 6750 §3.1); it would take `scope`.
+    /// 403 for a valid credential without `scope` (RFC 6750 §3.1).
     #[must_use]
     pub fn insufficient_scope(scope: &'static str) -> Self {
         let mut problem = Self::new(ProblemCode::INSUFFICIENT_SCOPE);
@@ -85,14 +84,14 @@ impl Problem {
         problem
     }
 
-    /// Adds a sentence on this very case.
+    /// Adds a description of this occurrence.
     #[must_use]
     pub fn detail(mut self, detail: impl Into<Cow<'static, str>>) -> Self {
         self.detail = Some(detail.into());
         self
     }
 
-    /// Adds a field and what is wrong with it.
+    /// Adds a field error.
     #[must_use]
     pub fn field(
         mut self,
@@ -108,14 +107,13 @@ impl Problem {
         self
     }
 
-    /// Adds fields and what is wrong with them.
     #[must_use]
     pub(super) fn fields(mut self, faults: Vec<FieldError>) -> Self {
         self.errors.extend(faults);
         self
     }
 
-    /// Says when to try again, in whole seconds, rounded up and at least one.
+    /// Sets `Retry-After`: whole seconds, rounded up, at least one.
     #[must_use]
     pub fn retry_after(mut self, wait: Duration) -> Self {
         let begun = u64::from(wait.subsec_nanos() > 0);
@@ -130,13 +128,12 @@ impl Problem {
         self
     }
 
-    /// The code.
     #[must_use]
     pub const fn code(&self) -> ProblemCode {
         self.code
     }
 
-    /// The bytes on the wire.
+    /// JSON body.
     pub(super) fn body(&self, status: StatusCode, request_id: Option<&str>) -> Vec<u8> {
         let wire = Wire {
             r#type: Urn(self.code.as_str()),
@@ -197,8 +194,7 @@ impl IntoResponse for Problem {
     }
 }
 
-/// Gives a refusal its request id, and a refusal that came without a body the one shape. Returns
-/// its code when the reply is a refusal.
+/// Adds the request id to a problem, and turns a bare error response into one. Returns the code of an error response.
 pub(super) fn complete(response: &mut Response, request_id: &str) -> Option<ProblemCode> {
     let status = response.status();
     if !status.is_client_error() && !status.is_server_error() {
@@ -236,7 +232,7 @@ impl Problem {
     }
 }
 
-/// Whether a library answered with no body, or with plain text that clients cannot match on.
+/// Error response of a library: no body, or plain text.
 fn is_bare(response: &Response) -> bool {
     match response.headers().get(CONTENT_TYPE) {
         Some(kind) => kind.as_bytes().starts_with(b"text/plain"),

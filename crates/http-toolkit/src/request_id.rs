@@ -1,4 +1,4 @@
-//! The id of a request, as it stands in the reply, the log and the error reports.
+//! Request id, in the response, the log and error reports.
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
@@ -13,8 +13,7 @@ use clock::{Clock, Rng};
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REQUEST_ID_MAX: usize = 64;
 
-/// The id that ties a reply, its log lines and its error report together: 1 to 64 of
-/// `A-Z a-z 0-9 . _ -`, since it goes into our logs.
+/// Request id: 1 to 64 of `A-Z a-z 0-9 . _ -`, since it goes into logs.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct RequestId(HeaderValue);
@@ -29,7 +28,7 @@ impl TryFrom<String> for RequestId {
 }
 
 impl RequestId {
-    /// Takes a client's id, if it is one.
+    /// Reads `X-Request-Id`.
     pub(super) fn accept(headers: &HeaderMap) -> Option<Self> {
         headers.get(X_REQUEST_ID).cloned().and_then(Self::plain)
     }
@@ -52,7 +51,6 @@ impl RequestId {
         self.0.clone()
     }
 
-    /// The id as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         self.0.to_str().unwrap_or_default()

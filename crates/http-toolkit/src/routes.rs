@@ -1,9 +1,9 @@
-//! Routes of a slice with their OpenAPI description.
+//! Routes with their OpenAPI description.
 
 use utoipa::openapi::path::Paths;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 
-/// Routes by paths relative to where `app.rs` mounts them. [`Routes::mount`] writes the whole path into each:
+/// Routes by paths relative to where they are mounted. [`Routes::mount`] writes the whole path into each:
 /// `OpenApiRouter::nest` would wrap each route in a service that strips the prefix, at the cost of another
 /// box, another URI and another copy of the route for every request.
 #[derive(Clone)]

@@ -1,4 +1,4 @@
-//! The accept loop: what a connection may cost, how long it may idle or stall, and how it ends.
+//! Accept loop with connection caps, timeouts and graceful shutdown.
 
 use std::convert::Infallible;
 use std::fmt::Write as _;
@@ -36,7 +36,7 @@ use crate::metrics::{self, OpenConnection};
 use crate::per_client::{Counted, PerClient};
 use crate::problem::{PROBLEM_JSON, Problem};
 use crate::request_id::{RequestId, X_REQUEST_ID};
-use crate::stall::Patient;
+use crate::write_timeout::WriteTimeoutStream;
 use clock::{Clock, Rng};
 
 /// Request line and headers together; more is refused with 431 by hyper itself.
@@ -46,23 +46,22 @@ const BUFFER_MAX: usize = HEAD_MAX;
 /// While draining, a connection that is idle or brand new may still send one request for so long:
 /// its client cannot know yet that we are leaving.
 const LAST_CALL: Duration = Duration::from_millis(500);
-/// Connections above the cap that are told so at the same time; more are closed without a word.
-const TURNED_AWAY_MAX: usize = 64;
+/// Connections above the cap that get a response at the same time; more are closed without one.
+const REJECTED_MAX: usize = 64;
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(500));
 const WARN_EVERY: Duration = Duration::from_secs(10);
 
-/// How the draining went.
+/// Result of the drain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Drained {
-    /// Connections that were cut at the drain deadline, most likely within a request.
+    /// Connections aborted at the drain deadline, most likely within a request.
     pub aborted: usize,
 }
 
-/// Serves `app` until `shutdown`, then finishes what was accepted, for `drain_timeout` at most.
+/// Serves `app` until `shutdown`, then drains for `drain_timeout` at most.
 ///
-/// Above `max_connections` a new connection is answered with 503 and closed, rather than left in
-/// the backlog where its client would wait without knowing; above `max_connections_per_client`
-/// with 429. Dropping the future cuts every connection.
+/// Above `max_connections` a new connection gets 503 and is closed, rather than left in the backlog; above
+/// `max_connections_per_client` it gets 429. Dropping the future aborts every connection.
 pub async fn serve(
     listener: TcpListener,
     app: Router,
@@ -81,7 +80,7 @@ pub async fn serve(
         match accepted {
             Ok((stream, peer)) => {
                 back_off = BACK_OFF.0;
-                server.admit(stream, peer);
+                server.accept(stream, peer);
             }
             Err(error) if is_of_the_peer(&error) => {}
             Err(error) => {
@@ -95,7 +94,7 @@ pub async fn serve(
     server.is_leaving.store(true, Ordering::Relaxed);
     // The kernel has completed these handshakes, so their clients count on an answer.
     while let Some(Ok((stream, peer))) = listener.accept().now_or_never() {
-        server.admit(stream, peer);
+        server.accept(stream, peer);
     }
     drop(listener);
     server.drain(config.drain_timeout).await
@@ -111,7 +110,7 @@ struct Server {
     permits: Arc<Semaphore>,
     proxies: Proxies,
     per_client: PerClient,
-    turned_away: Arc<Semaphore>,
+    rejected: Arc<Semaphore>,
     warned: Option<Instant>,
     tasks: JoinSet<()>,
     stop: CancellationToken,
@@ -147,7 +146,7 @@ impl Server {
             permits: Arc::new(Semaphore::new(config.max_connections)),
             proxies: Proxies::new(config),
             per_client: PerClient::new(config.max_connections_per_client),
-            turned_away: Arc::new(Semaphore::new(TURNED_AWAY_MAX)),
+            rejected: Arc::new(Semaphore::new(REJECTED_MAX)),
             warned: None,
             tasks: JoinSet::new(),
             stop,
@@ -155,9 +154,9 @@ impl Server {
         }
     }
 
-    fn admit(&mut self, stream: TcpStream, peer: SocketAddr) {
+    fn accept(&mut self, stream: TcpStream, peer: SocketAddr) {
         let _ = stream.set_nodelay(true);
-        let stream = Patient::new(stream, self.write_timeout);
+        let stream = WriteTimeoutStream::new(stream, self.write_timeout);
         let addr = peer.ip().to_canonical();
         // Behind a proxy's connections are many clients; limiting them is the proxy's part.
         let client = if self.proxies.trusts(addr) {
@@ -166,13 +165,13 @@ impl Server {
             Some(counted)
         } else {
             metrics::count_refused("connections");
-            self.turn_away(stream, ProblemCode::RATE_LIMITED);
+            self.reject(stream, ProblemCode::RATE_LIMITED);
             return;
         };
         let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
             metrics::count_refused_connection();
             self.warn_of_cap();
-            self.turn_away(stream, ProblemCode::BUSY);
+            self.reject(stream, ProblemCode::BUSY);
             return;
         };
         let connection = self.connection(stream, peer, (permit, client));
@@ -181,7 +180,7 @@ impl Server {
 
     fn connection(
         &self,
-        stream: Patient<TcpStream>,
+        stream: WriteTimeoutStream<TcpStream>,
         peer: SocketAddr,
         counted: (OwnedSemaphorePermit, Option<Counted>),
     ) -> impl Future<Output = ()> + Send + use<> {
@@ -238,11 +237,11 @@ impl Server {
         }
     }
 
-    fn turn_away(&mut self, mut stream: Patient<TcpStream>, code: ProblemCode) {
-        let Ok(permit) = Arc::clone(&self.turned_away).try_acquire_owned() else {
+    fn reject(&mut self, mut stream: WriteTimeoutStream<TcpStream>, code: ProblemCode) {
+        let Ok(permit) = Arc::clone(&self.rejected).try_acquire_owned() else {
             return;
         };
-        let reply = self.refusal(code);
+        let reply = self.rejection(code);
         self.tasks.spawn(async move {
             let _permit = permit;
             let tell = async {
@@ -254,7 +253,7 @@ impl Server {
     }
 
     /// The reply to a connection above a cap, whose request nobody has read.
-    fn refusal(&self, code: ProblemCode) -> String {
+    fn rejection(&self, code: ProblemCode) -> String {
         let problem = Problem::new(code);
         let status = problem.code().status();
         let id = RequestId::new(&Clock::system(), &Rng::system());

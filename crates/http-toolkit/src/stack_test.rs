@@ -15,7 +15,7 @@ use utoipa::openapi::OpenApi;
 
 use crate::config::HttpConfig;
 use crate::{
-    Deadline, Json, PanicGuard, Problem, ProblemCode, RequestContextLayer, SecurityHeaders,
+    CatchPanic, Deadline, Json, Problem, ProblemCode, RequestContextLayer, SecurityHeaders,
     TrustedHosts, body_limit, cors,
 };
 use clock::{Clock, Rng};
@@ -95,7 +95,7 @@ fn app() -> Router {
                 .layer(SecurityHeaders::new(&config))
                 .layer(TrustedHosts::new(&config))
                 .layer(cors(&config, &OpenApi::default()))
-                .layer(PanicGuard)
+                .layer(CatchPanic)
                 .layer(body_limit(64 * 1024))
                 .layer(Deadline::new(&config)),
         )

@@ -12,7 +12,6 @@ pub struct Timestamp(DateTime<Utc>);
 const EXPECTED: &str = "must be an RFC 3339 time such as 2026-03-14T09:26:53Z, from 1970 to 9999";
 
 impl Timestamp {
-    /// The time.
     #[must_use]
     pub const fn get(self) -> DateTime<Utc> {
         self.0

@@ -1,4 +1,4 @@
-//! A panic in a handler costs one reply, not the connection, and shows nothing of itself.
+//! Panics of handlers as 500 responses.
 
 use std::any::Any;
 use std::convert::Infallible;
@@ -14,26 +14,25 @@ use tower::{Layer, Service};
 use crate::code::ProblemCode;
 use crate::problem::Problem;
 
-/// The layer that turns a panic into a 500. The one of `tower-http` boxes every body anew.
+/// Layer that responds to a panic with 500. Not that of `tower-http`, which boxes every body again.
 #[derive(Clone, Copy, Debug)]
-pub struct PanicGuard;
+pub struct CatchPanic;
 
-impl<S> Layer<S> for PanicGuard {
-    type Service = GuardedService<S>;
+impl<S> Layer<S> for CatchPanic {
+    type Service = CatchPanicService<S>;
 
-    fn layer(&self, inner: S) -> GuardedService<S> {
-        GuardedService(inner)
+    fn layer(&self, inner: S) -> CatchPanicService<S> {
+        CatchPanicService(inner)
     }
 }
 
-/// The service of [`PanicGuard`].
 #[derive(Clone, Debug)]
-pub struct GuardedService<S>(S);
+pub struct CatchPanicService<S>(S);
 
 type Answered = Result<Response, Infallible>;
 type Panic = Box<dyn Any + Send>;
 
-impl<S> Service<Request> for GuardedService<S>
+impl<S> Service<Request> for CatchPanicService<S>
 where
     S: Service<Request, Response = Response, Error = Infallible>,
 {

@@ -1,4 +1,4 @@
-//! The way past for probes: whoever asks how the service is must be told while it is busiest.
+//! Exemption of `/health` from a layer.
 
 use std::marker::PhantomData;
 use std::task::{Context, Poll};
@@ -7,22 +7,20 @@ use axum::extract::Request;
 use futures_util::future::Either;
 use tower::{Layer, Service};
 
-/// Whether a path is one that probes and balancers ask.
 pub(super) fn is_probe(path: &str) -> bool {
     path == "/health" || path.starts_with("/health/")
 }
 
-/// A service around another, which can be had without it.
-pub trait Around<S> {
-    /// The service within.
-    fn within(&mut self) -> &mut S;
+/// Service that wraps another.
+pub trait HasInner<S> {
+    fn inner_mut(&mut self) -> &mut S;
 }
 
-/// A layer that requests to `/health` do not meet.
+/// Applies a layer to all requests but those to `/health`.
 #[derive(Clone, Copy, Debug)]
-pub struct PastProbes<L>(pub(super) L);
+pub struct ExceptProbes<L>(pub(super) L);
 
-impl<S, L: Layer<S>> Layer<S> for PastProbes<L> {
+impl<S, L: Layer<S>> Layer<S> for ExceptProbes<L> {
     type Service = ProbesService<S, L::Service>;
 
     fn layer(&self, inner: S) -> Self::Service {
@@ -33,7 +31,6 @@ impl<S, L: Layer<S>> Layer<S> for PastProbes<L> {
     }
 }
 
-/// The service of [`PastProbes`].
 #[derive(Debug)]
 pub struct ProbesService<S, A> {
     around: A,
@@ -52,7 +49,7 @@ impl<S, A: Clone> Clone for ProbesService<S, A> {
 impl<S, A> Service<Request> for ProbesService<S, A>
 where
     S: Service<Request>,
-    A: Service<Request, Response = S::Response, Error = S::Error> + Around<S>,
+    A: Service<Request, Response = S::Response, Error = S::Error> + HasInner<S>,
 {
     type Response = S::Response;
     type Error = S::Error;
@@ -65,7 +62,7 @@ where
 
     fn call(&mut self, request: Request) -> Self::Future {
         if is_probe(request.uri().path()) {
-            Either::Right(self.around.within().call(request))
+            Either::Right(self.around.inner_mut().call(request))
         } else {
             Either::Left(self.around.call(request))
         }

@@ -1,4 +1,4 @@
-//! A socket that gives up on a peer which does not read, and that parts politely.
+//! TCP stream with a write-stall timeout and a lingering close.
 
 use std::io;
 use std::pin::Pin;
@@ -8,28 +8,26 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-/// So much must move in each period of patience; less is a peer that pretends to read.
+/// Bytes that must be written within each timeout period, against peers that read a few bytes at a time.
 const PROGRESS: usize = 64 * 1024;
-/// How long a peer that still sends is heard out, so that it gets to read why it was refused
-/// instead of a reset connection.
+/// How long a peer that still sends is read from, so that it receives the response instead of a reset.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// The socket.
 #[derive(Debug)]
-pub(super) struct Patient<S> {
+pub(super) struct WriteTimeoutStream<S> {
     stream: S,
-    patience: Duration,
+    timeout: Duration,
     stalled: Option<Pin<Box<Sleep>>>,
     moved: usize,
     ended: bool,
     linger: Option<Pin<Box<Sleep>>>,
 }
 
-impl<S> Patient<S> {
-    pub(super) fn new(stream: S, patience: Duration) -> Self {
+impl<S> WriteTimeoutStream<S> {
+    pub(super) fn new(stream: S, timeout: Duration) -> Self {
         Self {
             stream,
-            patience,
+            timeout,
             stalled: None,
             moved: 0,
             ended: false,
@@ -44,10 +42,8 @@ impl<S> Patient<S> {
     ) -> Poll<io::Result<usize>> {
         match written {
             Poll::Pending => {
-                let patience = self.patience;
-                let stalled = self
-                    .stalled
-                    .get_or_insert_with(|| Box::pin(sleep(patience)));
+                let timeout = self.timeout;
+                let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(timeout)));
                 ready!(stalled.as_mut().poll(cx));
                 Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
             }
@@ -68,7 +64,7 @@ impl<S> Patient<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for WriteTimeoutStream<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -81,7 +77,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Patient<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for WriteTimeoutStream<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -142,7 +138,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_peer_that_does_not_read_is_given_up() {
         let (ours, _theirs) = duplex(1024);
-        let mut socket = Patient::new(ours, Duration::from_secs(30));
+        let mut socket = WriteTimeoutStream::new(ours, Duration::from_secs(30));
         let begun = Instant::now();
         let error = socket.write_all(&[0; 4096]).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
@@ -153,7 +149,7 @@ mod tests {
     async fn a_trickle_is_not_reading_but_a_slow_line_is() {
         for (step, served) in [(100_usize, false), (10_000, true)] {
             let (ours, mut theirs) = duplex(1024);
-            let mut socket = Patient::new(ours, Duration::from_secs(30));
+            let mut socket = WriteTimeoutStream::new(ours, Duration::from_secs(30));
             let reader = tokio::spawn(async move {
                 let mut buffer = vec![0; step];
                 while theirs.read_exact(&mut buffer).await.is_ok() {
@@ -172,7 +168,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn parting_hears_the_peer_out_for_a_moment() {
         let (ours, mut theirs) = duplex(1024);
-        let mut socket = Patient::new(ours, Duration::from_secs(30));
+        let mut socket = WriteTimeoutStream::new(ours, Duration::from_secs(30));
         let sender = tokio::spawn(async move {
             theirs.write_all(&vec![0; 100_000]).await.unwrap();
             theirs

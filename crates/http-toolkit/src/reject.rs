@@ -1,5 +1,4 @@
-//! What layers have in common that look at a request and pass it on or refuse it: nothing is boxed,
-//! and what passes is not touched.
+//! Common service of layers that reject some requests, without boxing.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -13,36 +12,35 @@ use futures_util::TryFutureExt as _;
 use futures_util::future::{Either, MapOk, Ready, ready};
 use tower::Service;
 
-/// What a layer goes by.
-pub trait Rules {
-    /// The answer to a request that goes no further.
-    fn refuse(&self, request: &Request) -> Option<Response>;
+/// Condition of a layer.
+pub trait Reject {
+    /// Response to a rejected request.
+    fn reject(&self, request: &Request) -> Option<Response>;
 }
 
-/// The service of a layer that goes by rules.
 #[derive(Debug)]
-pub struct Refusing<S, R> {
+pub struct RejectService<S, R> {
     inner: S,
     rules: Arc<R>,
 }
 
-impl<S, R> Refusing<S, R> {
+impl<S, R> RejectService<S, R> {
     pub(super) fn new(inner: S, rules: &Arc<R>) -> Self {
         let rules = Arc::clone(rules);
         Self { inner, rules }
     }
 }
 
-impl<S: Clone, R> Clone for Refusing<S, R> {
+impl<S: Clone, R> Clone for RejectService<S, R> {
     fn clone(&self) -> Self {
         Self::new(self.inner.clone(), &self.rules)
     }
 }
 
-impl<S, R, B> Service<Request> for Refusing<S, R>
+impl<S, R, B> Service<Request> for RejectService<S, R>
 where
     S: Service<Request, Response = Response<B>, Error = Infallible>,
-    R: Rules,
+    R: Reject,
     B: HttpBody<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
@@ -56,7 +54,7 @@ where
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
-        if let Some(refusal) = self.rules.refuse(&request) {
+        if let Some(refusal) = self.rules.reject(&request) {
             return Either::Right(ready(Ok(refusal)));
         }
         let passed: fn(Response<B>) -> Response = |response| response.map(Body::new);

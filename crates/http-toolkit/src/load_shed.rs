@@ -1,5 +1,4 @@
-//! Load shedding: a request above the cap is refused at once, instead of waiting in a queue that
-//! grows until nobody is served.
+//! Load shedding: requests above the concurrency limit get 503 at once instead of queueing.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -15,15 +14,14 @@ use tower::{Layer, Service};
 
 use crate::code::ProblemCode;
 use crate::context::RequestContext;
+use crate::except_probes::{ExceptProbes, HasInner};
 use crate::metrics;
-use crate::probes::{Around, PastProbes};
 use crate::problem::Problem;
 
-/// When to come back: a slot is rarely free sooner.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// The slots of one process for requests that are being handled. A request holds none while its
-/// body is on its way, so that clients which stall cannot take them all.
+/// Slots of the requests that are being handled. A request holds none while its body is being received, so that slow
+/// clients cannot take them all.
 #[derive(Debug)]
 pub(super) struct Slots(Semaphore);
 
@@ -32,7 +30,6 @@ impl Slots {
         Self(Semaphore::new(max))
     }
 
-    /// Takes a slot, unless all are taken.
     pub(super) fn take(&self) -> bool {
         self.0
             .try_acquire()
@@ -45,22 +42,20 @@ impl Slots {
     }
 }
 
-/// The refusal of a request for which there is no slot.
 pub(super) fn busy() -> Problem {
     metrics::count_refused("load");
     Problem::new(ProblemCode::BUSY).retry_after(RETRY_AFTER)
 }
 
 /// The layer of [`shed`].
-pub type Shed = PastProbes<Cap>;
+pub type Shed = ExceptProbes<Cap>;
 
-/// The layer: at most `HTTP_MAX_REQUESTS` requests are handled at once, beside those to `/health`.
+/// Layer that handles at most `max_requests` at once; `/health` is exempt.
 #[must_use]
 pub fn shed() -> Shed {
-    PastProbes(Cap)
+    ExceptProbes(Cap)
 }
 
-/// The cap itself.
 #[derive(Clone, Copy, Debug)]
 pub struct Cap;
 
@@ -72,14 +67,13 @@ impl<S> Layer<S> for Cap {
     }
 }
 
-/// The service of [`Cap`].
 #[derive(Clone, Debug)]
 pub struct CapService<S> {
     inner: S,
 }
 
-impl<S> Around<S> for CapService<S> {
-    fn within(&mut self) -> &mut S {
+impl<S> HasInner<S> for CapService<S> {
+    fn inner_mut(&mut self) -> &mut S {
         &mut self.inner
     }
 }

@@ -72,7 +72,6 @@ async fn try_log_in(ctx: &Ctx, sign_in: SignIn) -> Result<Outcome, Error> {
     Ok(Outcome::Session(pair))
 }
 
-/// Lets the owner of an account try again, by the link in a letter.
 pub(crate) async fn unlock(ctx: &Ctx, proof: &OpaqueToken) -> Result<(), Error> {
     let now = ctx.now();
     let mut tx = ctx.begin().await?;

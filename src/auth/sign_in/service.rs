@@ -16,8 +16,7 @@ use crate::metrics;
 use crate::mfa;
 use crate::users;
 
-/// Begins a session for whoever knows the password and has not tried too often. An unknown address
-/// costs as much time as a wrong password: the same read_counters-ups, a hash and a line in the log.
+/// An unknown address takes as long as a wrong password: the same queries, a hash and an audit entry.
 pub(crate) async fn log_in(ctx: &Ctx, sign_in: SignIn) -> Result<Outcome, Error> {
     let result = try_log_in(ctx, sign_in).await;
     metrics::count_sign_in(match &result {

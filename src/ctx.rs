@@ -1,5 +1,4 @@
-//! Request context: first argument of handlers and services. It knows who calls and from where, and has
-//! what they work with.
+//! Request context: caller, client, and the parts of [`AppState`]. First argument of handlers and services.
 
 mod caller;
 

@@ -24,7 +24,6 @@ pub async fn announce_admin(
     Ok(())
 }
 
-/// Tells an administrator that somebody has become one.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct NotifyNewAdmin {
     user_id: UserId,
@@ -32,7 +31,6 @@ pub struct NotifyNewAdmin {
 }
 
 impl NotifyNewAdmin {
-    /// An email to `user_id` about `admin`.
     fn to(user_id: UserId, admin: UserId) -> Self {
         Self { user_id, admin }
     }

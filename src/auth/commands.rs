@@ -33,7 +33,7 @@ pub struct CreateAccount {
 pub enum CommandError {
     #[error("the address has an account already: `--promote` makes it an administrator's")]
     AccountExists,
-    /// Whoever signed up with the address has not shown it to be theirs, and chose the password.
+    /// A stranger may have signed up with the address and chosen the password.
     #[error("the account's address is not verified, so it cannot be an administrator's")]
     NotVerified,
     #[error("the account is disabled, so it cannot be an administrator's")]
@@ -93,8 +93,7 @@ pub async fn promote_account(
     Ok(true)
 }
 
-/// Removes the second factor and ends all sessions, for an owner who has lost authenticator and recovery codes.
-/// Whoever runs the command has checked who that is.
+/// For an owner who has lost authenticator and recovery codes, and whose identity was checked. Ends all sessions.
 pub async fn remove_second_factor(
     ctx: &Ctx,
     email: &EmailAddress,
@@ -120,7 +119,7 @@ pub async fn remove_second_factor(
     Ok(())
 }
 
-/// Makes the account; answers false, and changes nothing, when the address has one already.
+/// Returns false if the address has an account.
 pub async fn create_account(ctx: &Ctx, account: CreateAccount) -> Result<bool, Error> {
     let password = check_new_password(ctx, account.password, &account.email, "password").await?;
     let password_hash = ctx.hasher.hash(password).await?;

@@ -5,7 +5,6 @@ use crate::mail::{self, EmailMessage};
 use crate::state::AppState;
 use crate::users::EmailAddress;
 
-/// Why a job failed; the queue keeps the text and tries again.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum JobError {
     #[error(transparent)]
@@ -50,7 +49,7 @@ macro_rules! emails {
                 let result = async {
                     let state = $crate::jobs::extension(&ctx)?;
                     let (class, to) = ($crate::mail::Class::$class, self.email.as_str());
-                    // A further try was counted with the first.
+                    // A retry was counted with the first attempt.
                     if *ctx.job().attempts() <= 1
                         && !class.admits(state, Self::IDENTIFIER, to).await
                     {

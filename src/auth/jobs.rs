@@ -16,16 +16,15 @@ use crate::users;
 /// How long expired rows are kept, to look into incidents.
 const KEPT: TimeDelta = TimeDelta::days(30);
 
-/// How long an authenticator is kept that nobody has confirmed.
+/// How long an unconfirmed authenticator is kept.
 const UNCONFIRMED: TimeDelta = TimeDelta::days(1);
 
-/// How long a revocation is kept after the last access token that it refuses has run out.
+/// How long a revocation is kept after the last access token that it covers has expired.
 const REVOCATIONS_KEPT: TimeDelta = TimeDelta::hours(1);
 
 /// Accounts that one transaction deletes.
 const PURGED_AT_ONCE: i64 = 500;
 
-/// Why a purge failed.
 #[derive(Debug, thiserror::Error)]
 enum PurgeError {
     #[error(transparent)]
@@ -34,13 +33,12 @@ enum PurgeError {
     Database(#[from] sqlx::Error),
 }
 
-/// Deletes accounts that nobody ever confirmed, and links, tokens and sessions that have long been
-/// good for nothing. Runs daily.
+/// Deletes unverified accounts, and links, tokens and sessions that expired long ago. Runs daily.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct PurgeExpired {}
 
 impl PurgeExpired {
-    /// Runs every purge; what fails is tried again with the next run, and does not stop the others.
+    /// A failed purge does not stop the others; the next run retries it.
     async fn purge(&self, state: &AppState) -> Result<(), PurgeError> {
         let now = state.clock.now();
         let (expired, unconfirmed) = (now - KEPT, now - UNCONFIRMED);
@@ -73,7 +71,7 @@ impl PurgeExpired {
     }
 }
 
-/// Deletes some accounts that nobody confirmed in time. Returns whether there may be more.
+/// One batch; returns whether there may be more.
 async fn purge_unverified(ctx: &Ctx) -> Result<bool, PurgeError> {
     let now = ctx.now();
     let since = before(now, ctx.auth.unverified_ttl);

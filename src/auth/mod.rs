@@ -42,8 +42,7 @@ pub use password::{NewPassword, PasswordFault, TriedPassword};
 pub use registration::{
     SendAlreadyRegistered, SendVerification, registration_routes, verification_routes,
 };
-pub use responses::body_problems_and;
-pub(crate) use responses::problem_groups;
+pub(crate) use responses::{body_problems_and, problem_groups};
 pub use sessions::{
     EndReason, RevocationList, RevocationStatus, SessionInfo, bearer_token, count_sessions,
     csrf_routes, document_credentials, end_sessions, list_sessions, logout_all_routes,

@@ -9,44 +9,37 @@ use zeroize::Zeroizing;
 
 use crate::infra::{MacRing, Rng};
 
-/// An opaque token of 256 random bits, as its holder has it. It is written as 43 characters of
-/// base64url; what is stored of it is its hash.
+/// Opaque token of 256 random bits, as 43 characters of base64url.
 #[derive(Clone, Deserialize, ToSchema)]
 #[serde(try_from = "String")]
 #[schema(value_type = String, min_length = 43, max_length = 43, example = "mF9B5f41JqM0Q8r2Zt7uYwXcVbNaSdFgHjKlPoIuYtQ")]
 pub(crate) struct OpaqueToken(Zeroizing<[u8; 32]>);
 
-/// The SHA-256 of an [`OpaqueToken`]: all that is stored of it. A slow hash would add nothing to 256
-/// random bits.
+/// SHA-256 of a token, which is stored. A slow hash would add nothing to 256 random bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TokenHash(pub(crate) [u8; 32]);
 
 impl OpaqueToken {
-    /// A new token.
     pub(crate) fn new(rng: &Rng) -> Self {
         Self(Zeroizing::new(rng.bytes()))
     }
 
-    /// What is stored.
     pub(crate) fn hash(&self) -> TokenHash {
         let hash = digest(&SHA256, &*self.0);
         TokenHash(hash.as_ref().try_into().expect("SHA-256 gives 32 bytes"))
     }
 
-    /// The tokens that may follow this one in a chain of the release before, one for each key of the
-    /// ring; the first key's first.
+    /// Possible successors in a legacy chain of refresh tokens, one for each key of the ring, in its order.
     pub(crate) fn successors(&self, secrets: &MacRing) -> Vec<Self> {
         let parts: [&[u8]; 2] = [b"refresh token successor", &*self.0];
         let successors = secrets.sign_by_each(&parts);
         successors.map(|tag| Self(Zeroizing::new(tag))).collect()
     }
 
-    /// The bytes, for what is derived from them.
     pub(crate) fn bytes(&self) -> &[u8; 32] {
         &self.0
     }
 
-    /// The token as its holder gets it.
     pub(crate) fn encode(&self) -> String {
         BASE64_URL_SAFE_NO_PAD.encode(*self.0)
     }
@@ -61,7 +54,7 @@ impl TryFrom<String> for OpaqueToken {
         let decoded = BASE64_URL_SAFE_NO_PAD.decode_slice(raw.as_bytes(), &mut *bytes);
         (decoded == Ok(32))
             .then_some(Self(bytes))
-            .ok_or("must be a token that this service gave out")
+            .ok_or("must be a token issued by this service")
     }
 }
 

@@ -1,4 +1,4 @@
-//! Which passwords an account may have, and how they are prepared for hashing.
+//! Passwords: policy, and normalization before hashing.
 
 use std::sync::LazyLock;
 
@@ -10,11 +10,10 @@ use zeroize::Zeroize as _;
 
 use crate::infra::PasswordForms;
 
-/// The longest password, in characters after preparation.
+/// Maximum characters after normalization.
 const LONGEST: usize = 128;
 
-/// The longest text that is prepared at all, in bytes. A character that is typed in its parts takes
-/// up to four of four bytes.
+/// Maximum input in bytes: a decomposed character takes up to four code points of four bytes.
 const LONGEST_TYPED: usize = 16 * LONGEST;
 
 /// The most common passwords, in lower case and sorted.
@@ -25,9 +24,8 @@ static COMMON: LazyLock<Vec<&str>> = LazyLock::new(|| {
         .collect()
 });
 
-/// Prepares a password as the `OpaqueString` profile does (RFC 8265 §4.2.2): other spaces become the
-/// ASCII space, and characters are composed (NFC), so that it does not matter how a device writes
-/// them. Case and width stay.
+/// Normalizes a password with the `OpaqueString` profile (RFC 8265 §4.2.2): other spaces become the ASCII space, and
+/// characters are composed (NFC), so that input methods make no difference. Case and width stay.
 ///
 /// Unlike the profile it accepts characters that RFC 8264 §9.11 excludes besides controls, such as
 /// the joiners in emoji and characters newer than our tables: accounts have such passwords.
@@ -39,7 +37,7 @@ fn prepare(text: &str) -> SecretString {
     secret
 }
 
-/// Returns whether a character is a space: the category Zs of Unicode.
+/// Unicode category Zs.
 fn is_space(c: char) -> bool {
     matches!(
         c,
@@ -48,7 +46,6 @@ fn is_space(c: char) -> bool {
     )
 }
 
-/// The prepared form, if its length is within these bounds.
 fn prepare_within(text: &str, shortest: usize) -> Option<SecretString> {
     // The first comparison keeps a very long text from being prepared.
     let prepared = (text.len() <= LONGEST_TYPED).then(|| prepare(text))?;
@@ -56,31 +53,27 @@ fn prepare_within(text: &str, shortest: usize) -> Option<SecretString> {
     (shortest..=LONGEST).contains(&length).then_some(prepared)
 }
 
-/// A password that somebody wants to have: 8 to 128 characters of any kind but controls, and not one
-/// of the most common ones (NIST SP 800-63B-4 §3.1.1.2). It is prepared.
+/// A new password: 8 to 128 characters except control characters, and none of the most common passwords (NIST SP
+/// 800-63B-4 §3.1.1.2). Normalized with NFC.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(try_from = "String")]
 #[schema(value_type = String, format = Password, min_length = 8, max_length = 128, example = "correct horse battery staple")]
 pub struct NewPassword(SecretString);
 
 impl NewPassword {
-    /// The password, for the hasher.
     #[must_use]
     pub fn into_secret(self) -> SecretString {
         self.0
     }
 }
 
-/// Why a password is not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PasswordFault {
-    /// Fewer than 8 or more than 128 characters.
     #[error("must be 8 to 128 characters")]
     Length,
-    /// A character that no keyboard types into a password field (RFC 8264 §9.12).
+    /// RFC 8264 §9.12.
     #[error("must not contain control characters")]
     Control,
-    /// Among those that are tried first.
     #[error("is one of the most common passwords")]
     Common,
 }
@@ -102,15 +95,13 @@ impl TryFrom<String> for NewPassword {
     }
 }
 
-/// A password that somebody says they have: any text that could be one. It is compared as prepared
-/// and, where that differs, as typed.
+/// A password to verify. It is compared as normalized and, if that differs, as typed.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(try_from = "String")]
 #[schema(value_type = String, format = Password, min_length = 1, max_length = 128, example = "correct horse battery staple")]
 pub struct TriedPassword(PasswordForms);
 
 impl TriedPassword {
-    /// The password, to compare with a hash.
     #[must_use]
     pub fn into_secret(self) -> PasswordForms {
         self.0

@@ -7,7 +7,7 @@ use utoipa::openapi::{self, RefOr};
 use crate::web::{Code, problems};
 
 /// Problems of a JSON body, and these: one response a status.
-pub fn body_problems_and(codes: &[Code]) -> BTreeMap<String, RefOr<openapi::Response>> {
+pub(crate) fn body_problems_and(codes: &[Code]) -> BTreeMap<String, RefOr<openapi::Response>> {
     let body = [
         Code::BadRequest,
         Code::RequestTimeout,

@@ -5,14 +5,12 @@ use sqlx::PgExecutor;
 use crate::ids::UserId;
 use crate::users::Role;
 
-/// What lets somebody look after other people's accounts, as it is now.
 pub(crate) struct AccountStatus {
     pub(crate) role: Role,
     pub(crate) is_disabled: bool,
     pub(crate) has_second_factor: bool,
 }
 
-/// How this account stands; `None` when it is gone.
 pub(crate) async fn find_account_status(
     conn: impl PgExecutor<'_>,
     id: UserId,
@@ -30,8 +28,7 @@ pub(crate) async fn find_account_status(
     .await
 }
 
-/// Deletes the links that were mailed to this account's owner, and the sign-ins that wait for a second
-/// factor.
+/// Deletes emailed links and pending sign-ins.
 pub(crate) async fn delete_outstanding(
     conn: impl PgExecutor<'_>,
     owner: UserId,

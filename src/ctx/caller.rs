@@ -1,4 +1,4 @@
-//! Who calls, as the authentication middleware found out.
+//! Caller of a request, set by the authentication middleware.
 
 use axum::extract::Request;
 use axum::http::Extensions;
@@ -6,7 +6,7 @@ use axum::http::Extensions;
 use crate::ids::{ApiKeyId, SessionId, UserId};
 use crate::web::{Code, Problem, RequestContext};
 
-/// A signed-in user, or a program with one of their API keys.
+/// A signed-in user, or a program with an API key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Caller {
     pub user_id: UserId,
@@ -17,7 +17,7 @@ pub struct Caller {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Credential {
     Session(SessionId),
-    /// Never good for the account's own security.
+    /// Rejected by operations on the security of the account.
     ApiKey(ApiKeyId),
 }
 

@@ -22,8 +22,7 @@ use crate::jobs;
 use crate::mfa;
 use crate::users::{self, EmailAddress};
 
-/// How often a claim of an address begins again, because somebody signed up with the address between
-/// its two statements.
+/// Attempts, as a sign-up with the address may commit between the two statements of a claim.
 const CLAIM_ATTEMPTS: usize = 3;
 
 /// Asks the owner of a new address to confirm it; until then the old one stays. Reply and notice are the
@@ -44,7 +43,7 @@ pub(crate) async fn request_change(ctx: &UserCtx, change: EmailChange) -> Result
     // By account as well: two accounts that ask for one address do not replace each other's request.
     let key = format!("{}:{}", job.key(), ctx.user_id().0);
     jobs::enqueue(&mut *tx, &job, Some(&key)).await?;
-    // Enqueued here and not when the address was looked up, so that it does not tell what was found.
+    // Enqueued before the address is looked up, so that the notice does not reveal what was found.
     jobs::enqueue(&mut *tx, &NotifyEmailChanging::to(known.email), None).await?;
     tx.audit(Event::EmailChangeRequested).await?;
     tx.commit().await?;
@@ -69,7 +68,7 @@ pub(crate) async fn apply_email_change(
             Err(users::Error::EmailTaken) => {
                 tx.rollback().await?;
                 if users::is_address_taken(&ctx.db, email).await? {
-                    break; // to its owner this is a link like any other that does not work any more
+                    break; // for the client a link that no longer works
                 }
                 continue;
             }
@@ -99,7 +98,7 @@ pub(crate) async fn apply_email_change(
 /// stays, so that somebody who only reads the old mailbox does not get into the account.
 pub(crate) async fn undo_change(ctx: &Ctx, undo: EmailUndo) -> Result<(), Error> {
     let token = undo.token.hash();
-    // Looked at before anything is hashed, so that junk costs a look-up and no more.
+    // Before hashing, so that an invalid token costs only a query.
     let found = store::find_email_change(&ctx.db, token, ctx.now())
         .await?
         .ok_or(Error::InvalidLink)?;
@@ -149,7 +148,6 @@ pub(crate) async fn undo_change(ctx: &Ctx, undo: EmailUndo) -> Result<(), Error>
     Err(Error::AddressTaken)
 }
 
-/// Records the end of an account that nobody confirmed, whose address somebody else has proved.
 async fn record_displaced(tx: &mut Tx<'_>, displaced: Option<UserId>) -> Result<(), Error> {
     if displaced.is_some() {
         let detail = json!({ "reason": "address_proved_by_another_account" });

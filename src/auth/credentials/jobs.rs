@@ -1,7 +1,7 @@
 //! Emails about passwords and addresses.
 //!
 //! A job carries the version of the account's credentials: when that has advanced before the job runs, no
-//! link is issued. A job that the release before enqueued has no version and counts as of the first.
+//! link is issued. A job that the previous release enqueued has no version and counts as of the first.
 
 use chrono::{DateTime, Utc};
 use graphile_worker::{IntoTaskHandlerResult, TaskHandler, WorkerContext};
@@ -19,19 +19,15 @@ use crate::state::AppState;
 use crate::users::{self, CredentialsVersion, EmailAddress};
 
 emails! {
-    /// Sends the link that sets a new password, if there is an account with this address that is
-    /// not shut.
+    /// Unless the address has no enabled account.
     SendReset "auth.send_reset" SignIn { email: EmailAddress, #[serde(default)] version: CredentialsVersion }
-    /// Tells the owner of an account that its password is another now.
     NotifyPasswordChanged "auth.tell_password_changed" Notice { email: EmailAddress }
-    /// Asks the owner of an address to confirm it as that of this account.
     ConfirmNewEmail "auth.confirm_new_email" Open {
         user_id: UserId,
         email: EmailAddress,
         #[serde(default)] version: CredentialsVersion,
         #[serde(default)] requested_at: Option<DateTime<Utc>>
     }
-    /// Tells the owner of an address that the account is about to leave it.
     NotifyEmailChanging "auth.tell_email_changing" Notice { email: EmailAddress }
 }
 
@@ -63,7 +59,7 @@ impl NotifyPasswordChanged {
 impl ConfirmNewEmail {
     async fn send(&self, state: &AppState) -> Result<(), JobError> {
         if users::is_address_taken(&state.db, &self.email).await? {
-            return Ok(()); // the one who asked learns nothing
+            return Ok(()); // do not reveal it to the requester
         }
         let requested_at = self.requested_at.unwrap_or_else(|| state.clock.now());
         let purpose = Purpose::ChangeEmail(self.email.clone(), requested_at);
@@ -87,14 +83,13 @@ impl NotifyEmailChanging {
     }
 }
 
-/// Sends the link that undoes a change of an address to that address.
+/// Sends the link that undoes an email address change, to the old address.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct SendEmailUndo {
     change: Uuid,
 }
 
 impl SendEmailUndo {
-    /// The email about this change.
     pub(crate) fn of(change: Uuid) -> Self {
         Self { change }
     }

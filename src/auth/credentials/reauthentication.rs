@@ -20,7 +20,7 @@ use crate::web::spend;
 #[derive(Debug)]
 pub struct ReauthProof {
     password: PasswordForms,
-    /// The field that the password came in.
+    /// Request field of the password.
     field: &'static str,
     second: Option<Proof>,
 }
@@ -41,9 +41,8 @@ impl ReauthProof {
     }
 }
 
-/// The account, if whoever is signed in shows all that it is signed in to with. A code is used up by
-/// this, whatever comes of what it was shown for. The transaction of that holds it against the version
-/// of the credentials that was proved: by [`recheck_proof`], or by beginning a change at that version.
+/// Verifies password and second factor. Uses up the code even if the change fails. The transaction of the change
+/// must check the proved version: with [`recheck_proof`], or by beginning a change at that version.
 pub async fn reauthenticate(ctx: &UserCtx, proof: ReauthProof) -> Result<OwnCredentials, Error> {
     let known = check_password(ctx, proof.password, proof.field).await?;
     match proof.second {
@@ -63,7 +62,7 @@ pub async fn reauthenticate(ctx: &UserCtx, proof: ReauthProof) -> Result<OwnCred
     Ok(known)
 }
 
-/// Locks the account at the version of its credentials that was proved, until the transaction ends.
+/// Fails if the credentials have changed since the proof.
 pub async fn recheck_proof(
     conn: &mut PgConnection,
     user_id: UserId,
@@ -97,14 +96,12 @@ pub(crate) async fn check_password(
     Err(Error::WrongPassword(field))
 }
 
-/// Spends a limit of the account.
 pub(crate) async fn spend_own(ctx: &UserCtx, limit: Limit) -> Result<(), Error> {
     let ask = Ask::spend(limit, LimitKey::user(ctx.user_id().0));
     spend(&ctx.limiter, &[ask]).await.map_err(Error::Limited)
 }
 
-/// Whether somebody signed in shows the second factor; what came of it is in the log. The caller
-/// commits in either case, since a wrong code counts.
+/// Writes the audit entry. A wrong code counts, so the caller commits in either case.
 pub(crate) async fn verify_second_factor(
     tx: &mut Tx<'_>,
     user_id: UserId,
@@ -115,7 +112,7 @@ pub(crate) async fn verify_second_factor(
     let event = match method {
         None => Event::SecondFactorFailed,
         Some(Method::RecoveryCode) => Event::RecoveryCodeUsed,
-        Some(Method::Totp) => return Ok(true), // told by what it was shown for
+        Some(Method::Totp) => return Ok(true), // the change has its own entry
     };
     tx.audit(event).await?;
     Ok(method.is_some())

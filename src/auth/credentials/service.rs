@@ -14,9 +14,8 @@ use crate::ctx::{Ctx, UserCtx};
 use crate::jobs;
 use crate::users;
 
-/// Sets a new password by the link in a letter. Whoever was signed in is not any more.
 pub(crate) async fn reset_password(ctx: &Ctx, reset: PasswordReset) -> Result<(), Error> {
-    // Looked at before anything is hashed, so that junk costs a look-up and no more.
+    // Before hashing, so that an invalid token costs only a query.
     let link = links::find_reset(&ctx.db, reset.token.hash(), ctx.now())
         .await?
         .ok_or(Error::InvalidLink)?;
@@ -43,7 +42,6 @@ pub(crate) async fn reset_password(ctx: &Ctx, reset: PasswordReset) -> Result<()
     clear_failures(ctx, known.email, user_id).await
 }
 
-/// Sets a new password for whoever knows the present one. Other sessions end, this one goes on.
 pub(crate) async fn change_password(ctx: &UserCtx, change: PasswordChange) -> Result<(), Error> {
     let PasswordChange {
         current_password,
@@ -57,7 +55,7 @@ pub(crate) async fn change_password(ctx: &UserCtx, change: PasswordChange) -> Re
     let hash = ctx.hasher.hash(password).await?;
     let now = ctx.now();
     let mut tx = ctx.begin().await?;
-    // Of two that race, the second proved the password that the first has just replaced.
+    // Of two concurrent calls, the second has proved a password that is replaced.
     let change = begin_credentials_change(&mut tx, ctx.user_id(), Some(known.version))
         .await?
         .ok_or(Error::WrongPassword("current_password"))?;

@@ -9,7 +9,6 @@ use crate::ids::UserId;
 use crate::jobs::Expired;
 use crate::users::EmailAddress;
 
-/// A change of an address that has taken effect.
 pub(crate) struct NewEmailChange {
     pub(crate) id: Uuid,
     pub(crate) user_id: UserId,
@@ -18,7 +17,6 @@ pub(crate) struct NewEmailChange {
     pub(crate) expires_at: DateTime<Utc>,
 }
 
-/// Stores a change that the owner of the old address can undo.
 pub(crate) async fn insert_email_change(
     conn: impl PgExecutor<'_>,
     new: &NewEmailChange,
@@ -39,8 +37,7 @@ pub(crate) async fn insert_email_change(
     Ok(())
 }
 
-/// Makes this the token that undoes a change; returns the old address and when the token expires, or
-/// nothing when the change cannot be undone any more.
+/// Returns the old address and when the token expires; `None` if the change can no longer be undone.
 pub(crate) async fn update_undo_token(
     conn: impl PgExecutor<'_>,
     id: Uuid,
@@ -59,7 +56,6 @@ pub(crate) async fn update_undo_token(
     Ok(row.map(|row| (row.old_email, row.expires_at)))
 }
 
-/// A change that is to be undone.
 #[derive(Debug)]
 pub(crate) struct EmailChange {
     pub(crate) user_id: UserId,
@@ -67,7 +63,6 @@ pub(crate) struct EmailChange {
     pub(crate) requested_at: DateTime<Utc>,
 }
 
-/// The change of an enabled account that this token undoes.
 pub(crate) async fn find_email_change(
     conn: impl PgExecutor<'_>,
     token: TokenHash,

@@ -12,8 +12,7 @@ use crate::infra::after;
 use crate::state::AppState;
 use crate::users::CredentialsVersion;
 
-/// Makes a link that is good for this and replaces the one before; none when the account's credentials
-/// have changed since it was asked for.
+/// Replaces the previous link for this purpose; `None` if the credentials have changed since the request.
 pub(crate) async fn issue(
     state: &AppState,
     (user_id, version): (UserId, CredentialsVersion),

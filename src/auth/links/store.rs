@@ -10,8 +10,8 @@ use crate::ids::UserId;
 use crate::jobs::Expired;
 use crate::users::{CredentialsVersion, EmailAddress};
 
-/// Makes this the one link of the account that is good for its purpose; false, and no link, when the
-/// account's credentials have changed since it was asked for.
+/// Replaces the account's link for this purpose; false, without a link, if the credentials have changed since the
+/// request.
 pub(crate) async fn insert(
     conn: impl PgExecutor<'_>,
     link: &NewLink<'_>,
@@ -44,7 +44,6 @@ pub(crate) async fn insert(
     Ok(done.rows_affected() == 1)
 }
 
-/// The link that shows an address to be its owner's, if it is good.
 pub(crate) async fn find_address_link(
     conn: impl PgExecutor<'_>,
     token: TokenHash,
@@ -53,7 +52,6 @@ pub(crate) async fn find_address_link(
     find_link(conn, token, &["verify_email", "change_email"], now).await
 }
 
-/// The link that sets a new password, if it is good.
 pub(crate) async fn find_reset(
     conn: impl PgExecutor<'_>,
     token: TokenHash,
@@ -83,7 +81,6 @@ async fn find_link(
     .await
 }
 
-/// Whether a link that unlocks this account was made since then.
 pub(crate) async fn is_unlock_recent(
     conn: impl PgExecutor<'_>,
     user_id: Option<UserId>,
@@ -100,9 +97,8 @@ pub(crate) async fn is_unlock_recent(
     .await
 }
 
-/// Uses up a link that unlocks an account; of any number that race, one gets it.
-///
-/// The row stays, as one that has run out, so that the next letter waits for its time.
+/// Atomic: of concurrent calls exactly one returns `Some`. The row stays as expired, because the time of the next
+/// email depends on it.
 pub(crate) async fn consume_unlock(
     conn: impl PgExecutor<'_>,
     token: TokenHash,

@@ -1,4 +1,4 @@
-//! Turning the second factor on and off, and new recovery codes.
+//! Second factor of the caller: enable, disable, new recovery codes.
 
 use sqlx::PgConnection;
 
@@ -14,7 +14,6 @@ use crate::ids::{SessionId, UserId};
 use crate::mfa::{self, Enrolment, Proof, RecoveryCodes, TotpCode};
 use crate::users::{self, CredentialsChange, CredentialsVersion, OwnCredentials};
 
-/// Begins to add an authenticator.
 pub(crate) async fn begin_enrolment(
     ctx: &UserCtx,
     password: TriedPassword,
@@ -28,11 +27,11 @@ pub(crate) async fn begin_enrolment(
     Ok(enrolment)
 }
 
-/// Turns the authenticator on. The other sessions end, since nobody in them has shown it.
+/// Ends the other sessions, which have not proved the factor.
 pub(crate) async fn confirm(ctx: &UserCtx, code: &TotpCode) -> Result<RecoveryCodes, Error> {
     let now = ctx.now();
     let mut tx = ctx.begin().await?;
-    // The account before the factor, as everywhere: in another order two would wait for each other.
+    // Account before factor, as everywhere, against deadlocks.
     let version = users::lock_credentials(&mut *tx, ctx.user_id())
         .await?
         .ok_or(Error::Unauthenticated)?;
@@ -54,7 +53,7 @@ pub(crate) async fn confirm(ctx: &UserCtx, code: &TotpCode) -> Result<RecoveryCo
     codes.ok_or(mfa::Error::WrongCode("code").into())
 }
 
-/// Turns the second factor off, for whoever knows the password and has the factor.
+/// Requires both factors.
 pub(crate) async fn turn_off(
     ctx: &UserCtx,
     password: TriedPassword,
@@ -75,8 +74,7 @@ pub(crate) async fn turn_off(
     Ok(())
 }
 
-/// Replaces the recovery codes, for whoever knows the password and has the factor: with the password
-/// alone they would be a way around it.
+/// Requires both factors: otherwise new recovery codes would bypass the second one.
 pub(crate) async fn renew_codes(
     ctx: &UserCtx,
     password: TriedPassword,

@@ -7,9 +7,7 @@ use crate::state::AppState;
 use crate::users::{self, EmailAddress};
 
 emails! {
-    /// Sends the link that verifies an address, if there is an account that waits for it.
     SendVerification "auth.send_verification" Open { email: EmailAddress }
-    /// Tells the owner of an account that somebody signed up with its address.
     SendAlreadyRegistered "auth.send_already_registered" Open { email: EmailAddress }
 }
 

@@ -14,8 +14,7 @@ use crate::infra::MacRing;
 use crate::jobs;
 use crate::users::{self, EmailAddress, NewUser, SignUp, SignUpCredentials};
 
-/// Signs somebody up, or writes to the owner of an account that exists. Both cost the same: one
-/// hash, the same statements and one letter.
+/// A known address costs the same as a new one: one hash, the same statements and one email.
 pub(crate) async fn register(ctx: &Ctx, new: NewAccount) -> Result<(), Error> {
     let password = check_new_password(ctx, new.password, &new.email, "password").await?;
     let salt = sign_up_salt(&ctx.sign_up_macs, &new.email);
@@ -46,14 +45,12 @@ pub(crate) async fn register(ctx: &Ctx, new: NewAccount) -> Result<(), Error> {
     Ok(())
 }
 
-/// The salt of passwords that somebody signs up with: one for each address, so that two sign-ups with
-/// the same password are seen to be one without another hash. It cannot be computed without our key.
+/// One salt per address, so that sign-ups with the same password have the same hash. Requires our key.
 fn sign_up_salt(macs: &MacRing, email: &EmailAddress) -> [u8; 16] {
     let mac = macs.sign(&[email.as_str().as_bytes()]);
     std::array::from_fn(|at| mac[at])
 }
 
-/// Takes the link in an email as proof that the address is its owner's.
 pub(crate) async fn verify_email(ctx: &Ctx, proof: AddressProof) -> Result<(), Error> {
     let link = links::find_address_link(&ctx.db, proof.token.hash(), ctx.now())
         .await?
@@ -64,9 +61,8 @@ pub(crate) async fn verify_email(ctx: &Ctx, proof: AddressProof) -> Result<(), E
     }
 }
 
-/// Makes the credentials of one sign-up the account's. A link shows whose the address is, and not which
-/// of several sign-ups is theirs: a stranger's may be the first one or the last. So where several wait,
-/// the password says which.
+/// A link proves the address, but not which of several sign-ups is its owner's: a stranger may have signed up first
+/// or last. So the password selects one.
 async fn confirm_sign_up(
     ctx: &Ctx,
     link: &Link,
@@ -80,7 +76,7 @@ async fn confirm_sign_up(
     let change = begin_credentials_change(&mut tx, link.user_id, Some(link.version))
         .await?
         .ok_or(Error::InvalidLink)?;
-    // The row is locked now, so that no other sign-up is added any more.
+    // The row is locked: no other sign-up can be added.
     let pending = users::list_sign_ups(&mut *tx, link.user_id).await?;
     if !is_chosen && pending.len() > 1 {
         return Err(Error::PasswordRequired("password"));
@@ -96,7 +92,6 @@ async fn confirm_sign_up(
     Ok(())
 }
 
-/// The sign-up that the password is of; without one, the only sign-up there is.
 async fn choose(
     ctx: &Ctx,
     mut pending: Vec<SignUpCredentials>,

@@ -11,7 +11,6 @@ use crate::infra::{InvalidToken, JwtKeys};
 /// The `typ` of access tokens, so that no other token passes for one (RFC 8725 §3.11).
 const ACCESS: &str = "at+jwt";
 
-/// What an access token says.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 struct AccessClaims {
     iss: String,
@@ -23,7 +22,6 @@ struct AccessClaims {
     exp: i64,
 }
 
-/// Signs an access token for a session.
 pub(crate) fn issue(
     keys: &JwtKeys,
     config: &AuthConfig,
@@ -43,7 +41,7 @@ pub(crate) fn issue(
     keys.sign(ACCESS, &claims)
 }
 
-/// Who an access token speaks for, if it is ours and its time is now.
+/// Verifies signature and validity.
 pub(crate) fn read(
     keys: &JwtKeys,
     config: &AuthConfig,
@@ -62,7 +60,7 @@ pub(crate) fn read(
     is_running.then_some(who).ok_or(InvalidToken)
 }
 
-/// When the last access token of a session that ends at `ended` has run out.
+/// When the last access token of a session that ends at `ended` has expired.
 pub(crate) fn expires_after(config: &AuthConfig, ended: DateTime<Utc>) -> DateTime<Utc> {
     let longest = config
         .access_ttl

@@ -3,7 +3,7 @@
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 
-/// The token of the one `Authorization` header, where there is just one and it has a token.
+/// `None` unless there is exactly one `Authorization` header, with a token.
 #[must_use]
 pub fn bearer_token(headers: &HeaderMap) -> Option<&str> {
     let mut credentials = headers.get_all(AUTHORIZATION).iter();

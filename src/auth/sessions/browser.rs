@@ -26,12 +26,11 @@ pub(crate) async fn csrf_token(ctx: &Ctx, headers: &HeaderMap) -> Result<Respons
     Ok(Json(CsrfProof { csrf_token }).into_response())
 }
 
-/// Goes on with the session of the refresh cookie.
 pub(crate) async fn refresh(ctx: &Ctx, headers: &HeaderMap) -> Result<Response, Problem> {
     if !Cookie::Refresh.is_present(ctx, headers) {
         return Err(Error::InvalidRefreshToken.into());
     }
-    // Before the token is looked at: a stranger's page must not use it up.
+    // Before the token is read: a page of another origin must not use it up.
     let session = csrf::check(ctx, headers)?;
     let refreshed = match refresh_token(ctx, headers) {
         Some(token) => rotation::refresh(ctx, token, Some(session)).await,
@@ -44,7 +43,7 @@ pub(crate) async fn refresh(ctx: &Ctx, headers: &HeaderMap) -> Result<Response, 
     }
 }
 
-/// Ends the session that the cookies are of, if it has not ended, and takes them back.
+/// Ends the session of the cookies, and deletes them.
 pub(crate) async fn log_out(ctx: &Ctx, headers: &HeaderMap) -> Result<Response, Problem> {
     let session = csrf::check(ctx, headers)?;
     if let Some(who) = find_principal(ctx, headers).await? {
@@ -56,8 +55,8 @@ pub(crate) async fn log_out(ctx: &Ctx, headers: &HeaderMap) -> Result<Response, 
     Ok(cookie::clear(ctx, StatusCode::NO_CONTENT.into_response()))
 }
 
-/// Ends the session that the browser was in, since it begins another: nobody could sign out of it
-/// any more.
+/// Ends the browser's previous session before another begins: its cookies are overwritten, so it could not be
+/// signed out.
 pub(crate) async fn end_browser_session(ctx: &Ctx, headers: &HeaderMap) -> Result<(), Problem> {
     if is_browser(ctx, headers)
         && let Some(who) = find_principal(ctx, headers).await?
@@ -74,7 +73,7 @@ pub(crate) fn is_browser(ctx: &Ctx, headers: &HeaderMap) -> bool {
     has_any && !bearer::has_bearer(headers)
 }
 
-/// Whose cookies these are: the access cookie's, or the refresh cookie's where that has run out.
+/// By the access cookie or, if that has expired, the refresh cookie.
 async fn find_principal(ctx: &Ctx, headers: &HeaderMap) -> Result<Option<Principal>, Problem> {
     match middleware::find_cookie_principal(ctx, headers).await {
         Ok(Some(who)) => return Ok(Some(who)),
@@ -82,7 +81,7 @@ async fn find_principal(ctx: &Ctx, headers: &HeaderMap) -> Result<Option<Princip
         Ok(None) | Err(_) => {}
     }
     match refresh_token(ctx, headers) {
-        Some(token) => Ok(rotation::find_holder(ctx, &token).await?),
+        Some(token) => Ok(rotation::find_principal(ctx, &token).await?),
         None => Ok(None),
     }
 }
@@ -92,7 +91,7 @@ fn refresh_token(ctx: &Ctx, headers: &HeaderMap) -> Option<RefreshToken> {
     RefreshToken::try_from(raw.to_owned()).ok()
 }
 
-/// A refusal that takes back what it refused.
+/// Deletes the cookies that were rejected.
 fn reject(ctx: &Ctx, headers: &HeaderMap, problem: Problem) -> Response {
     let response = problem.into_response();
     if is_browser(ctx, headers) {

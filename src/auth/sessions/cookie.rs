@@ -1,11 +1,9 @@
-//! Browser mode: the tokens of a session as cookies that no script can read.
+//! Browser mode: the tokens of a session as `HttpOnly` cookies.
 //!
-//! Both are `SameSite=Strict`: what this service answers is fetched by pages, never walked to from
-//! another site's link, so nothing is lost by it. Over https their names begin with `__Host-` and
-//! `__Secure-` (RFC 6265bis §4.1.3), which keeps plain-text neighbours, and for the first one
-//! sub-domains too, from setting them. Over plain http browsers refuse such names, some of them on
-//! one's own machine too, so there, and nowhere else, they are called by the rest of it. What tells
-//! services of one host apart is at the end of the names ([`CookieScope`]).
+//! Both are `SameSite=Strict`, which costs nothing: pages fetch this API, and no link of another site leads to it.
+//! Over https their names begin with `__Host-` and `__Secure-` (RFC 6265bis §4.1.3), so that plain-text origins
+//! and, for the first, sub-domains cannot set them. Over plain http browsers reject these prefixes, so they are
+//! omitted there. A suffix distinguishes services of one host ([`CookieScope`]).
 
 use axum::http::header::{COOKIE, SET_COOKIE};
 use axum::http::{HeaderMap, HeaderValue};
@@ -17,25 +15,21 @@ use super::model::{CookieSession, SignedIn, TokenPair, Transport};
 use crate::state::AppState;
 use crate::web::{CookieScope, Json, Problem};
 
-/// Where browsers send the refresh token: to the routes that take it, and to no others.
+/// Only the routes that need the refresh token get it.
 const REFRESH_PATH: &str = "/api/v1/auth";
 
-/// One of the two cookies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cookie {
-    /// The access token, for all routes.
     Access,
-    /// The refresh token, for those that begin, go on with and end a session.
     Refresh,
 }
 
-/// A cookie that was sent more than once: one of them is somebody else's doing, and which one
-/// cannot be told.
+/// A cookie that was sent more than once: another party has set one of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ambiguous;
 
 impl Cookie {
-    /// Its name, over https or in the open, at the root of a host.
+    /// Without the suffix of the scope.
     pub(crate) const fn name(self, is_https: bool) -> &'static str {
         match (self, is_https) {
             (Self::Access, true) => "__Host-access",
@@ -52,7 +46,6 @@ impl Cookie {
         }
     }
 
-    /// What the request has under this name.
     pub(crate) fn find<'a>(
         self,
         state: &AppState,
@@ -62,7 +55,6 @@ impl Cookie {
         find(headers, self.name(scope.is_https), &scope.suffix)
     }
 
-    /// Whether the request has it at all.
     pub(crate) fn is_present(self, state: &AppState, headers: &HeaderMap) -> bool {
         self.find(state, headers) != Ok(None)
     }
@@ -81,8 +73,7 @@ impl Cookie {
     }
 }
 
-/// The one value under this name, which is given in two parts, in all `Cookie` lines (RFC 6265
-/// §4.2.1).
+/// Searches all `Cookie` lines (RFC 6265 §4.2.1).
 fn find<'a>(
     headers: &'a HeaderMap,
     name: &str,

@@ -11,14 +11,12 @@ use crate::infra::MacRing;
 use crate::state::AppState;
 use crate::web::Problem;
 
-/// The header that pages send the token in.
 pub(crate) const X_CSRF_TOKEN: HeaderName = HeaderName::from_static("x-csrf-token");
 
 const ID_BYTES: usize = 16;
 const TAG_BYTES: usize = 32;
 
-/// The token of a session: its id and an HMAC of it under the service's key, so that nothing has
-/// to be stored and it stays good for as long as the session lives.
+/// Session id and its HMAC: nothing is stored, and the token is valid as long as the session.
 pub(crate) fn token(macs: &MacRing, session: SessionId) -> String {
     let mut bytes = [0; ID_BYTES + TAG_BYTES];
     let (id, tag) = bytes.split_at_mut(ID_BYTES);
@@ -27,7 +25,6 @@ pub(crate) fn token(macs: &MacRing, session: SessionId) -> String {
     BASE64_URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// The session that a token was made for, if it is one of ours.
 fn session_of(macs: &MacRing, token: &[u8]) -> Option<SessionId> {
     let mut bytes = [0; ID_BYTES + TAG_BYTES];
     let length = BASE64_URL_SAFE_NO_PAD

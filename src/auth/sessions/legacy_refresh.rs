@@ -1,5 +1,5 @@
-//! Refresh tokens of the release before: each is a row, and its successor an HMAC of it. The first use
-//! converts the session; with `LEGACY_REFRESH_TOKENS` they are issued and rotated as before.
+//! Refresh tokens of the previous release: each is a row, and its successor an HMAC of it. The first use converts
+//! the session; with `LEGACY_REFRESH_TOKENS` they are still issued and rotated.
 
 use chrono::{DateTime, Utc};
 
@@ -14,13 +14,12 @@ use crate::ids::SessionId;
 use crate::infra::after;
 use crate::metrics::TokenRefresh;
 
-/// The most tokens between a used one and the living one. Each took a round trip within the grace.
+/// Maximum tokens between a used one and the current one; each was a round trip within the grace period.
 const LONGEST_WALK: usize = 16;
 
-/// How often a rotation that lost a race is decided again.
+/// Attempts of a rotation that lost a race.
 const TRIES: usize = 3;
 
-/// Replaces a token by its successor, as `refresh` does.
 pub(crate) async fn rotate(
     ctx: &Ctx,
     token: OpaqueToken,
@@ -47,7 +46,7 @@ pub(crate) async fn rotate(
                 }
             }
             Some(at) if now <= after(at, ctx.auth.refresh_grace) => {
-                return living_end(ctx, token, who, now).await;
+                return current_of_chain(ctx, token, who, now).await;
             }
             Some(_) => return end_reused_session(ctx, who).await,
         }
@@ -55,7 +54,7 @@ pub(crate) async fn rotate(
     Ok(Refreshed::refused())
 }
 
-/// Uses up a living token; `None` where another call was faster.
+/// `None` if a concurrent call used the token.
 async fn replace(
     ctx: &Ctx,
     token: &OpaqueToken,
@@ -83,14 +82,13 @@ async fn replace(
     Ok(Some(Refreshed::with(TokenRefresh::Rotated, pair)))
 }
 
-/// The token that a session goes on with: the successor is its seed, so that a client that has the token
-/// before finds it as well.
+/// The successor becomes the seed, so that a client with the previous token gets the same next one.
 fn converted(ctx: &Ctx, session: SessionId, successor: &OpaqueToken) -> SessionToken {
     SessionToken::issue(&ctx.refresh_macs, session, 1, successor.bytes())
 }
 
-/// The living token at the end of the chain that a used token is in.
-async fn living_end(
+/// Current token of the chain that a used token belongs to.
+async fn current_of_chain(
     ctx: &Ctx,
     first: OpaqueToken,
     who: Principal,
@@ -107,7 +105,7 @@ async fn living_end(
             }
         }
         let Some((successor, stored)) = next else {
-            return converted_end(ctx, &successors, who, now).await;
+            return current_of_converted(ctx, &successors, who, now).await;
         };
         if stored.rotated_at.is_none() {
             let pair = pair(ctx, who, successor.encode(), stored.expires_at, now)?;
@@ -119,7 +117,7 @@ async fn living_end(
 }
 
 /// The current token of a session that was converted from one whose successors these are.
-async fn converted_end(
+async fn current_of_converted(
     ctx: &Ctx,
     successors: &[OpaqueToken],
     who: Principal,

@@ -10,13 +10,11 @@ use crate::ctx::{Ctx, Principal};
 use crate::ids::SessionId;
 use crate::metrics::{self, TokenRefresh};
 
-/// Replaces a refresh token by the next pair.
+/// Within the grace period a used token gets the current token of its session: for a client that lost the response,
+/// and for concurrent tabs, on any replica. After it, reuse means that two parties have the token, and the session
+/// ends.
 ///
-/// A used token within the grace gets the one current token of its session: a client that lost the
-/// reply, and each of any number of tabs on any replica. After the grace the token must be in two hands,
-/// and the session ends.
-///
-/// `of` is the one session whose tokens are accepted, where the caller has proved to be in it.
+/// `of` is the only session whose tokens are accepted, if the CSRF token names one.
 pub(crate) async fn refresh(
     ctx: &Ctx,
     presented: RefreshToken,
@@ -35,13 +33,13 @@ pub(crate) async fn refresh(
     result
 }
 
-/// Who holds a refresh token, used or not, of a session that has not ended.
-pub(crate) async fn find_holder(
+/// Accepts used tokens, of active sessions.
+pub(crate) async fn find_principal(
     ctx: &Ctx,
     token: &RefreshToken,
 ) -> Result<Option<Principal>, Error> {
     let token = match token {
-        RefreshToken::Session(token) => return rotation::find_holder(ctx, token).await,
+        RefreshToken::Session(token) => return rotation::find_principal(ctx, token).await,
         RefreshToken::Legacy(token) => token,
     };
     let known = store::find_token(&ctx.db, token.hash(), ctx.now()).await?;
@@ -53,9 +51,9 @@ pub(crate) async fn find_holder(
         }))
 }
 
-/// Ends the session that a refresh token belongs to, used or not; an unknown token is nobody's.
+/// Accepts used tokens; an unknown token has no effect.
 pub(crate) async fn log_out_by_token(ctx: &Ctx, token: &RefreshToken) -> Result<(), Error> {
-    match find_holder(ctx, token).await? {
+    match find_principal(ctx, token).await? {
         Some(who) => log_out(ctx, who).await,
         None => Ok(()),
     }

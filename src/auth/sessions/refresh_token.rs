@@ -25,13 +25,12 @@ const BYTES: usize = MESSAGE + TAG;
 /// The characters of 84 bytes in base64url.
 const CHARACTERS: usize = 112;
 
-/// A refresh token, as its holder sends it.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(try_from = "String")]
 pub(crate) enum RefreshToken {
     /// A generation of a session.
     Session(SessionToken),
-    /// A row of `refresh_tokens`, as the release before issued them.
+    /// A row of `refresh_tokens`, issued by the previous release.
     Legacy(OpaqueToken),
 }
 
@@ -72,7 +71,6 @@ impl SessionToken {
         tokens.find(|token| token.hash() == hash)
     }
 
-    /// The token that replaces this one.
     pub(crate) fn next(&self, macs: &MacRing) -> Self {
         let next = self.generation().saturating_add(1);
         Self::issue(macs, self.session(), next, self.seed())
@@ -85,12 +83,10 @@ impl SessionToken {
         Self(bytes)
     }
 
-    /// The session that the token names.
     pub(crate) fn session(&self) -> SessionId {
         SessionId(Uuid::from_bytes(self.part(0)))
     }
 
-    /// How many rotations came before it.
     pub(crate) fn generation(&self) -> i32 {
         i32::from_be_bytes(self.part(ID))
     }
@@ -118,7 +114,6 @@ impl SessionToken {
         TokenHash(hash.as_ref().try_into().expect("SHA-256 has 32 bytes"))
     }
 
-    /// The token as its holder gets it.
     pub(crate) fn encode(&self) -> String {
         BASE64_URL_SAFE_NO_PAD.encode(*self.0)
     }
@@ -144,7 +139,7 @@ impl TryFrom<String> for RefreshToken {
         let decoded = BASE64_URL_SAFE_NO_PAD.decode_slice(raw.as_bytes(), &mut *bytes);
         (decoded == Ok(BYTES))
             .then(|| Self::Session(SessionToken(bytes)))
-            .ok_or("must be a token that this service gave out")
+            .ok_or("must be a token issued by this service")
     }
 }
 

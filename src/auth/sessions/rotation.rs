@@ -18,7 +18,6 @@ use crate::metrics::TokenRefresh;
 /// Tries of a rotation that lost a race.
 const TRIES: usize = 3;
 
-/// Outcome of a refresh.
 pub(crate) struct Refreshed {
     pub(crate) outcome: TokenRefresh,
     pub(crate) pair: Option<TokenPair>,
@@ -70,7 +69,7 @@ pub(crate) async fn rotate(
             }
             TokenUse::Reused => return end_reused_session(ctx, who).await,
             TokenUse::Refused => return Ok(Refreshed::refused()),
-            // The database has forgotten rotations: it was restored, or a standby took over.
+            // The database lost rotations: it was restored, or a standby took over.
             TokenUse::Ahead => from = (row.generation, row.hash),
         }
     }
@@ -117,8 +116,7 @@ fn current_token(
     token.is_genuine(macs).then_some((row, current))
 }
 
-/// Returns whether the session has this token, used or not.
-pub(crate) async fn find_holder(
+pub(crate) async fn find_principal(
     ctx: &Ctx,
     token: &SessionToken,
 ) -> Result<Option<Principal>, Error> {
@@ -132,13 +130,11 @@ pub(crate) async fn find_holder(
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum TokenUse {
-    /// It was used within the grace.
     InGrace,
-    /// It was used before the grace.
     Reused,
-    /// It has expired unused, or is too many rotations behind to tell.
+    /// Expired unused, or too many rotations behind.
     Refused,
-    /// It is newer than the row.
+    /// Newer than the row.
     Ahead,
 }
 
@@ -165,8 +161,7 @@ fn classify(
     }
 }
 
-/// Ends the session of a token that came twice. In a task of its own: a client that hangs up must not
-/// undo the end of its session.
+/// In a task of its own: a disconnect must not keep the session alive.
 pub(crate) async fn end_reused_session(ctx: &Ctx, who: Principal) -> Result<Refreshed, Error> {
     let ctx = ctx.clone();
     let ending = async move {
@@ -235,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_generation_that_the_row_has_forgotten_is_reuse_unless_it_may_be_within_the_grace() {
+    fn an_unrecorded_generation_is_reuse_unless_it_may_be_within_the_grace() {
         assert_eq!(classifyd(0, 9, &[0, 4], 0), TokenUse::Reused);
         let full: Vec<i64> = (0..16).map(|age| age / 2).collect();
         assert_eq!(classifyd(0, 20, &full, 0), TokenUse::Refused);

@@ -22,11 +22,10 @@ use crate::state::AppState;
 use crate::users::CredentialsVersion;
 use crate::web::{Moment, Page, Paged};
 
-/// Sign-ins of one account at the same moment, each of which does not see the others. Farther below the
-/// limit than this an account's sessions need not be counted one sign-in after the other.
+/// Concurrent sign-ins of one account, which do not see each other. Only within this distance of the limit are the
+/// sign-ins of an account serialized.
 const SIMULTANEOUS: i64 = 32;
 
-/// Begins a session, for a proof of the credentials of this version.
 pub(crate) async fn begin_session(
     ctx: &Ctx,
     user_id: UserId,
@@ -83,15 +82,14 @@ pub(crate) async fn begin_session_in(
     pair(ctx, who, refresh, token_expires_at, now)
 }
 
-/// The reply to a sign-in whose proof was overtaken by a change of the account: that of a wrong password,
-/// unless the account has been disabled.
+/// Error for a sign-in whose proof is void because the credentials changed meanwhile.
 pub(crate) async fn overtaken_by_change(
     tx: &mut PgConnection,
     user_id: UserId,
 ) -> Result<Error, Error> {
-    let standing = find_account_status(tx, user_id).await?;
-    Ok(match standing {
-        Some(standing) if standing.is_disabled => Error::AccountDisabled,
+    let status = find_account_status(tx, user_id).await?;
+    Ok(match status {
+        Some(status) if status.is_disabled => Error::AccountDisabled,
         _ => Error::InvalidCredentials,
     })
 }
@@ -110,14 +108,12 @@ async fn limit_sessions(tx: &mut Tx<'_>, begun: Principal, most: i64) -> Result<
     Ok(())
 }
 
-/// Ends one session of whoever proved to be in it.
 pub(crate) async fn log_out(ctx: &Ctx, who: Principal) -> Result<(), Error> {
     let entry = Event::SignedOut.by(who.user_id).session(who.session_id);
     end(ctx, who, EndReason::SignedOut, entry).await?;
     Ok(())
 }
 
-/// Ends a session of one's own from another one.
 pub(crate) async fn end_session(ctx: &UserCtx, id: SessionId) -> Result<(), Error> {
     let other = Principal {
         user_id: ctx.user_id(),
@@ -131,8 +127,7 @@ pub(crate) async fn end_session(ctx: &UserCtx, id: SessionId) -> Result<(), Erro
     }
 }
 
-/// Ends a session of this owner, records it and revokes its access tokens. Returns false when there
-/// is none that has not ended before.
+/// Returns false if there is no active session of this owner.
 pub(crate) async fn end(
     ctx: &Ctx,
     who: Principal,
@@ -150,7 +145,7 @@ pub(crate) async fn end(
     Ok(true)
 }
 
-/// Ends all sessions of one account, this one included, and voids its links and waiting sign-ins.
+/// Also voids links and pending sign-ins.
 pub(crate) async fn log_out_everywhere(ctx: &UserCtx) -> Result<(), Error> {
     let now = ctx.now();
     let mut tx = ctx.begin().await?;
@@ -165,8 +160,7 @@ pub(crate) async fn log_out_everywhere(ctx: &UserCtx) -> Result<(), Error> {
     Ok(())
 }
 
-/// Revokes the access tokens of ended sessions in this process; others read it from the database within a
-/// second.
+/// In this process; others read the revocations from the database within a second.
 pub fn revoke_access_tokens(
     state: &AppState,
     sessions: impl IntoIterator<Item = SessionId>,
@@ -199,7 +193,7 @@ pub(crate) fn pair(
     })
 }
 
-/// A page of the living sessions of an account, the last used first; `current` is the one that asks.
+/// Active sessions, last used first.
 pub async fn list_sessions(
     db: &Db,
     user_id: UserId,

@@ -26,7 +26,6 @@ pub(crate) use revocations::{Position, Revocation, list_revocations};
 pub(crate) struct NewSession<'a> {
     pub(crate) id: SessionId,
     pub(crate) user_id: UserId,
-    /// The version of the credentials that were proved.
     pub(crate) version: CredentialsVersion,
     pub(crate) expires_at: DateTime<Utc>,
     /// The first token's hash; `None` where it is a row of `refresh_tokens`.
@@ -36,10 +35,9 @@ pub(crate) struct NewSession<'a> {
     pub(crate) origin: &'a Origin,
 }
 
-/// Begins a session and returns how many others of the account are active, up to `counted`. Returns
-/// `None`, and begins no session, when the account's credentials have changed since they were proved, or
-/// the account has been disabled or is gone. A change locks the row of the account, which this waits for
-/// and then reads again, so that no session begins on what is not true any more.
+/// Returns the number of other active sessions, up to `counted`; `None`, without a session, if the credentials have
+/// changed since they were proved, or the account is disabled or gone. A change locks the account's row, which this
+/// waits for and reads again, so that no session begins with void credentials.
 pub(crate) async fn insert(
     conn: impl PgExecutor<'_>,
     new: &NewSession<'_>,
@@ -98,8 +96,7 @@ pub(crate) async fn end(
     Ok(done.rows_affected() == 1)
 }
 
-/// Sessions that one revocation lists by their ids. Where more end at once it says "all that began up to
-/// the newest of them".
+/// Maximum sessions that a revocation lists by id; for more it covers all that began up to the newest of them.
 const LISTED_AT_MOST: i64 = 200;
 
 /// Ends all sessions of the account but `kept`; returns those that had not ended before. Their access

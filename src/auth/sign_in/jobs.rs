@@ -7,8 +7,7 @@ use crate::state::AppState;
 use crate::users::{self, CredentialsVersion, EmailAddress};
 
 emails! {
-    /// Sends the link that unlocks an account, if there is one with this address that could be signed
-    /// in to.
+    /// Unless the address has no enabled, verified account.
     SendUnlock "auth.send_unlock" SignIn { email: EmailAddress, #[serde(default)] version: CredentialsVersion }
 }
 

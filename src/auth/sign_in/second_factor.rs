@@ -15,7 +15,6 @@ use crate::metrics;
 use crate::mfa::{self, Method, Proof};
 use crate::users::CredentialsVersion;
 
-/// Tries of a code per sign-in.
 const ATTEMPTS: i32 = 5;
 
 /// Stores a sign-in whose password was right and that waits for the second factor.

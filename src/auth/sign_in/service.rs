@@ -16,8 +16,7 @@ use crate::metrics;
 use crate::mfa;
 use crate::users;
 
-/// Begins a session for whoever knows the password and has not tried too often. An unknown address
-/// costs as much time as a wrong password: the same read_counters-ups, a hash and a line in the log.
+/// An unknown address takes as long as a wrong password: the same queries, a hash and an audit entry.
 pub(crate) async fn log_in(ctx: &Ctx, sign_in: SignIn) -> Result<Outcome, Error> {
     let result = try_log_in(ctx, sign_in).await;
     metrics::count_sign_in(match &result {
@@ -72,7 +71,6 @@ async fn try_log_in(ctx: &Ctx, sign_in: SignIn) -> Result<Outcome, Error> {
     Ok(Outcome::Session(pair))
 }
 
-/// Lets the owner of an account try again, by the link in a letter.
 pub(crate) async fn unlock(ctx: &Ctx, proof: &OpaqueToken) -> Result<(), Error> {
     let now = ctx.now();
     let mut tx = ctx.begin().await?;

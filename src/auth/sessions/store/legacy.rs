@@ -1,4 +1,4 @@
-//! The statements on `refresh_tokens`, whose tokens the release before issued. The table, this file and
+//! Statements on `refresh_tokens`, of the previous release. The table, this file and
 //! `LEGACY_REFRESH_TOKENS` go with the next release.
 
 use chrono::{DateTime, Utc};
@@ -8,7 +8,6 @@ use super::refresh::Rotated;
 use crate::auth::opaque_token::TokenHash;
 use crate::ids::{SessionId, UserId};
 
-/// Adds the first token of a session.
 pub(crate) async fn insert_token(
     conn: impl PgExecutor<'_>,
     session: SessionId,
@@ -28,8 +27,8 @@ pub(crate) async fn insert_token(
     Ok(())
 }
 
-/// Uses up the living token of a session that has no generations yet, and begins them with this hash;
-/// of concurrent calls exactly one returns `Some`.
+/// Uses up a legacy token and starts the generations of its session. Atomic: of concurrent calls exactly one returns
+/// `Some`.
 pub(crate) async fn convert(
     conn: impl PgExecutor<'_>,
     token: TokenHash,
@@ -61,8 +60,7 @@ pub(crate) async fn convert(
     .await
 }
 
-/// Replaces a living token by its successor, in one statement and one commit; of concurrent calls
-/// exactly one returns `Some`.
+/// Atomic: of concurrent calls exactly one returns `Some`.
 pub(crate) async fn rotate_token(
     conn: impl PgExecutor<'_>,
     parent: TokenHash,
@@ -93,7 +91,6 @@ pub(crate) async fn rotate_token(
     .await
 }
 
-/// A refresh token as it is stored, with what of its session decides what it is good for.
 #[derive(Debug)]
 pub(crate) struct StoredToken {
     pub(crate) session_id: SessionId,
@@ -104,7 +101,6 @@ pub(crate) struct StoredToken {
     pub(crate) session_lives: bool,
 }
 
-/// The refresh token with this hash.
 pub(crate) async fn find_token(
     conn: impl PgExecutor<'_>,
     token: TokenHash,

@@ -11,7 +11,7 @@ use crate::auth::sessions::model::{EndReason, SessionInfo};
 use crate::ids::{SessionId, UserId};
 use crate::web::{Limit, Moment};
 
-/// A page of the living sessions of this owner, the last used first.
+/// Last used first.
 pub(crate) async fn list(
     conn: impl PgExecutor<'_>,
     owner: UserId,
@@ -54,7 +54,7 @@ pub(crate) async fn list(
     Ok(device.collect())
 }
 
-/// Waits for other sign-ins of this account that count its sessions, so that each sees those before.
+/// Serializes sign-ins of an account that count its sessions.
 pub(crate) async fn lock(conn: impl PgExecutor<'_>, owner: UserId) -> Result<(), sqlx::Error> {
     sqlx::query_scalar!(
         r#"SELECT pg_advisory_xact_lock(hashtextextended('sessions of ' || $1::uuid::text, 0)) IS NULL AS "locked""#,
@@ -65,12 +65,10 @@ pub(crate) async fn lock(conn: impl PgExecutor<'_>, owner: UserId) -> Result<(),
     Ok(())
 }
 
-/// The most sessions that one sign-in ends. An account that had far more than may live is brought within
-/// the limit by its next sign-ins.
+/// Maximum sessions that one sign-in ends; further sign-ins end the rest.
 const SURPLUS_AT_ONCE: i64 = 1_000;
 
-/// Ends the sessions of this owner beyond the `most` that were used last, and returns them. The one that
-/// has just begun stays.
+/// Ends the least recently used sessions beyond `most`, except the new one, and returns them.
 pub(crate) async fn end_surplus(
     conn: impl PgExecutor<'_>,
     owner: UserId,
@@ -107,7 +105,6 @@ pub(crate) async fn end_surplus(
     .await
 }
 
-/// How many sessions have neither ended nor expired.
 pub async fn count_sessions(
     conn: impl PgExecutor<'_>,
     now: DateTime<Utc>,
@@ -121,8 +118,8 @@ pub async fn count_sessions(
     .await
 }
 
-/// Whether a client of this network has signed in to the account since then, and was not turned out
-/// of it. Nobody's account has no such client, which takes as long to find out.
+/// Whether a client of this network has signed in to the account since then and was not revoked. The same query
+/// without an account, so that timing does not differ.
 pub(crate) async fn is_known_client(
     conn: impl PgExecutor<'_>,
     user_id: Option<UserId>,
@@ -143,7 +140,7 @@ pub(crate) async fn is_known_client(
     .await
 }
 
-/// All addresses of a customer: an IPv4 one is one, an IPv6 one has a /64.
+/// A single IPv4 address, or an IPv6 /64.
 fn customer(network: IpAddr) -> IpNetwork {
     let whole = match network {
         IpAddr::V4(v4) => Ipv4Network::new(v4, 32).map(IpNetwork::from),

@@ -1,4 +1,4 @@
-//! The statements that rotate refresh tokens, on the session's row alone.
+//! Refresh token rotation, in the session's row.
 
 use chrono::{DateTime, Utc};
 use sqlx::PgExecutor;
@@ -10,7 +10,6 @@ use crate::ids::{SessionId, UserId};
 /// the next; a client that is further behind is no client of ours.
 pub(crate) const ROTATIONS_KEPT: usize = 16;
 
-/// A rotation: the current token, and the one that replaces it.
 pub(crate) struct Rotation {
     pub(crate) session: SessionId,
     /// The generation and hash in the row.
@@ -19,19 +18,17 @@ pub(crate) struct Rotation {
     pub(crate) to: (i32, TokenHash),
     pub(crate) now: DateTime<Utc>,
     pub(crate) idle_expires_at: DateTime<Utc>,
-    /// Rotations until then are beyond the grace, and forgotten.
+    /// Rotations until then are past the grace period, and dropped.
     pub(crate) grace_since: DateTime<Utc>,
 }
 
-/// A session whose token has just been replaced.
 #[derive(Debug)]
 pub(crate) struct Rotated {
     pub(crate) user_id: UserId,
     pub(crate) expires_at: DateTime<Utc>,
 }
 
-/// Replaces the current token of a session, in one update of its row; of concurrent calls exactly one
-/// returns `Some`.
+/// Atomic: of concurrent calls exactly one returns `Some`.
 pub(crate) async fn rotate(
     conn: impl PgExecutor<'_>,
     rotation: &Rotation,
@@ -73,7 +70,7 @@ pub(crate) struct TokenState {
     pub(crate) rotations: Vec<DateTime<Utc>>,
 }
 
-/// The tokens of a session that has neither ended nor expired, and whose owner is still there.
+/// `None` unless the session is active.
 pub(crate) async fn find_token_state(
     conn: impl PgExecutor<'_>,
     session: SessionId,

@@ -1,22 +1,19 @@
-//! Which sessions were revoked since the last look.
+//! Session revocations since the last read.
 
 use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgExecutor};
 use uuid::Uuid;
 
-/// The most revocations that one statement reads.
 pub(crate) const PAGE: i64 = 5_000;
 
-/// Where a look goes on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Position {
-    /// Transactions before this number had ended, and their rows were seen.
+    /// Transactions before this number have ended, and their rows were read.
     pub(crate) xid: i64,
-    /// Within a look: rows of that transaction before this one were seen.
+    /// Rows of that transaction before this one were read.
     pub(crate) id: i64,
 }
 
-/// Sessions of one owner that were revoked together.
 #[derive(Debug)]
 pub(crate) struct Revocation {
     pub(crate) user_id: Uuid,
@@ -26,16 +23,13 @@ pub(crate) struct Revocation {
     pub(crate) ended_at: DateTime<Utc>,
 }
 
-/// A page of revocations, and what the snapshot that it was read in says.
 #[derive(Debug)]
-pub(crate) struct Look {
-    /// The oldest transaction that still ran: one that commits after later ones is not missed.
+pub(crate) struct RevocationPage {
+    /// The oldest running transaction: one that commits after later ones is not missed.
     pub(crate) oldest_running: i64,
-    /// When the server was started. The numbers of another server, of a standby that was promoted or
-    /// of a restored backup, say nothing.
+    /// Start of the server. Transaction numbers of another one (promoted standby, restored backup) do not compare.
     pub(crate) server: DateTime<Utc>,
     pub(crate) revocations: Vec<Revocation>,
-    /// Where the next page begins, if there is one.
     pub(crate) next: Option<Position>,
 }
 
@@ -52,12 +46,12 @@ struct Row {
     ended_at: Option<DateTime<Utc>>,
 }
 
-/// A page of the revocations from `from` on, of sessions that ended after `since`.
+/// Of sessions that ended after `since`.
 pub(crate) async fn list_revocations(
     conn: impl PgExecutor<'_>,
     from: Position,
     since: DateTime<Utc>,
-) -> Result<Look, sqlx::Error> {
+) -> Result<RevocationPage, sqlx::Error> {
     // Not prepared: a plan that was made while the table was small would read all of it later.
     let rows: Vec<Row> = sqlx::query_as(
         "SELECT s.oldest_running, s.server, r.*
@@ -93,7 +87,7 @@ pub(crate) async fn list_revocations(
             ended_at: row.ended_at?,
         })
     });
-    Ok(Look {
+    Ok(RevocationPage {
         oldest_running,
         server,
         revocations: revocations.collect(),

@@ -4,7 +4,7 @@
 //! owner with the last emails of that class, and with all of the others. Emails for signing in (reset,
 //! unlock) are limited where they are asked for.
 
-use crate::infra::Ask;
+use crate::infra::LimitCheck;
 use crate::state::AppState;
 use crate::web;
 
@@ -27,8 +27,8 @@ impl Class {
             Self::Notice => (state.limits.notice_address, format!("{kind} {to}")),
             Self::SignIn => return true,
         };
-        let ask = Ask::spend(limit, state.limiter.hidden_key(&key));
-        let is_admitted = web::allows(&state.limiter, &[ask]).await;
+        let check = LimitCheck::spend(limit, state.limiter.hashed_key(&key));
+        let is_admitted = web::allows(&state.limiter, &[check]).await;
         if !is_admitted {
             tracing::info!(
                 kind,

@@ -13,7 +13,7 @@ use super::code::Code;
 use super::context::Exchange;
 use super::problem::{Answer, Problem};
 use crate::config::{ExemptNetworks, Limit};
-use crate::infra::{Ask, Decision, LimitKey, Limiter};
+use crate::infra::{Decision, LimitCheck, LimitKey, Limiter};
 use crate::metrics;
 
 pub(super) const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
@@ -58,14 +58,14 @@ impl ClientLimits {
         self
     }
 
-    fn asks(&self, extensions: &Extensions) -> Vec<Ask> {
+    fn checks(&self, extensions: &Extensions) -> Vec<LimitCheck> {
         let addr = Exchange::of(extensions).map_or(UNKNOWN, Exchange::client_addr);
         let key = LimitKey::client(addr);
         let exempt = self.exempt.as_ref();
         let exempt = exempt.filter(|exempt| exempt.networks.contains(addr));
         let limits = self.limits.iter().copied();
         let limits = limits.filter(|limit| exempt.is_none_or(|exempt| exempt.limit != *limit));
-        limits.map(|limit| Ask::spend(limit, key)).collect()
+        limits.map(|limit| LimitCheck::spend(limit, key)).collect()
     }
 }
 
@@ -75,11 +75,11 @@ pub async fn limit_client<F: Future<Output = Answer>>(
     request: Request,
     next: impl FnOnce(Request) -> F,
 ) -> Answer {
-    let asks = group.asks(request.extensions());
-    if asks.is_empty() {
+    let checks = group.checks(request.extensions());
+    if checks.is_empty() {
         return next(request).await;
     }
-    limited(&group.limiter, &asks, || next(request)).await
+    limited(&group.limiter, &checks, || next(request)).await
 }
 
 /// Counts credentials that were refused against their client, so that they cannot be guessed at
@@ -89,7 +89,7 @@ pub async fn limit_guesses<F: Future<Output = Answer>>(
     request: Request,
     next: impl FnOnce(Request) -> F,
 ) -> Answer {
-    let asks = group.asks(request.extensions());
+    let checks = group.checks(request.extensions());
     let answer = next(request).await;
     let problem = match &answer {
         Ok(response) => response.extensions().get::<Problem>(),
@@ -98,38 +98,38 @@ pub async fn limit_guesses<F: Future<Output = Answer>>(
     if problem.is_none_or(|problem| problem.code() != Code::Unauthenticated) {
         return answer;
     }
-    let decision = group.limiter.admit(&asks).await;
+    let decision = group.limiter.check(&checks).await;
     if !decision.allows() {
         return Ok(refused(&decision));
     }
     Ok(told(&decision, answer))
 }
 
-/// Spends `asks` and goes on, or refuses; the reply tells how the limits stand either way.
+/// Spends `checks` and goes on, or refuses; the reply tells how the limits stand either way.
 pub async fn limited<F: Future<Output = Answer>>(
     limiter: &Limiter,
-    asks: &[Ask],
+    checks: &[LimitCheck],
     next: impl FnOnce() -> F,
 ) -> Answer {
-    let decision = limiter.admit(asks).await;
+    let decision = limiter.check(checks).await;
     if !decision.allows() {
         return Ok(refused(&decision));
     }
     Ok(told(&decision, next().await))
 }
 
-/// Spends `asks`, for a handler that knows only by then whom they are about.
-pub async fn spend(limiter: &Limiter, asks: &[Ask]) -> Result<(), Problem> {
-    let decision = limiter.admit(asks).await;
+/// Spends `checks`, for a handler that knows only by then whom they are about.
+pub async fn spend(limiter: &Limiter, checks: &[LimitCheck]) -> Result<(), Problem> {
+    let decision = limiter.check(checks).await;
     if decision.allows() {
         return Ok(());
     }
     Err(problem(&decision))
 }
 
-/// Spends `asks` if they all allow it; a refusal is counted and not reported to the client.
-pub async fn allows(limiter: &Limiter, asks: &[Ask]) -> bool {
-    let decision = limiter.admit(asks).await;
+/// Spends `checks` if they all allow it; a refusal is counted and not reported to the client.
+pub async fn allows(limiter: &Limiter, checks: &[LimitCheck]) -> bool {
+    let decision = limiter.check(checks).await;
     let is_allowed = decision.allows();
     if let Some(tightest) = decision.tightest().filter(|_| !is_allowed) {
         metrics::count_refused(tightest.limit.name());
@@ -170,14 +170,14 @@ fn tell(decision: &Decision, headers: &mut HeaderMap) {
     // Room for what the layers around add as well, at once.
     headers.reserve(HEADERS);
     let mut list = String::with_capacity(64);
-    for one in &decision.standings {
+    for one in &decision.states {
         let limit = one.limit;
         let (max, window) = (limit.max().into(), limit.window().as_secs());
         item(&mut list, limit.name(), [(";q=", max), (";w=", window)]);
     }
     insert(headers, RATELIMIT_POLICY, &list);
     list.clear();
-    for one in &decision.standings {
+    for one in &decision.states {
         let until = whole_seconds(one.wait.unwrap_or(one.reset));
         let left = one.left().into();
         item(&mut list, one.limit.name(), [(";r=", left), (";t=", until)]);

@@ -15,9 +15,9 @@ pub struct Key(Kind);
 enum Kind {
     Client(IpAddr),
     User(Uuid),
-    Hidden([u8; 16]),
+    Hashed([u8; 16]),
     /// Under the first two secrets, while their ring is changed.
-    HiddenBoth([u8; 16], [u8; 16]),
+    HashedBoth([u8; 16], [u8; 16]),
 }
 
 impl Key {
@@ -33,19 +33,19 @@ impl Key {
         Self(Kind::User(id))
     }
 
-    pub(crate) fn hidden(hash: &Mac, second: Option<&Mac>) -> Self {
+    pub(crate) fn hashed(hash: &Mac, second: Option<&Mac>) -> Self {
         let half = |hash: &Mac| hash.first_chunk().copied().unwrap_or_default();
         Self(match second {
-            Some(second) => Kind::HiddenBoth(half(hash), half(second)),
-            None => Kind::Hidden(half(hash)),
+            Some(second) => Kind::HashedBoth(half(hash), half(second)),
+            None => Kind::Hashed(half(hash)),
         })
     }
 
     /// The keys that are counted by, each alone.
     pub(crate) const fn split(self) -> (Self, Option<Self>) {
         match self.0 {
-            Kind::HiddenBoth(first, second) => {
-                (Self(Kind::Hidden(first)), Some(Self(Kind::Hidden(second))))
+            Kind::HashedBoth(first, second) => {
+                (Self(Kind::Hashed(first)), Some(Self(Kind::Hashed(second))))
             }
             _ => (self, None),
         }
@@ -58,7 +58,7 @@ impl fmt::Display for Key {
         match self.0 {
             Kind::Client(addr) => write!(f, "client:{addr}"),
             Kind::User(id) => write!(f, "user:{}", id.simple()),
-            Kind::Hidden(hash) | Kind::HiddenBoth(hash, _) => {
+            Kind::Hashed(hash) | Kind::HashedBoth(hash, _) => {
                 write!(f, "hidden:{:032x}", u128::from_be_bytes(hash))
             }
         }
@@ -88,7 +88,7 @@ mod tests {
         assert_eq!(client("2001:db8:1:2:ffff::1"), "client:2001:db8:1:2::");
         let user = Key::user(Uuid::from_u128(7)).to_string();
         assert_eq!(user, "user:00000000000000000000000000000007");
-        let hidden = Key::hidden(&[0xab; 32], None).to_string();
+        let hidden = Key::hashed(&[0xab; 32], None).to_string();
         assert_eq!(hidden, format!("hidden:{}", "ab".repeat(16)));
     }
 }

@@ -24,17 +24,17 @@ use crate::{Key, Limit, metrics};
 const EDGE: Duration = Duration::from_secs(1);
 
 /// How often what no longer counts is dropped.
-const TIDY_EVERY: Duration = Duration::from_secs(30);
+const EVICTION_INTERVAL: Duration = Duration::from_secs(30);
 
 /// One limit that a request meets, the key it is counted by, and whether it is spent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Ask {
+pub struct LimitCheck {
     pub(crate) limit: Limit,
     pub(crate) key: Key,
     pub(crate) spends: bool,
 }
 
-impl Ask {
+impl LimitCheck {
     /// Spends one of the limit, if it allows.
     #[must_use]
     pub const fn spend(limit: Limit, key: Key) -> Self {
@@ -58,7 +58,7 @@ impl Ask {
 
 /// How one limit stands for one key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Standing {
+pub struct LimitState {
     /// The limit.
     pub limit: Limit,
     /// How much of it is used now.
@@ -69,7 +69,7 @@ pub struct Standing {
     pub wait: Option<Duration>,
 }
 
-impl Standing {
+impl LimitState {
     /// How much of the limit is left.
     #[must_use]
     pub const fn left(&self) -> u32 {
@@ -81,7 +81,7 @@ impl Standing {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision {
     /// How each limit stands, in the order they were asked.
-    pub standings: Vec<Standing>,
+    pub states: Vec<LimitState>,
 }
 
 impl Decision {
@@ -94,14 +94,14 @@ impl Decision {
     /// When all of them allow again; `None` when they do.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
-        self.standings.iter().filter_map(|one| one.wait).max()
+        self.states.iter().filter_map(|one| one.wait).max()
     }
 
     /// The limit that stands most in the way: that refuses for longest, else that has least left.
     #[must_use]
-    pub fn tightest(&self) -> Option<&Standing> {
-        let by = |one: &&Standing| (one.wait, std::cmp::Reverse(one.left()));
-        self.standings.iter().max_by_key(by)
+    pub fn tightest(&self) -> Option<&LimitState> {
+        let by = |one: &&LimitState| (one.wait, std::cmp::Reverse(one.left()));
+        self.states.iter().max_by_key(by)
     }
 }
 
@@ -143,66 +143,66 @@ impl Limiter {
     /// While the ring of secrets is changed it is counted under the first two, so that neither the
     /// first replica with another first key nor the last one without the old key starts from zero.
     #[must_use]
-    pub fn hidden_key(&self, text: &str) -> Key {
+    pub fn hashed_key(&self, text: &str) -> Key {
         let parts: [&[u8]; 2] = [b"limit key", text.as_bytes()];
         let mut hashes = self.0.secrets.sign_by_each(&parts);
         let first = hashes.next().unwrap_or_default();
-        Key::hidden(&first, hashes.next().as_ref())
+        Key::hashed(&first, hashes.next().as_ref())
     }
 
     /// Like [`Limiter::check`], for limits that are never forgotten: whoever has spent the whole of
     /// one in this process is refused here, so that a flood costs Redis nothing.
-    pub async fn admit(&self, asks: &[Ask]) -> Decision {
-        if let Some(paired) = Paired::of(asks) {
-            return paired.fold(self.admit_each(&paired.asks).await);
+    pub async fn check(&self, checks: &[LimitCheck]) -> Decision {
+        if let Some(paired) = Paired::of(checks) {
+            return paired.fold(self.reject_or_decide(&paired.checks).await);
         }
-        self.admit_each(asks).await
+        self.reject_or_decide(checks).await
     }
 
-    async fn admit_each(&self, asks: &[Ask]) -> Decision {
-        match self.0.local.refuses(asks, self.local_now()) {
+    async fn reject_or_decide(&self, checks: &[LimitCheck]) -> Decision {
+        match self.0.local.refuses(checks, self.local_now()) {
             Some(refused) if refused.retry_after() > Some(EDGE) => refused,
-            _ => self.check_each(asks).await,
+            _ => self.decide(checks).await,
         }
     }
 
     /// Decides about all limits at once: if every one allows, those that are to be spent are, and
     /// otherwise none is.
-    pub async fn check(&self, asks: &[Ask]) -> Decision {
-        if let Some(paired) = Paired::of(asks) {
-            return paired.fold(self.check_each(&paired.asks).await);
+    pub async fn check_resettable(&self, checks: &[LimitCheck]) -> Decision {
+        if let Some(paired) = Paired::of(checks) {
+            return paired.fold(self.decide(&paired.checks).await);
         }
-        self.check_each(asks).await
+        self.decide(checks).await
     }
 
-    async fn check_each(&self, asks: &[Ask]) -> Decision {
-        match self.shared(asks, false).await {
+    async fn decide(&self, checks: &[LimitCheck]) -> Decision {
+        match self.shared(checks, false).await {
             Some(decision) => {
                 if decision.allows() {
-                    self.0.local.note(asks, self.local_now());
+                    self.0.local.record_allowed(checks, self.local_now());
                 }
                 decision
             }
-            None => self.0.local.check(asks, self.local_now()),
+            None => self.0.local.check(checks, self.local_now()),
         }
     }
 
     /// Spends in any case, to count what has happened; answers how the limits stand now.
-    pub async fn count(&self, asks: &[Ask]) -> Decision {
-        if let Some(paired) = Paired::of(asks) {
-            return paired.fold(self.count_each(&paired.asks).await);
+    pub async fn record(&self, checks: &[LimitCheck]) -> Decision {
+        if let Some(paired) = Paired::of(checks) {
+            return paired.fold(self.record_each(&paired.checks).await);
         }
-        self.count_each(asks).await
+        self.record_each(checks).await
     }
 
-    async fn count_each(&self, asks: &[Ask]) -> Decision {
+    async fn record_each(&self, checks: &[LimitCheck]) -> Decision {
         let now = self.local_now();
-        let counted = self.0.local.count(asks, now);
-        self.shared(asks, true).await.unwrap_or(counted)
+        let counted = self.0.local.record(checks, now);
+        self.shared(checks, true).await.unwrap_or(counted)
     }
 
     /// Forgets what was counted.
-    pub async fn forget(&self, uses: &[(Limit, Key)]) {
+    pub async fn reset(&self, uses: &[(Limit, Key)]) {
         let split = |(limit, key): &(Limit, Key)| {
             let (first, second) = key.split();
             [Some(first), second]
@@ -212,18 +212,18 @@ impl Limiter {
                 .collect::<Vec<_>>()
         };
         let uses: Vec<_> = uses.iter().flat_map(split).collect();
-        self.0.local.forget(&uses);
+        self.0.local.reset(&uses);
         if let Some(shared) = &self.0.shared {
-            shared.forget(&uses).await;
+            shared.reset(&uses).await;
         }
     }
 
     /// Drops what no longer counts, until `stop`; [`Limiter::check`] does so too, as it needs room.
-    pub async fn tidy(self, stop: CancellationToken) {
+    pub async fn evict_idle(self, stop: CancellationToken) {
         stop.run_until_cancelled(async {
             loop {
-                tokio::time::sleep(TIDY_EVERY).await;
-                self.0.local.tidy(self.local_now());
+                tokio::time::sleep(EVICTION_INTERVAL).await;
+                self.0.local.evict_idle(self.local_now());
             }
         })
         .await;
@@ -246,13 +246,13 @@ impl Limiter {
 
     /// How many keys the process keeps itself.
     #[must_use]
-    pub fn kept_here(&self) -> usize {
+    pub fn local_keys(&self) -> usize {
         self.0.local.len()
     }
 
     /// What Redis says; `None` without it.
-    async fn shared(&self, asks: &[Ask], forced: bool) -> Option<Decision> {
-        match self.0.shared.as_ref()?.decide(asks, forced).await {
+    async fn shared(&self, checks: &[LimitCheck], forced: bool) -> Option<Decision> {
+        match self.0.shared.as_ref()?.decide(checks, forced).await {
             Ok(decision) => {
                 self.note_mode(None);
                 Some(decision)

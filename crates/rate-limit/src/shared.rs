@@ -14,7 +14,7 @@ use uuid::Uuid;
 use clock::Clock;
 use redis_client::{Redis, RedisError};
 
-use crate::{Ask, Decision, Key, Limit, Standing};
+use crate::{Decision, Key, Limit, LimitCheck, LimitState};
 
 const SCRIPT: &str = include_str!("window.lua");
 
@@ -48,7 +48,7 @@ struct Queue {
 
 /// A request and whoever waits for its answer.
 struct Waiting {
-    asks: Vec<Ask>,
+    checks: Vec<LimitCheck>,
     forced: bool,
     answer: oneshot::Sender<Result<Decision, Arc<RedisError>>>,
 }
@@ -65,7 +65,7 @@ impl Shared {
     /// Decides by the script. Takes as long as two calls at most: the one under way and its own.
     pub(crate) async fn decide(
         &self,
-        asks: &[Ask],
+        checks: &[LimitCheck],
         forced: bool,
     ) -> Result<Decision, Arc<RedisError>> {
         if !self.0.redis.is_available() {
@@ -75,7 +75,7 @@ impl Shared {
         let begins = {
             let mut queue = self.0.lock();
             queue.waiting.push(Waiting {
-                asks: asks.to_vec(),
+                checks: checks.to_vec(),
                 forced,
                 answer,
             });
@@ -106,10 +106,10 @@ impl Shared {
 
     /// Runs the script for a key that nobody spends.
     pub(crate) async fn probe(&self) -> Result<(), RedisError> {
-        let ask = Ask::peek(Limit::per_minute("probe", 1), Key::user(Uuid::nil()));
+        let check = LimitCheck::peek(Limit::per_minute("probe", 1), Key::user(Uuid::nil()));
         let (answer, _) = oneshot::channel();
         let groups = gather(vec![Waiting {
-            asks: vec![ask],
+            checks: vec![check],
             forced: false,
             answer,
         }]);
@@ -117,7 +117,7 @@ impl Shared {
     }
 
     /// Forgets the counts; what cannot be reached forgets by itself in time.
-    pub(crate) async fn forget(&self, uses: &[(Limit, Key)]) {
+    pub(crate) async fn reset(&self, uses: &[(Limit, Key)]) {
         let mut command = redis::cmd("DEL");
         for (limit, key) in uses {
             command.arg(name(*limit, *key));
@@ -194,16 +194,16 @@ impl Sending {
 
 /// Requests that ask the very same.
 struct Group {
-    asks: Vec<Ask>,
+    checks: Vec<LimitCheck>,
     forced: bool,
     waiting: Vec<oneshot::Sender<Result<Decision, Arc<RedisError>>>>,
 }
 
 fn gather(batch: Vec<Waiting>) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::with_capacity(batch.len());
-    let mut known: HashMap<Vec<Ask>, usize> = HashMap::new();
+    let mut known: HashMap<Vec<LimitCheck>, usize> = HashMap::new();
     for Waiting {
-        asks,
+        checks,
         forced,
         answer,
     } in batch
@@ -214,21 +214,21 @@ fn gather(batch: Vec<Waiting>) -> Vec<Group> {
             // A flood of one client is told by the group before, which costs no hash.
             if let Some(last) = groups.last_mut()
                 && !last.forced
-                && last.asks == asks
+                && last.checks == checks
                 && joins(last)
             {
                 last.waiting.push(answer);
                 continue;
             }
-            let group = known.get(&asks).map(|at| &mut groups[*at]);
+            let group = known.get(&checks).map(|at| &mut groups[*at]);
             if let Some(group) = group.filter(|it| joins(it)) {
                 group.waiting.push(answer);
                 continue;
             }
-            known.insert(asks.clone(), groups.len());
+            known.insert(checks.clone(), groups.len());
         }
         groups.push(Group {
-            asks,
+            checks,
             forced,
             waiting: vec![answer],
         });
@@ -250,11 +250,11 @@ async fn call(redis: &Redis, groups: &[Group], now: Option<i64>) -> Result<Vec<i
 }
 
 fn command(verb: &str, script: &str, groups: &[Group], now: Option<i64>) -> Cmd {
-    let asks = || groups.iter().flat_map(|group| &group.asks);
+    let checks = || groups.iter().flat_map(|group| &group.checks);
     let mut command = redis::cmd(verb);
-    command.arg(script).arg(asks().count());
-    for ask in asks() {
-        command.arg(name(ask.limit, ask.key));
+    command.arg(script).arg(checks().count());
+    for check in checks() {
+        command.arg(name(check.limit, check.key));
     }
     match now {
         Some(now) => command.arg(now),
@@ -264,12 +264,12 @@ fn command(verb: &str, script: &str, groups: &[Group], now: Option<i64>) -> Cmd 
         command
             .arg(group.waiting.len())
             .arg(u8::from(group.forced))
-            .arg(group.asks.len());
-        for ask in &group.asks {
+            .arg(group.checks.len());
+        for check in &group.checks {
             command
-                .arg(ask.limit.max())
-                .arg(micros(ask.limit.window()))
-                .arg(u8::from(ask.spends));
+                .arg(check.limit.max())
+                .arg(micros(check.limit.window()))
+                .arg(u8::from(check.spends));
         }
     }
     command
@@ -290,37 +290,43 @@ fn tell(groups: Vec<Group>, mut reply: &[i64]) {
             return;
         };
         let (rows, rest) = rest
-            .split_at_checked(3 * group.asks.len())
+            .split_at_checked(3 * group.checks.len())
             .unwrap_or_default();
         reply = rest;
         for (turn, waiting) in (0..).zip(group.waiting) {
-            let decision = decision(&group.asks, rows, turn, allowed, group.forced);
+            let decision = decision(&group.checks, rows, turn, allowed, group.forced);
             let _ = waiting.send(Ok(decision));
         }
     }
 }
 
 /// What the request is told that comes at this turn in a group of which so many are allowed.
-fn decision(asks: &[Ask], rows: &[i64], turn: i64, allowed: i64, forced: bool) -> Decision {
+fn decision(
+    checks: &[LimitCheck],
+    rows: &[i64],
+    turn: i64,
+    allowed: i64,
+    forced: bool,
+) -> Decision {
     let is_allowed = turn < allowed;
     let spent = if is_allowed || forced {
         turn + 1
     } else {
         allowed
     };
-    let standings = asks.iter().zip(rows.chunks_exact(3)).map(|(ask, row)| {
-        let used = row[0] + if ask.spends { spent } else { 0 };
-        let used = used.min(i64::from(ask.limit.max()));
+    let states = checks.iter().zip(rows.chunks_exact(3)).map(|(check, row)| {
+        let used = row[0] + if check.spends { spent } else { 0 };
+        let used = used.min(i64::from(check.limit.max()));
         let waits = (forced || !is_allowed) && row[2] > 0;
-        Standing {
-            limit: ask.limit,
+        LimitState {
+            limit: check.limit,
             used: u32::try_from(used).unwrap_or(u32::MAX),
             reset: span(row[1]),
             wait: waits.then(|| span(row[2])),
         }
     });
     Decision {
-        standings: standings.collect(),
+        states: states.collect(),
     }
 }
 
@@ -336,10 +342,10 @@ pub(crate) fn micros(window: Duration) -> u64 {
 mod tests {
     use super::*;
 
-    fn waiting(asks: &[Ask], forced: bool) -> Waiting {
+    fn waiting(checks: &[LimitCheck], forced: bool) -> Waiting {
         let (answer, _) = oneshot::channel();
         Waiting {
-            asks: asks.to_vec(),
+            checks: checks.to_vec(),
             forced,
             answer,
         }
@@ -347,14 +353,14 @@ mod tests {
 
     #[test]
     fn what_is_asked_alike_is_one_group_up_to_its_size() {
-        let ask = |id: u128| {
+        let check = |id: u128| {
             let key = Key::user(uuid::Uuid::from_u128(id));
-            [Ask::spend(Limit::per_minute("free", 100), key)]
+            [LimitCheck::spend(Limit::per_minute("free", 100), key)]
         };
-        let mut batch: Vec<_> = (0..2_500).map(|_| waiting(&ask(1), false)).collect();
-        batch.push(waiting(&ask(2), false));
-        batch.push(waiting(&ask(1), false));
-        batch.extend([waiting(&ask(1), true), waiting(&ask(1), true)]);
+        let mut batch: Vec<_> = (0..2_500).map(|_| waiting(&check(1), false)).collect();
+        batch.push(waiting(&check(2), false));
+        batch.push(waiting(&check(1), false));
+        batch.extend([waiting(&check(1), true), waiting(&check(1), true)]);
         let groups = gather(batch);
         let sizes: Vec<_> = groups
             .iter()

@@ -10,7 +10,7 @@ use crate::auth::sign_in::ReauthAttempt;
 use crate::config::Limit;
 use crate::ctx::{Tx, UserCtx};
 use crate::ids::UserId;
-use crate::infra::{Ask, LimitKey, PasswordForms};
+use crate::infra::{LimitCheck, LimitKey, PasswordForms};
 use crate::mfa::{self, Method, Proof, RecoveryCode, TotpCode};
 use crate::users::{self, OwnCredentials};
 use crate::web::spend;
@@ -99,8 +99,8 @@ pub(crate) async fn check_password(
 
 /// Spends a limit of the account.
 pub(crate) async fn spend_own(ctx: &UserCtx, limit: Limit) -> Result<(), Error> {
-    let ask = Ask::spend(limit, LimitKey::user(ctx.user_id().0));
-    spend(&ctx.limiter, &[ask]).await.map_err(Error::Limited)
+    let check = LimitCheck::spend(limit, LimitKey::user(ctx.user_id().0));
+    spend(&ctx.limiter, &[check]).await.map_err(Error::Limited)
 }
 
 /// Whether somebody signed in shows the second factor; what came of it is in the log. The caller

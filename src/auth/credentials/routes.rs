@@ -11,7 +11,7 @@ use super::{email_change, service};
 use crate::auth::links::LetterRequest;
 use crate::auth::responses::{LinkProblems, Responses, body_problems_and};
 use crate::ctx::{Ctx, UserCtx};
-use crate::infra::Ask;
+use crate::infra::LimitCheck;
 use crate::jobs;
 use crate::state::AppState;
 use crate::users;
@@ -47,9 +47,9 @@ async fn forgot_password(
 ) -> Result<StatusCode, Problem> {
     // The same for any address, and never reported: a stranger who has spent the limit must not turn the
     // owner away. The last email is in the mailbox, and its link works.
-    let address = ctx.limiter.hidden_key(wanted.email.as_str());
-    let ask = Ask::spend(ctx.limits.reset_address, address);
-    if allows(&ctx.limiter, &[ask]).await {
+    let address = ctx.limiter.hashed_key(wanted.email.as_str());
+    let check = LimitCheck::spend(ctx.limits.reset_address, address);
+    if allows(&ctx.limiter, &[check]).await {
         // As for a new verification: the job finds out whether there is anybody to write to. It issues
         // nothing if the account's credentials change before it runs.
         let version = users::find_credentials_version(&ctx.db, &wanted.email).await?;

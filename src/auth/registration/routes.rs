@@ -9,7 +9,7 @@ use super::service;
 use crate::auth::links::LetterRequest;
 use crate::auth::responses::LinkProblems;
 use crate::ctx::Ctx;
-use crate::infra::Ask;
+use crate::infra::LimitCheck;
 use crate::jobs;
 use crate::state::AppState;
 use crate::web::{BodyProblems, Json, Problem, Routes, allows};
@@ -63,9 +63,9 @@ async fn resend_verification(
     Json(wanted): Json<LetterRequest>,
 ) -> Result<StatusCode, Problem> {
     // The same for any address, and never reported, as for a reset.
-    let address = ctx.limiter.hidden_key(wanted.email.as_str());
-    let ask = Ask::spend(ctx.limits.resend_address, address);
-    if allows(&ctx.limiter, &[ask]).await {
+    let address = ctx.limiter.hashed_key(wanted.email.as_str());
+    let check = LimitCheck::spend(ctx.limits.resend_address, address);
+    if allows(&ctx.limiter, &[check]).await {
         // Whether there is anything to send is found out when the job runs, so that the answer takes
         // as long either way.
         let job = SendVerification::to(wanted.email);

@@ -24,7 +24,7 @@ use crate::auth::sessions::is_known_client;
 use crate::config::Ladder;
 use crate::ctx::Ctx;
 use crate::ids::UserId;
-use crate::infra::{Ask, Busy, LimitKey, before, network_of};
+use crate::infra::{Busy, LimitCheck, LimitKey, before, network_of};
 use crate::jobs;
 use crate::metrics;
 use crate::state::AppState;
@@ -49,10 +49,17 @@ pub(crate) struct View {
 
 impl Counter<'_> {
     /// Checks of the waits and of the failures; `adds` spends one failure.
-    fn asks(self, adds: bool) -> impl Iterator<Item = Ask> {
+    fn checks(self, adds: bool) -> impl Iterator<Item = LimitCheck> {
         let Self { ladder, key } = self;
-        let failure = if adds { Ask::spend } else { Ask::peek };
-        let waits = ladder.waits.iter().map(move |wait| Ask::peek(*wait, key));
+        let failure = if adds {
+            LimitCheck::spend
+        } else {
+            LimitCheck::peek
+        };
+        let waits = ladder
+            .waits
+            .iter()
+            .map(move |wait| LimitCheck::peek(*wait, key));
         waits.chain([failure(ladder.failures, key)])
     }
 }
@@ -61,39 +68,39 @@ impl Counter<'_> {
 pub(crate) async fn look(
     state: &AppState,
     counters: &[Counter<'_>],
-    others: &[Ask],
+    others: &[LimitCheck],
 ) -> (Vec<View>, bool) {
     let strikes = counters
         .iter()
-        .map(|counter| Ask::peek(counter.ladder.strikes, counter.key));
-    let asks: Vec<_> = counters
+        .map(|counter| LimitCheck::peek(counter.ladder.strikes, counter.key));
+    let checks: Vec<_> = counters
         .iter()
-        .flat_map(|counter| counter.asks(false))
+        .flat_map(|counter| counter.checks(false))
         .chain(strikes)
         .chain(others.iter().copied())
         .collect();
-    let decision = state.limiter.check(&asks).await;
-    let mut standings = decision.standings.into_iter();
+    let decision = state.limiter.check_resettable(&checks).await;
+    let mut states = decision.states.into_iter();
     let mut views = Vec::with_capacity(counters.len());
     for Counter { ladder, key } in counters {
-        let of_this = standings.by_ref().take(ladder.waits.len() + 1);
+        let of_this = states.by_ref().take(ladder.waits.len() + 1);
         let mut view = View {
             key: *key,
             wait: None,
             left: 0,
             is_used: false,
         };
-        for standing in of_this {
-            view.wait = view.wait.max(standing.wait);
-            view.left = standing.left(); // the failures come last
-            view.is_used |= standing.used > 0;
+        for limit in of_this {
+            view.wait = view.wait.max(limit.wait);
+            view.left = limit.left(); // the failures come last
+            view.is_used |= limit.used > 0;
         }
         views.push(view);
     }
     for view in &mut views {
-        view.is_used |= standings.next().is_some_and(|strikes| strikes.used > 0);
+        view.is_used |= states.next().is_some_and(|strikes| strikes.used > 0);
     }
-    (views, standings.all(|other| other.wait.is_none()))
+    (views, states.all(|other| other.wait.is_none()))
 }
 
 /// Adds a failure to each counter and returns those that begin a wait by it, with its length; fails where a
@@ -102,18 +109,18 @@ async fn add_failure<'a>(
     state: &AppState,
     counters: &[Counter<'a>],
 ) -> Result<Vec<(&'a Ladder, Duration)>, Error> {
-    let asks: Vec<_> = counters
+    let checks: Vec<_> = counters
         .iter()
-        .flat_map(|counter| counter.asks(true))
+        .flat_map(|counter| counter.checks(true))
         .collect();
-    let decision = state.limiter.check(&asks).await;
+    let decision = state.limiter.check_resettable(&checks).await;
     if let Some(wait) = decision.retry_after() {
         return Err(Error::TooManyAttempts(wait));
     }
-    let mut standings = decision.standings.into_iter();
+    let mut states = decision.states.into_iter();
     let mut struck = Vec::new();
     for counter in counters {
-        let failures = standings.nth(counter.ladder.waits.len());
+        let failures = states.nth(counter.ladder.waits.len());
         if failures.is_some_and(|failures| failures.left() == 0) {
             struck.push((counter.ladder, strike(state, *counter).await));
         }
@@ -126,13 +133,13 @@ async fn add_failure<'a>(
 async fn strike(state: &AppState, Counter { ladder, key }: Counter<'_>) -> Duration {
     let counted = state
         .limiter
-        .count(&[Ask::spend(ladder.strikes, key)])
+        .record(&[LimitCheck::spend(ladder.strikes, key)])
         .await;
-    let strikes = counted.standings.first().map_or(1, |one| one.used.max(1));
+    let strikes = counted.states.first().map_or(1, |one| one.used.max(1));
     let rung = usize::try_from(strikes - 1).unwrap_or(usize::MAX);
     let wait = ladder.waits[rung.min(ladder.waits.len() - 1)];
-    state.limiter.count(&[Ask::spend(wait, key)]).await;
-    state.limiter.forget(&[(ladder.failures, key)]).await;
+    state.limiter.record(&[LimitCheck::spend(wait, key)]).await;
+    state.limiter.reset(&[(ladder.failures, key)]).await;
     metrics::count_sign_in_wait(ladder.name);
     wait.window()
 }
@@ -147,7 +154,7 @@ pub(crate) async fn clear(state: &AppState, counters: &[Counter<'_>]) {
         })
         .collect();
     if !uses.is_empty() {
-        state.limiter.forget(&uses).await;
+        state.limiter.reset(&uses).await;
     }
 }
 
@@ -207,7 +214,7 @@ impl<'a> Attempt<'a> {
         let ip = ctx.origin().ip.unwrap_or(Ipv4Addr::UNSPECIFIED.into());
         let network = network_of(ip);
         let attempts = &ctx.attempts;
-        let account = ctx.limiter.hidden_key(email.as_str());
+        let account = ctx.limiter.hashed_key(email.as_str());
         let both = format!("{} {network}", email.as_str());
         let counter = |ladder, key| Counter { ladder, key };
         Self {
@@ -216,7 +223,7 @@ impl<'a> Attempt<'a> {
             user_id,
             client: counter(&attempts.client, LimitKey::client(network)),
             account: counter(&attempts.account, account),
-            known: counter(&attempts.known, ctx.limiter.hidden_key(&both)),
+            known: counter(&attempts.known, ctx.limiter.hashed_key(&both)),
             network,
             is_exempt: ctx.limits.exempt.contains(ip.to_canonical()),
             has_unlocked: false,
@@ -239,7 +246,7 @@ impl<'a> Attempt<'a> {
         let mut counters = self.unknown_client();
         let unknown = counters.len();
         counters.push(self.known);
-        let unlocked = Ask::peek(self.ctx.attempts.unlocked, self.known.key);
+        let unlocked = LimitCheck::peek(self.ctx.attempts.unlocked, self.known.key);
         let (mut views, is_unspent) = look(self.ctx, &counters, &[unlocked]).await;
         self.has_unlocked = !is_unspent;
         if views.iter().any(|view| view.wait.is_some()) {
@@ -333,8 +340,8 @@ async fn unlock(ctx: &Ctx, email: &EmailAddress, user_id: UserId) {
     let attempt = Attempt::of(ctx, email, Some(user_id));
     let again = ReauthAttempt::of(ctx, user_id);
     clear(ctx, &[attempt.account, attempt.known, again.counter]).await;
-    let unlocked = Ask::spend(ctx.attempts.unlocked, attempt.known.key);
-    ctx.limiter.count(&[unlocked]).await;
+    let unlocked = LimitCheck::spend(ctx.attempts.unlocked, attempt.known.key);
+    ctx.limiter.record(&[unlocked]).await;
 }
 
 /// A running attempt at reauthentication.

@@ -83,6 +83,9 @@ metric_families::families! {
         "Always 1; its labels name the build."
 }
 
+/// Names of cache families, whose lookups are counted.
+const CACHE_FAMILIES: [&str; 4] = ["plan", "second_factor", "pricing", "dashboard"];
+
 /// Families by crate.
 const TABLES: [&[Family]; 7] = [
     FAMILIES,
@@ -241,7 +244,7 @@ fn begin(version: &str, commit: &str) {
         counter!(API_KEYS, "outcome" => outcome.as_str()).absolute(0);
     }
     crypto::metrics::init();
-    cache::metrics::init(&["plan", "second_factor", "pricing", "dashboard"]);
+    cache::metrics::init(&CACHE_FAMILIES);
     csrf::begin();
     usage::begin();
     limits::begin();

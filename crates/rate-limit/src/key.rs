@@ -1,4 +1,4 @@
-//! What a limit is counted by.
+//! Keys that limits are counted by.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crypto::Mac;
 
-/// Who or what a limit is counted by. It fits in a register or two, however long its text.
+/// Client, account, or hash of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Key(Kind);
 
@@ -16,12 +16,12 @@ enum Kind {
     Client(IpAddr),
     User(Uuid),
     Hashed([u8; 16]),
-    /// Under the first two secrets, while their ring is changed.
+    /// Under the first two secrets, during a rotation.
     HashedBoth([u8; 16], [u8; 16]),
 }
 
 impl Key {
-    /// A client, by address: an IPv6 customer has a /64, and one budget for it.
+    /// A client by its [network](network_of).
     #[must_use]
     pub fn client(addr: IpAddr) -> Self {
         Self(Kind::Client(network_of(addr)))
@@ -41,7 +41,7 @@ impl Key {
         })
     }
 
-    /// The keys that are counted by, each alone.
+    /// The one or two keys that are counted by.
     pub(crate) const fn split(self) -> (Self, Option<Self>) {
         match self.0 {
             Kind::HashedBoth(first, second) => {
@@ -52,7 +52,7 @@ impl Key {
     }
 }
 
-/// As it stands in Redis.
+/// Part of the key in Redis.
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
@@ -65,8 +65,7 @@ impl fmt::Display for Key {
     }
 }
 
-/// The address that stands for all of a customer's: an IPv4 one itself, also where it is mapped
-/// into IPv6, and the /64 of an IPv6 one.
+/// Network of a customer: an IPv4 address, also one mapped into IPv6, or the /64 of an IPv6 address.
 #[must_use]
 pub fn network_of(addr: IpAddr) -> IpAddr {
     match addr.to_canonical() {

@@ -1,4 +1,6 @@
-//! The counts of this process. Memory is bounded by the callers of one window, and by a cap.
+//! Counts of this process: the fallback without Redis. Memory is bounded by the keys of one window and a cap.
+//!
+//! Not governor: GCRA allows a burst of the limit and refills meanwhile, up to twice the limit in one window.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher as _, BuildHasherDefault, Hash, Hasher, RandomState};
@@ -10,14 +12,14 @@ use smallvec::SmallVec;
 use crate::shared::micros;
 use crate::{Decision, Key, Limit, LimitCheck, LimitState};
 
-/// Locks that callers spread over, a power of two.
+/// Parts with a lock each, so that threads seldom contend.
 const SHARDS: usize = 64;
 
-/// Keys of one limit in one shard at most, above which one is forgotten for each new one. So many
-/// callers within a window come from an attack by addresses, which a limit by address cannot hold.
+/// Keys of one limit in one shard, above which each new one evicts another. So many within a window are an
+/// attack from many addresses, which a limit by address cannot stop.
 const KEYS_MAX: usize = 200_000 / SHARDS;
 
-/// Fewer keys are not worth tidying.
+/// Fewer keys are not worth an eviction.
 const EVICT_FROM: usize = 64;
 
 pub(crate) struct Local {
@@ -25,20 +27,20 @@ pub(crate) struct Local {
     spread: RandomState,
 }
 
-/// The tables of the limits, of which there are a dozen.
+/// Tables of the limits, of which there are a dozen.
 #[derive(Default)]
 struct Shard(Vec<Table>);
 
-/// The callers of one limit. Limits do not share their room: a flood of one must not make another
-/// forget, least of all the one that counts failed sign-ins.
+/// Keys of one limit. Limits do not share capacity: a flood of one must not evict keys of another, least of all
+/// failed sign-ins.
 struct Table {
     name: &'static str,
-    logs: HashMap<Hashed, Log, BuildHasherDefault<Given>>,
-    /// New keys until it is tidied.
+    logs: HashMap<Hashed, Log, BuildHasherDefault<Precomputed>>,
+    /// New keys until the next eviction.
     evict_in: usize,
 }
 
-/// A key with its hash, which is made once for its shard and its table.
+/// A key with its hash, which is computed once for shard and table.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Hashed {
     hash: u64,
@@ -51,11 +53,10 @@ impl Hash for Hashed {
     }
 }
 
-/// Takes a hash for what it is.
 #[derive(Default)]
-struct Given(u64);
+struct Precomputed(u64);
 
-impl Hasher for Given {
+impl Hasher for Precomputed {
     fn write(&mut self, bytes: &[u8]) {
         for byte in bytes {
             self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
@@ -71,7 +72,7 @@ impl Hasher for Given {
     }
 }
 
-/// When a limit was spent, oldest first.
+/// Times at which a limit was spent, oldest first.
 #[derive(Default)]
 struct Log {
     times: VecDeque<u64>,
@@ -88,8 +89,8 @@ impl Default for Local {
 }
 
 impl Local {
-    /// The decision, if one of the limits that are to be spent refuses; spends nothing.
-    pub(crate) fn refuses(&self, checks: &[LimitCheck], now: u64) -> Option<Decision> {
+    /// Returns the decision if a limit that is to be spent rejects; spends nothing.
+    pub(crate) fn rejection(&self, checks: &[LimitCheck], now: u64) -> Option<Decision> {
         let mut locked = self.lock(checks);
         let each = 0..checks.len();
         let is_spent = |at: usize| checks[at].spends && locked.state(at, now).wait.is_some();
@@ -98,7 +99,6 @@ impl Local {
         })
     }
 
-    /// Decides about all limits at once.
     pub(crate) fn check(&self, checks: &[LimitCheck], now: u64) -> Decision {
         let mut locked = self.lock(checks);
         let is_allowed = (0..checks.len()).all(|at| locked.state(at, now).wait.is_none());
@@ -115,7 +115,7 @@ impl Local {
         }
     }
 
-    /// Spends what was allowed elsewhere.
+    /// Spends what Redis allowed.
     pub(crate) fn record_allowed(&self, checks: &[LimitCheck], now: u64) {
         let mut locked = self.lock(checks);
         for (at, check) in checks.iter().enumerate() {
@@ -125,7 +125,7 @@ impl Local {
         }
     }
 
-    /// Spends in any case.
+    /// Spends unconditionally.
     pub(crate) fn record(&self, checks: &[LimitCheck], now: u64) -> Decision {
         let mut locked = self.lock(checks);
         let states = (0..checks.len()).map(|at| {
@@ -150,7 +150,7 @@ impl Local {
         }
     }
 
-    /// Drops the keys whose window has passed, and the room they took.
+    /// Removes keys whose window has passed, and frees their memory.
     pub(crate) fn evict_idle(&self, now: u64) {
         for shard in &self.shards {
             for table in &mut lock(shard).0 {
@@ -160,7 +160,6 @@ impl Local {
         }
     }
 
-    /// How many keys there are.
     pub(crate) fn len(&self) -> usize {
         let keys = |shard: &Mutex<Shard>| -> usize {
             lock(shard).0.iter().map(|table| table.logs.len()).sum()
@@ -173,8 +172,7 @@ impl Local {
         Hashed { hash, key }
     }
 
-    /// Locks the shards of all keys, always in the same order, so that two requests never wait for
-    /// each other.
+    /// Locks the shards of all keys in one order, so that two requests cannot deadlock.
     fn lock<'a>(&'a self, checks: &'a [LimitCheck]) -> Locked<'a> {
         let keys: Few<_> = checks.iter().map(|check| self.hashed(check.key)).collect();
         let mut shards: Few<_> = keys.iter().map(Hashed::shard).collect();
@@ -202,10 +200,10 @@ fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
     shard.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What there is of each limit of a request, which has one or two.
+/// One element for each check of a request, which has one or two.
 type Few<T> = SmallVec<[T; 2]>;
 
-/// The shards that one request needs.
+/// Locked shards of a request.
 struct Locked<'a> {
     checks: &'a [LimitCheck],
     keys: Few<Hashed>,
@@ -257,7 +255,6 @@ impl Shard {
 }
 
 impl Table {
-    /// The log of a key, for which room is made if it is new.
     fn log(&mut self, key: Hashed, now: u64) -> &mut Log {
         if !self.logs.contains_key(&key) {
             self.make_room(now);
@@ -277,17 +274,15 @@ impl Table {
         }
     }
 
-    /// Drops what has run out. The next time is after as many new keys as there are left, so that
-    /// a new key costs as much on average however many there are.
+    /// Removes expired keys. The next eviction is after as many new keys as are left: amortized constant cost.
     fn evict_idle(&mut self, now: u64) {
-        self.logs.retain(|_, log| log.counts_at(now));
+        self.logs.retain(|_, log| log.is_live(now));
         self.evict_in = self.logs.len().max(EVICT_FROM);
     }
 }
 
 impl Log {
-    /// Whether anything in it counts still.
-    fn counts_at(&self, now: u64) -> bool {
+    fn is_live(&self, now: u64) -> bool {
         let newest = self.times.back();
         newest.is_some_and(|time| time.saturating_add(self.window) > now)
     }
@@ -321,7 +316,7 @@ impl Log {
     fn spend(&mut self, limit: Limit, now: u64) -> LimitState {
         let before = self.state(limit, now);
         self.window = micros(limit.window());
-        // Two requests may come here in another order than they began.
+        // Requests may arrive in another order than they began.
         let earlier = self.times.iter().rposition(|time| *time <= now);
         self.times.insert(earlier.map_or(0, |at| at + 1), now);
         if self.times.len() > limit.max() as usize {

@@ -1,17 +1,17 @@
-//! Limits that are counted under two keys at once, while the ring of secrets that hide them is changed.
+//! Checks under two hashes at once, during a rotation of the secrets of [hashed keys](crate::Limiter::hashed_key).
 
 use crate::{Decision, LimitCheck, LimitState};
 
-/// Asks of which some stand for two.
+/// Checks of which some have a second key.
 pub(crate) struct Paired {
-    /// All of them with one key each: the first ones in their order, then the second ones.
+    /// One key each: the first ones in their order, then the second ones.
     pub(crate) checks: Vec<LimitCheck>,
-    /// The places of those that have a second one.
+    /// Positions of the checks that have a second one.
     seconds: Vec<usize>,
 }
 
 impl Paired {
-    /// `None` where no key is hidden under two secrets.
+    /// Returns `None` if no check has a second key.
     pub(crate) fn of(checks: &[LimitCheck]) -> Option<Self> {
         if checks.iter().all(|check| check.key.split().1.is_none()) {
             return None;
@@ -34,7 +34,7 @@ impl Paired {
         })
     }
 
-    /// How the limits stand as they were asked for: of two, as the stricter one.
+    /// One state per original check: of two, the stricter values.
     pub(crate) fn fold(&self, decision: Decision) -> Decision {
         let mut states = decision.states;
         let firsts = states.len().saturating_sub(self.seconds.len());

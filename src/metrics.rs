@@ -61,6 +61,9 @@ metric_families::families! {
         "Always 1; its labels name the build."
 }
 
+/// Names of cache families, whose lookups are counted.
+const CACHE_FAMILIES: [&str; 4] = ["plan", "second_factor", "pricing", "dashboard"];
+
 /// Families by crate.
 const TABLES: [&[Family]; 8] = [
     FAMILIES,

@@ -51,7 +51,7 @@ pub async fn start(
         usage::run(state.clone(), stop)
     });
     tasks.run("rate limiter cleanup", &[Serve], |stop| {
-        state.limiter.clone().tidy(stop)
+        state.limiter.clone().evict_idle(stop)
     });
     if let Some(redis) = state.redis.clone() {
         tasks.run("Redis warm-up", &[Serve], |stop| {

@@ -1,6 +1,5 @@
-//! Whether a password is known from a breach, asked of a service that learns nothing by it: five of
-//! the forty digits of the password's SHA-1 leave the process, and what comes back are the endings
-//! of all hashes that begin so (the range API of Have I Been Pwned).
+//! Passwords of known breaches, by the range API of Have I Been Pwned (k-anonymity): the service gets five of the
+//! forty digits of the password's SHA-1 and returns the suffixes of all hashes that begin with them.
 
 use std::time::{Duration, Instant};
 
@@ -14,16 +13,16 @@ use zeroize::Zeroizing;
 use crate::config::BreachConfig;
 use crate::metrics::{self, BreachCheck};
 
-/// The digits that are sent.
+/// Digits that are sent.
 const PREFIX: usize = 5;
 
-/// The digits that are compared here.
+/// Digits that are compared here.
 const SUFFIX: usize = 35;
 
-/// The most that is read of an answer. Real ones have about a thousand lines of forty bytes.
-const LARGEST_ANSWER: usize = 512 * 1024;
+/// Bytes of a response. Real ones have about a thousand lines of forty bytes.
+const MAX_RESPONSE: usize = 512 * 1024;
 
-/// The service that is asked; a clone is another handle on its connections.
+/// Client of the service; clones share its connections.
 #[derive(Clone, Debug)]
 pub struct Breaches {
     client: Client,
@@ -32,26 +31,26 @@ pub struct Breaches {
     fail_open: bool,
 }
 
-/// The password could not be checked, and the settings say that it is not taken then.
+/// The password could not be checked, and the settings reject it then.
 #[derive(Debug, thiserror::Error)]
 #[error("the password could not be checked against known breaches")]
 pub struct Unchecked;
 
-/// Why there is no answer. None of these texts has the address, which ends in the digits.
+/// No text has the URL, which ends in digits of the hash.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
-    #[error("no answer in time")]
+    #[error("no response in time")]
     Timeout,
     #[error("it cannot be reached")]
     Unreachable(#[source] reqwest::Error),
-    #[error("it answered {0}")]
+    #[error("status {0}")]
     Refused(StatusCode),
-    #[error("its answer is not a list of hashes, or too long")]
+    #[error("the response is not a list of hashes, or too long")]
     Malformed,
 }
 
 impl Breaches {
-    /// The service of these settings. Nothing is connected to yet.
+    /// Does not connect yet.
     pub fn new(config: &BreachConfig) -> Result<Self, reqwest::Error> {
         let client = Client::builder()
             .redirect(redirect::Policy::none())
@@ -68,7 +67,7 @@ impl Breaches {
         })
     }
 
-    /// Whether the password is known from a breach. When that cannot be told in time, the settings decide.
+    /// Returns whether the password is known from a breach. Without a response in time the settings decide.
     pub async fn knows(&self, password: &SecretString) -> Result<bool, Unchecked> {
         let began = Instant::now();
         let digits = digits(password);
@@ -81,15 +80,15 @@ impl Breaches {
             http.request.method = "GET",
             server.address = self.base.host_str(),
         );
-        let asking = async { self.ask(&digits, telemetry::traceparent()).await };
-        let asking = asking.instrument(span.clone());
-        let answer = tokio::time::timeout(self.timeout, asking).await;
-        let answer = answer.unwrap_or(Err(Failure::Timeout));
-        if answer.is_err() {
+        let request = async { self.request(&digits, telemetry::traceparent()).await };
+        let request = request.instrument(span.clone());
+        let result = tokio::time::timeout(self.timeout, request).await;
+        let result = result.unwrap_or(Err(Failure::Timeout));
+        if result.is_err() {
             span.record("otel.status_code", "ERROR");
         }
-        metrics::observe_breach_check(began, outcome(&answer));
-        match answer {
+        metrics::observe_breach_check(began, outcome(&result));
+        match result {
             Ok(found) => Ok(found),
             Err(error) => {
                 tracing::warn!(%error, fail_open = self.fail_open, "a password could not be checked against known breaches");
@@ -102,21 +101,21 @@ impl Breaches {
         }
     }
 
-    /// Whether the service answers as it should.
+    /// Health check.
     pub async fn ping(&self) -> Result<(), String> {
-        let nobodys = Zeroizing::new("0".repeat(PREFIX + SUFFIX));
-        let answer = tokio::time::timeout(self.timeout, self.ask(&nobodys, None)).await;
-        let answer = answer.unwrap_or(Err(Failure::Timeout));
-        answer.map(drop).map_err(|error| error.to_string())
+        let unused = Zeroizing::new("0".repeat(PREFIX + SUFFIX));
+        let result = tokio::time::timeout(self.timeout, self.request(&unused, None)).await;
+        let result = result.unwrap_or(Err(Failure::Timeout));
+        result.map(drop).map_err(|error| error.to_string())
     }
 
-    async fn ask(&self, digits: &str, traceparent: Option<String>) -> Result<bool, Failure> {
+    async fn request(&self, digits: &str, traceparent: Option<String>) -> Result<bool, Failure> {
         let (prefix, suffix) = digits.split_at(PREFIX);
         let mut url = self.base.clone();
         if let Ok(mut path) = url.path_segments_mut() {
             path.pop_if_empty().push("range").push(prefix);
         }
-        // Padded answers are all about as long, so that their length does not tell the prefix.
+        // Padded responses are of similar length, so that the length does not reveal the prefix.
         let mut request = self.client.get(url).header("add-padding", "true");
         if let Some(traceparent) = traceparent {
             request = request.header("traceparent", traceparent);
@@ -127,7 +126,7 @@ impl Breaches {
         }
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
-            if body.len() + chunk.len() > LARGEST_ANSWER {
+            if body.len() + chunk.len() > MAX_RESPONSE {
                 return Err(Failure::Malformed);
             }
             body.extend_from_slice(&chunk);
@@ -141,8 +140,8 @@ fn unreachable(error: reqwest::Error) -> Failure {
     Failure::Unreachable(error.without_url())
 }
 
-fn outcome(answer: &Result<bool, Failure>) -> BreachCheck {
-    match answer {
+fn outcome(result: &Result<bool, Failure>) -> BreachCheck {
+    match result {
         Ok(true) => BreachCheck::Known,
         Ok(false) => BreachCheck::Unknown,
         Err(Failure::Timeout) => BreachCheck::Timeout,
@@ -152,7 +151,7 @@ fn outcome(answer: &Result<bool, Failure>) -> BreachCheck {
     }
 }
 
-/// The SHA-1 of a password in capital digits. It only names an entry of a public list.
+/// SHA-1 of a password in upper-case hexadecimal, as the API wants it.
 fn digits(password: &SecretString) -> Zeroizing<String> {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     let hash = digest(
@@ -166,8 +165,8 @@ fn digits(password: &SecretString) -> Zeroizing<String> {
     Zeroizing::new(halves.collect())
 }
 
-/// Whether the list of `ENDING:COUNT` lines has this ending; a count of nought is padding. `None`
-/// when it is no such list.
+/// Returns whether the list of `SUFFIX:COUNT` lines has this suffix, `None` if it is no such list. A count of 0 is
+/// padding.
 fn find(list: &str, suffix: &str) -> Option<bool> {
     let mut found = None;
     for line in list.lines().filter(|line| !line.is_empty()) {

@@ -14,6 +14,7 @@ pub use database as db;
 pub use database::{Db, begin};
 pub use email_transport::{Mailer, SendError};
 pub use rate_limit::{
-    Ask, ConcurrencyLimit, Decision, Key as LimitKey, Limiter, Slot, Standing, TooMany, network_of,
+    ConcurrencyLimit, Decision, Key as LimitKey, LimitCheck, LimitState, Limiter, Slot, TooMany,
+    network_of,
 };
 pub use redis_client::{Redis, RedisError};

@@ -3,7 +3,7 @@
 //! Classes are limited independently: a client that uses up the limit of one leaves the owner the last emails of
 //! that class and all of the others. Emails for signing in (reset, unlock) are limited where they are requested.
 
-use crate::infra::Ask;
+use crate::infra::LimitCheck;
 use crate::state::AppState;
 use crate::web;
 
@@ -26,8 +26,8 @@ impl Class {
             Self::Notice => (state.limits.notice_address, format!("{kind} {to}")),
             Self::SignIn => return true,
         };
-        let ask = Ask::spend(limit, state.limiter.hidden_key(&key));
-        let is_admitted = web::allows(&state.limiter, &[ask]).await;
+        let check = LimitCheck::spend(limit, state.limiter.hashed_key(&key));
+        let is_admitted = web::allows(&state.limiter, &[check]).await;
         if !is_admitted {
             tracing::info!(
                 kind,

@@ -6,7 +6,7 @@ use super::model::Plan;
 use super::service;
 use crate::config::{Limit, PlansConfig};
 use crate::ctx::Caller;
-use crate::infra::{Ask, LimitKey};
+use crate::infra::{LimitCheck, LimitKey};
 use crate::state::AppState;
 use crate::web::{MiddlewareResult, limited};
 
@@ -25,6 +25,6 @@ pub async fn limit_by_plan<F: Future<Output = MiddlewareResult>>(
     let caller = Caller::of(&request)?;
     let plan = service::plan_of(state, caller.user_id).await?;
     let limit = plan.limit(&state.plans);
-    let ask = Ask::spend(limit, LimitKey::user(caller.user_id.0));
-    limited(&state.limiter, &[ask], || next(request)).await
+    let check = LimitCheck::spend(limit, LimitKey::user(caller.user_id.0));
+    limited(&state.limiter, &[check], || next(request)).await
 }

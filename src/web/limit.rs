@@ -12,7 +12,7 @@ use http_toolkit::{MiddlewareResult, Problem, RequestContext, UNKNOWN};
 
 use super::code::Code;
 use crate::config::{ExemptNetworks, Limit};
-use crate::infra::{Ask, Decision, LimitKey, Limiter};
+use crate::infra::{Decision, LimitCheck, LimitKey, Limiter};
 use crate::metrics;
 
 const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
@@ -64,7 +64,7 @@ impl ClientLimits {
         let exempt = exempt.filter(|exempt| exempt.networks.contains(addr));
         let limits = self.limits.iter().copied();
         let limits = limits.filter(|limit| exempt.is_none_or(|exempt| exempt.limit != *limit));
-        limits.map(|limit| Ask::spend(limit, key)).collect()
+        limits.map(|limit| LimitCheck::spend(limit, key)).collect()
     }
 }
 
@@ -78,7 +78,7 @@ pub async fn limit_client<F: Future<Output = MiddlewareResult>>(
     if asks.is_empty() {
         return next(request).await;
     }
-    limited(&group.limiter, &asks, || next(request)).await
+    limited(&group.limiter, &checks, || next(request)).await
 }
 
 /// Counts credentials that were refused against their client, so that they cannot be guessed at
@@ -97,7 +97,7 @@ pub async fn limit_rejected_credentials<F: Future<Output = MiddlewareResult>>(
     if problem.is_none_or(|problem| problem.code() != Code::Unauthenticated) {
         return answer;
     }
-    let decision = group.limiter.admit(&asks).await;
+    let decision = group.limiter.check(&checks).await;
     if !decision.allows() {
         return Ok(refused(&decision));
     }
@@ -107,7 +107,7 @@ pub async fn limit_rejected_credentials<F: Future<Output = MiddlewareResult>>(
 /// Spends `asks` and goes on, or refuses; the reply tells how the limits stand either way.
 pub async fn limited<F: Future<Output = MiddlewareResult>>(
     limiter: &Limiter,
-    asks: &[Ask],
+    checks: &[LimitCheck],
     next: impl FnOnce() -> F,
 ) -> MiddlewareResult {
     let decision = limiter.admit(asks).await;
@@ -117,18 +117,18 @@ pub async fn limited<F: Future<Output = MiddlewareResult>>(
     Ok(told(&decision, next().await))
 }
 
-/// Spends `asks`, for a handler that knows only by then whom they are about.
-pub async fn spend(limiter: &Limiter, asks: &[Ask]) -> Result<(), Problem> {
-    let decision = limiter.admit(asks).await;
+/// Spends `checks`, for a handler that knows only by then whom they are about.
+pub async fn spend(limiter: &Limiter, checks: &[LimitCheck]) -> Result<(), Problem> {
+    let decision = limiter.check(checks).await;
     if decision.allows() {
         return Ok(());
     }
     Err(problem(&decision))
 }
 
-/// Spends `asks` if they all allow it; a refusal is counted and not reported to the client.
-pub async fn allows(limiter: &Limiter, asks: &[Ask]) -> bool {
-    let decision = limiter.admit(asks).await;
+/// Spends `checks` if they all allow it; a refusal is counted and not reported to the client.
+pub async fn allows(limiter: &Limiter, checks: &[LimitCheck]) -> bool {
+    let decision = limiter.check(checks).await;
     let is_allowed = decision.allows();
     if let Some(tightest) = decision.tightest().filter(|_| !is_allowed) {
         metrics::count_refused(tightest.limit.name());
@@ -169,14 +169,14 @@ fn tell(decision: &Decision, headers: &mut HeaderMap) {
     // Room for what the layers around add as well, at once.
     headers.reserve(HEADERS);
     let mut list = String::with_capacity(64);
-    for one in &decision.standings {
+    for one in &decision.states {
         let limit = one.limit;
         let (max, window) = (limit.max().into(), limit.window().as_secs());
         item(&mut list, limit.name(), [(";q=", max), (";w=", window)]);
     }
     insert(headers, RATELIMIT_POLICY, &list);
     list.clear();
-    for one in &decision.standings {
+    for one in &decision.states {
         let until = whole_seconds(one.wait.unwrap_or(one.reset));
         let left = one.left().into();
         item(&mut list, one.limit.name(), [(";r=", left), (";t=", until)]);

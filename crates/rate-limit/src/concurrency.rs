@@ -1,5 +1,4 @@
-//! A limit on what runs at once, in all and for each caller, so that heavy work of a few leaves the
-//! database's connections to everybody else.
+//! Concurrency limit in all and by caller, so that heavy work of a few leaves database connections to others.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,7 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use uuid::Uuid;
 
-/// A concurrency limit of this process; a clone is another handle on it.
+/// Concurrency limit of this process; clones share it.
 #[derive(Clone, Debug)]
 pub struct ConcurrencyLimit(Arc<Inner>);
 
@@ -20,7 +19,7 @@ struct Inner {
     callers: Mutex<HashMap<Uuid, Arc<Semaphore>>>,
 }
 
-/// A slot, taken until it is dropped.
+/// A slot, released on drop.
 #[derive(Debug)]
 pub struct Slot {
     limit: ConcurrencyLimit,
@@ -28,17 +27,17 @@ pub struct Slot {
     permits: Option<(OwnedSemaphorePermit, OwnedSemaphorePermit)>,
 }
 
-/// Why there is no slot.
+/// No slot became free in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TooMany {
-    /// The caller has as many as one caller may have.
+    /// The caller uses all of its slots.
     OfCaller,
     /// All slots are taken.
     OfAll,
 }
 
 impl ConcurrencyLimit {
-    /// A limit of `all` slots, of which one caller may have `per_caller`.
+    /// `all` slots, of which one caller may have `per_caller`.
     #[must_use]
     pub fn new(all: usize, per_caller: usize) -> Self {
         Self(Arc::new(Inner {
@@ -48,15 +47,15 @@ impl ConcurrencyLimit {
         }))
     }
 
-    /// A limit of `per_caller` slots for each caller, and none for all of them.
+    /// `per_caller` slots for each caller, without a limit in all.
     #[must_use]
     pub fn per_caller(per_caller: usize) -> Self {
         Self::new(Semaphore::MAX_PERMITS, per_caller)
     }
 
-    /// Takes a slot, or waits up to `wait` for one. Callers of the same kind wait in order.
+    /// Takes a slot, or waits up to `wait` for one, in order.
     pub async fn acquire(&self, caller: Uuid, wait: Duration) -> Result<Slot, TooMany> {
-        // Removes the caller's entry when dropped, whatever becomes of the wait.
+        // Its drop removes the caller's entry, whatever becomes of the wait.
         let mut slot = Slot {
             limit: self.clone(),
             caller,

@@ -1,4 +1,4 @@
-//! What a limit is counted by.
+//! Keys that limits are counted by.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crypto::Mac;
 
-/// Who or what a limit is counted by. It fits in a register or two, however long its text.
+/// Client, account, or hash of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Key(Kind);
 
@@ -15,13 +15,13 @@ pub struct Key(Kind);
 enum Kind {
     Client(IpAddr),
     User(Uuid),
-    Hidden([u8; 16]),
-    /// Under the first two secrets, while their ring is changed.
-    HiddenBoth([u8; 16], [u8; 16]),
+    Hashed([u8; 16]),
+    /// Under the first two secrets, during a rotation.
+    HashedBoth([u8; 16], [u8; 16]),
 }
 
 impl Key {
-    /// A client, by address: an IPv6 customer has a /64, and one budget for it.
+    /// A client by its [network](network_of).
     #[must_use]
     pub fn client(addr: IpAddr) -> Self {
         Self(Kind::Client(network_of(addr)))
@@ -33,40 +33,39 @@ impl Key {
         Self(Kind::User(id))
     }
 
-    pub(crate) fn hidden(hash: &Mac, second: Option<&Mac>) -> Self {
+    pub(crate) fn hashed(hash: &Mac, second: Option<&Mac>) -> Self {
         let half = |hash: &Mac| hash.first_chunk().copied().unwrap_or_default();
         Self(match second {
-            Some(second) => Kind::HiddenBoth(half(hash), half(second)),
-            None => Kind::Hidden(half(hash)),
+            Some(second) => Kind::HashedBoth(half(hash), half(second)),
+            None => Kind::Hashed(half(hash)),
         })
     }
 
-    /// The keys that are counted by, each alone.
+    /// The one or two keys that are counted by.
     pub(crate) const fn split(self) -> (Self, Option<Self>) {
         match self.0 {
-            Kind::HiddenBoth(first, second) => {
-                (Self(Kind::Hidden(first)), Some(Self(Kind::Hidden(second))))
+            Kind::HashedBoth(first, second) => {
+                (Self(Kind::Hashed(first)), Some(Self(Kind::Hashed(second))))
             }
             _ => (self, None),
         }
     }
 }
 
-/// As it stands in Redis.
+/// Part of the key in Redis.
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Kind::Client(addr) => write!(f, "client:{addr}"),
             Kind::User(id) => write!(f, "user:{}", id.simple()),
-            Kind::Hidden(hash) | Kind::HiddenBoth(hash, _) => {
+            Kind::Hashed(hash) | Kind::HashedBoth(hash, _) => {
                 write!(f, "hidden:{:032x}", u128::from_be_bytes(hash))
             }
         }
     }
 }
 
-/// The address that stands for all of a customer's: an IPv4 one itself, also where it is mapped
-/// into IPv6, and the /64 of an IPv6 one.
+/// Network of a customer: an IPv4 address, also one mapped into IPv6, or the /64 of an IPv6 address.
 #[must_use]
 pub fn network_of(addr: IpAddr) -> IpAddr {
     match addr.to_canonical() {
@@ -88,7 +87,7 @@ mod tests {
         assert_eq!(client("2001:db8:1:2:ffff::1"), "client:2001:db8:1:2::");
         let user = Key::user(Uuid::from_u128(7)).to_string();
         assert_eq!(user, "user:00000000000000000000000000000007");
-        let hidden = Key::hidden(&[0xab; 32], None).to_string();
+        let hidden = Key::hashed(&[0xab; 32], None).to_string();
         assert_eq!(hidden, format!("hidden:{}", "ab".repeat(16)));
     }
 }

@@ -12,5 +12,5 @@ mod shared;
 
 pub use concurrency::{ConcurrencyLimit, Slot, TooMany};
 pub use key::{Key, network_of};
-pub use limiter::{Ask, Decision, Limiter, Standing};
+pub use limiter::{Decision, LimitCheck, LimitState, Limiter};
 pub use rate::{Limit, Rate};

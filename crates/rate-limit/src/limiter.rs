@@ -1,8 +1,4 @@
-//! Counts who did what how often, and decides whether once more is too often.
-//!
-//! A sliding window, kept exactly: the times of what was let through, newest last. Redis keeps
-//! them for all replicas, by one script and in one round trip for all limits of a request. Each
-//! process keeps its own part besides, which holds the same limits while Redis is gone.
+//! The rate limiter: counts shared through Redis, and counts of this process beside them.
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,23 +15,22 @@ use crate::paired::Paired;
 use crate::shared::Shared;
 use crate::{Key, Limit, metrics};
 
-/// The counts of this process are later than those in Redis by the time that it took to answer.
-/// So close to the end of a wait it is asked, lest somebody who came back in time is refused.
-const EDGE: Duration = Duration::from_secs(1);
+/// Local counts are later than those in Redis by its response time. So close to the end of a wait Redis
+/// decides, lest a client that came back in time is rejected.
+const LOCAL_PRECISION: Duration = Duration::from_secs(1);
 
-/// How often what no longer counts is dropped.
-const TIDY_EVERY: Duration = Duration::from_secs(30);
+const EVICTION_INTERVAL: Duration = Duration::from_secs(30);
 
-/// One limit that a request meets, the key it is counted by, and whether it is spent.
+/// A limit, the key that it is counted by, and whether the check spends one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Ask {
+pub struct LimitCheck {
     pub(crate) limit: Limit,
     pub(crate) key: Key,
     pub(crate) spends: bool,
 }
 
-impl Ask {
-    /// Spends one of the limit, if it allows.
+impl LimitCheck {
+    /// Spends one, if all limits of the decision allow.
     #[must_use]
     pub const fn spend(limit: Limit, key: Key) -> Self {
         Self {
@@ -45,7 +40,7 @@ impl Ask {
         }
     }
 
-    /// Asks whether the limit allows, and leaves it as it is.
+    /// Spends nothing.
     #[must_use]
     pub const fn peek(limit: Limit, key: Key) -> Self {
         Self {
@@ -56,56 +51,56 @@ impl Ask {
     }
 }
 
-/// How one limit stands for one key.
+/// State of a limit for a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Standing {
-    /// The limit.
+pub struct LimitState {
+    /// What is limited.
     pub limit: Limit,
-    /// How much of it is used now.
+    /// Uses in the current window.
     pub used: u32,
-    /// When the oldest use is forgotten; the whole window when there is none.
+    /// Time until the oldest use expires; the whole window without one.
     pub reset: Duration,
-    /// When it allows again; `None` when it allowed.
+    /// Time until it allows again; `None` if it allowed.
     pub wait: Option<Duration>,
 }
 
-impl Standing {
-    /// How much of the limit is left.
+impl LimitState {
+    /// Uses left.
     #[must_use]
     pub const fn left(&self) -> u32 {
         self.limit.max().saturating_sub(self.used)
     }
 }
 
-/// What was decided: all limits allow, or nothing was spent.
+/// All limits allow, or nothing was spent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision {
-    /// How each limit stands, in the order they were asked.
-    pub standings: Vec<Standing>,
+    /// In the order of the checks.
+    pub states: Vec<LimitState>,
 }
 
 impl Decision {
-    /// Whether every limit allows.
+    /// Returns whether every limit allows.
     #[must_use]
     pub fn allows(&self) -> bool {
         self.retry_after().is_none()
     }
 
-    /// When all of them allow again; `None` when they do.
+    /// Time until all of them allow again; `None` if they do.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
-        self.standings.iter().filter_map(|one| one.wait).max()
+        self.states.iter().filter_map(|one| one.wait).max()
     }
 
-    /// The limit that stands most in the way: that refuses for longest, else that has least left.
+    /// The limit with the longest wait, otherwise the one with the fewest uses left.
     #[must_use]
-    pub fn tightest(&self) -> Option<&Standing> {
-        let by = |one: &&Standing| (one.wait, std::cmp::Reverse(one.left()));
-        self.standings.iter().max_by_key(by)
+    pub fn tightest(&self) -> Option<&LimitState> {
+        let by = |one: &&LimitState| (one.wait, std::cmp::Reverse(one.left()));
+        self.states.iter().max_by_key(by)
     }
 }
 
-/// Keeps the limits; a clone is another handle on the same counts.
+/// The rate limiter of a process; clones share its counts.
 #[derive(Clone)]
 pub struct Limiter(Arc<Inner>);
 
@@ -115,7 +110,7 @@ struct Inner {
     clock: Clock,
     started: Instant,
     secrets: MacRing,
-    alone: AtomicBool,
+    is_local: AtomicBool,
 }
 
 impl fmt::Debug for Limiter {
@@ -125,11 +120,12 @@ impl fmt::Debug for Limiter {
 }
 
 impl Limiter {
-    /// A limiter that counts in `redis`, where there is one; `secrets` hide what keys are made of.
+    /// A limiter that counts in `redis`, or in this process without it. `secrets` key the hashes of
+    /// [`Limiter::hashed_key`].
     #[must_use]
     pub fn new(redis: Option<Redis>, clock: Clock, secrets: &[Key32]) -> Self {
         Self(Arc::new(Inner {
-            alone: AtomicBool::new(redis.is_none()),
+            is_local: AtomicBool::new(redis.is_none()),
             shared: redis.map(|redis| Shared::new(redis, clock.clone())),
             local: Local::default(),
             clock,
@@ -138,71 +134,72 @@ impl Limiter {
         }))
     }
 
-    /// The key of something that must not be read in Redis, such as an address: a keyed hash of it.
+    /// Keyed hash of a text that must not be readable in Redis, such as an email address.
     ///
-    /// While the ring of secrets is changed it is counted under the first two, so that neither the
-    /// first replica with another first key nor the last one without the old key starts from zero.
+    /// During a rotation of the secrets it is counted under the first two, so that neither the first replica
+    /// with a new first key nor the last one without the old key starts from zero.
     #[must_use]
-    pub fn hidden_key(&self, text: &str) -> Key {
+    pub fn hashed_key(&self, text: &str) -> Key {
         let parts: [&[u8]; 2] = [b"limit key", text.as_bytes()];
         let mut hashes = self.0.secrets.sign_by_each(&parts);
         let first = hashes.next().unwrap_or_default();
-        Key::hidden(&first, hashes.next().as_ref())
+        Key::hashed(&first, hashes.next().as_ref())
     }
 
-    /// Like [`Limiter::check`], for limits that are never forgotten: whoever has spent the whole of
-    /// one in this process is refused here, so that a flood costs Redis nothing.
-    pub async fn admit(&self, asks: &[Ask]) -> Decision {
-        if let Some(paired) = Paired::of(asks) {
-            return paired.fold(self.admit_each(&paired.asks).await);
+    /// Decides about all limits at once: if every one allows, those that are to be spent are, and otherwise
+    /// none is. A key that has used up a limit in this process is rejected without asking Redis, so that a
+    /// flood costs it nothing.
+    pub async fn check(&self, checks: &[LimitCheck]) -> Decision {
+        if let Some(paired) = Paired::of(checks) {
+            return paired.fold(self.reject_or_decide(&paired.checks).await);
         }
-        self.admit_each(asks).await
+        self.reject_or_decide(checks).await
     }
 
-    async fn admit_each(&self, asks: &[Ask]) -> Decision {
-        match self.0.local.refuses(asks, self.local_now()) {
-            Some(refused) if refused.retry_after() > Some(EDGE) => refused,
-            _ => self.check_each(asks).await,
+    async fn reject_or_decide(&self, checks: &[LimitCheck]) -> Decision {
+        match self.0.local.rejection(checks, self.local_now()) {
+            Some(refused) if refused.retry_after() > Some(LOCAL_PRECISION) => refused,
+            _ => self.decide(checks).await,
         }
     }
 
-    /// Decides about all limits at once: if every one allows, those that are to be spent are, and
-    /// otherwise none is.
-    pub async fn check(&self, asks: &[Ask]) -> Decision {
-        if let Some(paired) = Paired::of(asks) {
-            return paired.fold(self.check_each(&paired.asks).await);
+    /// [`Limiter::check`] for limits that are [`reset`](Self::reset): another replica may have reset what
+    /// is used up in this process.
+    pub async fn check_resettable(&self, checks: &[LimitCheck]) -> Decision {
+        if let Some(paired) = Paired::of(checks) {
+            return paired.fold(self.decide(&paired.checks).await);
         }
-        self.check_each(asks).await
+        self.decide(checks).await
     }
 
-    async fn check_each(&self, asks: &[Ask]) -> Decision {
-        match self.shared(asks, false).await {
+    async fn decide(&self, checks: &[LimitCheck]) -> Decision {
+        match self.shared(checks, false).await {
             Some(decision) => {
                 if decision.allows() {
-                    self.0.local.note(asks, self.local_now());
+                    self.0.local.record_allowed(checks, self.local_now());
                 }
                 decision
             }
-            None => self.0.local.check(asks, self.local_now()),
+            None => self.0.local.check(checks, self.local_now()),
         }
     }
 
-    /// Spends in any case, to count what has happened; answers how the limits stand now.
-    pub async fn count(&self, asks: &[Ask]) -> Decision {
-        if let Some(paired) = Paired::of(asks) {
-            return paired.fold(self.count_each(&paired.asks).await);
+    /// Spends unconditionally, to count what has happened.
+    pub async fn record(&self, checks: &[LimitCheck]) -> Decision {
+        if let Some(paired) = Paired::of(checks) {
+            return paired.fold(self.record_each(&paired.checks).await);
         }
-        self.count_each(asks).await
+        self.record_each(checks).await
     }
 
-    async fn count_each(&self, asks: &[Ask]) -> Decision {
+    async fn record_each(&self, checks: &[LimitCheck]) -> Decision {
         let now = self.local_now();
-        let counted = self.0.local.count(asks, now);
-        self.shared(asks, true).await.unwrap_or(counted)
+        let counted = self.0.local.record(checks, now);
+        self.shared(checks, true).await.unwrap_or(counted)
     }
 
-    /// Forgets what was counted.
-    pub async fn forget(&self, uses: &[(Limit, Key)]) {
+    /// Removes the counts of these limits and keys.
+    pub async fn reset(&self, uses: &[(Limit, Key)]) {
         let split = |(limit, key): &(Limit, Key)| {
             let (first, second) = key.split();
             [Some(first), second]
@@ -212,31 +209,31 @@ impl Limiter {
                 .collect::<Vec<_>>()
         };
         let uses: Vec<_> = uses.iter().flat_map(split).collect();
-        self.0.local.forget(&uses);
+        self.0.local.reset(&uses);
         if let Some(shared) = &self.0.shared {
-            shared.forget(&uses).await;
+            shared.reset(&uses).await;
         }
     }
 
-    /// Drops what no longer counts, until `stop`; [`Limiter::check`] does so too, as it needs room.
-    pub async fn tidy(self, stop: CancellationToken) {
+    /// Evicts idle keys of this process every 30 s, until `stop`. Checks do so too when they need room.
+    pub async fn evict_idle(self, stop: CancellationToken) {
         stop.run_until_cancelled(async {
             loop {
-                tokio::time::sleep(TIDY_EVERY).await;
-                self.0.local.tidy(self.local_now());
+                tokio::time::sleep(EVICTION_INTERVAL).await;
+                self.0.local.evict_idle(self.local_now());
             }
         })
         .await;
     }
 
-    /// Whether all replicas count together.
+    /// Returns whether all replicas count together.
     #[must_use]
     pub fn is_shared(&self) -> bool {
-        !self.0.alone.load(Ordering::Relaxed)
+        !self.0.is_local.load(Ordering::Relaxed)
     }
 
-    /// Runs the script that all replicas count by, and spends nothing. An error says why each process
-    /// counts alone, such as a Redis user without the right to run scripts.
+    /// Health check: runs the script and spends nothing. The error is why each process counts alone, such as
+    /// a Redis user without the right to run scripts.
     pub async fn probe(&self) -> Result<(), RedisError> {
         match &self.0.shared {
             Some(shared) => shared.probe().await,
@@ -244,43 +241,43 @@ impl Limiter {
         }
     }
 
-    /// How many keys the process keeps itself.
+    /// Number of keys counted in this process.
     #[must_use]
-    pub fn kept_here(&self) -> usize {
+    pub fn local_keys(&self) -> usize {
         self.0.local.len()
     }
 
-    /// What Redis says; `None` without it.
-    async fn shared(&self, asks: &[Ask], forced: bool) -> Option<Decision> {
-        match self.0.shared.as_ref()?.decide(asks, forced).await {
+    /// Decision by Redis; `None` without it.
+    async fn shared(&self, checks: &[LimitCheck], unconditional: bool) -> Option<Decision> {
+        match self.0.shared.as_ref()?.decide(checks, unconditional).await {
             Ok(decision) => {
-                self.note_mode(None);
+                self.set_mode(None);
                 Some(decision)
             }
             Err(error) => {
-                self.note_mode(Some(&error));
+                self.set_mode(Some(&error));
                 None
             }
         }
     }
 
-    fn note_mode(&self, failure: Option<&RedisError>) {
-        let alone = failure.is_some();
-        metrics::count_check(!alone);
+    fn set_mode(&self, failure: Option<&RedisError>) {
+        let is_local = failure.is_some();
+        metrics::count_check(!is_local);
         // Read first, since every request passes here.
-        if self.0.alone.load(Ordering::Relaxed) == alone
-            || self.0.alone.swap(alone, Ordering::Relaxed) == alone
+        if self.0.is_local.load(Ordering::Relaxed) == is_local
+            || self.0.is_local.swap(is_local, Ordering::Relaxed) == is_local
         {
             return;
         }
         if let Some(error) = failure {
-            tracing::warn!(%error, "limits are kept by each process alone");
+            tracing::warn!(%error, "rate limiter: Redis unavailable, counting per process");
         } else {
-            tracing::info!("limits are kept by all processes together");
+            tracing::info!("rate limiter: counting in Redis");
         }
     }
 
-    /// Microseconds on a clock that never goes back, unless the clock is a test's.
+    /// Monotonic microseconds, unless the clock is fixed.
     fn local_now(&self) -> u64 {
         let micros = match self.0.clock.fixed_now() {
             Some(fixed) => u64::try_from(fixed.timestamp_micros()).ok(),

@@ -1,4 +1,6 @@
-//! The counts of this process. Memory is bounded by the callers of one window, and by a cap.
+//! Counts of this process: the fallback without Redis. Memory is bounded by the keys of one window and a cap.
+//!
+//! Not governor: GCRA allows a burst of the limit and refills meanwhile, up to twice the limit in one window.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher as _, BuildHasherDefault, Hash, Hasher, RandomState};
@@ -8,37 +10,37 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use crate::shared::micros;
-use crate::{Ask, Decision, Key, Limit, Standing};
+use crate::{Decision, Key, Limit, LimitCheck, LimitState};
 
-/// Locks that callers spread over, a power of two.
+/// Parts with a lock each, so that threads seldom contend.
 const SHARDS: usize = 64;
 
-/// Keys of one limit in one shard at most, above which one is forgotten for each new one. So many
-/// callers within a window come from an attack by addresses, which a limit by address cannot hold.
+/// Keys of one limit in one shard, above which each new one evicts another. So many within a window are an
+/// attack from many addresses, which a limit by address cannot stop.
 const KEYS_MAX: usize = 200_000 / SHARDS;
 
-/// Fewer keys are not worth tidying.
-const TIDY_FROM: usize = 64;
+/// Fewer keys are not worth an eviction.
+const EVICT_FROM: usize = 64;
 
 pub(crate) struct Local {
     shards: Box<[Mutex<Shard>]>,
     spread: RandomState,
 }
 
-/// The tables of the limits, of which there are a dozen.
+/// Tables of the limits, of which there are a dozen.
 #[derive(Default)]
 struct Shard(Vec<Table>);
 
-/// The callers of one limit. Limits do not share their room: a flood of one must not make another
-/// forget, least of all the one that counts failed sign-ins.
+/// Keys of one limit. Limits do not share capacity: a flood of one must not evict keys of another, least of all
+/// failed sign-ins.
 struct Table {
     name: &'static str,
-    logs: HashMap<Hashed, Log, BuildHasherDefault<Given>>,
-    /// New keys until it is tidied.
-    tidy_in: usize,
+    logs: HashMap<Hashed, Log, BuildHasherDefault<Precomputed>>,
+    /// New keys until the next eviction.
+    evict_in: usize,
 }
 
-/// A key with its hash, which is made once for its shard and its table.
+/// A key with its hash, which is computed once for shard and table.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Hashed {
     hash: u64,
@@ -51,11 +53,10 @@ impl Hash for Hashed {
     }
 }
 
-/// Takes a hash for what it is.
 #[derive(Default)]
-struct Given(u64);
+struct Precomputed(u64);
 
-impl Hasher for Given {
+impl Hasher for Precomputed {
     fn write(&mut self, bytes: &[u8]) {
         for byte in bytes {
             self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
@@ -71,7 +72,7 @@ impl Hasher for Given {
     }
 }
 
-/// When a limit was spent, oldest first.
+/// Times at which a limit was spent, oldest first.
 #[derive(Default)]
 struct Log {
     times: VecDeque<u64>,
@@ -88,59 +89,58 @@ impl Default for Local {
 }
 
 impl Local {
-    /// The decision, if one of the limits that are to be spent refuses; spends nothing.
-    pub(crate) fn refuses(&self, asks: &[Ask], now: u64) -> Option<Decision> {
-        let mut locked = self.lock(asks);
-        let each = 0..asks.len();
-        let is_spent = |at: usize| asks[at].spends && locked.standing(at, now).wait.is_some();
+    /// Returns the decision if a limit that is to be spent rejects; spends nothing.
+    pub(crate) fn rejection(&self, checks: &[LimitCheck], now: u64) -> Option<Decision> {
+        let mut locked = self.lock(checks);
+        let each = 0..checks.len();
+        let is_spent = |at: usize| checks[at].spends && locked.state(at, now).wait.is_some();
         each.clone().any(is_spent).then(|| Decision {
-            standings: each.map(|at| locked.standing(at, now)).collect(),
+            states: each.map(|at| locked.state(at, now)).collect(),
         })
     }
 
-    /// Decides about all limits at once.
-    pub(crate) fn check(&self, asks: &[Ask], now: u64) -> Decision {
-        let mut locked = self.lock(asks);
-        let is_allowed = (0..asks.len()).all(|at| locked.standing(at, now).wait.is_none());
-        let standings = (0..asks.len()).map(|at| {
-            let before = locked.standing(at, now);
-            if is_allowed && asks[at].spends {
+    pub(crate) fn check(&self, checks: &[LimitCheck], now: u64) -> Decision {
+        let mut locked = self.lock(checks);
+        let is_allowed = (0..checks.len()).all(|at| locked.state(at, now).wait.is_none());
+        let states = (0..checks.len()).map(|at| {
+            let before = locked.state(at, now);
+            if is_allowed && checks[at].spends {
                 locked.spend(at, now)
             } else {
                 before
             }
         });
         Decision {
-            standings: standings.collect(),
+            states: states.collect(),
         }
     }
 
-    /// Spends what was allowed elsewhere.
-    pub(crate) fn note(&self, asks: &[Ask], now: u64) {
-        let mut locked = self.lock(asks);
-        for (at, ask) in asks.iter().enumerate() {
-            if ask.spends {
+    /// Spends what Redis allowed.
+    pub(crate) fn record_allowed(&self, checks: &[LimitCheck], now: u64) {
+        let mut locked = self.lock(checks);
+        for (at, check) in checks.iter().enumerate() {
+            if check.spends {
                 locked.spend(at, now);
             }
         }
     }
 
-    /// Spends in any case.
-    pub(crate) fn count(&self, asks: &[Ask], now: u64) -> Decision {
-        let mut locked = self.lock(asks);
-        let standings = (0..asks.len()).map(|at| {
-            if asks[at].spends {
+    /// Spends unconditionally.
+    pub(crate) fn record(&self, checks: &[LimitCheck], now: u64) -> Decision {
+        let mut locked = self.lock(checks);
+        let states = (0..checks.len()).map(|at| {
+            if checks[at].spends {
                 locked.spend(at, now)
             } else {
-                locked.standing(at, now)
+                locked.state(at, now)
             }
         });
         Decision {
-            standings: standings.collect(),
+            states: states.collect(),
         }
     }
 
-    pub(crate) fn forget(&self, uses: &[(Limit, Key)]) {
+    pub(crate) fn reset(&self, uses: &[(Limit, Key)]) {
         for (limit, key) in uses {
             let key = self.hashed(*key);
             let mut shard = lock(&self.shards[key.shard()]);
@@ -150,17 +150,16 @@ impl Local {
         }
     }
 
-    /// Drops the keys whose window has passed, and the room they took.
-    pub(crate) fn tidy(&self, now: u64) {
+    /// Removes keys whose window has passed, and frees their memory.
+    pub(crate) fn evict_idle(&self, now: u64) {
         for shard in &self.shards {
             for table in &mut lock(shard).0 {
-                table.tidy(now);
+                table.evict_idle(now);
                 table.logs.shrink_to_fit();
             }
         }
     }
 
-    /// How many keys there are.
     pub(crate) fn len(&self) -> usize {
         let keys = |shard: &Mutex<Shard>| -> usize {
             lock(shard).0.iter().map(|table| table.logs.len()).sum()
@@ -173,10 +172,9 @@ impl Local {
         Hashed { hash, key }
     }
 
-    /// Locks the shards of all keys, always in the same order, so that two requests never wait for
-    /// each other.
-    fn lock<'a>(&'a self, asks: &'a [Ask]) -> Locked<'a> {
-        let keys: Few<_> = asks.iter().map(|ask| self.hashed(ask.key)).collect();
+    /// Locks the shards of all keys in one order, so that two requests cannot deadlock.
+    fn lock<'a>(&'a self, checks: &'a [LimitCheck]) -> Locked<'a> {
+        let keys: Few<_> = checks.iter().map(|check| self.hashed(check.key)).collect();
         let mut shards: Few<_> = keys.iter().map(Hashed::shard).collect();
         shards.sort_unstable();
         shards.dedup();
@@ -184,7 +182,7 @@ impl Local {
             .into_iter()
             .map(|shard| (shard, lock(&self.shards[shard])));
         Locked {
-            asks,
+            checks,
             keys,
             shards: locked.collect(),
         }
@@ -202,12 +200,12 @@ fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
     shard.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What there is of each limit of a request, which has one or two.
+/// One element for each check of a request, which has one or two.
 type Few<T> = SmallVec<[T; 2]>;
 
-/// The shards that one request needs.
+/// Locked shards of a request.
 struct Locked<'a> {
-    asks: &'a [Ask],
+    checks: &'a [LimitCheck],
     keys: Few<Hashed>,
     shards: Few<(usize, MutexGuard<'a, Shard>)>,
 }
@@ -216,23 +214,23 @@ impl Locked<'_> {
     fn table(&mut self, at: usize) -> Option<&mut Table> {
         let wanted = self.keys[at].shard();
         let (_, shard) = self.shards.iter_mut().find(|(shard, _)| *shard == wanted)?;
-        Some(shard.table(self.asks[at].limit))
+        Some(shard.table(self.checks[at].limit))
     }
 
-    fn standing(&mut self, at: usize, now: u64) -> Standing {
-        let (limit, key) = (self.asks[at].limit, self.keys[at]);
+    fn state(&mut self, at: usize, now: u64) -> LimitState {
+        let (limit, key) = (self.checks[at].limit, self.keys[at]);
         let log = self.table(at).and_then(|table| table.logs.get_mut(&key));
         match log {
-            Some(log) => log.standing(limit, now),
-            None => Log::default().standing(limit, now),
+            Some(log) => log.state(limit, now),
+            None => Log::default().state(limit, now),
         }
     }
 
-    fn spend(&mut self, at: usize, now: u64) -> Standing {
-        let (limit, key) = (self.asks[at].limit, self.keys[at]);
+    fn spend(&mut self, at: usize, now: u64) -> LimitState {
+        let (limit, key) = (self.checks[at].limit, self.keys[at]);
         match self.table(at).map(|table| table.log(key, now)) {
             Some(log) => log.spend(limit, now),
-            None => Log::default().standing(limit, now),
+            None => Log::default().state(limit, now),
         }
     }
 }
@@ -248,7 +246,7 @@ impl Shard {
             self.0.push(Table {
                 name: limit.name(),
                 logs: HashMap::default(),
-                tidy_in: TIDY_FROM,
+                evict_in: EVICT_FROM,
             });
             self.0.len() - 1
         });
@@ -257,7 +255,6 @@ impl Shard {
 }
 
 impl Table {
-    /// The log of a key, for which room is made if it is new.
     fn log(&mut self, key: Hashed, now: u64) -> &mut Log {
         if !self.logs.contains_key(&key) {
             self.make_room(now);
@@ -266,9 +263,9 @@ impl Table {
     }
 
     fn make_room(&mut self, now: u64) {
-        self.tidy_in = self.tidy_in.saturating_sub(1);
-        if self.tidy_in == 0 {
-            self.tidy(now);
+        self.evict_in = self.evict_in.saturating_sub(1);
+        if self.evict_in == 0 {
+            self.evict_idle(now);
         }
         if self.logs.len() >= KEYS_MAX
             && let Some(any) = self.logs.keys().next().copied()
@@ -277,22 +274,20 @@ impl Table {
         }
     }
 
-    /// Drops what has run out. The next time is after as many new keys as there are left, so that
-    /// a new key costs as much on average however many there are.
-    fn tidy(&mut self, now: u64) {
-        self.logs.retain(|_, log| log.counts_at(now));
-        self.tidy_in = self.logs.len().max(TIDY_FROM);
+    /// Removes expired keys. The next eviction is after as many new keys as are left: amortized constant cost.
+    fn evict_idle(&mut self, now: u64) {
+        self.logs.retain(|_, log| log.is_live(now));
+        self.evict_in = self.logs.len().max(EVICT_FROM);
     }
 }
 
 impl Log {
-    /// Whether anything in it counts still.
-    fn counts_at(&self, now: u64) -> bool {
+    fn is_live(&self, now: u64) -> bool {
         let newest = self.times.back();
         newest.is_some_and(|time| time.saturating_add(self.window) > now)
     }
 
-    fn forget_old(&mut self, window: u64, now: u64) {
+    fn expire(&mut self, window: u64, now: u64) {
         while let Some(oldest) = self.times.front()
             && oldest.saturating_add(window) <= now
         {
@@ -300,14 +295,14 @@ impl Log {
         }
     }
 
-    fn standing(&mut self, limit: Limit, now: u64) -> Standing {
+    fn state(&mut self, limit: Limit, now: u64) -> LimitState {
         let window = micros(limit.window());
-        self.forget_old(window, now);
+        self.expire(window, now);
         let until = |time: u64| Duration::from_micros((time + window).saturating_sub(now));
         let used = u32::try_from(self.times.len()).unwrap_or(u32::MAX);
         let over = used.checked_sub(limit.max());
         let blocking = over.and_then(|over| self.times.get(over as usize));
-        Standing {
+        LimitState {
             limit,
             used,
             reset: self
@@ -318,18 +313,18 @@ impl Log {
         }
     }
 
-    fn spend(&mut self, limit: Limit, now: u64) -> Standing {
-        let before = self.standing(limit, now);
+    fn spend(&mut self, limit: Limit, now: u64) -> LimitState {
+        let before = self.state(limit, now);
         self.window = micros(limit.window());
-        // Two requests may come here in another order than they began.
+        // Requests may arrive in another order than they began.
         let earlier = self.times.iter().rposition(|time| *time <= now);
         self.times.insert(earlier.map_or(0, |at| at + 1), now);
         if self.times.len() > limit.max() as usize {
             self.times.pop_front();
         }
-        Standing {
+        LimitState {
             wait: before.wait,
-            ..self.standing(limit, now)
+            ..self.state(limit, now)
         }
     }
 }

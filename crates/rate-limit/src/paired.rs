@@ -1,52 +1,55 @@
-//! Limits that are counted under two keys at once, while the ring of secrets that hide them is changed.
+//! Checks under two hashes at once, during a rotation of the secrets of [hashed keys](crate::Limiter::hashed_key).
 
-use crate::{Ask, Decision, Standing};
+use crate::{Decision, LimitCheck, LimitState};
 
-/// Asks of which some stand for two.
+/// Checks of which some have a second key.
 pub(crate) struct Paired {
-    /// All of them with one key each: the first ones in their order, then the second ones.
-    pub(crate) asks: Vec<Ask>,
-    /// The places of those that have a second one.
+    /// One key each: the first ones in their order, then the second ones.
+    pub(crate) checks: Vec<LimitCheck>,
+    /// Positions of the checks that have a second one.
     seconds: Vec<usize>,
 }
 
 impl Paired {
-    /// `None` where no key is hidden under two secrets.
-    pub(crate) fn of(asks: &[Ask]) -> Option<Self> {
-        if asks.iter().all(|ask| ask.key.split().1.is_none()) {
+    /// Returns `None` if no check has a second key.
+    pub(crate) fn of(checks: &[LimitCheck]) -> Option<Self> {
+        if checks.iter().all(|check| check.key.split().1.is_none()) {
             return None;
         }
-        let first = |ask: &Ask| Ask {
-            key: ask.key.split().0,
-            ..*ask
+        let first = |check: &LimitCheck| LimitCheck {
+            key: check.key.split().0,
+            ..*check
         };
-        let mut all: Vec<_> = asks.iter().map(first).collect();
+        let mut all: Vec<_> = checks.iter().map(first).collect();
         let mut seconds = Vec::new();
-        for (at, ask) in asks.iter().enumerate() {
-            if let Some(key) = ask.key.split().1 {
-                all.push(Ask { key, ..*ask });
+        for (at, check) in checks.iter().enumerate() {
+            if let Some(key) = check.key.split().1 {
+                all.push(LimitCheck { key, ..*check });
                 seconds.push(at);
             }
         }
-        Some(Self { asks: all, seconds })
+        Some(Self {
+            checks: all,
+            seconds,
+        })
     }
 
-    /// How the limits stand as they were asked for: of two, as the stricter one.
+    /// One state per original check: of two, the stricter values.
     pub(crate) fn fold(&self, decision: Decision) -> Decision {
-        let mut standings = decision.standings;
-        let firsts = standings.len().saturating_sub(self.seconds.len());
-        let seconds = standings.split_off(firsts);
+        let mut states = decision.states;
+        let firsts = states.len().saturating_sub(self.seconds.len());
+        let seconds = states.split_off(firsts);
         for (at, second) in self.seconds.iter().zip(seconds) {
-            if let Some(first) = standings.get_mut(*at) {
+            if let Some(first) = states.get_mut(*at) {
                 *first = stricter(first, &second);
             }
         }
-        Decision { standings }
+        Decision { states }
     }
 }
 
-fn stricter(one: &Standing, other: &Standing) -> Standing {
-    Standing {
+fn stricter(one: &LimitState, other: &LimitState) -> LimitState {
+    LimitState {
         limit: one.limit,
         used: one.used.max(other.used),
         reset: one.reset.max(other.reset),

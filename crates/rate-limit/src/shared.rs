@@ -1,5 +1,4 @@
-//! The counts that all replicas share, in Redis. What requests ask while a call is under way is
-//! gathered into the next one, so that many at once cost little more than one.
+//! Counts in Redis. Checks that arrive during a call are batched into the next one.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
@@ -14,23 +13,21 @@ use uuid::Uuid;
 use clock::Clock;
 use redis_client::{Redis, RedisError};
 
-use crate::{Ask, Decision, Key, Limit, Standing};
+use crate::{Decision, Key, Limit, LimitCheck, LimitState};
 
 const SCRIPT: &str = include_str!("window.lua");
 
-/// Requests that one group has at most: the script hands all their uses over in one call, whose
-/// arguments Lua bounds at a few thousand.
+/// Requests in a group: the script pushes all their uses in one call, whose arguments Lua bounds at a few
+/// thousand.
 const GROUP_MAX: usize = 1_000;
 
-/// The name under which Redis remembers the script.
+/// Argument of `EVALSHA`.
 static SCRIPT_SHA1: LazyLock<String> = LazyLock::new(|| {
     let hash = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, SCRIPT.as_bytes());
     let bytes = hash.as_ref().iter();
     bytes.fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 });
 
-/// A handle on the counts; a clone is another one.
-#[derive(Clone)]
 pub(crate) struct Shared(Arc<Inner>);
 
 struct Inner {
@@ -41,16 +38,16 @@ struct Inner {
 
 #[derive(Default)]
 struct Queue {
-    waiting: Vec<Waiting>,
-    /// A task sends what waits, call by call.
-    is_sent: bool,
+    requests: Vec<Queued>,
+    /// Whether a task sends the queue.
+    is_sending: bool,
 }
 
-/// A request and whoever waits for its answer.
-struct Waiting {
-    asks: Vec<Ask>,
-    forced: bool,
-    answer: oneshot::Sender<Result<Decision, Arc<RedisError>>>,
+/// A queued request.
+struct Queued {
+    checks: Vec<LimitCheck>,
+    unconditional: bool,
+    reply: oneshot::Sender<Result<Decision, Arc<RedisError>>>,
 }
 
 impl Shared {
@@ -62,26 +59,26 @@ impl Shared {
         }))
     }
 
-    /// Decides by the script. Takes as long as two calls at most: the one under way and its own.
+    /// Runs the script in a batch. Takes at most two calls: the one in progress and the next.
     pub(crate) async fn decide(
         &self,
-        asks: &[Ask],
-        forced: bool,
+        checks: &[LimitCheck],
+        unconditional: bool,
     ) -> Result<Decision, Arc<RedisError>> {
         if !self.0.redis.is_available() {
             return Err(Arc::new(RedisError::Unavailable));
         }
-        let (answer, answered) = oneshot::channel();
-        let begins = {
+        let (reply, received) = oneshot::channel();
+        let starts = {
             let mut queue = self.0.lock();
-            queue.waiting.push(Waiting {
-                asks: asks.to_vec(),
-                forced,
-                answer,
+            queue.requests.push(Queued {
+                checks: checks.to_vec(),
+                unconditional,
+                reply,
             });
-            !std::mem::replace(&mut queue.is_sent, true)
+            !std::mem::replace(&mut queue.is_sending, true)
         };
-        if begins {
+        if starts {
             let inner = Arc::clone(&self.0);
             tokio::spawn(
                 Sending {
@@ -98,32 +95,32 @@ impl Shared {
             otel.kind = "client",
             db.system.name = "redis",
         );
-        answered
+        received
             .instrument(span)
             .await
             .unwrap_or_else(|_| Err(Arc::new(RedisError::Unavailable)))
     }
 
-    /// Runs the script for a key that nobody spends.
+    /// Runs the script for a key that is not used otherwise.
     pub(crate) async fn probe(&self) -> Result<(), RedisError> {
-        let ask = Ask::peek(Limit::per_minute("probe", 1), Key::user(Uuid::nil()));
-        let (answer, _) = oneshot::channel();
-        let groups = gather(vec![Waiting {
-            asks: vec![ask],
-            forced: false,
-            answer,
+        let check = LimitCheck::peek(Limit::per_minute("probe", 1), Key::user(Uuid::nil()));
+        let (reply, _) = oneshot::channel();
+        let groups = gather(vec![Queued {
+            checks: vec![check],
+            unconditional: false,
+            reply,
         }]);
         call(&self.0.redis, &groups, None).await.map(drop)
     }
 
-    /// Forgets the counts; what cannot be reached forgets by itself in time.
-    pub(crate) async fn forget(&self, uses: &[(Limit, Key)]) {
+    /// Deletes the counts. On failure they expire with their window.
+    pub(crate) async fn reset(&self, uses: &[(Limit, Key)]) {
         let mut command = redis::cmd("DEL");
         for (limit, key) in uses {
             command.arg(name(*limit, *key));
         }
         if let Err(error) = self.0.redis.query::<u32>(&command).await {
-            tracing::warn!(%error, "a limit could not be forgotten");
+            tracing::warn!(%error, "a rate limit could not be reset");
         }
     }
 }
@@ -134,7 +131,7 @@ impl Inner {
     }
 }
 
-/// The one task that sends. However it ends, the next request begins another.
+/// The only task that sends. However it ends, the next request starts another.
 struct Sending {
     inner: Arc<Inner>,
     is_done: bool,
@@ -143,19 +140,19 @@ struct Sending {
 impl Drop for Sending {
     fn drop(&mut self) {
         if self.is_done {
-            return; // another task may send by now: its queue is not ours to clear
+            return; // Another task may be sending by now: the queue is its own.
         }
         let mut queue = self.inner.lock();
-        queue.is_sent = false;
-        // Whoever still waits is told by the closed channel.
-        queue.waiting.clear();
+        queue.is_sending = false;
+        // The closed channels report it.
+        queue.requests.clear();
     }
 }
 
 impl Sending {
     async fn run(mut self) {
         loop {
-            // Behind whatever else is about to run: requests that are here already come along.
+            // Tasks that are ready run first: their checks join the batch.
             tokio::task::yield_now().await;
             let Some(batch) = self.next() else { break };
             self.send(batch).await;
@@ -163,80 +160,82 @@ impl Sending {
         self.is_done = true;
     }
 
-    /// What waits. Whoever comes once nothing did begins another task.
-    fn next(&self) -> Option<Vec<Waiting>> {
+    /// Takes the queue. The next request after an empty one starts another task.
+    fn next(&self) -> Option<Vec<Queued>> {
         let mut queue = self.inner.lock();
-        queue.is_sent = !queue.waiting.is_empty();
-        queue.is_sent.then(|| std::mem::take(&mut queue.waiting))
+        queue.is_sending = !queue.requests.is_empty();
+        queue
+            .is_sending
+            .then(|| std::mem::take(&mut queue.requests))
     }
 
-    async fn send(&self, batch: Vec<Waiting>) {
+    async fn send(&self, batch: Vec<Queued>) {
         let groups = gather(batch);
         let now = self.inner.clock.fixed_now();
-        let answer = call(
+        let result = call(
             &self.inner.redis,
             &groups,
             now.map(|now| now.timestamp_micros()),
         )
         .await;
-        match answer {
-            Ok(reply) => tell(groups, &reply),
+        match result {
+            Ok(reply) => dispatch(groups, &reply),
             Err(error) => {
                 let error = Arc::new(error);
-                for waiting in groups.into_iter().flat_map(|group| group.waiting) {
-                    // Nobody waits any more where a client has hung up.
-                    let _ = waiting.send(Err(Arc::clone(&error)));
+                for reply in groups.into_iter().flat_map(|group| group.replies) {
+                    // The receiver is gone if the client disconnected.
+                    let _ = reply.send(Err(Arc::clone(&error)));
                 }
             }
         }
     }
 }
 
-/// Requests that ask the very same.
+/// Requests with identical checks.
 struct Group {
-    asks: Vec<Ask>,
-    forced: bool,
-    waiting: Vec<oneshot::Sender<Result<Decision, Arc<RedisError>>>>,
+    checks: Vec<LimitCheck>,
+    unconditional: bool,
+    replies: Vec<oneshot::Sender<Result<Decision, Arc<RedisError>>>>,
 }
 
-fn gather(batch: Vec<Waiting>) -> Vec<Group> {
+fn gather(batch: Vec<Queued>) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::with_capacity(batch.len());
-    let mut known: HashMap<Vec<Ask>, usize> = HashMap::new();
-    for Waiting {
-        asks,
-        forced,
-        answer,
+    let mut known: HashMap<Vec<LimitCheck>, usize> = HashMap::new();
+    for Queued {
+        checks,
+        unconditional,
+        reply,
     } in batch
     {
-        // What is spent in any case is told how it stood before, each one differently.
-        let joins = |group: &Group| group.waiting.len() < GROUP_MAX;
-        if !forced {
-            // A flood of one client is told by the group before, which costs no hash.
+        // Unconditional ones are told the state before, which differs for each.
+        let joins = |group: &Group| group.replies.len() < GROUP_MAX;
+        if !unconditional {
+            // A flood of one client joins the last group without hashing.
             if let Some(last) = groups.last_mut()
-                && !last.forced
-                && last.asks == asks
+                && !last.unconditional
+                && last.checks == checks
                 && joins(last)
             {
-                last.waiting.push(answer);
+                last.replies.push(reply);
                 continue;
             }
-            let group = known.get(&asks).map(|at| &mut groups[*at]);
+            let group = known.get(&checks).map(|at| &mut groups[*at]);
             if let Some(group) = group.filter(|it| joins(it)) {
-                group.waiting.push(answer);
+                group.replies.push(reply);
                 continue;
             }
-            known.insert(asks.clone(), groups.len());
+            known.insert(checks.clone(), groups.len());
         }
         groups.push(Group {
-            asks,
-            forced,
-            waiting: vec![answer],
+            checks,
+            unconditional,
+            replies: vec![reply],
         });
     }
     groups
 }
 
-/// One round trip, or two when Redis has forgotten the script.
+/// One round trip, or two if Redis does not have the script.
 async fn call(redis: &Redis, groups: &[Group], now: Option<i64>) -> Result<Vec<i64>, RedisError> {
     match redis
         .query(&command("EVALSHA", &SCRIPT_SHA1, groups, now))
@@ -245,16 +244,16 @@ async fn call(redis: &Redis, groups: &[Group], now: Option<i64>) -> Result<Vec<i
         Err(RedisError::Command(error)) if is_unknown_script(&error) => {
             redis.query(&command("EVAL", SCRIPT, groups, now)).await
         }
-        answer => answer,
+        result => result,
     }
 }
 
 fn command(verb: &str, script: &str, groups: &[Group], now: Option<i64>) -> Cmd {
-    let asks = || groups.iter().flat_map(|group| &group.asks);
+    let checks = || groups.iter().flat_map(|group| &group.checks);
     let mut command = redis::cmd(verb);
-    command.arg(script).arg(asks().count());
-    for ask in asks() {
-        command.arg(name(ask.limit, ask.key));
+    command.arg(script).arg(checks().count());
+    for check in checks() {
+        command.arg(name(check.limit, check.key));
     }
     match now {
         Some(now) => command.arg(now),
@@ -262,14 +261,14 @@ fn command(verb: &str, script: &str, groups: &[Group], now: Option<i64>) -> Cmd 
     };
     for group in groups {
         command
-            .arg(group.waiting.len())
-            .arg(u8::from(group.forced))
-            .arg(group.asks.len());
-        for ask in &group.asks {
+            .arg(group.replies.len())
+            .arg(u8::from(group.unconditional))
+            .arg(group.checks.len());
+        for check in &group.checks {
             command
-                .arg(ask.limit.max())
-                .arg(micros(ask.limit.window()))
-                .arg(u8::from(ask.spends));
+                .arg(check.limit.max())
+                .arg(micros(check.limit.window()))
+                .arg(u8::from(check.spends));
         }
     }
     command
@@ -283,44 +282,50 @@ fn is_unknown_script(error: &redis::RedisError) -> bool {
     error.kind() == ErrorKind::Server(ServerErrorKind::NoScript)
 }
 
-/// Tells each request what the script answered for its group.
-fn tell(groups: Vec<Group>, mut reply: &[i64]) {
+/// Sends each request its decision.
+fn dispatch(groups: Vec<Group>, mut reply: &[i64]) {
     for group in groups {
         let Some((&allowed, rest)) = reply.split_first() else {
             return;
         };
         let (rows, rest) = rest
-            .split_at_checked(3 * group.asks.len())
+            .split_at_checked(3 * group.checks.len())
             .unwrap_or_default();
         reply = rest;
-        for (turn, waiting) in (0..).zip(group.waiting) {
-            let decision = decision(&group.asks, rows, turn, allowed, group.forced);
-            let _ = waiting.send(Ok(decision));
+        for (turn, reply) in (0..).zip(group.replies) {
+            let decision = decision(&group.checks, rows, turn, allowed, group.unconditional);
+            let _ = reply.send(Ok(decision));
         }
     }
 }
 
-/// What the request is told that comes at this turn in a group of which so many are allowed.
-fn decision(asks: &[Ask], rows: &[i64], turn: i64, allowed: i64, forced: bool) -> Decision {
+/// Decision for the request at position `turn` of a group of which `allowed` are allowed.
+fn decision(
+    checks: &[LimitCheck],
+    rows: &[i64],
+    turn: i64,
+    allowed: i64,
+    unconditional: bool,
+) -> Decision {
     let is_allowed = turn < allowed;
-    let spent = if is_allowed || forced {
+    let spent = if is_allowed || unconditional {
         turn + 1
     } else {
         allowed
     };
-    let standings = asks.iter().zip(rows.chunks_exact(3)).map(|(ask, row)| {
-        let used = row[0] + if ask.spends { spent } else { 0 };
-        let used = used.min(i64::from(ask.limit.max()));
-        let waits = (forced || !is_allowed) && row[2] > 0;
-        Standing {
-            limit: ask.limit,
+    let states = checks.iter().zip(rows.chunks_exact(3)).map(|(check, row)| {
+        let used = row[0] + if check.spends { spent } else { 0 };
+        let used = used.min(i64::from(check.limit.max()));
+        let waits = (unconditional || !is_allowed) && row[2] > 0;
+        LimitState {
+            limit: check.limit,
             used: u32::try_from(used).unwrap_or(u32::MAX),
             reset: span(row[1]),
             wait: waits.then(|| span(row[2])),
         }
     });
     Decision {
-        standings: standings.collect(),
+        states: states.collect(),
     }
 }
 
@@ -336,29 +341,29 @@ pub(crate) fn micros(window: Duration) -> u64 {
 mod tests {
     use super::*;
 
-    fn waiting(asks: &[Ask], forced: bool) -> Waiting {
-        let (answer, _) = oneshot::channel();
-        Waiting {
-            asks: asks.to_vec(),
-            forced,
-            answer,
+    fn waiting(checks: &[LimitCheck], unconditional: bool) -> Queued {
+        let (reply, _) = oneshot::channel();
+        Queued {
+            checks: checks.to_vec(),
+            unconditional,
+            reply,
         }
     }
 
     #[test]
-    fn what_is_asked_alike_is_one_group_up_to_its_size() {
-        let ask = |id: u128| {
+    fn identical_checks_are_one_group_up_to_its_size() {
+        let check = |id: u128| {
             let key = Key::user(uuid::Uuid::from_u128(id));
-            [Ask::spend(Limit::per_minute("free", 100), key)]
+            [LimitCheck::spend(Limit::per_minute("free", 100), key)]
         };
-        let mut batch: Vec<_> = (0..2_500).map(|_| waiting(&ask(1), false)).collect();
-        batch.push(waiting(&ask(2), false));
-        batch.push(waiting(&ask(1), false));
-        batch.extend([waiting(&ask(1), true), waiting(&ask(1), true)]);
+        let mut batch: Vec<_> = (0..2_500).map(|_| waiting(&check(1), false)).collect();
+        batch.push(waiting(&check(2), false));
+        batch.push(waiting(&check(1), false));
+        batch.extend([waiting(&check(1), true), waiting(&check(1), true)]);
         let groups = gather(batch);
         let sizes: Vec<_> = groups
             .iter()
-            .map(|it| (it.forced, it.waiting.len()))
+            .map(|it| (it.unconditional, it.replies.len()))
             .collect();
         let plain = [1_000, 1_000, 501, 1].map(|size| (false, size));
         assert_eq!(sizes, [&plain[..], &[(true, 1), (true, 1)]].concat());

@@ -1,13 +1,12 @@
--- Decides about several limits at once: each is a list of the times at which it was spent. All limits
--- of a request are spent if every one allows, and none otherwise; or all in any case, when that is
--- asked. What many requests ask at once is one call: a group is any number of requests that ask the
--- very same, and the groups are decided one after the other.
+-- Sliding windows: each limit is a list of the times at which it was spent. All limits of a request are
+-- spent if every one allows, and none otherwise; or all unconditionally. A call decides about a batch: a
+-- group is a number of requests with identical checks, and groups are decided one after the other.
 --
 -- KEYS: one a limit, group by group. ARGV: the time in microseconds, or nothing for the server's own;
--- then for each group the number of its requests, 1 to spend in any case, and the number of its limits;
+-- then for each group the number of its requests, 1 to spend unconditionally, and the number of its limits;
 -- then for each of those its maximum, its window in microseconds, and 1 to spend it.
--- Answers for each group how many of its requests are allowed, then for each limit how much of it was
--- used before, in how many microseconds the oldest use is forgotten, and until it allows one more.
+-- Returns for each group how many of its requests are allowed, then for each limit its uses before, the
+-- microseconds until the oldest use expires, and those until it allows one more.
 local now = tonumber(ARGV[1])
 if not now then
   local time = redis.call('TIME')
@@ -18,8 +17,7 @@ local function at(key, index)
   return tonumber(redis.call('LINDEX', key, index))
 end
 
--- How many entries from the left are no later than `since`, found in steps that double, since it is
--- mostly none or one.
+-- Number of entries from the left no later than `since`, by galloping search: it is mostly none or one.
 local function count_old(key, length, since)
   local old, step = 0, 1
   while old + step <= length and at(key, old + step - 1) <= since do
@@ -35,13 +33,13 @@ local function count_old(key, length, since)
   return old
 end
 
--- How much is used, and the time that a use now is noted under.
-local function look(key, window)
+-- Uses in the window, and the time to store for a use now.
+local function uses_of(key, window)
   local used = redis.call('LLEN', key)
   if used == 0 then
     return 0, now
   end
-  -- A clock that was set back stands still here until it has caught up, or starts anew.
+  -- A clock that was set back stands still until it has caught up, or the window starts anew.
   local newest = at(key, -1)
   if newest > now + window then
     redis.call('DEL', key)
@@ -56,7 +54,7 @@ local function look(key, window)
 end
 
 local function spend(key, limit, count)
-  -- As text, since each number among the arguments of a call would be made into one again.
+  -- As text, since each number among the arguments of a call would be formatted again.
   local time, times = string.format('%.0f', limit.time), {}
   for i = 1, count do
     times[i] = time
@@ -70,7 +68,7 @@ local function spend(key, limit, count)
   return used
 end
 
--- Until there is room for one more.
+-- Time until there is room for one more.
 local function wait_for(key, limit, used)
   if used < limit.max then
     return 0
@@ -80,7 +78,7 @@ end
 
 local reply, key_at, arg_at = {}, 0, 1
 while arg_at < #ARGV do
-  local requests, forced = tonumber(ARGV[arg_at + 1]), ARGV[arg_at + 2] == '1'
+  local requests, unconditional = tonumber(ARGV[arg_at + 1]), ARGV[arg_at + 2] == '1'
   local count = tonumber(ARGV[arg_at + 3])
   arg_at = arg_at + 3
   local limits, allowed = {}, requests
@@ -88,7 +86,7 @@ while arg_at < #ARGV do
     local limit = { max = tonumber(ARGV[arg_at + 1]), window = tonumber(ARGV[arg_at + 2]) }
     limit.spends = ARGV[arg_at + 3] == '1'
     arg_at = arg_at + 3
-    limit.used, limit.time = look(KEYS[key_at + i], limit.window)
+    limit.used, limit.time = uses_of(KEYS[key_at + i], limit.window)
     local room = math.max(limit.max - limit.used, 0)
     if limit.spends or room == 0 then
       allowed = math.min(allowed, room)
@@ -99,11 +97,11 @@ while arg_at < #ARGV do
   for i = 1, count do
     local key, limit = KEYS[key_at + i], limits[i]
     local used, wait = limit.used, nil
-    -- What is spent in any case is told how it stood before.
-    if forced then
+    -- Unconditional ones are told the state before.
+    if unconditional then
       wait = wait_for(key, limit, used)
     end
-    local spent = forced and requests or allowed
+    local spent = unconditional and requests or allowed
     if limit.spends and spent > 0 then
       used = spend(key, limit, spent)
     end

@@ -10,7 +10,7 @@ use crate::auth::sign_in::ReauthAttempt;
 use crate::config::Limit;
 use crate::ctx::{Tx, UserCtx};
 use crate::ids::UserId;
-use crate::infra::{Ask, LimitKey, PasswordForms};
+use crate::infra::{LimitCheck, LimitKey, PasswordForms};
 use crate::mfa::{self, Method, Proof, RecoveryCode, TotpCode};
 use crate::users::{self, OwnCredentials};
 use crate::web::spend;
@@ -97,8 +97,8 @@ pub(crate) async fn check_password(
 }
 
 pub(crate) async fn spend_own(ctx: &UserCtx, limit: Limit) -> Result<(), Error> {
-    let ask = Ask::spend(limit, LimitKey::user(ctx.user_id().0));
-    spend(&ctx.limiter, &[ask]).await.map_err(Error::Limited)
+    let check = LimitCheck::spend(limit, LimitKey::user(ctx.user_id().0));
+    spend(&ctx.limiter, &[check]).await.map_err(Error::Limited)
 }
 
 /// Writes the audit entry. A wrong code counts, so the caller commits in either case.

@@ -10,7 +10,7 @@ use super::{email_change, service};
 use crate::auth::links::EmailRequest;
 use crate::auth::responses::problem_groups;
 use crate::ctx::{Ctx, UserCtx};
-use crate::infra::Ask;
+use crate::infra::LimitCheck;
 use crate::jobs;
 use crate::state::AppState;
 use crate::users;

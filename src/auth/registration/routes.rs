@@ -9,7 +9,7 @@ use super::service;
 use crate::auth::links::EmailRequest;
 use crate::auth::responses::problem_groups;
 use crate::ctx::Ctx;
-use crate::infra::Ask;
+use crate::infra::LimitCheck;
 use crate::jobs;
 use crate::state::AppState;
 use crate::web::{BodyProblems, Json, Problem, Routes, allows};

@@ -24,7 +24,7 @@ use crate::auth::sessions::is_known_client;
 use crate::config::LockoutSteps;
 use crate::ctx::Ctx;
 use crate::ids::UserId;
-use crate::infra::{Ask, Busy, LimitKey, before, network_of};
+use crate::infra::{Busy, LimitCheck, LimitKey, before, network_of};
 use crate::jobs;
 use crate::metrics;
 use crate::state::AppState;
@@ -104,9 +104,9 @@ async fn add_failure<'a>(
 ) -> Result<Vec<(&'a LockoutSteps, Duration)>, Error> {
     let asks: Vec<_> = counters
         .iter()
-        .flat_map(|counter| counter.asks(true))
+        .flat_map(|counter| counter.checks(true))
         .collect();
-    let decision = state.limiter.check(&asks).await;
+    let decision = state.limiter.check_resettable(&checks).await;
     if let Some(wait) = decision.retry_after() {
         return Err(Error::TooManyAttempts(wait));
     }
@@ -147,7 +147,7 @@ pub(crate) async fn clear(state: &AppState, counters: &[Counter<'_>]) {
         })
         .collect();
     if !uses.is_empty() {
-        state.limiter.forget(&uses).await;
+        state.limiter.reset(&uses).await;
     }
 }
 
@@ -207,7 +207,7 @@ impl<'a> Attempt<'a> {
         let ip = ctx.origin().ip.unwrap_or(Ipv4Addr::UNSPECIFIED.into());
         let network = network_of(ip);
         let attempts = &ctx.attempts;
-        let account = ctx.limiter.hidden_key(email.as_str());
+        let account = ctx.limiter.hashed_key(email.as_str());
         let both = format!("{} {network}", email.as_str());
         let counter = |steps, key| Counter { steps, key };
         Self {
@@ -216,7 +216,7 @@ impl<'a> Attempt<'a> {
             user_id,
             client: counter(&attempts.client, LimitKey::client(network)),
             account: counter(&attempts.account, account),
-            known: counter(&attempts.known, ctx.limiter.hidden_key(&both)),
+            known: counter(&attempts.known, ctx.limiter.hashed_key(&both)),
             network,
             is_exempt: ctx.limits.exempt.contains(ip.to_canonical()),
             has_unlocked: false,
@@ -333,8 +333,8 @@ async fn unlock(ctx: &Ctx, email: &EmailAddress, user_id: UserId) {
     let attempt = Attempt::of(ctx, email, Some(user_id));
     let again = ReauthAttempt::of(ctx, user_id);
     clear(ctx, &[attempt.account, attempt.known, again.counter]).await;
-    let unlocked = Ask::spend(ctx.attempts.unlocked, attempt.known.key);
-    ctx.limiter.count(&[unlocked]).await;
+    let unlocked = LimitCheck::spend(ctx.attempts.unlocked, attempt.known.key);
+    ctx.limiter.record(&[unlocked]).await;
 }
 
 /// A running attempt at reauthentication.

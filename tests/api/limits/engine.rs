@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use groundwork::config::{Key32, Limit};
-use groundwork::infra::{Ask, Clock, LimitKey, Limiter, Redis, Rng, Standing};
+use groundwork::infra::{Clock, LimitCheck, LimitKey, LimitState, Limiter, Redis, Rng};
 use groundwork_dev::{Fault, Proxy, Redis as Server};
 
 use crate::harness::{config, settings};
@@ -90,7 +90,7 @@ async fn play(limiters: &[Limiter], clock: &Clock, limit: Limit, length: Duratio
             let limiter = &limiters[turn % limiters.len()];
             turn += 1;
             let key = client(u8::try_from(who).unwrap_or_default());
-            let decision = limiter.admit(&[Ask::spend(limit, key)]).await;
+            let decision = limiter.check(&[LimitCheck::spend(limit, key)]).await;
             if let Some(wait) = decision.retry_after() {
                 assert!(wait > Duration::ZERO && wait <= window, "{wait:?}");
             }
@@ -119,30 +119,30 @@ async fn concurrent_checks_are_few_calls_and_each_gets_its_own_count() {
     let calls = (0..40_u8).map(|turn| {
         let limiter = limiter.clone();
         // By turns the one client that asks too much, and one that nobody else is.
-        let ask = if turn % 2 == 0 {
-            Ask::spend(limit, client(0))
+        let check = if turn % 2 == 0 {
+            LimitCheck::spend(limit, client(0))
         } else {
-            Ask::spend(other, client(turn))
+            LimitCheck::spend(other, client(turn))
         };
-        async move { limiter.check(&[ask]).await }
+        async move { limiter.check_resettable(&[check]).await }
     });
     let decisions = futures_util::future::join_all(calls).await;
     let (greedy, alone): (Vec<_>, Vec<_>) = decisions
         .iter()
-        .partition(|decision| decision.standings[0].limit == limit);
+        .partition(|decision| decision.states[0].limit == limit);
     let allowed = greedy.iter().filter(|decision| decision.allows());
-    let mut places: Vec<_> = allowed.map(|decision| decision.standings[0].used).collect();
+    let mut places: Vec<_> = allowed.map(|decision| decision.states[0].used).collect();
     places.sort_unstable();
     assert_eq!(places, (1..=10).collect::<Vec<_>>());
     let refused: Vec<_> = greedy.iter().filter(|one| !one.allows()).collect();
     assert_eq!(refused.len(), 10);
     for decision in refused {
         assert_eq!(decision.retry_after(), Some(limit.window()));
-        assert_eq!(decision.standings[0].left(), 0);
+        assert_eq!(decision.states[0].left(), 0);
     }
     for decision in alone {
         assert!(decision.allows());
-        assert_eq!(decision.standings[0].used, 1);
+        assert_eq!(decision.states[0].used, 1);
     }
     let mut connection = connect(&server).await;
     let statistics: String = redis::cmd("INFO")
@@ -196,16 +196,16 @@ async fn four_replicas_at_once_let_exactly_as_many_through() {
     let limit = limit("50/1m");
     let replicas: Vec<_> = (0..4).map(|_| limiter(Some(&server), &clock)).collect();
     for round in 0..5_u8 {
-        let asks = (0..200).map(|number| {
+        let checks = (0..200).map(|number| {
             let limiter = replicas[number % 4].clone();
             tokio::spawn(async move {
-                let ask = Ask::spend(limit, client(round));
-                limiter.admit(&[ask]).await.allows()
+                let check = LimitCheck::spend(limit, client(round));
+                limiter.check(&[check]).await.allows()
             })
         });
         let mut allowed = 0;
-        for ask in asks.collect::<Vec<_>>() {
-            allowed += u32::from(ask.await.expect("it does not panic"));
+        for check in checks.collect::<Vec<_>>() {
+            allowed += u32::from(check.await.expect("it does not panic"));
         }
         assert_eq!(allowed, 50);
     }
@@ -221,19 +221,24 @@ async fn of_several_limits_all_are_spent_or_none() {
             Limit::per_minute("wide", 10),
             Limit::per_minute("narrow", 2),
         );
-        let asks = [Ask::spend(wide, client(1)), Ask::spend(narrow, client(1))];
+        let checks = [
+            LimitCheck::spend(wide, client(1)),
+            LimitCheck::spend(narrow, client(1)),
+        ];
         for left in [1, 0] {
-            let decision = limiter.check(&asks).await;
+            let decision = limiter.check_resettable(&checks).await;
             assert!(decision.allows());
-            assert_eq!(decision.tightest().map(Standing::left), Some(left));
+            assert_eq!(decision.tightest().map(LimitState::left), Some(left));
         }
         for _ in 0..20 {
-            let refused = limiter.check(&asks).await;
+            let refused = limiter.check_resettable(&checks).await;
             assert_eq!(refused.tightest().map(|one| one.limit), Some(narrow));
             assert_eq!(refused.retry_after(), Some(narrow.window()));
         }
-        let wide_alone = limiter.check(&[Ask::peek(wide, client(1))]).await;
-        assert_eq!(wide_alone.standings[0].used, 2);
+        let wide_alone = limiter
+            .check_resettable(&[LimitCheck::peek(wide, client(1))])
+            .await;
+        assert_eq!(wide_alone.states[0].used, 2);
     }
 }
 
@@ -244,22 +249,29 @@ async fn failures_are_looked_at_counted_and_forgotten() {
         let clock = Clock::fixed(start());
         let limiter = limiter(shared, &clock);
         let limit = limit("5/15m");
-        let account = limiter.hidden_key("ada@example.com");
+        let account = limiter.hashed_key("ada@example.com");
         for used in 1..=7 {
             assert_eq!(
-                limiter.check(&[Ask::peek(limit, account)]).await.allows(),
+                limiter
+                    .check_resettable(&[LimitCheck::peek(limit, account)])
+                    .await
+                    .allows(),
                 used <= 5
             );
-            let counted = limiter.count(&[Ask::spend(limit, account)]).await;
-            assert_eq!(counted.standings[0].used, used.min(5));
+            let counted = limiter.record(&[LimitCheck::spend(limit, account)]).await;
+            assert_eq!(counted.states[0].used, used.min(5));
             clock.advance(Duration::from_secs(1));
         }
         // What came after the fifth moved the window on.
-        let refused = limiter.check(&[Ask::peek(limit, account)]).await;
+        let refused = limiter
+            .check_resettable(&[LimitCheck::peek(limit, account)])
+            .await;
         assert_eq!(refused.retry_after(), Some(Duration::from_secs(895)));
-        limiter.forget(&[(limit, account)]).await;
-        let anew = limiter.check(&[Ask::peek(limit, account)]).await;
-        assert!(anew.allows() && anew.standings[0].used == 0);
+        limiter.reset(&[(limit, account)]).await;
+        let anew = limiter
+            .check_resettable(&[LimitCheck::peek(limit, account)])
+            .await;
+        assert!(anew.allows() && anew.states[0].used == 0);
     }
 }
 
@@ -269,15 +281,15 @@ async fn waiting_for_retry_after_is_enough_by_the_real_clock_too() {
     let limit = limit("3/1s");
     for shared in [None, Some(&server)] {
         let limiter = limiter(shared, &Clock::system());
-        let ask = [Ask::spend(limit, client(1))];
+        let check = [LimitCheck::spend(limit, client(1))];
         for round in 0..3 {
             let begun = Instant::now();
-            while limiter.admit(&ask).await.allows() {
+            while limiter.check(&check).await.allows() {
                 assert!(begun.elapsed() < limit.window(), "the fourth is refused");
             }
-            let wait = limiter.admit(&ask).await.retry_after();
+            let wait = limiter.check(&check).await.retry_after();
             tokio::time::sleep(wait.unwrap_or_default()).await;
-            assert!(limiter.admit(&ask).await.allows(), "round {round}");
+            assert!(limiter.check(&check).await.allows(), "round {round}");
             tokio::time::sleep(limit.window()).await;
         }
     }
@@ -288,11 +300,14 @@ async fn keys_in_redis_expire_and_name_nobody() {
     let server = Server::throw_away().await.expect("it starts");
     let limiter = limiter(Some(&server), &Clock::system());
     let limit = limit("3/1h");
-    let ada = limiter.hidden_key("ada@example.com");
+    let ada = limiter.hashed_key("ada@example.com");
     limiter
-        .check(&[Ask::spend(limit, ada), Ask::spend(limit, client(9))])
+        .check_resettable(&[
+            LimitCheck::spend(limit, ada),
+            LimitCheck::spend(limit, client(9)),
+        ])
         .await;
-    limiter.count(&[Ask::spend(limit, client(8))]).await;
+    limiter.record(&[LimitCheck::spend(limit, client(8))]).await;
     let mut connection = connect(&server).await;
     let mut keys: Vec<String> = redis::cmd("KEYS")
         .arg("*")
@@ -322,11 +337,17 @@ async fn a_clock_that_is_set_back_locks_nobody_out_for_long() {
     let clock = Clock::fixed(start());
     let right = limiter(Some(&server), &clock);
     for _ in 0..3 {
-        assert!(fast.check(&[Ask::spend(limit, client(1))]).await.allows());
+        assert!(
+            fast.check_resettable(&[LimitCheck::spend(limit, client(1))])
+                .await
+                .allows()
+        );
     }
     // What was counted ten minutes from now is not to be believed.
     for allowed in [true, true, true, false] {
-        let decision = right.check(&[Ask::spend(limit, client(1))]).await;
+        let decision = right
+            .check_resettable(&[LimitCheck::spend(limit, client(1))])
+            .await;
         assert_eq!(decision.allows(), allowed);
     }
 }
@@ -340,34 +361,53 @@ async fn memory_is_flat_under_a_new_address_with_each_request() {
     // Ten minutes of 500 a second, each from an address of its own.
     for number in 0..300_000_u32 {
         let key = LimitKey::client((0x0a00_0000 + number).to_be_bytes().into());
-        assert!(limiter.admit(&[Ask::spend(limit, key)]).await.allows());
+        assert!(
+            limiter
+                .check(&[LimitCheck::spend(limit, key)])
+                .await
+                .allows()
+        );
         if number % 500 == 0 {
             clock.advance(Duration::from_secs(1));
-            most = most.max(limiter.kept_here());
+            most = most.max(limiter.local_keys());
         }
     }
     assert!(most <= 30_000 * 2 + 10_000, "{most} at most");
 
     // All at once: the cap holds, and what another limit counted is still known.
     let failures = Limit::per_minute("failures", 5);
-    let victim = limiter.hidden_key("ada@example.com");
+    let victim = limiter.hashed_key("ada@example.com");
     for _ in 0..5 {
-        limiter.count(&[Ask::spend(failures, victim)]).await;
+        limiter.record(&[LimitCheck::spend(failures, victim)]).await;
     }
     for number in 0..250_000_u32 {
         let key = LimitKey::client((0x1400_0000 + number).to_be_bytes().into());
-        assert!(limiter.admit(&[Ask::spend(limit, key)]).await.allows());
+        assert!(
+            limiter
+                .check(&[LimitCheck::spend(limit, key)])
+                .await
+                .allows()
+        );
     }
-    assert!(limiter.kept_here() <= 200_010, "{}", limiter.kept_here());
-    assert!(!limiter.check(&[Ask::peek(failures, victim)]).await.allows());
+    assert!(limiter.local_keys() <= 200_010, "{}", limiter.local_keys());
+    assert!(
+        !limiter
+            .check_resettable(&[LimitCheck::peek(failures, victim)])
+            .await
+            .allows()
+    );
 }
 
 /// Whether a limiter counts where the others see it.
 async fn counts_with(others: &Limiter, limiter: &Limiter, number: u8) -> bool {
     let limit = Limit::per_minute("seen", 1_000);
-    limiter.check(&[Ask::spend(limit, client(number))]).await;
-    let seen = others.check(&[Ask::peek(limit, client(number))]).await;
-    seen.standings[0].used > 0
+    limiter
+        .check_resettable(&[LimitCheck::spend(limit, client(number))])
+        .await;
+    let seen = others
+        .check_resettable(&[LimitCheck::peek(limit, client(number))])
+        .await;
+    seen.states[0].used > 0
 }
 
 #[tokio::test]
@@ -397,15 +437,15 @@ async fn an_unresponsive_redis_delays_a_few_requests_and_the_limits_hold() {
         redis.warm_up().await;
         let limiter = Limiter::new(Some(redis), Clock::system(), &[Key32::new([7; 32])]);
         assert!(counts_with(&others, &limiter, number).await, "{fault:?}");
-        let ask = [Ask::spend(limit, client(number))];
+        let check = [LimitCheck::spend(limit, client(number))];
         for _ in 0..5 {
-            assert!(limiter.check(&ask).await.allows());
+            assert!(limiter.check_resettable(&check).await.allows());
         }
         proxy.set(fault);
         let (mut allowed, mut took) = (0, Vec::new());
         for _ in 0..200 {
             let begun = Instant::now();
-            allowed += u32::from(limiter.check(&ask).await.allows());
+            allowed += u32::from(limiter.check_resettable(&check).await.allows());
             took.push(begun.elapsed());
         }
         assert_eq!(allowed, 15, "{fault:?}: five were spent before");
@@ -441,9 +481,9 @@ async fn a_redis_that_refuses_or_forgets_does_not_end_the_limits() {
         (1, "CONFIG SET maxmemory 1", "CONFIG SET maxmemory 0"),
         (2, "REPLICAOF 127.0.0.1 1", "REPLICAOF NO ONE"),
     ] {
-        let ask = [Ask::spend(limit, client(number))];
+        let check = [LimitCheck::spend(limit, client(number))];
         for _ in 0..4 {
-            assert!(limiter.check(&ask).await.allows());
+            assert!(limiter.check_resettable(&check).await.allows());
         }
         for (command, left) in [(refusal, 6), (cure, 0)] {
             let mut words = command.split(' ');
@@ -452,26 +492,26 @@ async fn a_redis_that_refuses_or_forgets_does_not_end_the_limits() {
             reported.exec_async(&mut direct).await.expect("it obeys");
             let mut allowed = 0;
             for _ in 0..20 {
-                allowed += u32::from(limiter.admit(&ask).await.allows());
+                allowed += u32::from(limiter.check(&check).await.allows());
             }
             assert_eq!(allowed, left, "{command}");
         }
     }
     // What has been emptied begins anew elsewhere; whoever spent it all here is known here.
-    let ask = [Ask::spend(limit, client(3))];
-    while limiter.admit(&ask).await.allows() {}
+    let check = [LimitCheck::spend(limit, client(3))];
+    while limiter.check(&check).await.allows() {}
     redis::cmd("FLUSHALL")
         .exec_async(&mut direct)
         .await
         .expect("it obeys");
-    assert!(!limiter.admit(&ask).await.allows());
+    assert!(!limiter.check(&check).await.allows());
     // The script was forgotten too, and is told again.
-    let other = [Ask::spend(limit, client(4))];
-    assert!(limiter.check(&other).await.allows());
+    let other = [LimitCheck::spend(limit, client(4))];
+    assert!(limiter.check_resettable(&other).await.allows());
 }
 
 #[tokio::test]
-async fn a_hidden_key_is_counted_through_every_step_of_a_change_of_the_secret() {
+async fn a_hashed_key_is_counted_through_every_step_of_a_change_of_the_secret() {
     let server = Server::throw_away().await.expect("it starts");
     let limit = limit("5/1h");
     for shared in [Some(&server), None] {
@@ -484,14 +524,14 @@ async fn a_hidden_key_is_counted_through_every_step_of_a_change_of_the_secret() 
             Limiter::new(redis, clock.clone(), &keys)
         };
         let used = async |limiter: &Limiter, text: &str| {
-            let ask = Ask::peek(limit, limiter.hidden_key(text));
-            limiter.check(&[ask]).await.standings[0].used
+            let check = LimitCheck::peek(limit, limiter.hashed_key(text));
+            limiter.check_resettable(&[check]).await.states[0].used
         };
         let spend = async |limiter: &Limiter, text: &str| {
-            let other = Ask::spend(limit, LimitKey::client([192, 0, 2, 1].into()));
-            let ask = Ask::spend(limit, limiter.hidden_key(text));
-            let decision = limiter.check(&[ask, other]).await;
-            assert_eq!(decision.standings.len(), 2);
+            let other = LimitCheck::spend(limit, LimitKey::client([192, 0, 2, 1].into()));
+            let check = LimitCheck::spend(limit, limiter.hashed_key(text));
+            let decision = limiter.check_resettable(&[check, other]).await;
+            assert_eq!(decision.states.len(), 2);
             decision.allows()
         };
         let steps = [ring(&[1]), ring(&[1, 2]), ring(&[2, 1]), ring(&[2])];
@@ -500,7 +540,7 @@ async fn a_hidden_key_is_counted_through_every_step_of_a_change_of_the_secret() 
             let both = &steps[1];
             assert!(spend(both, "ada").await && spend(both, "ada").await);
             assert_eq!(used(both, "ada").await, 2);
-            both.forget(&[(limit, both.hidden_key("ada"))]).await;
+            both.reset(&[(limit, both.hashed_key("ada"))]).await;
             assert_eq!(used(both, "ada").await, 0);
             continue;
         }
@@ -520,9 +560,7 @@ async fn a_hidden_key_is_counted_through_every_step_of_a_change_of_the_secret() 
         assert_eq!(used(&steps[1], "ada").await, 5);
         assert!(!spend(&steps[1], "ada").await && !spend(&steps[2], "ada").await);
         assert_eq!(used(&steps[2], "grace").await, 0);
-        steps[2]
-            .forget(&[(limit, steps[2].hidden_key("ada"))])
-            .await;
+        steps[2].reset(&[(limit, steps[2].hashed_key("ada"))]).await;
         for step in &steps {
             assert_eq!(used(step, "ada").await, 0);
         }

@@ -195,7 +195,7 @@ fn begin(version: &str, commit: &str) {
     crypto::metrics::init();
     http_toolkit::metrics::init();
     http_toolkit::metrics::init_refused("reports");
-    cache::metrics::init(&["plan", "second_factor", "pricing", "dashboard"]);
+    cache::metrics::init(&CACHE_FAMILIES);
     credentials::begin();
     usage::begin();
     rate_limit::metrics::init();

@@ -21,7 +21,7 @@ const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy")
 /// Headers that a reply gets from here on.
 const HEADERS: usize = 16;
 
-/// What a client may ask of a group of routes: the state of [`limit_client`] and [`limit_rejected_credentials`].
+/// What a client may check of a group of routes: the state of [`limit_client`] and [`limit_rejected_credentials`].
 #[derive(Clone, Debug)]
 pub struct ClientLimits {
     limiter: Limiter,
@@ -57,7 +57,7 @@ impl ClientLimits {
         self
     }
 
-    fn asks(&self, extensions: &Extensions) -> Vec<Ask> {
+    fn checks(&self, extensions: &Extensions) -> Vec<LimitCheck> {
         let addr = RequestContext::of(extensions).map_or(UNKNOWN, RequestContext::client_addr);
         let key = LimitKey::client(addr);
         let exempt = self.exempt.as_ref();
@@ -74,8 +74,8 @@ pub async fn limit_client<F: Future<Output = MiddlewareResult>>(
     request: Request,
     next: impl FnOnce(Request) -> F,
 ) -> MiddlewareResult {
-    let asks = group.asks(request.extensions());
-    if asks.is_empty() {
+    let checks = group.checks(request.extensions());
+    if checks.is_empty() {
         return next(request).await;
     }
     limited(&group.limiter, &checks, || next(request)).await
@@ -88,7 +88,7 @@ pub async fn limit_rejected_credentials<F: Future<Output = MiddlewareResult>>(
     request: Request,
     next: impl FnOnce(Request) -> F,
 ) -> MiddlewareResult {
-    let asks = group.asks(request.extensions());
+    let checks = group.checks(request.extensions());
     let answer = next(request).await;
     let problem = match &answer {
         Ok(response) => response.extensions().get::<Problem>(),
@@ -104,13 +104,13 @@ pub async fn limit_rejected_credentials<F: Future<Output = MiddlewareResult>>(
     Ok(told(&decision, answer))
 }
 
-/// Spends `asks` and goes on, or refuses; the reply tells how the limits stand either way.
+/// Spends `checks` and goes on, or refuses; the reply tells how the limits stand either way.
 pub async fn limited<F: Future<Output = MiddlewareResult>>(
     limiter: &Limiter,
     checks: &[LimitCheck],
     next: impl FnOnce() -> F,
 ) -> MiddlewareResult {
-    let decision = limiter.admit(asks).await;
+    let decision = limiter.check(checks).await;
     if !decision.allows() {
         return Ok(refused(&decision));
     }

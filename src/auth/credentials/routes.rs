@@ -51,9 +51,9 @@ async fn forgot_password(
 ) -> Result<StatusCode, Problem> {
     // The same response for any address, also beyond the limit: a stranger who used it up must not stop the
     // owner, whose last email has a working link.
-    let address = ctx.limiter.hidden_key(request.email.as_str());
-    let ask = Ask::spend(ctx.limits.reset_address, address);
-    if allows(&ctx.limiter, &[ask]).await {
+    let address = ctx.limiter.hashed_key(request.email.as_str());
+    let check = LimitCheck::spend(ctx.limits.reset_address, address);
+    if allows(&ctx.limiter, &[check]).await {
         // The job finds out whether there is an account. It issues no link if the credentials change before.
         let version = users::find_credentials_version(&ctx.db, &request.email).await?;
         let job = SendReset::to(request.email, version);
@@ -110,7 +110,7 @@ async fn change_password(
 
 /// Change my email address.
 ///
-/// Requires the password and, if the account has a second factor, a code or a recovery code. An email asks the
+/// Requires the password and, if the account has a second factor, a code or a recovery code. An email checks the
 /// owner of the new address to confirm it with `/auth/verify-email`, and a notice goes to the old address, which
 /// stays in use until then. After the change the old address gets a link that undoes it.
 #[utoipa::path(post, path = "/me/email", tag = "users",

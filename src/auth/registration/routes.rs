@@ -68,9 +68,9 @@ async fn resend_verification(
     Json(request): Json<EmailRequest>,
 ) -> Result<StatusCode, Problem> {
     // The same response for any address, also beyond the limit, as for a reset.
-    let address = ctx.limiter.hidden_key(request.email.as_str());
-    let ask = Ask::spend(ctx.limits.resend_address, address);
-    if allows(&ctx.limiter, &[ask]).await {
+    let address = ctx.limiter.hashed_key(request.email.as_str());
+    let check = LimitCheck::spend(ctx.limits.resend_address, address);
+    if allows(&ctx.limiter, &[check]).await {
         // The job finds out whether there is anything to send, so that response times do not differ.
         let job = SendVerification::to(request.email);
         jobs::enqueue(&ctx.db, &job, Some(&job.key())).await?;

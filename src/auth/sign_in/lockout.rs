@@ -49,10 +49,17 @@ pub(crate) struct CounterState {
 
 impl Counter<'_> {
     /// Checks of the waits and of the failures; `adds` spends one failure.
-    fn asks(self, adds: bool) -> impl Iterator<Item = Ask> {
+    fn checks(self, adds: bool) -> impl Iterator<Item = LimitCheck> {
         let Self { steps, key } = self;
-        let failure = if adds { Ask::spend } else { Ask::peek };
-        let waits = steps.waits.iter().map(move |wait| Ask::peek(*wait, key));
+        let failure = if adds {
+            LimitCheck::spend
+        } else {
+            LimitCheck::peek
+        };
+        let waits = steps
+            .waits
+            .iter()
+            .map(move |wait| LimitCheck::peek(*wait, key));
         waits.chain([failure(steps.failures, key)])
     }
 }
@@ -61,39 +68,39 @@ impl Counter<'_> {
 pub(crate) async fn read_counters(
     state: &AppState,
     counters: &[Counter<'_>],
-    others: &[Ask],
+    others: &[LimitCheck],
 ) -> (Vec<CounterState>, bool) {
     let lockouts = counters
         .iter()
-        .map(|counter| Ask::peek(counter.steps.lockouts, counter.key));
-    let asks: Vec<_> = counters
+        .map(|counter| LimitCheck::peek(counter.steps.lockouts, counter.key));
+    let checks: Vec<_> = counters
         .iter()
-        .flat_map(|counter| counter.asks(false))
+        .flat_map(|counter| counter.checks(false))
         .chain(lockouts)
         .chain(others.iter().copied())
         .collect();
-    let decision = state.limiter.check(&asks).await;
-    let mut standings = decision.standings.into_iter();
+    let decision = state.limiter.check_resettable(&checks).await;
+    let mut limits = decision.states.into_iter();
     let mut states = Vec::with_capacity(counters.len());
     for Counter { steps, key } in counters {
-        let of_this = standings.by_ref().take(steps.waits.len() + 1);
+        let of_this = limits.by_ref().take(steps.waits.len() + 1);
         let mut current = CounterState {
             key: *key,
             wait: None,
             left: 0,
             is_used: false,
         };
-        for standing in of_this {
-            current.wait = current.wait.max(standing.wait);
-            current.left = standing.left(); // the failures come last
-            current.is_used |= standing.used > 0;
+        for limit in of_this {
+            current.wait = current.wait.max(limit.wait);
+            current.left = limit.left(); // the failures come last
+            current.is_used |= limit.used > 0;
         }
         states.push(current);
     }
     for current in &mut states {
-        current.is_used |= standings.next().is_some_and(|lockouts| lockouts.used > 0);
+        current.is_used |= limits.next().is_some_and(|lockouts| lockouts.used > 0);
     }
-    (states, standings.all(|other| other.wait.is_none()))
+    (states, limits.all(|other| other.wait.is_none()))
 }
 
 /// Adds a failure to each counter and returns those that begin a wait by it, with its length; fails where a
@@ -102,7 +109,7 @@ async fn add_failure<'a>(
     state: &AppState,
     counters: &[Counter<'a>],
 ) -> Result<Vec<(&'a LockoutSteps, Duration)>, Error> {
-    let asks: Vec<_> = counters
+    let checks: Vec<_> = counters
         .iter()
         .flat_map(|counter| counter.checks(true))
         .collect();
@@ -110,10 +117,10 @@ async fn add_failure<'a>(
     if let Some(wait) = decision.retry_after() {
         return Err(Error::TooManyAttempts(wait));
     }
-    let mut standings = decision.standings.into_iter();
+    let mut limits = decision.states.into_iter();
     let mut lockouts = Vec::new();
     for counter in counters {
-        let failures = standings.nth(counter.steps.waits.len());
+        let failures = limits.nth(counter.steps.waits.len());
         if failures.is_some_and(|failures| failures.left() == 0) {
             lockouts.push((counter.steps, lock_out(state, *counter).await));
         }
@@ -126,13 +133,13 @@ async fn add_failure<'a>(
 async fn lock_out(state: &AppState, Counter { steps, key }: Counter<'_>) -> Duration {
     let counted = state
         .limiter
-        .count(&[Ask::spend(steps.lockouts, key)])
+        .record(&[LimitCheck::spend(steps.lockouts, key)])
         .await;
-    let lockouts = counted.standings.first().map_or(1, |one| one.used.max(1));
+    let lockouts = counted.states.first().map_or(1, |one| one.used.max(1));
     let step = usize::try_from(lockouts - 1).unwrap_or(usize::MAX);
     let wait = steps.waits[step.min(steps.waits.len() - 1)];
-    state.limiter.count(&[Ask::spend(wait, key)]).await;
-    state.limiter.forget(&[(steps.failures, key)]).await;
+    state.limiter.record(&[LimitCheck::spend(wait, key)]).await;
+    state.limiter.reset(&[(steps.failures, key)]).await;
     metrics::count_sign_in_wait(steps.name);
     wait.window()
 }
@@ -239,7 +246,7 @@ impl<'a> Attempt<'a> {
         let mut counters = self.unknown_client();
         let unknown = counters.len();
         counters.push(self.known);
-        let unlocked = Ask::peek(self.ctx.attempts.unlocked, self.known.key);
+        let unlocked = LimitCheck::peek(self.ctx.attempts.unlocked, self.known.key);
         let (mut states, is_unspent) = read_counters(self.ctx, &counters, &[unlocked]).await;
         self.has_unlocked = !is_unspent;
         if states.iter().any(|it| it.wait.is_some()) {

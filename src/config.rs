@@ -228,6 +228,7 @@ impl TelemetryConfig {
 }
 
 /// Reads the listener's address alone.
+#[expect(clippy::implicit_hasher, reason = "the environment is one map")]
 pub fn read_bind_addr(variables: &HashMap<String, String>) -> Result<SocketAddr, Faults> {
     read_section(variables, http::HttpSettings::bind_addr)
 }

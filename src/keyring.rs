@@ -49,7 +49,7 @@ pub fn status(ring: Ring, config: &RingConfig) -> Result<String, Error> {
     Ok(format!("{}\n{}", config.variable, lines.join("\n")))
 }
 
-pub fn rotate(ring: Ring, step: Step, config: &RingConfig, rng: &Rng) -> Result<Rotated, Error> {
+pub fn rotate(kind: Ring, step: Step, config: &RingConfig, rng: &Rng) -> Result<Rotated, Error> {
     let mut keys = config.keys.clone();
     if step != Step::Add && keys.len() < 2 {
         return Err(Error::OneKey);
@@ -63,12 +63,12 @@ pub fn rotate(ring: Ring, step: Step, config: &RingConfig, rng: &Rng) -> Result<
             keys.rotate_right(1);
             keys.first().cloned()
         }
-        Step::Drop if ring == Ring::Encryption => return Err(Error::StillSealed),
+        Step::Drop if kind == Ring::Encryption => return Err(Error::StillSealed),
         Step::Drop => keys.pop(),
     };
     let subject: Vec<Key32> = subject.into_iter().collect();
-    let id = ids(ring, &subject)?.join(", ");
-    let advice = advice(ring, step, &id, config);
+    let id = ids(kind, &subject)?.join(", ");
+    let advice = advice(kind, step, &id, config);
     Ok(Rotated { keys, advice })
 }
 
@@ -98,9 +98,8 @@ impl Rotated {
 /// Use of the first key of a ring, and of the others.
 fn verbs(ring: Ring) -> (&'static str, &'static str) {
     match ring {
-        Ring::Signing => ("signs and verifies", "verifies"),
+        Ring::Signing | Ring::Token => ("signs and verifies", "verifies"),
         Ring::Encryption => ("encrypts and decrypts", "decrypts"),
-        Ring::Token => ("signs and verifies", "verifies"),
     }
 }
 

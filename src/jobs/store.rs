@@ -178,6 +178,7 @@ pub struct Expired {
 }
 
 impl Expired {
+    #[must_use]
     pub const fn new(what: &'static str, table: &'static str, column: &'static str) -> Self {
         Self {
             what,

@@ -59,7 +59,7 @@ impl<'a> Graph<'a> {
         for name in source.names.iter().filter(|name| name.inside) {
             let segments: Vec<_> = name.segments.iter().filter(|it| *it != "self").collect();
             if let Some(last) = segments.last() {
-                brought.insert(last.to_string(), segments.into_iter().cloned().collect());
+                brought.insert((*last).clone(), segments.into_iter().cloned().collect());
             }
         }
         let mut edges = BTreeMap::new();

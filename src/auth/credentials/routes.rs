@@ -110,7 +110,7 @@ async fn change_password(
 
 /// Change my email address.
 ///
-/// Requires the password and, if the account has a second factor, a code or a recovery code. An email checks the
+/// Requires the password and, if the account has a second factor, a code or a recovery code. An email asks the
 /// owner of the new address to confirm it with `/auth/verify-email`, and a notice goes to the old address, which
 /// stays in use until then. After the change the old address gets a link that undoes it.
 #[utoipa::path(post, path = "/me/email", tag = "users",

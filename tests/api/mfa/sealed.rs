@@ -129,6 +129,6 @@ async fn every_night_what_an_older_key_sealed_is_sealed_under_the_first() {
         .fetch_one(&app.state.db)
         .await
         .expect("it waits for its next try");
-    assert!(error.contains("1 secret(s) do not open"), "{error}");
+    assert!(error.contains("1 secret(s) cannot be decrypted"), "{error}");
     app.expect_dead_jobs();
 }

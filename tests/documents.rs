@@ -130,7 +130,6 @@ fn every_test_that_a_page_names_is_there() {
 const RETIRED_WORDS: &str = "tests/retired_words.txt";
 
 #[test]
-#[ignore = "the renames are not complete"]
 fn retired_words_do_not_come_back() {
     let list = read(RETIRED_WORDS);
     let rows = list

@@ -34,7 +34,7 @@ settings::settings! {
 pub struct AttemptsConfig {
     /// By client, whatever the account: `LIMIT_FAILURES_CLIENT`.
     pub client: LockoutSteps,
-    /// By account, whoever tries: `LIMIT_FAILURES_ACCOUNT`.
+    /// By account, from any client: `LIMIT_FAILURES_ACCOUNT`.
     pub account: LockoutSteps,
     /// By account and a client that has signed in to it before, which failures of other clients do
     /// not lock out; as many as by account.

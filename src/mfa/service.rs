@@ -62,7 +62,7 @@ pub async fn verify_pending(
     verify_code(conn, state, owner, &factor, code, now).await
 }
 
-/// Turns on the pending authenticator, and returns recovery codes.
+/// Enables the pending authenticator, and returns recovery codes.
 pub async fn confirm(
     conn: &mut PgConnection,
     state: &AppState,

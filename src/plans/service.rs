@@ -8,7 +8,7 @@ use crate::ids::UserId;
 use crate::infra::{CacheFamily, LoadError};
 use crate::state::AppState;
 
-/// What accounts pay for. The time bounds what nobody told of, as a row changed by hand.
+/// What accounts pay for. The TTL bounds the age of changes that invalidate nothing, as a row changed by hand.
 static ENTITLEMENTS: CacheFamily<UserId, Entitlement> =
     CacheFamily::shared("plan", 1, Duration::from_secs(30), 50_000);
 

@@ -1,5 +1,5 @@
-//! The limits that requests meet: whoever has spent a budget is told when to come back, and
-//! everybody how much is left (draft-ietf-httpapi-ratelimit-headers).
+//! Rate limit middleware: rejects a client beyond its limit with `Retry-After`, and sets the headers with
+//! the state of the limits (draft-ietf-httpapi-ratelimit-headers).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +21,7 @@ const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy")
 /// Headers that a reply gets from here on.
 const HEADERS: usize = 16;
 
-/// What a client may check of a group of routes: the state of [`limit_client`] and [`limit_rejected_credentials`].
+/// Rate limits of each client of a group of routes: the state of [`limit_client`] and [`limit_rejected_credentials`].
 #[derive(Clone, Debug)]
 pub struct ClientLimits {
     limiter: Limiter,
@@ -68,7 +68,7 @@ impl ClientLimits {
     }
 }
 
-/// Lets a request pass that its client has a budget for, in one round trip for all limits.
+/// Rejects a client beyond one of the group's limits. All limits take one round trip.
 pub async fn limit_client<F: Future<Output = MiddlewareResult>>(
     group: &ClientLimits,
     request: Request,
@@ -101,10 +101,10 @@ pub async fn limit_rejected_credentials<F: Future<Output = MiddlewareResult>>(
     if !decision.allows() {
         return Ok(refused(&decision));
     }
-    Ok(told(&decision, answer))
+    Ok(with_headers(&decision, answer))
 }
 
-/// Spends `checks` and goes on, or refuses; the reply tells how the limits stand either way.
+/// Runs `next` if all `checks` allow it, else rejects. The response has the state of the limits either way.
 pub async fn limited<F: Future<Output = MiddlewareResult>>(
     limiter: &Limiter,
     checks: &[LimitCheck],
@@ -114,7 +114,7 @@ pub async fn limited<F: Future<Output = MiddlewareResult>>(
     if !decision.allows() {
         return Ok(refused(&decision));
     }
-    Ok(told(&decision, next().await))
+    Ok(with_headers(&decision, next().await))
 }
 
 /// Spends `checks`, for a handler that knows only by then whom they are about.
@@ -137,12 +137,12 @@ pub async fn allows(limiter: &Limiter, checks: &[LimitCheck]) -> bool {
 }
 
 fn refused(decision: &Decision) -> Response {
-    told(decision, Err(problem(decision)))
+    with_headers(decision, Err(problem(decision)))
 }
 
-fn told(decision: &Decision, answer: MiddlewareResult) -> Response {
+fn with_headers(decision: &Decision, answer: MiddlewareResult) -> Response {
     let mut response = answer.into_response();
-    tell(decision, response.headers_mut());
+    write_headers(decision, response.headers_mut());
     response
 }
 
@@ -165,7 +165,7 @@ fn problem(decision: &Decision) -> Problem {
 
 /// Writes how the limits stand: `q` in `w` seconds are allowed, `r` are left, and the oldest of
 /// those spent is forgotten in `t` seconds.
-fn tell(decision: &Decision, headers: &mut HeaderMap) {
+fn write_headers(decision: &Decision, headers: &mut HeaderMap) {
     // Room for what the layers around add as well, at once.
     headers.reserve(HEADERS);
     let mut list = String::with_capacity(64);

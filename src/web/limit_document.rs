@@ -9,17 +9,17 @@ use http_toolkit::{add_problems, operations};
 use super::code::Code;
 
 /// Adds to every operation of a document that it is limited: the refusal, beside others of its
-/// status, and the headers that tell how the limits stand.
+/// status, and the headers with the state of the limits.
 pub fn document_limits(api: &mut OpenApi) {
     for item in api.paths.paths.values_mut() {
         for (_, operation) in operations(item) {
             add_problems(operation, &[Code::RateLimited]);
-            let told = operation
+            let limited = operation
                 .responses
                 .responses
                 .iter_mut()
                 .filter(|(status, _)| status.starts_with('2') || *status == "429");
-            for (_, response) in told {
+            for (_, response) in limited {
                 let RefOr::T(response) = response else {
                     continue;
                 };
@@ -99,8 +99,8 @@ mod tests {
             let responses = &doc["paths"][path]["get"]["responses"];
             let refusal = &responses["429"];
             let examples = &refusal["content"]["application/problem+json"]["examples"];
-            let told: Vec<_> = examples.as_object().unwrap().keys().collect();
-            assert_eq!(told, codes, "{path}");
+            let codes_found: Vec<_> = examples.as_object().unwrap().keys().collect();
+            assert_eq!(codes_found, codes, "{path}");
             assert!(refusal["headers"]["Retry-After"].is_object(), "{path}");
             for headers in [&refusal["headers"], &responses[status]["headers"]] {
                 assert!(headers["RateLimit"].is_object(), "{path}");

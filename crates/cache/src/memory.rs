@@ -1,6 +1,6 @@
 //! Entries of one family in the process, and the loads in progress.
 //!
-//! Not moka: its `get_with` starts the load anew when the first caller is dropped, lets callers join a load
+//! Not moka: its `get_with` starts the load again when the first caller is dropped, lets callers join a load
 //! that began before an invalidation, caches that load's value, and does not follow an injected clock. A hit
 //! takes 20 to 60 ns here and 200 to 1,000 ns there.
 

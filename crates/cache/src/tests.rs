@@ -125,7 +125,7 @@ async fn a_row_that_was_read_before_it_changed_is_kept_by_nobody() {
     let mut old = Box::pin(bench.get(Ok("old")));
     assert!(old.as_mut().now_or_never().is_none(), "it waits");
     bench.cache.invalidate(&WORDS, &7).await;
-    // Whoever comes after the change does not wait for what began before it.
+    // A caller after the change does not wait for a load that began before it.
     let mut new = Box::pin(bench.get(Ok("new")));
     assert!(new.as_mut().now_or_never().is_none(), "it reads");
     assert_eq!(bench.reads(), 2);

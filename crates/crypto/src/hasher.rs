@@ -399,7 +399,7 @@ mod tests {
             found.expect("it is compared")
         };
         assert_eq!(verify("correct horse").await, Some(PasswordForm::Prepared));
-        assert_eq!(verify("correct house").await, None);
+        assert_eq!(verify("correct horses").await, None);
         let again = hasher
             .hash(secret("correct horse"))
             .await

@@ -8,7 +8,7 @@ use crate::SendError;
 
 metric_families::families! {
     SMTP_DURATION "smtp_send_duration_seconds" Histogram Seconds ["outcome"]
-        "Handing letters to the mail server."
+        "Sending emails to the mail server."
 }
 
 pub(crate) fn observe_send(began: Instant, sent: &Result<(), SendError>) {

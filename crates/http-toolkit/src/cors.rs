@@ -157,7 +157,7 @@ where
     }
 }
 
-/// Tells caches that a page's request would be answered with other headers.
+/// Declares to caches that a page's request would be answered with other headers.
 fn varies<B>(mut response: Response<B>) -> Response<B> {
     const BY_ORIGIN: HeaderValue = HeaderValue::from_static("origin");
     response.headers_mut().append(VARY, BY_ORIGIN);

@@ -53,7 +53,7 @@ impl FromStr for AgentPattern {
     fn from_str(text: &str) -> Result<Self, String> {
         let parts = text.split('*').filter(|part| !part.is_empty());
         let parts: Vec<_> = parts.map(str::to_lowercase).collect();
-        // A single letter would shut everybody out.
+        // A single letter would deny everybody.
         let longest = parts.iter().map(String::len).max();
         if longest.is_none_or(|longest| longest < 3) {
             return Err(
@@ -91,7 +91,7 @@ fn denied(config: &DenyConfig, request: &Request) -> Option<&'static str> {
     }
     let origin = RequestContext::of(request.extensions()).map(RequestContext::origin)?;
     let headers = request.headers();
-    // A client that cannot be told apart from a denied one is denied.
+    // A client that cannot be distinguished from a denied one is denied.
     let unknown = origin.is_unknown() && !config.networks.is_empty();
     if unknown || config.networks.iter().any(|net| net.contains(&origin.addr)) {
         Some("network")
@@ -118,16 +118,16 @@ fn names_denied_agent(config: &DenyConfig, headers: &HeaderMap) -> bool {
     patterns.any(|pattern| pattern.matches(&agent))
 }
 
-/// Anybody could write the header; a trusted proxy writes it anew.
+/// Anybody could write the header; a trusted proxy overwrites it.
 fn comes_from_denied_country(config: &DenyConfig, origin: Origin, headers: &HeaderMap) -> bool {
     let Some(header) = config.country_header.as_ref().filter(|_| origin.proxied) else {
         return false;
     };
-    let told = headers.get_all(header).iter();
-    let told = told.filter_map(|value| value.to_str().ok());
-    told.into_iter().any(|told| {
+    let sent = headers.get_all(header).iter();
+    let sent = sent.filter_map(|value| value.to_str().ok());
+    sent.into_iter().any(|sent| {
         let mut countries = config.countries.iter();
-        countries.any(|country| country.eq_ignore_ascii_case(told.trim()))
+        countries.any(|country| country.eq_ignore_ascii_case(sent.trim()))
     })
 }
 

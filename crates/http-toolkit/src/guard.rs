@@ -32,14 +32,14 @@ pub type Guard = ExceptProbes<GovernorLayer<ByClient, NoOpMiddleware, Body>>;
 /// If `max` or `window` is zero.
 #[must_use]
 pub fn guard(max: u32, window: Duration) -> Guard {
-    // Rounded down, in favour of the client; never nought, at most a million in a second.
+    // Rounded down, in favour of the client; never zero, at most a million in a second.
     let period = window / max;
     let config = GovernorConfigBuilder::default()
         .key_extractor(ByClient)
         .period(period)
         .burst_size(max)
         .finish();
-    let config = Arc::new(config.expect("neither the count nor the time is nought"));
+    let config = Arc::new(config.expect("neither the count nor the time is zero"));
     let clients = Arc::downgrade(config.limiter());
     tokio::spawn(async move {
         // Ends with the layer.

@@ -1,4 +1,4 @@
-//! Metrics of the server and its middleware. Handles are kept by series, since building labels anew would
+//! Metrics of the server and its middleware. Handles are kept by series, since building labels again would
 //! cost each request more than counting does.
 
 use std::collections::HashMap;

@@ -19,7 +19,7 @@ use crate::fault;
 use crate::problem::Problem;
 use crate::timestamp::Timestamp;
 
-/// What a cursor is told by when it is not one of ours.
+/// Message for a cursor that this service did not issue.
 const NOT_A_CURSOR: &str = "must be a cursor that this list answered with";
 
 /// The longest cursor that is looked at.
@@ -61,7 +61,7 @@ impl PageSize {
         self.0 as usize
     }
 
-    /// How many rows to read, so that the one too many tells whether there is a next page.
+    /// How many rows to read, one more than the page, which shows whether there is a next one.
     #[must_use]
     pub const fn one_more(self) -> i64 {
         self.0 as i64 + 1
@@ -169,7 +169,7 @@ pub struct Page<T> {
 }
 
 impl<T> Page<T> {
-    /// The page, of as many rows as [`PageSize::one_more`] asked for. `position` tells where an item
+    /// The page, of as many rows as [`PageSize::one_more`] asked for. `position` returns where an item
     /// stands in the list's order.
     #[must_use]
     pub fn cut<P: Position>(

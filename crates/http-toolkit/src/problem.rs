@@ -194,7 +194,7 @@ impl IntoResponse for Problem {
     }
 }
 
-/// Adds the request id to a problem, and turns a bare error response into one. Returns the code of an error response.
+/// Adds the request id to a problem, and converts a bare error response into one. Returns the code of an error response.
 pub(super) fn complete(response: &mut Response, request_id: &str) -> Option<ProblemCode> {
     let status = response.status();
     if !status.is_client_error() && !status.is_server_error() {

@@ -133,7 +133,7 @@ impl Server {
             .max_header_size(HEAD_MAX)
             .max_buf_size(BUFFER_MAX);
         Self {
-            // Turns every handler into a service now instead of at each request.
+            // Converts every handler into a service now instead of at each request.
             app: app.with_state(()),
             http,
             wait_limits: WaitLimits {
@@ -244,11 +244,11 @@ impl Server {
         let reply = self.rejection(code);
         self.tasks.spawn(async move {
             let _permit = permit;
-            let tell = async {
+            let reply = async {
                 stream.write_all(reply.as_bytes()).await?;
                 stream.shutdown().await
             };
-            let _: io::Result<()> = tell.await;
+            let _: io::Result<()> = reply.await;
         });
     }
 

@@ -62,7 +62,7 @@ fn app() -> Router {
         .route("/ok", on_get(async || "ok"))
         .route(
             "/panic",
-            on_get(async || -> &'static str { panic!("the secret of the house") }),
+            on_get(async || -> &'static str { panic!("a secret") }),
         )
         .route(
             "/me",

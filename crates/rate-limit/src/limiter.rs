@@ -16,7 +16,7 @@ use crate::shared::Shared;
 use crate::{Key, Limit, metrics};
 
 /// Local counts are later than those in Redis by its response time. So close to the end of a wait Redis
-/// decides, lest a client that came back in time is rejected.
+/// decides, so that a client that came back in time is not rejected.
 const LOCAL_PRECISION: Duration = Duration::from_secs(1);
 
 const EVICTION_INTERVAL: Duration = Duration::from_secs(30);

@@ -207,7 +207,7 @@ fn gather(batch: Vec<Queued>) -> Vec<Group> {
         reply,
     } in batch
     {
-        // Unconditional ones are told the state before, which differs for each.
+        // Unconditional ones get the state before, which differs for each.
         let joins = |group: &Group| group.replies.len() < GROUP_MAX;
         if !unconditional {
             // A flood of one client joins the last group without hashing.

@@ -60,7 +60,7 @@ async fn an_account_with_a_hash_of_lower_cost_takes_the_work_of_an_unknown_one()
         };
         let nobody = spent(secret("x").into(), None).await;
         assert_eq!(nobody, 256 * 3);
-        for password in ["correct horse", "correct house", ""] {
+        for password in ["correct horse", "correct horses", ""] {
             assert_eq!(spent(secret(password).into(), Some(&phc)).await, nobody);
         }
         let nobody = spent(two_forms.clone(), None).await;

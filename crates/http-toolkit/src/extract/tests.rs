@@ -1,4 +1,4 @@
-//! What a body, a query and a path may be, and how a fault in one is told.
+//! What a body, a query and a path may be, and how their faults are reported.
 
 use std::time::Duration;
 

@@ -184,7 +184,7 @@ async fn f38_what_is_counted_while_the_database_is_away_is_written_when_it_is_ba
     }
     let outcomes = load.stop().await;
     assert!(
-        service.written().contains("cannot be written and are kept"),
+        service.written().contains("cannot write usage counts"),
         "no write met a fault"
     );
     assert!(

@@ -163,7 +163,7 @@ async fn f05_f06_limits_hold_while_redis_is_gone_slow_or_frozen_under_load() {
             async || {
                 service.me(&tokens.access).await;
                 let written = service.written();
-                let [away, back] = ["by each process alone", "by all processes together"];
+                let [away, back] = ["counting per process", "counting in Redis"];
                 written
                     .rfind(back)
                     .is_some_and(|back| written.rfind(away).is_some_and(|away| back > away))

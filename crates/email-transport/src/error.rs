@@ -49,7 +49,7 @@ impl fmt::Display for Step {
 pub struct Reply {
     code: Code,
     enhanced: Option<String>,
-    /// Whether the text mentions relaying, which some servers refuse without an enhanced code.
+    /// Returns whether the text mentions relaying, which some servers reject without an enhanced code.
     is_about_relaying: bool,
 }
 

@@ -46,7 +46,7 @@ pub struct HttpConfig {
     pub drain_delay: Duration,
     /// For accepted requests to finish after that.
     pub drain_timeout: Duration,
-    /// Whether plain http is refused, also from a peer that is no trusted proxy.
+    /// Rejects plain HTTP, also from peers that are no trusted proxy.
     pub requires_https: bool,
 }
 
@@ -54,7 +54,7 @@ pub struct HttpConfig {
 pub const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
 
 impl HttpConfig {
-    /// Whether clients reach the service by https.
+    /// Returns whether the public URL is HTTPS.
     #[must_use]
     pub fn is_https(&self) -> bool {
         self.public_url.scheme() == "https"

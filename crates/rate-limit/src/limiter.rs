@@ -54,7 +54,7 @@ impl LimitCheck {
 /// State of a limit for a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LimitState {
-    /// What is limited.
+    /// Name and rate.
     pub limit: Limit,
     /// Uses in the current window.
     pub used: u32,

@@ -39,7 +39,7 @@ struct Inner {
 #[derive(Default)]
 struct Queue {
     requests: Vec<Queued>,
-    /// Whether a task sends the queue.
+    /// Set while a task sends the queue.
     is_sending: bool,
 }
 

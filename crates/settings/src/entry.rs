@@ -1,4 +1,4 @@
-//! What is known of a setting without reading it.
+//! Declaration of a setting: name, type, default, bounds, help and production rules.
 
 use crate::Reader;
 
@@ -116,7 +116,7 @@ impl Entry {
 }
 
 impl Entry {
-    /// Whether the value must never be shown.
+    /// Marks a secret, whose value is never shown.
     #[must_use]
     pub const fn is_secret(&self) -> bool {
         self.is_secret

@@ -62,7 +62,7 @@ const COMMON: [&str; 32] = [
 /// A password of fewer characters is guessed by trying all.
 const PASSWORD_MIN: usize = 6;
 
-/// Whether the scheme is one of these encrypted ones, or the host in a private network.
+/// Returns whether the scheme is one of these encrypted ones, or the host is in a private network.
 pub fn is_private_or(url: &impl AsUrl, encrypted: &[&str]) -> bool {
     let Some(url) = url.as_url() else {
         return false;

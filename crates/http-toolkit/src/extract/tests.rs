@@ -1,4 +1,4 @@
-//! What a body, a query and a path may be, and how their faults are reported.
+//! Extractors: accepted bodies, queries and paths, and the problems of invalid ones.
 
 use std::time::Duration;
 

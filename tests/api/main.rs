@@ -39,6 +39,7 @@ mod logs;
 mod metrics;
 mod mfa;
 mod migrations;
+mod observability;
 mod partitions;
 mod password_forms;
 mod passwords;

@@ -1,7 +1,5 @@
 //! Replicas that migrate at once, and a migration that fails.
 
-use std::time::Duration;
-
 use groundwork_dev::Inbox;
 use sqlx::Executor as _;
 
@@ -20,7 +18,7 @@ async fn empty() -> (Database, Settings) {
 }
 
 async fn is_ready(replica: &Service) {
-    until("it is ready", Duration::from_secs(10), async || {
+    until("it is ready", async || {
         let ready = replica.get("/health/ready").await;
         is_fine(&ready) && ready.body["migrations"] == "ok"
     })

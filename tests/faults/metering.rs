@@ -153,7 +153,6 @@ async fn f38_what_is_counted_while_the_database_is_away_is_written_when_it_is_ba
     let settings = [
         ("DATABASE_URL", through.as_str()),
         ("USAGE_FLUSH_INTERVAL", "20ms"),
-        ("DB_POOL_TIMEOUT", "1s"),
     ];
     let service = serve(&world, &settings).await;
     let access = service.sign_in("ada").await.access;

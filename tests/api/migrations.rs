@@ -45,7 +45,7 @@ impl Empty {
     pub async fn migrate(&self) -> Result<(), String> {
         let config = self.config();
         let migrated =
-            tokio::time::timeout(Duration::from_secs(30), migrate::migrate(&config)).await;
+            tokio::time::timeout(Duration::from_secs(90), migrate::migrate(&config)).await;
         migrated
             .expect("the runner ends")
             .map_err(|error| error.to_string())
@@ -120,7 +120,7 @@ async fn assert_no_lock_is_left(owner: &mut PgConnection) {
     let mut looks = 0;
     while count(&mut *owner, ADVISORY_LOCKS).await > 0 {
         looks += 1;
-        assert!(looks < 100, "a lock is left");
+        assert!(looks < 1_200, "a lock is left");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
@@ -233,7 +233,7 @@ async fn the_runner_waits_for_another_one_without_waiting_in_the_server() {
     let waiting = database.migrate();
     tokio::pin!(waiting);
     let mut tries = 0;
-    for _ in 0..200 {
+    for _ in 0..2_400 {
         tokio::select! {
             ended = &mut waiting => panic!("the runner did not wait: {ended:?}"),
             () = tokio::time::sleep(Duration::from_millis(25)) => {}

@@ -181,7 +181,7 @@ async fn writers_beside_the_move_neither_fail_nor_get_lost() {
         20_000 + i64::from(rows)
     );
     assert_eq!(misplaced(&app).await, 0);
-    assert!(longest < Duration::from_secs(10), "{longest:?}");
+    assert!(longest < Duration::from_secs(60), "{longest:?}");
 }
 
 #[tokio::test]
@@ -234,7 +234,8 @@ async fn attaching_waits_for_a_lock_a_second_at_a_time() {
         groundwork::infra::db::is_lock_timeout(&refused),
         "{refused}"
     );
-    assert!(began.elapsed() < Duration::from_secs(5));
+    // Without a timeout of its own it would wait for that of the session.
+    assert!(began.elapsed() < Duration::from_secs(15));
     execute(&mut writer, "COMMIT").await;
     maintain(&app).await;
     assert_eq!(misplaced(&app).await, 0);

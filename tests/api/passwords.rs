@@ -184,7 +184,7 @@ async fn a_list_that_fails_lets_passwords_pass_in_time() {
         let email = format!("ada{number}@example.com");
         let answer = app.post(REGISTER, account(&email, LEAKED)).await;
         answer.assert_status(202);
-        assert!(began.elapsed() < Duration::from_secs(3), "{mood:?}");
+        assert!(began.elapsed() < Duration::from_secs(15), "{mood:?}");
     }
     assert_eq!(breaches.asked().len(), faults().len());
     app.run_jobs().await;

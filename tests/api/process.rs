@@ -292,7 +292,7 @@ async fn a_request_under_way_is_answered_after_sigterm_and_the_process_ends_well
     let mut looks = 0;
     while server.is_listening().await {
         looks += 1;
-        assert!(looks < 200, "the listener stays open");
+        assert!(looks < 1_200, "the listener stays open");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     slow.write_all(body.as_bytes())

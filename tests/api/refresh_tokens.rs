@@ -51,7 +51,7 @@ async fn a_rotation_is_one_heap_only_update_of_the_sessions_row() {
     }
     let stats = "SELECT n_tup_ins, n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = 'sessions'";
     let mut found = (0, 0, 0);
-    for _ in 0..400 {
+    for _ in 0..1_200 {
         found = sqlx::query_as(stats)
             .fetch_one(&mut app.owner().await)
             .await

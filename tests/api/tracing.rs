@@ -56,7 +56,7 @@ impl Collector {
     }
 
     async fn wait_for(&self, wanted: impl Fn(&Value) -> bool) -> (Value, Value) {
-        for _ in 0..500 {
+        for _ in 0..3_000 {
             if let Some(found) = self.spans().into_iter().find(|(_, span)| wanted(span)) {
                 return found;
             }
@@ -270,12 +270,13 @@ async fn a_collector_that_does_not_respond_slows_no_request() {
     };
     ask().await;
     // So many that their spans fill a batch, which nobody takes.
-    let began = Instant::now();
+    let mut slowest = Duration::ZERO;
     for _ in 0..1_000 {
+        let began = Instant::now();
         ask().await;
+        slowest = slowest.max(began.elapsed());
     }
-    let took = began.elapsed();
-    assert!(took < Duration::from_secs(20), "{took:?}");
+    assert!(slowest < Duration::from_secs(5), "{slowest:?}");
     server.terminate().await;
     assert_eq!(server.ended().await, Some(0), "{}", server.written());
 }

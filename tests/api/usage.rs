@@ -26,6 +26,26 @@ pub async fn flush(app: &TestApp) {
         .expect("the counts are written");
 }
 
+/// Begins to write and leaves while the statement waits for a lock in PostgreSQL.
+pub async fn interrupt_flush(app: &TestApp) {
+    let mut observer = app.owner().await;
+    let blocked = async {
+        let waiting = "SELECT EXISTS (SELECT FROM pg_stat_activity
+            WHERE datname = current_database() AND wait_event_type = 'Lock')";
+        while !sqlx::query_scalar::<_, bool>(waiting)
+            .fetch_one(&mut observer)
+            .await
+            .expect("it is reported")
+        {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::select! {
+        written = usage::flush(&app.state) => panic!("it did not wait: {written:?}"),
+        () = blocked => {}
+    }
+}
+
 /// Rows of the table: endpoint, status, minute and requests.
 pub async fn rows(app: &TestApp) -> Vec<(String, i16, String, i64)> {
     sqlx::query_as(

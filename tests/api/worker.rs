@@ -38,7 +38,7 @@ fn start(app: &TestApp) -> (JoinHandle<()>, CancellationToken) {
 }
 
 async fn ends(running: JoinHandle<()>) {
-    let ended = tokio::time::timeout(Duration::from_secs(25), running).await;
+    let ended = tokio::time::timeout(Duration::from_secs(60), running).await;
     ended.expect("the worker ends").expect("it does not panic");
 }
 
@@ -183,7 +183,7 @@ async fn the_daily_jobs_are_on_the_schedule() {
     let mut looks = 0;
     while count(&app, listed).await < 3 {
         looks += 1;
-        assert!(looks < 200, "the schedule is not known");
+        assert!(looks < 1_200, "the schedule is not known");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     stop.cancel();

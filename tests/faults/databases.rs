@@ -145,7 +145,7 @@ async fn f60_schemas_with_the_names_of_our_roles_take_none_of_our_tables_and_hid
     let me = service.me(&access).await;
     assert!(is_fine(&me), "{me:?}");
     assert!(is_fine(&service.register("grace@example.com").await));
-    until("the email comes", Duration::from_secs(20), async || {
+    until("the email comes", async || {
         !fresh.inbox.emails_to("grace@example.com").is_empty()
     })
     .await;
@@ -188,7 +188,7 @@ async fn f61_a_pooler_by_the_transaction_is_refused_by_doctor_and_named_in_the_l
     assert!(found.starts_with("FAULT"), "{found}");
     assert!(found.contains("pool_mode = session"), "{found}");
     let service = Service::start(&settings, &["serve"]).await;
-    until("it is logged", Duration::from_secs(20), async || {
+    until("it is logged", async || {
         service.lines().any(|line| {
             let is_error = line["level"] == "ERROR";
             is_error && line.to_string().contains("pool_mode = session")
@@ -209,10 +209,7 @@ async fn f61_a_pooler_by_the_session_serves_and_the_timeouts_are_in_force() {
         let (caller, token) = (caller.clone(), token.clone());
         async move { caller.me(&token).await }
     });
-    until("requests flow", Duration::from_secs(20), async || {
-        load.so_far().len() > 100
-    })
-    .await;
+    until("requests flow", async || load.so_far().len() > 100).await;
     let outcomes = load.stop().await;
     assert!(outcomes.iter().all(is_fine), "{:?}", outcomes[0]);
     // A statement that waits for a lock ends by the session's lock timeout, as without a pooler.
@@ -224,7 +221,7 @@ async fn f61_a_pooler_by_the_session_serves_and_the_timeouts_are_in_force() {
         .expect("it locks");
     let refused = service.me(&access).await;
     assert!(refused.is_shed(), "{refused:?}");
-    assert!(refused.took < Duration::from_secs(4), "{refused:?}");
+    assert!(refused.took < Duration::from_secs(12), "{refused:?}");
 }
 
 #[tokio::test]
@@ -251,14 +248,10 @@ async fn f62_a_redis_user_without_the_right_to_run_scripts_degrades_readiness() 
             "{found}"
         );
         let service = world.serve(&[("REDIS_URL", &url)]).await;
-        until(
-            "readiness is degraded",
-            Duration::from_secs(8),
-            async || {
-                let ready = service.get("/health/ready").await;
-                is_fine(&ready) && ready.body["redis"] == "degraded"
-            },
-        )
+        until("readiness is degraded", async || {
+            let ready = service.get("/health/ready").await;
+            is_fine(&ready) && ready.body["redis"] == "degraded"
+        })
         .await;
     }
     tell(&redis, "ACL SETUSER app reset on >8kX2pQ ~* &* +@all").await;

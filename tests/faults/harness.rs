@@ -12,15 +12,16 @@ use groundwork_dev::Inbox;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use url::Url;
 
-pub use load::{Load, Outcome, is_fine};
+pub use load::{Load, Outcome, is_fine, median};
 pub use proxy::{CONFIGURATION, PEER, Proxy, STRANGER, exchange, program};
 pub use service::{Caller, Service, command, run};
 
 /// A password that any account here may have.
 pub const PASSWORD: &str = "correct horse battery staple";
 
-/// Far longer than anything here takes that has no bound of its own.
-pub const TIMEOUT: Duration = Duration::from_secs(30);
+/// Bound for what has to happen at all, on a machine of any load. Where a test shows that the service does
+/// not wait, what it would wait for takes longer than this, or is counted.
+pub const TIMEOUT: Duration = Duration::from_secs(60);
 
 pub type Settings = HashMap<String, String>;
 
@@ -118,6 +119,10 @@ pub fn settings(database_url: &str, smtp_url: &str) -> Settings {
         ("DATABASE_URL", database_url),
         ("DB_POOL_SIZE", "8"),
         ("DB_MAX_OVERFLOW", "8"),
+        // Longer than by default: tests of a database that fails set it, and for the others a request that
+        // a busy machine delays is no failure.
+        ("DB_POOL_TIMEOUT", "10s"),
+        ("PASSWORD_QUEUE_TIMEOUT", "10s"),
         (
             "JWT_SIGNING_KEYS",
             "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8",
@@ -179,12 +184,25 @@ pub async fn count(connection: &mut PgConnection, sql: &'static str) -> i64 {
         .expect("it counts")
 }
 
-/// Asks again and again until it is so; answers how long that took.
-pub async fn until(what: &str, within: Duration, mut is_so: impl AsyncFnMut() -> bool) -> Duration {
+/// Polls until it is so, for [`TIMEOUT`] at most; returns how long that took.
+pub async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) -> Duration {
     let begun = Instant::now();
     while !is_so().await {
-        assert!(begun.elapsed() < within, "not within {within:?}: {what}");
+        assert!(begun.elapsed() < TIMEOUT, "not within {TIMEOUT:?}: {what}");
         tokio::time::sleep(Duration::from_millis(25)).await;
     }
     begun.elapsed()
+}
+
+/// The shortest of some attempts, which ends at the first below `enough`. A busy machine delays one attempt or
+/// another; what the service itself waits for or computes is in each.
+pub async fn fastest(enough: Duration, mut attempt: impl AsyncFnMut() -> Duration) -> Duration {
+    let mut shortest = Duration::MAX;
+    for _ in 0..10 {
+        shortest = shortest.min(attempt().await);
+        if shortest < enough {
+            break;
+        }
+    }
+    shortest
 }

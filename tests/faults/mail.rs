@@ -8,23 +8,23 @@ use tokio::net::TcpListener;
 
 use crate::harness::{Outcome, Service, World, until};
 
-/// The next try after one that failed at once comes 3 s later, and the third 8 s after that.
-const ARRIVES_WITHIN: Duration = Duration::from_secs(40);
+/// Longer than registering takes on a busy machine, so that it would be seen to wait.
+const SMTP_TIMEOUT: Duration = Duration::from_secs(3);
 
 async fn serve(world: &World, proxy: &Proxy) -> Service {
     let through = format!("smtp://127.0.0.1:{}", proxy.port());
-    let more = [("SMTP_URL", through.as_str()), ("SMTP_TIMEOUT", "1s")];
+    let more = [("SMTP_URL", through.as_str()), ("SMTP_TIMEOUT", "3s")];
     world.serve(&more).await
 }
 
 #[track_caller]
 fn assert_at_once(answer: &Outcome) {
     assert_eq!(answer.status, 202, "{answer:?}");
-    assert!(answer.took < Duration::from_secs(1), "{answer:?}");
+    assert!(answer.took < SMTP_TIMEOUT, "{answer:?}");
 }
 
 async fn failed(service: &Service, times: usize) {
-    until("a job fails", Duration::from_secs(20), async || {
+    until("a job fails", async || {
         let failures = service
             .lines()
             .filter(|line| line["message"] == "a job failed and is tried again");
@@ -34,7 +34,7 @@ async fn failed(service: &Service, times: usize) {
 }
 
 async fn arrives(world: &World, email: &str) {
-    until("the message comes", ARRIVES_WITHIN, async || {
+    until("the message comes", async || {
         !world.inbox.emails_to(email).is_empty()
     })
     .await;

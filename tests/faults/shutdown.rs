@@ -19,9 +19,15 @@ const STALLED: &[u8] = b"POST /api/v1/auth/login HTTP/1.1\r\nhost: 127.0.0.1\r\n
 async fn f14_sigterm_under_load_fails_no_request_that_was_accepted() {
     let world = World::new().await;
     for round in 0..ROUNDS {
+        // In every other round requests that never become whole keep the process for all of the timeout.
+        let stalls = round % 2 == 0;
         let drain = [
-            ("HTTP_DRAIN_DELAY", "300ms"),
-            ("HTTP_DRAIN_TIMEOUT", "2s"),
+            ("HTTP_DRAIN_DELAY", "500ms"),
+            ("HTTP_DRAIN_TIMEOUT", if stalls { "4s" } else { "50s" }),
+            // Longer than the process may take to end.
+            ("HTTP_BODY_TIMEOUT", "5m"),
+            ("HTTP_HEADER_TIMEOUT", "5m"),
+            ("HTTP_IDLE_TIMEOUT", "5m"),
             // All of the pool is opened at the start: what opening more under load costs is
             // another matter.
             ("DB_POOL_SIZE", "16"),
@@ -30,9 +36,13 @@ async fn f14_sigterm_under_load_fails_no_request_that_was_accepted() {
         let mut service = world.serve(&drain).await;
         let access = service.sign_in(&format!("ada{round}")).await.access;
         let mut stalled = service.open().await;
-        stalled.write_all(STALLED).await.expect("it is sent");
+        if stalls {
+            stalled.write_all(STALLED).await.expect("it is sent");
+        }
         let mut partial = service.open().await;
-        partial.write_all(b"GET / HT").await.expect("it is sent");
+        if stalls {
+            partial.write_all(b"GET / HT").await.expect("it is sent");
+        }
         let idle = service.open().await;
 
         let caller = service.caller.clone();
@@ -49,20 +59,17 @@ async fn f14_sigterm_under_load_fails_no_request_that_was_accepted() {
                 }
             }
         });
-        until("requests flow", Duration::from_secs(20), async || {
-            load.so_far().len() > 1_000
-        })
-        .await;
+        until("requests flow", async || load.so_far().len() > 1_000).await;
         let begun = Instant::now();
         service.signal(Signal::TERM);
-        until("readiness fails", Duration::from_secs(2), async || {
+        until("readiness fails", async || {
             let ready = service.get("/health/ready").await;
             ready.status == 503 || ready.refused
         })
         .await;
         assert_eq!(service.ended().await, Some(0), "{}", service.written());
         let took = begun.elapsed();
-        assert!(took < Duration::from_secs(6), "it took {took:?}");
+        assert!(took < Duration::from_secs(45), "it took {took:?}");
 
         let outcomes = load.stop().await;
         let after = outcomes.iter().filter(|o| o.began > begun && is_fine(o));
@@ -87,12 +94,12 @@ async fn f14_sigterm_under_load_fails_no_request_that_was_accepted() {
 async fn f14_a_second_signal_ends_it_at_once() {
     let world = World::new().await;
     let mut service = world
-        .serve(&[("HTTP_DRAIN_TIMEOUT", "60s"), ("HTTP_BODY_TIMEOUT", "60s")])
+        .serve(&[("HTTP_DRAIN_TIMEOUT", "5m"), ("HTTP_BODY_TIMEOUT", "5m")])
         .await;
     let mut stalled = service.open().await;
     stalled.write_all(STALLED).await.expect("it is sent");
     service.signal(Signal::TERM);
-    until("it drains", Duration::from_secs(5), async || {
+    until("it drains", async || {
         service.lines().any(|line| line["message"] == "draining")
     })
     .await;
@@ -100,7 +107,7 @@ async fn f14_a_second_signal_ends_it_at_once() {
     let begun = Instant::now();
     service.signal(Signal::TERM);
     assert_eq!(service.ended().await, Some(130));
-    assert!(begun.elapsed() < Duration::from_secs(2));
+    assert!(begun.elapsed() < Duration::from_secs(30));
     drop(stalled);
 }
 
@@ -150,7 +157,12 @@ async fn ends_without_a_panic(faults: &[(Fault, Duration)]) {
     let through = proxy.through(&world.settings["DATABASE_URL"]);
     for &(fault, wait) in faults {
         proxy.set(Fault::None);
-        let settings = [("DATABASE_URL", through.as_str()), ("LOG_LEVEL", "debug")];
+        let settings = [
+            ("DATABASE_URL", through.as_str()),
+            ("DB_POOL_TIMEOUT", "1s"),
+            ("HTTP_DRAIN_TIMEOUT", "5s"),
+            ("LOG_LEVEL", "debug"),
+        ];
         let mut service = world.serve(&settings).await;
         let worker = command(&with(&world.settings, &settings), &["worker"])
             .spawn()
@@ -161,10 +173,7 @@ async fn ends_without_a_panic(faults: &[(Fault, Duration)]) {
             let (caller, access) = (caller.clone(), access.clone());
             async move { caller.me(&access).await }
         });
-        until("requests flow", Duration::from_secs(20), async || {
-            load.so_far().len() > 50
-        })
-        .await;
+        until("requests flow", async || load.so_far().len() > 50).await;
         proxy.set(fault);
         tokio::time::sleep(wait).await;
         let begun = Instant::now();
@@ -177,7 +186,7 @@ async fn ends_without_a_panic(faults: &[(Fault, Duration)]) {
         assert!(worker.status.success(), "{fault:?}: {worker:?}");
         let took = begun.elapsed();
         assert!(
-            took < Duration::from_secs(25),
+            took < Duration::from_secs(45),
             "{fault:?}: it took {took:?}"
         );
         load.stop().await;

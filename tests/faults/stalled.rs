@@ -1,6 +1,7 @@
 //! Clients that begin and do not go on: what all of them together may hold.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -8,7 +9,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use crate::harness::{Load, Service, World, is_fine};
+use crate::harness::{Load, Service, TIMEOUT, World, is_fine};
 
 const REFRESH: &str = "POST /api/v1/auth/refresh HTTP/1.1\r\nhost: 127.0.0.1\r\n\
     content-type: application/json\r\n";
@@ -40,7 +41,7 @@ async fn begin(service: &Service, from: Ipv4Addr, start: &str) -> TcpStream {
 /// Bytes that come back until the connection is closed.
 async fn reply(mut stream: TcpStream) -> String {
     let mut reply = Vec::new();
-    let _ = timeout(Duration::from_secs(30), stream.read_to_end(&mut reply))
+    let _ = timeout(TIMEOUT, stream.read_to_end(&mut reply))
         .await
         .expect("it is closed");
     String::from_utf8_lossy(&reply).into_owned()
@@ -91,12 +92,19 @@ async fn f20_stalled_bodies_of_many_clients_take_no_request_slots() {
     }
     let begun = Instant::now();
     let caller = service.caller.clone();
+    // Each refresh uses the newest token: an older one is good for ten seconds alone.
+    let newest = Arc::new(Mutex::new(tokens.refresh));
     let load = Load::start(4, move |number, _| {
         let (caller, access) = (caller.clone(), tokens.access.clone());
-        let refresh = tokens.refresh.clone();
+        let newest = Arc::clone(&newest);
         async move {
             if number == 0 {
-                caller.refresh(&refresh).await
+                let used = newest.lock().expect("nobody panics here").clone();
+                let outcome = caller.refresh(&used).await;
+                if let Some(next) = outcome.body["refresh_token"].as_str() {
+                    next.clone_into(&mut newest.lock().expect("nobody panics here"));
+                }
+                outcome
             } else {
                 caller.me(&access).await
             }
@@ -111,7 +119,7 @@ async fn f20_stalled_bodies_of_many_clients_take_no_request_slots() {
         timed_out += 1;
     }
     assert_eq!(timed_out, 23 * 46);
-    assert!(begun.elapsed() < Duration::from_secs(30));
+    assert!(begun.elapsed() < TIMEOUT);
     let outcomes = load.stop().await;
     let shed = outcomes
         .iter()
@@ -134,6 +142,8 @@ async fn f20_each_client_network_has_a_bound_of_connections_and_bodies() {
         .serve(&[
             ("HTTP_MAX_CONNECTIONS_PER_CLIENT", "10"),
             ("HTTP_MAX_BODIES_PER_CLIENT", "5"),
+            ("HTTP_BODY_TIMEOUT", "5m"),
+            ("HTTP_HEADER_TIMEOUT", "5m"),
             ("TRUSTED_PROXIES", "127.0.0.250"),
         ])
         .await;
@@ -143,7 +153,7 @@ async fn f20_each_client_network_has_a_bound_of_connections_and_bodies() {
         let start = format!("{REFRESH}content-length: 100\r\n\r\n{{");
         waiting.spawn(reply(begin(&service, client(2), &start).await));
     }
-    // Five wait for their bodies; the others are refused long before those are given up.
+    // Five wait for their bodies; the others are refused although those are not given up.
     for _ in 0..5 {
         let refused = waiting.join_next().await.expect("five are refused");
         let refused = refused.expect("nobody panics");
@@ -174,7 +184,7 @@ async fn f20_each_client_network_has_a_bound_of_connections_and_bodies() {
     // What ends is given back.
     drop(held);
     let mut answer = String::new();
-    for _ in 0..200 {
+    for _ in 0..1_000 {
         answer = reply(begin(&service, client(0), live).await).await;
         if answer.starts_with("HTTP/1.1 200 ") {
             break;
@@ -188,7 +198,7 @@ async fn f20_each_client_network_has_a_bound_of_connections_and_bodies() {
 async fn f20_an_idle_connection_outlives_those_of_balancers() {
     let world = World::new().await;
     let service = world
-        .serve(&[("HTTP_HEADER_TIMEOUT", "1s"), ("HTTP_IDLE_TIMEOUT", "5s")])
+        .serve(&[("HTTP_HEADER_TIMEOUT", "1s"), ("HTTP_IDLE_TIMEOUT", "6s")])
         .await;
     let live = "GET /health/live HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n";
     let mut stream = connect_from(&service, client(0)).await;
@@ -203,24 +213,18 @@ async fn f20_an_idle_connection_outlives_those_of_balancers() {
         let mut rest = vec![0; 4096];
         stream.read(&mut rest).await.expect("the rest comes");
         // Longer than a head may take, and shorter than a connection may idle.
-        sleep(Duration::from_millis(2_500)).await;
+        sleep(Duration::from_millis(1_500)).await;
     }
-    let begun = Instant::now();
-    assert_eq!(reply(stream).await, "");
-    let took = begun.elapsed();
-    assert!(took < Duration::from_secs(4), "it closed after {took:?}");
+    assert_eq!(reply(stream).await, "", "the idle connection is closed");
     // A head that began has its own, shorter time.
-    let begun = Instant::now();
+    let service = world
+        .serve(&[("HTTP_HEADER_TIMEOUT", "1s"), ("HTTP_IDLE_TIMEOUT", "5m")])
+        .await;
     let mut stream = begin(&service, client(0), live).await;
     let mut answer = vec![0; 4096];
     stream.read(&mut answer).await.expect("it answers");
     stream.write_all(b"GET / HT").await.expect("it is open");
     reply(stream).await;
-    assert!(
-        begun.elapsed() < Duration::from_secs(3),
-        "{:?}",
-        begun.elapsed()
-    );
 }
 
 /// The `mem_limit` of the service in the compose file, in KiB.

@@ -217,7 +217,10 @@ impl Server {
                 stop.cancelled().await;
                 sleep(last_call).await;
             };
+            // The connection first: a request that has arrived by now is read before the shutdown closes a
+            // connection that looks idle, however late a busy process comes to it.
             let ended = tokio::select! {
+                biased;
                 ended = connection.as_mut() => ended,
                 () = leaving => {
                     connection.as_mut().graceful_shutdown();

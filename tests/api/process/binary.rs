@@ -13,7 +13,7 @@ use tokio::process::{Child, Command};
 use url::Url;
 
 /// Far longer than anything here takes.
-const TIMEOUT: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Variables by name.
 pub type Settings = HashMap<String, String>;
@@ -121,7 +121,7 @@ impl Server {
 
     /// Waits for a line of the log.
     pub async fn wait_for_line(&self, wanted: impl Fn(&Value) -> bool) -> Value {
-        for _ in 0..600 {
+        for _ in 0..1_200 {
             if let Some(line) = self.lines().into_iter().find(&wanted) {
                 return line;
             }

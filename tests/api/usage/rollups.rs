@@ -5,7 +5,7 @@ use groundwork::jobs;
 use groundwork::usage::{self, BackfillRollups};
 use serde_json::Value;
 
-use super::{ask, flush, list};
+use super::{ask, flush, interrupt_flush, list};
 use crate::harness::{Session, TestApp};
 
 /// How a release without rollups adds a row for each minute of a time.
@@ -150,9 +150,7 @@ async fn a_batch_that_is_sent_twice_is_rolled_up_once() {
         .execute(&mut owner)
         .await
         .expect("the owner may");
-    let limit = std::time::Duration::from_millis(300);
-    let interrupted = tokio::time::timeout(limit, usage::flush(&app.state)).await;
-    assert!(interrupted.is_err(), "it was to wait");
+    interrupt_flush(&app).await;
     sqlx::raw_sql("COMMIT")
         .execute(&mut owner)
         .await

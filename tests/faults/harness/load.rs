@@ -68,6 +68,14 @@ pub fn is_fine(outcome: &Outcome) -> bool {
     (200..300).contains(&outcome.status)
 }
 
+/// Half of the requests took no longer. A busy machine delays one request or another, and what a request
+/// waits for in the service delays all of its kind.
+pub fn median(outcomes: &[Outcome]) -> Duration {
+    let mut took: Vec<_> = outcomes.iter().map(|outcome| outcome.took).collect();
+    took.sort();
+    took[took.len() / 2]
+}
+
 /// Clients that ask until they are told to stop.
 pub struct Load {
     clients: JoinSet<()>,

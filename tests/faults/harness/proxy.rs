@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use groundwork_dev::files::Scratch;
+use groundwork_dev::ports;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
@@ -31,12 +32,6 @@ pub fn program(variable: &str) -> Option<PathBuf> {
     std::env::var_os(variable).map(PathBuf::from)
 }
 
-async fn free_port() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await;
-    let listener = listener.expect("a port is free");
-    listener.local_addr().expect("it has one").port()
-}
-
 impl Proxy {
     /// Starts a proxy by the file that `configure` makes for a port and a directory.
     pub async fn start(
@@ -45,7 +40,8 @@ impl Proxy {
         configure: impl Fn(u16, &Path) -> String,
     ) -> Self {
         let directory = Scratch::new(None).expect("a directory is made");
-        let port = free_port().await;
+        let reserved = ports::reserve(None, 18_300).expect("a port is free");
+        let port = reserved.port;
         let file = directory.path().join("proxy.conf");
         let configuration = configure(port, directory.path());
         std::fs::write(&file, configuration).expect("it is written");
@@ -62,7 +58,7 @@ impl Proxy {
             directory,
             _child: child,
         };
-        until("the proxy listens", TIMEOUT, async || {
+        until("the proxy listens", async || {
             TcpStream::connect(("127.0.0.1", port)).await.is_ok()
         })
         .await;
@@ -76,7 +72,7 @@ impl Proxy {
 
     pub async fn nginx_by(program: &Path, service: &Service, configuration: &str) -> Self {
         let upstream = format!("127.0.0.1:{}", service.port);
-        let probe = free_port().await;
+        let probe = ports::reserve(None, 18_400).expect("a port is free");
         // In one process there is no other user to hand files to.
         let args = ["-g", "daemon off; master_process off;", "-c"];
         Self::start(program, &args, |port, directory| {
@@ -91,7 +87,7 @@ impl Proxy {
             let mut text: String = kept.map(|line| format!("{line}\n")).collect();
             for (from, to) in [
                 ("listen 8080", format!("listen 127.0.0.1:{port}")),
-                ("127.0.0.1:8081", format!("127.0.0.1:{probe}")),
+                ("127.0.0.1:8081", format!("127.0.0.1:{}", probe.port)),
                 ("replica-1:8000", upstream.clone()),
                 ("/tmp/", format!("{}/", directory.display())),
                 ("/dev/stdout", format!("{}/access.log", directory.display())),

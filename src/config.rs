@@ -38,10 +38,11 @@ pub use crypto::Key32;
 pub use email_transport::{ClientId as HelloName, SmtpServer, SmtpTls};
 pub use exempt::ExemptNetworks;
 pub use http_toolkit::{DenyConfig, HttpConfig};
+pub use job_queue::WorkerConfig;
 pub use limits::LimitsConfig;
 pub use mail::MailConfig;
 pub use mfa::{MfaConfig, MfaRequired};
-pub use operation::{TelemetryConfig, WorkerConfig};
+pub use operation::TelemetryConfig;
 pub use pages::{env_example, markdown};
 pub use plans::{Currency, PlansConfig, PriceId, Quota, TierConfig};
 pub use rate_limit::{Limit, Rate};
@@ -71,7 +72,7 @@ settings::sections! {
         audit: usage::AuditSettings,
         mail: mail::MailSettings,
         api_keys: api_keys::ApiKeySettings,
-        worker: operation::WorkerSettings,
+        worker: job_queue::WorkerSettings,
         telemetry: operation::TelemetrySettings,
     }
 }

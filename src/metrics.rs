@@ -23,14 +23,6 @@ pub use usage::{
 };
 
 metric_families::families! {
-    JOBS_WAITING "jobs_waiting" Gauge Count []
-        "Jobs that are due and not begun; the same on every replica."
-    JOBS_OLDEST "jobs_oldest_seconds" Gauge Seconds []
-        "How long the oldest of them has been due."
-    JOBS_DEAD "jobs_dead" Gauge Count []
-        "Jobs given up after their last try."
-    JOBS "jobs_total" Counter Count ["task" "outcome"]
-        "Tries of jobs."
     BREACH_CHECKS "breach_check_duration_seconds" Histogram Seconds ["outcome"]
         "New passwords looked up among those of known breaches."
     SIGN_INS "sign_ins_total" Counter Count ["outcome"]
@@ -65,13 +57,14 @@ metric_families::families! {
 const CACHE_FAMILIES: [&str; 4] = ["plan", "second_factor", "pricing", "dashboard"];
 
 /// Families by crate.
-const TABLES: [&[Family]; 8] = [
+const TABLES: [&[Family]; 9] = [
     FAMILIES,
     cache::metrics::FAMILIES,
     crypto::metrics::FAMILIES,
     database::metrics::FAMILIES,
     email_transport::metrics::FAMILIES,
     http_toolkit::metrics::FAMILIES,
+    job_queue::metrics::FAMILIES,
     rate_limit::metrics::FAMILIES,
     redis_client::metrics::FAMILIES,
 ];
@@ -101,15 +94,6 @@ macro_rules! outcomes {
 use outcomes;
 
 outcomes! {
-    /// How an attempt of a job ended.
-    JobOutcome {
-        Done "done"
-        Retried "retried"
-        Dead "dead"
-    }
-}
-
-outcomes! {
     /// How a breach check ended.
     BreachCheck {
         /// The password is in a breach.
@@ -132,34 +116,6 @@ outcomes! {
         Timeout "timeout"
         Unreachable "unreachable"
     }
-}
-
-/// `None` sets the gauges to NaN, since a last good value would hide that the queue cannot be read.
-pub fn set_queue(queue: Option<Queue>) {
-    let unknown = Queue {
-        waiting: f64::NAN,
-        oldest_seconds: f64::NAN,
-        dead: f64::NAN,
-    };
-    let queue = queue.unwrap_or(unknown);
-    gauge!(JOBS_WAITING).set(queue.waiting);
-    gauge!(JOBS_OLDEST).set(queue.oldest_seconds);
-    gauge!(JOBS_DEAD).set(queue.dead);
-}
-
-/// State of the job queue.
-#[derive(Clone, Copy, Debug)]
-pub struct Queue {
-    /// Due and not started.
-    pub waiting: f64,
-    /// How long the oldest due job has waited.
-    pub oldest_seconds: f64,
-    pub dead: f64,
-}
-
-/// Counts an attempt; `task` is a job's identifier.
-pub fn count_job(task: &str, outcome: JobOutcome) {
-    counter!(JOBS, "task" => task.to_owned(), "outcome" => outcome.as_str()).increment(1);
 }
 
 pub fn observe_breach_check(began: Instant, outcome: BreachCheck) {

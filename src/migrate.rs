@@ -1,22 +1,18 @@
 //! Migrations of the schema and the queue, and the privileges of the runtime role.
 
-use std::time::Duration;
-
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::migrate::{MigrateError, Migrator};
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, FromRow, PgConnection};
 
 use crate::config::DatabaseConfig;
 use crate::infra::Db;
 use crate::infra::db::inspect::{encoding, tables_elsewhere};
-use crate::infra::db::migrations::{drop_invalid_index, set_lock_timeout, try_lock};
+use crate::infra::db::migrations::try_lock;
 use crate::infra::db::{StatementLog, connect_options, run_migrations};
 
 /// `application_name` of the service's sessions.
 pub const APPLICATION_NAME: &str = env!("CARGO_PKG_NAME");
-
-pub const QUEUE_SCHEMA: &str = "graphile_worker";
 
 static MIGRATIONS: Migrator = sqlx::migrate!();
 
@@ -36,7 +32,7 @@ pub enum MigrationError {
     #[error("a migration failed: {0}")]
     Migration(#[from] MigrateError),
     #[error("the job queue's schema could not be migrated")]
-    Queue(#[source] Box<dyn std::error::Error + Send + Sync>),
+    Queue(#[from] job_queue::MigrateError),
     #[error(
         "the database's encoding is {0}: it must be UTF8, as CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0 makes it"
     )]
@@ -97,10 +93,7 @@ async fn migrate_on(
     }
     prepare_session(connection).await?;
     run_migrations(connection, &MIGRATIONS.migrations, config.lock_timeout).await?;
-    migrate_queue(owner).await?;
-    index_dead_jobs(connection)
-        .await
-        .map_err(|error| MigrationError::Queue(Box::new(error)))?;
+    job_queue::migrate(owner).await?;
     let runtime = connect_options(&config.url, APPLICATION_NAME, StatementLog::Off)
         .map_err(MigrationError::Privileges)?;
     grant(connection, runtime.get_username(), &config.url)
@@ -123,42 +116,11 @@ async fn prepare_session(connection: &mut PgConnection) -> Result<(), MigrationE
     if let Some(schema) = elsewhere {
         return Err(MigrationError::Elsewhere(schema));
     }
-    sqlx::raw_sql(PUBLIC)
+    sqlx::raw_sql("SET search_path = public")
         .execute(connection)
         .await
         .map(drop)
         .map_err(MigrationError::Connect)
-}
-
-const PUBLIC: &str = "SET search_path = public";
-
-async fn migrate_queue(owner: PgConnectOptions) -> Result<(), MigrationError> {
-    let pool = PgPoolOptions::new()
-        .max_connections(1)
-        .after_connect(|connection, _| {
-            Box::pin(async move { sqlx::raw_sql(PUBLIC).execute(connection).await.map(drop) })
-        })
-        .connect_with(owner)
-        .await
-        .map_err(MigrationError::Connect)?;
-    let queue = graphile_worker::WorkerUtils::new(pool.clone(), QUEUE_SCHEMA);
-    let result = queue.migrate().await;
-    pool.close().await;
-    result.map_err(|error| MigrationError::Queue(Box::new(error)))
-}
-
-/// Adds an index on dead jobs to the queue's table, for counting and purging them. Not a migration, since
-/// the library creates the table.
-async fn index_dead_jobs(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-    set_lock_timeout(connection, Duration::ZERO).await?;
-    drop_invalid_index(connection, "graphile_worker.jobs_dead_idx").await?;
-    sqlx::raw_sql(
-        "CREATE INDEX CONCURRENTLY IF NOT EXISTS jobs_dead_idx
-         ON graphile_worker._private_jobs (run_at) WHERE attempts >= max_attempts",
-    )
-    .execute(connection)
-    .await?;
-    Ok(())
 }
 
 /// Creates the runtime role if it is missing and grants it rows to read and write, and nothing else.

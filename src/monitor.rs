@@ -12,7 +12,6 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
-use crate::jobs;
 use crate::metrics;
 use crate::partitions::{self, Table};
 use crate::state::AppState;
@@ -111,7 +110,7 @@ async fn sample_pool(state: &AppState) {
 }
 
 async fn sample_queue(state: &AppState) {
-    metrics::set_queue(jobs::queue_state(&state.db).await.ok());
+    job_queue::metrics::set_queue(job_queue::queue_state(&state.db).await.ok());
 }
 
 /// After a failure the gauges keep their values, since partitions do not disappear.

@@ -27,7 +27,7 @@ const REPORTS: &str = "sentry";
 const CLIENTS: &[(&str, &str)] = &[
     ("lettre", "email-transport"),
     ("redis", "redis-client cache rate-limit"),
-    ("sqlx", "database crypto http-toolkit"),
+    ("sqlx", "database crypto http-toolkit job-queue"),
     ("sentry", "telemetry"),
 ];
 /// How a connection or a pool comes into being, whichever module of `sqlx` offers it.
@@ -399,7 +399,7 @@ fn is_upward(own: &str, name: &Name) -> bool {
 fn check_crate(source: &Source, faults: &mut Faults) {
     let krate = source.path.split('/').nth(1).unwrap_or_default();
     // Telemetry names spans by statements.
-    if !lists("database telemetry", krate) {
+    if !lists("database job-queue telemetry", krate) {
         check_sql(source, "crates/database", faults);
     }
     for name in source.names.iter().filter(|name| source.is_foreign(name)) {

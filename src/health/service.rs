@@ -8,7 +8,6 @@ use tokio::time::timeout;
 use super::model::{Draining, Readiness, Status};
 use crate::infra::db::{self, Heartbeat};
 use crate::infra::{Db, Limiter};
-use crate::jobs;
 
 const TIMEOUT: Duration = Duration::from_secs(1);
 const CACHED: Duration = Duration::from_secs(2);
@@ -99,7 +98,7 @@ async fn run_checks(heartbeat: &Heartbeat, db: &Db, limiter: Option<&Limiter>) -
 }
 
 async fn queue(db: &Db) -> Status {
-    match timeout(TIMEOUT, jobs::is_late(db, LATE)).await {
+    match timeout(TIMEOUT, job_queue::is_late(db, LATE)).await {
         Ok(Ok(false)) => Status::Ok,
         Ok(Ok(true) | Err(_)) | Err(_) => Status::Degraded,
     }

@@ -10,9 +10,7 @@ use clap::Parser as _;
 use groundwork::cli::{
     Cli, Command, Keys, LockoutSubject, Lockouts, Ring, Rotation, Users, read_password,
 };
-use groundwork::config::{
-    Config, DatabaseConfig, Faults, Key32, RingConfig, TelemetryConfig, read_bind_addr,
-};
+use groundwork::config::{Config, Faults, Key32, RingConfig, TelemetryConfig, read_bind_addr};
 use groundwork::ctx::Ctx;
 use groundwork::health::Draining;
 use groundwork::infra::{Clock, Rng};
@@ -53,7 +51,7 @@ fn run(command: Command) -> Outcome {
         }),
         Command::Worker => with_config(&variables, work),
         Command::Migrate => {
-            let database = DatabaseConfig::read(&variables)?;
+            let database = config::read_database(&variables)?;
             let _log = telemetry::start(&TelemetryConfig::read(&variables)?);
             Ok(runtime()?.block_on(migrate::migrate(&database))?)
         }

@@ -9,7 +9,7 @@ use crate::config::DatabaseConfig;
 use crate::infra::Db;
 use crate::infra::db::inspect::{encoding, tables_elsewhere};
 use crate::infra::db::migrations::try_lock;
-use crate::infra::db::{StatementLog, connect_options, run_migrations};
+use crate::infra::db::{Options, StatementLog, connect_options, run_migrations};
 
 /// `application_name` of the service's sessions.
 pub const APPLICATION_NAME: &str = env!("CARGO_PKG_NAME");
@@ -45,20 +45,21 @@ pub enum MigrationError {
     Privileges(#[source] sqlx::Error),
 }
 
+/// Options of the service's connections. Statements are logged with `DB_ECHO`, and otherwise are spans if those
+/// are exported.
 #[must_use]
-pub fn schema_version() -> Option<i64> {
-    MIGRATIONS.iter().map(|migration| migration.version).max()
-}
-
-/// Log lines of statements with `DB_ECHO`, else spans if they are exported.
-#[must_use]
-pub fn statement_log(config: &DatabaseConfig) -> StatementLog {
-    if config.echo {
+pub fn connection(config: &DatabaseConfig) -> Options {
+    let statement_log = if config.echo {
         StatementLog::Debug
     } else if ::telemetry::exports_spans() {
         StatementLog::Trace
     } else {
         StatementLog::Off
+    };
+    Options {
+        application_name: APPLICATION_NAME,
+        statement_log,
+        schema_version: MIGRATIONS.iter().map(|one| one.version).max(),
     }
 }
 
@@ -69,7 +70,7 @@ pub async fn migrate(config: &DatabaseConfig) -> Result<(), MigrationError> {
         .migration_url
         .as_ref()
         .ok_or(MigrationError::NoOwner)?;
-    let owner = connect_options(url, APPLICATION_NAME, statement_log(config))
+    let owner = connect_options(url, APPLICATION_NAME, connection(config).statement_log)
         .map_err(MigrationError::Connect)?;
     let connecting = tokio::time::timeout(config.connect_timeout, owner.connect());
     let mut connection = connecting

@@ -1,12 +1,35 @@
-//! Logs, metrics, traces and error reports.
+//! The process, logs, metrics, traces and error reports.
 
 use std::net::SocketAddr;
 
-use settings::host::is_private_or;
-use settings::{LogLevel, SentryDsn, WebUrl};
+use settings::host::{HTTPS_OR_PRIVATE, is_private_or};
+use settings::{LogLevel, SentryDsn, Setting, WebUrl};
 
 use super::Environment;
-use super::rules::HTTPS_OR_PRIVATE;
+
+settings::settings! {
+    "The process", ProcessSettings {
+        /// Where the process runs: `production`, or `development`, which allows what production
+        /// refuses.
+        APP_ENV => environment: Environment = "production",
+            decides_production(|environment| *environment != Environment::Development);
+        /// Whether `/docs` and `/api/openapi.json` exist.
+        DOCS_ENABLED => docs_enabled: bool = false, in_development(true),
+            production(|enabled| !enabled, "must be false");
+    }
+}
+
+impl Setting for Environment {
+    type Value = Self;
+
+    fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "development" => Ok(Self::Development),
+            "production" => Ok(Self::Production),
+            _ => Err("must be development or production".to_owned()),
+        }
+    }
+}
 
 settings::settings! {
     /// Logs, metrics, traces and error reports.

@@ -10,8 +10,9 @@ pub mod metrics;
 
 pub use cipher::{AssociatedData, Cipher, KeyId, NoKey, OpenError, Plaintext, Sealed};
 pub use hasher::{
-    Busy, HashError, Hasher, HasherOptions, HashingCost, PasswordForm, PasswordForms,
+    Busy, HashError, Hasher, HasherOptions, HasherSettings, HashingCost, PasswordForm,
+    PasswordForms,
 };
 pub use jwt::{BadKey, InvalidToken, JwtKeys, PublicKey};
-pub use key::Key32;
+pub use key::{Key32, WEAK_KEY};
 pub use mac::{Mac, MacRing};

@@ -21,12 +21,15 @@ mod deny;
 mod document;
 mod etag;
 mod except_probes;
+mod exempt;
 mod extract;
 mod fault;
 mod guard;
 mod headers;
 mod hosts;
 mod idle;
+mod limit;
+mod limit_document;
 mod load_shed;
 pub mod metrics;
 mod middleware;
@@ -48,23 +51,26 @@ pub use body::{BodyLimit, RawBody, body_limit};
 pub use catch_panic::CatchPanic;
 pub use client::{Client, UNKNOWN, printable_user_agent};
 pub use code::{Definition, ProblemCode};
-pub use config::{HttpConfig, LOOPBACK};
+pub use config::{HttpConfig, HttpSettings};
 pub use context::{RequestContext, RequestContextLayer};
 pub use cors::cors;
 #[cfg(feature = "postgres")]
 pub use database::fail_fast;
 pub use deadline::Deadline;
-pub use deny::{AgentPattern, DenyConfig, DenyLists};
+pub use deny::{AgentPattern, DenyConfig, DenyLists, DenySettings};
 pub use document::{
     BodyProblems, ConflictProblem, FieldProblems, ForbiddenProblem, NotFoundProblem, PathProblems,
     QueryProblems, RateProblem, Responses, add_problems, document_common, operations, problems,
 };
 pub use etag::Etag;
 pub use except_probes::ExceptProbes;
+pub use exempt::ExemptNetworks;
 pub use extract::{Json, Path, Query};
 pub use guard::{ByClient, Guard, guard};
 pub use headers::SecurityHeaders;
 pub use hosts::TrustedHosts;
+pub use limit::{ClientLimits, allows, limit_client, limit_rejected_credentials, limited, spend};
+pub use limit_document::document_limits;
 pub use load_shed::{Cap, Shed, shed};
 pub use middleware::{Next, middleware_fn};
 pub use own_origins::{CookieScope, OwnOrigins};

@@ -26,7 +26,6 @@ pub mod audit;
 pub mod mail;
 pub mod partitions;
 
-pub mod docs;
 pub mod health;
 pub mod plans;
 pub mod users;

@@ -12,12 +12,11 @@ use groundwork::cli::{
 };
 use groundwork::config::{Config, Faults, Key32, RingConfig, TelemetryConfig, read_bind_addr};
 use groundwork::ctx::Ctx;
-use groundwork::health::Draining;
 use groundwork::infra::{Clock, Rng};
 use groundwork::state::{AppState, StateError};
 use groundwork::tasks::{self, Process};
 use groundwork::users::EmailAddress;
-use groundwork::{api_keys, app, auth, config, doctor, health, keyring, migrate, telemetry, web};
+use groundwork::{api_keys, app, auth, config, doctor, keyring, migrate, telemetry, web};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -60,7 +59,7 @@ fn run(command: Command) -> Outcome {
             users(started_state(&config).await?, command).await
         }),
         Command::Healthcheck => {
-            let is_ready = health::probe(read_bind_addr(&variables)?)?;
+            let is_ready = web::probe_readiness(read_bind_addr(&variables)?)?;
             is_ready
                 .then_some(())
                 .ok_or_else(|| "the service is not ready".into())
@@ -120,7 +119,7 @@ async fn serve(config: Config, migrates: bool, runs_jobs: bool) -> Outcome {
     }
     let stop_asked = stop_signal();
     let state = started_state(&config).await?;
-    let draining = Draining::default();
+    let draining = web::Draining::default();
     let listener = TcpListener::bind(config.http.bind_addr).await?;
     let app = app::router(&state, &config, draining.clone());
     let tasks = tasks::start(Process::Serve, runs_jobs, &state, &config).await?;

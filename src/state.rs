@@ -144,7 +144,7 @@ impl AppState {
         let auth = &config.auth;
         let (db, heartbeat) = db::connect_lazy(
             &config.database,
-            &migrate::connection(&config.database),
+            &migrate::connection_options(&config.database),
             clock.clone(),
         )?;
         Ok(Self(Arc::new(Parts {

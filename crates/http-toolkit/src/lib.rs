@@ -18,6 +18,8 @@ mod cors;
 mod database;
 mod deadline;
 mod deny;
+#[cfg(feature = "swagger-ui")]
+mod docs;
 mod document;
 mod etag;
 mod except_probes;
@@ -36,6 +38,7 @@ mod middleware;
 mod own_origins;
 mod page;
 mod per_client;
+mod probe;
 mod problem;
 mod reject;
 mod request_id;
@@ -58,6 +61,8 @@ pub use cors::cors;
 pub use database::fail_fast;
 pub use deadline::Deadline;
 pub use deny::{AgentPattern, DenyConfig, DenyLists, DenySettings};
+#[cfg(feature = "swagger-ui")]
+pub use docs::{DOCS_DOCUMENT, DOCS_PAGE, docs};
 pub use document::{
     BodyProblems, ConflictProblem, FieldProblems, ForbiddenProblem, NotFoundProblem, PathProblems,
     QueryProblems, RateProblem, Responses, add_problems, document_common, operations, problems,
@@ -75,6 +80,7 @@ pub use load_shed::{Cap, Shed, shed};
 pub use middleware::{Next, middleware_fn};
 pub use own_origins::{CookieScope, OwnOrigins};
 pub use page::{NoFilter, Page, PageParams, PageRequest, PageSize, Position, TimeCursor};
+pub use probe::{Draining, probe_readiness};
 pub use problem::{FieldError, MiddlewareResult, Problem};
 pub use request_id::RequestId;
 pub use routes::Routes;

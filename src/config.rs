@@ -40,7 +40,7 @@ pub use operation::TelemetryConfig;
 pub use pages::{env_example, markdown};
 pub use plans::{Currency, PlansConfig, PriceId, Quota, TierConfig};
 pub use rate_limit::{Limit, Rate};
-pub use ring::RingConfig;
+pub use ring::{read_encryption_ring, read_signing_ring, read_token_ring};
 pub use settings::{Fault, Faults};
 pub use usage::{AuditConfig, Retention, UsageConfig};
 

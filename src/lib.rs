@@ -43,7 +43,6 @@ pub mod dashboard;
 
 pub mod app;
 pub mod doctor;
-pub mod keyring;
 pub mod worker;
 
 pub mod monitor;

@@ -105,11 +105,7 @@ macro_rules! parts {
 }
 
 parts! {
-    db: Db,
     cache: Cache,
-    limiter: Limiter,
-    clock: Clock,
-    rng: Rng,
     plans: Arc<PlansConfig>,
 }
 

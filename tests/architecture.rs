@@ -19,7 +19,8 @@ const KITS: &str = "infra web";
 /// Crates that talk to an outside service.
 const OUTSIDE: &str = "aws_config aws_sdk_s3 lettre redis reqwest stripe";
 /// Their types for plain values, which configuration and emails may hold.
-const VALUES: &str = "lettre::Address lettre::address lettre::message::Mailbox sea_query::Value";
+const VALUES: &str = "lettre::Address lettre::address lettre::message::Mailbox sea_query::Value \
+    sqlx::Type";
 /// Crates that one module of ours speaks for, so that what leaves by them is seen in one place.
 const METRICS: &str = "metrics metrics_exporter_prometheus metrics_process";
 const REPORTS: &str = "sentry";

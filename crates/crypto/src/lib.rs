@@ -7,6 +7,7 @@ mod jwt;
 mod key;
 mod mac;
 pub mod metrics;
+mod rotation;
 
 pub use cipher::{AssociatedData, Cipher, KeyId, NoKey, OpenError, Plaintext, Sealed};
 pub use hasher::{
@@ -16,3 +17,4 @@ pub use hasher::{
 pub use jwt::{BadKey, InvalidToken, JwtKeys, PublicKey};
 pub use key::{Key32, WEAK_KEY};
 pub use mac::{Mac, MacRing};
+pub use rotation::{KeyRing, KeyUsage, Rotated, RotationError, Step};

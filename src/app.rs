@@ -12,15 +12,15 @@ use utoipa::openapi::{OpenApi, Server};
 
 use self::groups::{Group, Groups};
 use crate::config::Config;
-use crate::health::Draining;
 use crate::policy::{self, Access, Area, public, signed_in, unlimited};
 use crate::state::AppState;
 use crate::web::{
-    CatchPanic, Code, Deadline, DenyLists, MiddlewareResult, Next, Problem, RequestContextLayer,
-    SecurityHeaders, TrustedHosts, cors, document_common, fail_fast, guard, limit_client,
-    limit_rejected_credentials, middleware_stack, shed, strip_base_path,
+    CatchPanic, Code, DOCS_DOCUMENT, DOCS_PAGE, Deadline, DenyLists, Draining, MiddlewareResult,
+    Next, Problem, RequestContextLayer, SecurityHeaders, TrustedHosts, cors, docs, document_common,
+    fail_fast, guard, limit_client, limit_rejected_credentials, middleware_stack, shed,
+    strip_base_path,
 };
-use crate::{admin, api_keys, audit, auth, dashboard, docs, events, health, plans, usage, users};
+use crate::{admin, api_keys, audit, auth, dashboard, events, health, plans, usage, users};
 
 const API: &str = "/api/v1";
 const AUTH: &str = "/api/v1/auth";
@@ -123,22 +123,7 @@ async fn signed_in_stack(group: Arc<Group>, request: Request, next: Next) -> Mid
         plans::limit_by_plan, state;
         auth::require_second_factor, state, policy;
         usage::meter, &group.metering;
-    ])
-    .await
-}
-
-/// Middleware of administrators' groups, from top to bottom.
-async fn admin_stack(group: Arc<Group>, request: Request, next: Next) -> MiddlewareResult {
-    let (state, policy) = (&group.state, &group.policy);
-    middleware_stack!(request, next, [
-        fail_fast, &state.heartbeat;
-        limit_rejected_credentials, &group.client_limits;
-        api_keys::authenticate, state, policy;
-        auth::require_session, state;
-        plans::limit_by_plan, state;
-        auth::require_second_factor, state, policy;
-        usage::meter, &group.metering;
-        auth::require_admin, state;
+        auth::require_admin, state, policy;
     ])
     .await
 }
@@ -155,7 +140,7 @@ pub fn router(state: &AppState, config: &Config, draining: Draining) -> Router {
     let cors = cors(&config.http, &document);
     let mut routes = routes.merge(auth::page_assets()).with_state(state.clone());
     if config.docs_enabled {
-        routes = routes.merge(docs::router(document, base));
+        routes = routes.merge(docs(document, base));
     }
     let routes = routes
         .fallback(async || Problem::new(Code::NotFound))
@@ -186,7 +171,7 @@ pub fn router(state: &AppState, config: &Config, draining: Draining) -> Router {
 /// First segments of the paths of all routes.
 fn first_segments(document: &OpenApi) -> Vec<String> {
     let documented = document.paths.paths.keys().map(String::as_str);
-    let all = documented.chain([docs::PAGE, docs::DOCUMENT, auth::ASSETS]);
+    let all = documented.chain([DOCS_PAGE, DOCS_DOCUMENT, auth::ASSETS]);
     all.filter_map(|path| path.split('/').nth(1).map(str::to_owned))
         .collect()
 }

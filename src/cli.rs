@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use crypto::Step;
 
 /// A SaaS backend: accounts, sessions and API keys over HTTP, and a worker for background jobs.
 #[derive(Debug, Parser)]
@@ -105,17 +106,6 @@ pub enum Ring {
     Encryption,
     /// `TOKEN_SECRET`: authenticates refresh tokens, CSRF tokens and hashed limit keys
     Token,
-}
-
-/// A step of a ring's rotation, in their order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Step {
-    /// Append a new key, which is accepted and not used
-    Add,
-    /// Move the last key to the front, where it is used
-    Promote,
-    /// Remove the last key, which no replica uses any more; not of the encryption keys
-    Drop,
 }
 
 #[derive(Debug, Subcommand)]

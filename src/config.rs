@@ -7,9 +7,6 @@ mod api_keys;
 mod attempts;
 mod auth;
 mod breaches;
-mod deny;
-mod exempt;
-mod http;
 mod limits;
 mod mail;
 mod mfa;
@@ -18,50 +15,47 @@ mod pages;
 mod plans;
 mod ring;
 mod rules;
-mod storage;
 #[cfg(test)]
 mod tests;
 mod usage;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::time::Duration;
 
-use secrecy::SecretString;
+use redis_client::RedisConfig;
 use settings::Reader;
 
 pub use api_keys::ApiKeyConfig;
 pub use attempts::{AttemptsConfig, LockoutSteps};
-pub use auth::{AuthConfig, PasswordConfig};
+pub use auth::AuthConfig;
 pub use breaches::BreachConfig;
 pub use crypto::Key32;
-pub use email_transport::{ClientId as HelloName, SmtpServer, SmtpTls};
-pub use exempt::ExemptNetworks;
+pub use database::DatabaseConfig;
 pub use http_toolkit::{DenyConfig, HttpConfig};
+pub use job_queue::WorkerConfig;
 pub use limits::LimitsConfig;
 pub use mail::MailConfig;
 pub use mfa::{MfaConfig, MfaRequired};
-pub use operation::{TelemetryConfig, WorkerConfig};
+pub use operation::TelemetryConfig;
 pub use pages::{env_example, markdown};
 pub use plans::{Currency, PlansConfig, PriceId, Quota, TierConfig};
 pub use rate_limit::{Limit, Rate};
-pub use ring::RingConfig;
+pub use ring::{read_encryption_ring, read_signing_ring, read_token_ring};
 pub use settings::{Fault, Faults};
-pub use storage::DatabaseConfig;
 pub use usage::{AuditConfig, Retention, UsageConfig};
 
 settings::sections! {
     /// The settings as read, in the order of the reference page. A section follows those that its
     /// computed defaults depend on.
     Settings {
-        process: http::ProcessSettings,
-        http: http::HttpSettings,
-        database: storage::DatabaseSettings,
-        redis: storage::RedisSettings,
+        process: operation::ProcessSettings,
+        http: http_toolkit::HttpSettings,
+        database: database::DatabaseSettings,
+        redis: redis_client::RedisSettings,
         limits: limits::LimitSettings,
-        deny: deny::DenySettings,
+        deny: http_toolkit::DenySettings,
         auth: auth::AuthSettings,
-        password: auth::PasswordSettings,
+        password: crypto::HasherSettings,
         breaches: breaches::BreachSettings,
         attempts: attempts::AttemptSettings,
         mfa: mfa::MfaSettings,
@@ -71,7 +65,7 @@ settings::sections! {
         audit: usage::AuditSettings,
         mail: mail::MailSettings,
         api_keys: api_keys::ApiKeySettings,
-        worker: operation::WorkerSettings,
+        worker: job_queue::WorkerSettings,
         telemetry: operation::TelemetrySettings,
     }
 }
@@ -99,8 +93,7 @@ pub struct Config {
     pub docs_enabled: bool,
     pub http: HttpConfig,
     pub database: DatabaseConfig,
-    pub redis_url: Option<SecretString>,
-    pub redis_timeout: Duration,
+    pub redis: RedisConfig,
     pub deny: DenyConfig,
     pub limits: LimitsConfig,
     pub auth: AuthConfig,
@@ -172,9 +165,8 @@ impl Config {
             docs_enabled: all.process.docs_enabled?,
             http: all.http.into_config(production)?,
             database: all.database.into_config()?,
-            redis_url: all.redis.url?,
-            redis_timeout: all.redis.timeout?,
-            deny: all.deny.into_config()?,
+            redis: all.redis.build()?,
+            deny: all.deny.build()?,
             attempts: all.attempts.into_config(&limits)?,
             limits,
             auth,
@@ -199,19 +191,19 @@ fn read_section<T>(
     read: impl FnOnce(&mut Reader<'_>) -> Option<T>,
 ) -> Result<T, Faults> {
     let mut reader = Reader::new(variables);
-    http::ProcessSettings::environment(&mut reader);
+    operation::ProcessSettings::environment(&mut reader);
     let value = read(&mut reader);
     reader.finish(value)
 }
 
-impl DatabaseConfig {
-    pub fn read(variables: &HashMap<String, String>) -> Result<Self, Faults> {
-        read_section(variables, |reader| {
-            let settings = storage::DatabaseSettings::read(reader);
-            settings.check(reader);
-            settings.into_config()
-        })
-    }
+/// Reads the settings of the database alone.
+#[expect(clippy::implicit_hasher, reason = "the environment is one map")]
+pub fn read_database(variables: &HashMap<String, String>) -> Result<DatabaseConfig, Faults> {
+    read_section(variables, |reader| {
+        let settings = database::DatabaseSettings::read(reader);
+        settings.check(reader);
+        settings.into_config()
+    })
 }
 
 impl TelemetryConfig {
@@ -230,5 +222,5 @@ impl TelemetryConfig {
 /// Reads the listener's address alone.
 #[expect(clippy::implicit_hasher, reason = "the environment is one map")]
 pub fn read_bind_addr(variables: &HashMap<String, String>) -> Result<SocketAddr, Faults> {
-    read_section(variables, http::HttpSettings::bind_addr)
+    read_section(variables, http_toolkit::HttpSettings::bind_addr)
 }

@@ -1,13 +1,12 @@
 //! `doctor`: checks every dependency in the configuration, and the database's clock, schema and privileges.
 
-use std::borrow::Borrow;
 use std::fmt;
 
 use chrono::TimeDelta;
 use tokio::time::{Duration, timeout};
 
 use crate::config::{Config, Environment};
-use crate::infra::{Clock, Db, db};
+use crate::infra::{Clock, db};
 use crate::migrate;
 use crate::state::AppState;
 
@@ -15,35 +14,27 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 
 const MAX_CLOCK_SKEW: TimeDelta = TimeDelta::seconds(5);
 
+/// Results of the checks, by their names.
 #[derive(Debug, Default)]
-pub struct Findings(Vec<Finding>);
-
-#[derive(Debug)]
-struct Finding {
-    check: &'static str,
-    fault: Option<String>,
-}
+pub struct Findings(Vec<(&'static str, Result<(), String>)>);
 
 impl Findings {
     #[must_use]
     pub fn is_healthy(&self) -> bool {
-        self.0.iter().all(|finding| finding.fault.is_none())
+        self.0.iter().all(|(_, result)| result.is_ok())
     }
 
     fn add(&mut self, check: &'static str, result: Result<(), String>) {
-        self.0.push(Finding {
-            check,
-            fault: result.err(),
-        });
+        self.0.push((check, result));
     }
 }
 
 impl fmt::Display for Findings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for Finding { check, fault } in &self.0 {
-            match fault {
-                None => writeln!(f, "ok     {check}")?,
-                Some(fault) => writeln!(f, "FAULT  {check}: {fault}")?,
+        for (check, result) in &self.0 {
+            match result {
+                Ok(()) => writeln!(f, "ok     {check}")?,
+                Err(fault) => writeln!(f, "FAULT  {check}: {fault}")?,
             }
         }
         Ok(())
@@ -57,10 +48,7 @@ pub async fn examine(state: &AppState, config: &Config) -> Findings {
         .suspects
         .iter()
         .map(|s| format!("{} {}", s.variable, s.message));
-    findings.add(
-        "variables are spelt correctly",
-        none_of(&misspelt.collect::<Vec<_>>()),
-    );
+    findings.add("variables are spelt correctly", none_of(misspelt.collect()));
     let reached = checked(db::ping(&state.db)).await;
     let is_reached = reached.is_ok();
     findings.add("database responds", reached);
@@ -85,46 +73,41 @@ pub async fn examine(state: &AppState, config: &Config) -> Findings {
 }
 
 async fn examine_database(state: &AppState, config: &Config, findings: &mut Findings) {
-    let db: &Db = &state.db;
-    let skew = match timeout(TIMEOUT, db::clock_skew(db, Clock::system().now())).await {
-        Ok(Ok(skew)) if skew.abs() <= MAX_CLOCK_SKEW => Ok(()),
-        Ok(Ok(skew)) => Err(format!(
-            "it is {} s ahead of the system clock",
-            skew.num_seconds()
-        )),
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err("no response in time".to_owned()),
-    };
+    let db = &state.db;
+    let skew = checked(db::clock_skew(db, Clock::system().now())).await;
+    let skew = skew.and_then(|skew| {
+        (skew.abs() <= MAX_CLOCK_SKEW)
+            .then_some(())
+            .ok_or_else(|| format!("it is {} s ahead of the system clock", skew.num_seconds()))
+    });
     findings.add("database clock", skew);
-    let faults = match timeout(TIMEOUT, db::database_faults(db, &state.heartbeat)).await {
-        Ok(Ok(faults)) => none_of(&faults),
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err("no response in time".to_owned()),
-    };
-    findings.add("database encoding, schema and pooling", faults);
-    let current = match timeout(TIMEOUT, state.heartbeat.is_current()).await {
-        Ok(Ok(true)) => Ok(()),
-        Ok(Ok(false)) => Err("the schema is older than this release: run `migrate`".to_owned()),
-        Ok(Err(error)) if db::is_missing_table(&error) => {
-            Err("the schema is missing: run `migrate`".to_owned())
-        }
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err("no response in time".to_owned()),
-    };
-    let is_migrated = current.is_ok();
-    findings.add("migrations", current);
+    let faults = checked(db::database_faults(db, &state.heartbeat)).await;
+    findings.add(
+        "database encoding, schema and pooling",
+        faults.and_then(none_of),
+    );
+    let migrated = checked(is_migrated(state)).await;
+    let is_migrated = migrated.is_ok();
+    findings.add("migrations", migrated);
     // In development one role may be both owner and runtime role.
     if is_migrated && config.environment == Environment::Production {
-        let rights = match timeout(TIMEOUT, migrate::role_faults(db)).await {
-            Ok(Ok(faults)) => none_of(&faults),
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(_) => Err("no response in time".to_owned()),
-        };
-        findings.add("privileges of the runtime role", rights);
+        let faults = checked(migrate::role_faults(db)).await;
+        findings.add("privileges of the runtime role", faults.and_then(none_of));
     }
 }
 
-fn none_of<S: Borrow<str>>(faults: &[S]) -> Result<(), String> {
+async fn is_migrated(state: &AppState) -> Result<(), String> {
+    match state.heartbeat.is_current().await {
+        Ok(true) => Ok(()),
+        Ok(false) => Err("the schema is older than this release: run `migrate`".to_owned()),
+        Err(error) if db::is_missing_table(&error) => {
+            Err("the schema is missing: run `migrate`".to_owned())
+        }
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn none_of(faults: Vec<String>) -> Result<(), String> {
     if faults.is_empty() {
         Ok(())
     } else {
@@ -134,10 +117,9 @@ fn none_of<S: Borrow<str>>(faults: &[S]) -> Result<(), String> {
 
 async fn checked<T, E: fmt::Display>(
     check: impl Future<Output = Result<T, E>>,
-) -> Result<(), String> {
+) -> Result<T, String> {
     match timeout(TIMEOUT, check).await {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err("no response in time".to_owned()),
+        Ok(result) => result.map_err(|error| error.to_string()),
+        Err(_) => Err("timed out".to_owned()),
     }
 }

@@ -26,7 +26,6 @@ pub mod audit;
 pub mod mail;
 pub mod partitions;
 
-pub mod docs;
 pub mod health;
 pub mod plans;
 pub mod users;
@@ -44,7 +43,6 @@ pub mod dashboard;
 
 pub mod app;
 pub mod doctor;
-pub mod keyring;
 pub mod worker;
 
 pub mod monitor;

@@ -7,19 +7,17 @@ use std::process::ExitCode;
 
 use chrono::SecondsFormat;
 use clap::Parser as _;
+use crypto::KeyRing;
 use groundwork::cli::{
     Cli, Command, Keys, LockoutSubject, Lockouts, Ring, Rotation, Users, read_password,
 };
-use groundwork::config::{
-    Config, DatabaseConfig, Faults, Key32, RingConfig, TelemetryConfig, read_bind_addr,
-};
+use groundwork::config::{Config, Faults, Key32, TelemetryConfig, read_bind_addr};
 use groundwork::ctx::Ctx;
-use groundwork::health::Draining;
 use groundwork::infra::{Clock, Rng};
 use groundwork::state::{AppState, StateError};
 use groundwork::tasks::{self, Process};
 use groundwork::users::EmailAddress;
-use groundwork::{api_keys, app, auth, config, doctor, health, keyring, migrate, telemetry, web};
+use groundwork::{api_keys, app, auth, config, doctor, migrate, telemetry, web};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -53,7 +51,7 @@ fn run(command: Command) -> Outcome {
         }),
         Command::Worker => with_config(&variables, work),
         Command::Migrate => {
-            let database = DatabaseConfig::read(&variables)?;
+            let database = config::read_database(&variables)?;
             let _log = telemetry::start(&TelemetryConfig::read(&variables)?);
             Ok(runtime()?.block_on(migrate::migrate(&database))?)
         }
@@ -62,7 +60,7 @@ fn run(command: Command) -> Outcome {
             users(started_state(&config).await?, command).await
         }),
         Command::Healthcheck => {
-            let is_ready = health::probe(read_bind_addr(&variables)?)?;
+            let is_ready = web::probe_readiness(read_bind_addr(&variables)?)?;
             is_ready
                 .then_some(())
                 .ok_or_else(|| "the service is not ready".into())
@@ -122,7 +120,7 @@ async fn serve(config: Config, migrates: bool, runs_jobs: bool) -> Outcome {
     }
     let stop_asked = stop_signal();
     let state = started_state(&config).await?;
-    let draining = Draining::default();
+    let draining = web::Draining::default();
     let listener = TcpListener::bind(config.http.bind_addr).await?;
     let app = app::router(&state, &config, draining.clone());
     let tasks = tasks::start(Process::Serve, runs_jobs, &state, &config).await?;
@@ -202,13 +200,13 @@ fn keys(command: Keys, variables: &HashMap<String, String>) -> Outcome {
                 print(&format!("{variable}={}", Key32::new(rng.bytes()).encode()));
             }
         }
-        Keys::Status { ring } => print(&keyring::status(ring, &read_ring(ring, variables)?)?),
+        Keys::Status { ring } => print(&read_ring(ring, variables)?.status()?),
         Keys::Rotate(Rotation { ring, step, out }) => {
-            let config = read_ring(ring, variables)?;
-            let rotated = keyring::rotate(ring, step, &config, &Rng::system())?;
+            let ring = read_ring(ring, variables)?;
+            let rotated = ring.rotate(step, &Rng::system())?;
             match &out {
                 Some(path) => rotated.write(path)?,
-                None => print(&format!("{}={}", config.variable, rotated.value())),
+                None => print(&format!("{}={}", ring.variable, rotated.value())),
             }
             print_beside(&rotated.advice);
         }
@@ -216,11 +214,11 @@ fn keys(command: Keys, variables: &HashMap<String, String>) -> Outcome {
     Ok(())
 }
 
-fn read_ring(ring: Ring, variables: &HashMap<String, String>) -> Result<RingConfig, Faults> {
+fn read_ring(ring: Ring, variables: &HashMap<String, String>) -> Result<KeyRing, Faults> {
     match ring {
-        Ring::Signing => RingConfig::read_signing(variables),
-        Ring::Encryption => RingConfig::read_encryption(variables),
-        Ring::Token => RingConfig::read_token(variables),
+        Ring::Signing => config::read_signing_ring(variables),
+        Ring::Encryption => config::read_encryption_ring(variables),
+        Ring::Token => config::read_token_ring(variables),
     }
 }
 
@@ -233,12 +231,9 @@ async fn users(state: AppState, command: Users) -> Outcome {
                 return Ok(());
             }
             let account = auth::CreateAccount {
-                email,
-                password: read_password(io::stdin().lock())?.try_into()?,
-                first_name: new.first_name.map(TryInto::try_into).transpose()?,
-                last_name: new.last_name.map(TryInto::try_into).transpose()?,
                 is_verified: true,
                 is_admin: true,
+                ..read_account(email, new.first_name, new.last_name)?
             };
             let is_created = auth::create_account(&ctx, account).await?;
             is_created
@@ -246,13 +241,11 @@ async fn users(state: AppState, command: Users) -> Outcome {
                 .ok_or_else(|| auth::CommandError::AccountExists.into())
         }
         Users::Create(new) => {
+            let email = new.email.try_into()?;
             let account = auth::CreateAccount {
-                email: new.email.try_into()?,
-                password: read_password(io::stdin().lock())?.try_into()?,
-                first_name: new.first_name.map(TryInto::try_into).transpose()?,
-                last_name: new.last_name.map(TryInto::try_into).transpose()?,
                 is_verified: new.verified,
                 is_admin: new.admin,
+                ..read_account(email, new.first_name, new.last_name)?
             };
             let is_created = auth::create_account(&ctx, account).await?;
             (is_created || new.if_missing)
@@ -282,6 +275,22 @@ async fn users(state: AppState, command: Users) -> Outcome {
             auth::clear_account_lockout(&state, &email).await
         }
     }
+}
+
+/// A new account whose password is read from standard input.
+fn read_account(
+    email: EmailAddress,
+    first_name: Option<String>,
+    last_name: Option<String>,
+) -> Result<auth::CreateAccount, Box<dyn Error>> {
+    Ok(auth::CreateAccount {
+        email,
+        password: read_password(io::stdin().lock())?.try_into()?,
+        first_name: first_name.map(TryInto::try_into).transpose()?,
+        last_name: last_name.map(TryInto::try_into).transpose()?,
+        is_verified: false,
+        is_admin: false,
+    })
 }
 
 /// Prints an error and its causes.

@@ -4,33 +4,15 @@
 //! Label values come from an enum, a route template or a status, never from a client, so that the number of
 //! series is bounded. Without `METRICS_ADDR` nothing is recorded.
 
-mod credentials;
-mod usage;
-
 use std::time::Instant;
 
+use metric_families::label_values;
 pub use metric_families::{Family, Kind};
 use metrics::{counter, gauge, histogram};
 
-pub use credentials::{
-    ApiKeyUse, CsrfRefusal, SignIn, TokenRefresh, count_api_key, count_csrf_refusal, count_sign_in,
-    count_sign_in_wait, count_token_refresh,
-};
 pub use http_toolkit::metrics::{count_refused, set_max_connections, set_max_requests};
 pub use telemetry::prometheus::{PROCESS, render, run_upkeep};
-pub use usage::{
-    Quota, count_dropped_usage, count_quota_refusal, observe_usage_flush, set_waiting_usage,
-};
-
 metric_families::families! {
-    JOBS_WAITING "jobs_waiting" Gauge Count []
-        "Jobs that are due and not begun; the same on every replica."
-    JOBS_OLDEST "jobs_oldest_seconds" Gauge Seconds []
-        "How long the oldest of them has been due."
-    JOBS_DEAD "jobs_dead" Gauge Count []
-        "Jobs given up after their last try."
-    JOBS "jobs_total" Counter Count ["task" "outcome"]
-        "Tries of jobs."
     BREACH_CHECKS "breach_check_duration_seconds" Histogram Seconds ["outcome"]
         "New passwords looked up among those of known breaches."
     SIGN_INS "sign_ins_total" Counter Count ["outcome"]
@@ -65,13 +47,14 @@ metric_families::families! {
 const CACHE_FAMILIES: [&str; 4] = ["plan", "second_factor", "pricing", "dashboard"];
 
 /// Families by crate.
-const TABLES: [&[Family]; 8] = [
+const TABLES: [&[Family]; 9] = [
     FAMILIES,
     cache::metrics::FAMILIES,
     crypto::metrics::FAMILIES,
     database::metrics::FAMILIES,
     email_transport::metrics::FAMILIES,
     http_toolkit::metrics::FAMILIES,
+    job_queue::metrics::FAMILIES,
     rate_limit::metrics::FAMILIES,
     redis_client::metrics::FAMILIES,
 ];
@@ -81,35 +64,7 @@ pub fn all() -> impl Iterator<Item = &'static Family> {
     TABLES.into_iter().flatten()
 }
 
-macro_rules! outcomes {
-    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident $text:literal)+ }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum $name { $($(#[$variant_doc])* $variant),+ }
-
-        impl $name {
-            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
-
-            #[must_use]
-            pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $text),+ }
-            }
-        }
-    };
-}
-
-use outcomes;
-
-outcomes! {
-    /// How an attempt of a job ended.
-    JobOutcome {
-        Done "done"
-        Retried "retried"
-        Dead "dead"
-    }
-}
-
-outcomes! {
+label_values! {
     /// How a breach check ended.
     BreachCheck {
         /// The password is in a breach.
@@ -124,7 +79,7 @@ outcomes! {
     }
 }
 
-outcomes! {
+label_values! {
     /// What a call to a service around us came to.
     CallOutcome {
         Ok "ok"
@@ -132,34 +87,6 @@ outcomes! {
         Timeout "timeout"
         Unreachable "unreachable"
     }
-}
-
-/// `None` sets the gauges to NaN, since a last good value would hide that the queue cannot be read.
-pub fn set_queue(queue: Option<Queue>) {
-    let unknown = Queue {
-        waiting: f64::NAN,
-        oldest_seconds: f64::NAN,
-        dead: f64::NAN,
-    };
-    let queue = queue.unwrap_or(unknown);
-    gauge!(JOBS_WAITING).set(queue.waiting);
-    gauge!(JOBS_OLDEST).set(queue.oldest_seconds);
-    gauge!(JOBS_DEAD).set(queue.dead);
-}
-
-/// State of the job queue.
-#[derive(Clone, Copy, Debug)]
-pub struct Queue {
-    /// Due and not started.
-    pub waiting: f64,
-    /// How long the oldest due job has waited.
-    pub oldest_seconds: f64,
-    pub dead: f64,
-}
-
-/// Counts an attempt; `task` is a job's identifier.
-pub fn count_job(task: &str, outcome: JobOutcome) {
-    counter!(JOBS, "task" => task.to_owned(), "outcome" => outcome.as_str()).increment(1);
 }
 
 pub fn observe_breach_check(began: Instant, outcome: BreachCheck) {
@@ -196,24 +123,123 @@ fn begin(version: &str, commit: &str) {
     http_toolkit::metrics::init();
     http_toolkit::metrics::init_refused("reports");
     cache::metrics::init(&CACHE_FAMILIES);
-    credentials::begin();
-    usage::begin();
+    SignIn::init(SIGN_INS, "outcome");
+    ApiKeyUse::init(API_KEYS, "outcome");
+    TokenRefresh::init(TOKEN_REFRESHES, "outcome");
+    CsrfRefusal::init(CSRF_REFUSALS, "reason");
+    Quota::init(QUOTA_REFUSALS, "quota");
+    for by in ["client", "account", "known", "reauthentication"] {
+        counter!(SIGN_IN_WAITS, "by" => by).absolute(0);
+    }
     rate_limit::metrics::init();
     gauge!(USAGE_WAITING).set(0.0);
 }
 
-fn zero<T: Copy>(
-    counter: &'static str,
-    label: &'static str,
-    values: &[T],
-    text: fn(T) -> &'static str,
-) {
-    for value in values {
-        counter!(counter, label => text(*value)).absolute(0);
+label_values! {
+    /// How an attempt to sign in ended.
+    SignIn {
+        SignedIn "signed_in"
+        /// After too many failed attempts.
+        Locked "locked"
+        /// Wrong address or password.
+        Refused "refused"
+        /// Right password, unverified address.
+        Unverified "unverified"
+        /// Right password, disabled account.
+        Disabled "disabled"
+        /// Right password; a second factor is required.
+        Asked "asked"
+        /// Wrong code of the second factor, or too many.
+        WrongCode "wrong_code"
+        /// Second step without the first, or too late.
+        Stale "stale"
+        /// Hashing pool full.
+        Busy "busy"
+        /// Server error.
+        Failed "failed"
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "exact up to 2^53")]
-fn whole(number: usize) -> f64 {
-    number as f64
+label_values! {
+    /// How the use of a refresh token ended.
+    TokenRefresh {
+        Rotated "rotated"
+        /// Reused within the grace; the response has its successor.
+        Repeated "repeated"
+        /// Reused after the grace; the session is ended.
+        Reused "reused"
+        /// Unknown or expired.
+        Refused "refused"
+        /// Server error.
+        Failed "failed"
+    }
+}
+
+label_values! {
+    /// How the authentication of an API key ended.
+    ApiKeyUse {
+        Accepted "accepted"
+        /// Unknown, revoked or expired key, or wrong secret.
+        Refused "refused"
+        /// Disabled account.
+        Disabled "disabled"
+        OutOfScope "out_of_scope"
+    }
+}
+
+pub fn count_sign_in(outcome: SignIn) {
+    counter!(SIGN_INS, "outcome" => outcome.as_str()).increment(1);
+}
+
+/// Counts a lockout; `by` is what the failures were counted by, one of four names.
+pub fn count_sign_in_wait(by: &'static str) {
+    counter!(SIGN_IN_WAITS, "by" => by).increment(1);
+}
+
+pub fn count_token_refresh(outcome: TokenRefresh) {
+    counter!(TOKEN_REFRESHES, "outcome" => outcome.as_str()).increment(1);
+}
+
+pub fn count_api_key(outcome: ApiKeyUse) {
+    counter!(API_KEYS, "outcome" => outcome.as_str()).increment(1);
+}
+
+label_values! {
+    /// What a request with cookies lacks.
+    CsrfRefusal {
+        /// An allowed origin.
+        Page "page"
+        /// The CSRF token of its session.
+        Token "token"
+    }
+}
+
+pub fn count_csrf_refusal(reason: CsrfRefusal) {
+    counter!(CSRF_REFUSALS, "reason" => reason.as_str()).increment(1);
+}
+
+pub fn set_waiting_usage(counts: usize) {
+    #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53")]
+    gauge!(USAGE_WAITING).set(counts as f64);
+}
+
+pub fn observe_usage_flush(began: Instant, outcome: CallOutcome) {
+    histogram!(USAGE_FLUSH, "outcome" => outcome.as_str()).record(began.elapsed());
+}
+
+pub fn count_dropped_usage() {
+    counter!(USAGE_DROPPED).increment(1);
+}
+
+label_values! {
+    /// A monthly quota of an account.
+    Quota {
+        Requests "requests"
+        Events "events"
+        EventBytes "event_bytes"
+    }
+}
+
+pub fn count_quota_refusal(quota: Quota) {
+    counter!(QUOTA_REFUSALS, "quota" => quota.as_str()).increment(1);
 }

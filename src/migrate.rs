@@ -1,22 +1,10 @@
 //! Migrations of the schema and the queue, and the privileges of the runtime role.
 
-use std::time::Duration;
-
-use secrecy::{ExposeSecret as _, SecretString};
-use sqlx::migrate::{MigrateError, Migrator};
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, FromRow, PgConnection};
+use sqlx::migrate::Migrator;
 
 use crate::config::DatabaseConfig;
 use crate::infra::Db;
-use crate::infra::db::inspect::{encoding, tables_elsewhere};
-use crate::infra::db::migrations::{drop_invalid_index, set_lock_timeout, try_lock};
-use crate::infra::db::{StatementLog, connect_options, run_migrations};
-
-/// `application_name` of the service's sessions.
-pub const APPLICATION_NAME: &str = env!("CARGO_PKG_NAME");
-
-pub const QUEUE_SCHEMA: &str = "graphile_worker";
+use crate::infra::db::{self, Options, StatementLog};
 
 static MIGRATIONS: Migrator = sqlx::migrate!();
 
@@ -25,221 +13,65 @@ const MIGRATION_LOCK: i64 = 0x6772_6f75_6e64_0001;
 
 #[derive(Debug, thiserror::Error)]
 pub enum MigrationError {
-    #[error("DATABASE_MIGRATION_URL is not set: migrations need the owner of the schema")]
-    NoOwner,
-    #[error("the database cannot be reached")]
-    Connect(#[source] sqlx::Error),
-    #[error("the database did not respond within the connect timeout")]
-    ConnectTimeout,
-    #[error("another process has been migrating for longer than DB_MIGRATION_LOCK_TIMEOUT")]
-    Locked,
-    #[error("a migration failed: {0}")]
-    Migration(#[from] MigrateError),
+    #[error(transparent)]
+    Schema(#[from] db::MigrationError),
     #[error("the job queue's schema could not be migrated")]
-    Queue(#[source] Box<dyn std::error::Error + Send + Sync>),
-    #[error(
-        "the database's encoding is {0}: it must be UTF8, as CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0 makes it"
-    )]
-    Encoding(String),
-    #[error(
-        "the tables are in the schema {0} and belong into public: move them by ALTER TABLE … SET SCHEMA public, and the functions with them"
-    )]
-    Elsewhere(String),
-    #[error("the runtime role could not be granted its privileges")]
-    Privileges(#[source] sqlx::Error),
+    Queue(#[from] job_queue::MigrateError),
 }
 
+/// Options of the service's connections. Statements are logged with `DB_ECHO`, and otherwise are spans if those
+/// are exported.
 #[must_use]
-pub fn schema_version() -> Option<i64> {
-    MIGRATIONS.iter().map(|migration| migration.version).max()
-}
-
-/// Log lines of statements with `DB_ECHO`, else spans if they are exported.
-#[must_use]
-pub fn statement_log(config: &DatabaseConfig) -> StatementLog {
-    if config.echo {
+pub fn connection_options(config: &DatabaseConfig) -> Options {
+    let statement_log = if config.echo {
         StatementLog::Debug
-    } else if ::telemetry::exports_spans() {
+    } else if telemetry::exports_spans() {
         StatementLog::Trace
     } else {
         StatementLog::Off
+    };
+    Options {
+        application_name: env!("CARGO_PKG_NAME"),
+        statement_log,
+        schema_version: MIGRATIONS.iter().map(|one| one.version).max(),
     }
 }
 
 /// Runs the migrations and grants the runtime role its privileges. Safe to run from several replicas at once
 /// and again after a failure; each migration runs once.
 pub async fn migrate(config: &DatabaseConfig) -> Result<(), MigrationError> {
-    let url = config
-        .migration_url
-        .as_ref()
-        .ok_or(MigrationError::NoOwner)?;
-    let owner = connect_options(url, APPLICATION_NAME, statement_log(config))
-        .map_err(MigrationError::Connect)?;
-    let connecting = tokio::time::timeout(config.connect_timeout, owner.connect());
-    let mut connection = connecting
-        .await
-        .map_err(|_| MigrationError::ConnectTimeout)?
-        .map_err(MigrationError::Connect)?;
-    let result = migrate_on(&mut connection, config, owner).await;
-    // Releases the advisory lock, which belongs to the session.
-    drop(connection.close().await);
-    result
-}
-
-async fn migrate_on(
-    connection: &mut PgConnection,
-    config: &DatabaseConfig,
-    owner: PgConnectOptions,
-) -> Result<(), MigrationError> {
-    let locked = try_lock(connection, MIGRATION_LOCK, config.migration_lock_timeout).await;
-    if !locked.map_err(MigrationError::Connect)? {
-        return Err(MigrationError::Locked);
-    }
-    prepare_session(connection).await?;
-    run_migrations(connection, &MIGRATIONS.migrations, config.lock_timeout).await?;
-    migrate_queue(owner).await?;
-    index_dead_jobs(connection)
-        .await
-        .map_err(|error| MigrationError::Queue(Box::new(error)))?;
-    let runtime = connect_options(&config.url, APPLICATION_NAME, StatementLog::Off)
-        .map_err(MigrationError::Privileges)?;
-    grant(connection, runtime.get_username(), &config.url)
-        .await
-        .map_err(MigrationError::Privileges)
-}
-
-/// Checks the encoding, and that all tables are created in `public`: by default a schema with the owner's
-/// name (`"$user"`) comes first.
-async fn prepare_session(connection: &mut PgConnection) -> Result<(), MigrationError> {
-    let encoding = encoding(&mut *connection)
-        .await
-        .map_err(MigrationError::Connect)?;
-    if encoding != "UTF8" {
-        return Err(MigrationError::Encoding(encoding));
-    }
-    let elsewhere = tables_elsewhere(&mut *connection)
-        .await
-        .map_err(MigrationError::Connect)?;
-    if let Some(schema) = elsewhere {
-        return Err(MigrationError::Elsewhere(schema));
-    }
-    sqlx::raw_sql(PUBLIC)
-        .execute(connection)
-        .await
-        .map(drop)
-        .map_err(MigrationError::Connect)
-}
-
-const PUBLIC: &str = "SET search_path = public";
-
-async fn migrate_queue(owner: PgConnectOptions) -> Result<(), MigrationError> {
-    let pool = PgPoolOptions::new()
-        .max_connections(1)
-        .after_connect(|connection, _| {
-            Box::pin(async move { sqlx::raw_sql(PUBLIC).execute(connection).await.map(drop) })
-        })
-        .connect_with(owner)
-        .await
-        .map_err(MigrationError::Connect)?;
-    let queue = graphile_worker::WorkerUtils::new(pool.clone(), QUEUE_SCHEMA);
-    let result = queue.migrate().await;
-    pool.close().await;
-    result.map_err(|error| MigrationError::Queue(Box::new(error)))
-}
-
-/// Adds an index on dead jobs to the queue's table, for counting and purging them. Not a migration, since
-/// the library creates the table.
-async fn index_dead_jobs(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-    set_lock_timeout(connection, Duration::ZERO).await?;
-    drop_invalid_index(connection, "graphile_worker.jobs_dead_idx").await?;
-    sqlx::raw_sql(
-        "CREATE INDEX CONCURRENTLY IF NOT EXISTS jobs_dead_idx
-         ON graphile_worker._private_jobs (run_at) WHERE attempts >= max_attempts",
+    let options = connection_options(config);
+    let migrations = &MIGRATIONS.migrations;
+    db::migrate(
+        config,
+        &options,
+        MIGRATION_LOCK,
+        migrations,
+        async |connection, owner| {
+            job_queue::migrate(owner).await?;
+            let role = include_str!("migrate/runtime_role.sql");
+            Ok(db::set_up_role(connection, &config.url, role).await?)
+        },
     )
-    .execute(connection)
-    .await?;
-    Ok(())
-}
-
-/// Creates the runtime role if it is missing and grants it rows to read and write, and nothing else.
-async fn grant(
-    connection: &mut PgConnection,
-    role: &str,
-    url: &SecretString,
-) -> Result<(), sqlx::Error> {
-    let password = url::Url::parse(url.expose_secret())
-        .ok()
-        .and_then(|url| url.password().map(percent_decoded))
-        .unwrap_or_default();
-    sqlx::query(
-        "SELECT set_config('migrate.role', $1, false), set_config('migrate.password', $2, false)",
-    )
-    .bind(role)
-    .bind(password)
-    .execute(&mut *connection)
-    .await?;
-    sqlx::raw_sql(AssertSqlSafe(include_str!("migrate/runtime_role.sql")))
-        .execute(connection)
-        .await?;
-    Ok(())
-}
-
-fn percent_decoded(text: &str) -> String {
-    let pair = format!("p={}", text.replace('+', "%2B"));
-    url::form_urlencoded::parse(pair.as_bytes())
-        .next()
-        .map(|(_, value)| value.into_owned())
-        .unwrap_or_default()
-}
-
-#[derive(FromRow)]
-#[expect(clippy::struct_excessive_bools, reason = "a row of the result")]
-struct Privileges {
-    superuser: bool,
-    creates_roles: bool,
-    creates_tables: bool,
-    rewrites_audit_log: bool,
-    reads_users: bool,
-    works_queue: bool,
+    .await
 }
 
 /// Returns what is wrong with the privileges of the current role.
-pub async fn role_faults(db: &Db) -> Result<Vec<&'static str>, sqlx::Error> {
-    let privileges: Privileges = sqlx::query_as(
-        "SELECT rolsuper AS superuser, rolcreaterole AS creates_roles,
-                has_schema_privilege('public', 'CREATE') AS creates_tables,
-                has_table_privilege('audit_log', 'UPDATE') OR has_table_privilege('audit_log', 'DELETE') AS rewrites_audit_log,
-                has_table_privilege('users', 'SELECT') AS reads_users,
-                has_schema_privilege('graphile_worker', 'USAGE') AS works_queue
-         FROM pg_roles WHERE rolname = current_user",
+pub async fn role_faults(db: &Db) -> Result<Vec<String>, sqlx::Error> {
+    sqlx::query_scalar(
+        "SELECT fault FROM pg_roles CROSS JOIN LATERAL (VALUES
+             (rolsuper, 'the runtime role is a superuser'),
+             (rolcreaterole, 'the runtime role may create roles'),
+             (has_schema_privilege('public', 'CREATE'), 'the runtime role may create tables'),
+             (has_table_privilege('audit_log', 'UPDATE') OR has_table_privilege('audit_log', 'DELETE'),
+                 'the runtime role may rewrite the audit log'),
+             (NOT has_table_privilege('users', 'SELECT'),
+                 'the runtime role may not read the tables: run `migrate`'),
+             (NOT has_schema_privilege('graphile_worker', 'USAGE'),
+                 'the runtime role may not use the queue: run `migrate`')
+         ) AS checks (is_broken, fault)
+         WHERE rolname = current_user AND is_broken",
     )
-    .fetch_one(db)
-    .await?;
-    let faults = [
-        (privileges.superuser, "the runtime role is a superuser"),
-        (
-            privileges.creates_roles,
-            "the runtime role may create roles",
-        ),
-        (
-            privileges.creates_tables,
-            "the runtime role may create tables",
-        ),
-        (
-            privileges.rewrites_audit_log,
-            "the runtime role may rewrite the audit log",
-        ),
-        (
-            !privileges.reads_users,
-            "the runtime role may not read the tables: run `migrate`",
-        ),
-        (
-            !privileges.works_queue,
-            "the runtime role may not use the queue: run `migrate`",
-        ),
-    ];
-    Ok(faults
-        .into_iter()
-        .filter_map(|(wrong, fault)| wrong.then_some(fault))
-        .collect())
+    .fetch_all(db)
+    .await
 }

@@ -7,16 +7,15 @@ use std::time::Duration;
 use axum::Router;
 use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
+use telemetry::prometheus::{BuildError, CONTENT_TYPE as TEXT_FORMAT};
 use tokio::net::TcpListener;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
-use crate::jobs;
 use crate::metrics;
 use crate::partitions::{self, Table};
 use crate::state::AppState;
-use crate::telemetry;
 use crate::worker;
 
 const POOL_EVERY: Duration = Duration::from_secs(5);
@@ -28,7 +27,7 @@ pub enum MonitorError {
     #[error("METRICS_ADDR cannot be listened on")]
     Listen(#[from] io::Error),
     #[error("metrics cannot be recorded: {0}")]
-    Record(String),
+    Record(#[source] BuildError),
 }
 
 /// Metrics listener that is bound and does not serve yet.
@@ -49,8 +48,7 @@ pub async fn start(
         return Ok(None);
     };
     let listener = TcpListener::bind(addr).await?;
-    metrics::start(&state.version, option_env!("BUILD_COMMIT"))
-        .map_err(|error| MonitorError::Record(error.to_string()))?;
+    metrics::start(&state.version, option_env!("BUILD_COMMIT")).map_err(MonitorError::Record)?;
     metrics::set_max_connections(config.http.max_connections);
     metrics::set_max_requests(config.http.max_requests);
     tracing::info!(addr = %listener.local_addr()?, "serving metrics");
@@ -68,30 +66,22 @@ impl Monitor {
 
     /// Serves and samples until `stop`, and then closes open connections.
     pub async fn run(self) {
-        let Self {
-            listener,
-            state,
-            stop,
-        } = self;
-        let scraped = state.clone();
+        let state = self.state.clone();
         let scrape = get(async move || {
-            set_gauges(&scraped);
-            (
-                [(CONTENT_TYPE, telemetry::prometheus::CONTENT_TYPE)],
-                metrics::render(),
-            )
+            set_gauges(&state);
+            ([(CONTENT_TYPE, TEXT_FORMAT)], metrics::render())
         });
         let app = Router::new().route("/health/metrics", scrape);
-        let (state, tables) = (&state, &worker::partitioned_tables(&state));
+        let (state, tables) = (&self.state, &worker::partitioned_tables(&self.state));
         let work = async {
             tokio::join!(
-                async { axum::serve(listener, app).await },
+                async { axum::serve(self.listener, app).await },
                 every(POOL_EVERY, || sample_pool(state)),
                 every(QUEUE_EVERY, || sample_queue(state)),
                 every(PARTITIONS_EVERY, || sample_partitions(state, tables)),
             )
         };
-        let _ = stop.run_until_cancelled(work).await;
+        let _ = self.stop.run_until_cancelled(work).await;
     }
 }
 
@@ -111,7 +101,7 @@ async fn sample_pool(state: &AppState) {
 }
 
 async fn sample_queue(state: &AppState) {
-    metrics::set_queue(jobs::queue_state(&state.db).await.ok());
+    job_queue::metrics::set_queue(job_queue::queue_state(&state.db).await.ok());
 }
 
 /// After a failure the gauges keep their values, since partitions do not disappear.

@@ -9,14 +9,14 @@ use axum::extract::FromRef;
 use crate::api_keys::LastSeen;
 use crate::auth::{AttemptSlots, RevocationList};
 use crate::config::{
-    ApiKeyConfig, AttemptsConfig, AuditConfig, AuthConfig, Config, DatabaseConfig, LimitsConfig,
-    MailConfig, MfaConfig, PasswordConfig, PlansConfig, UsageConfig,
+    ApiKeyConfig, AttemptsConfig, AuditConfig, AuthConfig, Config, LimitsConfig, MailConfig,
+    MfaConfig, PlansConfig, UsageConfig,
 };
 use crate::ids;
 use crate::infra::db::{self, Heartbeat};
 use crate::infra::{
-    BadKey, Breaches, Cache, Cipher, Clock, ConcurrencyLimit, Db, Hasher, HasherOptions,
-    HashingCost, JwtKeys, Limiter, MacRing, Mailer, NoKey, Redis, Rng,
+    BadKey, Breaches, Cache, Cipher, Clock, ConcurrencyLimit, Db, Hasher, JwtKeys, Limiter,
+    MacRing, Mailer, NoKey, Redis, Rng,
 };
 use crate::migrate;
 use crate::usage::Meter;
@@ -105,11 +105,7 @@ macro_rules! parts {
 }
 
 parts! {
-    db: Db,
     cache: Cache,
-    limiter: Limiter,
-    clock: Clock,
-    rng: Rng,
     plans: Arc<PlansConfig>,
 }
 
@@ -134,15 +130,19 @@ impl AppState {
     /// Connects lazily, so that it succeeds while dependencies are unavailable. Must run inside a Tokio runtime.
     pub fn new(config: &Config, clock: Clock, rng: Rng) -> Result<Self, StateError> {
         let redis = config
-            .redis_url
+            .redis
+            .url
             .as_ref()
-            .map(|url| Redis::connect_lazy(url, config.redis_timeout))
+            .map(|url| Redis::connect_lazy(url, config.redis.timeout))
             .transpose()
             .map_err(|error| StateError::Redis(error.to_string()))?;
         let breaches = config.breaches.as_ref().map(Breaches::new).transpose();
         let auth = &config.auth;
-        let options = database_options(&config.database);
-        let (db, heartbeat) = db::connect_lazy(&options, clock.clone())?;
+        let (db, heartbeat) = db::connect_lazy(
+            &config.database,
+            &migrate::connection_options(&config.database),
+            clock.clone(),
+        )?;
         Ok(Self(Arc::new(Parts {
             db,
             heartbeat,
@@ -154,7 +154,7 @@ impl AppState {
             sign_up_macs: MacRing::derived(&auth.token_secrets, "sign-up salt key"),
             redis,
             attempt_slots: AttemptSlots::default(),
-            hasher: Hasher::start(hasher_options(&auth.password), rng.clone()),
+            hasher: Hasher::start(auth.password, rng.clone()),
             breaches: breaches.map_err(|_| StateError::Breaches)?,
             mailer: mailer(&config.mail, rng.clone())?,
             keys: Arc::new(JwtKeys::new(
@@ -185,34 +185,6 @@ impl AppState {
             clock,
             rng,
         })))
-    }
-}
-
-fn hasher_options(config: &PasswordConfig) -> HasherOptions {
-    HasherOptions {
-        cost: HashingCost {
-            memory_kib: config.memory_kib,
-            iterations: config.iterations,
-            parallelism: config.parallelism,
-        },
-        threads: config.threads,
-        queue_timeout: config.queue_timeout,
-    }
-}
-
-fn database_options(config: &DatabaseConfig) -> db::Options {
-    db::Options {
-        url: config.url.clone(),
-        application_name: migrate::APPLICATION_NAME,
-        statement_log: migrate::statement_log(config),
-        schema_version: migrate::schema_version(),
-        max_connections: config.max_connections,
-        acquire_timeout: config.acquire_timeout,
-        max_lifetime: config.max_lifetime,
-        connect_timeout: config.connect_timeout,
-        statement_timeout: config.statement_timeout,
-        lock_timeout: config.lock_timeout,
-        idle_transaction_timeout: config.idle_transaction_timeout,
     }
 }
 

@@ -16,8 +16,6 @@ pub enum Process {
     Worker,
 }
 
-use Process::{Serve, Worker};
-
 /// Starts the tasks of this process. `runs_jobs` is false for `serve --no-worker`.
 pub async fn start(
     process: Process,
@@ -25,53 +23,59 @@ pub async fn start(
     state: &AppState,
     config: &Config,
 ) -> Result<Tasks, MonitorError> {
-    let tasks = Tasks::new(process);
+    let tasks = Tasks::default();
     let monitor = monitor::start(state, config, tasks.stop.clone()).await?;
 
-    tasks.run("heartbeat", &[Serve, Worker], |stop| {
-        state.heartbeat.clone().watch(stop)
-    });
-    tasks.run("pool warm-up", &[Serve], |stop| {
+    let stop = || tasks.stop.clone();
+    tasks.spawn("heartbeat", state.heartbeat.clone().watch(stop()));
+    tasks.spawn(
+        "database check",
+        stop().run_until_cancelled_owned(db::log_faults(state.db.clone(), state.heartbeat.clone())),
+    );
+    tasks.spawn("cache invalidation", state.cache.clone().listen(stop()));
+    if process == Process::Serve {
         let connections = config.database.first_connections;
-        db::keep_warm(state.db.clone(), state.heartbeat.clone(), connections, stop)
-    });
-    tasks.run("database check", &[Serve, Worker], |stop| {
-        stop.run_until_cancelled_owned(db::log_faults(state.db.clone(), state.heartbeat.clone()))
-    });
-    tasks.run("revocation list", &[Serve], |stop| {
-        auth::watch_revocations(state.clone(), stop)
-    });
-    tasks.run("API key uses", &[Serve], |stop| {
-        api_keys::watch_uses(state.clone(), stop)
-    });
-    tasks.run("cache invalidation", &[Serve, Worker], |stop| {
-        state.cache.clone().listen(stop)
-    });
-    tasks.run_until(&tasks.stop_last, "usage flush", &[Serve], |stop| {
-        usage::run(state.clone(), stop)
-    });
-    tasks.run("rate limiter cleanup", &[Serve], |stop| {
-        state.limiter.clone().evict_idle(stop)
-    });
-    if let Some(redis) = state.redis.clone() {
-        tasks.run("Redis warm-up", &[Serve], |stop| {
-            stop.run_until_cancelled_owned(async move { redis.warm_up().await })
-        });
+        tasks.spawn(
+            "pool warm-up",
+            db::keep_warm(
+                state.db.clone(),
+                state.heartbeat.clone(),
+                connections,
+                stop(),
+            ),
+        );
+        tasks.spawn(
+            "revocation list",
+            auth::watch_revocations(state.clone(), stop()),
+        );
+        tasks.spawn("API key uses", api_keys::watch_uses(state.clone(), stop()));
+        tasks.spawn(
+            "usage flush",
+            usage::run(state.clone(), tasks.stop_last.clone()),
+        );
+        tasks.spawn(
+            "rate limiter cleanup",
+            state.limiter.clone().evict_idle(stop()),
+        );
+        if let Some(redis) = state.redis.clone() {
+            let warm_up = async move { redis.warm_up().await };
+            tasks.spawn("Redis warm-up", stop().run_until_cancelled_owned(warm_up));
+        }
     }
     if let Some(monitor) = monitor {
-        tasks.run("metrics", &[Serve, Worker], |_| monitor.run());
+        tasks.spawn("metrics", monitor.run());
     }
     if runs_jobs {
-        tasks.run("job worker", &[Serve, Worker], |stop| {
-            worker::run(state.clone(), config.worker.clone(), stop)
-        });
+        tasks.spawn(
+            "job worker",
+            worker::run(state.clone(), config.worker.clone(), stop()),
+        );
     }
     Ok(tasks)
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Tasks {
-    process: Process,
     running: TaskTracker,
     stop: CancellationToken,
     /// For tasks that write data of requests, and so stop after the last response.
@@ -79,42 +83,14 @@ pub struct Tasks {
 }
 
 impl Tasks {
-    fn new(process: Process) -> Self {
-        Self {
-            process,
-            running: TaskTracker::new(),
-            stop: CancellationToken::new(),
-            stop_last: CancellationToken::new(),
-        }
-    }
-
-    fn run<F>(
-        &self,
-        name: &'static str,
-        processes: &[Process],
-        start: impl FnOnce(CancellationToken) -> F,
-    ) where
+    fn spawn<F>(&self, name: &'static str, task: F)
+    where
         F: Future<Output: Send> + Send + 'static,
     {
-        self.run_until(&self.stop, name, processes, start);
-    }
-
-    fn run_until<F>(
-        &self,
-        stop: &CancellationToken,
-        name: &'static str,
-        processes: &[Process],
-        start: impl FnOnce(CancellationToken) -> F,
-    ) where
-        F: Future<Output: Send> + Send + 'static,
-    {
-        if processes.contains(&self.process) {
-            let task = start(stop.clone());
-            self.running.spawn(async move {
-                task.await;
-                tracing::debug!(task = name, "background task ended");
-            });
-        }
+        self.running.spawn(async move {
+            task.await;
+            tracing::debug!(task = name, "background task ended");
+        });
     }
 
     /// Stops all tasks except those that wait for the last response.

@@ -1,8 +1,7 @@
 //! Every background job and its schedule.
 
-use std::time::Duration;
-
-use graphile_worker::{Cron, Worker, WorkerBuildError, WorkerOptions, WorkerRecoveryConfig};
+use graphile_worker::{Cron, Worker, WorkerBuildError};
+use job_queue::{DeadJobsRetention, PurgeDeadJobs, WorkerConfig};
 use tokio_util::sync::CancellationToken;
 
 use crate::api_keys::{NotifyKeyCreated, NotifyKeyRotated, PurgeKeys};
@@ -11,28 +10,15 @@ use crate::auth::{
     ConfirmNewEmail, NotifyEmailChanging, NotifyNewAdmin, NotifyPasswordChanged, PurgeExpired,
     SendAlreadyRegistered, SendEmailUndo, SendReset, SendUnlock, SendVerification,
 };
-use crate::config::WorkerConfig;
 use crate::events::{self, PurgeEventTotals};
-use crate::infra::db::Heartbeat;
-use crate::jobs::{DeadJobsRetention, PurgeDeadJobs};
 use crate::mfa::{NotifySecondFactor, ResealSecrets};
-use crate::migrate::QUEUE_SCHEMA;
 use crate::partitions::{MaintainPartitions, PartitionedTables, Table};
 use crate::state::AppState;
 use crate::usage::{self, BackfillRollups, PurgeUsage};
 
-/// Shutdown timeout of running jobs; then they are returned to the queue.
-const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Additional time for returning jobs to the queue.
-const SHUTDOWN_MARGIN: Duration = Duration::from_secs(2);
-
-/// Delay before the worker restarts after it lost the database.
-const RESTART_AFTER: Duration = Duration::from_secs(2);
-
 const VALID_TIME: &str = "the time of day is valid";
 
-/// Worker with all jobs. It ends with `stop` and installs no signal handlers.
+/// Worker with all jobs, which ends with `stop`.
 ///
 /// # Panics
 /// If a schedule below has an invalid time of day.
@@ -41,15 +27,7 @@ pub async fn worker(
     config: &WorkerConfig,
     stop: CancellationToken,
 ) -> Result<Worker, WorkerBuildError> {
-    WorkerOptions::default()
-        .schema(QUEUE_SCHEMA)
-        .pg_pool(state.db.pool().clone())
-        .concurrency(config.concurrency)
-        .poll_interval(config.poll_interval)
-        .listen_os_shutdown_signals(false)
-        .shutdown_signal(stop.cancelled_owned())
-        .shutdown_grace_period(SHUTDOWN_TIMEOUT)
-        .worker_recovery(recovery())
+    job_queue::options(&state.db, config, stop)
         .define_job::<SendVerification>()
         .define_job::<SendAlreadyRegistered>()
         .define_job::<SendReset>()
@@ -100,49 +78,8 @@ pub fn partitioned_tables(state: &AppState) -> Vec<Table> {
     ]
 }
 
-/// Returns the jobs of a killed worker to the queue within a minute; the library takes hours by default.
-fn recovery() -> WorkerRecoveryConfig {
-    WorkerRecoveryConfig::default()
-        .heartbeat_interval(Duration::from_secs(10))
-        .sweep_interval(Duration::from_secs(15))
-        .sweep_threshold(Duration::from_mins(1))
-        .recovery_delay(Duration::from_secs(1))
-}
-
 /// Runs a worker until `stop`, and restarts it when it loses the database.
 pub async fn run(state: AppState, config: WorkerConfig, stop: CancellationToken) {
-    while !stop.is_cancelled() {
-        let stop_this = stop.child_token();
-        let ended = tokio::select! {
-            ended = attempt(&state, &config, stop_this.clone()) => ended,
-            () = overdue(&state.heartbeat, &stop_this) => Err("PostgreSQL does not respond".to_owned()),
-        };
-        if let Err(error) = ended {
-            tracing::warn!(error, "the worker stopped and is restarted");
-            tokio::select! {
-                () = tokio::time::sleep(RESTART_AFTER) => {}
-                () = stop.cancelled() => {}
-            }
-        }
-    }
-}
-
-async fn attempt(
-    state: &AppState,
-    config: &WorkerConfig,
-    stop: CancellationToken,
-) -> Result<(), String> {
-    let worker = worker(state.clone(), config, stop).await;
-    let worker = worker.map_err(|error| error.to_string())?;
-    worker.run().await.map_err(|error| error.to_string())
-}
-
-/// Resolves when a stopping worker has not ended in time. It is stopped when the database is unresponsive,
-/// since a statement in progress may never return.
-async fn overdue(heartbeat: &Heartbeat, stop: &CancellationToken) {
-    tokio::select! {
-        () = heartbeat.unresponsive() => stop.cancel(),
-        () = stop.cancelled() => {}
-    }
-    tokio::time::sleep(SHUTDOWN_TIMEOUT + SHUTDOWN_MARGIN).await;
+    let build = |stop| worker(state.clone(), &config, stop);
+    job_queue::run(state.heartbeat.clone(), stop, build).await;
 }

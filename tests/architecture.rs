@@ -19,7 +19,8 @@ const KITS: &str = "infra web";
 /// Crates that talk to an outside service.
 const OUTSIDE: &str = "aws_config aws_sdk_s3 lettre redis reqwest stripe";
 /// Their types for plain values, which configuration and emails may hold.
-const VALUES: &str = "lettre::Address lettre::address lettre::message::Mailbox sea_query::Value";
+const VALUES: &str = "lettre::Address lettre::address lettre::message::Mailbox sea_query::Value \
+    sqlx::Type";
 /// Crates that one module of ours speaks for, so that what leaves by them is seen in one place.
 const METRICS: &str = "metrics metrics_exporter_prometheus metrics_process";
 const REPORTS: &str = "sentry";
@@ -27,7 +28,7 @@ const REPORTS: &str = "sentry";
 const CLIENTS: &[(&str, &str)] = &[
     ("lettre", "email-transport"),
     ("redis", "redis-client cache rate-limit"),
-    ("sqlx", "database crypto http-toolkit"),
+    ("sqlx", "database crypto http-toolkit job-queue"),
     ("sentry", "telemetry"),
 ];
 /// How a connection or a pool comes into being, whichever module of `sqlx` offers it.
@@ -399,7 +400,7 @@ fn is_upward(own: &str, name: &Name) -> bool {
 fn check_crate(source: &Source, faults: &mut Faults) {
     let krate = source.path.split('/').nth(1).unwrap_or_default();
     // Telemetry names spans by statements.
-    if !lists("database telemetry", krate) {
+    if !lists("database job-queue telemetry", krate) {
         check_sql(source, "crates/database", faults);
     }
     for name in source.names.iter().filter(|name| source.is_foreign(name)) {

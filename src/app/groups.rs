@@ -5,7 +5,7 @@ use std::sync::Arc;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
-use super::{Access, Router, admin_stack, public_stack, signed_in_stack};
+use super::{Access, Router, public_stack, signed_in_stack};
 use crate::policy::Policy;
 use crate::state::AppState;
 use crate::usage::Metering;
@@ -50,12 +50,11 @@ impl Groups {
                 Access::Public => router.route_layer(middleware_fn(move |request, next| {
                     public_stack(Arc::clone(&group), request, next)
                 })),
-                Access::SignedIn => router.route_layer(middleware_fn(move |request, next| {
-                    signed_in_stack(Arc::clone(&group), request, next)
-                })),
-                Access::Admin => router.route_layer(middleware_fn(move |request, next| {
-                    admin_stack(Arc::clone(&group), request, next)
-                })),
+                Access::SignedIn | Access::Admin => {
+                    router.route_layer(middleware_fn(move |request, next| {
+                        signed_in_stack(Arc::clone(&group), request, next)
+                    }))
+                }
             }
         });
         all.fold(OpenApiRouter::default(), OpenApiRouter::merge)

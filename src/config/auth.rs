@@ -1,27 +1,26 @@
-//! Tokens, sessions and password hashing.
+//! Tokens and sessions.
 
 use std::time::Duration;
 
+use crypto::{HasherOptions, Key32, WEAK_KEY};
 use settings::{DurationOrZero, List, Reader};
-
-use super::rules::{Key, WEAK_KEY, is_random};
 
 settings::settings! {
     /// Tokens and sessions.
     pub struct AuthConfig {
         /// Password hashing.
-        password: PasswordConfig,
+        password: HasherOptions,
     }
     "Tokens and sessions", AuthSettings {
         /// List of Ed25519 seeds in base64url; the first signs, all verify;
         /// [key-rotation.md](key-rotation.md) says how they are changed.
-        JWT_SIGNING_KEYS => signing_keys: List<Key>, required("`keys generate` makes one"), secret,
-            production(is_random, WEAK_KEY);
+        JWT_SIGNING_KEYS => signing_keys: List<Key32>, required("`keys generate` makes one"), secret,
+            production(Key32::is_random, WEAK_KEY);
         /// List of 32 random bytes in base64url: refresh tokens, CSRF tokens and the names of limits by
         /// address are made under the first, and all verify; [key-rotation.md](key-rotation.md) says
         /// how they are changed.
-        TOKEN_SECRET => token_secrets: List<Key>, required("`keys generate` makes one"), secret,
-            production(is_random, WEAK_KEY);
+        TOKEN_SECRET => token_secrets: List<Key32>, required("`keys generate` makes one"), secret,
+            production(Key32::is_random, WEAK_KEY);
         /// The `iss` of access tokens.
         JWT_ISSUER => issuer: String, computed("`PUBLIC_URL`", public_url);
         /// The `aud` of access tokens.
@@ -54,46 +53,7 @@ settings::settings! {
     }
 }
 
-settings::settings! {
-    /// Argon2id (RFC 9106) and the pool that runs it.
-    pub struct PasswordConfig {}
-    "Passwords": "Passwords are rehashed at sign-in when the cost rises.", PasswordSettings {
-        /// Argon2id: memory of one hash.
-        PASSWORD_MEMORY_KIB => memory_kib: u32 = 19456, within(8192..=1048576);
-        /// Argon2id: passes over that memory.
-        PASSWORD_ITERATIONS => iterations: u32 = 2, within(1..=20);
-        /// Argon2id: lanes.
-        PASSWORD_PARALLELISM => parallelism: u32 = 1, within(1..=16);
-        /// Hashes at once; each needs its memory.
-        PASSWORD_THREADS => threads: usize, computed("the number of cores", |_| Some(cores().to_string())), within(1..=256);
-        /// How long a hash may wait for a thread before the request gets 503.
-        PASSWORD_QUEUE_TIMEOUT => queue_timeout: Duration = "2s", at_most("60s");
-    }
-}
-
 fn public_url(reader: &Reader<'_>) -> Option<String> {
     let url = url::Url::parse(reader.text("PUBLIC_URL")?).ok()?;
     Some(url.as_str().trim_end_matches('/').to_owned())
-}
-
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, |cores| cores.get().min(256))
-}
-
-impl PasswordSettings {
-    /// Returns whether the cost is below that of OWASP's Password Storage Cheat Sheet.
-    pub(super) fn is_cheap(&self) -> bool {
-        let Some((memory, iterations)) = self.memory_kib.zip(self.iterations) else {
-            return false;
-        };
-        ![
-            (47_104, 1),
-            (19_456, 2),
-            (12_288, 3),
-            (9_216, 4),
-            (7_168, 5),
-        ]
-        .iter()
-        .any(|(least, passes)| memory >= *least && iterations >= *passes)
-    }
 }

@@ -3,10 +3,8 @@
 use std::time::Duration;
 
 use settings::WebUrl;
-use settings::host::is_private_or;
+use settings::host::{HTTPS_OR_PRIVATE, is_private_or};
 use url::Url;
-
-use super::rules::HTTPS_OR_PRIVATE;
 
 settings::settings! {
     "Known breaches", BreachSettings {

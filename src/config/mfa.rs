@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
+use crypto::{Key32, WEAK_KEY};
 use settings::{List, Setting};
-
-use super::rules::{Key, WEAK_KEY, is_random};
 
 settings::settings! {
     /// Second factors.
@@ -27,8 +26,8 @@ settings::settings! {
         /// List of 32 random bytes in base64url, for what is encrypted in the database, such as second
         /// factors; the first encrypts, all decrypt. What was encrypted under a key that is gone is
         /// lost: keep a copy apart from the database's backups.
-        ENCRYPTION_KEYS => keys: List<Key>, required("`keys generate` makes one"), secret,
-            production(is_random, WEAK_KEY);
+        ENCRYPTION_KEYS => keys: List<Key32>, required("`keys generate` makes one"), secret,
+            production(Key32::is_random, WEAK_KEY);
     }
 }
 

@@ -1,26 +1,33 @@
-//! Background jobs, logs, metrics, traces and error reports.
+//! The process, logs, metrics, traces and error reports.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
-use settings::host::is_private_or;
-use settings::{LogLevel, SentryDsn, WebUrl};
+use settings::host::{HTTPS_OR_PRIVATE, is_private_or};
+use settings::{LogLevel, SentryDsn, Setting, WebUrl};
 
 use super::Environment;
-use super::rules::HTTPS_OR_PRIVATE;
 
 settings::settings! {
-    /// The job worker.
-    pub struct WorkerConfig {}
-    "Background jobs", WorkerSettings {
-        /// Jobs at once.
-        WORKER_CONCURRENCY => concurrency: usize = 4, within(1..=64);
-        /// How often the queue is polled when no notification arrives.
-        WORKER_POLL_INTERVAL => poll_interval: Duration = "2s", at_most("1h");
-        /// For one statement of a job that works in batches, such as the purges.
-        WORKER_STATEMENT_TIMEOUT => statement_timeout: Duration = "5m", at_most("1d");
-        /// How long jobs are kept that failed at their last attempt.
-        DEAD_JOBS_RETENTION => dead_jobs_retention: Duration = "30d", within("1d"..="3650d");
+    "The process", ProcessSettings {
+        /// Where the process runs: `production`, or `development`, which allows what production
+        /// refuses.
+        APP_ENV => environment: Environment = "production",
+            decides_production(|environment| *environment != Environment::Development);
+        /// Whether `/docs` and `/api/openapi.json` exist.
+        DOCS_ENABLED => docs_enabled: bool = false, in_development(true),
+            production(|enabled| !enabled, "must be false");
+    }
+}
+
+impl Setting for Environment {
+    type Value = Self;
+
+    fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "development" => Ok(Self::Development),
+            "production" => Ok(Self::Production),
+            _ => Err("must be development or production".to_owned()),
+        }
     }
 }
 

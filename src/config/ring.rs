@@ -3,56 +3,59 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use crypto::{KeyRing, KeyUsage};
+
 use super::auth::AuthSettings;
 use super::mfa::EncryptionSettings;
-use super::{Faults, Key32, read_section};
+use super::{Faults, read_section};
 
-#[derive(Clone, Debug)]
-pub struct RingConfig {
-    pub variable: &'static str,
-    /// The first one is used, the others are accepted.
-    pub keys: Vec<Key32>,
-    /// How long data signed under a key stays valid after the key is no longer used.
-    pub outlived_by: Option<Duration>,
+/// `max-age` of `/.well-known/jwks.json`.
+const JWKS_MAX_AGE: Duration = Duration::from_mins(5);
+
+/// Access tokens are valid for `ACCESS_TOKEN_TTL` and the tolerated clock difference.
+#[expect(clippy::implicit_hasher, reason = "the environment is one map")]
+pub fn read_signing_ring(variables: &HashMap<String, String>) -> Result<KeyRing, Faults> {
+    read_section(variables, |reader| {
+        let keys = AuthSettings::signing_keys(reader);
+        let access_ttl = AuthSettings::access_ttl(reader);
+        let leeway = AuthSettings::leeway(reader);
+        Some(KeyRing {
+            variable: AuthSettings::JWT_SIGNING_KEYS.name,
+            usage: KeyUsage::Signing {
+                jwks_max_age: JWKS_MAX_AGE,
+            },
+            keys: keys?,
+            outlived_by: Some(access_ttl?.saturating_add(leeway?.saturating_mul(2))),
+            command: "keys rotate",
+        })
+    })
 }
 
-impl RingConfig {
-    /// Access tokens are valid for `ACCESS_TOKEN_TTL` and the tolerated clock difference.
-    pub fn read_signing(variables: &HashMap<String, String>) -> Result<Self, Faults> {
-        read_section(variables, |reader| {
-            let keys = AuthSettings::signing_keys(reader);
-            let (access_ttl, leeway) = (
-                AuthSettings::access_ttl(reader),
-                AuthSettings::leeway(reader),
-            );
-            Some(Self {
-                variable: AuthSettings::JWT_SIGNING_KEYS.name,
-                keys: keys?,
-                outlived_by: Some(access_ttl?.saturating_add(leeway?.saturating_mul(2))),
-            })
+/// Refresh tokens depend on it for their grace only. The longest dependency is that of counts of failed
+/// sign-ins.
+#[expect(clippy::implicit_hasher, reason = "the environment is one map")]
+pub fn read_token_ring(variables: &HashMap<String, String>) -> Result<KeyRing, Faults> {
+    read_section(variables, |reader| {
+        Some(KeyRing {
+            variable: AuthSettings::TOKEN_SECRET.name,
+            usage: KeyUsage::Mac,
+            keys: AuthSettings::token_secrets(reader)?,
+            outlived_by: Some(Duration::from_hours(24)),
+            command: "keys rotate --ring token",
         })
-    }
+    })
+}
 
-    /// Refresh tokens depend on it for their grace only. The longest dependency is that of counts of failed
-    /// sign-ins.
-    pub fn read_token(variables: &HashMap<String, String>) -> Result<Self, Faults> {
-        read_section(variables, |reader| {
-            Some(Self {
-                variable: AuthSettings::TOKEN_SECRET.name,
-                keys: AuthSettings::token_secrets(reader)?,
-                outlived_by: Some(Duration::from_hours(24)),
-            })
+/// Encrypted data needs its key for as long as it is stored.
+#[expect(clippy::implicit_hasher, reason = "the environment is one map")]
+pub fn read_encryption_ring(variables: &HashMap<String, String>) -> Result<KeyRing, Faults> {
+    read_section(variables, |reader| {
+        Some(KeyRing {
+            variable: EncryptionSettings::ENCRYPTION_KEYS.name,
+            usage: KeyUsage::Encryption,
+            keys: EncryptionSettings::keys(reader)?,
+            outlived_by: None,
+            command: "keys rotate --ring encryption",
         })
-    }
-
-    /// Encrypted data needs its key for as long as it is stored.
-    pub fn read_encryption(variables: &HashMap<String, String>) -> Result<Self, Faults> {
-        read_section(variables, |reader| {
-            Some(Self {
-                variable: EncryptionSettings::ENCRYPTION_KEYS.name,
-                keys: EncryptionSettings::keys(reader)?,
-                outlived_by: None,
-            })
-        })
-    }
+    })
 }

@@ -1,38 +1,14 @@
-//! Rules between settings, and texts shared by production rules.
+//! Rules between settings.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 
 use rate_limit::Rate;
-use settings::{Fault, Reader, Setting};
+use settings::{Fault, Reader};
 use tracing::Level;
 use tracing_subscriber::filter::Targets;
 
 use super::{Key32, Settings};
-
-pub(super) const COMMON_PASSWORD: &str = "must not have a password that everybody tries first, one shorter than 6 characters, or the user's \
-     name";
-
-pub(super) const HTTPS_OR_PRIVATE: &str = "must be https outside of a private network";
-
-pub(super) const WEAK_KEY: &str = "must look random: `keys generate` makes a good one";
-
-pub(super) fn is_random(key: &Key32) -> bool {
-    !key.is_weak()
-}
-
-/// A [`Key32`] in base64url.
-pub struct Key;
-
-impl Setting for Key {
-    type Value = Key32;
-
-    fn parse(text: &str) -> Result<Key32, String> {
-        text.parse().map_err(|_| {
-            "must be 32 random bytes in base64url: `keys generate` makes them".to_owned()
-        })
-    }
-}
 
 pub(super) struct Rule {
     /// Reported setting.
@@ -56,10 +32,8 @@ pub(super) const RULES: [Rule; 7] = [
         message: "must not be one of `JWT_SIGNING_KEYS`",
         production: true,
         broken: |all| {
-            share_a_key(
-                all.auth.token_secrets.as_ref(),
-                all.auth.signing_keys.as_ref(),
-            )
+            let auth = &all.auth;
+            share_a_key(auth.token_secrets.as_ref(), auth.signing_keys.as_ref())
         },
     },
     Rule {

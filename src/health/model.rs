@@ -1,25 +1,7 @@
 //! Replies of the probes. They have no host name, no error text and no version but that of the service.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use serde::Serialize;
 use utoipa::ToSchema;
-
-/// Flag that the process is shutting down, shared between clones.
-#[derive(Clone, Debug, Default)]
-pub struct Draining(Arc<AtomicBool>);
-
-impl Draining {
-    /// Makes readiness fail, so that load balancers remove the replica.
-    pub fn begin(&self) {
-        self.0.store(true, Ordering::SeqCst);
-    }
-
-    pub(super) fn has_begun(&self) -> bool {
-        self.0.load(Ordering::SeqCst)
-    }
-}
 
 /// Status of the service or of a dependency.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -54,7 +36,7 @@ pub(super) struct Health {
 }
 
 /// Readiness of the process and its dependencies.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 pub(super) struct Readiness {
     /// Overall status.
     #[schema(example = "ok")]
@@ -77,11 +59,8 @@ impl Readiness {
         migrations: Status,
         queue: Status,
         redis: Option<Status>,
-        draining: bool,
     ) -> Self {
-        let status = if draining {
-            Status::Draining
-        } else if [database, migrations].contains(&Status::Down) {
+        let status = if [database, migrations].contains(&Status::Down) {
             Status::Down
         } else if [Some(queue), redis].contains(&Some(Status::Degraded)) {
             Status::Degraded

@@ -8,10 +8,10 @@ use axum::http::StatusCode;
 use utoipa_axum::router::UtoipaMethodRouterExt as _;
 use utoipa_axum::routes;
 
-use super::model::{Draining, Health, Readiness, Status};
+use super::model::{Health, Readiness, Status};
 use super::service::Checks;
 use crate::state::AppState;
-use crate::web::{Json, Routes};
+use crate::web::{Draining, Json, Routes};
 
 pub fn routes(draining: Draining) -> Routes<AppState> {
     let checks = Arc::new(Checks::default());
@@ -51,10 +51,7 @@ async fn get_readiness(
     Extension(checks): Extension<Arc<Checks>>,
     Extension(draining): Extension<Draining>,
 ) -> (StatusCode, Json<Readiness>) {
-    let limiter = state.redis.as_ref().map(|_| &state.limiter);
-    let readiness = checks
-        .readiness(&state.heartbeat, &state.db, limiter, &draining)
-        .await;
+    let readiness = checks.readiness(&state, &draining).await;
     let status = if readiness.takes_traffic() {
         StatusCode::OK
     } else {

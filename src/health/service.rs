@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
-use super::model::{Draining, Readiness, Status};
-use crate::infra::db::{self, Heartbeat};
-use crate::infra::{Db, Limiter};
-use crate::jobs;
+use super::model::{Readiness, Status};
+use crate::infra::{Db, db};
+use crate::state::AppState;
+use crate::web::Draining;
 
 const TIMEOUT: Duration = Duration::from_secs(1);
 const CACHED: Duration = Duration::from_secs(2);
@@ -20,69 +20,39 @@ const FAILURE_CACHED: Duration = Duration::from_millis(250);
 /// Jobs that have been due for longer indicate that no worker runs.
 const LATE: Duration = Duration::from_mins(5);
 
-/// Result of the last checks.
+/// Result of the last checks, and when they ran.
 #[derive(Debug, Default)]
-pub(super) struct Checks(Mutex<Option<(Instant, CheckResults)>>);
-
-#[derive(Clone, Copy, Debug)]
-struct CheckResults {
-    database: Status,
-    migrations: Status,
-    queue: Status,
-    redis: Option<Status>,
-}
+pub(super) struct Checks(Mutex<Option<(Instant, Readiness)>>);
 
 impl Checks {
-    pub(super) async fn readiness(
-        &self,
-        heartbeat: &Heartbeat,
-        db: &Db,
-        limiter: Option<&Limiter>,
-        draining: &Draining,
-    ) -> Readiness {
+    pub(super) async fn readiness(&self, state: &AppState, draining: &Draining) -> Readiness {
         let mut last = self.0.lock().await;
-        let results = match *last {
-            Some((at, results)) if at.elapsed() < results.cached_for() => results,
+        let mut readiness = match *last {
+            Some((at, readiness)) if at.elapsed() < cached_for(&readiness) => readiness,
             _ => {
-                let results = run_checks(heartbeat, db, limiter).await;
-                *last = Some((Instant::now(), results));
-                results
+                let readiness = run_checks(state).await;
+                *last = Some((Instant::now(), readiness));
+                readiness
             }
         };
-        let CheckResults {
-            database,
-            migrations,
-            queue,
-            redis,
-        } = results;
-        Readiness::new(database, migrations, queue, redis, draining.has_begun())
+        if draining.has_begun() {
+            readiness.status = Status::Draining;
+        }
+        readiness
     }
 }
 
-impl CheckResults {
-    fn cached_for(self) -> Duration {
-        if [self.database, self.migrations].contains(&Status::Down) {
-            FAILURE_CACHED
-        } else {
-            CACHED
-        }
+fn cached_for(readiness: &Readiness) -> Duration {
+    if readiness.takes_traffic() {
+        CACHED
+    } else {
+        FAILURE_CACHED
     }
 }
 
-async fn run_checks(heartbeat: &Heartbeat, db: &Db, limiter: Option<&Limiter>) -> CheckResults {
-    let database = timeout(TIMEOUT, heartbeat.is_current());
-    let redis = async {
-        match limiter {
-            // Runs the script of the rate limiter, since Redis may respond and reject it.
-            Some(limiter) => Some(if limiter.probe().await.is_ok() {
-                Status::Ok
-            } else {
-                Status::Degraded
-            }),
-            None => None,
-        }
-    };
-    let (database, redis, queue) = tokio::join!(database, redis, queue(db));
+async fn run_checks(state: &AppState) -> Readiness {
+    let database = timeout(TIMEOUT, state.heartbeat.is_current());
+    let (database, redis, queue) = tokio::join!(database, redis(state), queue(&state.db));
     let (database, migrations) = match database {
         Ok(Ok(true)) => (Status::Ok, Status::Ok),
         Ok(Ok(false)) => (Status::Ok, Status::Down),
@@ -90,16 +60,20 @@ async fn run_checks(heartbeat: &Heartbeat, db: &Db, limiter: Option<&Limiter>) -
         Ok(Err(error)) if db::is_missing_table(&error) => (Status::Ok, Status::Down),
         Ok(Err(_)) | Err(_) => (Status::Down, Status::Down),
     };
-    CheckResults {
-        database,
-        migrations,
-        queue,
-        redis,
-    }
+    Readiness::new(database, migrations, queue, redis)
+}
+
+/// Runs the script of the rate limiter, since Redis may respond and reject it.
+async fn redis(state: &AppState) -> Option<Status> {
+    state.redis.as_ref()?;
+    Some(match state.limiter.probe().await {
+        Ok(()) => Status::Ok,
+        Err(_) => Status::Degraded,
+    })
 }
 
 async fn queue(db: &Db) -> Status {
-    match timeout(TIMEOUT, jobs::is_late(db, LATE)).await {
+    match timeout(TIMEOUT, job_queue::is_late(db, LATE)).await {
         Ok(Ok(false)) => Status::Ok,
         Ok(Ok(true) | Err(_)) | Err(_) => Status::Degraded,
     }

@@ -6,9 +6,8 @@ pub use breaches::{Breaches, Unchecked};
 pub use cache::{Cache, CacheFamily, LoadError};
 pub use clock::{Clock, ClockSample, Rng, after, before};
 pub use crypto::{
-    AssociatedData, BadKey, Busy, Cipher, HashError, Hasher, HasherOptions, HashingCost,
-    InvalidToken, JwtKeys, KeyId, Mac, MacRing, NoKey, OpenError, PasswordForm, PasswordForms,
-    Plaintext, PublicKey, Sealed,
+    AssociatedData, BadKey, Busy, Cipher, HashError, Hasher, InvalidToken, JwtKeys, KeyId, Mac,
+    MacRing, NoKey, OpenError, PasswordForm, PasswordForms, Plaintext, PublicKey, Sealed,
 };
 pub use database as db;
 pub use database::{Db, begin};

@@ -1,6 +1,6 @@
 //! Error codes of the service.
 
-use http_toolkit::{Problem, ProblemCode, problem_code};
+use http_toolkit::{Problem, ProblemCode, problem_code, problem_groups};
 
 macro_rules! codes {
     ($($name:ident: $code:expr;)+) => {
@@ -66,6 +66,21 @@ impl PartialEq<Code> for ProblemCode {
     fn eq(&self, other: &Code) -> bool {
         *self == Self::from(*other)
     }
+}
+
+problem_groups! {
+    /// Responses of a route for signed-in callers.
+    AuthProblems [
+        Code::Unauthenticated,
+        Code::SessionRequired,
+        Code::InsufficientScope,
+        Code::CsrfRefused,
+        Code::MfaRequired
+    ];
+    /// Responses of a route that requires reauthentication.
+    ReauthenticationProblems [Code::Conflict, Code::TooManyAttempts];
+    /// Response of a route that a used-up quota disables.
+    QuotaProblem [Code::QuotaExceeded];
 }
 
 #[cfg(test)]

@@ -3,10 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Name, Source, lists};
-
-/// Folders whose circles are not counted yet.
-const MACHINERY: &str = "web";
+use super::{Name, Source};
 
 type Module = Vec<String>;
 
@@ -97,7 +94,7 @@ impl<'a> Graph<'a> {
             .collect();
         let mut faults = Vec::new();
         let mut reported = BTreeSet::new();
-        for start in edges.keys().filter(|it| !lists(MACHINERY, &it[0])) {
+        for start in edges.keys() {
             let Some(circle) = shortest_circle(start, &edges) else {
                 continue;
             };

@@ -11,3 +11,46 @@ pub fn uuid_v7(now: DateTime<Utc>, rng: &Rng) -> Uuid {
     let millis = u64::try_from(now.timestamp_millis()).unwrap_or_default();
     uuid::Builder::from_unix_timestamp_millis(millis, &rng.bytes()).into_uuid()
 }
+
+/// Declares newtypes of UUIDv7 for serde, sqlx, sea-query and utoipa, which the caller depends on.
+#[macro_export]
+macro_rules! typed_ids {
+    ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {$(
+        $(#[$doc])*
+        #[derive(
+            Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::serde::Serialize, ::serde::Deserialize,
+            ::utoipa::ToSchema, ::sqlx::Type,
+        )]
+        #[serde(transparent)]
+        #[sqlx(transparent)]
+        #[schema(value_type = ::uuid::Uuid, example = "01980b6e-7c00-7000-8000-3f2a51d6c9b1")]
+        pub struct $name(pub ::uuid::Uuid);
+
+        impl $name {
+            #[must_use]
+            pub fn new(now: ::chrono::DateTime<::chrono::Utc>, rng: &$crate::Rng) -> Self {
+                Self($crate::uuid_v7(now, rng))
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = ::uuid::Error;
+
+            fn from_str(text: &str) -> Result<Self, ::uuid::Error> {
+                text.parse().map(Self)
+            }
+        }
+
+        impl From<$name> for ::sea_query::Value {
+            fn from(id: $name) -> Self {
+                id.0.into()
+            }
+        }
+    )+};
+}

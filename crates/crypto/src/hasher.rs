@@ -55,15 +55,55 @@ pub struct Hasher {
     work: Arc<AtomicU64>,
 }
 
-/// Settings of the pool.
-#[derive(Clone, Copy, Debug)]
-pub struct HasherOptions {
-    /// Cost of new hashes.
-    pub cost: HashingCost,
-    /// Concurrent hashes.
-    pub threads: usize,
-    /// Maximum wait in the queue.
-    pub queue_timeout: Duration,
+settings::settings! {
+    /// Argon2id (RFC 9106) and the pool that runs it.
+    #[derive(Copy)]
+    pub struct HasherOptions {}
+    "Passwords": "Passwords are rehashed at sign-in when the cost rises.", HasherSettings {
+        /// Argon2id: memory of one hash.
+        PASSWORD_MEMORY_KIB => memory_kib: u32 = 19456, within(8192..=1048576);
+        /// Argon2id: passes over that memory.
+        PASSWORD_ITERATIONS => iterations: u32 = 2, within(1..=20);
+        /// Argon2id: lanes.
+        PASSWORD_PARALLELISM => parallelism: u32 = 1, within(1..=16);
+        /// Hashes at once; each needs its memory.
+        PASSWORD_THREADS => threads: usize, computed("the number of cores", |_| Some(cores().to_string())), within(1..=256);
+        /// How long a hash may wait for a thread before the request gets 503.
+        PASSWORD_QUEUE_TIMEOUT => queue_timeout: Duration = "2s", at_most("60s");
+    }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, |cores| cores.get().min(256))
+}
+
+impl HasherSettings {
+    /// Returns whether the cost is below that of OWASP's Password Storage Cheat Sheet.
+    #[must_use]
+    pub fn is_cheap(&self) -> bool {
+        let Some((memory, iterations)) = self.memory_kib.zip(self.iterations) else {
+            return false;
+        };
+        ![
+            (47_104, 1),
+            (19_456, 2),
+            (12_288, 3),
+            (9_216, 4),
+            (7_168, 5),
+        ]
+        .iter()
+        .any(|(least, passes)| memory >= *least && iterations >= *passes)
+    }
+}
+
+impl HasherOptions {
+    fn cost(self) -> HashingCost {
+        HashingCost {
+            memory_kib: self.memory_kib,
+            iterations: self.iterations,
+            parallelism: self.parallelism,
+        }
+    }
 }
 
 /// A password to verify: normalized, and as it was typed where that differs. Hashes that are older than
@@ -140,7 +180,7 @@ impl Hasher {
             queue,
             low_priority,
             is_busy,
-            cost: options.cost,
+            cost: options.cost(),
             queue_timeout: options.queue_timeout,
             rng,
             work: Arc::default(),
@@ -372,11 +412,9 @@ mod tests {
 
     fn options() -> HasherOptions {
         HasherOptions {
-            cost: HashingCost {
-                memory_kib: 64,
-                iterations: 1,
-                parallelism: 1,
-            },
+            memory_kib: 64,
+            iterations: 1,
+            parallelism: 1,
             threads: 2,
             queue_timeout: Duration::from_secs(5),
         }
@@ -481,11 +519,9 @@ mod tests {
     #[tokio::test]
     async fn who_waits_too_long_is_turned_away() {
         let slow = HasherOptions {
-            cost: HashingCost {
-                memory_kib: 16_384,
-                iterations: 20,
-                parallelism: 1,
-            },
+            memory_kib: 16_384,
+            iterations: 20,
+            parallelism: 1,
             threads: 1,
             queue_timeout: Duration::from_millis(500),
         };

@@ -32,16 +32,28 @@ impl Key32 {
         BASE64_URL_SAFE_NO_PAD.encode(self.expose())
     }
 
-    /// Heuristic for keys that were typed rather than drawn: fewer than 16 distinct bytes.
+    /// Heuristic for keys that were drawn rather than typed: 16 distinct bytes or more.
     #[must_use]
-    pub fn is_weak(&self) -> bool {
-        HashSet::from(*self.expose()).len() < 16
+    pub fn is_random(&self) -> bool {
+        HashSet::from(*self.expose()).len() >= 16
     }
 }
 
 impl fmt::Debug for Key32 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Key32([redacted])")
+    }
+}
+
+/// Message of a production rule by [`Key32::is_random`].
+pub const WEAK_KEY: &str = "must look random: `keys generate` makes a good one";
+
+impl settings::Setting for Key32 {
+    type Value = Self;
+
+    fn parse(text: &str) -> Result<Self, String> {
+        text.parse()
+            .map_err(|error| format!("{error}: `keys generate` makes them"))
     }
 }
 

@@ -7,11 +7,14 @@ mod jwt;
 mod key;
 mod mac;
 pub mod metrics;
+mod rotation;
 
 pub use cipher::{AssociatedData, Cipher, KeyId, NoKey, OpenError, Plaintext, Sealed};
 pub use hasher::{
-    Busy, HashError, Hasher, HasherOptions, HashingCost, PasswordForm, PasswordForms,
+    Busy, HashError, Hasher, HasherOptions, HasherSettings, HashingCost, PasswordForm,
+    PasswordForms,
 };
 pub use jwt::{BadKey, InvalidToken, JwtKeys, PublicKey};
-pub use key::Key32;
+pub use key::{Key32, WEAK_KEY};
 pub use mac::{Mac, MacRing};
+pub use rotation::{KeyRing, KeyUsage, Rotated, RotationError, Step};

@@ -1,6 +1,7 @@
 //! PostgreSQL: a pool with a circuit breaker, a heartbeat, a migration runner, inspection, and
 //! classification of errors by SQLSTATE.
 
+mod config;
 mod heartbeat;
 pub mod inspect;
 pub mod metrics;
@@ -25,36 +26,21 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
+pub use config::{DatabaseConfig, DatabaseSettings};
 pub use heartbeat::Heartbeat;
 pub use inspect::{clock_skew, database_faults, log_faults, ping};
-pub use migrations::run_migrations;
+pub use migrations::{MigrationError, migrate, run_migrations, set_up_role};
 pub use pool::{Db, is_breaker_open};
 
-/// Settings of the pool.
+/// Options of the pool that are no settings.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Connection URL.
-    pub url: SecretString,
     /// `application_name` of the sessions.
     pub application_name: &'static str,
     /// Events that sqlx emits for each statement.
     pub statement_log: StatementLog,
     /// Version of the newest migration of this release.
     pub schema_version: Option<i64>,
-    /// Maximum number of connections.
-    pub max_connections: u32,
-    /// Maximum wait for a connection of the pool.
-    pub acquire_timeout: Duration,
-    /// Maximum age of a connection.
-    pub max_lifetime: Duration,
-    /// Time limit of opening a connection.
-    pub connect_timeout: Duration,
-    /// `statement_timeout` of the sessions.
-    pub statement_timeout: Duration,
-    /// `lock_timeout` of the sessions.
-    pub lock_timeout: Duration,
-    /// `idle_in_transaction_session_timeout` of the sessions.
-    pub idle_transaction_timeout: Duration,
 }
 
 /// Events that sqlx emits for each statement.
@@ -72,10 +58,14 @@ const PING_AFTER_IDLE: Duration = Duration::from_secs(20);
 
 /// Creates the pool, and the heartbeat that drives its circuit breaker and corrects the clock. Both
 /// connect on first use, so that the process starts while the database is down.
-pub fn connect_lazy(config: &Options, clock: Clock) -> Result<(Db, Heartbeat), sqlx::Error> {
-    let options = connect_options(&config.url, config.application_name, config.statement_log)?;
+pub fn connect_lazy(
+    config: &DatabaseConfig,
+    with: &Options,
+    clock: Clock,
+) -> Result<(Db, Heartbeat), sqlx::Error> {
+    let options = connect_options(&config.url, with.application_name, with.statement_log)?;
     let settings: Arc<str> = session_settings(config).into();
-    let heartbeat = Heartbeat::new(options.clone(), config.schema_version, clock);
+    let heartbeat = Heartbeat::new(options.clone(), with.schema_version, clock);
     let (at_acquire, at_release) = (heartbeat.clone(), heartbeat.clone());
     let pool = PgPoolOptions::new()
         .max_connections(config.max_connections)
@@ -176,7 +166,7 @@ async fn open(db: &Db, count: u32, stop: &CancellationToken) {
 
 /// Session settings as statements: poolers such as `PgBouncer` reject or ignore start-up parameters.
 /// Without `search_path`, a schema with the role's name (`"$user"`) would hide the tables.
-fn session_settings(config: &Options) -> String {
+fn session_settings(config: &DatabaseConfig) -> String {
     format!(
         "SET search_path = public; SET statement_timeout = {}; SET lock_timeout = {};
          SET idle_in_transaction_session_timeout = {};

@@ -5,13 +5,104 @@
 
 use std::time::{Duration, Instant};
 
+use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::migrate::{MigrateError, Migration, Migrator};
-use sqlx::{AssertSqlSafe, PgConnection, PgExecutor};
-use tokio::time::sleep;
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection, PgExecutor};
+use tokio::time::{sleep, timeout};
 
-use super::millis;
+use super::inspect::{encoding, tables_elsewhere};
+use super::{DatabaseConfig, Options, StatementLog, connect_options, millis};
 
 const LOCK_POLLED_EVERY: Duration = Duration::from_millis(100);
+
+/// The schema could not be migrated.
+#[derive(Debug, thiserror::Error)]
+pub enum MigrationError {
+    #[error("DATABASE_MIGRATION_URL is not set: migrations need the owner of the schema")]
+    NoOwner,
+    #[error("the database cannot be reached")]
+    Connect(#[source] sqlx::Error),
+    #[error("the database did not respond within the connect timeout")]
+    ConnectTimeout,
+    #[error("another process has been migrating for longer than DB_MIGRATION_LOCK_TIMEOUT")]
+    Locked,
+    #[error("a migration failed: {0}")]
+    Migration(#[from] MigrateError),
+    #[error(
+        "the database's encoding is {0}: it must be UTF8, as CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0 makes it"
+    )]
+    Encoding(String),
+    #[error(
+        "the tables are in the schema {0} and belong into public: move them by ALTER TABLE … SET SCHEMA public, and the functions with them"
+    )]
+    Elsewhere(String),
+    #[error("the runtime role could not be granted its privileges")]
+    Privileges(#[source] sqlx::Error),
+}
+
+/// Runs the migrations as the owner of the schema, and then `finish`, under the advisory lock `key`. Safe to run
+/// from several replicas at once and again after a failure; each migration runs once.
+pub async fn migrate<E: From<MigrationError>>(
+    config: &DatabaseConfig,
+    options: &Options,
+    key: i64,
+    migrations: &[Migration],
+    finish: impl AsyncFnOnce(&mut PgConnection, PgConnectOptions) -> Result<(), E>,
+) -> Result<(), E> {
+    let url = config.migration_url.as_ref();
+    let url = url.ok_or(MigrationError::NoOwner)?;
+    let owner = connect_options(url, options.application_name, options.statement_log)
+        .map_err(MigrationError::Connect)?;
+    let mut connection = timeout(config.connect_timeout, owner.connect())
+        .await
+        .map_err(|_| MigrationError::ConnectTimeout)?
+        .map_err(MigrationError::Connect)?;
+    let result = async {
+        lock_and_run(&mut connection, config, key, migrations).await?;
+        finish(&mut connection, owner).await
+    };
+    let result = result.await;
+    // Releases the advisory lock, which belongs to the session.
+    drop(connection.close().await);
+    result
+}
+
+async fn lock_and_run(
+    connection: &mut PgConnection,
+    config: &DatabaseConfig,
+    key: i64,
+    migrations: &[Migration],
+) -> Result<(), MigrationError> {
+    let locked = try_lock(connection, key, config.migration_lock_timeout).await;
+    if !locked.map_err(MigrationError::Connect)? {
+        return Err(MigrationError::Locked);
+    }
+    prepare_session(connection).await?;
+    Ok(run_migrations(connection, migrations, config.lock_timeout).await?)
+}
+
+/// Checks the encoding, and that all tables are created in `public`: by default a schema with the owner's
+/// name (`"$user"`) comes first.
+async fn prepare_session(connection: &mut PgConnection) -> Result<(), MigrationError> {
+    let encoding = encoding(&mut *connection)
+        .await
+        .map_err(MigrationError::Connect)?;
+    if encoding != "UTF8" {
+        return Err(MigrationError::Encoding(encoding));
+    }
+    let elsewhere = tables_elsewhere(&mut *connection)
+        .await
+        .map_err(MigrationError::Connect)?;
+    if let Some(schema) = elsewhere {
+        return Err(MigrationError::Elsewhere(schema));
+    }
+    sqlx::raw_sql("SET search_path = public")
+        .execute(connection)
+        .await
+        .map(drop)
+        .map_err(MigrationError::Connect)
+}
 
 /// Takes an advisory lock of the session within `wait`; returns whether it was free.
 pub async fn try_lock(
@@ -76,6 +167,45 @@ fn migrator(group: &[Migration]) -> Migrator {
         locking: false,
         ..Migrator::DEFAULT
     }
+}
+
+/// Executes `sql`, which creates the role of `url` and grants its privileges. It finds name and password in the
+/// settings `migrate.role` and `migrate.password`.
+pub async fn set_up_role(
+    connection: &mut PgConnection,
+    url: &SecretString,
+    sql: &'static str,
+) -> Result<(), MigrationError> {
+    let set_up = set_up(connection, url, sql);
+    set_up.await.map_err(MigrationError::Privileges)
+}
+
+async fn set_up(
+    connection: &mut PgConnection,
+    url: &SecretString,
+    sql: &'static str,
+) -> Result<(), sqlx::Error> {
+    let role = connect_options(url, "", StatementLog::Off)?;
+    let password = url::Url::parse(url.expose_secret())
+        .ok()
+        .and_then(|url| url.password().map(percent_decoded))
+        .unwrap_or_default();
+    sqlx::query(
+        "SELECT set_config('migrate.role', $1, false), set_config('migrate.password', $2, false)",
+    )
+    .bind(role.get_username())
+    .bind(password)
+    .execute(&mut *connection)
+    .await?;
+    sqlx::raw_sql(sql).execute(connection).await.map(drop)
+}
+
+fn percent_decoded(text: &str) -> String {
+    let pair = format!("p={}", text.replace('+', "%2B"));
+    url::form_urlencoded::parse(pair.as_bytes())
+        .next()
+        .map(|(_, value)| value.into_owned())
+        .unwrap_or_default()
 }
 
 /// Sets the session's `lock_timeout`; zero is no limit.

@@ -3,6 +3,7 @@
 
 mod error;
 pub mod metrics;
+mod settings;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -27,6 +28,7 @@ use url::Host;
 
 pub use self::error::SendError;
 use self::error::Step;
+pub use self::settings::{Certificates, Ehlo, Sender, SmtpUrl, default_hello_name};
 
 /// Time limit of QUIT, when the email has been accepted or refused.
 const QUIT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -69,6 +71,14 @@ pub struct SmtpServer {
     pub tls: SmtpTls,
     /// User name and password.
     pub credentials: Option<(String, SecretString)>,
+}
+
+impl SmtpServer {
+    /// Returns whether emails are sent encrypted or not at all.
+    #[must_use]
+    pub fn requires_tls(&self) -> bool {
+        matches!(self.tls, SmtpTls::Required | SmtpTls::Implicit)
+    }
 }
 
 /// When TLS begins on a connection.

@@ -1,7 +1,7 @@
 //! Client address: the peer, or the hop that trusted proxies report.
 
 use std::convert::Infallible;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use axum::extract::FromRequestParts;
 use axum::http::header::{FORWARDED, USER_AGENT};
@@ -39,15 +39,6 @@ impl<S: Sync> FromRequestParts<S> for Client {
 /// Address of an unknown client: a trusted proxy sent one that cannot be read, or there is no connection, as in a
 /// test without a socket. Such clients share one limit.
 pub const UNKNOWN: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-
-/// The address that stands for all of a customer's: of IPv6 the /64, and IPv4 also where it is mapped into
-/// IPv6.
-pub(super) fn network_of(addr: IpAddr) -> IpAddr {
-    match addr.to_canonical() {
-        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << 64)).into(),
-        v4 @ IpAddr::V4(_) => v4,
-    }
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Origin {

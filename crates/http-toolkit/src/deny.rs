@@ -1,13 +1,12 @@
 //! Deny-lists by network, user agent, and country as reported by a trusted proxy.
 
-use std::str::FromStr;
 use std::sync::Arc;
 
 use axum::extract::Request;
 use axum::http::header::USER_AGENT;
 use axum::http::{HeaderMap, HeaderName};
 use axum::response::{IntoResponse as _, Response};
-use ipnet::IpNet;
+use settings::{List, Network, Setting};
 use tower::Layer;
 
 use crate::client::Origin;
@@ -21,15 +20,23 @@ use crate::reject::{Reject, RejectService};
 /// Bytes of a `User-Agent` that are matched.
 const USER_AGENT_MAX: usize = 1024;
 
-/// Clients that are not served. Empty lists deny nobody.
-#[derive(Clone, Debug, Default)]
-pub struct DenyConfig {
-    pub networks: Vec<IpNet>,
-    pub user_agents: Vec<AgentPattern>,
-    /// Two-letter codes in the country header.
-    pub countries: Vec<String>,
-    /// Header in which trusted proxies send the country.
-    pub country_header: Option<HeaderName>,
+settings::settings! {
+    /// Clients that are not served. Empty lists deny nobody.
+    #[derive(Default)]
+    pub struct DenyConfig {}
+    "Denied clients", DenySettings {
+        /// Networks and addresses that are not served.
+        DENY_NETWORKS => networks: List<Network>,
+            check(|network| network.prefix_len() > 0, "must not be every address there is");
+        /// Programs that are not served: text found anywhere in `User-Agent`, in any case; `*` stands
+        /// for anything between.
+        DENY_USER_AGENTS => user_agents: List<AgentPattern>;
+        /// Countries that are not served, by the two letters that a trusted proxy sends.
+        DENY_COUNTRIES => countries: List<Country>;
+        /// Header in which trusted proxies send the country: `CF-IPCountry`; required with
+        /// `DENY_COUNTRIES`.
+        COUNTRY_HEADER => country_header: Option<HeaderName>;
+    }
 }
 
 /// Case-insensitive substring of a `User-Agent`; `*` stands for anything between.
@@ -47,10 +54,10 @@ impl AgentPattern {
     }
 }
 
-impl FromStr for AgentPattern {
-    type Err = String;
+impl Setting for AgentPattern {
+    type Value = Self;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn parse(text: &str) -> Result<Self, String> {
         let parts = text.split('*').filter(|part| !part.is_empty());
         let parts: Vec<_> = parts.map(str::to_lowercase).collect();
         // A single letter would deny everybody.
@@ -62,6 +69,20 @@ impl FromStr for AgentPattern {
             );
         }
         Ok(Self(parts))
+    }
+}
+
+/// Country code (ISO 3166-1), or one that a proxy makes up, such as `T1` for Tor.
+#[derive(Debug)]
+pub struct Country;
+
+impl Setting for Country {
+    type Value = String;
+
+    fn parse(text: &str) -> Result<String, String> {
+        let fits = text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        fits.then(|| text.to_ascii_uppercase())
+            .ok_or_else(|| "must be codes of two letters, such as AQ".to_owned())
     }
 }
 
@@ -146,7 +167,7 @@ mod tests {
     #[test]
     fn a_pattern_is_found_anywhere_in_any_case_and_in_order() {
         let matches = |pattern: &str, agent: &str| {
-            let pattern = AgentPattern::from_str(pattern).expect("it is one");
+            let pattern = AgentPattern::parse(pattern).expect("it is one");
             pattern.matches(&agent.to_lowercase())
         };
         assert!(matches("BadBot", "Mozilla/5.0 (compatible; badbot/2.1)"));
@@ -161,7 +182,7 @@ mod tests {
     #[test]
     fn a_pattern_that_shuts_everybody_out_is_refused() {
         for pattern in ["*", "***", "a", "ab", "*a*b*"] {
-            assert!(AgentPattern::from_str(pattern).is_err(), "{pattern}");
+            assert!(AgentPattern::parse(pattern).is_err(), "{pattern}");
         }
     }
 }

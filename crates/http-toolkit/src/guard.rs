@@ -12,12 +12,12 @@ use tower_governor::key_extractor::KeyExtractor;
 use tower_governor::{GovernorError, GovernorLayer};
 
 use crate::client::UNKNOWN;
-use crate::client::network_of;
 use crate::code::ProblemCode;
 use crate::context::RequestContext;
 use crate::except_probes::{ExceptProbes, HasInner};
 use crate::metrics;
 use crate::problem::Problem;
+use rate_limit::network_of;
 
 /// How often full buckets are removed.
 const FORGET_EVERY: Duration = Duration::from_secs(30);

@@ -18,21 +18,27 @@ mod cors;
 mod database;
 mod deadline;
 mod deny;
+#[cfg(feature = "swagger-ui")]
+mod docs;
 mod document;
 mod etag;
 mod except_probes;
+mod exempt;
 mod extract;
 mod fault;
 mod guard;
 mod headers;
 mod hosts;
 mod idle;
+mod limit;
+mod limit_document;
 mod load_shed;
 pub mod metrics;
 mod middleware;
 mod own_origins;
 mod page;
 mod per_client;
+mod probe;
 mod problem;
 mod reject;
 mod request_id;
@@ -48,27 +54,33 @@ pub use body::{BodyLimit, RawBody, body_limit};
 pub use catch_panic::CatchPanic;
 pub use client::{Client, UNKNOWN, printable_user_agent};
 pub use code::{Definition, ProblemCode};
-pub use config::{HttpConfig, LOOPBACK};
+pub use config::{HttpConfig, HttpSettings};
 pub use context::{RequestContext, RequestContextLayer};
 pub use cors::cors;
 #[cfg(feature = "postgres")]
 pub use database::fail_fast;
 pub use deadline::Deadline;
-pub use deny::{AgentPattern, DenyConfig, DenyLists};
+pub use deny::{AgentPattern, DenyConfig, DenyLists, DenySettings};
+#[cfg(feature = "swagger-ui")]
+pub use docs::{DOCS_DOCUMENT, DOCS_PAGE, docs};
 pub use document::{
     BodyProblems, ConflictProblem, FieldProblems, ForbiddenProblem, NotFoundProblem, PathProblems,
     QueryProblems, RateProblem, Responses, add_problems, document_common, operations, problems,
 };
 pub use etag::Etag;
 pub use except_probes::ExceptProbes;
+pub use exempt::ExemptNetworks;
 pub use extract::{Json, Path, Query};
 pub use guard::{ByClient, Guard, guard};
 pub use headers::SecurityHeaders;
 pub use hosts::TrustedHosts;
+pub use limit::{ClientLimits, allows, limit_client, limit_rejected_credentials, limited, spend};
+pub use limit_document::document_limits;
 pub use load_shed::{Cap, Shed, shed};
 pub use middleware::{Next, middleware_fn};
 pub use own_origins::{CookieScope, OwnOrigins};
 pub use page::{NoFilter, Page, PageParams, PageRequest, PageSize, Position, TimeCursor};
+pub use probe::{Draining, probe_readiness};
 pub use problem::{FieldError, MiddlewareResult, Problem};
 pub use request_id::RequestId;
 pub use routes::Routes;

@@ -12,21 +12,21 @@ use telemetry::prometheus::is_installed;
 
 metric_families::families! {
     HTTP_REQUESTS "http_requests_total" Counter Count ["method" "route" "status"]
-        "Requests answered; status 499 is a client that left before its answer."
+        "Responses; status 499 is a client that left before its response."
     HTTP_DURATION "http_request_duration_seconds" Histogram Seconds ["method" "route" "class"]
-        "From a request's head to its answer's head, by class of status."
+        "From a request's head to its response's head, by class of status."
     HTTP_IN_FLIGHT "http_requests_in_flight" Gauge Count []
-        "Requests that wait for their answer."
+        "Requests that wait for their response."
     HTTP_CONNECTIONS "http_connections" Gauge Count []
         "Open client connections."
     HTTP_MAX_CONNECTIONS "http_max_connections" Gauge Count []
         "Client connections at most (HTTP_MAX_CONNECTIONS)."
     HTTP_MAX_REQUESTS "http_max_requests" Gauge Count []
-        "Requests answered at once at most (HTTP_MAX_REQUESTS)."
+        "Requests handled at once at most (HTTP_MAX_REQUESTS)."
     REQUESTS_REFUSED "requests_refused_total" Counter Count ["by"]
-        "Requests turned away by a limit, the guard, the cap on requests (load) or a deny-list."
+        "Requests rejected by a limit, the guard, the cap on requests (load) or a deny-list."
     HTTP_REFUSED "http_connections_refused_total" Counter Count []
-        "Connections turned away above the cap."
+        "Connections rejected above the cap."
 }
 
 /// Starts every series at zero, since Prometheus sees an increase between two samples only.
@@ -95,7 +95,7 @@ impl InFlight {
         Self(up(&IN_FLIGHT))
     }
 
-    /// Counts its answer; `route` is the template.
+    /// Counts its response; `route` is the template.
     pub(super) fn answered(&self, method: &Method, route: &str, status: u16, took: Duration) {
         if self.0.is_some() {
             let series = series(verb(method), route, status);

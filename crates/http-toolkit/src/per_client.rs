@@ -5,7 +5,7 @@ use std::collections::hash_map::Entry;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::client::network_of;
+use rate_limit::network_of;
 
 /// How much of something each client network has; an IPv6 network is a /64.
 #[derive(Clone, Debug)]

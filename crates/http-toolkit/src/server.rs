@@ -236,7 +236,7 @@ impl Server {
     fn warn_of_cap(&mut self) {
         if self.warned.is_none_or(|at| at.elapsed() >= WARN_EVERY) {
             self.warned = Some(Instant::now());
-            tracing::warn!("HTTP_MAX_CONNECTIONS is reached: new connections are turned away");
+            tracing::warn!("HTTP_MAX_CONNECTIONS is reached: new connections are rejected");
         }
     }
 

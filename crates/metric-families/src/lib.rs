@@ -59,3 +59,30 @@ macro_rules! families {
         }),+];
     };
 }
+
+/// Declares an enum of label values: `as_str` is the value, `ALL` lists them, and `init` starts a counter's series of
+/// each at zero.
+#[macro_export]
+macro_rules! label_values {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident $text:literal)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum $name { $($(#[$variant_doc])* $variant),+ }
+
+        impl $name {
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text),+ }
+            }
+
+            /// Starts the series of `counter` at zero.
+            pub fn init(counter: &'static str, label: &'static str) {
+                for value in Self::ALL {
+                    ::metrics::counter!(counter, label => value.as_str()).absolute(0);
+                }
+            }
+        }
+    };
+}

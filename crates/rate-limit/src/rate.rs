@@ -3,7 +3,10 @@
 use std::fmt;
 use std::time::Duration;
 
+use settings::Setting;
+
 const MINUTE: Duration = Duration::from_mins(1);
+const DAY: Duration = Duration::from_hours(24);
 
 /// A count and a window, displayed as `100/60s`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -52,6 +55,25 @@ impl Rate {
 
     fn per_second(self) -> f64 {
         f64::from(self.max) / self.window.as_secs_f64()
+    }
+}
+
+/// Written `100/1m`.
+impl Setting for Rate {
+    type Value = Self;
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let wrong = || {
+            "must be a count and a window such as 100/1m: 1 to 1000000 in 1s to 1d, whole seconds"
+                .to_owned()
+        };
+        let (max, window) = text.split_once('/').ok_or_else(wrong)?;
+        let max = max.trim().parse().map_err(|_| wrong())?;
+        let window = Duration::parse(window.trim()).map_err(|_| wrong())?;
+        let fits = (1..=1_000_000).contains(&max)
+            && (Duration::from_secs(1)..=DAY).contains(&window)
+            && window.subsec_nanos() == 0;
+        fits.then(|| Self::new(max, window)).ok_or_else(wrong)
     }
 }
 
@@ -111,5 +133,33 @@ mod tests {
         assert!(guard.covers(Rate::new(5, Duration::from_hours(1))));
         assert!(!guard.covers(Rate::new(101, Duration::from_hours(1))));
         assert!(!guard.covers(Rate::new(50, Duration::from_secs(1))));
+    }
+
+    #[test]
+    fn a_rate_is_a_count_and_a_window() {
+        for (text, rate) in [
+            ("100/1m", Rate::new(100, MINUTE)),
+            (" 3 / 1h ", Rate::new(3, Duration::from_hours(1))),
+            ("5/900", Rate::new(5, Duration::from_mins(15))),
+            ("1000000/1d", Rate::new(1_000_000, DAY)),
+        ] {
+            assert_eq!(Rate::parse(text), Ok(rate), "{text}");
+        }
+        for text in [
+            "",
+            "100",
+            "/1m",
+            "100/",
+            "0/1m",
+            "-1/1m",
+            "1000001/1m",
+            "1/0s",
+            "1/500ms",
+            "1/1500ms",
+            "1/2d",
+            "1/1m/1m",
+        ] {
+            assert!(Rate::parse(text).is_err(), "{text}");
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Redis with a deadline per command, reconnects in the background, and a circuit breaker.
 
 mod breaker;
+mod config;
 pub mod metrics;
 
 use std::sync::{Arc, PoisonError, RwLock, Weak};
@@ -13,6 +14,7 @@ use tokio::time::{sleep, timeout};
 use tracing::Instrument as _;
 
 use self::breaker::Breaker;
+pub use self::config::{RedisConfig, RedisSettings};
 
 /// Connect timeout. Requests do not wait so long: connecting continues in the background.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);

@@ -5,6 +5,13 @@ use std::net::IpAddr;
 use secrecy::{ExposeSecret as _, SecretString};
 use url::{Host, Url};
 
+/// Message of a production rule by [`has_common_password`].
+pub const COMMON_PASSWORD: &str = "must not have a password that everybody tries first, one shorter than 6 characters, or the user's \
+     name";
+
+/// Message of a production rule by [`is_private_or`].
+pub const HTTPS_OR_PRIVATE: &str = "must be https outside of a private network";
+
 /// A setting's value that is a URL, secret or not.
 pub trait AsUrl {
     /// The URL.

@@ -109,26 +109,26 @@ macro_rules! __values {
         $name:ident => $field:ident: $ty:ty $(= $default:literal)? $(, $key:ident $(($($arg:tt)*))?)*;
     )* }) => {
         /// The section as read: `None` for a setting with a fault.
-        pub(crate) struct $values {
-            $( pub(crate) $field: Option<<$ty as $crate::Field>::Value>, )*
+        pub struct $values {
+            $( pub $field: Option<<$ty as $crate::Field>::Value>, )*
         }
 
         impl $values {
-            pub(crate) const SECTION: $crate::Section = $crate::Section {
+            pub const SECTION: $crate::Section = $crate::Section {
                 title: $title,
                 intro: $intro,
                 entries: &[ $( Self::$name, )* ],
             };
 
             $(
-                pub(crate) const $name: $crate::Entry = {
+                pub const $name: $crate::Entry = {
                     let entry = $crate::Entry::new(stringify!($name), &[$($help),+]);
                     $( let entry = entry.default_text(concat!($default)); )?
                     $( let entry = $crate::__describe!(entry, $key $(($($arg)*))?); )*
                     entry
                 };
 
-                pub(crate) fn $field(
+                pub fn $field(
                     reader: &mut $crate::Reader<'_>,
                 ) -> Option<<$ty as $crate::Field>::Value> {
                     let entry: &'static $crate::Entry = &Self::$name;
@@ -142,7 +142,7 @@ macro_rules! __values {
                 }
             )*
 
-            pub(crate) fn read(reader: &mut $crate::Reader<'_>) -> Self {
+            pub fn read(reader: &mut $crate::Reader<'_>) -> Self {
                 Self { $( $field: Self::$field(reader), )* }
             }
         }
@@ -171,7 +171,7 @@ macro_rules! __whole {
         }
 
         impl $values {
-            pub(crate) fn build(self, $($more: $more_ty),*) -> Option<$whole> {
+            pub fn build(self, $($more: $more_ty),*) -> Option<$whole> {
                 Some($whole { $( $field: self.$field?, )* $( $more, )* })
             }
         }

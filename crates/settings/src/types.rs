@@ -78,11 +78,11 @@ impl<T: Setting> Field for Option<T> {
     }
 }
 
-/// A list, separated by commas; empty unless it is set.
+/// A list of at most `MAX` members, separated by commas; empty unless it is set.
 #[derive(Debug)]
-pub struct List<T>(PhantomData<T>);
+pub struct List<T, const MAX: usize = { usize::MAX }>(PhantomData<T>);
 
-impl<T: Setting> Field for List<T> {
+impl<T: Setting, const MAX: usize> Field for List<T, MAX> {
     type Value = Vec<T::Value>;
     type Item = T::Value;
 
@@ -90,6 +90,9 @@ impl<T: Setting> Field for List<T> {
         let members = text.split(',').map(str::trim);
         let members = members.filter(|member| !member.is_empty());
         let members: Vec<_> = members.map(T::parse).collect::<Result<_, _>>()?;
+        if members.len() > MAX {
+            return Err(format!("must have at most {MAX} members"));
+        }
         Ok((!members.is_empty()).then_some(members))
     }
 
@@ -271,10 +274,11 @@ mod tests {
 
     #[test]
     fn lists_are_separated_by_commas_and_may_hold_nothing() {
-        assert_eq!(List::<u32>::read("1, 2,,3"), Ok(Some(vec![1, 2, 3])));
-        assert_eq!(List::<u32>::read(" , "), Ok(None));
-        assert!(List::<u32>::read("1,x").is_err());
-        assert_eq!(List::<u32>::unset(), Some(Vec::new()));
+        assert_eq!(<List<u32>>::read("1, 2,,3"), Ok(Some(vec![1, 2, 3])));
+        assert_eq!(<List<u32>>::read(" , "), Ok(None));
+        assert!(<List<u32>>::read("1,x").is_err());
+        assert!(<List<u32, 2>>::read("1,2,3").is_err());
+        assert_eq!(<List<u32>>::unset(), Some(Vec::new()));
     }
 
     #[test]

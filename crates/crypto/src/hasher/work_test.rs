@@ -4,11 +4,9 @@ use super::*;
 
 fn options(memory_kib: u32, iterations: u32) -> HasherOptions {
     HasherOptions {
-        cost: HashingCost {
-            memory_kib,
-            iterations,
-            parallelism: 1,
-        },
+        memory_kib,
+        iterations,
+        parallelism: 1,
         threads: 2,
         queue_timeout: Duration::from_secs(5),
     }

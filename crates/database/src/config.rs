@@ -1,13 +1,12 @@
-//! PostgreSQL and Redis.
+//! Settings of the pool and of migrations.
 
 use std::time::Duration;
 
 use settings::host::{
-    has_common_password, is_private_or, lacks_password, requires_tls, verifies_certificate,
+    COMMON_PASSWORD, has_common_password, is_private_or, lacks_password, requires_tls,
+    verifies_certificate,
 };
-use settings::{PostgresUrl, Reader, RedisUrl};
-
-use super::rules::COMMON_PASSWORD;
+use settings::{PostgresUrl, Reader};
 
 const TLS: &str = "must have `?sslmode=verify-full` (or `verify-ca`) outside of a private network; \
                    `sslrootcert` names the file of a private authority";
@@ -66,29 +65,16 @@ settings::settings! {
     }
 }
 
-settings::settings! {
-    "Redis", RedisSettings {
-        /// Redis, which may be lost at any time: `rediss://:password@host:6379`.
-        REDIS_URL => url: Option<RedisUrl>, secret,
-            production(
-                |url| is_private_or(url, &["rediss"]),
-                "must be `rediss://` outside of a private network"
-            ),
-            production(|url| !has_common_password(url), COMMON_PASSWORD);
-        /// What one command may add to a request. After three that take longer, Redis is not asked
-        /// until it responds again.
-        REDIS_TIMEOUT => timeout: Duration = "50ms", at_most("1s");
-    }
-}
-
 impl DatabaseSettings {
-    pub(super) fn into_config(self) -> Option<DatabaseConfig> {
+    /// `None` if a setting is faulty.
+    #[must_use]
+    pub fn into_config(self) -> Option<DatabaseConfig> {
         let most = self.first_connections? + self.max_overflow?;
         self.build(most)
     }
 
     /// Rejects `sslmode=require` outside of a private network, unless `DB_ALLOW_UNVERIFIED_TLS` is set.
-    pub(super) fn check(&self, reader: &mut Reader<'_>) {
+    pub fn check(&self, reader: &mut Reader<'_>) {
         let urls = [
             (Self::DATABASE_URL.name, self.url.as_ref()),
             (

@@ -6,11 +6,11 @@ use std::time::Duration;
 use graphile_worker::{IntoTaskHandlerResult, TaskHandler, WorkerContext};
 use serde::{Deserialize, Serialize};
 
-use super::{MissingExtension, extension, report, store};
+use crate::{MissingExtension, extension, report, store};
 
 const BATCH: i64 = 1_000;
 
-/// `DEAD_JOBS_RETENTION`, an extension of the worker.
+/// How long dead jobs are kept, an extension of the worker.
 #[derive(Clone, Copy, Debug)]
 pub struct DeadJobsRetention(pub Duration);
 

@@ -4,16 +4,15 @@ use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::{Header, OpenApi, RefOr};
 
-use http_toolkit::{add_problems, operations};
-
-use super::code::Code;
+use crate::code::ProblemCode;
+use crate::document::{add_problems, operations};
 
 /// Adds to every operation of a document that it is limited: the refusal, beside others of its
 /// status, and the headers with the state of the limits.
 pub fn document_limits(api: &mut OpenApi) {
     for item in api.paths.paths.values_mut() {
         for (_, operation) in operations(item) {
-            add_problems(operation, &[Code::RateLimited]);
+            add_problems(operation, &[ProblemCode::RATE_LIMITED]);
             let limited = operation
                 .responses
                 .responses
@@ -59,14 +58,19 @@ mod tests {
     use utoipa::OpenApi;
 
     use super::*;
-    use http_toolkit::{RateProblem, problems};
+    use crate::document::{RateProblem, problems};
+    use crate::problem_code;
     use utoipa::openapi::Response;
 
     struct Attempts;
 
     impl IntoResponses for Attempts {
         fn responses() -> std::collections::BTreeMap<String, RefOr<Response>> {
-            problems(&[Code::TooManyAttempts])
+            problems(&[problem_code!(
+                429,
+                "too_many_attempts",
+                "Too many failed attempts."
+            )])
         }
     }
 

@@ -3,11 +3,9 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use database::Db;
 use graphile_worker::TaskHandler;
-use sqlx::{FromRow, PgExecutor};
-
-use crate::infra::Db;
-use crate::metrics::Queue;
+use sqlx::PgExecutor;
 
 /// Backoff grows by a factor of e, from seconds to six hours, so that the last attempt is about two days
 /// after the first.
@@ -56,7 +54,7 @@ async fn enqueue_at<J: TaskHandler>(
 }
 
 /// Makes the current attempt of a running job its last one.
-pub(super) async fn stop_retrying(conn: impl PgExecutor<'_>, id: i64) -> Result<(), sqlx::Error> {
+pub(crate) async fn stop_retrying(conn: impl PgExecutor<'_>, id: i64) -> Result<(), sqlx::Error> {
     sqlx::query("UPDATE graphile_worker._private_jobs SET max_attempts = attempts WHERE id = $1")
         .bind(id)
         .execute(conn)
@@ -96,16 +94,21 @@ macro_rules! with_priorities {
     };
 }
 
-#[derive(FromRow)]
-struct Row {
-    waiting: f64,
-    oldest_seconds: f64,
+/// State of the queue.
+#[derive(Clone, Copy, Debug)]
+pub struct QueueState {
+    /// Due and not started.
+    pub waiting: f64,
+    /// How long the oldest due job has waited.
+    pub oldest_seconds: f64,
+    /// Failed at their last attempt.
+    pub dead: f64,
 }
 
-/// State of the queue for its gauges. Due jobs are counted up to 10,000 of each priority; jobs scheduled for
+/// Reads the state of the queue. Due jobs are counted up to 10,000 of each priority; jobs scheduled for
 /// later are not read.
-pub async fn queue_state(pool: &Db) -> Result<Queue, sqlx::Error> {
-    let row: Row = sqlx::query_as(with_priorities!(
+pub async fn queue_state(pool: &Db) -> Result<QueueState, sqlx::Error> {
+    let (waiting, oldest_seconds) = sqlx::query_as(with_priorities!(
         "SELECT count(*)::float8 AS waiting,
                 coalesce(extract(epoch FROM now() - min(due.run_at)), 0)::float8 AS oldest_seconds
          FROM priorities AS p
@@ -119,9 +122,9 @@ pub async fn queue_state(pool: &Db) -> Result<Queue, sqlx::Error> {
     .fetch_one(pool)
     .await?;
     let dead = count_dead(pool).await?;
-    Ok(Queue {
-        waiting: row.waiting,
-        oldest_seconds: row.oldest_seconds,
+    Ok(QueueState {
+        waiting,
+        oldest_seconds,
         dead: f64::from(u32::try_from(dead).unwrap_or(u32::MAX)),
     })
 }
@@ -144,7 +147,7 @@ pub async fn is_late(conn: impl PgExecutor<'_>, after: Duration) -> Result<bool,
 
 /// Deletes a batch of dead jobs; returns how many of each task. `run_at` of a dead job is the time of the
 /// attempt that it does not get, hours after its last one.
-pub(super) async fn delete_dead(
+pub(crate) async fn delete_dead(
     conn: impl PgExecutor<'_>,
     after: Duration,
     limit: i64,
@@ -171,7 +174,7 @@ pub(super) async fn delete_dead(
 #[derive(Clone, Copy, Debug)]
 pub struct Expired {
     /// Name in the log.
-    pub(super) what: &'static str,
+    pub(crate) what: &'static str,
     table: &'static str,
     column: &'static str,
     order: &'static str,
@@ -195,7 +198,7 @@ impl Expired {
     }
 
     /// Deletes at most `most` unlocked rows; returns how many.
-    pub(super) async fn delete(
+    pub(crate) async fn delete(
         self,
         conn: impl PgExecutor<'_>,
         before: DateTime<Utc>,

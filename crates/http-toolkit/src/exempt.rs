@@ -1,12 +1,9 @@
-//! Networks exempt from the sign-in limits by client.
+//! Networks exempt from a rate limit by client.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use settings::{Field as _, List, Network, Setting};
-
-const MAX: usize = 64;
 
 /// Networks of offices, from which many people sign in behind one address.
 #[derive(Clone, Debug, Default)]
@@ -39,24 +36,10 @@ impl ExemptNetworks {
     }
 }
 
-impl Setting for ExemptNetworks {
-    type Value = Self;
-
-    fn parse(text: &str) -> Result<Self, String> {
-        let networks = List::<Network>::read(text)?.unwrap_or_default();
-        if networks.len() > MAX {
-            return Err(format!("must be at most {MAX} networks"));
-        }
-        if networks.iter().any(|network| network.prefix_len() == 0) {
-            return Err("must not be every address there is".to_owned());
-        }
-        Ok(Self(networks.into()))
+impl From<Vec<IpNet>> for ExemptNetworks {
+    fn from(networks: Vec<IpNet>) -> Self {
+        Self(networks.into())
     }
-}
-
-/// Rejects public networks so wide that strangers have addresses in them.
-pub(super) fn is_no_public_range(exempt: &ExemptNetworks) -> bool {
-    !exempt.0.iter().any(Network::is_wide_and_public)
 }
 
 #[cfg(test)]

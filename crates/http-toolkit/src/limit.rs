@@ -8,12 +8,14 @@ use axum::extract::Request;
 use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue};
 use axum::response::{IntoResponse as _, Response};
 
-use http_toolkit::{MiddlewareResult, Problem, RequestContext, UNKNOWN};
+use rate_limit::{Decision, Key, Limit, LimitCheck, Limiter};
 
-use super::code::Code;
-use crate::config::{ExemptNetworks, Limit};
-use crate::infra::{Decision, LimitCheck, LimitKey, Limiter};
+use crate::client::UNKNOWN;
+use crate::code::ProblemCode;
+use crate::context::RequestContext;
+use crate::exempt::ExemptNetworks;
 use crate::metrics;
+use crate::problem::{MiddlewareResult, Problem};
 
 const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
@@ -59,7 +61,7 @@ impl ClientLimits {
 
     fn checks(&self, extensions: &Extensions) -> Vec<LimitCheck> {
         let addr = RequestContext::of(extensions).map_or(UNKNOWN, RequestContext::client_addr);
-        let key = LimitKey::client(addr);
+        let key = Key::client(addr);
         let exempt = self.exempt.as_ref();
         let exempt = exempt.filter(|exempt| exempt.networks.contains(addr));
         let limits = self.limits.iter().copied();
@@ -81,8 +83,8 @@ pub async fn limit_client<F: Future<Output = MiddlewareResult>>(
     limited(&group.limiter, &checks, || next(request)).await
 }
 
-/// Counts credentials that were refused against their client, so that they cannot be guessed at
-/// leisure. Good ones spend nothing here.
+/// Counts rejected credentials by client, so that they cannot be guessed. Valid ones spend
+/// nothing here.
 pub async fn limit_rejected_credentials<F: Future<Output = MiddlewareResult>>(
     group: &ClientLimits,
     request: Request,
@@ -94,7 +96,7 @@ pub async fn limit_rejected_credentials<F: Future<Output = MiddlewareResult>>(
         Ok(response) => response.extensions().get::<Problem>(),
         Err(problem) => Some(problem),
     };
-    if problem.is_none_or(|problem| problem.code() != Code::Unauthenticated) {
+    if problem.is_none_or(|problem| problem.code() != ProblemCode::UNAUTHENTICATED) {
         return answer;
     }
     let decision = group.limiter.check(&checks).await;
@@ -147,7 +149,7 @@ fn with_headers(decision: &Decision, answer: MiddlewareResult) -> Response {
 }
 
 fn problem(decision: &Decision) -> Problem {
-    let problem = Problem::new(Code::RateLimited);
+    let problem = Problem::new(ProblemCode::RATE_LIMITED);
     let Some(tightest) = decision.tightest() else {
         return problem;
     };

@@ -5,8 +5,8 @@ use std::fmt::{self, Display};
 
 use graphile_worker::WorkerContext;
 
-use super::store;
-use crate::metrics::{self, JobOutcome};
+use crate::metrics::{self, Outcome};
+use crate::store;
 
 /// The worker was started without an extension that the job needs.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
@@ -32,17 +32,17 @@ pub fn report<E: Display>(ctx: &WorkerContext, result: Result<(), E>) -> Result<
     let job = ctx.job();
     let (id, task, attempt) = (job.id(), job.task_identifier(), job.attempts());
     let outcome = match &result {
-        Ok(()) => JobOutcome::Done,
+        Ok(()) => Outcome::Done,
         Err(error) if attempt >= job.max_attempts() => {
             tracing::error!(job = task, id, attempt, %error, "a job failed for the last time");
-            JobOutcome::Dead
+            Outcome::Dead
         }
         Err(error) => {
             tracing::warn!(job = task, id, attempt, %error, "a job failed and is tried again");
-            JobOutcome::Retried
+            Outcome::Retried
         }
     };
-    metrics::count_job(task, outcome);
+    metrics::count_attempt(task, outcome);
     result.map_err(|error| Failure(error.to_string()))
 }
 
@@ -53,12 +53,10 @@ pub async fn report_final<E: Display>(
     result: Result<(), E>,
     is_permanent: impl Fn(&E) -> bool,
 ) -> Result<(), Failure> {
-    let Err(error) = &result else {
+    let permanent = result.as_ref().err().filter(|error| is_permanent(error));
+    let Some(error) = permanent else {
         return report(ctx, result);
     };
-    if !is_permanent(error) {
-        return report(ctx, result);
-    }
     let job = ctx.job();
     let (id, task, attempt) = (job.id(), job.task_identifier(), job.attempts());
     if let Err(cause) = store::stop_retrying(ctx.pg_pool(), *id).await {
@@ -66,6 +64,6 @@ pub async fn report_final<E: Display>(
         return report(ctx, result);
     }
     tracing::error!(job = task, id, attempt, %error, "a job failed for good and is not tried again");
-    metrics::count_job(task, JobOutcome::Dead);
+    metrics::count_attempt(task, Outcome::Dead);
     result.map_err(|error| Failure(error.to_string()))
 }

@@ -4,12 +4,11 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use database::{Db, begin_for_job};
 use futures_util::future::BoxFuture;
 use sqlx::PgConnection;
 
-use super::store::Expired;
-use crate::infra::Db;
-use crate::infra::db::begin_for_job;
+use crate::Expired;
 
 /// Maximum number of rows of one statement, so that a purge of millions of rows holds neither locks nor a
 /// snapshot for long.

@@ -1,0 +1,17 @@
+//! A job queue in PostgreSQL (`graphile_worker`). Jobs are enqueued in the transaction that causes them.
+//! The schema `graphile_worker` belongs to the library.
+
+mod context;
+mod dead;
+pub mod metrics;
+mod migrations;
+mod purge;
+mod store;
+mod worker;
+
+pub use context::{Failure, MissingExtension, extension, report, report_final};
+pub use dead::{DeadJobsRetention, PurgeDeadJobs};
+pub use migrations::{MigrateError, SCHEMA, migrate};
+pub use purge::{PURGE_BATCH, Purges};
+pub use store::{Expired, QueueState, count_dead, enqueue, enqueue_urgent, is_late, queue_state};
+pub use worker::{WorkerConfig, WorkerSettings, options, run};

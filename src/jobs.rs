@@ -1,0 +1,3 @@
+//! Job queue in PostgreSQL.
+
+pub use job_queue::*;

@@ -6,7 +6,7 @@ mod dead;
 mod purge;
 mod store;
 
-pub use context::{Failure, MissingExtension, extension, report, report_final};
+pub use context::{Failure, JobError, MissingExtension, extension, report, report_final};
 pub use dead::{DeadJobsRetention, PurgeDeadJobs};
 pub use purge::{PURGE_BATCH, Purges};
 pub use store::{Expired, count_dead, enqueue, enqueue_urgent, is_late, queue_state};

@@ -1,6 +1,7 @@
 //! Encryption at rest, HMAC, signed tokens and password hashing, each under a ring of keys of which the
 //! first is used and all are recognised.
 
+mod api_key;
 mod cipher;
 mod hasher;
 mod jwt;
@@ -8,6 +9,7 @@ mod key;
 mod mac;
 pub mod metrics;
 
+pub use api_key::{GeneratedApiKey, PresentedApiKey, SecretHash};
 pub use cipher::{AssociatedData, Cipher, KeyId, NoKey, OpenError, Plaintext, Sealed};
 pub use hasher::{
     Busy, HashError, Hasher, HasherOptions, HashingCost, PasswordForm, PasswordForms,

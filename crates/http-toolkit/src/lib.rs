@@ -27,6 +27,7 @@ mod guard;
 mod headers;
 mod hosts;
 mod idle;
+mod json_object;
 mod load_shed;
 pub mod metrics;
 mod middleware;
@@ -59,12 +60,13 @@ pub use document::{
     BodyProblems, ConflictProblem, FieldProblems, ForbiddenProblem, NotFoundProblem, PathProblems,
     QueryProblems, RateProblem, Responses, add_problems, document_common, operations, problems,
 };
-pub use etag::Etag;
+pub use etag::{Etag, PreparedJson};
 pub use except_probes::ExceptProbes;
 pub use extract::{Json, Path, Query};
 pub use guard::{ByClient, Guard, guard};
 pub use headers::SecurityHeaders;
 pub use hosts::TrustedHosts;
+pub use json_object::JsonObject;
 pub use load_shed::{Cap, Shed, shed};
 pub use middleware::{Next, middleware_fn};
 pub use own_origins::{CookieScope, OwnOrigins};

@@ -5,21 +5,21 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::extract::FromRef;
+use cache::LastSeen;
+use usage_meter::Meter;
 
-use crate::api_keys::LastSeen;
 use crate::auth::{AttemptSlots, RevocationList};
 use crate::config::{
     ApiKeyConfig, AttemptsConfig, AuditConfig, AuthConfig, Config, LimitsConfig, MailConfig,
     MfaConfig, PlansConfig, UsageConfig,
 };
-use crate::ids;
+use crate::ids::{self, ApiKeyId};
 use crate::infra::db::{self, Heartbeat};
 use crate::infra::{
     BadKey, Breaches, Cache, Cipher, Clock, ConcurrencyLimit, Db, Hasher, JwtKeys, Limiter,
     MacRing, Mailer, NoKey, Redis, Rng,
 };
 use crate::migrate;
-use crate::usage::Meter;
 use crate::web::OwnOrigins;
 
 /// Maximum number of API keys whose last use or rejection is kept in memory, about 50 bytes each.
@@ -83,9 +83,9 @@ pub struct Parts {
     pub usage: Arc<UsageConfig>,
     pub api_keys: Arc<ApiKeyConfig>,
     /// Last use of API keys, until it is written.
-    pub key_uses: LastSeen,
+    pub key_uses: LastSeen<ApiKeyId>,
     /// Last rejection of API keys for a missing scope.
-    pub key_refusals: LastSeen,
+    pub key_refusals: LastSeen<ApiKeyId>,
     pub mail: Arc<MailConfig>,
     /// `WORKER_STATEMENT_TIMEOUT`
     pub job_statement_timeout: Duration,

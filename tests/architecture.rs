@@ -42,7 +42,7 @@ const ROLES: &str = "model error store service jobs routes";
 /// Names that a lower layer uses of a slice above it. The file that defines one uses nothing above that
 /// layer, so that there is no circle between files: parts of `AppState`, and a statement that must run in
 /// the transaction of a slice below.
-const UPWARD: &str = "state auth::AttemptSlots auth::RevocationList usage::Meter api_keys::LastSeen; \
+const UPWARD: &str = "state auth::AttemptSlots auth::RevocationList; \
     auth api_keys::revoke_since";
 
 /// The text of every file, by its path in the checkout.
@@ -627,15 +627,15 @@ fn every_listed_read_of_another_slices_table_is_made() {
 
 /// A small sample without a fault: the file, and its text with `¶` for a line's end.
 const SAMPLE: &str = r#"
-src/lib.rs | //! x¶¶pub mod config;¶¶pub mod infra;¶¶pub mod state;¶¶pub mod billing;¶pub mod usage;¶pub mod users;¶¶pub mod app;¶
+src/lib.rs | //! x¶¶pub mod config;¶¶pub mod infra;¶¶pub mod state;¶¶pub mod auth;¶pub mod billing;¶pub mod users;¶¶pub mod app;¶
 src/config.rs | //! x¶use std::env;
 src/infra/mod.rs | //! x¶pub mod redis;
 src/infra/redis.rs | //! x¶use redis::Client;¶use crate::config::Redis;
 src/users/mod.rs | //! x¶mod routes;¶mod store;¶pub use routes::router;¶pub use store::find;
 src/users/routes.rs | //! x¶use super::store;¶fn f() { store::find(); }
-src/usage/mod.rs | //! x¶mod meter;¶mod routes;¶pub use meter::Meter;
-src/usage/meter.rs | //! x¶use crate::infra::redis::Redis;
-src/usage/service.rs | //! x¶use super::meter;¶fn f() { meter::count(); }
+src/auth/mod.rs | //! x¶mod slots;¶mod routes;¶pub use slots::AttemptSlots;
+src/auth/slots.rs | //! x¶use crate::infra::redis::Redis;
+src/auth/service.rs | //! x¶use super::slots;¶fn f() { slots::count(); }
 src/users/store.rs | //! x¶use crate::infra::redis;¶fn f() { redis::get("SELECT 1"); }
 src/billing/mod.rs | //! x¶mod store;
 migrations/20260115093000_create_users.sql | -- People come first.¶CREATE TABLE users ();
@@ -690,11 +690,11 @@ src/users/store.rs | //! x¶use crate::users::routes::Page; | 2: store.rs leans 
 src/users/part/store.rs | //! x¶use super::routes; | 2: store.rs leans on routes.rs
 src/users/part/service.rs | //! x¶const Q: &str = "SELECT id"; | 2: SQL is written in
 src/users/part/jobs.rs | //! x¶use axum::Json; | 2: jobs.rs never names axum
-src/usage/meter.rs | //! x¶use super::service::run; | 2: a circle of files: usage::meter uses usage::service, which uses usage::meter
-src/usage/meter.rs | //! x¶use crate::usage::{self, Sum};¶fn f() { usage::service::run(); } | 3: a circle of files
+src/auth/slots.rs | //! x¶use super::service::run; | 2: a circle of files: auth::slots uses auth::service, which uses auth::slots
+src/auth/slots.rs | //! x¶use crate::auth::{self, Sum};¶fn f() { auth::service::run(); } | 3: a circle of files
 src/infra/redis.rs | //! x¶use crate::users::find; | 2: `infra` uses `users`
 src/state.rs | //! x¶use crate::users::find; | 2: `state` uses `users`
-src/state.rs | //! x¶use crate::usage::service::run; | 2: `state` uses `usage`
+src/state.rs | //! x¶use crate::auth::service::run; | 2: `state` uses `auth`
 src/users/store.rs | //! x¶fn f() { sqlx::query!("UPDATE sessions SET id = $1"); } | 2: `sessions` belongs to `auth`
 src/users/store.rs | //! x¶fn f() { sqlx::query!("WITH a AS (DELETE FROM¶api_keys) SELECT 1"); } | 2: `api_keys` belongs to
 src/users/store.rs | //! x¶fn f() { sqlx::query!("SELECT 1 FROM users, payments AS p"); } | 2: `payments` belongs to
@@ -719,7 +719,7 @@ src/users/routes.rs | //! x¶/// SELECT nothing¶fn redis() { let axum = "Select
 src/users/routes.rs | //! x¶//! Uses crate::app.¶use axum::Json;¶use super::store;
 src/users/store.rs | //! x¶fn f() { sqlx::query!("DELETE FROM users"); }
 src/users/store.rs | //! x¶fn f() { sqlx::query!("SELECT FROM one_time_tokens"); }
-src/state.rs | //! x¶use crate::usage::Meter;
+src/state.rs | //! x¶use crate::auth::AttemptSlots;
 crates/database/src/lib.rs | //! x¶fn f() { sqlx::query("SELECT 1"); }
 crates/redis-client/src/lib.rs | //! x¶use redis::Client;
 src/infra/redis.rs | //! x¶mod tests {¶use super::*;¶use super::super::redis;¶}
@@ -754,23 +754,25 @@ fn every_rule_can_fail() {
             "wanted {wanted}\nfound {found:#?}\nin {text}"
         );
     }
-    let found = faults_with("src/usage/meter.rs", "//! x\nuse crate::usage::find;\n");
+    let found = faults_with("src/auth/slots.rs", "//! x\nuse crate::auth::find;\n");
     assert_eq!(found, Vec::<String>::new(), "a name that the slice has not");
     let mut sample: Files = samples(SAMPLE)
         .map(|file| (file[0].clone(), file[1].clone()))
         .collect();
     sample.insert(
         "src/state.rs".into(),
-        "//! x\nuse crate::usage::Meter;\n".into(),
+        "//! x\nuse crate::auth::AttemptSlots;\n".into(),
     );
     sample.insert(
-        "src/usage/meter.rs".into(),
+        "src/auth/slots.rs".into(),
         "//! x\nuse super::limit::Limit;\n".into(),
     );
-    sample.insert("src/usage/limit.rs".into(), "//! x\n".into());
+    sample.insert("src/auth/limit.rs".into(), "//! x\n".into());
     assert_eq!(
         check(&sample),
-        ["src/state.rs:2: `usage::Meter` is used by `state` below it, but its file uses `usage`"]
+        [
+            "src/state.rs:2: `auth::AttemptSlots` is used by `state` below it, but its file uses `auth`"
+        ]
     );
     let long = format!("//! x\n{}", "\n".repeat(LONGEST_FILE));
     assert_eq!(

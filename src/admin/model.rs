@@ -38,66 +38,19 @@ pub(super) struct AccountPatch {
 }
 
 impl AccountPatch {
-    pub(super) fn split(self) -> Result<(AccountChanges, Option<ReauthProof>), Error> {
-        let changes = AccountChanges {
-            role: self.role,
-            disabled: self.disabled,
-            reason: self.reason,
-        };
-        changes.check()?;
-        let proof = match self.password {
-            Some(password) => Some(ReauthProof::new(
-                "password",
-                password,
-                self.code,
-                self.recovery_code,
-            )?),
-            None if self.code.is_some() || self.recovery_code.is_some() => {
-                return Err(Error::PasswordRequired);
+    /// Takes the proof of the administrator's identity out of the request.
+    pub(super) fn take_proof(&mut self) -> Result<Option<ReauthProof>, Error> {
+        let (code, recovery_code) = (self.code.take(), self.recovery_code.take());
+        match self.password.take() {
+            Some(password) => {
+                let proof = ReauthProof::new("password", password, code, recovery_code)?;
+                Ok(Some(proof))
             }
-            None => None,
-        };
-        Ok((changes, proof))
+            None if code.is_some() || recovery_code.is_some() => Err(Error::PasswordRequired),
+            None => Ok(None),
+        }
     }
-}
 
-#[derive(Clone, Debug, Default)]
-#[cfg_attr(test, derive(Deserialize))]
-pub(super) struct AccountChanges {
-    pub(super) role: Option<Role>,
-    pub(super) disabled: Option<bool>,
-    pub(super) reason: Option<DisabledReason>,
-}
-
-/// Difference between the requested and the current state of an account.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct AccountUpdate {
-    pub(super) role: Option<Role>,
-    pub(super) status: Option<StatusChange>,
-}
-
-impl AccountUpdate {
-    /// Changing a role, enabling an account and disabling an administrator would serve an attacker with a stolen
-    /// token. Disabling a user is a reversible defence, which moderators use many times a day.
-    pub(super) fn needs_reauthentication(&self, before: &Account) -> bool {
-        let is_admin = before.role == Role::Admin;
-        let needs_reauthentication = match &self.status {
-            Some(StatusChange::Enable) => true,
-            Some(StatusChange::Disable(_)) => is_admin && !before.is_disabled(),
-            None => false,
-        };
-        self.role.is_some() || needs_reauthentication
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum StatusChange {
-    /// Also for a new reason.
-    Disable(Option<DisabledReason>),
-    Enable,
-}
-
-impl AccountChanges {
     pub(super) fn check(&self) -> Result<(), Error> {
         if self.reason.is_some() && self.disabled != Some(true) {
             return Err(Error::ReasonWithoutDisabling);
@@ -150,6 +103,34 @@ impl AccountChanges {
     }
 }
 
+/// Difference between the requested and the current state of an account.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct AccountUpdate {
+    pub(super) role: Option<Role>,
+    pub(super) status: Option<StatusChange>,
+}
+
+impl AccountUpdate {
+    /// Changing a role, enabling an account and disabling an administrator would serve an attacker with a stolen
+    /// token. Disabling a user is a reversible defence, which moderators use many times a day.
+    pub(super) fn needs_reauthentication(&self, before: &Account) -> bool {
+        let is_admin = before.role == Role::Admin;
+        let needs_reauthentication = match &self.status {
+            Some(StatusChange::Enable) => true,
+            Some(StatusChange::Disable(_)) => is_admin && !before.is_disabled(),
+            None => false,
+        };
+        self.role.is_some() || needs_reauthentication
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum StatusChange {
+    /// Also for a new reason.
+    Disable(Option<DisabledReason>),
+    Enable,
+}
+
 /// Statistics about accounts.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Stats {
@@ -193,7 +174,7 @@ mod tests {
         text.to_owned().try_into().expect("it is good")
     }
 
-    fn changes(json: &str) -> AccountChanges {
+    fn changes(json: &str) -> AccountPatch {
         serde_json::from_str(json).expect("it parses")
     }
 

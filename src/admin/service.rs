@@ -17,10 +17,10 @@ const SIGN_UP_DAYS: i32 = 30;
 pub(super) async fn change_account(
     ctx: &UserCtx,
     id: UserId,
-    changes: AccountPatch,
+    mut changes: AccountPatch,
 ) -> Result<Account, Error> {
-    let (changes, proof) = changes.split()?;
-    let proven = match proof {
+    changes.check()?;
+    let proven = match changes.take_proof()? {
         Some(proof) => Some(auth::reauthenticate(ctx, proof).await?),
         None => None,
     };
@@ -87,7 +87,6 @@ fn status(is_disabled: bool) -> &'static str {
 pub(super) async fn end_sessions(ctx: &UserCtx, id: UserId) -> Result<(), Error> {
     let now = ctx.now();
     let mut tx = ctx.begin().await?;
-    users::lock_account(&mut *tx, id).await?;
     let change = auth::begin_credentials_change(&mut tx, id, None)
         .await?
         .ok_or(Error::NotFound)?;

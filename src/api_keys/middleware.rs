@@ -4,12 +4,12 @@ use axum::extract::Request;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 
-use super::key::PresentedKey;
 use super::store::{self, StoredKey};
 use crate::audit::Event;
 use crate::auth;
 use crate::ctx::{Caller, Credential, Ctx};
 use crate::ids::ApiKeyId;
+use crate::infra::PresentedApiKey;
 use crate::metrics::{self, ApiKeyUse};
 use crate::policy::Policy;
 use crate::state::AppState;
@@ -30,12 +30,13 @@ pub async fn authenticate<F: Future<Output = MiddlewareResult>>(
     next: impl FnOnce(Request) -> F,
 ) -> MiddlewareResult {
     let token = auth::bearer_token(request.headers());
-    let Some(presented) = token.and_then(|token| PresentedKey::parse(token, &state.api_keys))
-    else {
+    let environment = state.api_keys.environment;
+    let Some(presented) = token.and_then(|token| PresentedApiKey::parse(token, environment)) else {
         return next(request).await;
     };
+    let id = ApiKeyId(presented.id);
     let now = state.clock.now();
-    let found = store::find_active(&state.db, presented.id, now).await?;
+    let found = store::find_active(&state.db, id, now).await?;
     let Some(key) = found.filter(|key| key.has(&presented.hash)) else {
         metrics::count_api_key(ApiKeyUse::Refused);
         return Err(Problem::unauthenticated_token());
@@ -44,21 +45,21 @@ pub async fn authenticate<F: Future<Output = MiddlewareResult>>(
         metrics::count_api_key(ApiKeyUse::Disabled);
         return Err(Code::AccountDisabled.into());
     }
-    record_use(state, presented.id, &key, now);
+    record_use(state, id, &key, now);
     Caller {
         user_id: key.user_id,
-        credential: Credential::ApiKey(presented.id),
+        credential: Credential::ApiKey(id),
     }
     .enter(request.extensions_mut());
     let Some(area) = policy.area else {
         metrics::count_api_key(ApiKeyUse::OutOfScope);
         return Err(Code::SessionRequired.into());
     };
-    if !key.scopes().allow(area, request.method()) {
+    if !key.scopes.allow(area, request.method()) {
         metrics::count_api_key(ApiKeyUse::OutOfScope);
         let scope = area.scope_name(request.method());
         let ctx = Ctx::of(state, request.headers(), request.extensions());
-        record_refusal(&ctx, presented.id, scope, now).await?;
+        record_refusal(&ctx, id, scope, now).await?;
         return Err(Problem::insufficient_scope(scope));
     }
     metrics::count_api_key(ApiKeyUse::Accepted);
@@ -70,7 +71,7 @@ fn record_use(state: &AppState, id: ApiKeyId, key: &StoredKey, now: DateTime<Utc
         .last_used_at
         .is_none_or(|last| now - last >= RECORD_INTERVAL)
     {
-        state.key_uses.record(id.0, now);
+        state.key_uses.record(id, now);
     }
 }
 
@@ -81,7 +82,7 @@ async fn record_refusal(
     scope: &'static str,
     now: DateTime<Utc>,
 ) -> Result<(), sqlx::Error> {
-    let last = ctx.key_refusals.record(id.0, now);
+    let last = ctx.key_refusals.record(id, now);
     if last.is_some_and(|last| now - last < RECORD_INTERVAL) {
         return Ok(());
     }

@@ -3,20 +3,16 @@
 
 mod error;
 mod jobs;
-mod key;
-mod last_seen;
 mod middleware;
 mod model;
 mod routes;
 mod scope;
 mod service;
 mod store;
-mod uses;
 
 pub use error::Error;
 pub use jobs::{NotifyKeyCreated, NotifyKeyRotated, PurgeKeys};
-pub use last_seen::LastSeen;
 pub use middleware::authenticate;
 pub use routes::{document_keys, routes};
+pub use service::{watch_uses, write_uses};
 pub use store::revoke_since;
-pub use uses::{watch_uses, write_uses};

@@ -10,7 +10,7 @@ use super::scope::Scopes;
 use crate::auth::TriedPassword;
 use crate::ids::ApiKeyId;
 use crate::mfa::{RecoveryCode, TotpCode};
-use crate::text::one_line;
+use crate::text::one_line_types;
 
 /// Seconds.
 const LIFE_MIN: u32 = 60;
@@ -18,27 +18,10 @@ const LIFE_MIN: u32 = 60;
 /// Seconds: one week.
 const OVERLAP_MAX: u32 = 7 * 24 * 60 * 60;
 
-/// Name of a key: 1 to 100 characters in one line.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema, sqlx::Type)]
-#[serde(try_from = "String")]
-#[sqlx(transparent)]
-#[schema(value_type = String, min_length = 1, max_length = 100, example = "Nightly import")]
-pub(super) struct KeyName(String);
-
-impl KeyName {
-    pub(super) fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl TryFrom<String> for KeyName {
-    type Error = &'static str;
-
-    fn try_from(raw: String) -> Result<Self, &'static str> {
-        one_line(&raw, 100)
-            .map(Self)
-            .ok_or("must be 1 to 100 characters in one line")
-    }
+one_line_types! {
+    /// Name of a key: 1 to 100 characters in one line.
+    #[schema(example = "Nightly import")]
+    pub(super) struct KeyName(100);
 }
 
 /// Lifetime of a key in seconds.

@@ -107,11 +107,12 @@ impl Scopes {
         let names = self.0.iter().map(|scope| scope.as_str().to_owned());
         names.collect()
     }
+}
 
-    /// An unknown name, of another release, allows nothing.
-    pub(super) fn of_names(names: &[String]) -> Self {
-        let known = names.iter().filter_map(|name| Scope::named(name));
-        Self(known.collect())
+/// Names in the database. An unknown one, of another release, allows nothing.
+impl From<Vec<String>> for Scopes {
+    fn from(names: Vec<String>) -> Self {
+        Self(names.iter().filter_map(|name| Scope::named(name)).collect())
     }
 }
 
@@ -136,12 +137,8 @@ mod tests {
     use super::*;
 
     fn scopes(names: &[&str]) -> Scopes {
-        Scopes::of_names(
-            &names
-                .iter()
-                .map(|&name| name.to_owned())
-                .collect::<Vec<_>>(),
-        )
+        let names = names.iter().map(|&name| name.to_owned());
+        Scopes::from(names.collect::<Vec<_>>())
     }
 
     #[test]

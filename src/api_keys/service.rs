@@ -1,20 +1,26 @@
 //! Create, rotate and revoke API keys. A stolen session is not sufficient: a key requires reauthentication, and the
-//! owner gets an email.
+//! owner gets an email. The time of last use is written in batches, outside of requests.
+
+use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
 
 use super::error::Error;
 use super::jobs::{NotifyKeyCreated, NotifyKeyRotated};
-use super::key::NewKey;
 use super::model::{ApiKey, IssuedApiKey, Life, NewApiKey, Rotation};
-use super::store::{self, NewRow};
+use super::store;
 use crate::audit::Event;
 use crate::auth;
 use crate::ctx::UserCtx;
 use crate::ids::ApiKeyId;
-use crate::infra::after;
+use crate::infra::{GeneratedApiKey, after};
 use crate::jobs;
+use crate::state::AppState;
 use crate::users;
+
+const WRITE_USES_EVERY: Duration = Duration::from_secs(10);
 
 pub(super) async fn create(ctx: &UserCtx, new: NewApiKey) -> Result<IssuedApiKey, Error> {
     let most = ctx.api_keys.max_ttl;
@@ -26,16 +32,7 @@ pub(super) async fn create(ctx: &UserCtx, new: NewApiKey) -> Result<IssuedApiKey
     let owner = auth::reauthenticate(ctx, proof).await?;
     let now = ctx.now();
     let id = ApiKeyId::new(now, &ctx.rng);
-    let key = NewKey::generate(&ctx.api_keys, id, &ctx.rng);
-    let draft = NewRow {
-        id,
-        user_id: ctx.user_id(),
-        name: &new.name,
-        scopes: &new.scopes,
-        hint: key.hint(),
-        secret: key.hash,
-        expires_at: after(now, life),
-    };
+    let key = generate(ctx, id);
     let mut tx = ctx.begin().await?;
     // Serializes concurrent calls, so that each counts the keys of the one before.
     let version = users::lock_credentials(&mut *tx, ctx.user_id())
@@ -48,7 +45,15 @@ pub(super) async fn create(ctx: &UserCtx, new: NewApiKey) -> Result<IssuedApiKey
     if active >= ctx.api_keys.max_count.into() {
         return Err(Error::TooMany(ctx.api_keys.max_count));
     }
-    let about = store::insert(&mut *tx, &draft, now).await?;
+    let about = store::insert(
+        &mut *tx,
+        (ctx.user_id(), id),
+        (&new.name, &new.scopes),
+        &key,
+        after(now, life),
+        now,
+    )
+    .await?;
     tx.audit(Event::ApiKeyCreated.detail(detail(&about)))
         .await?;
     let job = NotifyKeyCreated::to(owner.email, about.hint.clone());
@@ -66,13 +71,13 @@ pub(super) async fn rotate(
     let proof = auth::ReauthProof::new("password", rotation.password, code, recovery_code)?;
     let owner = auth::reauthenticate(ctx, proof).await?;
     let now = ctx.now();
-    let key = NewKey::generate(&ctx.api_keys, id, &ctx.rng);
+    let key = generate(ctx, id);
     let mut tx = ctx.begin().await?;
     auth::recheck_proof(&mut tx, ctx.user_id(), &owner).await?;
     let rotated = store::rotate(
         &mut *tx,
         (ctx.user_id(), id),
-        (key.hash, key.hint()),
+        &key,
         after(now, rotation.overlap.get()),
         after(now, ctx.api_keys.max_ttl),
         now,
@@ -106,6 +111,11 @@ pub(super) async fn revoke(ctx: &UserCtx, id: ApiKeyId) -> Result<(), Error> {
     Ok(())
 }
 
+fn generate(ctx: &UserCtx, id: ApiKeyId) -> GeneratedApiKey {
+    let config = &ctx.api_keys;
+    GeneratedApiKey::generate(&config.prefix, config.environment, id.0, &ctx.rng)
+}
+
 fn detail(key: &ApiKey) -> Value {
     json!({
         "api_key": key.id,
@@ -115,9 +125,31 @@ fn detail(key: &ApiKey) -> Value {
     })
 }
 
-fn issued(key: &NewKey, about: ApiKey) -> IssuedApiKey {
+fn issued(key: &GeneratedApiKey, about: ApiKey) -> IssuedApiKey {
     IssuedApiKey {
         key: key.text.to_string(),
         about,
+    }
+}
+
+/// Writes the last uses of keys until `stop`.
+pub async fn watch_uses(state: AppState, stop: CancellationToken) {
+    let mut ticks = interval(WRITE_USES_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        write_uses(&state).await;
+    }
+}
+
+pub async fn write_uses(state: &AppState) {
+    let uses = state.key_uses.take();
+    if uses.is_empty() {
+        return;
+    }
+    if let Err(error) = store::update_last_used(&state.db, &uses).await {
+        tracing::warn!(%error, "last use of API keys cannot be written");
+        for (id, at) in uses {
+            state.key_uses.record(id, at);
+        }
     }
 }

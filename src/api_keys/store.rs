@@ -6,54 +6,16 @@ use chrono::{DateTime, Utc};
 use sqlx::PgExecutor;
 use uuid::Uuid;
 
-use super::key::SecretHash;
 use super::model::{ApiKey, KeyName};
 use super::scope::Scopes;
 use crate::ids::{ApiKeyId, UserId};
+use crate::infra::{GeneratedApiKey, SecretHash};
 use crate::jobs::Expired;
 use crate::web::{Limit, Moment};
 
 mod revocation;
 
 pub use revocation::revoke_since;
-
-pub(super) struct NewRow<'a> {
-    pub(super) id: ApiKeyId,
-    pub(super) user_id: UserId,
-    pub(super) name: &'a KeyName,
-    pub(super) scopes: &'a Scopes,
-    pub(super) hint: &'a str,
-    pub(super) secret: SecretHash,
-    pub(super) expires_at: DateTime<Utc>,
-}
-
-struct Row {
-    id: ApiKeyId,
-    name: KeyName,
-    scopes: Vec<String>,
-    hint: String,
-    created_at: DateTime<Utc>,
-    rotated_at: Option<DateTime<Utc>>,
-    previous_expires_at: Option<DateTime<Utc>>,
-    expires_at: DateTime<Utc>,
-    last_used_at: Option<DateTime<Utc>>,
-}
-
-impl Row {
-    fn into_api_key(self, now: DateTime<Utc>) -> ApiKey {
-        ApiKey {
-            id: self.id,
-            name: self.name,
-            scopes: Scopes::of_names(&self.scopes),
-            hint: self.hint,
-            created_at: self.created_at,
-            rotated_at: self.rotated_at,
-            previous_expires_at: self.previous_expires_at.filter(|until| *until > now),
-            expires_at: self.expires_at,
-            last_used_at: self.last_used_at,
-        }
-    }
-}
 
 pub(super) async fn count_active(
     conn: impl PgExecutor<'_>,
@@ -72,27 +34,29 @@ pub(super) async fn count_active(
 
 pub(super) async fn insert(
     conn: impl PgExecutor<'_>,
-    new: &NewRow<'_>,
+    (owner, id): (UserId, ApiKeyId),
+    (name, scopes): (&KeyName, &Scopes),
+    key: &GeneratedApiKey,
+    expires_at: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> Result<ApiKey, sqlx::Error> {
-    let row = sqlx::query_as!(
-        Row,
+    sqlx::query_as!(
+        ApiKey,
         r#"INSERT INTO api_keys (id, user_id, name, scopes, hint, secret_hash, created_at, expires_at)
            VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
            RETURNING id AS "id: ApiKeyId", name AS "name: KeyName", scopes, hint, created_at, rotated_at,
                      previous_expires_at, expires_at, last_used_at"#,
-        new.id.0,
-        new.user_id.0,
-        new.name.as_str(),
-        &new.scopes.names(),
-        new.hint,
-        &new.secret.0,
+        id.0,
+        owner.0,
+        name.as_str(),
+        &scopes.names(),
+        key.hint(),
+        key.hash.as_bytes(),
         now,
-        new.expires_at,
+        expires_at,
     )
     .fetch_one(conn)
-    .await?;
-    Ok(row.into_api_key(now))
+    .await
 }
 
 /// Keys that are not revoked, newest first. Expired keys are listed until they are purged, so that the owner sees
@@ -105,10 +69,11 @@ pub(super) async fn list(
     now: DateTime<Utc>,
 ) -> Result<Vec<ApiKey>, sqlx::Error> {
     let (created_at, id) = after.map(|Moment(at, id)| (at, id)).unzip();
-    let rows = sqlx::query_as!(
-        Row,
+    sqlx::query_as!(
+        ApiKey,
         r#"SELECT id AS "id: ApiKeyId", name AS "name: KeyName", scopes, hint, created_at, rotated_at,
-                  previous_expires_at, expires_at, last_used_at
+                  CASE WHEN previous_expires_at > $5 THEN previous_expires_at END AS previous_expires_at,
+                  expires_at, last_used_at
            FROM api_keys
            WHERE user_id = $1 AND revoked_at IS NULL
              AND ($2::timestamptz IS NULL OR (created_at, id) < ($2, $3))
@@ -118,10 +83,10 @@ pub(super) async fn list(
         created_at,
         id,
         limit.one_more(),
+        now,
     )
     .fetch_all(conn)
-    .await?;
-    Ok(rows.into_iter().map(|row| row.into_api_key(now)).collect())
+    .await
 }
 
 /// Replaces the secret of an active key, whose lifetime starts again. `None` if there is no such key, or if the
@@ -130,13 +95,13 @@ pub(super) async fn list(
 pub(super) async fn rotate(
     conn: impl PgExecutor<'_>,
     (owner, id): (UserId, ApiKeyId),
-    (secret, hint): (SecretHash, &str),
+    key: &GeneratedApiKey,
     overlap_until: DateTime<Utc>,
     expires_at_most: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> Result<Option<ApiKey>, sqlx::Error> {
-    let row = sqlx::query_as!(
-        Row,
+    sqlx::query_as!(
+        ApiKey,
         r#"UPDATE api_keys SET
                previous_secret_hash = CASE WHEN $6 > $5 THEN secret_hash END,
                previous_expires_at = CASE WHEN $6 > $5 THEN LEAST($6, expires_at) END,
@@ -145,18 +110,18 @@ pub(super) async fn rotate(
            WHERE user_id = $1 AND id = $2 AND revoked_at IS NULL AND expires_at > $5
              AND ($6 <= $5 OR previous_expires_at IS NULL OR previous_expires_at <= $5)
            RETURNING id AS "id: ApiKeyId", name AS "name: KeyName", scopes, hint, created_at, rotated_at,
-                     previous_expires_at, expires_at, last_used_at"#,
+                     CASE WHEN previous_expires_at > $5 THEN previous_expires_at END AS previous_expires_at,
+                     expires_at, last_used_at"#,
         owner.0,
         id.0,
-        &secret.0,
-        hint,
+        key.hash.as_bytes(),
+        key.hint(),
         now,
         overlap_until,
         expires_at_most,
     )
     .fetch_optional(conn)
-    .await?;
-    Ok(row.map(|row| row.into_api_key(now)))
+    .await
 }
 
 pub(super) async fn find_expiry(
@@ -195,7 +160,7 @@ pub(super) struct StoredKey {
     pub(super) user_id: UserId,
     secret_hash: Vec<u8>,
     previous_secret_hash: Option<Vec<u8>>,
-    scopes: Vec<String>,
+    pub(super) scopes: Scopes,
     pub(super) last_used_at: Option<DateTime<Utc>>,
     pub(super) is_disabled: bool,
 }
@@ -206,10 +171,6 @@ impl StoredKey {
         let previous = self.previous_secret_hash.as_ref();
         secret.matches(&self.secret_hash)
             || previous.is_some_and(|previous| secret.matches(previous))
-    }
-
-    pub(super) fn scopes(&self) -> Scopes {
-        Scopes::of_names(&self.scopes)
     }
 }
 
@@ -236,15 +197,15 @@ pub(super) async fn find_active(
 /// At most once a minute for each key, across replicas.
 pub(super) async fn update_last_used(
     conn: impl PgExecutor<'_>,
-    uses: &HashMap<Uuid, DateTime<Utc>>,
+    uses: &HashMap<ApiKeyId, DateTime<Utc>>,
 ) -> Result<(), sqlx::Error> {
-    let (ids, moments): (Vec<Uuid>, Vec<DateTime<Utc>>) = uses.iter().unzip();
+    let (ids, times): (Vec<Uuid>, Vec<_>) = uses.iter().map(|(id, at)| (id.0, *at)).unzip();
     sqlx::query!(
         "UPDATE api_keys AS k SET last_used_at = u.used_at
          FROM unnest($1::uuid[], $2::timestamptz[]) AS u (id, used_at)
          WHERE k.id = u.id AND (k.last_used_at IS NULL OR k.last_used_at <= u.used_at - interval '1 minute')",
         &ids,
-        &moments,
+        &times,
     )
     .execute(conn)
     .await?;

@@ -30,13 +30,11 @@ impl From<Event> for Entry {
 
 impl Event {
     /// Account that the event is about.
-    #[must_use]
     pub fn about(self, user_id: impl Into<Option<UserId>>) -> Entry {
         Entry::from(self).about(user_id)
     }
 
     /// Account and actor: a user who is not signed in but has proved their identity.
-    #[must_use]
     pub fn by(self, user_id: UserId) -> Entry {
         Entry {
             actor_id: Some(user_id),
@@ -44,32 +42,27 @@ impl Event {
         }
     }
 
-    #[must_use]
     pub fn session(self, session_id: impl Into<Option<SessionId>>) -> Entry {
         Entry::from(self).session(session_id)
     }
 
     /// Never a secret.
-    #[must_use]
     pub fn detail(self, detail: Value) -> Entry {
         Entry::from(self).detail(detail)
     }
 }
 
 impl Entry {
-    #[must_use]
     pub fn about(mut self, user_id: impl Into<Option<UserId>>) -> Self {
         self.user_id = user_id.into();
         self
     }
 
-    #[must_use]
     pub fn session(mut self, session_id: impl Into<Option<SessionId>>) -> Self {
         self.session_id = session_id.into();
         self
     }
 
-    #[must_use]
     pub fn detail(mut self, detail: Value) -> Self {
         self.detail = detail;
         self

@@ -5,19 +5,11 @@ use serde::{Deserialize, Serialize};
 
 use super::store;
 use crate::infra;
-use crate::jobs;
+use crate::jobs::{self, JobError};
 use crate::state::AppState;
 
 /// Entries of one transaction.
 const BATCH: i32 = 5_000;
-
-#[derive(Debug, thiserror::Error)]
-enum JobError {
-    #[error(transparent)]
-    MissingExtension(#[from] jobs::MissingExtension),
-    #[error(transparent)]
-    Database(#[from] sqlx::Error),
-}
 
 /// Removes addresses in batches. Runs daily, and continues where the last run stopped.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]

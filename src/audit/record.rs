@@ -13,7 +13,7 @@ use crate::ids::{AuditId, SessionId, UserId};
 use crate::web::{Moment, RequestId, Timestamp};
 
 /// An audit log entry.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, ToSchema, sqlx::FromRow)]
 pub struct Record {
     /// The entry's id.
     pub id: AuditId,
@@ -43,7 +43,6 @@ pub struct Record {
 }
 
 impl Record {
-    #[must_use]
     pub fn moment(&self) -> Moment {
         Moment(self.created_at, self.id.0)
     }

@@ -2,33 +2,19 @@
 
 use chrono::{DateTime, Utc};
 use ipnetwork::IpNetwork;
-use sea_query::{Expr, ExprTrait as _, Iden, Order, PostgresQueryBuilder, Query};
+use sea_query::{Expr, ExprTrait as _, Order, PostgresQueryBuilder, Query};
 use sea_query_sqlx::SqlxBinder as _;
-use serde_json::Value;
 use sqlx::PgExecutor;
 
 use super::entry::Entry;
-use super::model::Event;
 use super::record::{Record, RecordFilter};
 use crate::ctx::Origin;
-use crate::ids::{AuditId, SessionId, UserId};
+use crate::ids::AuditId;
 use crate::infra::Rng;
 use crate::web::{Limit, Moment, RequestId, printable_user_agent};
 
-#[derive(Clone, Copy, Iden)]
-enum AuditLog {
-    Table,
-    Id,
-    CreatedAt,
-    Event,
-    UserId,
-    ActorId,
-    SessionId,
-    RequestId,
-    Ip,
-    UserAgent,
-    Detail,
-}
+const COLUMNS: &str =
+    "id, created_at, event, user_id, actor_id, session_id, request_id, ip, user_agent, detail";
 
 pub(super) async fn insert(
     conn: impl PgExecutor<'_>,
@@ -42,7 +28,7 @@ pub(super) async fn insert(
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
         AuditId::new(now, rng).0,
         now,
-        entry.event.as_str(),
+        entry.event.to_string(),
         entry.user_id.map(|id| id.0),
         entry.actor_id.map(|id| id.0),
         entry.session_id.map(|id| id.0),
@@ -69,20 +55,6 @@ pub(super) async fn remove_addresses(
         .await
 }
 
-#[derive(sqlx::FromRow)]
-struct Row {
-    id: AuditId,
-    created_at: DateTime<Utc>,
-    event: String,
-    user_id: Option<UserId>,
-    actor_id: Option<UserId>,
-    session_id: Option<SessionId>,
-    request_id: Option<String>,
-    ip: Option<IpNetwork>,
-    user_agent: Option<String>,
-    detail: Value,
-}
-
 /// Newest first; reads one row more than the page has.
 pub async fn list_records(
     conn: impl PgExecutor<'_>,
@@ -92,33 +64,17 @@ pub async fn list_records(
 ) -> Result<Vec<Record>, sqlx::Error> {
     let mut query = Query::select();
     query
-        .columns([
-            AuditLog::Id,
-            AuditLog::CreatedAt,
-            AuditLog::Event,
-            AuditLog::UserId,
-            AuditLog::ActorId,
-            AuditLog::SessionId,
-            AuditLog::RequestId,
-            AuditLog::Ip,
-            AuditLog::UserAgent,
-            AuditLog::Detail,
-        ])
-        .from(AuditLog::Table)
-        .order_by(AuditLog::CreatedAt, Order::Desc)
-        .order_by(AuditLog::Id, Order::Desc)
+        .expr(Expr::cust(COLUMNS))
+        .from("audit_log")
+        .order_by("created_at", Order::Desc)
+        .order_by("id", Order::Desc)
         .limit(u64::try_from(limit.one_more()).unwrap_or_default());
-    let equal: [(AuditLog, Option<sea_query::Value>); 4] = [
-        (AuditLog::UserId, filter.user_id.map(Into::into)),
-        (AuditLog::ActorId, filter.actor_id.map(Into::into)),
-        (
-            AuditLog::Event,
-            filter.event.map(|event| Event::as_str(event).into()),
-        ),
-        (
-            AuditLog::RequestId,
-            filter.request_id.as_ref().map(|id| id.as_str().into()),
-        ),
+    let request_id = filter.request_id.as_ref().map(RequestId::as_str);
+    let equal: [(&'static str, Option<sea_query::Value>); 4] = [
+        ("user_id", filter.user_id.map(Into::into)),
+        ("actor_id", filter.actor_id.map(Into::into)),
+        ("event", filter.event.map(|event| event.to_string().into())),
+        ("request_id", request_id.map(Into::into)),
     ];
     for (column, wanted) in equal {
         if let Some(value) = wanted {
@@ -126,32 +82,19 @@ pub async fn list_records(
         }
     }
     if let Some(from) = filter.from {
-        query.and_where(Expr::col(AuditLog::CreatedAt).gte(from.get()));
+        query.and_where(Expr::col("created_at").gte(from.get()));
     }
     if let Some(to) = filter.to {
-        query.and_where(Expr::col(AuditLog::CreatedAt).lt(to.get()));
+        query.and_where(Expr::col("created_at").lt(to.get()));
     }
     if let Some(Moment(at, id)) = after {
         // Redundant, but it excludes whole partitions.
-        query.and_where(Expr::col(AuditLog::CreatedAt).lte(at));
-        let place = Expr::tuple([Expr::col(AuditLog::CreatedAt), Expr::col(AuditLog::Id)]);
+        query.and_where(Expr::col("created_at").lte(at));
+        let place = Expr::tuple([Expr::col("created_at"), Expr::col("id")]);
         query.and_where(place.lt(Expr::tuple([Expr::value(at), Expr::value(id)])));
     }
     let (sql, values) = query.build_sqlx(PostgresQueryBuilder);
-    let rows: Vec<Row> = sqlx::query_as_with(sqlx::AssertSqlSafe(sql), values)
+    sqlx::query_as_with(sqlx::AssertSqlSafe(sql), values)
         .fetch_all(conn)
-        .await?;
-    let record = |row: Row| Record {
-        id: row.id,
-        created_at: row.created_at,
-        event: row.event,
-        user_id: row.user_id,
-        actor_id: row.actor_id,
-        session_id: row.session_id,
-        request_id: row.request_id,
-        ip: row.ip.map(|network| network.ip()),
-        user_agent: row.user_agent,
-        detail: row.detail,
-    };
-    Ok(rows.into_iter().map(record).collect())
+        .await
 }

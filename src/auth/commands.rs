@@ -69,10 +69,11 @@ pub async fn promote_account(
 ) -> Result<bool, Box<dyn std::error::Error>> {
     let now = ctx.now();
     let mut tx = ctx.begin().await?;
-    let Some(id) = users::find_by_email(&mut *tx, email).await? else {
+    let Some(found) = users::find_credentials(&mut *tx, email).await? else {
         return Ok(false);
     };
-    let account = users::lock_account(&mut *tx, id).await?;
+    let id = found.user_id;
+    let (account, _) = users::lock_account_and_admins(&mut *tx, id).await?;
     if account.is_disabled() {
         return Err(CommandError::Disabled.into());
     }
@@ -100,10 +101,8 @@ pub async fn remove_second_factor(
 ) -> Result<(), Box<dyn std::error::Error>> {
     let now = ctx.now();
     let mut tx = ctx.begin().await?;
-    let id = users::find_by_email(&mut *tx, email)
-        .await?
-        .ok_or(CommandError::NoAccount)?;
-    users::lock_account(&mut *tx, id).await?;
+    let found = users::find_credentials(&mut *tx, email).await?;
+    let id = found.ok_or(CommandError::NoAccount)?.user_id;
     let change = begin_credentials_change(&mut tx, id, None)
         .await?
         .ok_or(CommandError::NoAccount)?;

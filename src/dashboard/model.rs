@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use sqlx::types::Json;
 use utoipa::ToSchema;
 
 use crate::ids::UserId;
@@ -77,11 +78,14 @@ pub(super) struct DayUsage {
     pub server_errors: i64,
 }
 
-/// Rows of the dashboard.
+/// Row of the dashboard.
 pub(super) struct Facts {
-    pub account: Account,
-    pub subscription: Option<Subscription>,
+    pub email: EmailAddress,
+    pub first_name: Option<PersonName>,
+    pub last_name: Option<PersonName>,
+    pub created_at: DateTime<Utc>,
+    pub subscription: Option<Json<Subscription>>,
     pub used: i64,
-    pub days: Vec<DayUsage>,
-    pub payments: Vec<Payment>,
+    pub days: Json<Vec<DayUsage>>,
+    pub payments: Json<Vec<Payment>>,
 }

@@ -10,13 +10,13 @@ use axum::response::IntoResponse;
 use chrono::{DateTime, Utc};
 use utoipa_axum::routes;
 
-use super::model::{Dashboard, Facts, MonthUsage};
+use super::model::{Account, Dashboard, Facts, MonthUsage};
 use super::store;
 use crate::config::PlansConfig;
 use crate::ctx::CallerCtx;
 use crate::ids::UserId;
-use crate::infra::CacheFamily;
-use crate::plans::{Entitlement, Month, Offer};
+use crate::infra::{CacheFamily, Month};
+use crate::plans::{Entitlement, Offer};
 use crate::state::AppState;
 use crate::web::{Code, Problem, Routes};
 
@@ -44,7 +44,7 @@ async fn show_dashboard(ctx: CallerCtx) -> Result<impl IntoResponse, Problem> {
     let dashboard = ctx.cache.get(&DASHBOARDS, &user_id, || async move {
         let now = read.now();
         let facts = store::find(&read.db, user_id, Month::of(now), PAYMENTS).await?;
-        let dashboard = facts.map(|facts| assemble(facts, &read.plans, now));
+        let dashboard = facts.map(|facts| assemble(user_id, facts, &read.plans, now));
         let json = dashboard.as_ref().map(serde_json::to_vec).transpose()?;
         Ok::<_, Box<dyn Error + Send + Sync>>(json.map(Bytes::from))
     });
@@ -53,21 +53,28 @@ async fn show_dashboard(ctx: CallerCtx) -> Result<impl IntoResponse, Problem> {
     Ok(([(CONTENT_TYPE, JSON)], json))
 }
 
-fn assemble(facts: Facts, plans: &PlansConfig, now: DateTime<Utc>) -> Dashboard {
-    let plan = Entitlement::of(facts.subscription, plans.past_due_grace).plan(now);
+fn assemble(id: UserId, facts: Facts, plans: &PlansConfig, now: DateTime<Utc>) -> Dashboard {
+    let subscription = facts.subscription.map(|it| it.0);
+    let plan = Entitlement::of(subscription, plans.past_due_grace).plan(now);
     let (month, quota) = (Month::of(now), plan.tier(plans).quota);
     Dashboard {
-        account: facts.account,
+        account: Account {
+            id,
+            email: facts.email,
+            first_name: facts.first_name,
+            last_name: facts.last_name,
+            created_at: facts.created_at,
+        },
         plan: Offer::of(plan, plans),
-        subscription: facts.subscription,
+        subscription,
         usage: MonthUsage {
             period_start: month.start(),
             period_end: month.end(),
             used: facts.used,
             remaining: quota.map(|quota| (i64::from(quota.requests) - facts.used).max(0)),
-            days: facts.days,
+            days: facts.days.0,
         },
-        payments: facts.payments,
+        payments: facts.payments.0,
         as_of: now,
     }
 }

@@ -3,9 +3,10 @@
 use sqlx::PgExecutor;
 use sqlx::types::Json;
 
-use super::model::{Account, DayUsage, Facts};
+use super::model::{DayUsage, Facts};
 use crate::ids::UserId;
-use crate::plans::{LIVE_STATUSES, Month, Payment, Subscription};
+use crate::infra::Month;
+use crate::plans::{LIVE_STATUSES, Payment, Subscription};
 use crate::users::{EmailAddress, PersonName};
 
 /// Reads an account, a month of its usage and its newest payments in one snapshot.
@@ -15,7 +16,8 @@ pub(super) async fn find(
     month: Month,
     payments: i64,
 ) -> Result<Option<Facts>, sqlx::Error> {
-    let row = sqlx::query!(
+    sqlx::query_as!(
+        Facts,
         r#"SELECT u.email AS "email: EmailAddress", u.first_name AS "first_name: PersonName",
                   u.last_name AS "last_name: PersonName", u.created_at,
                   (SELECT to_jsonb(s) FROM (
@@ -61,18 +63,5 @@ pub(super) async fn find(
         &LIVE_STATUSES as &[&str],
     )
     .fetch_optional(conn)
-    .await?;
-    Ok(row.map(|row| Facts {
-        account: Account {
-            id: user_id,
-            email: row.email,
-            first_name: row.first_name,
-            last_name: row.last_name,
-            created_at: row.created_at,
-        },
-        subscription: row.subscription.map(|it| it.0),
-        used: row.used,
-        days: row.days.0,
-        payments: row.payments.0,
-    }))
+    .await
 }

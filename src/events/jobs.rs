@@ -4,17 +4,9 @@ use graphile_worker::{IntoTaskHandlerResult, TaskHandler, WorkerContext};
 use serde::{Deserialize, Serialize};
 
 use super::store;
-use crate::jobs;
-use crate::plans::Month;
+use crate::infra::Month;
+use crate::jobs::{self, JobError};
 use crate::state::AppState;
-
-#[derive(Debug, thiserror::Error)]
-enum JobError {
-    #[error(transparent)]
-    MissingExtension(#[from] jobs::MissingExtension),
-    #[error(transparent)]
-    Database(#[from] sqlx::Error),
-}
 
 /// Deletes old totals in batches.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]

@@ -7,8 +7,9 @@ use super::error::Error;
 use super::model::{NewEvent, StoredEvent, Volume};
 use super::store::{self, Columns};
 use crate::ctx::{CallerCtx, Ctx};
+use crate::infra::Month;
 use crate::metrics::{self, Quota};
-use crate::plans::{self, Month};
+use crate::plans;
 
 /// How long a request waits for a slot.
 const WAIT: Duration = Duration::from_secs(5);

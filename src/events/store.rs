@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::model::{NewEvent, StoredEvent, Volume};
 use crate::ids::UserId;
-use crate::plans::Month;
+use crate::infra::Month;
 
 /// Events of one account, as arrays for `unnest`.
 #[derive(Debug, Default)]

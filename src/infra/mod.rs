@@ -4,10 +4,11 @@ mod breaches;
 
 pub use breaches::{Breaches, Unchecked};
 pub use cache::{Cache, CacheFamily, LoadError};
-pub use clock::{Clock, ClockSample, Rng, after, before};
+pub use clock::{Clock, ClockSample, Month, Rng, after, before, uuid_v7_time};
 pub use crypto::{
-    AssociatedData, BadKey, Busy, Cipher, HashError, Hasher, InvalidToken, JwtKeys, KeyId, Mac,
-    MacRing, NoKey, OpenError, PasswordForm, PasswordForms, Plaintext, PublicKey, Sealed,
+    AssociatedData, BadKey, Busy, Cipher, GeneratedApiKey, HashError, Hasher, InvalidToken,
+    JwtKeys, KeyId, Mac, MacRing, NoKey, OpenError, PasswordForm, PasswordForms, Plaintext,
+    PresentedApiKey, PublicKey, Sealed, SecretHash,
 };
 pub use database as db;
 pub use database::{Db, begin};

@@ -1,10 +1,7 @@
-//! Partitions by month of append-only tables: created ahead of time, dropped past their retention. Owns no
-//! table; `worker.rs` lists those that are partitioned.
+//! Partitions by month of append-only tables. Owns no table; `worker.rs` lists those that are partitioned.
 
 mod jobs;
-mod model;
-mod store;
 
-pub use jobs::MaintainPartitions;
-pub use model::{PartitionState, PartitionedTables, Table};
-pub use store::state_of;
+pub use jobs::{MaintainPartitions, PartitionedTables, Table};
+
+pub use crate::infra::db::partitions::state_of;

@@ -12,19 +12,7 @@ use crate::infra::after;
 
 /// Plan of an account.
 #[derive(
-    Clone,
-    Copy,
-    Debug,
-    Default,
-    PartialEq,
-    Eq,
-    Hash,
-    PartialOrd,
-    Ord,
-    Serialize,
-    Deserialize,
-    ToSchema,
-    sqlx::Type,
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema, sqlx::Type,
 )]
 #[serde(rename_all = "snake_case")]
 #[sqlx(type_name = "text", rename_all = "snake_case")]
@@ -43,7 +31,6 @@ impl Plan {
     pub const ALL: [Self; 3] = [Self::Free, Self::Pro, Self::Enterprise];
 
     /// Name in the database, in limits and in labels of metrics.
-    #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Free => "free",
@@ -53,7 +40,6 @@ impl Plan {
     }
 
     /// Display name.
-    #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Free => "Free",
@@ -62,7 +48,6 @@ impl Plan {
         }
     }
 
-    #[must_use]
     pub const fn tier(self, config: &PlansConfig) -> &TierConfig {
         match self {
             Self::Free => &config.free,
@@ -71,7 +56,6 @@ impl Plan {
         }
     }
 
-    #[must_use]
     pub const fn features(self) -> &'static [Feature] {
         use Feature::{ApiKeys, EmailSupport, PrioritySupport, UptimeAgreement, UsageReports};
         match self {
@@ -170,7 +154,6 @@ impl Pricing {
 }
 
 impl Offer {
-    #[must_use]
     pub fn of(plan: Plan, config: &PlansConfig) -> Self {
         let tier = plan.tier(config);
         Self {
@@ -279,7 +262,6 @@ impl Entitlement {
     /// An active or trial subscription is valid to the end of its period and, unless it ends there, for the
     /// grace period, since its renewal may be reported late. One that is past due is valid for the grace
     /// period from the start of the unpaid period.
-    #[must_use]
     pub fn of(subscription: Option<Subscription>, grace: Duration) -> Self {
         use SubscriptionStatus as Status;
         let Some(subscription) = subscription else {
@@ -304,7 +286,6 @@ impl Entitlement {
         }
     }
 
-    #[must_use]
     pub fn plan(self, now: DateTime<Utc>) -> Plan {
         match self.until {
             Some(until) if now >= until => Plan::Free,

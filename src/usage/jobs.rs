@@ -8,20 +8,12 @@ use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
 
 use super::store;
-use crate::jobs;
-use crate::plans::Month;
+use crate::infra::Month;
+use crate::jobs::{self, JobError};
 use crate::state::AppState;
 
 /// How long the last batch number of a process is kept, against which a repeated batch is recognised.
 const WRITERS_KEPT: TimeDelta = TimeDelta::days(7);
-
-#[derive(Debug, thiserror::Error)]
-enum JobError {
-    #[error(transparent)]
-    MissingExtension(#[from] jobs::MissingExtension),
-    #[error(transparent)]
-    Database(#[from] sqlx::Error),
-}
 
 /// Deletes old totals and writers.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]

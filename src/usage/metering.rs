@@ -9,18 +9,18 @@ use axum::extract::{MatchedPath, Request};
 use axum::http::Method;
 use axum::response::IntoResponse as _;
 use chrono::{DateTime, Utc};
+use usage_meter::{Endpoint, Meter, MeterKey, minute_of};
 use utoipa::openapi::OpenApi;
-use utoipa::openapi::path::PathItem;
 
-use super::meter::{Endpoint, Meter, MeterKey};
-use super::model::{is_charged, minute_of};
+use super::model::is_charged;
 use crate::ctx::Caller;
 use crate::ids::UserId;
+use crate::infra::Month;
 use crate::metrics::{self, Quota};
-use crate::plans::{self, Month, Plan};
+use crate::plans::{self, Plan};
 use crate::policy::Policy;
 use crate::state::AppState;
-use crate::web::{Code, MiddlewareResult, Problem};
+use crate::web::{Code, MiddlewareResult, Problem, operations};
 
 /// Status of a request whose client disconnected, as in the access log.
 const CLIENT_DISCONNECTED: u16 = 499;
@@ -39,10 +39,10 @@ struct Inner {
 }
 
 impl Metering {
-    #[must_use]
     pub fn new(state: &AppState, policy: &Policy, document: &OpenApi) -> Self {
         let endpoints = document.paths.paths.iter().map(|(path, item)| {
-            let endpoints = methods(item).map(|method| {
+            let mut item = item.clone();
+            let endpoints = operations(&mut item).map(|(method, _)| {
                 let endpoint = state.meter.endpoint(&format!("{method} {path}"));
                 (method, endpoint)
             });
@@ -104,19 +104,6 @@ fn hard_quota(state: &AppState, plan: Plan) -> Option<u64> {
     quota
         .filter(|quota| quota.hard)
         .map(|quota| quota.requests.into())
-}
-
-fn methods(item: &PathItem) -> impl Iterator<Item = Method> {
-    let known = [
-        (&item.get, Method::GET),
-        (&item.put, Method::PUT),
-        (&item.post, Method::POST),
-        (&item.patch, Method::PATCH),
-        (&item.delete, Method::DELETE),
-    ];
-    known
-        .into_iter()
-        .filter_map(|(operation, method)| operation.as_ref().map(|_| method))
 }
 
 /// Counts a request of a signed-in caller, unless it is refused for a spent quota.

@@ -5,18 +5,16 @@
 
 mod error;
 mod jobs;
-mod meter;
 mod metering;
 mod model;
-mod ranges;
 mod routes;
 mod service;
 mod store;
 
 pub use error::FlushError;
 pub use jobs::{BackfillRollups, PurgeUsage};
-pub use meter::{Meter, MeterKey};
 pub use metering::{Metering, meter};
 pub use model::{DAILY_TABLE, HOURLY_TABLE, TABLE};
 pub use routes::routes;
 pub use service::{flush, run};
+pub use usage_meter::MeterKey;

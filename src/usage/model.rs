@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
+use usage_meter::{Resolution, minute_of, time_of};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::plans::Plan;
@@ -20,16 +21,6 @@ pub const DAILY_TABLE: &str = "usage_daily";
 /// limits do not.
 pub(super) const fn is_charged(status: u16) -> bool {
     status < 500 && status != 429
-}
-
-/// Start of a minute since 1970.
-pub(super) fn time_of(minute: i64) -> DateTime<Utc> {
-    DateTime::from_timestamp(minute * 60, 0).unwrap_or_default()
-}
-
-/// Minute since 1970 that contains `time`.
-pub(super) fn minute_of(time: DateTime<Utc>) -> i64 {
-    time.timestamp().div_euclid(60)
 }
 
 /// Rounds up to a whole minute.
@@ -58,6 +49,14 @@ impl Granularity {
             Self::Minute => "minute",
             Self::Hour => "hour",
             Self::Day => "day",
+        }
+    }
+
+    pub(super) const fn resolution(self) -> Resolution {
+        match self {
+            Self::Minute => Resolution::Minute,
+            Self::Hour => Resolution::Hour,
+            Self::Day => Resolution::Day,
         }
     }
 
@@ -230,7 +229,7 @@ pub(super) struct CurrentUsage {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plans::Month;
+    use crate::infra::Month;
 
     fn time(text: &str) -> DateTime<Utc> {
         text.parse().expect("it is a time")

@@ -9,9 +9,9 @@ use super::model::{CurrentUsage, LastItem, UsageFilter, UsageItem};
 use super::store;
 use crate::ctx::CallerCtx;
 use crate::events;
-use crate::infra::{TooMany, db};
+use crate::infra::{Month, TooMany, db};
 use crate::metrics;
-use crate::plans::{self, Month};
+use crate::plans;
 use crate::state::AppState;
 use crate::web::{Code, Json, Page, PageParams, Paged, Problem, QueryProblems, Routes};
 

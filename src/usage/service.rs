@@ -3,16 +3,16 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use usage_meter::{Batch, Meter, MeterKey, Sum, time_of};
 use uuid::Uuid;
 
 use super::error::FlushError;
-use super::meter::{Meter, MeterKey, Outgoing, Sum};
-use super::model::{is_charged, time_of};
+use super::model::is_charged;
 use super::store;
+use crate::infra::Month;
 use crate::metrics::{self, CallOutcome};
-use crate::plans::Month;
 use crate::state::AppState;
 
 /// Rows of one statement.
@@ -21,81 +21,34 @@ const BATCH: usize = 2_000;
 /// Includes the wait for a connection.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// For the last flush, at shutdown.
-const LAST_FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Delay between attempts of the last flush.
-const LAST_FLUSH_RETRY: Duration = Duration::from_millis(200);
-
-const EVICTION_INTERVAL: Duration = Duration::from_mins(10);
-
 /// Flushes at each interval until `stop`, and once more then.
 pub async fn run(state: AppState, stop: CancellationToken) {
-    let mut ticks = interval(state.usage.flush_interval);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut evicted_at = Instant::now();
-    let work = async {
-        loop {
-            ticks.tick().await;
-            if let Err(error) = flush(&state).await {
-                tracing::warn!(%error, "cannot write usage counts, trying again");
-            }
-            if evicted_at.elapsed() > EVICTION_INTERVAL {
-                evicted_at = Instant::now();
-                state
-                    .meter
-                    .evict_idle(Month::of(state.clock.now()).number());
-            }
-        }
-    };
-    // A batch that is interrupted is sent again under its number.
-    stop.run_until_cancelled(work).await;
-    let last = async {
-        while let Err(error) = flush(&state).await {
-            tracing::warn!(%error, "cannot write the last usage counts, trying again");
-            sleep(LAST_FLUSH_RETRY).await;
-        }
-    };
-    if timeout(LAST_FLUSH_TIMEOUT, last).await.is_err() {
-        tracing::error!("the last usage counts are lost");
-    }
+    let month = || Month::of(state.clock.now()).number();
+    let meter = &state.meter;
+    meter
+        .run(state.usage.flush_interval, stop, month, || flush(&state))
+        .await;
 }
 
 /// Writes everything that was counted before the call. After an error the rest is kept for the next call.
 pub async fn flush(state: &AppState) -> Result<(), FlushError> {
-    let mut outgoing = state.meter.outgoing().await;
-    // First the rest of an earlier flush, if there is any.
-    let rounds = if outgoing.is_empty() { 1 } else { 2 };
-    let mut result = Ok(());
-    for _ in 0..rounds {
-        outgoing.refill(&state.meter);
-        result = write_all(state, &mut outgoing).await;
-        if result.is_err() {
-            break;
-        }
-    }
-    metrics::set_waiting_usage(state.meter.waiting() + outgoing.len());
-    result
+    let flushed = state.meter.flush(BATCH, |batch| write(state, batch)).await;
+    metrics::set_waiting_usage(state.meter.waiting());
+    flushed
 }
 
-async fn write_all(state: &AppState, outgoing: &mut Outgoing) -> Result<(), FlushError> {
+async fn write(state: &AppState, batch: Batch) -> Result<(), FlushError> {
+    let began = Instant::now();
     let names = state.meter.names();
-    while !outgoing.is_empty() {
-        let began = Instant::now();
-        let rows = outgoing.rows(BATCH);
-        let writing = store::write(&state.db, outgoing, rows, &names, state.clock.now());
-        let written = match timeout(WRITE_TIMEOUT, writing).await {
-            Ok(written) => written.map_err(FlushError::from),
-            Err(_) => Err(FlushError::Timeout),
-        };
-        let outcome = written
-            .as_ref()
-            .err()
-            .map_or(CallOutcome::Ok, FlushError::outcome);
-        metrics::observe_usage_flush(began, outcome);
-        settle(&state.meter, rows, &written?);
-        outgoing.done(BATCH);
-    }
+    let writing = store::write(&state.db, &batch, &names, state.clock.now());
+    let written = match timeout(WRITE_TIMEOUT, writing).await {
+        Ok(written) => written.map_err(FlushError::from),
+        Err(_) => Err(FlushError::Timeout),
+    };
+    let error = written.as_ref().err();
+    let outcome = error.map_or(CallOutcome::Ok, FlushError::outcome);
+    metrics::observe_usage_flush(began, outcome);
+    settle(&state.meter, &batch.rows, &written?);
     Ok(())
 }
 

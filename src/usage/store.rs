@@ -7,48 +7,20 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use sqlx::PgExecutor;
+use usage_meter::{Batch, EndpointNames, MeterKey, Sum, time_of};
 use uuid::Uuid;
 
-use super::meter::{EndpointNames, MeterKey, Outgoing, Sum};
-use super::model::{is_charged, time_of};
+use super::model::is_charged;
 use crate::ids::UserId;
-use crate::plans::Month;
+use crate::infra::Month;
 
 pub(super) use backfill::backfill;
 pub(super) use reports::list;
 
-/// Rows of a batch, as arrays for `unnest`.
-#[derive(Default)]
-struct Columns {
-    users: Vec<Uuid>,
-    endpoints: Vec<String>,
-    statuses: Vec<i16>,
-    minutes: Vec<DateTime<Utc>>,
-    requests: Vec<i64>,
-    took: Vec<f64>,
-    longest: Vec<f64>,
-    charged: Vec<bool>,
-}
-
-impl Columns {
-    fn of(rows: &[(MeterKey, Sum)], names: &EndpointNames) -> Self {
-        let mut columns = Self::default();
-        for (key, sum) in rows {
-            columns.users.push(key.account);
-            columns.endpoints.push(names.get(key.endpoint).to_owned());
-            columns
-                .statuses
-                .push(i16::try_from(key.status).unwrap_or(i16::MAX));
-            columns.minutes.push(time_of(key.minute));
-            columns
-                .requests
-                .push(i64::try_from(sum.requests).unwrap_or(i64::MAX));
-            columns.took.push(sum.total.as_secs_f64() * 1e3);
-            columns.longest.push(sum.longest.as_secs_f64() * 1e3);
-            columns.charged.push(is_charged(key.status));
-        }
-        columns
-    }
+/// One value of each row, as an array for `unnest`.
+fn column<T>(batch: &Batch, value: impl Fn(&MeterKey, &Sum) -> T) -> Vec<T> {
+    let rows = batch.rows.iter();
+    rows.map(|(key, sum)| value(key, sum)).collect()
 }
 
 /// Adds a batch to the counts unless it was added before; returns the new totals of its accounts by month.
@@ -57,12 +29,10 @@ impl Columns {
 /// releases.
 pub(super) async fn write(
     conn: impl PgExecutor<'_>,
-    batch: &Outgoing,
-    rows: &[(MeterKey, Sum)],
+    batch: &Batch,
     names: &EndpointNames,
     now: DateTime<Utc>,
 ) -> Result<HashMap<(Uuid, Month), u64>, sqlx::Error> {
-    let columns = Columns::of(rows, names);
     let totals = sqlx::query!(
         r#"WITH fresh AS (
                INSERT INTO usage_writers AS w (id, batch, written_at) VALUES ($1, $2, $3)
@@ -122,30 +92,28 @@ pub(super) async fn write(
            ON CONFLICT ON CONSTRAINT usage_totals_pkey
            DO UPDATE SET request_count = t.request_count + excluded.request_count
            RETURNING user_id, month, request_count"#,
-        batch.writer(),
-        batch.batch(),
+        batch.writer,
+        batch.number,
         now,
-        &columns.users,
-        &columns.endpoints,
-        &columns.statuses,
-        &columns.minutes,
-        &columns.requests,
-        &columns.took,
-        &columns.longest,
-        &columns.charged,
+        &column(batch, |key, _| key.account),
+        &column(batch, |key, _| names.get(key.endpoint).to_owned()),
+        &column(batch, |key, _| i16::try_from(key.status).unwrap_or(i16::MAX)),
+        &column(batch, |key, _| time_of(key.minute)),
+        &column(batch, |_, sum| i64::try_from(sum.requests).unwrap_or(i64::MAX)),
+        &column(batch, |_, sum| sum.total.as_secs_f64() * 1e3),
+        &column(batch, |_, sum| sum.longest.as_secs_f64() * 1e3),
+        &column(batch, |key, _| is_charged(key.status)),
     )
     .fetch_all(conn)
     .await?;
-    let total = |count| u64::try_from(count).unwrap_or_default();
-    Ok(totals
-        .into_iter()
-        .map(|row| {
-            (
-                (row.user_id, Month::from(row.month)),
-                total(row.request_count),
-            )
-        })
-        .collect())
+    let totals = totals.into_iter().map(|row| {
+        let account = (row.user_id, Month::from(row.month));
+        (
+            account,
+            u64::try_from(row.request_count).unwrap_or_default(),
+        )
+    });
+    Ok(totals.collect())
 }
 
 /// Charged requests of an account in a month.

@@ -1,15 +1,15 @@
-//! Users, their profile and their credentials.
+//! Users, their profile, their credentials, and accounts as administrators see and search them.
 
+use std::fmt;
 use std::str::FromStr as _;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use email_address::Options;
 use serde::{Deserialize, Deserializer, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
-use super::credentials::CredentialsVersion;
 use crate::ids::UserId;
-use crate::text::one_line;
+use crate::text::one_line_types;
 
 /// An e-mail address (RFC 5321 §4.1.2) with a domain name, in lower case: at most 254 characters.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema, sqlx::Type)]
@@ -19,7 +19,6 @@ use crate::text::one_line;
 pub struct EmailAddress(String);
 
 impl EmailAddress {
-    #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -48,28 +47,17 @@ impl TryFrom<String> for EmailAddress {
     }
 }
 
-/// A first or last name: 1 to 100 characters in one line, without space around it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema, sqlx::Type)]
-#[serde(try_from = "String")]
-#[sqlx(transparent)]
-#[schema(value_type = String, min_length = 1, max_length = 100, example = "Ada")]
-pub struct PersonName(String);
+one_line_types! {
+    /// A first or last name: 1 to 100 characters in one line, without space around it.
+    #[schema(example = "Ada")]
+    pub struct PersonName(100);
 
-impl PersonName {
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
+    /// Search prefix: 1 to 100 characters in one line.
+    pub struct SearchText(100);
 
-impl TryFrom<String> for PersonName {
-    type Error = &'static str;
-
-    fn try_from(raw: String) -> Result<Self, &'static str> {
-        one_line(&raw, 100)
-            .map(Self)
-            .ok_or("must be 1 to 100 characters in one line")
-    }
+    /// Why an account is disabled, visible only to administrators: 1 to 500 characters in one line.
+    #[schema(example = "sends spam")]
+    pub struct DisabledReason(500);
 }
 
 /// Role of an account.
@@ -83,13 +71,9 @@ pub enum Role {
     Admin,
 }
 
-impl Role {
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::User => "user",
-            Self::Admin => "admin",
-        }
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
     }
 }
 
@@ -129,16 +113,14 @@ pub struct ProfileChanges {
 }
 
 impl ProfileChanges {
-    /// Names of the fields that are present.
-    #[must_use]
-    pub fn fields(&self) -> Vec<&'static str> {
+    /// Fields that are present, by the names of their columns.
+    pub fn fields(&self) -> impl Iterator<Item = (&'static str, Option<&PersonName>)> {
         let all = [
-            ("first_name", self.first_name.is_some()),
-            ("last_name", self.last_name.is_some()),
+            ("first_name", &self.first_name),
+            ("last_name", &self.last_name),
         ];
         all.into_iter()
-            .filter_map(|(name, is_present)| is_present.then_some(name))
-            .collect()
+            .filter_map(|(name, field)| Some((name, field.as_ref()?.as_ref())))
     }
 }
 
@@ -196,6 +178,115 @@ pub struct OwnCredentials {
     /// PHC string.
     pub password_hash: String,
     pub version: CredentialsVersion,
+}
+
+/// Advanced by everything that changes or defends an account's credentials: what was issued or proved under an
+/// earlier version is void.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, sqlx::Type)]
+#[serde(transparent)]
+#[sqlx(transparent)]
+pub struct CredentialsVersion(pub i32);
+
+/// Proof that the account's row is locked and its version advanced. Statements that write credentials take one, so
+/// that no code path forgets it; `auth::begin_credentials_change` is the only constructor.
+#[derive(Debug)]
+pub struct CredentialsChange {
+    user_id: UserId,
+}
+
+impl CredentialsChange {
+    pub(super) fn of(user_id: UserId) -> Self {
+        Self { user_id }
+    }
+
+    pub fn user_id(&self) -> UserId {
+        self.user_id
+    }
+}
+
+/// An account, as returned to administrators.
+#[derive(Clone, Debug, Serialize, ToSchema, sqlx::FromRow)]
+pub struct Account {
+    /// The account's id.
+    pub id: UserId,
+    /// Email address, also used to sign in.
+    pub email: EmailAddress,
+    /// Given name.
+    pub first_name: Option<PersonName>,
+    /// Family name.
+    pub last_name: Option<PersonName>,
+    /// Role of the account.
+    pub role: Role,
+    /// When the address was verified.
+    pub email_verified_at: Option<DateTime<Utc>>,
+    /// When the account was disabled.
+    pub disabled_at: Option<DateTime<Utc>>,
+    /// Why it was disabled.
+    pub disabled_reason: Option<DisabledReason>,
+    /// When the account was created.
+    pub created_at: DateTime<Utc>,
+    /// When the account last changed.
+    pub updated_at: DateTime<Utc>,
+}
+
+impl Account {
+    pub fn is_disabled(&self) -> bool {
+        self.disabled_at.is_some()
+    }
+}
+
+/// Filter for accounts.
+#[derive(Clone, Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct AccountFilter {
+    /// Prefix of the address, the full name or the family name; case-insensitive.
+    #[param(value_type = Option<String>, min_length = 1, max_length = 100, example = "ada")]
+    pub search: Option<SearchText>,
+    /// Role of the account.
+    #[param(inline)]
+    pub role: Option<Role>,
+    /// Whether the account is disabled.
+    pub disabled: Option<bool>,
+    /// Whether the address is verified.
+    pub verified: Option<bool>,
+}
+
+impl SearchText {
+    /// Half-open byte-wise range of all texts with this prefix.
+    pub(super) fn range(&self) -> [String; 2] {
+        [self.0.clone(), format!("{}{}", self.0, char::MAX)]
+    }
+}
+
+/// Number of accounts by state.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+pub struct AccountCounts {
+    /// All accounts.
+    #[schema(example = 1_250)]
+    pub total: i64,
+    /// With a verified address.
+    #[schema(example = 1_100)]
+    pub verified: i64,
+    /// Without a verified address.
+    #[schema(example = 150)]
+    pub unverified: i64,
+    /// Disabled accounts.
+    #[schema(example = 4)]
+    pub disabled: i64,
+    /// Enabled administrators.
+    #[schema(example = 3)]
+    pub admins: i64,
+}
+
+/// Number of sign-ups on one day.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+pub struct SignUps {
+    /// The day, in UTC.
+    pub day: NaiveDate,
+    /// Accounts created on that day.
+    #[schema(example = 12)]
+    pub count: i64,
 }
 
 #[cfg(test)]
@@ -256,6 +347,37 @@ mod tests {
             serde_json::from_str(r#"{"first_name": null}"#).expect("it parses");
         assert_eq!(changes.first_name, Some(None));
         assert_eq!(changes.last_name, None);
-        assert_eq!(changes.fields(), ["first_name"]);
+        assert_eq!(changes.fields().collect::<Vec<_>>(), [("first_name", None)]);
+    }
+
+    #[test]
+    fn what_begins_with_a_text_lies_in_its_range_and_nothing_else() {
+        let range = |raw: &str| {
+            SearchText::try_from(raw.to_owned())
+                .expect("it is good")
+                .range()
+        };
+        for (text, inside, outside) in [
+            (" ada ", ["ada", "adaž@example.com"], ["ad", "adb"]),
+            ("a_b", ["a_b", "a_bc"], ["axb", "a"]),
+            ("ö", ["ö", "ö\u{10fffe}"], ["o", "ø"]),
+        ] {
+            let [least, above] = range(text);
+            let fits = |other: &str| *least <= *other && *other < *above;
+            assert!(inside.iter().all(|other| fits(other)), "{text}");
+            assert!(!outside.iter().any(|other| fits(other)), "{text}");
+        }
+        for raw in ["", "  ", "a\nb", "a\0b", &"a".repeat(101)] {
+            assert!(SearchText::try_from(raw.to_owned()).is_err(), "{raw:?}");
+        }
+    }
+
+    #[test]
+    fn a_reason_is_one_line_of_1_to_500_characters() {
+        let parse = |raw: String| DisabledReason::try_from(raw);
+        assert!(parse("ö".repeat(500)).is_ok());
+        for raw in ["", " ", "a\nb", &"a".repeat(501)] {
+            assert!(parse(raw.to_owned()).is_err(), "{raw:?}");
+        }
     }
 }

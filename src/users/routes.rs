@@ -39,7 +39,8 @@ async fn update_me(
     let mut tx = ctx.begin().await?;
     let user = store::update(&mut *tx, ctx.user_id(), &changes, ctx.now()).await?;
     let api_key = ctx.credential().api_key_id();
-    let detail = json!({ "fields": changes.fields(), "api_key": api_key });
+    let fields: Vec<_> = changes.fields().map(|(name, _)| name).collect();
+    let detail = json!({ "fields": fields, "api_key": api_key });
     tx.audit(Event::ProfileChanged.detail(detail)).await?;
     tx.commit().await?;
     Ok(Json(user))

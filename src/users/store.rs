@@ -1,14 +1,14 @@
 //! Every statement on `users` and `sign_ups`.
 
 use chrono::{DateTime, Utc};
-use sea_query::{Expr, ExprTrait as _, Iden, PostgresQueryBuilder, Query};
+use sea_query::{Expr, ExprTrait as _, PostgresQueryBuilder, Query};
 use sea_query_sqlx::SqlxBinder as _;
 use sqlx::PgExecutor;
 
-use super::credentials::CredentialsVersion;
 use super::error::Error;
 use super::model::{
-    Credentials, EmailAddress, NewUser, OwnCredentials, ProfileChanges, Role, User,
+    Credentials, CredentialsVersion, EmailAddress, NewUser, OwnCredentials, PersonName,
+    ProfileChanges, Role, User,
 };
 use crate::ids::UserId;
 
@@ -17,44 +17,14 @@ mod credentials;
 mod sign_ups;
 
 pub use accounts::{
-    count_accounts, count_sign_ups, get_account, list_accounts, list_admins, lock_account,
+    count_accounts, count_sign_ups, get_account, list_accounts, list_admins,
     lock_account_and_admins, set_disabled, set_role,
 };
 pub use credentials::{
-    advance_credentials, change_email, claim_address, find_credentials_version, is_address_taken,
-    lock_credentials, lock_credentials_shared, rehash_password, reset_password_hash,
-    set_password_hash,
+    advance_credentials, change_email, claim_address, is_address_taken, lock_credentials,
+    lock_credentials_shared, rehash_password, reset_password_hash, set_password_hash,
 };
 pub use sign_ups::{confirm_sign_up, list_sign_ups, purge_sign_ups, purge_unverified, sign_up};
-
-#[derive(Clone, Copy, Iden)]
-enum Users {
-    Table,
-    Id,
-    Email,
-    FirstName,
-    LastName,
-    Role,
-    EmailVerifiedAt,
-    DisabledAt,
-    DisabledReason,
-    CreatedAt,
-    UpdatedAt,
-    DeletedAt,
-}
-
-impl User {
-    const COLUMNS: [Users; 8] = [
-        Users::Id,
-        Users::Email,
-        Users::FirstName,
-        Users::LastName,
-        Users::Role,
-        Users::EmailVerifiedAt,
-        Users::CreatedAt,
-        Users::UpdatedAt,
-    ];
-}
 
 pub(super) async fn get(conn: impl PgExecutor<'_>, id: UserId) -> Result<User, Error> {
     let row = sqlx::query_as!(
@@ -75,25 +45,16 @@ pub(super) async fn update(
     changes: &ProfileChanges,
     now: DateTime<Utc>,
 ) -> Result<User, Error> {
-    let text = |name: &Option<_>| Expr::value(name.as_ref().map(super::PersonName::as_str));
+    let columns =
+        "id, email, first_name, last_name, role, email_verified_at, created_at, updated_at";
+    let text = |name: Option<&PersonName>| Expr::value(name.map(PersonName::as_str));
     let (sql, values) = Query::update()
-        .table(Users::Table)
-        .value(Users::UpdatedAt, now) // so that SET is never empty
-        .values(
-            changes
-                .first_name
-                .iter()
-                .map(|name| (Users::FirstName, text(name))),
-        )
-        .values(
-            changes
-                .last_name
-                .iter()
-                .map(|name| (Users::LastName, text(name))),
-        )
-        .and_where(Expr::col(Users::Id).eq(id))
-        .and_where(Expr::col(Users::DeletedAt).is_null())
-        .returning(Query::returning().columns(User::COLUMNS))
+        .table("users")
+        .value("updated_at", now) // so that SET is never empty
+        .values(changes.fields().map(|(column, name)| (column, text(name))))
+        .and_where(Expr::col("id").eq(id))
+        .and_where(Expr::col("deleted_at").is_null())
+        .returning(Query::returning().expr(Expr::cust(columns)))
         .build_sqlx(PostgresQueryBuilder);
     let row = sqlx::query_as_with(sqlx::AssertSqlSafe(sql), values)
         .fetch_optional(conn)
@@ -117,9 +78,9 @@ pub async fn insert(
         new.id.0,
         new.email.as_str(),
         new.password_hash,
-        new.first_name.as_ref().map(super::PersonName::as_str),
-        new.last_name.as_ref().map(super::PersonName::as_str),
-        role.as_str(),
+        new.first_name.as_ref().map(PersonName::as_str),
+        new.last_name.as_ref().map(PersonName::as_str),
+        role.to_string(),
         verified_at,
         now,
     )
@@ -142,20 +103,6 @@ pub async fn find_credentials(
     .await
 }
 
-pub async fn find_unverified(
-    conn: impl PgExecutor<'_>,
-    email: &EmailAddress,
-) -> Result<Option<(UserId, CredentialsVersion)>, sqlx::Error> {
-    let row = sqlx::query!(
-        r#"SELECT id AS "id: UserId", credentials_version AS "version: CredentialsVersion" FROM users
-           WHERE email = $1 AND email_verified_at IS NULL AND deleted_at IS NULL"#,
-        email.as_str(),
-    )
-    .fetch_optional(conn)
-    .await?;
-    Ok(row.map(|row| (row.id, row.version)))
-}
-
 pub async fn find_own_credentials(
     conn: impl PgExecutor<'_>,
     id: UserId,
@@ -165,33 +112,6 @@ pub async fn find_own_credentials(
         r#"SELECT email AS "email: EmailAddress", password_hash, credentials_version AS "version: CredentialsVersion"
            FROM users WHERE id = $1 AND deleted_at IS NULL"#,
         id.0,
-    )
-    .fetch_optional(conn)
-    .await
-}
-
-/// Verified or not.
-pub async fn find_enabled(
-    conn: impl PgExecutor<'_>,
-    email: &EmailAddress,
-) -> Result<Option<UserId>, sqlx::Error> {
-    sqlx::query_scalar!(
-        r#"SELECT id AS "id: UserId" FROM users
-           WHERE email = $1 AND disabled_at IS NULL AND deleted_at IS NULL"#,
-        email.as_str(),
-    )
-    .fetch_optional(conn)
-    .await
-}
-
-/// Verified or not, disabled or not.
-pub async fn find_by_email(
-    conn: impl PgExecutor<'_>,
-    email: &EmailAddress,
-) -> Result<Option<UserId>, sqlx::Error> {
-    sqlx::query_scalar!(
-        r#"SELECT id AS "id: UserId" FROM users WHERE email = $1 AND deleted_at IS NULL"#,
-        email.as_str(),
     )
     .fetch_optional(conn)
     .await

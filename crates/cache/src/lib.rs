@@ -10,6 +10,7 @@
 //! Values in Redis are trusted: cache nothing secret, and nothing that authorizes by itself.
 
 mod invalidation;
+mod last_seen;
 mod memory;
 pub mod metrics;
 mod redis_layer;
@@ -29,6 +30,8 @@ use redis_client::Redis;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
+
+pub use self::last_seen::LastSeen;
 
 use self::invalidation::{Invalidation, Invalidations};
 use self::memory::{Found, LoadGuard, Memory};

@@ -54,3 +54,11 @@ macro_rules! typed_ids {
         }
     )+};
 }
+
+/// Time of a `UUIDv7`; `None` for other ids.
+pub fn uuid_v7_time(id: Uuid) -> Option<DateTime<Utc>> {
+    let is_v7 = id.get_version() == Some(uuid::Version::SortRand)
+        && id.get_variant() == uuid::Variant::RFC4122;
+    let (seconds, nanos) = id.get_timestamp().filter(|_| is_v7)?.to_unix();
+    DateTime::from_timestamp(i64::try_from(seconds).ok()?, nanos)
+}

@@ -2,6 +2,7 @@
 //! replicas compare are all of one clock.
 
 mod id;
+mod month;
 mod rng;
 
 use std::sync::Arc;
@@ -10,7 +11,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-pub use id::uuid_v7;
+pub use id::{uuid_v7, uuid_v7_time};
+pub use month::Month;
 pub use rng::Rng;
 
 /// Samples that took longer are ignored: a sample is off by half the round trip at worst.

@@ -1,6 +1,7 @@
 //! Encryption at rest, HMAC, signed tokens and password hashing, each under a ring of keys of which the
 //! first is used and all are recognised.
 
+mod api_key;
 mod cipher;
 mod hasher;
 mod jwt;
@@ -9,6 +10,7 @@ mod mac;
 pub mod metrics;
 mod rotation;
 
+pub use api_key::{GeneratedApiKey, PresentedApiKey, SecretHash};
 pub use cipher::{AssociatedData, Cipher, KeyId, NoKey, OpenError, Plaintext, Sealed};
 pub use hasher::{
     Busy, HashError, Hasher, HasherOptions, HasherSettings, HashingCost, PasswordForm,

@@ -6,6 +6,7 @@ mod heartbeat;
 pub mod inspect;
 pub mod metrics;
 pub mod migrations;
+pub mod partitions;
 mod pool;
 
 use std::io;

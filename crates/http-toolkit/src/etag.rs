@@ -1,10 +1,13 @@
-//! Entity tags (RFC 9110 §8.8.3).
+//! Entity tags (RFC 9110 §8.8.3), and replies that are served with one.
 
 use aws_lc_rs::digest::{SHA256, digest};
-use axum::http::header::IF_NONE_MATCH;
-use axum::http::{HeaderMap, HeaderValue};
+use axum::body::Bytes;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use serde::Serialize;
 
 /// Strong entity tag, with its quotes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +41,35 @@ impl Etag {
             .flat_map(|value| value.split(','))
             .map(str::trim)
             .any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == self.0)
+    }
+}
+
+/// JSON reply that is serialized once and sent many times.
+#[derive(Clone, Debug)]
+pub struct PreparedJson {
+    json: Bytes,
+    etag: Etag,
+}
+
+impl PreparedJson {
+    /// Serializes a value.
+    pub fn of(value: &impl Serialize) -> Result<Self, serde_json::Error> {
+        let json = Bytes::from(serde_json::to_vec(value)?);
+        let etag = Etag::of(&json);
+        Ok(Self { json, etag })
+    }
+
+    /// The reply to a request with these headers: 304 if the client has it.
+    pub fn respond(&self, headers: &HeaderMap, cache_control: HeaderValue) -> Response {
+        let mut response = if self.etag.is_held(headers) {
+            StatusCode::NOT_MODIFIED.into_response()
+        } else {
+            let json = HeaderValue::from_static("application/json");
+            ([(CONTENT_TYPE, json)], self.json.clone()).into_response()
+        };
+        response.headers_mut().insert(CACHE_CONTROL, cache_control);
+        response.headers_mut().insert(ETAG, self.etag.header());
+        response
     }
 }
 

@@ -32,6 +32,7 @@ mod hosts;
 mod idle;
 mod limit;
 mod limit_document;
+mod json_object;
 mod load_shed;
 pub mod metrics;
 mod middleware;
@@ -67,7 +68,7 @@ pub use document::{
     BodyProblems, ConflictProblem, FieldProblems, ForbiddenProblem, NotFoundProblem, PathProblems,
     QueryProblems, RateProblem, Responses, add_problems, document_common, operations, problems,
 };
-pub use etag::Etag;
+pub use etag::{Etag, PreparedJson};
 pub use except_probes::ExceptProbes;
 pub use exempt::ExemptNetworks;
 pub use extract::{Json, Path, Query};
@@ -76,6 +77,7 @@ pub use headers::SecurityHeaders;
 pub use hosts::TrustedHosts;
 pub use limit::{ClientLimits, allows, limit_client, limit_rejected_credentials, limited, spend};
 pub use limit_document::document_limits;
+pub use json_object::JsonObject;
 pub use load_shed::{Cap, Shed, shed};
 pub use middleware::{Next, middleware_fn};
 pub use own_origins::{CookieScope, OwnOrigins};

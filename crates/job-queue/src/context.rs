@@ -13,6 +13,15 @@ use crate::store;
 #[error("the worker was started without an extension that this job needs")]
 pub struct MissingExtension;
 
+/// Error of a job that only uses the database.
+#[derive(Debug, thiserror::Error)]
+pub enum JobError {
+    #[error(transparent)]
+    MissingExtension(#[from] MissingExtension),
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+}
+
 /// An extension of the worker: the state, or settings of its jobs.
 pub fn extension<T: Send + Sync + 'static>(ctx: &WorkerContext) -> Result<&T, MissingExtension> {
     ctx.get_ext::<T>().ok_or(MissingExtension)

@@ -6,21 +6,13 @@ use std::time::Duration;
 use graphile_worker::{IntoTaskHandlerResult, TaskHandler, WorkerContext};
 use serde::{Deserialize, Serialize};
 
-use crate::{MissingExtension, extension, report, store};
+use crate::{JobError, extension, report, store};
 
 const BATCH: i64 = 1_000;
 
 /// How long dead jobs are kept, an extension of the worker.
 #[derive(Clone, Copy, Debug)]
 pub struct DeadJobsRetention(pub Duration);
-
-#[derive(Debug, thiserror::Error)]
-enum JobError {
-    #[error(transparent)]
-    MissingExtension(#[from] MissingExtension),
-    #[error(transparent)]
-    Database(#[from] sqlx::Error),
-}
 
 /// Deletes old dead jobs in batches, and logs how many of each task.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]

@@ -9,7 +9,7 @@ mod purge;
 mod store;
 mod worker;
 
-pub use context::{Failure, MissingExtension, extension, report, report_final};
+pub use context::{Failure, JobError, MissingExtension, extension, report, report_final};
 pub use dead::{DeadJobsRetention, PurgeDeadJobs};
 pub use migrations::{MigrateError, SCHEMA, migrate};
 pub use purge::{PURGE_BATCH, Purges};

@@ -33,10 +33,11 @@ emails! {
 
 impl SendReset {
     async fn send(&self, state: &AppState) -> Result<(), JobError> {
-        let Some(user_id) = users::find_enabled(&state.db, &self.email).await? else {
+        let found = users::find_credentials(&state.db, &self.email).await?;
+        let Some(found) = found.filter(|found| !found.is_disabled) else {
             return Ok(());
         };
-        let (account, life) = ((user_id, self.version), state.auth.reset_password_ttl);
+        let (account, life) = ((found.user_id, self.version), state.auth.reset_password_ttl);
         let Some(link) = links::issue(state, account, &Purpose::ResetPassword, life).await? else {
             return Ok(());
         };

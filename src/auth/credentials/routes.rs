@@ -55,7 +55,8 @@ async fn forgot_password(
     let check = LimitCheck::spend(ctx.limits.reset_address, address);
     if allows(&ctx.limiter, &[check]).await {
         // The job finds out whether there is an account. It issues no link if the credentials change before.
-        let version = users::find_credentials_version(&ctx.db, &request.email).await?;
+        let found = users::find_credentials(&ctx.db, &request.email).await?;
+        let version = found.map(|found| found.version).unwrap_or_default();
         let job = SendReset::to(request.email, version);
         jobs::enqueue_urgent(&ctx.db, &job, Some(&job.key())).await?;
     }

@@ -13,9 +13,11 @@ emails! {
 
 impl SendVerification {
     async fn send(&self, state: &AppState) -> Result<(), JobError> {
-        let Some(account) = users::find_unverified(&state.db, &self.email).await? else {
+        let found = users::find_credentials(&state.db, &self.email).await?;
+        let Some(found) = found.filter(|found| !found.is_verified) else {
             return Ok(());
         };
+        let account = (found.user_id, found.version);
         let life = state.auth.verify_email_ttl;
         let Some(link) = links::issue(state, account, &Purpose::VerifyEmail, life).await? else {
             return Ok(());

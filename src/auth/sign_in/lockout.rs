@@ -300,7 +300,8 @@ impl<'a> Attempt<'a> {
             && !links::is_unlock_recent(&mut *tx, self.user_id, since).await?
         {
             // For an address without an account as well: the job finds nobody to write to.
-            let version = users::find_credentials_version(&mut *tx, self.email).await?;
+            let found = users::find_credentials(&mut *tx, self.email).await?;
+            let version = found.map(|found| found.version).unwrap_or_default();
             let job = SendUnlock::to(self.email.clone(), version);
             jobs::enqueue_urgent(&mut *tx, &job, Some(&job.key())).await?;
         }

@@ -83,9 +83,8 @@ pub async fn list_lockouts(state: &AppState) -> Result<Vec<Lockout>, Failure> {
 /// Clears the lockouts and failed attempts of an account, also those of its known clients and of
 /// reauthentication.
 pub async fn clear_account_lockout(state: &AppState, email: &EmailAddress) -> Result<(), Failure> {
-    let id = users::find_by_email(&state.db, email)
-        .await?
-        .ok_or(CommandError::NoAccount)?;
+    let found = users::find_credentials(&state.db, email).await?;
+    let id = found.ok_or(CommandError::NoAccount)?.user_id;
     let entries = recent_entries(state, Some(id)).await?;
     let clients: HashSet<_> = entries.iter().filter_map(|entry| entry.ip).collect();
     let contexts = clients.into_iter();

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use usage_meter::{Ranges, Resolution};
+
 use super::super::model::{LastItem, ReportQuery, UsageItem};
-use super::super::ranges::Ranges;
 use crate::ids::UserId;
 use crate::infra::{Db, begin};
 use crate::web::Paged;
@@ -31,11 +32,17 @@ pub(in super::super) async fn list<F>(
     .await?;
     let after = page.after.as_ref();
     let from = after.map_or(query.from, |last| last.0.max(query.from));
+    // Until the rollups are complete all of it is read by the minute.
+    let resolution = if has_rollups {
+        query.granularity.resolution()
+    } else {
+        Resolution::Minute
+    };
     let Ranges {
         minutes,
         hours,
         days,
-    } = Ranges::of(query, from, has_rollups);
+    } = Ranges::split(from, query.to, resolution);
     let items = sqlx::query_as!(
         UsageItem,
         r#"SELECT start AS "start!", nullif(endpoint, '') AS endpoint,

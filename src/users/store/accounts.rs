@@ -5,11 +5,12 @@ use sea_query::{Expr, ExprTrait as _, Order, PostgresQueryBuilder, Query};
 use sea_query_sqlx::SqlxBinder as _;
 use sqlx::PgExecutor;
 
-use super::{super::Error, Users};
 use crate::ids::UserId;
-use crate::users::account::{Account, AccountCounts, AccountFilter, DisabledReason, SignUps};
-use crate::users::credentials::CredentialsChange;
-use crate::users::model::{EmailAddress, Role};
+use crate::users::Error;
+use crate::users::model::{
+    Account, AccountCounts, AccountFilter, CredentialsChange, DisabledReason, EmailAddress, Role,
+    SignUps,
+};
 use crate::web::{Limit, Moment};
 
 /// Prefix search. The operators are those of the prefix indexes. The ids are collected first, because the planner
@@ -21,6 +22,9 @@ const BEGINS_WITH: &str = "id = ANY (ARRAY (
            AND lower(COALESCE(first_name || ' ', '') || COALESCE(last_name, '')) ~<~ lower($2))
        OR (lower(last_name) ~>=~ lower($1) AND lower(last_name) ~<~ lower($2))))";
 
+const COLUMNS: &str = "id, email, first_name, last_name, role, email_verified_at, disabled_at, disabled_reason, \
+    created_at, updated_at";
+
 /// Newest first; reads one row more than the page has.
 pub async fn list_accounts(
     conn: impl PgExecutor<'_>,
@@ -30,22 +34,22 @@ pub async fn list_accounts(
 ) -> Result<Vec<Account>, sqlx::Error> {
     let mut query = Query::select();
     query
-        .columns(Account::COLUMNS)
-        .from(Users::Table)
-        .and_where(Expr::col(Users::DeletedAt).is_null())
-        .order_by(Users::CreatedAt, Order::Desc)
-        .order_by(Users::Id, Order::Desc)
+        .expr(Expr::cust(COLUMNS))
+        .from("users")
+        .and_where(Expr::col("deleted_at").is_null())
+        .order_by("created_at", Order::Desc)
+        .order_by("id", Order::Desc)
         .limit(u64::try_from(limit.one_more()).unwrap_or_default());
     if let Some(text) = &filter.search {
         query.and_where(Expr::cust_with_values(BEGINS_WITH, text.range()));
     }
     if let Some(role) = filter.role {
         // A literal, not a parameter, so that the partial index of administrators is used.
-        query.and_where(Expr::col(Users::Role).eq(Expr::Constant(role.as_str().into())));
+        query.and_where(Expr::col("role").eq(Expr::Constant(role.to_string().into())));
     }
     for (wanted, column) in [
-        (filter.disabled, Users::DisabledAt),
-        (filter.verified, Users::EmailVerifiedAt),
+        (filter.disabled, "disabled_at"),
+        (filter.verified, "email_verified_at"),
     ] {
         match wanted {
             Some(true) => query.and_where(Expr::col(column).is_not_null()),
@@ -54,28 +58,13 @@ pub async fn list_accounts(
         };
     }
     if let Some(Moment(at, id)) = after {
-        let place = Expr::tuple([Expr::col(Users::CreatedAt), Expr::col(Users::Id)]);
+        let place = Expr::tuple([Expr::col("created_at"), Expr::col("id")]);
         query.and_where(place.lt(Expr::tuple([Expr::value(at), Expr::value(id)])));
     }
     let (sql, values) = query.build_sqlx(PostgresQueryBuilder);
     sqlx::query_as_with(sqlx::AssertSqlSafe(sql), values)
         .fetch_all(conn)
         .await
-}
-
-impl Account {
-    const COLUMNS: [Users; 10] = [
-        Users::Id,
-        Users::Email,
-        Users::FirstName,
-        Users::LastName,
-        Users::Role,
-        Users::EmailVerifiedAt,
-        Users::DisabledAt,
-        Users::DisabledReason,
-        Users::CreatedAt,
-        Users::UpdatedAt,
-    ];
 }
 
 pub async fn get_account(conn: impl PgExecutor<'_>, id: UserId) -> Result<Account, Error> {
@@ -92,23 +81,8 @@ pub async fn get_account(conn: impl PgExecutor<'_>, id: UserId) -> Result<Accoun
     row.ok_or(Error::NotFound)
 }
 
-/// Also blocks new sessions, which take a shared lock on the row.
-pub async fn lock_account(conn: impl PgExecutor<'_>, id: UserId) -> Result<Account, Error> {
-    let row = sqlx::query_as!(
-        Account,
-        r#"SELECT id AS "id: UserId", email AS "email: EmailAddress", first_name AS "first_name: _",
-                  last_name AS "last_name: _", role AS "role: Role", email_verified_at, disabled_at,
-                  disabled_reason AS "disabled_reason: _", created_at, updated_at
-           FROM users WHERE id = $1 AND deleted_at IS NULL
-           FOR UPDATE"#,
-        id.0,
-    )
-    .fetch_optional(conn)
-    .await?;
-    row.ok_or(Error::NotFound)
-}
-
-/// Locks an account and all enabled administrators. Serializes concurrent changes of administrators, so that the
+/// Locks an account and all enabled administrators. Also blocks new sessions, which take a shared lock on the row.
+/// Serializes concurrent changes of administrators, so that the
 /// last one stays. One statement in the order of the ids: two statements could deadlock.
 pub async fn lock_account_and_admins(
     conn: impl PgExecutor<'_>,
@@ -153,7 +127,7 @@ pub async fn set_role(
     sqlx::query!(
         "UPDATE users SET role = $2, updated_at = $3 WHERE id = $1 AND deleted_at IS NULL",
         change.user_id().0,
-        role.as_str(),
+        role.to_string(),
         now,
     )
     .execute(conn)

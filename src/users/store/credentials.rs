@@ -6,8 +6,8 @@ use sqlx::PgExecutor;
 use crate::ids::UserId;
 use crate::infra::db::violates;
 use crate::users::Error;
-use crate::users::credentials::{CredentialsChange, CredentialsVersion};
 use crate::users::model::EmailAddress;
+use crate::users::model::{CredentialsChange, CredentialsVersion};
 
 /// Locks the account and advances its credentials version; `None` if the account is gone, or the version is not
 /// `proven`. Only for `auth::begin_credentials_change`, which also deletes what the previous version issued.
@@ -59,21 +59,6 @@ pub async fn lock_credentials_shared(
     .fetch_optional(conn)
     .await?;
     Ok(found.is_some())
-}
-
-/// The first version for an address without an account, with the same query, so that timing does not differ.
-pub async fn find_credentials_version(
-    conn: impl PgExecutor<'_>,
-    email: &EmailAddress,
-) -> Result<CredentialsVersion, sqlx::Error> {
-    let found = sqlx::query_scalar!(
-        r#"SELECT credentials_version AS "version: CredentialsVersion" FROM users
-           WHERE email = $1 AND deleted_at IS NULL"#,
-        email.as_str(),
-    )
-    .fetch_optional(conn)
-    .await?;
-    Ok(found.unwrap_or_default())
 }
 
 /// Replaces a hash by a new one of the same password, unless the password has changed since `old` was read.

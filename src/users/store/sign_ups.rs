@@ -5,8 +5,9 @@ use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgExecutor};
 
 use crate::ids::UserId;
-use crate::users::credentials::CredentialsChange;
-use crate::users::model::{NewUser, PersonName, SignUp, SignUpCredentials};
+use crate::users::model::{
+    CredentialsChange, NewUser, PersonName, Role, SignUp, SignUpCredentials,
+};
 
 /// Maximum of earlier sign-ups for an address; the oldest are deleted.
 const KEPT: i32 = 4;
@@ -23,19 +24,7 @@ pub async fn sign_up(
         new.last_name.as_ref().map(PersonName::as_str),
     );
     let account = loop {
-        sqlx::query!(
-            "INSERT INTO users (id, email, password_hash, first_name, last_name, created_at, updated_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $6)
-             ON CONFLICT ON CONSTRAINT users_email_key DO NOTHING",
-            new.id.0,
-            new.email.as_str(),
-            new.password_hash,
-            first_name,
-            last_name,
-            now,
-        )
-        .execute(&mut *conn)
-        .await?;
+        super::insert(&mut *conn, new, Role::User, None, now).await?;
         // A separate statement, so that the next one sees what a concurrent sign-up has committed.
         let locked = sqlx::query!(
             r#"SELECT id AS "id: UserId", email_verified_at IS NOT NULL AS "is_verified!"

@@ -1,4 +1,4 @@
-//! Format of an API key: `gw_live_<id>_<secret>`.
+//! Format of an API key: `<prefix>_<environment>_<id>_<secret>`.
 //!
 //! The id is 22 characters of base62. The secret is 43 uniformly random characters of base62 (256 bits) and 6 of a
 //! checksum over everything before: secret scanners recognize a key, and a mistyped one costs no query. A double
@@ -6,12 +6,9 @@
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, digest};
+use clock::Rng;
 use uuid::Uuid;
 use zeroize::Zeroizing;
-
-use crate::config::ApiKeyConfig;
-use crate::ids::ApiKeyId;
-use crate::infra::Rng;
 
 const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
@@ -26,7 +23,7 @@ const HINT: usize = 4;
 
 /// SHA-256 of a secret, which is stored. A slow hash would add nothing to 256 random bits, and cost every request.
 #[derive(Clone, Copy)]
-pub(super) struct SecretHash(pub(super) [u8; 32]);
+pub struct SecretHash([u8; 32]);
 
 impl SecretHash {
     fn of(secret: &str) -> Self {
@@ -34,23 +31,30 @@ impl SecretHash {
         Self(hash.as_ref().try_into().expect("SHA-256 gives 32 bytes"))
     }
 
+    /// Bytes to store.
+    pub const fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     /// Constant-time comparison.
-    pub(super) fn matches(&self, stored: &[u8]) -> bool {
+    pub fn matches(&self, stored: &[u8]) -> bool {
         verify_slices_are_equal(&self.0, stored).is_ok()
     }
 }
 
 /// A generated key.
-pub(super) struct NewKey {
-    pub(super) text: Zeroizing<String>,
-    pub(super) hash: SecretHash,
+pub struct GeneratedApiKey {
+    /// The key, for its owner.
+    pub text: Zeroizing<String>,
+    /// Hash of its secret, to store.
+    pub hash: SecretHash,
 }
 
-impl NewKey {
-    pub(super) fn generate(config: &ApiKeyConfig, id: ApiKeyId, rng: &Rng) -> Self {
+impl GeneratedApiKey {
+    /// `prefix` and `environment` are ASCII letters and digits.
+    pub fn generate(prefix: &str, environment: &str, id: Uuid, rng: &Rng) -> Self {
         let secret = generate_secret(rng);
-        let (prefix, environment) = (&config.prefix, config.environment);
-        let id = encode::<ID>(id.0.as_u128());
+        let id = encode::<ID>(id.as_u128());
         let mut text = Zeroizing::new(String::with_capacity(96));
         for part in [prefix, "_", environment, "_", &id, "_", &*secret] {
             text.push_str(part);
@@ -63,28 +67,31 @@ impl NewKey {
         }
     }
 
-    pub(super) fn hint(&self) -> &str {
+    /// The last four characters, which identify the key in lists.
+    pub fn hint(&self) -> &str {
         &self.text[self.text.len() - HINT..]
     }
 }
 
 /// A well-formed key of this environment, not yet verified.
-pub(super) struct PresentedKey {
-    pub(super) id: ApiKeyId,
-    pub(super) hash: SecretHash,
+pub struct PresentedApiKey {
+    /// Id of the key.
+    pub id: Uuid,
+    /// Hash of its secret, to compare with the stored one.
+    pub hash: SecretHash,
 }
 
-impl PresentedKey {
-    /// Any prefix is accepted, so that renaming the product does not break keys. The environment must match, so
+impl PresentedApiKey {
+    /// Returns `None` for any other text. Any prefix is accepted, so that renaming the product does not break keys. The environment must match, so
     /// that a production key is useless against a copy of the production database.
-    pub(super) fn parse(text: &str, config: &ApiKeyConfig) -> Option<Self> {
+    pub fn parse(text: &str, environment: &str) -> Option<Self> {
         let plain = |part: &str| part.bytes().all(|b| b.is_ascii_alphanumeric());
         let mut parts = text.split('_');
-        let (prefix, environment) = (parts.next()?, parts.next()?);
+        let (prefix, environment_given) = (parts.next()?, parts.next()?);
         let (id, secret) = (parts.next()?, parts.next()?);
         let fits = parts.next().is_none()
             && plain(prefix)
-            && environment == config.environment
+            && environment_given == environment
             && id.len() == ID
             && secret.len() == SECRET + CHECKSUM
             && plain(secret);
@@ -96,7 +103,7 @@ impl PresentedKey {
             return None;
         }
         Some(Self {
-            id: ApiKeyId(Uuid::from_u128(decode(id)?)),
+            id: Uuid::from_u128(decode(id)?),
             hash: SecretHash::of(&secret[..SECRET]),
         })
     }
@@ -143,25 +150,15 @@ fn decode(text: &str) -> Option<u128> {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
-    use std::time::Duration;
 
     use super::*;
 
-    fn config(environment: &'static str) -> ApiKeyConfig {
-        ApiKeyConfig {
-            prefix: "gw".to_owned(),
-            environment,
-            max_ttl: Duration::from_secs(1),
-            max_count: 1,
-        }
-    }
-
-    fn id() -> ApiKeyId {
-        ApiKeyId(Uuid::from_u128(0x0198_0b6e_7c00_7000_8000_3f2a_51d6_c9b1))
+    fn id() -> Uuid {
+        Uuid::from_u128(0x0198_0b6e_7c00_7000_8000_3f2a_51d6_c9b1)
     }
 
     fn key() -> String {
-        let new = NewKey::generate(&config("live"), id(), &Rng::seeded(1));
+        let new = GeneratedApiKey::generate("gw", "live", id(), &Rng::seeded(1));
         new.text.to_string()
     }
 
@@ -171,12 +168,12 @@ mod tests {
 
     #[test]
     fn a_key_is_read_as_it_was_made() {
-        let new = NewKey::generate(&config("live"), id(), &Rng::seeded(1));
+        let new = GeneratedApiKey::generate("gw", "live", id(), &Rng::seeded(1));
         let parts: Vec<_> = new.text.split('_').collect();
         assert_eq!(parts[..2], ["gw", "live"]);
         assert_eq!((parts[2].len(), parts[3].len()), (22, 49));
         assert!(new.text.ends_with(new.hint()) && new.hint().len() == 4);
-        let read = PresentedKey::parse(&new.text, &config("live")).expect("it is a key");
+        let read = PresentedApiKey::parse(&new.text, "live").expect("it is a key");
         assert_eq!(read.id, id());
         assert!(
             read.hash.matches(&new.hash.0)
@@ -190,10 +187,10 @@ mod tests {
         let body = key();
         let body = &body[..body.len() - CHECKSUM];
         let renamed = sealed(&body.replacen("gw_", "acme_", 1));
-        assert!(PresentedKey::parse(&renamed, &config("live")).is_some());
-        assert!(PresentedKey::parse(&key(), &config("test")).is_none());
+        assert!(PresentedApiKey::parse(&renamed, "live").is_some());
+        assert!(PresentedApiKey::parse(&key(), "test").is_none());
         let test = sealed(&body.replacen("_live_", "_test_", 1));
-        assert!(PresentedKey::parse(&test, &config("live")).is_none());
+        assert!(PresentedApiKey::parse(&test, "live").is_none());
     }
 
     #[test]
@@ -203,7 +200,7 @@ mod tests {
             for with in ["0", "a", "_", ".", "é", ""] {
                 let mut mistyped = key.clone();
                 mistyped.replace_range(at..=at, with);
-                let read = PresentedKey::parse(&mistyped, &config("live"));
+                let read = PresentedApiKey::parse(&mistyped, "live");
                 assert_eq!(read.is_some(), mistyped == key, "{mistyped}");
             }
         }
@@ -218,12 +215,12 @@ mod tests {
             String::new(),
         ] {
             assert!(
-                PresentedKey::parse(&sealed(&body), &config("live")).is_none(),
+                PresentedApiKey::parse(&sealed(&body), "live").is_none(),
                 "{body}"
             );
         }
         let least = sealed(&format!("gw_live_{}_{secret}", "0".repeat(22)));
-        assert!(PresentedKey::parse(&least, &config("live")).is_some());
+        assert!(PresentedApiKey::parse(&least, "live").is_some());
     }
 
     #[test]

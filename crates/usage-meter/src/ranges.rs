@@ -1,25 +1,39 @@
-//! Source of each part of a report: the daily rollup for whole days, the hourly one for the remaining whole
+//! Source of each part of a report: a daily rollup for whole days, an hourly one for the remaining whole
 //! hours, and the counts by minute for the rest.
 
 use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
-
-use super::model::{Granularity, ReportQuery};
 
 type Time = DateTime<Utc>;
 
 /// Disjoint time ranges by the table that they are read from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Ranges {
+pub struct Ranges {
+    /// To read by the minute.
     pub minutes: Bounds,
+    /// Whole hours.
     pub hours: Bounds,
+    /// Whole days, in UTC.
     pub days: Bounds,
 }
 
-/// As arrays for `unnest`.
+/// Ranges as two arrays of the same length, as `unnest` takes them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Bounds {
+pub struct Bounds {
+    /// Starts, inclusive.
     pub from: Vec<Time>,
+    /// Ends, exclusive.
     pub to: Vec<Time>,
+}
+
+/// Length of each item of a report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resolution {
+    /// One minute.
+    Minute,
+    /// One hour.
+    Hour,
+    /// One day, in UTC.
+    Day,
 }
 
 impl Bounds {
@@ -32,20 +46,19 @@ impl Bounds {
 }
 
 impl Ranges {
-    /// Ranges of a report from `from` on. Until the rollups are complete all of it is read by the minute.
-    pub(super) fn of(query: &ReportQuery, from: Time, has_rollups: bool) -> Self {
+    /// Splits a range among the rollups that are as fine as `resolution`.
+    pub fn split(from: Time, to: Time, resolution: Resolution) -> Self {
         let mut ranges = Self::default();
-        match query.granularity {
-            _ if !has_rollups => ranges.minutes.push(from, query.to),
-            Granularity::Minute => ranges.minutes.push(from, query.to),
-            Granularity::Hour => ranges.add_hours(from, query.to),
-            Granularity::Day => match whole(from, query.to, TimeDelta::days(1)) {
+        match resolution {
+            Resolution::Minute => ranges.minutes.push(from, to),
+            Resolution::Hour => ranges.add_hours(from, to),
+            Resolution::Day => match whole(from, to, TimeDelta::days(1)) {
                 Some((first, last)) => {
                     ranges.add_hours(from, first);
                     ranges.days.push(first, last);
-                    ranges.add_hours(last, query.to);
+                    ranges.add_hours(last, to);
                 }
-                None => ranges.add_hours(from, query.to),
+                None => ranges.add_hours(from, to),
             },
         }
         ranges
@@ -79,18 +92,12 @@ mod tests {
         format!("2026-03-{text}:00Z").parse().expect("it is a time")
     }
 
-    fn ranges(from: &str, to: &str, granularity: Granularity) -> [Vec<(Time, Time)>; 3] {
-        let query = ReportQuery {
-            from: time(from),
-            to: time(to),
-            granularity,
-            by_endpoint: false,
-        };
+    fn ranges(from: &str, to: &str, resolution: Resolution) -> [Vec<(Time, Time)>; 3] {
         let Ranges {
             minutes,
             hours,
             days,
-        } = Ranges::of(&query, query.from, true);
+        } = Ranges::split(time(from), time(to), resolution);
         [minutes, hours, days].map(|it| it.from.into_iter().zip(it.to).collect())
     }
 
@@ -100,7 +107,7 @@ mod tests {
 
     #[test]
     fn whole_days_and_hours_are_read_from_rollups_and_the_edges_by_the_minute() {
-        let [minutes, hours, days] = ranges("01T10:30", "04T02:15", Granularity::Day);
+        let [minutes, hours, days] = ranges("01T10:30", "04T02:15", Resolution::Day);
         assert_eq!(
             minutes,
             [range("01T10:30", "01T11:00"), range("04T02:00", "04T02:15")]
@@ -114,19 +121,19 @@ mod tests {
 
     #[test]
     fn aligned_bounds_need_no_finer_rows() {
-        let [minutes, hours, days] = ranges("01T00:00", "04T00:00", Granularity::Day);
+        let [minutes, hours, days] = ranges("01T00:00", "04T00:00", Resolution::Day);
         assert_eq!((minutes.len(), hours.len(), days.len()), (0, 0, 1));
-        let [minutes, hours, days] = ranges("01T05:00", "04T07:00", Granularity::Hour);
+        let [minutes, hours, days] = ranges("01T05:00", "04T07:00", Resolution::Hour);
         assert_eq!((minutes.len(), hours.len(), days.len()), (0, 1, 0));
     }
 
     #[test]
     fn a_range_within_an_hour_or_a_day_reads_no_coarser_rows() {
-        let [minutes, hours, days] = ranges("01T10:10", "01T10:50", Granularity::Day);
+        let [minutes, hours, days] = ranges("01T10:10", "01T10:50", Resolution::Day);
         assert_eq!((minutes.len(), hours.len(), days.len()), (1, 0, 0));
-        let [minutes, hours, days] = ranges("01T10:10", "01T23:50", Granularity::Day);
+        let [minutes, hours, days] = ranges("01T10:10", "01T23:50", Resolution::Day);
         assert_eq!((minutes.len(), hours.len(), days.len()), (2, 1, 0));
-        let [minutes, hours, days] = ranges("01T00:00", "02T00:00", Granularity::Minute);
+        let [minutes, hours, days] = ranges("01T00:00", "02T00:00", Resolution::Minute);
         assert_eq!((minutes.len(), hours.len(), days.len()), (1, 0, 0));
     }
 }

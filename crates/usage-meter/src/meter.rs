@@ -1,32 +1,63 @@
-//! Usage meter: request counts by account, in memory until they are written. A request costs two map lookups.
+//! Request counts by account, in memory until they are written. A request costs two map lookups.
 
 use std::collections::HashMap;
-use std::fmt;
+use std::fmt::{self, Display};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use chrono::{DateTime, Utc};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 /// Shards of the map, each with its own lock.
 const SHARDS: usize = 16;
 
+/// Interval at which idle accounts are evicted.
+const EVICTION_INTERVAL: Duration = Duration::from_mins(10);
+
+/// For the last flush, at shutdown.
+const LAST_FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Delay between attempts of the last flush.
+const LAST_FLUSH_RETRY: Duration = Duration::from_millis(200);
+
 /// Interned name of an operation ([`Meter::endpoint`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Endpoint(u32);
 
+/// Start of a minute since 1970.
+pub fn time_of(minute: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp(minute * 60, 0).unwrap_or_default()
+}
+
+/// Minute since 1970 that contains `time`.
+pub fn minute_of(time: DateTime<Utc>) -> i64 {
+    time.timestamp().div_euclid(60)
+}
+
+/// What is summed up together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct MeterKey {
+    /// Whose request it was.
     pub account: Uuid,
+    /// Operation.
     pub endpoint: Endpoint,
+    /// Status code of the response.
     pub status: u16,
     /// In minutes since 1970.
     pub minute: i64,
 }
 
+/// Requests of one [`MeterKey`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sum {
+    /// Number of requests.
     pub requests: u64,
+    /// Sum of their times.
     pub total: Duration,
+    /// Maximum of their times.
     pub longest: Duration,
 }
 
@@ -38,6 +69,7 @@ impl Sum {
     }
 }
 
+/// Usage meter of this process; clones share it.
 #[derive(Clone)]
 pub struct Meter(Arc<Inner>);
 
@@ -47,6 +79,8 @@ struct Inner {
     capacity: usize,
     endpoints: RwLock<Vec<Arc<str>>>,
     outgoing: tokio::sync::Mutex<Outgoing>,
+    /// Number of rows in `outgoing`.
+    unwritten: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -76,8 +110,7 @@ impl fmt::Debug for Meter {
 }
 
 impl Meter {
-    /// Meter with about `capacity` sums. `writer` identifies this process in `usage_writers`.
-    #[must_use]
+    /// Meter with about `capacity` sums. `writer` identifies this process to the store.
     pub fn new(capacity: usize, writer: Uuid) -> Self {
         Self(Arc::new(Inner {
             shards: std::array::from_fn(|_| Mutex::default()),
@@ -88,11 +121,11 @@ impl Meter {
                 batch: 1,
                 rows: Vec::new(),
             }),
+            unwritten: AtomicUsize::new(0),
         }))
     }
 
     /// Interns the name of an operation.
-    #[must_use]
     pub fn endpoint(&self, name: &str) -> Endpoint {
         let mut known = (self.0.endpoints.write()).unwrap_or_else(PoisonError::into_inner);
         let at = known.iter().position(|it| **it == *name);
@@ -103,7 +136,7 @@ impl Meter {
         Endpoint(u32::try_from(at).unwrap_or(u32::MAX))
     }
 
-    #[must_use]
+    /// The interned names.
     pub fn names(&self) -> EndpointNames {
         let known = (self.0.endpoints.read()).unwrap_or_else(PoisonError::into_inner);
         EndpointNames(known.clone())
@@ -111,7 +144,6 @@ impl Meter {
 
     /// Counts a request; returns `false` if the capacity is exhausted. `period` is set for requests that are
     /// charged to a quota.
-    #[must_use]
     pub fn record(&self, key: MeterKey, took: Duration, period: Option<i32>) -> bool {
         let mut shard = self.shard(key.account);
         if !shard.sums.contains_key(&key) && shard.sums.len() >= self.0.capacity {
@@ -129,7 +161,6 @@ impl Meter {
     }
 
     /// Charged requests of a period, as far as this process knows.
-    #[must_use]
     pub fn used(&self, account: Uuid, period: i32) -> u64 {
         let mut shard = self.shard(account);
         let Some(used) = shard.uses.get_mut(&account) else {
@@ -175,16 +206,77 @@ impl Meter {
         }
     }
 
-    /// Number of sums to be written, without those in [`Outgoing`].
-    #[must_use]
+    /// Number of sums to be written.
     pub fn waiting(&self) -> usize {
         let shards = self.0.shards.iter();
-        shards.map(|shard| lock(shard).sums.len()).sum()
+        let counted: usize = shards.map(|shard| lock(shard).sums.len()).sum();
+        counted + self.0.unwritten.load(Ordering::Relaxed)
     }
 
-    /// Locks the batches for writing. Counting does not wait for it.
-    pub async fn outgoing(&self) -> tokio::sync::MutexGuard<'_, Outgoing> {
-        self.0.outgoing.lock().await
+    /// Calls `flush` at each interval until `stop`, and then until it succeeds once more, for five seconds at most.
+    /// Evicts idle accounts; `period` returns the current one.
+    pub async fn run<F, E>(
+        &self,
+        every: Duration,
+        stop: CancellationToken,
+        period: impl Fn() -> i32,
+        flush: impl Fn() -> F,
+    ) where
+        F: Future<Output = Result<(), E>>,
+        E: Display,
+    {
+        let mut ticks = interval(every);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut evicted_at = Instant::now();
+        let work = async {
+            loop {
+                ticks.tick().await;
+                if let Err(error) = flush().await {
+                    tracing::warn!(%error, "cannot write usage counts, trying again");
+                }
+                if evicted_at.elapsed() > EVICTION_INTERVAL {
+                    evicted_at = Instant::now();
+                    self.evict_idle(period());
+                }
+            }
+        };
+        // A batch that is interrupted is sent again under its number.
+        stop.run_until_cancelled(work).await;
+        let last = async {
+            while let Err(error) = flush().await {
+                tracing::warn!(%error, "cannot write the last usage counts, trying again");
+                sleep(LAST_FLUSH_RETRY).await;
+            }
+        };
+        if timeout(LAST_FLUSH_TIMEOUT, last).await.is_err() {
+            tracing::error!("the last usage counts are lost");
+        }
+    }
+
+    /// Writes everything that was counted before the call, in batches of `size` rows. After an error, or if the
+    /// call is dropped, the next call sends the same batch. Counting does not wait for it.
+    pub async fn flush<W, E>(&self, size: usize, write: impl Fn(Batch) -> W) -> Result<(), E>
+    where
+        W: Future<Output = Result<(), E>>,
+    {
+        let mut outgoing = self.0.outgoing.lock().await;
+        // First the rest of an earlier flush, if there is any.
+        let rounds = if outgoing.rows.is_empty() { 1 } else { 2 };
+        for _ in 0..rounds {
+            outgoing.refill(self);
+            while !outgoing.rows.is_empty() {
+                self.set_unwritten(&outgoing);
+                write(outgoing.next_batch(size)).await?;
+                outgoing.done(size);
+            }
+            self.set_unwritten(&outgoing);
+        }
+        Ok(())
+    }
+
+    fn set_unwritten(&self, outgoing: &Outgoing) {
+        let rows = outgoing.rows.len();
+        self.0.unwritten.store(rows, Ordering::Relaxed);
     }
 
     fn shard(&self, account: Uuid) -> MutexGuard<'_, Shard> {
@@ -216,55 +308,49 @@ fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
     shard.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Names of interned operations.
 #[derive(Clone, Debug)]
 pub struct EndpointNames(Vec<Arc<str>>);
 
 impl EndpointNames {
-    #[must_use]
+    /// Name of an operation; empty if it is unknown.
     pub fn get(&self, endpoint: Endpoint) -> &str {
         let at = usize::try_from(endpoint.0).unwrap_or(usize::MAX);
         self.0.get(at).map_or("", |name| name)
     }
 }
 
-/// Counts to be written, in numbered batches. A batch is immutable until it is known to be written, so that
-/// sending it again is idempotent.
+/// Counts to be written. A batch is immutable until it is known to be written, so that sending it again is
+/// idempotent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Batch {
+    /// The process, as given to [`Meter::new`].
+    pub writer: Uuid,
+    /// Number of the batch, which grows.
+    pub number: i64,
+    /// Each key once.
+    pub rows: Vec<(MeterKey, Sum)>,
+}
+
 #[derive(Debug)]
-pub struct Outgoing {
+struct Outgoing {
     writer: Uuid,
     batch: i64,
     rows: Vec<(MeterKey, Sum)>,
 }
 
 impl Outgoing {
-    #[must_use]
-    pub const fn writer(&self) -> Uuid {
-        self.writer
-    }
-
-    #[must_use]
-    pub const fn batch(&self) -> i64 {
-        self.batch
-    }
-
-    /// Rows of the batch, at most `size`; the same at each call until [`Self::done`].
-    #[must_use]
-    pub fn rows(&self, size: usize) -> &[(MeterKey, Sum)] {
-        &self.rows[self.rows.len().saturating_sub(size)..]
-    }
-
-    #[must_use]
-    pub const fn len(&self) -> usize {
-        self.rows.len()
-    }
-
-    #[must_use]
-    pub const fn is_empty(&self) -> bool {
-        self.rows.is_empty()
+    /// Batch of at most `size` rows; the same at each call until [`Self::done`].
+    fn next_batch(&self, size: usize) -> Batch {
+        Batch {
+            writer: self.writer,
+            number: self.batch,
+            rows: self.rows[self.rows.len().saturating_sub(size)..].to_vec(),
+        }
     }
 
     /// Takes new counts from the meter once all earlier ones are written.
-    pub fn refill(&mut self, meter: &Meter) {
+    fn refill(&mut self, meter: &Meter) {
         if self.rows.is_empty() {
             self.rows = Vec::new();
             meter.drain(&mut self.rows);
@@ -272,7 +358,7 @@ impl Outgoing {
     }
 
     /// Ends the batch of `size` rows, which is written.
-    pub fn done(&mut self, size: usize) {
+    fn done(&mut self, size: usize) {
         self.rows.truncate(self.rows.len().saturating_sub(size));
         self.batch += 1;
     }
@@ -280,6 +366,8 @@ impl Outgoing {
 
 #[cfg(test)]
 mod tests {
+    use std::future::ready;
+
     use super::*;
 
     const ADA: Uuid = Uuid::from_u128(1);
@@ -309,16 +397,27 @@ mod tests {
         assert!(meter.record(MeterKey { minute: 8, ..key }, Duration::ZERO, None));
         assert_eq!(meter.waiting(), 2);
 
-        let mut outgoing = meter.outgoing().await;
-        outgoing.refill(&meter);
-        assert_eq!((meter.waiting(), outgoing.len()), (0, 2));
-        let sum = |rows: &[(MeterKey, Sum)]| rows.iter().find(|row| row.0 == key).map(|row| row.1);
+        let batches = batches(&meter, 5).await;
+        assert_eq!((meter.waiting(), batches.len()), (0, 1));
+        assert_eq!(batches[0].rows.len(), 2);
+        let sum = batches[0].rows.iter().find(|row| row.0 == key);
         let expected = Sum {
             requests: 3,
             total: Duration::from_millis(8),
             longest: Duration::from_millis(5),
         };
-        assert_eq!(sum(outgoing.rows(5)), Some(expected));
+        assert_eq!(sum.map(|row| row.1), Some(expected));
+    }
+
+    /// Batches of a flush that succeeds.
+    async fn batches(meter: &Meter, size: usize) -> Vec<Batch> {
+        let written = Mutex::new(Vec::new());
+        let flushed = meter.flush(size, |batch| {
+            written.lock().expect("it is free").push(batch);
+            ready(Ok::<_, ()>(()))
+        });
+        flushed.await.expect("it is written");
+        written.into_inner().expect("it is free")
     }
 
     #[tokio::test]
@@ -327,20 +426,36 @@ mod tests {
         for minute in 0..5 {
             assert!(meter.record(MeterKey { minute, ..key }, Duration::ZERO, None));
         }
-        let mut outgoing = meter.outgoing().await;
-        outgoing.refill(&meter);
-        let first = outgoing.rows(2).to_vec();
-        assert!(meter.record(key, Duration::ZERO, None));
-        outgoing.refill(&meter);
-        assert_eq!((outgoing.batch(), outgoing.rows(2)), (1, &first[..]));
-        outgoing.done(2);
-        assert_eq!((outgoing.batch(), outgoing.len()), (2, 3));
-        assert!(outgoing.rows(2).iter().all(|row| !first.contains(row)));
-        outgoing.done(2);
-        outgoing.done(1);
-        assert!(outgoing.is_empty());
-        outgoing.refill(&meter);
-        assert_eq!((outgoing.batch(), outgoing.len()), (4, 1));
+        let failed = Mutex::new(None);
+        for _ in 0..2 {
+            let flushed = meter.flush(2, |batch: Batch| {
+                assert!(meter.record(key, Duration::ZERO, None));
+                let earlier = failed.lock().expect("it is free").replace(batch.clone());
+                assert_eq!(earlier.unwrap_or_else(|| batch.clone()), batch);
+                ready(Err::<(), _>("unreachable"))
+            });
+            assert!(flushed.await.is_err());
+        }
+        assert_eq!(
+            meter.waiting(),
+            6,
+            "five that are sent again, and a new one"
+        );
+        let failed = failed.into_inner().expect("it is free");
+        let batches = batches(&meter, 2).await;
+        let numbers: Vec<_> = batches
+            .iter()
+            .map(|it| (it.number, it.rows.len()))
+            .collect();
+        assert_eq!(numbers, [(1, 2), (2, 2), (3, 1), (4, 1)]);
+        assert_eq!(Some(&batches[0]), failed.as_ref());
+        assert!(
+            batches[1]
+                .rows
+                .iter()
+                .all(|row| !batches[0].rows.contains(row))
+        );
+        assert_eq!(meter.waiting(), 0);
     }
 
     #[test]

@@ -31,9 +31,8 @@ use secrecy::SecretString;
 use settings::Reader;
 
 pub use api_keys::ApiKeyConfig;
-pub use attempts::{AttemptsConfig, LockoutSteps};
+pub use attempts::AttemptsConfig;
 pub use auth::{AuthConfig, PasswordConfig};
-pub use breaches::BreachConfig;
 pub use crypto::Key32;
 pub use email_transport::{ClientId as HelloName, SmtpServer, SmtpTls};
 pub use exempt::ExemptNetworks;
@@ -108,7 +107,7 @@ pub struct Config {
     pub mfa: MfaConfig,
     /// The first encrypts, all decrypt.
     pub encryption_keys: Vec<Key32>,
-    pub breaches: Option<BreachConfig>,
+    pub breaches: Option<password_checks::BreachOptions>,
     pub plans: PlansConfig,
     pub usage: UsageConfig,
     pub audit: AuditConfig,

@@ -7,10 +7,8 @@
 mod credentials;
 mod usage;
 
-use std::time::Instant;
-
 pub use metric_families::{Family, Kind};
-use metrics::{counter, gauge, histogram};
+use metrics::{counter, gauge};
 
 pub use credentials::{
     ApiKeyUse, CsrfRefusal, SignIn, TokenRefresh, count_api_key, count_csrf_refusal, count_sign_in,
@@ -31,8 +29,6 @@ metric_families::families! {
         "Jobs given up after their last try."
     JOBS "jobs_total" Counter Count ["task" "outcome"]
         "Tries of jobs."
-    BREACH_CHECKS "breach_check_duration_seconds" Histogram Seconds ["outcome"]
-        "New passwords looked up among those of known breaches."
     SIGN_INS "sign_ins_total" Counter Count ["outcome"]
         "Attempts to sign in."
     SIGN_IN_WAITS "sign_in_waits_total" Counter Count ["by"]
@@ -65,13 +61,14 @@ metric_families::families! {
 const CACHE_FAMILIES: [&str; 4] = ["plan", "second_factor", "pricing", "dashboard"];
 
 /// Families by crate.
-const TABLES: [&[Family]; 8] = [
+const TABLES: [&[Family]; 9] = [
     FAMILIES,
     cache::metrics::FAMILIES,
     crypto::metrics::FAMILIES,
     database::metrics::FAMILIES,
     email_transport::metrics::FAMILIES,
     http_toolkit::metrics::FAMILIES,
+    password_checks::metrics::FAMILIES,
     rate_limit::metrics::FAMILIES,
     redis_client::metrics::FAMILIES,
 ];
@@ -106,21 +103,6 @@ outcomes! {
         Done "done"
         Retried "retried"
         Dead "dead"
-    }
-}
-
-outcomes! {
-    /// How a breach check ended.
-    BreachCheck {
-        /// The password is in a breach.
-        Known "known"
-        Unknown "unknown"
-        Timeout "timeout"
-        Unreachable "unreachable"
-        /// Error status.
-        Refused "refused"
-        /// The response is no list of hashes.
-        Malformed "malformed"
     }
 }
 
@@ -160,10 +142,6 @@ pub struct Queue {
 /// Counts an attempt; `task` is a job's identifier.
 pub fn count_job(task: &str, outcome: JobOutcome) {
     counter!(JOBS, "task" => task.to_owned(), "outcome" => outcome.as_str()).increment(1);
-}
-
-pub fn observe_breach_check(began: Instant, outcome: BreachCheck) {
-    histogram!(BREACH_CHECKS, "outcome" => outcome.as_str()).record(began.elapsed());
 }
 
 /// The partitions of a table by month, whose name is a constant of ours.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use axum::extract::FromRef;
 
 use crate::api_keys::LastSeen;
-use crate::auth::{AttemptSlots, RevocationList};
+use crate::auth::RevocationList;
 use crate::config::{
     ApiKeyConfig, AttemptsConfig, AuditConfig, AuthConfig, Config, DatabaseConfig, LimitsConfig,
     MailConfig, MfaConfig, PasswordConfig, PlansConfig, UsageConfig,
@@ -15,8 +15,8 @@ use crate::config::{
 use crate::ids;
 use crate::infra::db::{self, Heartbeat};
 use crate::infra::{
-    BadKey, Breaches, Cache, Cipher, Clock, ConcurrencyLimit, Db, Hasher, HasherOptions,
-    HashingCost, JwtKeys, Limiter, MacRing, Mailer, NoKey, Redis, Rng,
+    AttemptSlots, BadKey, Breaches, Cache, Cipher, Clock, ConcurrencyLimit, Db, Hasher,
+    HasherOptions, HashingCost, JwtKeys, Limiter, MacRing, Mailer, NoKey, Redis, Rng,
 };
 use crate::migrate;
 use crate::usage::Meter;

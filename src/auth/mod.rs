@@ -50,6 +50,6 @@ pub use sessions::{
     well_known_routes,
 };
 pub use sign_in::{
-    AttemptSlots, LockedOut, Lockout, SendUnlock, clear_account_lockout, clear_client_lockout,
-    list_lockouts, sign_in_routes,
+    LockedOut, Lockout, SendUnlock, clear_account_lockout, clear_client_lockout, list_lockouts,
+    sign_in_routes,
 };

@@ -11,7 +11,7 @@ use crate::config::Limit;
 use crate::ctx::{Tx, UserCtx};
 use crate::ids::UserId;
 use crate::infra::{LimitCheck, LimitKey, PasswordForms};
-use crate::mfa::{self, Method, Proof, RecoveryCode, TotpCode};
+use crate::mfa::{self, Proof, RecoveryCode, TotpCode};
 use crate::users::{self, OwnCredentials};
 use crate::web::spend;
 
@@ -36,7 +36,7 @@ impl ReauthProof {
         Ok(Self {
             password: password.into_secret(),
             field,
-            second: Proof::at_most_one_of(code, recovery_code)?,
+            second: Proof::at_most_one_of(code, recovery_code).map_err(mfa::Error::from)?,
         })
     }
 }
@@ -92,7 +92,6 @@ pub(crate) async fn check_password(
         return Ok(known);
     }
     attempt.fail().await?;
-    ctx.audit(Event::ReauthenticationFailed).await?;
     Err(Error::WrongPassword(field))
 }
 
@@ -108,12 +107,11 @@ pub(crate) async fn verify_second_factor(
     proof: &Proof,
 ) -> Result<bool, Error> {
     let ctx = tx.ctx();
-    let method = mfa::verify(tx, ctx, user_id, proof).await?;
-    let event = match method {
-        None => Event::SecondFactorFailed,
-        Some(Method::RecoveryCode) => Event::RecoveryCodeUsed,
-        Some(Method::Totp) => return Ok(true), // the change has its own entry
-    };
-    tx.audit(event).await?;
-    Ok(method.is_some())
+    let is_right = mfa::verify(tx, ctx, user_id, proof).await?;
+    match proof {
+        _ if !is_right => tx.audit(Event::SecondFactorFailed).await?,
+        Proof::Recovery(_) => tx.audit(Event::RecoveryCodeUsed).await?,
+        Proof::Totp(_) => {} // the change has its own entry
+    }
+    Ok(is_right)
 }

@@ -67,7 +67,7 @@ async fn confirm_totp(
     request_body(content = MfaProof, example = json!({ "password": "correct horse battery staple", "code": "492039" })),
     responses((status = 204, description = "The second factor is off."), BodyProblems, ReauthenticationProblems))]
 async fn remove_totp(ctx: UserCtx, Json(request): Json<MfaProof>) -> Result<StatusCode, Problem> {
-    let proof = Proof::one_of(request.code, request.recovery_code)?;
+    let proof = Proof::one_of(request.code, request.recovery_code).map_err(mfa::Error::from)?;
     service::turn_off(&ctx, request.password, &proof).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -83,7 +83,7 @@ async fn renew_recovery_codes(
     ctx: UserCtx,
     Json(request): Json<MfaProof>,
 ) -> Result<Json<RecoveryCodes>, Problem> {
-    let proof = Proof::one_of(request.code, request.recovery_code)?;
+    let proof = Proof::one_of(request.code, request.recovery_code).map_err(mfa::Error::from)?;
     let codes = service::renew_codes(&ctx, request.password, &proof).await?;
     Ok(Json(codes))
 }

@@ -9,7 +9,6 @@ mod admin;
 mod commands;
 mod credentials;
 mod credentials_change;
-mod email;
 mod error;
 mod jobs;
 mod links;

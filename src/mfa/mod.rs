@@ -4,15 +4,13 @@
 mod error;
 mod jobs;
 mod model;
-mod reseal;
 mod service;
 mod store;
 
 pub use error::Error;
-pub use jobs::{FactorEvent, NotifySecondFactor};
+pub use jobs::{FactorEvent, NotifySecondFactor, ResealSecrets};
 pub use mfa_codes::{NotOne, Proof, RecoveryCode, TotpCode};
 pub use model::{Enrolment, Method, MfaStatus, RecoveryCodes};
-pub use reseal::ResealSecrets;
 pub use service::{
     begin, confirm, remove, remove_since, renew_codes, turn_off, verify, verify_pending,
 };

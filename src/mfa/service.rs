@@ -205,7 +205,7 @@ async fn notify(
     owner: UserId,
     event: FactorEvent,
 ) -> Result<(), sqlx::Error> {
-    jobs::enqueue(&mut *conn, &NotifySecondFactor::of(owner, event), None).await
+    jobs::enqueue(&mut *conn, &NotifySecondFactor::to(owner, event), None).await
 }
 
 fn associated_data(owner: &[uuid::Uuid]) -> AssociatedData<'_> {

@@ -26,9 +26,8 @@ use redis_client::RedisConfig;
 use settings::Reader;
 
 pub use api_keys::ApiKeyConfig;
-pub use attempts::{AttemptsConfig, LockoutSteps};
+pub use attempts::AttemptsConfig;
 pub use auth::AuthConfig;
-pub use breaches::BreachConfig;
 pub use crypto::Key32;
 pub use database::DatabaseConfig;
 pub use http_toolkit::{DenyConfig, HttpConfig};
@@ -101,7 +100,7 @@ pub struct Config {
     pub mfa: MfaConfig,
     /// The first encrypts, all decrypt.
     pub encryption_keys: Vec<Key32>,
-    pub breaches: Option<BreachConfig>,
+    pub breaches: Option<password_checks::BreachOptions>,
     pub plans: PlansConfig,
     pub usage: UsageConfig,
     pub audit: AuditConfig,

@@ -4,17 +4,13 @@
 //! Label values come from an enum, a route template or a status, never from a client, so that the number of
 //! series is bounded. Without `METRICS_ADDR` nothing is recorded.
 
-use std::time::Instant;
-
 use metric_families::label_values;
 pub use metric_families::{Family, Kind};
-use metrics::{counter, gauge, histogram};
+use metrics::{counter, gauge};
 
 pub use http_toolkit::metrics::{count_refused, set_max_connections, set_max_requests};
 pub use telemetry::prometheus::{PROCESS, render, run_upkeep};
 metric_families::families! {
-    BREACH_CHECKS "breach_check_duration_seconds" Histogram Seconds ["outcome"]
-        "New passwords looked up among those of known breaches."
     SIGN_INS "sign_ins_total" Counter Count ["outcome"]
         "Attempts to sign in."
     SIGN_IN_WAITS "sign_in_waits_total" Counter Count ["by"]
@@ -65,21 +61,6 @@ pub fn all() -> impl Iterator<Item = &'static Family> {
 }
 
 label_values! {
-    /// How a breach check ended.
-    BreachCheck {
-        /// The password is in a breach.
-        Known "known"
-        Unknown "unknown"
-        Timeout "timeout"
-        Unreachable "unreachable"
-        /// Error status.
-        Refused "refused"
-        /// The response is no list of hashes.
-        Malformed "malformed"
-    }
-}
-
-label_values! {
     /// What a call to a service around us came to.
     CallOutcome {
         Ok "ok"
@@ -89,8 +70,6 @@ label_values! {
     }
 }
 
-pub fn observe_breach_check(began: Instant, outcome: BreachCheck) {
-    histogram!(BREACH_CHECKS, "outcome" => outcome.as_str()).record(began.elapsed());
 }
 
 /// The partitions of a table by month, whose name is a constant of ours.

@@ -8,7 +8,7 @@ use axum::extract::FromRef;
 use cache::LastSeen;
 use usage_meter::Meter;
 
-use crate::auth::{AttemptSlots, RevocationList};
+use crate::auth::RevocationList;
 use crate::config::{
     ApiKeyConfig, AttemptsConfig, AuditConfig, AuthConfig, Config, LimitsConfig, MailConfig,
     MfaConfig, PlansConfig, UsageConfig,
@@ -16,8 +16,8 @@ use crate::config::{
 use crate::ids::{self, ApiKeyId};
 use crate::infra::db::{self, Heartbeat};
 use crate::infra::{
-    BadKey, Breaches, Cache, Cipher, Clock, ConcurrencyLimit, Db, Hasher, JwtKeys, Limiter,
-    MacRing, Mailer, NoKey, Redis, Rng,
+    AttemptSlots, BadKey, Breaches, Cache, Cipher, Clock, ConcurrencyLimit, Db, Hasher, JwtKeys,
+    Limiter, MacRing, Mailer, NoKey, Redis, Rng,
 };
 use crate::migrate;
 use crate::web::OwnOrigins;

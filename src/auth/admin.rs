@@ -1,13 +1,10 @@
 //! Emails to administrators about each other.
 
-use graphile_worker::{IntoTaskHandlerResult, TaskHandler, WorkerContext};
-use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 
-use super::email::{self, JobError};
 use crate::ids::UserId;
 use crate::jobs;
-use crate::mail::EmailMessage;
+use crate::mail::{self, EmailMessage, JobError, email_jobs};
 use crate::state::AppState;
 use crate::users::{self, CredentialsChange};
 
@@ -24,17 +21,11 @@ pub async fn announce_admin(
     Ok(())
 }
 
-#[derive(Clone, Debug, Deserialize, Serialize)]
-pub struct NotifyNewAdmin {
-    user_id: UserId,
-    admin: UserId,
+email_jobs! {
+    NotifyNewAdmin "auth.notify_new_admin" { user_id: UserId, admin: UserId }
 }
 
 impl NotifyNewAdmin {
-    fn to(user_id: UserId, admin: UserId) -> Self {
-        Self { user_id, admin }
-    }
-
     async fn send(&self, state: &AppState) -> Result<(), JobError> {
         let recipient = users::find_own_credentials(&state.db, self.user_id).await?;
         let admin = users::find_own_credentials(&state.db, self.admin).await?;
@@ -42,15 +33,7 @@ impl NotifyNewAdmin {
             return Ok(());
         };
         let email = admin.email.as_str().to_owned();
-        email::send(state, &recipient.email, &EmailMessage::NewAdmin { email }).await
-    }
-}
-
-impl TaskHandler for NotifyNewAdmin {
-    const IDENTIFIER: &'static str = "auth.notify_new_admin";
-
-    async fn run(self, ctx: WorkerContext) -> impl IntoTaskHandlerResult {
-        let result = async { self.send(jobs::extension(&ctx)?).await }.await;
-        jobs::report_final(&ctx, result, JobError::is_permanent).await
+        let message = EmailMessage::NewAdmin { email };
+        Ok(mail::send(state, recipient.email.as_str(), &message).await?)
     }
 }

@@ -53,7 +53,7 @@ impl PurgeExpired {
         purges.run_expired(sign_in::EXPIRED, expired).await;
         purges
             .run("pending factors", |conn, most| {
-                Box::pin(mfa::purge_pending(conn, unconfirmed, most))
+                Box::pin(mfa::delete_pending(conn, unconfirmed, most))
             })
             .await;
         for rows in sessions::EXPIRED {

@@ -9,7 +9,6 @@ mod admin;
 mod commands;
 mod credentials;
 mod credentials_change;
-mod email;
 mod error;
 mod jobs;
 mod links;
@@ -50,6 +49,6 @@ pub use sessions::{
     well_known_routes,
 };
 pub use sign_in::{
-    AttemptSlots, LockedOut, Lockout, SendUnlock, clear_account_lockout, clear_client_lockout,
-    list_lockouts, sign_in_routes,
+    LockedOut, Lockout, SendUnlock, clear_account_lockout, clear_client_lockout, list_lockouts,
+    sign_in_routes,
 };

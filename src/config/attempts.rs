@@ -5,7 +5,7 @@ use std::time::Duration;
 use settings::DurationOrZero;
 
 use super::LimitsConfig;
-use rate_limit::{Limit, Rate};
+use rate_limit::{Limit, LockoutSteps, Rate};
 
 const HOUR: Duration = Duration::from_hours(1);
 
@@ -50,24 +50,10 @@ pub struct AttemptsConfig {
     pub unlock_ttl: Duration,
 }
 
-/// Lockout policy: failures within a window, then waits that double with each lockout.
-#[derive(Clone, Debug)]
-pub struct LockoutSteps {
-    /// The name, for the audit log and metrics.
-    pub name: &'static str,
-    /// Failures before the first wait.
-    pub failures: Limit,
-    /// The waits, each a limit of one: the window of the failures first, then twice as long each
-    /// time, up to `SIGN_IN_MAX_WAIT`.
-    pub waits: Vec<Limit>,
-    /// Counts the lockouts of a day.
-    pub lockouts: Limit,
-}
-
 /// The limits' names are keys in Redis.
 macro_rules! steps {
     ($name:literal, $failures:expr, $longest:expr) => {
-        LockoutSteps::new(
+        lockout_steps(
             $name,
             $failures,
             concat!("strikes-", $name),
@@ -84,31 +70,29 @@ macro_rules! steps {
     };
 }
 
-impl LockoutSteps {
-    fn new(
-        name: &'static str,
-        failures: Limit,
-        lockouts: &'static str,
-        waits: [&'static str; STEPS],
-        longest: Duration,
-    ) -> Self {
-        let first = failures.window();
-        let step = |doublings: u32| first.saturating_mul(1 << doublings).min(longest.max(first));
-        let steps = (0..).map(step).zip(waits);
-        let waits = steps.scan(Duration::ZERO, |before, (wait, name)| {
-            let grows = wait > *before;
-            *before = wait;
-            grows.then(|| Limit::new(name, Rate::new(1, wait)))
-        });
-        Self {
-            name,
-            failures,
-            waits: waits.collect(),
-            lockouts: Limit::new(lockouts, LOCKOUTS),
-        }
+/// The waits: the window of the failures first, then twice as long each time, up to `longest`.
+fn lockout_steps(
+    name: &'static str,
+    failures: Limit,
+    lockouts: &'static str,
+    waits: [&'static str; STEPS],
+    longest: Duration,
+) -> LockoutSteps {
+    let first = failures.window();
+    let step = |doublings: u32| first.saturating_mul(1 << doublings).min(longest.max(first));
+    let steps = (0..).map(step).zip(waits);
+    let waits = steps.scan(Duration::ZERO, |before, (wait, name)| {
+        let grows = wait > *before;
+        *before = wait;
+        grows.then(|| Limit::new(name, Rate::new(1, wait)))
+    });
+    LockoutSteps {
+        name,
+        failures,
+        waits: waits.collect(),
+        lockouts: Limit::new(lockouts, LOCKOUTS),
     }
 }
-
 impl AttemptSettings {
     pub(super) fn into_config(self, limits: &LimitsConfig) -> Option<AttemptsConfig> {
         let longest = self.longest_wait?;

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use password_checks::BreachOptions;
 use settings::WebUrl;
 use settings::host::{HTTPS_OR_PRIVATE, is_private_or};
-use url::Url;
 
 settings::settings! {
     "Known breaches", BreachSettings {
@@ -20,25 +20,19 @@ settings::settings! {
     }
 }
 
-#[derive(Clone, Debug)]
-pub struct BreachConfig {
-    pub url: Url,
-    pub timeout: Duration,
-    pub fail_open: bool,
-}
-
 impl BreachSettings {
     /// `Some(None)` where no URL is set.
     #[expect(
         clippy::option_option,
         reason = "faulty, unset and set are three cases"
     )]
-    pub(super) fn into_config(self) -> Option<Option<BreachConfig>> {
+    pub(super) fn into_config(self) -> Option<Option<BreachOptions>> {
         let (timeout, fail_open) = (self.timeout?, self.fail_open?);
-        Some(self.url?.map(|url| BreachConfig {
+        Some(self.url?.map(|url| BreachOptions {
             url,
             timeout,
             fail_open,
+            user_agent: concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")),
         }))
     }
 }

@@ -1,8 +1,5 @@
-//! Outside services, one file each, and re-exports of the crates below `crates/`.
+//! Re-exports of the crates below `crates/` that talk to outside services or keep shared state.
 
-mod breaches;
-
-pub use breaches::{Breaches, Unchecked};
 pub use cache::{Cache, CacheFamily, LoadError};
 pub use clock::{Clock, ClockSample, Month, Rng, after, before, uuid_v7_time};
 pub use crypto::{
@@ -13,8 +10,9 @@ pub use crypto::{
 pub use database as db;
 pub use database::{Db, begin};
 pub use email_transport::{Mailer, SendError};
+pub use password_checks::{Breaches, ContextWords, Unchecked};
 pub use rate_limit::{
-    ConcurrencyLimit, Decision, Key as LimitKey, LimitCheck, LimitState, Limiter, Slot, TooMany,
-    network_of,
+    AttemptSlot, AttemptSlots, ConcurrencyLimit, Counter, CounterState, Decision, Key as LimitKey,
+    LimitCheck, LimitState, Limiter, LockoutSteps, Slot, TooMany, network_of,
 };
 pub use redis_client::{Redis, RedisError};

@@ -7,8 +7,8 @@ use minijinja::value::Serde;
 use minijinja::{Environment, UndefinedBehavior, context};
 
 use super::model::{EmailMessage, TEMPLATES};
-use crate::config::MailConfig;
-use crate::infra::{Mailer, SendError};
+use crate::infra::SendError;
+use crate::state::AppState;
 
 static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
     let mut environment = Environment::new();
@@ -43,16 +43,12 @@ impl Error {
     }
 }
 
-pub async fn send(
-    mailer: &Mailer,
-    config: &MailConfig,
-    to: &str,
-    message: &EmailMessage,
-) -> Result<(), Error> {
-    let (text, html) = render(message, &config.product_name)?;
+pub async fn send(state: &AppState, to: &str, message: &EmailMessage) -> Result<(), Error> {
+    let product = &state.mail.product_name;
+    let (text, html) = render(message, product)?;
     let to = Mailbox::new(None, to.parse()?);
-    let subject = message.subject(&config.product_name);
-    Ok(mailer.send(to, &subject, text, html).await?)
+    let subject = message.subject(product);
+    Ok(state.mailer.send(to, &subject, text, html).await?)
 }
 
 /// Plain text and HTML.

@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use qrcode::types::QrError;
+use mfa_codes::{NotOne, QrError};
 
 use crate::infra::OpenError;
 use crate::web::{Code, Problem};
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("exactly one code is required")]
-    ExactlyOneCode,
+    #[error(transparent)]
+    NotOne(#[from] NotOne),
     #[error("a code of the second factor is required")]
     CodeRequired,
     #[error("the code is wrong")]
@@ -37,7 +37,7 @@ impl From<Error> for Problem {
             |field, code, message| Self::new(Code::InvalidFields).field(field, code, message);
         let conflict = |detail| Self::new(Code::Conflict).detail(detail);
         match error {
-            Error::ExactlyOneCode => invalid(
+            Error::NotOne(_) => invalid(
                 "code",
                 "required",
                 "either this or recovery_code is required",

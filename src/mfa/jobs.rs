@@ -1,13 +1,19 @@
-//! Emails about second factors.
+//! Emails about second factors, and the re-encryption of TOTP secrets after a key rotation.
 
 use graphile_worker::{IntoTaskHandlerResult, TaskHandler, WorkerContext};
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
+use super::{service, store};
 use crate::ids::UserId;
-use crate::jobs;
-use crate::mail::{self, EmailMessage};
+use crate::infra::begin;
+use crate::jobs::{self, MissingExtension};
+use crate::mail::{self, EmailMessage, JobError, email_jobs};
 use crate::state::AppState;
 use crate::users;
+
+/// Secrets of one transaction.
+const BATCH: i64 = 200;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -21,38 +27,12 @@ pub enum FactorEvent {
     TooManyFailures,
 }
 
-/// Emails the owner of an account.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-pub struct NotifySecondFactor {
-    user_id: UserId,
-    #[serde(rename = "news")]
-    event: FactorEvent,
-}
-
-#[derive(Debug, thiserror::Error)]
-pub(super) enum JobError {
-    #[error(transparent)]
-    MissingExtension(#[from] jobs::MissingExtension),
-    #[error(transparent)]
-    Database(#[from] sqlx::Error),
-    #[error(transparent)]
-    Mail(#[from] mail::Error),
-    #[error("{0} secret(s) cannot be decrypted")]
-    Undecryptable(usize),
-}
-
-impl JobError {
-    fn is_permanent(&self) -> bool {
-        matches!(self, Self::Mail(error) if error.is_permanent())
-    }
+email_jobs! {
+    /// To the owner of an account.
+    NotifySecondFactor "mfa.tell_second_factor" { user_id: UserId, #[serde(rename = "news")] event: FactorEvent }
 }
 
 impl NotifySecondFactor {
-    #[must_use]
-    pub fn of(user_id: UserId, event: FactorEvent) -> Self {
-        Self { user_id, event }
-    }
-
     async fn send(&self, state: &AppState) -> Result<(), JobError> {
         let Some(owner) = users::find_own_credentials(&state.db, self.user_id).await? else {
             return Ok(());
@@ -64,15 +44,53 @@ impl NotifySecondFactor {
             FactorEvent::RecoveryCodeUsed => EmailMessage::RecoveryCodeUsed {},
             FactorEvent::TooManyFailures => EmailMessage::SecondFactorFailures {},
         };
-        Ok(mail::send(&state.mailer, &state.mail, owner.email.as_str(), &message).await?)
+        Ok(mail::send(state, owner.email.as_str(), &message).await?)
     }
 }
 
-impl TaskHandler for NotifySecondFactor {
-    const IDENTIFIER: &'static str = "mfa.tell_second_factor";
+#[derive(Debug, thiserror::Error)]
+enum ResealError {
+    #[error(transparent)]
+    MissingExtension(#[from] MissingExtension),
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+    #[error("{0} secret(s) cannot be decrypted")]
+    Undecryptable(usize),
+}
+
+/// Re-encrypts under the first key of the ring what is encrypted under another, so that the other can be removed
+/// from the ring. Runs daily.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub struct ResealSecrets {}
+
+impl ResealSecrets {
+    async fn seal(&self, state: &AppState) -> Result<(), ResealError> {
+        let key = state.cipher.sealing_key();
+        let (mut after, mut failed) = (UserId(Uuid::nil()), 0);
+        loop {
+            let mut tx = begin(&state.db).await?;
+            let found = store::lock_with_other_keys(&mut *tx, key, after, BATCH).await?;
+            for (owner, sealed) in &found {
+                match service::reseal(state, *owner, sealed) {
+                    Ok(sealed) => store::update_secret(&mut *tx, *owner, &sealed).await?,
+                    Err(_) => failed += 1,
+                }
+            }
+            tx.commit().await?;
+            match found.last() {
+                Some((last, _)) => after = *last,
+                None if failed > 0 => return Err(ResealError::Undecryptable(failed)),
+                None => return Ok(()),
+            }
+        }
+    }
+}
+
+impl TaskHandler for ResealSecrets {
+    const IDENTIFIER: &'static str = "mfa.seal_anew";
 
     async fn run(self, ctx: WorkerContext) -> impl IntoTaskHandlerResult {
-        let result = async { self.send(jobs::extension(&ctx)?).await }.await;
-        jobs::report_final(&ctx, result, JobError::is_permanent).await
+        let result = async { self.seal(jobs::extension(&ctx)?).await }.await;
+        jobs::report(&ctx, result)
     }
 }

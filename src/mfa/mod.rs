@@ -4,20 +4,14 @@
 mod error;
 mod jobs;
 mod model;
-mod recovery_code;
-mod reseal;
 mod service;
 mod store;
-mod totp;
-mod typed;
 
 pub use error::Error;
-pub use jobs::{FactorEvent, NotifySecondFactor};
-pub use model::{Method, MfaStatus, Proof, RecoveryCodes};
-pub use recovery_code::RecoveryCode;
-pub use reseal::ResealSecrets;
+pub use jobs::{FactorEvent, NotifySecondFactor, ResealSecrets};
+pub use mfa_codes::{NotOne, Proof, RecoveryCode, TotpCode};
+pub use model::{Enrolment, Method, MfaStatus, RecoveryCodes};
 pub use service::{
     begin, confirm, remove, remove_since, renew_codes, turn_off, verify, verify_pending,
 };
-pub use store::{find_status, has_second_factor, purge_pending};
-pub use totp::{Enrolment, TotpCode};
+pub use store::{delete_pending, find_status, has_second_factor};

@@ -2,14 +2,13 @@
 //! the caller writes the audit entry.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use mfa_codes::{Proof, RecoveryCode, TotpCode, TotpSecret, qr_svg};
 use sqlx::PgConnection;
 
 use super::error::Error;
 use super::jobs::{FactorEvent, NotifySecondFactor};
-use super::model::{Method, Proof, RecoveryCodes};
-use super::recovery_code::RecoveryCode;
+use super::model::{Enrolment, RecoveryCodes};
 use super::store::{self, Factor};
-use super::totp::{Enrolment, Secret, TotpCode};
 use crate::ids::UserId;
 use crate::infra::{AssociatedData, OpenError, Sealed};
 use crate::jobs;
@@ -31,14 +30,19 @@ pub async fn begin(
     owner: UserId,
     proven: &OwnCredentials,
 ) -> Result<Enrolment, Error> {
-    let secret = Secret::new(&state.rng);
+    let secret = TotpSecret::new(&state.rng);
     let sealed = state
         .cipher
         .seal(&associated_data(&[owner.0]), secret.expose());
     if !store::insert_pending(conn, owner, proven.version, &sealed, state.clock.now()).await? {
         return Err(Error::AlreadyEnabled);
     }
-    Ok(secret.enrolment(&state.mail.product_name, proven.email.as_str())?)
+    let otpauth_url = secret.otpauth_url(&state.mail.product_name, proven.email.as_str());
+    Ok(Enrolment {
+        secret: secret.to_base32(),
+        qr_svg: qr_svg(&otpauth_url)?,
+        otpauth_url,
+    })
 }
 
 /// Verifies a code of the pending authenticator that was added under this version of the credentials. A wrong
@@ -75,39 +79,35 @@ pub async fn confirm(
     Ok(codes)
 }
 
-/// Verifies a second factor; `None` if it is wrong. A wrong code counts, so the caller commits in either case.
+/// Verifies a second factor. A wrong code counts, so the caller commits in either case.
 pub async fn verify(
     conn: &mut PgConnection,
     state: &AppState,
     owner: UserId,
     proof: &Proof,
-) -> Result<Option<Method>, Error> {
+) -> Result<bool, Error> {
     let now = state.clock.now();
     let factor = store::lock(&mut *conn, owner).await?;
     let factor = factor
         .filter(|it| it.is_confirmed)
         .ok_or(Error::NotEnabled)?;
-    let (is_right, method) = match proof {
-        Proof::Totp(code) => (
-            verify_code(conn, state, owner, &factor, code, now).await?,
-            Method::Totp,
-        ),
+    match proof {
+        Proof::Totp(code) => verify_code(conn, state, owner, &factor, code, now).await,
         // Not limited like codes of six digits: 120 bits cannot be guessed, and an owner locked out by a
         // stranger's guesses can sign in with one.
-        Proof::Recovery(code) => (
-            store::consume_code(&mut *conn, owner, code.hash(), now).await?,
-            Method::RecoveryCode,
-        ),
-    };
-    if is_right && method == Method::RecoveryCode {
-        notify(conn, owner, FactorEvent::RecoveryCodeUsed).await?;
+        Proof::Recovery(code) => {
+            let is_right = store::use_code(&mut *conn, owner, code.hash(), now).await?;
+            if is_right {
+                notify(conn, owner, FactorEvent::RecoveryCodeUsed).await?;
+            }
+            Ok(is_right)
+        }
     }
-    Ok(is_right.then_some(method))
 }
 
 pub async fn turn_off(conn: &mut PgConnection, change: &CredentialsChange) -> Result<(), Error> {
     let owner = change.user_id();
-    store::delete(&mut *conn, owner).await?;
+    store::delete(&mut *conn, owner, None).await?;
     Ok(notify(conn, owner, FactorEvent::TurnedOff).await?)
 }
 
@@ -117,7 +117,7 @@ pub async fn remove(
     change: &CredentialsChange,
 ) -> Result<bool, sqlx::Error> {
     let owner = change.user_id();
-    let was_on = store::delete(&mut *conn, owner).await?;
+    let was_on = store::delete(&mut *conn, owner, None).await?;
     if was_on {
         notify(conn, owner, FactorEvent::Removed).await?;
     }
@@ -131,8 +131,7 @@ pub async fn remove_since(
     change: &CredentialsChange,
     since: DateTime<Utc>,
 ) -> Result<bool, sqlx::Error> {
-    store::delete_codes_since(&mut *conn, change.user_id(), since).await?;
-    store::delete_since(&mut *conn, change.user_id(), since).await
+    store::delete(conn, change.user_id(), Some(since)).await
 }
 
 pub async fn renew_codes(
@@ -159,9 +158,9 @@ async fn verify_code(
     let opened = state
         .cipher
         .open(&associated_data(&[owner.0]), &factor.secret)?;
-    let secret = Secret::of(opened.expose()).ok_or(OpenError::Damaged)?;
+    let secret = TotpSecret::of(opened.expose()).ok_or(OpenError::Damaged)?;
     if let Some(step) = secret.step_of(code, now)
-        && store::consume_step(&mut *conn, owner, step).await?
+        && store::use_step(&mut *conn, owner, step).await?
     {
         return Ok(true);
     }
@@ -206,7 +205,7 @@ async fn notify(
     owner: UserId,
     event: FactorEvent,
 ) -> Result<(), sqlx::Error> {
-    jobs::enqueue(&mut *conn, &NotifySecondFactor::of(owner, event), None).await
+    jobs::enqueue(&mut *conn, &NotifySecondFactor::to(owner, event), None).await
 }
 
 fn associated_data(owner: &[uuid::Uuid]) -> AssociatedData<'_> {

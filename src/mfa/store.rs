@@ -1,9 +1,10 @@
 //! Every statement on `mfa_factors` and `recovery_codes`.
 
 use chrono::{DateTime, Utc};
+use mfa_codes::Failures;
 use sqlx::PgExecutor;
 
-use super::model::{Failures, MfaStatus};
+use super::model::MfaStatus;
 use crate::ids::UserId;
 use crate::infra::{KeyId, Sealed};
 use crate::users::CredentialsVersion;
@@ -82,26 +83,19 @@ pub(super) async fn lock(
     conn: impl PgExecutor<'_>,
     owner: UserId,
 ) -> Result<Option<Factor>, sqlx::Error> {
-    let row = sqlx::query!(
+    sqlx::query_as!(
+        Factor,
         r#"SELECT secret AS "secret: Sealed", created_at, credentials_version AS "version: CredentialsVersion",
-                  confirmed_at IS NOT NULL AS "is_confirmed!", failed_at, warned_at
+                  confirmed_at IS NOT NULL AS "is_confirmed!", failed_at AS failures, warned_at
            FROM mfa_factors WHERE user_id = $1 FOR UPDATE"#,
         owner.0,
     )
     .fetch_optional(conn)
-    .await?;
-    Ok(row.map(|row| Factor {
-        secret: row.secret,
-        created_at: row.created_at,
-        version: row.version,
-        is_confirmed: row.is_confirmed,
-        failures: Failures(row.failed_at),
-        warned_at: row.warned_at,
-    }))
+    .await
 }
 
 /// Uses up the codes of this step and of earlier ones. Atomic: of concurrent calls exactly one returns true.
-pub(super) async fn consume_step(
+pub(super) async fn use_step(
     conn: impl PgExecutor<'_>,
     owner: UserId,
     step: i64,
@@ -141,7 +135,7 @@ pub(super) async fn update_failures(
     sqlx::query!(
         "UPDATE mfa_factors SET failed_at = $2, warned_at = $3 WHERE user_id = $1",
         owner.0,
-        &failures.0,
+        failures.times(),
         warned_at,
     )
     .execute(conn)
@@ -149,25 +143,20 @@ pub(super) async fn update_failures(
     Ok(())
 }
 
-/// Deletes the authenticator and the recovery codes; returns whether it was on.
-pub(super) async fn delete(conn: impl PgExecutor<'_>, owner: UserId) -> Result<bool, sqlx::Error> {
-    let was_on = sqlx::query_scalar!(
-        r#"DELETE FROM mfa_factors WHERE user_id = $1 RETURNING confirmed_at IS NOT NULL AS "was_on!""#,
-        owner.0,
-    )
-    .fetch_optional(conn)
-    .await?;
-    Ok(was_on.unwrap_or(false))
-}
-
-/// Deletes an authenticator that was added or confirmed since then; returns whether it was on.
-pub(super) async fn delete_since(
+/// Deletes the authenticator and the recovery codes: all, or those that were added or confirmed since then.
+/// Returns whether the deleted authenticator was on.
+pub(super) async fn delete(
     conn: impl PgExecutor<'_>,
     owner: UserId,
-    since: DateTime<Utc>,
+    since: Option<DateTime<Utc>>,
 ) -> Result<bool, sqlx::Error> {
     let was_on = sqlx::query_scalar!(
-        r#"DELETE FROM mfa_factors WHERE user_id = $1 AND (created_at >= $2 OR confirmed_at >= $2)
+        r#"WITH codes AS (
+               DELETE FROM recovery_codes
+               WHERE user_id = $1 AND created_at >= coalesce($2, '-infinity'::timestamptz)
+           )
+           DELETE FROM mfa_factors
+           WHERE user_id = $1 AND greatest(created_at, confirmed_at) >= coalesce($2, '-infinity'::timestamptz)
            RETURNING confirmed_at IS NOT NULL AS "was_on!""#,
         owner.0,
         since,
@@ -175,21 +164,6 @@ pub(super) async fn delete_since(
     .fetch_optional(conn)
     .await?;
     Ok(was_on.unwrap_or(false))
-}
-
-pub(super) async fn delete_codes_since(
-    conn: impl PgExecutor<'_>,
-    owner: UserId,
-    since: DateTime<Utc>,
-) -> Result<(), sqlx::Error> {
-    sqlx::query!(
-        "DELETE FROM recovery_codes WHERE user_id = $1 AND created_at >= $2",
-        owner.0,
-        since,
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
 }
 
 pub(super) async fn replace_codes(
@@ -212,7 +186,7 @@ pub(super) async fn replace_codes(
 }
 
 /// Atomic: of concurrent calls exactly one returns true.
-pub(super) async fn consume_code(
+pub(super) async fn use_code(
     conn: impl PgExecutor<'_>,
     owner: UserId,
     hash: [u8; 32],
@@ -230,7 +204,7 @@ pub(super) async fn consume_code(
 }
 
 /// Deletes a batch of authenticators that were never confirmed.
-pub async fn purge_pending(
+pub async fn delete_pending(
     conn: impl PgExecutor<'_>,
     before: DateTime<Utc>,
     most: i64,

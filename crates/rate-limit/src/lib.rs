@@ -1,16 +1,20 @@
 //! Rate limits over exact sliding windows, shared by all replicas through Redis and counted per process
-//! while Redis is unavailable; and concurrency limits.
+//! while Redis is unavailable; lockouts after failures; and concurrency limits.
 
+mod attempt_slots;
 mod concurrency;
 mod key;
 mod limiter;
 mod local;
+mod lockout;
 pub mod metrics;
 mod paired;
 mod rate;
 mod shared;
 
+pub use attempt_slots::{AttemptSlot, AttemptSlots};
 pub use concurrency::{ConcurrencyLimit, Slot, TooMany};
 pub use key::{Key, network_of};
 pub use limiter::{Decision, LimitCheck, LimitState, Limiter};
+pub use lockout::{Counter, CounterState, LockoutSteps};
 pub use rate::{Limit, Rate};

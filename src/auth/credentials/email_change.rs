@@ -20,7 +20,7 @@ use crate::ids::{self, UserId};
 use crate::infra::after;
 use crate::jobs;
 use crate::mfa;
-use crate::users::{self, EmailAddress};
+use crate::users::{self, CredentialsChange, CredentialsVersion, EmailAddress};
 
 /// Attempts, as a sign-up with the address may commit between the two statements of a claim.
 const CLAIM_ATTEMPTS: usize = 3;
@@ -57,39 +57,58 @@ pub(crate) async fn apply_email_change(
     email: &EmailAddress,
 ) -> Result<(), Error> {
     let now = ctx.now();
+    let changed = change_address(ctx, link.user_id, Some(link.version), email).await;
+    let (mut tx, _, old_email) = changed.map_err(|error| match error {
+        Error::AddressTaken => Error::InvalidLink, // for the client a link that no longer works
+        other => other,
+    })?;
+    let undo = NewEmailChange {
+        id: ids::uuid_v7(now, &ctx.rng),
+        user_id: link.user_id,
+        old_email,
+        requested_at: link.created_at,
+        expires_at: after(now, ctx.auth.email_undo_ttl),
+    };
+    store::insert_email_change(&mut *tx, &undo, now).await?;
+    jobs::enqueue(&mut *tx, &SendEmailUndo::to(undo.id), None).await?;
+    tx.audit(Event::EmailChanged.by(link.user_id)).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Begins a change of the credentials that gives an account an address, and returns the old one.
+async fn change_address<'a>(
+    ctx: &'a Ctx,
+    user_id: UserId,
+    proven: Option<CredentialsVersion>,
+    email: &EmailAddress,
+) -> Result<(Tx<'a>, CredentialsChange, EmailAddress), Error> {
     for _ in 0..CLAIM_ATTEMPTS {
         let mut tx = ctx.begin().await?;
-        let displaced = users::claim_address(&mut tx, link.user_id, email).await?;
-        let change = begin_credentials_change(&mut tx, link.user_id, Some(link.version))
+        let displaced = users::claim_address(&mut tx, user_id, email).await?;
+        let change = begin_credentials_change(&mut tx, user_id, proven)
             .await?
             .ok_or(Error::InvalidLink)?;
-        let old_email = match users::change_email(&mut *tx, &change, email, now).await {
-            Ok(old_email) => old_email,
+        match users::change_email(&mut *tx, &change, email, ctx.now()).await {
+            Ok(old_email) => {
+                if displaced.is_some() {
+                    let detail = json!({ "reason": "address_proved_by_another_account" });
+                    let entry = Event::UnverifiedPurged.about(displaced);
+                    tx.audit(entry.detail(detail)).await?;
+                }
+                return Ok((tx, change, old_email));
+            }
             Err(users::Error::EmailTaken) => {
                 tx.rollback().await?;
                 if users::is_address_taken(&ctx.db, email).await? {
-                    break; // for the client a link that no longer works
+                    break;
                 }
-                continue;
             }
-            Err(users::Error::NotFound) => break,
+            Err(users::Error::NotFound) => return Err(Error::InvalidLink),
             Err(users::Error::Database(error)) => return Err(error.into()),
-        };
-        record_displaced(&mut tx, displaced).await?;
-        let undo = NewEmailChange {
-            id: ids::uuid_v7(now, &ctx.rng),
-            user_id: link.user_id,
-            old_email,
-            requested_at: link.created_at,
-            expires_at: after(now, ctx.auth.email_undo_ttl),
-        };
-        store::insert_email_change(&mut *tx, &undo, now).await?;
-        jobs::enqueue(&mut *tx, &SendEmailUndo::of(undo.id), None).await?;
-        tx.audit(Event::EmailChanged.by(link.user_id)).await?;
-        tx.commit().await?;
-        return Ok(());
+        }
     }
-    Err(Error::InvalidLink)
+    Err(Error::AddressTaken)
 }
 
 /// Restores the address that an account had before a change, by the link that was sent there, and with
@@ -106,53 +125,24 @@ pub(crate) async fn undo_change(ctx: &Ctx, undo: EmailUndo) -> Result<(), Error>
     let password = check_new_password(ctx, undo.password, email, "password").await?;
     let hash = ctx.hasher.hash(password).await?;
     let now = ctx.now();
-    for _ in 0..CLAIM_ATTEMPTS {
-        let mut tx = ctx.begin().await?;
-        let displaced = users::claim_address(&mut tx, found.user_id, email).await?;
-        let change = begin_credentials_change(&mut tx, found.user_id, None)
-            .await?
-            .ok_or(Error::InvalidLink)?;
-        if !store::delete_email_change(&mut *tx, found.user_id, token, now).await? {
-            return Err(Error::InvalidLink);
-        }
-        match users::change_email(&mut *tx, &change, email, now).await {
-            Ok(_) => {}
-            Err(users::Error::EmailTaken) => {
-                tx.rollback().await?;
-                if users::is_address_taken(&ctx.db, email).await? {
-                    return Err(Error::AddressTaken);
-                }
-                continue;
-            }
-            Err(users::Error::NotFound) => return Err(Error::InvalidLink),
-            Err(users::Error::Database(error)) => return Err(error.into()),
-        }
-        users::set_password_hash(&mut *tx, &change, &hash).await?;
-        let why = EndReason::PasswordChanged;
-        let ended = end_sessions(&mut *tx, &change, None, why, now).await?;
-        let since = found.requested_at;
-        let keys = revoke_since(&mut *tx, found.user_id, since, now).await?;
-        let factor = mfa::remove_since(&mut tx, &change, since).await?;
-        record_displaced(&mut tx, displaced).await?;
-        let detail = json!({
-            "sessions": ended.len(), "api_keys": keys, "second_factor_removed": factor,
-        });
-        let entry = Event::EmailChangeUndone.by(found.user_id);
-        tx.audit(entry.detail(detail)).await?;
-        jobs::enqueue(&mut *tx, &NotifyPasswordChanged::to(email.clone()), None).await?;
-        tx.commit().await?;
-        revoke_access_tokens(ctx, ended, now);
-        middleware::invalidate_second_factor(ctx, found.user_id).await;
-        return clear_failures(ctx, found.old_email, found.user_id).await;
+    let (mut tx, change, _) = change_address(ctx, found.user_id, None, email).await?;
+    if !store::delete_email_change(&mut *tx, found.user_id, token, now).await? {
+        return Err(Error::InvalidLink);
     }
-    Err(Error::AddressTaken)
-}
-
-async fn record_displaced(tx: &mut Tx<'_>, displaced: Option<UserId>) -> Result<(), Error> {
-    if displaced.is_some() {
-        let detail = json!({ "reason": "address_proved_by_another_account" });
-        let entry = Event::UnverifiedPurged.about(displaced);
-        tx.audit(entry.detail(detail)).await?;
-    }
-    Ok(())
+    users::set_password_hash(&mut *tx, &change, &hash).await?;
+    let why = EndReason::PasswordChanged;
+    let ended = end_sessions(&mut *tx, &change, None, why, now).await?;
+    let since = found.requested_at;
+    let keys = revoke_since(&mut *tx, found.user_id, since, now).await?;
+    let factor = mfa::remove_since(&mut tx, &change, since).await?;
+    let detail = json!({
+        "sessions": ended.len(), "api_keys": keys, "second_factor_removed": factor,
+    });
+    let entry = Event::EmailChangeUndone.by(found.user_id);
+    tx.audit(entry.detail(detail)).await?;
+    jobs::enqueue(&mut *tx, &NotifyPasswordChanged::to(email.clone()), None).await?;
+    tx.commit().await?;
+    revoke_access_tokens(ctx, ended, now);
+    middleware::invalidate_second_factor(ctx, found.user_id).await;
+    clear_failures(ctx, found.old_email, found.user_id).await
 }

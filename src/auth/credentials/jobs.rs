@@ -4,21 +4,17 @@
 //! link is issued. A job that the previous release enqueued has no version and counts as of the first.
 
 use chrono::{DateTime, Utc};
-use graphile_worker::{IntoTaskHandlerResult, TaskHandler, WorkerContext};
-use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::store;
-use crate::auth::email::{self, JobError, emails};
 use crate::auth::links::{self, Purpose};
 use crate::auth::opaque_token::OpaqueToken;
 use crate::ids::UserId;
-use crate::jobs;
-use crate::mail::EmailMessage;
+use crate::mail::{self, EmailMessage, JobError, email_jobs};
 use crate::state::AppState;
 use crate::users::{self, CredentialsVersion, EmailAddress};
 
-emails! {
+email_jobs! {
     /// Unless the address has no enabled account.
     SendReset "auth.send_reset" SignIn { email: EmailAddress, #[serde(default)] version: CredentialsVersion }
     NotifyPasswordChanged "auth.tell_password_changed" Notice { email: EmailAddress }
@@ -29,6 +25,8 @@ emails! {
         #[serde(default)] requested_at: Option<DateTime<Utc>>
     }
     NotifyEmailChanging "auth.tell_email_changing" Notice { email: EmailAddress }
+    /// The link that undoes an email address change, to the old address.
+    SendEmailUndo "auth.send_email_undo" { change: Uuid }
 }
 
 impl SendReset {
@@ -37,23 +35,15 @@ impl SendReset {
         let Some(found) = found.filter(|found| !found.is_disabled) else {
             return Ok(());
         };
-        let (account, life) = ((found.user_id, self.version), state.auth.reset_password_ttl);
-        let Some(link) = links::issue(state, account, &Purpose::ResetPassword, life).await? else {
-            return Ok(());
-        };
-        let minutes = life.as_secs().div_ceil(60);
-        email::send(
-            state,
-            &self.email,
-            &EmailMessage::ResetPassword { link, minutes },
-        )
-        .await
+        let account = (found.user_id, self.version);
+        links::send(state, &self.email, account, &Purpose::ResetPassword).await
     }
 }
 
 impl NotifyPasswordChanged {
     async fn send(&self, state: &AppState) -> Result<(), JobError> {
-        email::send(state, &self.email, &EmailMessage::PasswordChanged {}).await
+        let message = EmailMessage::PasswordChanged {};
+        Ok(mail::send(state, self.email.as_str(), &message).await?)
     }
 }
 
@@ -64,37 +54,19 @@ impl ConfirmNewEmail {
         }
         let requested_at = self.requested_at.unwrap_or_else(|| state.clock.now());
         let purpose = Purpose::ChangeEmail(self.email.clone(), requested_at);
-        let (account, life) = ((self.user_id, self.version), state.auth.verify_email_ttl);
-        let Some(link) = links::issue(state, account, &purpose, life).await? else {
-            return Ok(());
-        };
-        let hours = links::whole_hours(life);
-        email::send(
-            state,
-            &self.email,
-            &EmailMessage::ConfirmNewEmail { link, hours },
-        )
-        .await
+        let account = (self.user_id, self.version);
+        links::send(state, &self.email, account, &purpose).await
     }
 }
 
 impl NotifyEmailChanging {
     async fn send(&self, state: &AppState) -> Result<(), JobError> {
-        email::send(state, &self.email, &EmailMessage::EmailChanging {}).await
+        let message = EmailMessage::EmailChanging {};
+        Ok(mail::send(state, self.email.as_str(), &message).await?)
     }
-}
-
-/// Sends the link that undoes an email address change, to the old address.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-pub struct SendEmailUndo {
-    change: Uuid,
 }
 
 impl SendEmailUndo {
-    pub(crate) fn of(change: Uuid) -> Self {
-        Self { change }
-    }
-
     async fn send(&self, state: &AppState) -> Result<(), JobError> {
         let now = state.clock.now();
         let token = OpaqueToken::new(&state.rng);
@@ -104,15 +76,7 @@ impl SendEmailUndo {
         };
         let link = links::link_to(state, "undo-email-change", &token);
         let hours = (expires_at - now).num_minutes().div_euclid(60).max(1);
-        email::send(state, &email, &EmailMessage::EmailChanged { link, hours }).await
-    }
-}
-
-impl TaskHandler for SendEmailUndo {
-    const IDENTIFIER: &'static str = "auth.send_email_undo";
-
-    async fn run(self, ctx: WorkerContext) -> impl IntoTaskHandlerResult {
-        let result = async { self.send(jobs::extension(&ctx)?).await }.await;
-        jobs::report_final(&ctx, result, JobError::is_permanent).await
+        let message = EmailMessage::EmailChanged { link, hours };
+        Ok(mail::send(state, email.as_str(), &message).await?)
     }
 }

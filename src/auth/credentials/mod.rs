@@ -15,7 +15,7 @@ pub use jobs::{
     ConfirmNewEmail, NotifyEmailChanging, NotifyPasswordChanged, SendEmailUndo, SendReset,
 };
 pub(crate) use new_password::check_new_password;
+pub(crate) use reauthentication::check_password;
 pub use reauthentication::{ReauthProof, reauthenticate, recheck_proof};
-pub(crate) use reauthentication::{check_password, verify_second_factor};
 pub use routes::{credential_routes, forgotten_password_routes, recovery_routes};
 pub(crate) use store::EXPIRED_CHANGES;

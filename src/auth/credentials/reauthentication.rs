@@ -8,10 +8,10 @@ use crate::auth::error::Error;
 use crate::auth::password::TriedPassword;
 use crate::auth::sign_in::ReauthAttempt;
 use crate::config::Limit;
-use crate::ctx::{Tx, UserCtx};
+use crate::ctx::UserCtx;
 use crate::ids::UserId;
 use crate::infra::{LimitCheck, LimitKey, PasswordForms};
-use crate::mfa::{self, Method, Proof, RecoveryCode, TotpCode};
+use crate::mfa::{self, Proof, RecoveryCode, TotpCode};
 use crate::users::{self, OwnCredentials};
 use crate::web::spend;
 
@@ -36,7 +36,20 @@ impl ReauthProof {
         Ok(Self {
             password: password.into_secret(),
             field,
-            second: Proof::at_most_one_of(code, recovery_code)?,
+            second: Proof::at_most_one_of(code, recovery_code).map_err(mfa::Error::from)?,
+        })
+    }
+
+    /// The password and exactly one of the two codes.
+    pub(crate) fn of_both_factors(
+        password: TriedPassword,
+        code: Option<TotpCode>,
+        recovery_code: Option<RecoveryCode>,
+    ) -> Result<Self, Error> {
+        Ok(Self {
+            password: password.into_secret(),
+            field: "password",
+            second: Some(Proof::one_of(code, recovery_code).map_err(mfa::Error::from)?),
         })
     }
 }
@@ -46,20 +59,27 @@ impl ReauthProof {
 pub async fn reauthenticate(ctx: &UserCtx, proof: ReauthProof) -> Result<OwnCredentials, Error> {
     let known = check_password(ctx, proof.password, proof.field).await?;
     match proof.second {
-        Some(proof) => {
-            let mut tx = ctx.begin().await?;
-            let is_right = verify_second_factor(&mut tx, ctx.user_id(), &proof).await?;
-            tx.commit().await?;
-            if !is_right {
-                return Err(mfa::Error::WrongCode(proof.field()).into());
-            }
-        }
+        Some(proof) => verify_second_factor(ctx, &proof).await?,
         None if mfa::has_second_factor(&ctx.db, ctx.user_id()).await? => {
             return Err(mfa::Error::CodeRequired.into());
         }
         None => {}
     }
     Ok(known)
+}
+
+async fn verify_second_factor(ctx: &UserCtx, proof: &Proof) -> Result<(), Error> {
+    let mut tx = ctx.begin().await?;
+    let is_right = mfa::verify(&mut tx, ctx, ctx.user_id(), proof).await?;
+    match proof {
+        _ if !is_right => tx.audit(Event::SecondFactorFailed).await?,
+        Proof::Recovery(_) => tx.audit(Event::RecoveryCodeUsed).await?,
+        Proof::Totp(_) => {} // the change has its own entry
+    }
+    tx.commit().await?; // a wrong code counts
+    is_right
+        .then_some(())
+        .ok_or_else(|| mfa::Error::WrongCode(proof.field()).into())
 }
 
 /// Fails if the credentials have changed since the proof.
@@ -92,28 +112,10 @@ pub(crate) async fn check_password(
         return Ok(known);
     }
     attempt.fail().await?;
-    ctx.audit(Event::ReauthenticationFailed).await?;
     Err(Error::WrongPassword(field))
 }
 
 pub(crate) async fn spend_own(ctx: &UserCtx, limit: Limit) -> Result<(), Error> {
     let check = LimitCheck::spend(limit, LimitKey::user(ctx.user_id().0));
     spend(&ctx.limiter, &[check]).await.map_err(Error::Limited)
-}
-
-/// Writes the audit entry. A wrong code counts, so the caller commits in either case.
-pub(crate) async fn verify_second_factor(
-    tx: &mut Tx<'_>,
-    user_id: UserId,
-    proof: &Proof,
-) -> Result<bool, Error> {
-    let ctx = tx.ctx();
-    let method = mfa::verify(tx, ctx, user_id, proof).await?;
-    let event = match method {
-        None => Event::SecondFactorFailed,
-        Some(Method::RecoveryCode) => Event::RecoveryCodeUsed,
-        Some(Method::Totp) => return Ok(true), // the change has its own entry
-    };
-    tx.audit(event).await?;
-    Ok(method.is_some())
 }

@@ -16,7 +16,7 @@ use crate::users;
 
 pub(crate) async fn reset_password(ctx: &Ctx, reset: PasswordReset) -> Result<(), Error> {
     // Before hashing, so that an invalid token costs only a query.
-    let link = links::find_reset(&ctx.db, reset.token.hash(), ctx.now())
+    let link = links::find(&ctx.db, reset.token.hash(), links::RESET_LINKS, ctx.now())
         .await?
         .ok_or(Error::InvalidLink)?;
     let user_id = link.user_id;

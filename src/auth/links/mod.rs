@@ -5,7 +5,7 @@ mod pages;
 mod service;
 mod store;
 
-pub(crate) use model::{EmailProof, EmailRequest, Link, Purpose};
+pub(crate) use model::{ADDRESS_LINKS, EmailProof, EmailRequest, Link, Purpose, RESET_LINKS};
 pub use pages::{ASSETS, page_assets, page_routes};
-pub(crate) use service::{issue, link_to, whole_hours};
-pub(crate) use store::{EXPIRED, consume_unlock, find_address_link, find_reset, is_unlock_recent};
+pub(crate) use service::{link_to, send};
+pub(crate) use store::{EXPIRED, find, is_unlock_recent, use_unlock};

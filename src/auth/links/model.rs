@@ -44,6 +44,11 @@ impl Purpose {
     }
 }
 
+/// Purposes of links that prove an address.
+pub(crate) const ADDRESS_LINKS: &[&str] = &["verify_email", "change_email"];
+
+pub(crate) const RESET_LINKS: &[&str] = &["reset_password"];
+
 pub(crate) struct NewLink<'a> {
     pub(crate) user_id: UserId,
     /// At the time of the request.

@@ -1,6 +1,4 @@
-//! Makes the links that emails carry.
-
-use std::time::Duration;
+//! Emails with one-time links.
 
 use url::Url;
 
@@ -9,16 +7,24 @@ use super::store;
 use crate::auth::opaque_token::OpaqueToken;
 use crate::ids::UserId;
 use crate::infra::after;
+use crate::mail::{self, EmailMessage, JobError};
 use crate::state::AppState;
-use crate::users::CredentialsVersion;
+use crate::users::{CredentialsVersion, EmailAddress};
 
-/// Replaces the previous link for this purpose; `None` if the credentials have changed since the request.
-pub(crate) async fn issue(
+/// Replaces the previous link for this purpose and emails it, unless the credentials have changed since the request.
+pub(crate) async fn send(
     state: &AppState,
+    to: &EmailAddress,
     (user_id, version): (UserId, CredentialsVersion),
     purpose: &Purpose,
-    life: Duration,
-) -> Result<Option<Url>, sqlx::Error> {
+) -> Result<(), JobError> {
+    let (page, life) = match purpose {
+        Purpose::VerifyEmail | Purpose::ChangeEmail(..) => {
+            ("verify-email", state.auth.verify_email_ttl)
+        }
+        Purpose::ResetPassword => ("reset-password", state.auth.reset_password_ttl),
+        Purpose::Unlock => ("unlock", state.attempts.unlock_ttl),
+    };
     let now = state.clock.now();
     let token = OpaqueToken::new(&state.rng);
     let link = NewLink {
@@ -29,14 +35,18 @@ pub(crate) async fn issue(
         expires_at: after(now, life),
     };
     if !store::insert(&state.db, &link, now).await? {
-        return Ok(None);
+        return Ok(());
     }
-    let page = match purpose {
-        Purpose::VerifyEmail | Purpose::ChangeEmail(..) => "verify-email",
-        Purpose::ResetPassword => "reset-password",
-        Purpose::Unlock => "unlock",
+    let link = link_to(state, page, &token);
+    let minutes = life.as_secs().div_ceil(60);
+    let hours = life.as_secs().div_ceil(3_600);
+    let message = match purpose {
+        Purpose::VerifyEmail => EmailMessage::VerifyEmail { link, hours },
+        Purpose::ChangeEmail(..) => EmailMessage::ConfirmNewEmail { link, hours },
+        Purpose::ResetPassword => EmailMessage::ResetPassword { link, minutes },
+        Purpose::Unlock => EmailMessage::Unlock { link, minutes },
     };
-    Ok(Some(link_to(state, page, &token)))
+    Ok(mail::send(state, to.as_str(), &message).await?)
 }
 
 /// The address of a page with a token. It is at the configured address, never at the host of the request
@@ -49,8 +59,4 @@ pub(crate) fn link_to(state: &AppState, page: &str, token: &OpaqueToken) -> Url 
     }
     link.set_fragment(Some(&format!("token={}", token.encode())));
     link
-}
-
-pub(crate) fn whole_hours(life: Duration) -> u64 {
-    life.as_secs().div_ceil(3_600)
 }

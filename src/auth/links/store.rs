@@ -44,23 +44,7 @@ pub(crate) async fn insert(
     Ok(done.rows_affected() == 1)
 }
 
-pub(crate) async fn find_address_link(
-    conn: impl PgExecutor<'_>,
-    token: TokenHash,
-    now: DateTime<Utc>,
-) -> Result<Option<Link>, sqlx::Error> {
-    find_link(conn, token, &["verify_email", "change_email"], now).await
-}
-
-pub(crate) async fn find_reset(
-    conn: impl PgExecutor<'_>,
-    token: TokenHash,
-    now: DateTime<Utc>,
-) -> Result<Option<Link>, sqlx::Error> {
-    find_link(conn, token, &["reset_password"], now).await
-}
-
-async fn find_link(
+pub(crate) async fn find(
     conn: impl PgExecutor<'_>,
     token: TokenHash,
     purposes: &[&str],
@@ -99,7 +83,7 @@ pub(crate) async fn is_unlock_recent(
 
 /// Atomic: of concurrent calls exactly one returns `Some`. The row stays as expired, because the time of the next
 /// email depends on it.
-pub(crate) async fn consume_unlock(
+pub(crate) async fn use_unlock(
     conn: impl PgExecutor<'_>,
     token: TokenHash,
     now: DateTime<Utc>,

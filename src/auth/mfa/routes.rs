@@ -5,8 +5,9 @@ use utoipa_axum::routes;
 
 use super::model::{MfaBegin, MfaConfirm, MfaProof};
 use super::service;
+use crate::auth::credentials::ReauthProof;
 use crate::ctx::UserCtx;
-use crate::mfa::{self, Enrolment, MfaStatus, Proof, RecoveryCodes};
+use crate::mfa::{self, Enrolment, MfaStatus, RecoveryCodes};
 use crate::state::AppState;
 use crate::web::{BodyProblems, Json, Problem, ReauthenticationProblems, Routes};
 
@@ -67,8 +68,13 @@ async fn confirm_totp(
     request_body(content = MfaProof, example = json!({ "password": "correct horse battery staple", "code": "492039" })),
     responses((status = 204, description = "The second factor is off."), BodyProblems, ReauthenticationProblems))]
 async fn remove_totp(ctx: UserCtx, Json(request): Json<MfaProof>) -> Result<StatusCode, Problem> {
-    let proof = Proof::one_of(request.code, request.recovery_code)?;
-    service::turn_off(&ctx, request.password, &proof).await?;
+    let MfaProof {
+        password,
+        code,
+        recovery_code,
+    } = request;
+    let both = ReauthProof::of_both_factors(password, code, recovery_code)?;
+    service::turn_off(&ctx, both).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -83,7 +89,12 @@ async fn renew_recovery_codes(
     ctx: UserCtx,
     Json(request): Json<MfaProof>,
 ) -> Result<Json<RecoveryCodes>, Problem> {
-    let proof = Proof::one_of(request.code, request.recovery_code)?;
-    let codes = service::renew_codes(&ctx, request.password, &proof).await?;
+    let MfaProof {
+        password,
+        code,
+        recovery_code,
+    } = request;
+    let both = ReauthProof::of_both_factors(password, code, recovery_code)?;
+    let codes = service::renew_codes(&ctx, both).await?;
     Ok(Json(codes))
 }

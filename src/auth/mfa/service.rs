@@ -3,7 +3,7 @@
 use sqlx::PgConnection;
 
 use crate::audit::Event;
-use crate::auth::credentials::{check_password, recheck_proof, verify_second_factor};
+use crate::auth::credentials::{ReauthProof, check_password, reauthenticate, recheck_proof};
 use crate::auth::credentials_change::begin_credentials_change;
 use crate::auth::error::Error;
 use crate::auth::middleware;
@@ -11,8 +11,8 @@ use crate::auth::password::TriedPassword;
 use crate::auth::sessions::{EndReason, end_sessions, revoke_access_tokens};
 use crate::ctx::UserCtx;
 use crate::ids::{SessionId, UserId};
-use crate::mfa::{self, Enrolment, Proof, RecoveryCodes, TotpCode};
-use crate::users::{self, CredentialsChange, CredentialsVersion, OwnCredentials};
+use crate::mfa::{self, Enrolment, RecoveryCodes, TotpCode};
+use crate::users::{self, CredentialsChange, CredentialsVersion};
 
 pub(crate) async fn begin_enrolment(
     ctx: &UserCtx,
@@ -53,19 +53,9 @@ pub(crate) async fn confirm(ctx: &UserCtx, code: &TotpCode) -> Result<RecoveryCo
     codes.ok_or(mfa::Error::WrongCode("code").into())
 }
 
-/// Requires both factors.
-pub(crate) async fn turn_off(
-    ctx: &UserCtx,
-    password: TriedPassword,
-    proof: &Proof,
-) -> Result<(), Error> {
-    let known = check_password(ctx, password.into_secret(), "password").await?;
+pub(crate) async fn turn_off(ctx: &UserCtx, both: ReauthProof) -> Result<(), Error> {
+    let known = reauthenticate(ctx, both).await?;
     let mut tx = ctx.begin().await?;
-    lock_proof(&mut tx, ctx.user_id(), &known).await?;
-    if !verify_second_factor(&mut tx, ctx.user_id(), proof).await? {
-        tx.commit().await?;
-        return Err(mfa::Error::WrongCode(proof.field()).into());
-    }
     let change = change_at(&mut tx, ctx.user_id(), known.version).await?;
     mfa::turn_off(&mut tx, &change).await?;
     tx.audit(Event::SecondFactorOff).await?;
@@ -75,37 +65,14 @@ pub(crate) async fn turn_off(
 }
 
 /// Requires both factors: otherwise new recovery codes would bypass the second one.
-pub(crate) async fn renew_codes(
-    ctx: &UserCtx,
-    password: TriedPassword,
-    proof: &Proof,
-) -> Result<RecoveryCodes, Error> {
-    let known = check_password(ctx, password.into_secret(), "password").await?;
+pub(crate) async fn renew_codes(ctx: &UserCtx, both: ReauthProof) -> Result<RecoveryCodes, Error> {
+    let known = reauthenticate(ctx, both).await?;
     let mut tx = ctx.begin().await?;
-    lock_proof(&mut tx, ctx.user_id(), &known).await?;
-    if !verify_second_factor(&mut tx, ctx.user_id(), proof).await? {
-        tx.commit().await?;
-        return Err(mfa::Error::WrongCode(proof.field()).into());
-    }
     let change = change_at(&mut tx, ctx.user_id(), known.version).await?;
     let codes = mfa::renew_codes(&mut tx, ctx, &change).await?;
     tx.audit(Event::RecoveryCodesRenewed).await?;
     tx.commit().await?;
     Ok(codes)
-}
-
-/// Locks the account for a change of its factor, at the version of the credentials that was proved.
-async fn lock_proof(
-    tx: &mut PgConnection,
-    user_id: UserId,
-    proven: &OwnCredentials,
-) -> Result<(), Error> {
-    let version = users::lock_credentials(tx, user_id)
-        .await?
-        .ok_or(Error::Unauthenticated)?;
-    (version == proven.version)
-        .then_some(())
-        .ok_or(Error::CredentialsChanged)
 }
 
 async fn change_at(

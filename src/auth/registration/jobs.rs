@@ -1,12 +1,11 @@
 //! Emails about sign-ups.
 
-use crate::auth::email::{self, JobError, emails};
 use crate::auth::links::{self, Purpose};
-use crate::mail::EmailMessage;
+use crate::mail::{self, EmailMessage, JobError, email_jobs};
 use crate::state::AppState;
 use crate::users::{self, EmailAddress};
 
-emails! {
+email_jobs! {
     SendVerification "auth.send_verification" Open { email: EmailAddress }
     SendAlreadyRegistered "auth.send_already_registered" Open { email: EmailAddress }
 }
@@ -18,28 +17,14 @@ impl SendVerification {
             return Ok(());
         };
         let account = (found.user_id, found.version);
-        let life = state.auth.verify_email_ttl;
-        let Some(link) = links::issue(state, account, &Purpose::VerifyEmail, life).await? else {
-            return Ok(());
-        };
-        let hours = links::whole_hours(life);
-        email::send(
-            state,
-            &self.email,
-            &EmailMessage::VerifyEmail { link, hours },
-        )
-        .await
+        links::send(state, &self.email, account, &Purpose::VerifyEmail).await
     }
 }
 
 impl SendAlreadyRegistered {
     async fn send(&self, state: &AppState) -> Result<(), JobError> {
-        let email = self.email.as_str().to_owned();
-        email::send(
-            state,
-            &self.email,
-            &EmailMessage::AlreadyRegistered { email },
-        )
-        .await
+        let to = self.email.as_str();
+        let email = to.to_owned();
+        Ok(mail::send(state, to, &EmailMessage::AlreadyRegistered { email }).await?)
     }
 }

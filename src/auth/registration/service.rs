@@ -52,7 +52,7 @@ fn sign_up_salt(macs: &MacRing, email: &EmailAddress) -> [u8; 16] {
 }
 
 pub(crate) async fn verify_email(ctx: &Ctx, proof: AddressProof) -> Result<(), Error> {
-    let link = links::find_address_link(&ctx.db, proof.token.hash(), ctx.now())
+    let link = links::find(&ctx.db, proof.token.hash(), links::ADDRESS_LINKS, ctx.now())
         .await?
         .ok_or(Error::InvalidLink)?;
     match &link.new_email {

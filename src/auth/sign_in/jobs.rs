@@ -1,12 +1,11 @@
 //! The email to the owner of a locked account.
 
-use crate::auth::email::{self, JobError, emails};
 use crate::auth::links::{self, Purpose};
-use crate::mail::EmailMessage;
+use crate::mail::{JobError, email_jobs};
 use crate::state::AppState;
 use crate::users::{self, CredentialsVersion, EmailAddress};
 
-emails! {
+email_jobs! {
     /// Unless the address has no enabled, verified account.
     SendUnlock "auth.send_unlock" SignIn { email: EmailAddress, #[serde(default)] version: CredentialsVersion }
 }
@@ -17,11 +16,7 @@ impl SendUnlock {
         let Some(known) = found.filter(|known| known.is_verified && !known.is_disabled) else {
             return Ok(());
         };
-        let (account, life) = ((known.user_id, self.version), state.attempts.unlock_ttl);
-        let Some(link) = links::issue(state, account, &Purpose::Unlock, life).await? else {
-            return Ok(());
-        };
-        let minutes = life.as_secs().div_ceil(60);
-        email::send(state, &self.email, &EmailMessage::Unlock { link, minutes }).await
+        let account = (known.user_id, self.version);
+        links::send(state, &self.email, account, &Purpose::Unlock).await
     }
 }

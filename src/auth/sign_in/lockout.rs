@@ -12,166 +12,74 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use serde_json::json;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 use tracing::Instrument as _;
 
-use super::attempt_slots::AttemptSlot;
 use super::jobs::SendUnlock;
-use crate::audit::Event;
+use crate::audit::{Entry, Event};
 use crate::auth::error::Error;
 use crate::auth::links;
 use crate::auth::sessions::is_known_client;
-use crate::config::LockoutSteps;
 use crate::ctx::Ctx;
 use crate::ids::UserId;
-use crate::infra::{Busy, LimitCheck, LimitKey, before, network_of};
+use crate::infra::{
+    AttemptSlot, Busy, Counter, CounterState, LimitCheck, LimitKey, LockoutSteps, before,
+    network_of,
+};
 use crate::jobs;
 use crate::metrics;
 use crate::state::AppState;
 use crate::users::{self, EmailAddress};
 
-/// Failure counter of an account, a client, or a pair of both.
-#[derive(Clone, Copy)]
-pub(crate) struct Counter<'a> {
-    pub(crate) steps: &'a LockoutSteps,
-    pub(crate) key: LimitKey,
+/// Counter of a client, at every account.
+pub(super) fn client_counter(state: &AppState, client: IpAddr) -> Counter<'_> {
+    let steps = &state.attempts.client;
+    let key = LimitKey::client(client);
+    Counter { steps, key }
 }
 
-#[derive(Clone, Copy)]
-pub(crate) struct CounterState {
-    key: LimitKey,
-    pub(crate) wait: Option<Duration>,
-    /// Failures left before the next wait.
-    left: u32,
-    /// Whether there is anything to clear.
-    is_used: bool,
+/// Counter of an account, for clients that it does not know.
+pub(super) fn account_counter<'a>(state: &'a AppState, email: &EmailAddress) -> Counter<'a> {
+    let steps = &state.attempts.account;
+    let key = state.limiter.hashed_key(email.as_str());
+    Counter { steps, key }
 }
 
-impl Counter<'_> {
-    /// Checks of the waits and of the failures; `adds` spends one failure.
-    fn checks(self, adds: bool) -> impl Iterator<Item = LimitCheck> {
-        let Self { steps, key } = self;
-        let failure = if adds {
-            LimitCheck::spend
-        } else {
-            LimitCheck::peek
-        };
-        let waits = steps
-            .waits
-            .iter()
-            .map(move |wait| LimitCheck::peek(*wait, key));
-        waits.chain([failure(steps.failures, key)])
-    }
+/// Counter of a client at an account that knows it.
+pub(super) fn known_counter<'a>(
+    state: &'a AppState,
+    email: &EmailAddress,
+    client: IpAddr,
+) -> Counter<'a> {
+    let steps = &state.attempts.known;
+    let both = format!("{} {}", email.as_str(), network_of(client));
+    let key = state.limiter.hashed_key(&both);
+    Counter { steps, key }
 }
 
-/// State of the counters, and whether each of `others` allows, in one round trip.
-pub(crate) async fn read_counters(
-    state: &AppState,
-    counters: &[Counter<'_>],
-    others: &[LimitCheck],
-) -> (Vec<CounterState>, bool) {
-    let lockouts = counters
-        .iter()
-        .map(|counter| LimitCheck::peek(counter.steps.lockouts, counter.key));
-    let checks: Vec<_> = counters
-        .iter()
-        .flat_map(|counter| counter.checks(false))
-        .chain(lockouts)
-        .chain(others.iter().copied())
-        .collect();
-    let decision = state.limiter.check_resettable(&checks).await;
-    let mut limits = decision.states.into_iter();
-    let mut states = Vec::with_capacity(counters.len());
-    for Counter { steps, key } in counters {
-        let of_this = limits.by_ref().take(steps.waits.len() + 1);
-        let mut current = CounterState {
-            key: *key,
-            wait: None,
-            left: 0,
-            is_used: false,
-        };
-        for limit in of_this {
-            current.wait = current.wait.max(limit.wait);
-            current.left = limit.left(); // the failures come last
-            current.is_used |= limit.used > 0;
-        }
-        states.push(current);
-    }
-    for current in &mut states {
-        current.is_used |= limits.next().is_some_and(|lockouts| lockouts.used > 0);
-    }
-    (states, limits.all(|other| other.wait.is_none()))
+/// Counter of reauthentication, by account.
+pub(super) fn reauthentication_counter(state: &AppState, user_id: UserId) -> Counter<'_> {
+    let steps = &state.attempts.reauthentication;
+    let key = LimitKey::user(user_id.0);
+    Counter { steps, key }
 }
 
-/// Adds a failure to each counter and returns those that begin a wait by it, with its length; fails where a
-/// wait runs already.
+/// Adds a failure to each counter and returns the lockouts that begin by it; fails where one is in effect.
 async fn add_failure<'a>(
     state: &AppState,
     counters: &[Counter<'a>],
 ) -> Result<Vec<(&'a LockoutSteps, Duration)>, Error> {
-    let checks: Vec<_> = counters
-        .iter()
-        .flat_map(|counter| counter.checks(true))
-        .collect();
-    let decision = state.limiter.check_resettable(&checks).await;
-    if let Some(wait) = decision.retry_after() {
-        return Err(Error::TooManyAttempts(wait));
+    let begun = state.limiter.add_failure(counters).await;
+    let begun = begun.map_err(Error::TooManyAttempts)?;
+    for (steps, _) in &begun {
+        metrics::count_sign_in_wait(steps.name);
     }
-    let mut limits = decision.states.into_iter();
-    let mut lockouts = Vec::new();
-    for counter in counters {
-        let failures = limits.nth(counter.steps.waits.len());
-        if failures.is_some_and(|failures| failures.left() == 0) {
-            lockouts.push((counter.steps, lock_out(state, *counter).await));
-        }
-    }
-    Ok(lockouts)
+    Ok(begun)
 }
 
-/// Begins the next wait of a counter whose failures are used up, and returns its length. The wait begins
-/// before the failures are reset: no attempt passes in between.
-async fn lock_out(state: &AppState, Counter { steps, key }: Counter<'_>) -> Duration {
-    let counted = state
-        .limiter
-        .record(&[LimitCheck::spend(steps.lockouts, key)])
-        .await;
-    let lockouts = counted.states.first().map_or(1, |one| one.used.max(1));
-    let step = usize::try_from(lockouts - 1).unwrap_or(usize::MAX);
-    let wait = steps.waits[step.min(steps.waits.len() - 1)];
-    state.limiter.record(&[LimitCheck::spend(wait, key)]).await;
-    state.limiter.reset(&[(steps.failures, key)]).await;
-    metrics::count_sign_in_wait(steps.name);
-    wait.window()
-}
-
-pub(crate) async fn clear(state: &AppState, counters: &[Counter<'_>]) {
-    let uses: Vec<_> = counters
-        .iter()
-        .flat_map(|Counter { steps, key }| {
-            let waits = steps.waits.iter().copied();
-            let all = waits.chain([steps.failures, steps.lockouts]);
-            all.map(|limit| (limit, *key))
-        })
-        .collect();
-    if !uses.is_empty() {
-        state.limiter.reset(&uses).await;
-    }
-}
-
-/// Takes an attempt slot; `None` once another attempt has ended, so that the caller reads the counters again.
-async fn wait_for_slot(
-    state: &AppState,
-    states: &[CounterState],
-    until: Instant,
-) -> Result<Option<AttemptSlot>, Error> {
-    let limits: Vec<_> = states.iter().map(|it| (it.key, it.left)).collect();
-    match state.attempt_slots.take(&limits) {
-        Ok(slot) => Ok(Some(slot)),
-        Err(ended) => match timeout_at(until, ended).await {
-            Ok(()) => Ok(None),
-            Err(_) => Err(Busy.into()),
-        },
-    }
+fn lockout_entry(user_id: Option<UserId>, steps: &LockoutSteps, wait: Duration) -> Entry {
+    let detail = json!({ "by": steps.name, "seconds": wait.as_secs() });
+    Event::SignInLocked.about(user_id).detail(detail)
 }
 
 fn reject_locked_out(states: &[CounterState]) -> Result<(), Error> {
@@ -179,17 +87,28 @@ fn reject_locked_out(states: &[CounterState]) -> Result<(), Error> {
     wait.map_or(Ok(()), |wait| Err(Error::TooManyAttempts(wait)))
 }
 
+/// Takes an attempt slot; `None` once another attempt has ended, so that the caller reads the counters again.
+async fn take_slot(
+    state: &AppState,
+    states: &[CounterState],
+    until: Instant,
+) -> Result<Option<AttemptSlot>, Error> {
+    reject_locked_out(states)?;
+    let slot = state.attempt_slots.wait(states, until).await;
+    Ok(slot.map_err(|_| Busy)?)
+}
+
 /// A running attempt to sign in.
 pub(crate) struct Attempt<'a> {
     ctx: &'a Ctx,
     email: &'a EmailAddress,
     user_id: Option<UserId>,
-    client: Counter<'a>,
-    pub(crate) account: Counter<'a>,
-    pub(crate) known: Counter<'a>,
-    network: IpAddr,
-    /// Whether failures are not counted by client (`SIGN_IN_LIMIT_EXEMPT`).
-    is_exempt: bool,
+    client: IpAddr,
+    account: Counter<'a>,
+    known: Counter<'a>,
+    /// Counters if the account does not know the client: failures of clients in `SIGN_IN_LIMIT_EXEMPT` are
+    /// not counted by client.
+    unknown: Vec<Counter<'a>>,
     has_unlocked: bool,
     slot: Option<AttemptSlot>,
 }
@@ -200,56 +119,42 @@ impl<'a> Attempt<'a> {
         email: &'a EmailAddress,
         user_id: Option<UserId>,
     ) -> Result<Self, Error> {
-        let mut attempt = Self::of(ctx, email, user_id);
-        let until = Instant::now() + ctx.hasher.queue_timeout();
-        while attempt.slot.is_none() {
-            let states = attempt.load_states().await?;
-            reject_locked_out(&states)?;
-            attempt.slot = wait_for_slot(ctx, &states, until).await?;
-        }
-        Ok(attempt)
-    }
-
-    pub(crate) fn of(ctx: &'a Ctx, email: &'a EmailAddress, user_id: Option<UserId>) -> Self {
-        let ip = ctx.origin().ip.unwrap_or(Ipv4Addr::UNSPECIFIED.into());
-        let network = network_of(ip);
-        let attempts = &ctx.attempts;
-        let account = ctx.limiter.hashed_key(email.as_str());
-        let both = format!("{} {network}", email.as_str());
-        let counter = |steps, key| Counter { steps, key };
-        Self {
+        let client = client_of(ctx);
+        let account = account_counter(ctx, email);
+        let unknown = if ctx.limits.exempt.contains(client.to_canonical()) {
+            vec![account]
+        } else {
+            vec![client_counter(ctx, client), account]
+        };
+        let mut attempt = Self {
             ctx,
             email,
             user_id,
-            client: counter(&attempts.client, LimitKey::client(network)),
-            account: counter(&attempts.account, account),
-            known: counter(&attempts.known, ctx.limiter.hashed_key(&both)),
-            network,
-            is_exempt: ctx.limits.exempt.contains(ip.to_canonical()),
+            client,
+            account,
+            known: known_counter(ctx, email, client),
+            unknown,
             has_unlocked: false,
             slot: None,
+        };
+        let until = Instant::now() + ctx.hasher.queue_timeout();
+        while attempt.slot.is_none() {
+            let states = attempt.load_states().await?;
+            attempt.slot = take_slot(ctx, &states, until).await?;
         }
-    }
-
-    /// Counters of an attempt from a client that the account does not know.
-    fn unknown_client(&self) -> Vec<Counter<'a>> {
-        if self.is_exempt {
-            vec![self.account]
-        } else {
-            vec![self.client, self.account]
-        }
+        Ok(attempt)
     }
 
     /// State of the counters that apply to this attempt. Whether the account knows the client is read from
     /// the database only where one of them has a wait.
     async fn load_states(&mut self) -> Result<Vec<CounterState>, Error> {
-        let mut counters = self.unknown_client();
-        let unknown = counters.len();
-        counters.push(self.known);
+        let counters = [self.unknown.as_slice(), &[self.known]].concat();
         let unlocked = LimitCheck::peek(self.ctx.attempts.unlocked, self.known.key);
-        let (mut states, is_unspent) = read_counters(self.ctx, &counters, &[unlocked]).await;
+        let limiter = &self.ctx.limiter;
+        let (mut states, is_unspent) = limiter.read_counters(&counters, &[unlocked]).await;
         self.has_unlocked = !is_unspent;
         if states.iter().any(|it| it.wait.is_some()) {
+            let unknown = self.unknown.len();
             if self.is_known().await? {
                 states.drain(..unknown);
             } else {
@@ -263,20 +168,19 @@ impl<'a> Attempt<'a> {
         if self.has_unlocked {
             return Ok(true);
         }
-        let known_for = self.ctx.attempts.known_for;
-        let since = before(self.ctx.now(), known_for);
-        let db = &self.ctx.db;
-        Ok(is_known_client(db, self.user_id, self.network, since).await?)
+        let ctx = self.ctx;
+        let since = before(ctx.now(), ctx.attempts.known_for);
+        Ok(is_known_client(&ctx.db, self.user_id, network_of(self.client), since).await?)
     }
 
     /// Counts a failure; returns the error for the client.
     pub(crate) async fn fail(self) -> Result<Error, Error> {
-        let counters = if self.is_known().await? {
-            vec![self.known]
+        let lockouts = if self.is_known().await? {
+            add_failure(self.ctx, &[self.known]).await
         } else {
-            self.unknown_client()
+            add_failure(self.ctx, &self.unknown).await
         };
-        let lockouts = match add_failure(self.ctx, &counters).await {
+        let lockouts = match lockouts {
             Ok(lockouts) => lockouts,
             Err(refused) => return Ok(refused),
         };
@@ -292,11 +196,9 @@ impl<'a> Attempt<'a> {
     async fn record_lockout(&self, steps: &LockoutSteps, wait: Duration) -> Result<(), Error> {
         let ctx = self.ctx;
         let mut tx = ctx.begin().await?;
-        let detail = json!({ "by": steps.name, "seconds": wait.as_secs() });
-        let entry = Event::SignInLocked.about(self.user_id);
-        tx.audit(entry.detail(detail)).await?;
+        tx.audit(lockout_entry(self.user_id, steps, wait)).await?;
         let since = before(ctx.now(), ctx.attempts.unlock_ttl);
-        if steps.name != self.client.steps.name
+        if steps.name != ctx.attempts.client.name
             && !links::is_unlock_recent(&mut *tx, self.user_id, since).await?
         {
             // For an address without an account as well: the job finds nobody to write to.
@@ -313,79 +215,86 @@ impl<'a> Attempt<'a> {
     pub(crate) async fn succeed(mut self) -> Result<(), Error> {
         let states = self.load_states().await?;
         reject_locked_out(&states)?;
-        let of_account = [self.account, self.known];
-        let used = of_account.into_iter().filter(|counter| {
+        let is_used = |counter: &Counter<'_>| {
             let mut all = states.iter();
             all.any(|it| it.key == counter.key && it.is_used)
-        });
-        clear(self.ctx, &used.collect::<Vec<_>>()).await;
+        };
+        let used: Vec<_> = [self.account, self.known]
+            .into_iter()
+            .filter(is_used)
+            .collect();
+        self.ctx.limiter.clear_counters(&used).await;
         Ok(())
     }
 }
 
-/// Clears the owner's failed attempts. In a task of its own: the link is used by now, and a disconnect must
-/// not cancel its effect.
+fn client_of(ctx: &Ctx) -> IpAddr {
+    ctx.origin().ip.unwrap_or(Ipv4Addr::UNSPECIFIED.into())
+}
+
+/// Clears the failed attempts of an account, and those of this client at it. In a task of its own: the link is
+/// used by now, and a disconnect must not cancel its effect.
 pub(crate) async fn clear_failures(
     ctx: &Ctx,
     email: EmailAddress,
     user_id: UserId,
 ) -> Result<(), Error> {
     let ctx = ctx.clone();
-    let unlocking = async move { unlock(&ctx, &email, user_id).await };
-    tokio::spawn(unlocking.in_current_span()).await?;
+    let clearing = async move {
+        let known = known_counter(&ctx, &email, client_of(&ctx));
+        let account = account_counter(&ctx, &email);
+        let reauthentication = reauthentication_counter(&ctx, user_id);
+        let counters = [account, known, reauthentication];
+        ctx.limiter.clear_counters(&counters).await;
+        let unlocked = LimitCheck::spend(ctx.attempts.unlocked, known.key);
+        ctx.limiter.record(&[unlocked]).await;
+    };
+    tokio::spawn(clearing.in_current_span()).await?;
     Ok(())
-}
-
-/// Clears the failed attempts of an account, and those of this client at it.
-async fn unlock(ctx: &Ctx, email: &EmailAddress, user_id: UserId) {
-    let attempt = Attempt::of(ctx, email, Some(user_id));
-    let again = ReauthAttempt::of(ctx, user_id);
-    clear(ctx, &[attempt.account, attempt.known, again.counter]).await;
-    let unlocked = LimitCheck::spend(ctx.attempts.unlocked, attempt.known.key);
-    ctx.limiter.record(&[unlocked]).await;
 }
 
 /// A running attempt at reauthentication.
 pub(crate) struct ReauthAttempt<'a> {
-    state: &'a AppState,
-    pub(crate) counter: Counter<'a>,
-    slot: Option<AttemptSlot>,
+    ctx: &'a Ctx,
+    user_id: UserId,
+    counter: Counter<'a>,
+    _slot: AttemptSlot,
 }
 
 impl<'a> ReauthAttempt<'a> {
-    pub(crate) fn of(state: &'a AppState, user_id: UserId) -> Self {
-        let counter = Counter {
-            steps: &state.attempts.reauthentication,
-            key: LimitKey::user(user_id.0),
-        };
-        Self {
-            state,
-            counter,
-            slot: None,
+    pub(crate) async fn begin(ctx: &'a Ctx, user_id: UserId) -> Result<Self, Error> {
+        let counter = reauthentication_counter(ctx, user_id);
+        let until = Instant::now() + ctx.hasher.queue_timeout();
+        loop {
+            let (states, _) = ctx.limiter.read_counters(&[counter], &[]).await;
+            if let Some(slot) = take_slot(ctx, &states, until).await? {
+                return Ok(Self {
+                    ctx,
+                    user_id,
+                    counter,
+                    _slot: slot,
+                });
+            }
         }
-    }
-
-    pub(crate) async fn begin(state: &'a AppState, user_id: UserId) -> Result<Self, Error> {
-        let mut attempt = Self::of(state, user_id);
-        let until = Instant::now() + state.hasher.queue_timeout();
-        while attempt.slot.is_none() {
-            let (states, _) = read_counters(state, &[attempt.counter], &[]).await;
-            reject_locked_out(&states)?;
-            attempt.slot = wait_for_slot(state, &states, until).await?;
-        }
-        Ok(attempt)
     }
 
     pub(crate) async fn fail(self) -> Result<(), Error> {
-        add_failure(self.state, &[self.counter]).await.map(drop)
+        let lockouts = add_failure(self.ctx, &[self.counter]).await?;
+        self.ctx.audit(Event::ReauthenticationFailed).await?;
+        for (steps, wait) in lockouts {
+            let entry = lockout_entry(Some(self.user_id), steps, wait);
+            self.ctx.audit(entry).await?;
+        }
+        Ok(())
     }
 
     /// Clears the failures before it, unless a wait began meanwhile.
     pub(crate) async fn succeed(self) -> Result<(), Error> {
-        let (states, _) = read_counters(self.state, &[self.counter], &[]).await;
+        let limiter = &self.ctx.limiter;
+        let (states, _) = limiter.read_counters(&[self.counter], &[]).await;
         reject_locked_out(&states)?;
         if states.iter().any(|it| it.is_used) {
-            clear(self.state, &[self.counter]).await;
+            limiter.clear_counters(&[self.counter]).await;
         }
         Ok(())
     }

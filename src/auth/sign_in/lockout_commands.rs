@@ -11,16 +11,15 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
-use super::lockout::{Attempt, Counter, ReauthAttempt, clear, read_counters};
+use super::lockout::{account_counter, client_counter, known_counter, reauthentication_counter};
 use crate::audit::{self, Event, Record, RecordFilter};
 use crate::auth::CommandError;
-use crate::config::LockoutSteps;
 use crate::ctx::Ctx;
 use crate::ids::UserId;
-use crate::infra::{LimitKey, after, before, network_of};
+use crate::infra::{Counter, after, before, network_of};
 use crate::state::AppState;
 use crate::users::{self, EmailAddress};
-use crate::web::Limit;
+use crate::web::{Limit, Timestamp};
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -32,6 +31,19 @@ pub enum LockedOut {
     Account(EmailAddress),
     /// An account, for this client that has.
     KnownClient(EmailAddress, IpAddr),
+    /// Reauthentication of an account.
+    Reauthentication(UserId, EmailAddress),
+}
+
+impl LockedOut {
+    fn counter<'a>(&self, state: &'a AppState) -> Counter<'a> {
+        match self {
+            Self::Client(client) => client_counter(state, *client),
+            Self::Account(email) => account_counter(state, email),
+            Self::KnownClient(email, client) => known_counter(state, email, *client),
+            Self::Reauthentication(id, _) => reauthentication_counter(state, *id),
+        }
+    }
 }
 
 impl fmt::Display for LockedOut {
@@ -41,6 +53,9 @@ impl fmt::Display for LockedOut {
             Self::Account(email) => write!(f, "account {}", email.as_str()),
             Self::KnownClient(email, client) => {
                 write!(f, "account {} from client {client}", email.as_str())
+            }
+            Self::Reauthentication(_, email) => {
+                write!(f, "account {} at reauthentication", email.as_str())
             }
         }
     }
@@ -68,10 +83,15 @@ pub async fn list_lockouts(state: &AppState) -> Result<Vec<Lockout>, Failure> {
         if !seen.insert(who.clone()) {
             continue;
         }
-        let until = match limiter_wait(state, &who).await {
+        let counter = who.counter(state);
+        let (states, _) = state.limiter.read_counters(&[counter], &[]).await;
+        let until = match states.first().and_then(|it| it.wait) {
             Some(wait) => after(now, wait),
             None if state.limiter.is_shared() => continue,
-            None => after(entry.created_at, recorded_wait(&entry)),
+            None => {
+                let seconds = entry.detail["seconds"].as_u64().unwrap_or_default();
+                after(entry.created_at, Duration::from_secs(seconds))
+            }
         };
         if until > now {
             lockouts.push(Lockout { who, until });
@@ -87,16 +107,11 @@ pub async fn clear_account_lockout(state: &AppState, email: &EmailAddress) -> Re
     let id = found.ok_or(CommandError::NoAccount)?.user_id;
     let entries = recent_entries(state, Some(id)).await?;
     let clients: HashSet<_> = entries.iter().filter_map(|entry| entry.ip).collect();
-    let contexts = clients.into_iter();
-    let contexts: Vec<_> = contexts.map(|ip| Ctx::about_client(state, ip)).collect();
-    let ctx = Ctx::system(state);
-    let mut counters = vec![
-        ReauthAttempt::of(state, id).counter,
-        Attempt::of(&ctx, email, Some(id)).account,
-    ];
-    let known = |ctx| Attempt::of(ctx, email, Some(id)).known;
-    counters.extend(contexts.iter().map(known));
-    clear_all(&ctx, Some(id), "account", &counters).await
+    let known = |client| known_counter(state, email, client);
+    let mut counters: Vec<_> = clients.into_iter().map(known).collect();
+    counters.push(account_counter(state, email));
+    counters.push(reauthentication_counter(state, id));
+    clear_all(&Ctx::system(state), Some(id), "account", &counters).await
 }
 
 /// Clears the lockout and failed attempts of a client.
@@ -120,8 +135,8 @@ async fn clear_all(
     let mut tx = ctx.begin().await?;
     tx.audit(Event::SignInUnlocked.about(user_id).detail(detail))
         .await?;
-    clear(ctx, counters).await;
-    let (states, _) = read_counters(ctx, counters, &[]).await;
+    ctx.limiter.clear_counters(counters).await;
+    let (states, _) = ctx.limiter.read_counters(counters, &[]).await;
     if !ctx.limiter.is_shared() || states.iter().any(|it| it.wait.is_some()) {
         return Err(CommandError::CountedPerProcess.into());
     }
@@ -131,38 +146,34 @@ async fn clear_all(
 
 /// Entries about lockouts that may still be in effect, of one account or of all.
 async fn recent_entries(state: &AppState, user: Option<UserId>) -> Result<Vec<Record>, Failure> {
-    let since = before(state.clock.now(), longest_wait(state));
+    let attempts = &state.attempts;
+    let steps = [
+        &attempts.client,
+        &attempts.account,
+        &attempts.known,
+        &attempts.reauthentication,
+    ];
+    let waits = steps.iter().flat_map(|steps| &steps.waits);
+    let longest = waits.map(|wait| wait.window()).max().unwrap_or_default();
+    let since = before(state.clock.now(), longest);
     let filter = RecordFilter {
         event: Some(Event::SignInLocked),
         user_id: user,
+        from: Some(Timestamp::try_from(since.to_rfc3339())?),
         ..RecordFilter::default()
     };
     let page = Limit::try_from(100)?;
     let (mut entries, mut after) = (Vec::new(), None);
     loop {
-        let found = audit::list_records(&state.db, &filter, after, page).await?;
+        let mut found = audit::list_records(&state.db, &filter, after, page).await?;
         let is_last = found.len() <= page.get();
-        for entry in found.into_iter().take(page.get()) {
-            if entry.created_at < since {
-                return Ok(entries);
-            }
-            after = Some(entry.moment());
-            entries.push(entry);
-        }
+        found.truncate(page.get());
+        after = found.last().map(Record::moment);
+        entries.append(&mut found);
         if is_last {
             return Ok(entries);
         }
     }
-}
-
-fn longest_wait(state: &AppState) -> Duration {
-    let all_steps = [
-        &state.attempts.client,
-        &state.attempts.account,
-        &state.attempts.known,
-    ];
-    let waits = all_steps.into_iter().flat_map(|steps| &steps.waits);
-    waits.map(|wait| wait.window()).max().unwrap_or_default()
 }
 
 /// `None` for an address without an account, or where retention has removed the client's address.
@@ -175,40 +186,15 @@ async fn subject(state: &AppState, entry: &Record) -> Result<Option<LockedOut>, 
     let Some(id) = entry.user_id else {
         return Ok(None);
     };
-    let account = users::find_own_credentials(&state.db, id).await?;
-    let email = account.map(|account| account.email);
-    Ok(if by == state.attempts.known.name {
-        let both = email.zip(client);
-        both.map(|(email, client)| LockedOut::KnownClient(email, client))
-    } else {
-        email.map(LockedOut::Account)
-    })
-}
-
-async fn limiter_wait(state: &AppState, who: &LockedOut) -> Option<Duration> {
-    let counter_wait = async |counter: Counter<'_>| {
-        let (states, _) = read_counters(state, &[counter], &[]).await;
-        states.first().and_then(|it| it.wait)
+    let Some(account) = users::find_own_credentials(&state.db, id).await? else {
+        return Ok(None);
     };
-    match who {
-        LockedOut::Client(client) => counter_wait(client_counter(state, *client)).await,
-        LockedOut::Account(email) => {
-            let ctx = Ctx::system(state);
-            counter_wait(Attempt::of(&ctx, email, None).account).await
-        }
-        LockedOut::KnownClient(email, client) => {
-            let ctx = Ctx::about_client(state, *client);
-            counter_wait(Attempt::of(&ctx, email, None).known).await
-        }
-    }
-}
-
-fn recorded_wait(entry: &Record) -> Duration {
-    Duration::from_secs(entry.detail["seconds"].as_u64().unwrap_or_default())
-}
-
-fn client_counter(state: &AppState, client: IpAddr) -> Counter<'_> {
-    let steps: &LockoutSteps = &state.attempts.client;
-    let key = LimitKey::client(client);
-    Counter { steps, key }
+    let email = account.email;
+    Ok(if by == state.attempts.known.name {
+        client.map(|client| LockedOut::KnownClient(email, client))
+    } else if by == state.attempts.reauthentication.name {
+        Some(LockedOut::Reauthentication(id, email))
+    } else {
+        Some(LockedOut::Account(email))
+    })
 }

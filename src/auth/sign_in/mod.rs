@@ -1,6 +1,5 @@
 //! Sign-in: password, second factor, failed attempts and lockout. Owns `mfa_challenges`.
 
-mod attempt_slots;
 mod jobs;
 mod lockout;
 mod lockout_commands;
@@ -10,7 +9,6 @@ mod second_factor;
 mod service;
 mod store;
 
-pub use attempt_slots::AttemptSlots;
 pub use jobs::SendUnlock;
 pub(crate) use lockout::{ReauthAttempt, clear_failures};
 pub use lockout_commands::{

@@ -61,7 +61,7 @@ pub(crate) async fn log_in(
             metrics::SignIn::WrongCode
         }
         Err(Error::InvalidMfaToken) => metrics::SignIn::Stale,
-        Err(Error::ForeignPage | Error::Mfa(mfa::Error::ExactlyOneCode)) => return result,
+        Err(Error::ForeignPage | Error::Mfa(mfa::Error::NotOne(_))) => return result,
         Err(Error::AccountDisabled) => metrics::SignIn::Disabled,
         Err(_) => metrics::SignIn::Failed,
     });
@@ -73,7 +73,7 @@ async fn try_log_in(
     answer: MfaAnswer,
     is_own_page: bool,
 ) -> Result<(Transport, TokenPair), Error> {
-    let proof = Proof::one_of(answer.code, answer.recovery_code)?;
+    let proof = Proof::one_of(answer.code, answer.recovery_code).map_err(mfa::Error::from)?;
     let token = answer.mfa_token.hash();
     let now = ctx.now();
     let mut tx = ctx.begin().await?;
@@ -84,20 +84,20 @@ async fn try_log_in(
     if challenge.transport == Transport::Cookie && !is_own_page {
         return Err(Error::ForeignPage);
     }
-    let method = match mfa::verify(&mut tx, ctx, user_id, &proof).await {
+    let is_right = match mfa::verify(&mut tx, ctx, user_id, &proof).await {
         Err(mfa::Error::NotEnabled) => return Err(Error::InvalidMfaToken), // turned off meanwhile
         proven => proven?,
     };
-    let Some(method) = method else {
+    if !is_right {
         let entry = Event::SecondFactorFailed.about(user_id);
         tx.audit(entry.detail(json!({ "field": proof.field() })))
             .await?;
         tx.commit().await?;
         return Err(Error::InvalidMfaCode);
-    };
+    }
     store::delete_challenge(&mut *tx, user_id, token).await?;
     let pair = begin_session_in(&mut tx, user_id, challenge.version).await?;
-    if method == Method::RecoveryCode {
+    if matches!(proof, Proof::Recovery(_)) {
         let entry = Event::RecoveryCodeUsed.by(user_id);
         tx.audit(entry.session(pair.session_id)).await?;
     }

@@ -74,7 +74,7 @@ async fn try_log_in(ctx: &Ctx, sign_in: SignIn) -> Result<Outcome, Error> {
 pub(crate) async fn unlock(ctx: &Ctx, proof: &OpaqueToken) -> Result<(), Error> {
     let now = ctx.now();
     let mut tx = ctx.begin().await?;
-    let user_id = links::consume_unlock(&mut *tx, proof.hash(), now)
+    let user_id = links::use_unlock(&mut *tx, proof.hash(), now)
         .await?
         .ok_or(Error::InvalidLink)?;
     let known = users::find_own_credentials(&mut *tx, user_id)

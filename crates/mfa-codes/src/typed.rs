@@ -1,7 +1,7 @@
 //! Normalization of codes as people type and paste them.
 
 /// Space, hyphen, or a zero-width character from copied text.
-pub(super) fn separates(c: char) -> bool {
+pub(crate) fn separates(c: char) -> bool {
     c.is_whitespace()
         || matches!(
             c,
@@ -15,7 +15,7 @@ pub(super) fn separates(c: char) -> bool {
 }
 
 /// Full-width characters of East Asian input methods to ASCII.
-pub(super) fn narrow(c: char) -> char {
+pub(crate) fn narrow(c: char) -> char {
     match c {
         '\u{ff01}'..='\u{ff5e}' => char::from_u32(u32::from(c) - 0xfee0).unwrap_or(c),
         other => other,

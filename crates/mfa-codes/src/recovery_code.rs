@@ -1,12 +1,12 @@
 //! Recovery codes, for a lost authenticator.
 
 use aws_lc_rs::digest::{SHA256, digest};
+use clock::Rng;
 use serde::Deserialize;
 use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
-use super::typed::{narrow, separates};
-use crate::infra::Rng;
+use crate::typed::{narrow, separates};
 
 /// Crockford's base32: without I, L, O and U, which are easily misread.
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
@@ -24,11 +24,15 @@ const LONGEST: usize = 6 * CHARACTERS;
 pub struct RecoveryCode(Zeroizing<[u8; BYTES]>);
 
 impl RecoveryCode {
-    pub(super) fn new(rng: &Rng) -> Self {
+    /// Random.
+    #[must_use]
+    pub fn new(rng: &Rng) -> Self {
         Self(Zeroizing::new(rng.bytes()))
     }
 
-    pub(super) fn encode(&self) -> String {
+    /// For its owner.
+    #[must_use]
+    pub fn encode(&self) -> String {
         let mut text = String::with_capacity(CHARACTERS + CHARACTERS / 4);
         for at in 0..CHARACTERS {
             if at > 0 && at % 4 == 0 {
@@ -45,8 +49,9 @@ impl RecoveryCode {
     }
 
     /// What is stored. A slow hash or a key would add nothing: above 112 random bits a plain hash is sufficient
-    /// (ASVS 5.0 §6.5.2), and it does not depend on our keys.
-    pub(super) fn hash(&self) -> [u8; 32] {
+    /// (ASVS 5.0 §6.5.2), and it depends on no key.
+    #[must_use]
+    pub fn hash(&self) -> [u8; 32] {
         let hash = digest(&SHA256, &*self.0);
         hash.as_ref().try_into().expect("SHA-256 gives 32 bytes")
     }

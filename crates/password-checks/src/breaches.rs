@@ -10,8 +10,7 @@ use tracing::Instrument as _;
 use url::Url;
 use zeroize::Zeroizing;
 
-use crate::config::BreachConfig;
-use crate::metrics::{self, BreachCheck};
+use crate::metrics;
 
 /// Digits that are sent.
 const PREFIX: usize = 5;
@@ -22,13 +21,24 @@ const SUFFIX: usize = 35;
 /// Bytes of a response. Real ones have about a thousand lines of forty bytes.
 const MAX_RESPONSE: usize = 512 * 1024;
 
+/// Settings of the client.
+#[derive(Clone, Debug)]
+pub struct BreachOptions {
+    /// Service with the range API.
+    pub url: Url,
+    /// Time limit of the whole response.
+    pub timeout: Duration,
+    /// Whether a password that could not be checked counts as unknown.
+    pub fail_open: bool,
+    /// `User-Agent` header, which the service requires.
+    pub user_agent: &'static str,
+}
+
 /// Client of the service; clones share its connections.
 #[derive(Clone, Debug)]
 pub struct Breaches {
     client: Client,
-    base: Url,
-    timeout: Duration,
-    fail_open: bool,
+    options: BreachOptions,
 }
 
 /// The password could not be checked, and the settings reject it then.
@@ -38,7 +48,7 @@ pub struct Unchecked;
 
 /// No text has the URL, which ends in digits of the hash.
 #[derive(Debug, thiserror::Error)]
-enum Failure {
+pub(crate) enum Failure {
     #[error("no response in time")]
     Timeout,
     #[error("it cannot be reached")]
@@ -51,24 +61,19 @@ enum Failure {
 
 impl Breaches {
     /// Does not connect yet.
-    pub fn new(config: &BreachConfig) -> Result<Self, reqwest::Error> {
+    pub fn new(options: &BreachOptions) -> Result<Self, reqwest::Error> {
         let client = Client::builder()
             .redirect(redirect::Policy::none())
-            .user_agent(concat!(
-                env!("CARGO_PKG_NAME"),
-                "/",
-                env!("CARGO_PKG_VERSION")
-            ));
+            .user_agent(options.user_agent)
+            .build()?;
         Ok(Self {
-            client: client.build()?,
-            base: config.url.clone(),
-            timeout: config.timeout,
-            fail_open: config.fail_open,
+            client,
+            options: options.clone(),
         })
     }
 
     /// Returns whether the password is known from a breach. Without a response in time the settings decide.
-    pub async fn knows(&self, password: &SecretString) -> Result<bool, Unchecked> {
+    pub async fn contains(&self, password: &SecretString) -> Result<bool, Unchecked> {
         let began = Instant::now();
         let digits = digits(password);
         // Without the path, which has digits of the password's hash.
@@ -78,25 +83,21 @@ impl Breaches {
             otel.kind = "client",
             otel.status_code = tracing::field::Empty,
             http.request.method = "GET",
-            server.address = self.base.host_str(),
+            server.address = self.options.url.host_str(),
         );
         let request = async { self.request(&digits, telemetry::traceparent()).await };
         let request = request.instrument(span.clone());
-        let result = tokio::time::timeout(self.timeout, request).await;
+        let result = tokio::time::timeout(self.options.timeout, request).await;
         let result = result.unwrap_or(Err(Failure::Timeout));
         if result.is_err() {
             span.record("otel.status_code", "ERROR");
         }
-        metrics::observe_breach_check(began, outcome(&result));
+        metrics::observe_breach_check(began, &result);
         match result {
             Ok(found) => Ok(found),
             Err(error) => {
-                tracing::warn!(%error, fail_open = self.fail_open, "a password could not be checked against known breaches");
-                if self.fail_open {
-                    Ok(false)
-                } else {
-                    Err(Unchecked)
-                }
+                tracing::warn!(%error, fail_open = self.options.fail_open, "a password could not be checked against known breaches");
+                self.options.fail_open.then_some(false).ok_or(Unchecked)
             }
         }
     }
@@ -104,14 +105,14 @@ impl Breaches {
     /// Health check.
     pub async fn ping(&self) -> Result<(), String> {
         let unused = Zeroizing::new("0".repeat(PREFIX + SUFFIX));
-        let result = tokio::time::timeout(self.timeout, self.request(&unused, None)).await;
+        let result = tokio::time::timeout(self.options.timeout, self.request(&unused, None)).await;
         let result = result.unwrap_or(Err(Failure::Timeout));
         result.map(drop).map_err(|error| error.to_string())
     }
 
     async fn request(&self, digits: &str, traceparent: Option<String>) -> Result<bool, Failure> {
         let (prefix, suffix) = digits.split_at(PREFIX);
-        let mut url = self.base.clone();
+        let mut url = self.options.url.clone();
         if let Ok(mut path) = url.path_segments_mut() {
             path.pop_if_empty().push("range").push(prefix);
         }
@@ -138,17 +139,6 @@ impl Breaches {
 
 fn unreachable(error: reqwest::Error) -> Failure {
     Failure::Unreachable(error.without_url())
-}
-
-fn outcome(result: &Result<bool, Failure>) -> BreachCheck {
-    match result {
-        Ok(true) => BreachCheck::Known,
-        Ok(false) => BreachCheck::Unknown,
-        Err(Failure::Timeout) => BreachCheck::Timeout,
-        Err(Failure::Unreachable(_)) => BreachCheck::Unreachable,
-        Err(Failure::Refused(_)) => BreachCheck::Refused,
-        Err(Failure::Malformed) => BreachCheck::Malformed,
-    }
 }
 
 /// SHA-1 of a password in upper-case hexadecimal, as the API wants it.

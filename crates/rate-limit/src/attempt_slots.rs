@@ -6,12 +6,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 use tokio::sync::futures::OwnedNotified;
+use tokio::time::error::Elapsed;
+use tokio::time::{Instant, timeout_at};
 
-use crate::infra::LimitKey;
+use crate::{CounterState, Key};
 
 /// Running attempts; a clone is another handle.
 #[derive(Clone, Debug, Default)]
-pub struct AttemptSlots(Arc<Mutex<HashMap<LimitKey, Running>>>);
+pub struct AttemptSlots(Arc<Mutex<HashMap<Key, Running>>>);
 
 #[derive(Debug, Default)]
 struct Running {
@@ -23,13 +25,26 @@ struct Running {
 #[derive(Debug)]
 pub struct AttemptSlot {
     slots: AttemptSlots,
-    keys: Vec<LimitKey>,
+    keys: Vec<Key>,
 }
 
 impl AttemptSlots {
-    /// Takes a slot under each key, up to its limit; otherwise returns a future that resolves once a running
-    /// attempt under one of the keys has ended.
-    pub fn take(&self, limits: &[(LimitKey, u32)]) -> Result<AttemptSlot, OwnedNotified> {
+    /// Takes a slot under each counter, up to the failures left. Returns `None` once another attempt has ended,
+    /// so that the caller reads the counters again.
+    pub async fn wait(
+        &self,
+        counters: &[CounterState],
+        until: Instant,
+    ) -> Result<Option<AttemptSlot>, Elapsed> {
+        let limits: Vec<_> = counters.iter().map(|it| (it.key, it.left)).collect();
+        match self.take(&limits) {
+            Ok(slot) => Ok(Some(slot)),
+            Err(ended) => timeout_at(until, ended).await.map(|()| None),
+        }
+    }
+
+    /// Otherwise returns a future that resolves once a running attempt under one of the keys has ended.
+    fn take(&self, limits: &[(Key, u32)]) -> Result<AttemptSlot, OwnedNotified> {
         let mut running = self.lock();
         for (key, limit) in limits {
             if let Some(others) = running.get(key)
@@ -48,7 +63,7 @@ impl AttemptSlots {
         })
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<LimitKey, Running>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Running>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -76,8 +91,8 @@ mod tests {
 
     use super::*;
 
-    fn key(last: u8) -> LimitKey {
-        LimitKey::client(IpAddr::from([127, 0, 0, last]))
+    fn key(last: u8) -> Key {
+        Key::client(IpAddr::from([127, 0, 0, last]))
     }
 
     #[tokio::test]

@@ -2,17 +2,17 @@
 //! app supports these parameters.
 
 use chrono::{DateTime, Utc};
+use clock::Rng;
 use qrcode::render::svg;
 use qrcode::types::QrError;
 use qrcode::{EcLevel, QrCode};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use totp_rs::{Algorithm, Builder, Totp};
 use url::form_urlencoded::byte_serialize;
 use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
-use super::typed::{narrow, separates};
-use crate::infra::Rng;
+use crate::typed::{narrow, separates};
 
 /// 160 bits, as long as the hash (RFC 4226 §4).
 const BYTES: usize = 20;
@@ -26,23 +26,8 @@ const LONGEST_CODE: usize = 64;
 #[schema(value_type = String, pattern = "^\\s*([0-9][\\s-]*){6}$", example = "492039")]
 pub struct TotpCode(Zeroizing<String>);
 
-/// Secret for an authenticator app, which is returned only once.
-#[derive(Serialize, ToSchema)]
-pub struct Enrolment {
-    /// The secret in base32 (RFC 4648 §6), to type in.
-    #[schema(example = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP")]
-    pub(super) secret: String,
-    /// The secret as a URL that apps open.
-    #[schema(
-        example = "otpauth://totp/Groundwork:ada%40example.com?secret=JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP&issuer=Groundwork&algorithm=SHA1&digits=6&period=30"
-    )]
-    pub(super) otpauth_url: String,
-    /// The URL as a QR code in SVG.
-    #[schema(example = "<svg xmlns=\"http://www.w3.org/2000/svg\"></svg>")]
-    pub(super) qr_svg: String,
-}
-
-pub(super) struct Secret(Zeroizing<[u8; BYTES]>);
+/// Secret that an authenticator app and the service share.
+pub struct TotpSecret(Zeroizing<[u8; BYTES]>);
 
 impl TryFrom<String> for TotpCode {
     type Error = &'static str;
@@ -67,44 +52,50 @@ impl std::fmt::Debug for TotpCode {
     }
 }
 
-impl Secret {
-    pub(super) fn new(rng: &Rng) -> Self {
+impl TotpSecret {
+    /// Random.
+    #[must_use]
+    pub fn new(rng: &Rng) -> Self {
         Self(Zeroizing::new(rng.bytes()))
     }
 
-    pub(super) fn of(bytes: &[u8]) -> Option<Self> {
+    /// From storage; `None` if the length is wrong.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Option<Self> {
         bytes
             .try_into()
             .ok()
             .map(|bytes| Self(Zeroizing::new(bytes)))
     }
 
-    pub(super) fn expose(&self) -> &[u8] {
+    /// To store, encrypted.
+    #[must_use]
+    pub fn expose(&self) -> &[u8] {
         &*self.0
     }
 
     /// Returns the time step of a code within the leeway. Compares in constant time.
-    pub(super) fn step_of(&self, code: &TotpCode, now: DateTime<Utc>) -> Option<i64> {
+    #[must_use]
+    pub fn step_of(&self, code: &TotpCode, now: DateTime<Utc>) -> Option<i64> {
         let time = u64::try_from(now.timestamp()).unwrap_or_default();
         let step = self.totp().check(&code.0, time)?;
         i64::try_from(step).ok()
     }
 
-    pub(super) fn enrolment(&self, product: &str, account: &str) -> Result<Enrolment, QrError> {
-        let secret = self.totp().secret().to_base32();
+    /// For people who type it in (RFC 4648 §6).
+    #[must_use]
+    pub fn to_base32(&self) -> String {
+        self.totp().secret().to_base32()
+    }
+
+    /// URL that apps open.
+    #[must_use]
+    pub fn otpauth_url(&self, product: &str, account: &str) -> String {
+        let secret = self.to_base32();
         let [product, account] = [&issuer(product), account].map(escape);
-        let otpauth_url = format!(
+        format!(
             "otpauth://totp/{product}:{account}?secret={secret}&issuer={product}&algorithm=SHA1&digits=6&period=30"
-        );
-        let code = QrCode::with_error_correction_level(&otpauth_url, EcLevel::M)?;
-        Ok(Enrolment {
-            secret,
-            qr_svg: code
-                .render::<svg::Color<'_>>()
-                .module_dimensions(4, 4)
-                .build(),
-            otpauth_url,
-        })
+        )
     }
 
     fn totp(&self) -> Totp {
@@ -117,6 +108,13 @@ impl Secret {
             .build()
             .expect("160 bits, 6 digits and 30 s are within the standard")
     }
+}
+
+/// Picture of a URL, for the camera of a phone.
+pub fn qr_svg(url: &str) -> Result<String, QrError> {
+    let code = QrCode::with_error_correction_level(url, EcLevel::M)?;
+    let mut image = code.render::<svg::Color<'_>>();
+    Ok(image.module_dimensions(4, 4).build())
 }
 
 /// Product name without colons: apps split the label at a colon, even if it is percent-encoded.
@@ -138,8 +136,8 @@ mod tests {
     use super::*;
 
     /// The secret of RFC 6238, appendix B.
-    fn rfc() -> Secret {
-        Secret::of(b"12345678901234567890").expect("it is long enough")
+    fn rfc() -> TotpSecret {
+        TotpSecret::of(b"12345678901234567890").expect("it is long enough")
     }
 
     fn step(code: &str, second: i64) -> Option<i64> {
@@ -215,9 +213,8 @@ mod tests {
 
     #[test]
     fn an_address_survives_any_name() {
-        let enrolment = rfc().enrolment("A&B: 50% + more", "ada+x@example.com");
-        let url =
-            url::Url::parse(&enrolment.expect("it is drawn").otpauth_url).expect("it is a URL");
+        let url = rfc().otpauth_url("A&B: 50% + more", "ada+x@example.com");
+        let url = url::Url::parse(&url).expect("it is a URL");
         assert_eq!((url.scheme(), url.host_str()), ("otpauth", Some("totp")));
         assert_eq!(
             url.path(),
@@ -245,6 +242,6 @@ mod tests {
         let product = "\u{1f680}".repeat(64);
         let account = format!("{}@{}.example.com", "+".repeat(64), "a".repeat(177));
         assert_eq!(account.len(), 254);
-        assert!(rfc().enrolment(&product, &account).is_ok());
+        assert!(qr_svg(&rfc().otpauth_url(&product, &account)).is_ok());
     }
 }

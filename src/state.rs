@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use axum::extract::FromRef;
 
 use crate::api_keys::LastSeen;
-use crate::auth::{AttemptSlots, RevocationList};
+use crate::auth::AttemptSlots;
 use crate::config::{
     ApiKeyConfig, AttemptsConfig, AuditConfig, AuthConfig, Config, DatabaseConfig, LimitsConfig,
     MailConfig, MfaConfig, PasswordConfig, PlansConfig, UsageConfig,
@@ -15,12 +15,13 @@ use crate::config::{
 use crate::ids;
 use crate::infra::db::{self, Heartbeat};
 use crate::infra::{
-    BadKey, Breaches, Cache, Cipher, Clock, ConcurrencyLimit, Db, Hasher, HasherOptions,
-    HashingCost, JwtKeys, Limiter, MacRing, Mailer, NoKey, Redis, Rng,
+    AccessTokenOptions, AccessTokens, BadKey, Breaches, Cache, Cipher, Clock, ConcurrencyLimit, Db,
+    Hasher, HasherOptions, HashingCost, Limiter, MacRing, Mailer, NoKey, Redis, RevocationList,
+    Rng,
 };
 use crate::migrate;
 use crate::usage::Meter;
-use crate::web::OwnOrigins;
+use crate::web::TrustedOrigins;
 
 /// Maximum number of API keys whose last use or rejection is kept in memory, about 50 bytes each.
 const TRACKED_KEYS: usize = 20_000;
@@ -57,8 +58,7 @@ pub struct Parts {
     pub hasher: Hasher,
     pub breaches: Option<Breaches>,
     pub mailer: Mailer,
-    /// The signing keys of access tokens.
-    pub keys: Arc<JwtKeys>,
+    pub access_tokens: Arc<AccessTokens>,
     /// Makes and verifies the tags of refresh tokens.
     pub refresh_macs: MacRing,
     /// Derives the successors of legacy refresh tokens.
@@ -68,7 +68,7 @@ pub struct Parts {
     pub sign_up_macs: MacRing,
     pub revocation_list: RevocationList,
     /// Origins that may send requests with cookies.
-    pub own_origins: OwnOrigins,
+    pub trusted_origins: TrustedOrigins,
     pub meter: Meter,
     pub cipher: Arc<Cipher>,
     pub auth: Arc<AuthConfig>,
@@ -157,13 +157,12 @@ impl AppState {
             hasher: Hasher::start(hasher_options(&auth.password), rng.clone()),
             breaches: breaches.map_err(|_| StateError::Breaches)?,
             mailer: mailer(&config.mail, rng.clone())?,
-            keys: Arc::new(JwtKeys::new(
+            access_tokens: Arc::new(AccessTokens::new(
                 &auth.signing_keys,
-                &auth.issuer,
-                &auth.audience,
+                access_token_options(auth),
             )?),
             revocation_list: RevocationList::default(),
-            own_origins: OwnOrigins::new(&config.http),
+            trusted_origins: TrustedOrigins::new(&config.http),
             meter: Meter::new(config.usage.buffer, ids::uuid_v7(clock.now(), &rng)),
             cipher: Arc::new(Cipher::new(&config.encryption_keys, rng.clone())?),
             limits: Arc::new(config.limits.clone()),
@@ -185,6 +184,15 @@ impl AppState {
             clock,
             rng,
         })))
+    }
+}
+
+fn access_token_options(config: &AuthConfig) -> AccessTokenOptions {
+    AccessTokenOptions {
+        issuer: config.issuer.clone(),
+        audience: config.audience.clone(),
+        ttl: config.access_ttl,
+        leeway: config.leeway,
     }
 }
 

@@ -7,13 +7,12 @@ use serde_json::json;
 use super::key::PresentedKey;
 use super::store::{self, StoredKey};
 use crate::audit::Event;
-use crate::auth;
 use crate::ctx::{Caller, Credential, Ctx};
 use crate::ids::ApiKeyId;
 use crate::metrics::{self, ApiKeyUse};
 use crate::policy::Policy;
 use crate::state::AppState;
-use crate::web::{Code, MiddlewareResult, Problem};
+use crate::web::{Code, MiddlewareResult, Problem, bearer_token};
 
 /// Minimum interval of audit entries about a key, and of updates of its last use.
 const RECORD_INTERVAL: TimeDelta = TimeDelta::minutes(1);
@@ -29,7 +28,7 @@ pub async fn authenticate<F: Future<Output = MiddlewareResult>>(
     mut request: Request,
     next: impl FnOnce(Request) -> F,
 ) -> MiddlewareResult {
-    let token = auth::bearer_token(request.headers());
+    let token = bearer_token(request.headers());
     let Some(presented) = token.and_then(|token| PresentedKey::parse(token, &state.api_keys))
     else {
         return next(request).await;

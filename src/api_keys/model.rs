@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::scope::Scopes;
-use crate::auth::TriedPassword;
 use crate::ids::ApiKeyId;
+use crate::infra::TriedPassword;
 use crate::mfa::{RecoveryCode, TotpCode};
 use crate::text::one_line;
 

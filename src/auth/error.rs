@@ -20,6 +20,9 @@ pub enum Error {
     TooManyAttempts(Duration),
     #[error("the refresh token is not valid")]
     InvalidRefreshToken,
+    /// The session has ended for it.
+    #[error("the refresh token was used before")]
+    ReusedRefreshToken,
     /// The CSRF token and the refresh token belong to different sessions.
     #[error("the refresh token belongs to another session")]
     ForeignSession,
@@ -88,7 +91,9 @@ impl From<Error> for Problem {
             Error::EmailNotVerified => Self::new(Code::EmailNotVerified),
             Error::AccountDisabled => Self::new(Code::AccountDisabled),
             Error::TooManyAttempts(wait) => Self::new(Code::TooManyAttempts).retry_after(wait),
-            Error::InvalidRefreshToken => Self::new(Code::InvalidRefreshToken),
+            Error::InvalidRefreshToken | Error::ReusedRefreshToken => {
+                Self::new(Code::InvalidRefreshToken)
+            }
             Error::ForeignSession => csrf_refused(
                 CsrfRefusal::Token,
                 "the X-CSRF-Token belongs to another session",
@@ -105,12 +110,8 @@ impl From<Error> for Problem {
             ),
             Error::Mfa(error) => error.into(),
             Error::InvalidLink => Self::new(Code::InvalidToken),
-            Error::WrongPassword(field) => Self::new(Code::InvalidFields).field(
-                field,
-                "wrong_password",
-                "is not your password",
-            ),
-            Error::PasswordRequired(field) => Self::new(Code::InvalidFields).field(
+            Error::WrongPassword(field) => invalid(field, "wrong_password", "is not your password"),
+            Error::PasswordRequired(field) => invalid(
                 field,
                 "password_required",
                 "is required: several sign-ups are pending for this address, and it selects yours",
@@ -119,12 +120,12 @@ impl From<Error> for Problem {
                 .detail("your credentials changed during this request: sign in again"),
             Error::AddressTaken => Self::new(Code::Conflict)
                 .detail("the old address belongs to another account now: contact support"),
-            Error::GuessablePassword(field) => Self::new(Code::InvalidFields).field(
+            Error::GuessablePassword(field) => invalid(
                 field,
                 "too_guessable",
                 "consists mostly of your email address or the name of this product",
             ),
-            Error::BreachedPassword(field) => Self::new(Code::InvalidFields).field(
+            Error::BreachedPassword(field) => invalid(
                 field,
                 "breached",
                 "is known from a breach of another service",
@@ -138,6 +139,10 @@ impl From<Error> for Problem {
             Error::MalformedHash | Error::Signing(_) | Error::Task(_) => Self::internal(error),
         }
     }
+}
+
+fn invalid(field: &'static str, code: &'static str, message: &'static str) -> Problem {
+    Problem::new(Code::InvalidFields).field(field, code, message)
 }
 
 fn csrf_refused(reason: CsrfRefusal, detail: &'static str) -> Problem {

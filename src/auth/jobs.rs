@@ -42,7 +42,7 @@ impl PurgeExpired {
     async fn purge(&self, state: &AppState) -> Result<(), PurgeError> {
         let now = state.clock.now();
         let (expired, unconfirmed) = (now - KEPT, now - UNCONFIRMED);
-        let ran_out = now - (sessions::expires_after(&state.auth, now) - now) - REVOCATIONS_KEPT;
+        let ran_out = now - (state.access_tokens.longest_validity()) - REVOCATIONS_KEPT;
         let mut purges = Purges::new(&state.db, state.job_statement_timeout);
         let unverified = async {
             while purge_unverified(&Ctx::system(state)).await? {}

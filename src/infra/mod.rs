@@ -7,8 +7,8 @@ pub use cache::{Cache, CacheFamily, LoadError};
 pub use clock::{Clock, ClockSample, Rng, after, before};
 pub use crypto::{
     AssociatedData, BadKey, Busy, Cipher, HashError, Hasher, HasherOptions, HashingCost,
-    InvalidToken, JwtKeys, KeyId, Mac, MacRing, NoKey, OpenError, PasswordForm, PasswordForms,
-    Plaintext, PublicKey, Sealed,
+    InvalidToken, JwtKeys, KeyId, Mac, MacRing, NewPassword, NoKey, OpenError, PasswordFault,
+    PasswordForm, PasswordForms, Plaintext, PublicKey, Sealed, TriedPassword,
 };
 pub use database as db;
 pub use database::{Db, begin};
@@ -18,3 +18,8 @@ pub use rate_limit::{
     network_of,
 };
 pub use redis_client::{Redis, RedisError};
+pub use session_tokens::{
+    AccessTokenOptions, AccessTokens, OpaqueToken, Position, ROTATIONS_KEPT, RevocationList,
+    RevocationPage, RevocationStatus, RevokedSessions, SessionToken, TokenHash, TokenUse, classify,
+    csrf_token, session_of_csrf_token,
+};

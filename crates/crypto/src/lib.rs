@@ -1,4 +1,4 @@
-//! Encryption at rest, HMAC, signed tokens and password hashing, each under a ring of keys of which the
+//! Encryption at rest, HMAC, signed tokens, password rules and password hashing, each under a ring of keys of which the
 //! first is used and all are recognised.
 
 mod cipher;
@@ -7,6 +7,7 @@ mod jwt;
 mod key;
 mod mac;
 pub mod metrics;
+mod password;
 
 pub use cipher::{AssociatedData, Cipher, KeyId, NoKey, OpenError, Plaintext, Sealed};
 pub use hasher::{
@@ -15,3 +16,4 @@ pub use hasher::{
 pub use jwt::{BadKey, InvalidToken, JwtKeys, PublicKey};
 pub use key::Key32;
 pub use mac::{Mac, MacRing};
+pub use password::{NewPassword, PasswordFault, TriedPassword};

@@ -4,15 +4,14 @@ use axum::extract::Request;
 use axum::http::HeaderMap;
 use axum::response::IntoResponse as _;
 
-use super::access_token;
-use super::bearer::{bearer_token, has_bearer};
-use super::cookie::{self, Ambiguous, Cookie};
-use super::csrf;
-use super::revocation_list::RevocationStatus;
+use super::cookie::{self, ACCESS, REFRESH};
 use super::store;
+use crate::auth::error::Error;
 use crate::ctx::{Caller, Principal};
+use crate::ids::{SessionId, UserId};
+use crate::infra::RevocationStatus;
 use crate::state::AppState;
-use crate::web::{Code, MiddlewareResult, Problem};
+use crate::web::{Code, MiddlewareResult, Problem, bearer_token, has_bearer};
 
 /// Requires a valid access token of an active session, unless middleware above has authenticated the request.
 pub async fn require_session<F: Future<Output = MiddlewareResult>>(
@@ -45,23 +44,18 @@ async fn authenticate_browser<F: Future<Output = MiddlewareResult>>(
         Ok(who) => who,
         Err(problem) if problem.code() == Code::Unauthenticated => {
             let response = problem.into_response();
-            return Ok(cookie::delete_cookies(state, response, &[Cookie::Access]));
+            return Ok(cookie::delete(state, response, &[ACCESS]));
         }
         Err(problem) => return Err(problem),
     };
-    if needs_csrf_token {
-        csrf::check_in(state, request.headers(), who.session_id)?;
+    if needs_csrf_token && cookie::check_csrf(state, request.headers())? != who.session_id {
+        return Err(Error::ForeignSession.into());
     }
     Caller::from(who).enter(request.extensions_mut());
     let response = next(request).await;
-    let has_ended = || {
-        state
-            .revocation_list
-            .status(who.user_id.0, who.session_id.0)
-            == RevocationStatus::Revoked
-    };
-    if needs_csrf_token && has_ended() {
-        return Ok(cookie::clear(state, response.into_response()));
+    if needs_csrf_token && status(state, who) == RevocationStatus::Revoked {
+        let response = response.into_response();
+        return Ok(cookie::delete(state, response, &[ACCESS, REFRESH]));
     }
     response
 }
@@ -71,10 +65,10 @@ pub(super) async fn find_cookie_principal(
     state: &AppState,
     headers: &HeaderMap,
 ) -> Result<Option<Principal>, Problem> {
-    match Cookie::Access.find(state, headers) {
-        Ok(None) => Ok(None),
-        Ok(Some(token)) => verify_access_token(state, token).await.map(Some),
-        Err(Ambiguous) => Err(Problem::unauthenticated_token()),
+    let found = ACCESS.find(state.trusted_origins.cookie_scope(), headers);
+    match found.map_err(|_| Problem::unauthenticated_token())? {
+        Some(token) => verify_access_token(state, token).await.map(Some),
+        None => Ok(None),
     }
 }
 
@@ -92,12 +86,13 @@ pub(super) async fn authenticate(
 
 async fn verify_access_token(state: &AppState, token: &str) -> Result<Principal, Problem> {
     let now = state.clock.now();
-    let who = access_token::read(&state.keys, &state.auth, token, now)
-        .map_err(|_| Problem::unauthenticated_token())?;
-    let is_active = match state
-        .revocation_list
-        .status(who.user_id.0, who.session_id.0)
-    {
+    let claims = state.access_tokens.verify(token, now);
+    let claims = claims.map_err(|_| Problem::unauthenticated_token())?;
+    let who = Principal {
+        user_id: UserId(claims.sub),
+        session_id: SessionId(claims.sid),
+    };
+    let is_active = match status(state, who) {
         RevocationStatus::Active => true,
         RevocationStatus::Revoked => false,
         // The list is stale: read the database, and fail closed.
@@ -108,4 +103,9 @@ async fn verify_access_token(state: &AppState, token: &str) -> Result<Principal,
     is_active
         .then_some(who)
         .ok_or_else(Problem::unauthenticated_token)
+}
+
+fn status(state: &AppState, who: Principal) -> RevocationStatus {
+    let list = &state.revocation_list;
+    list.status(who.user_id.0, who.session_id.0)
 }

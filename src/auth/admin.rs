@@ -18,7 +18,10 @@ pub async fn announce_admin(
 ) -> Result<(), sqlx::Error> {
     for admin in users::list_admins(&mut *conn).await? {
         // One job each: a failure must not send the emails of the others again.
-        let job = NotifyNewAdmin::to(admin, change.user_id());
+        let job = NotifyNewAdmin {
+            user_id: admin,
+            admin: change.user_id(),
+        };
         jobs::enqueue(&mut *conn, &job, None).await?;
     }
     Ok(())
@@ -31,10 +34,6 @@ pub struct NotifyNewAdmin {
 }
 
 impl NotifyNewAdmin {
-    fn to(user_id: UserId, admin: UserId) -> Self {
-        Self { user_id, admin }
-    }
-
     async fn send(&self, state: &AppState) -> Result<(), JobError> {
         let recipient = users::find_own_credentials(&state.db, self.user_id).await?;
         let admin = users::find_own_credentials(&state.db, self.admin).await?;

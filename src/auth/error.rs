@@ -24,7 +24,7 @@ pub enum Error {
     #[error("the refresh token was used before")]
     ReusedRefreshToken,
     /// The CSRF token and the refresh token belong to different sessions.
-    #[error("the refresh token belongs to another session")]
+    #[error("the X-CSRF-Token belongs to another session")]
     ForeignSession,
     #[error("exactly one X-CSRF-Token header is required")]
     NoCsrfToken,
@@ -32,7 +32,7 @@ pub enum Error {
     InvalidMfaToken,
     #[error("the code is wrong")]
     InvalidMfaCode,
-    #[error("the request comes from a page of another origin")]
+    #[error("the request comes from a page of an origin that is not allowed")]
     ForeignPage,
     #[error(transparent)]
     Mfa(#[from] mfa::Error),
@@ -45,9 +45,9 @@ pub enum Error {
     #[error("the password of the sign-up is required")]
     PasswordRequired(&'static str),
     /// Between the proof and the change.
-    #[error("the credentials changed meanwhile")]
+    #[error("your credentials changed during this request: sign in again")]
     CredentialsChanged,
-    #[error("the old address belongs to another account")]
+    #[error("the old address belongs to another account now: contact support")]
     AddressTaken,
     /// With the name of the request field.
     #[error("the password consists mostly of the address or the product's name")]
@@ -94,20 +94,10 @@ impl From<Error> for Problem {
             Error::InvalidRefreshToken | Error::ReusedRefreshToken => {
                 Self::new(Code::InvalidRefreshToken)
             }
-            Error::ForeignSession => csrf_refused(
-                CsrfRefusal::Token,
-                "the X-CSRF-Token belongs to another session",
-            ),
-            Error::NoCsrfToken => csrf_refused(
-                CsrfRefusal::Token,
-                "exactly one X-CSRF-Token header is required",
-            ),
+            Error::ForeignSession | Error::NoCsrfToken => csrf_refused(CsrfRefusal::Token, &error),
             Error::InvalidMfaToken => Self::new(Code::InvalidMfaToken),
             Error::InvalidMfaCode => Self::new(Code::InvalidMfaCode),
-            Error::ForeignPage => csrf_refused(
-                CsrfRefusal::Page,
-                "the request comes from a page of an origin that is not allowed",
-            ),
+            Error::ForeignPage => csrf_refused(CsrfRefusal::Page, &error),
             Error::Mfa(error) => error.into(),
             Error::InvalidLink => Self::new(Code::InvalidToken),
             Error::WrongPassword(field) => invalid(field, "wrong_password", "is not your password"),
@@ -116,10 +106,9 @@ impl From<Error> for Problem {
                 "password_required",
                 "is required: several sign-ups are pending for this address, and it selects yours",
             ),
-            Error::CredentialsChanged => Self::new(Code::Conflict)
-                .detail("your credentials changed during this request: sign in again"),
-            Error::AddressTaken => Self::new(Code::Conflict)
-                .detail("the old address belongs to another account now: contact support"),
+            Error::CredentialsChanged | Error::AddressTaken => {
+                Self::new(Code::Conflict).detail(error.to_string())
+            }
             Error::GuessablePassword(field) => invalid(
                 field,
                 "too_guessable",
@@ -145,7 +134,7 @@ fn invalid(field: &'static str, code: &'static str, message: &'static str) -> Pr
     Problem::new(Code::InvalidFields).field(field, code, message)
 }
 
-fn csrf_refused(reason: CsrfRefusal, detail: &'static str) -> Problem {
+fn csrf_refused(reason: CsrfRefusal, error: &Error) -> Problem {
     metrics::count_csrf_refusal(reason);
-    Problem::new(Code::CsrfRefused).detail(detail)
+    Problem::new(Code::CsrfRefused).detail(error.to_string())
 }

@@ -39,7 +39,7 @@ pub use middleware::{require_admin, require_second_factor};
 pub use registration::{
     SendAlreadyRegistered, SendVerification, registration_routes, verification_routes,
 };
-pub(crate) use responses::{body_problems_and, problem_groups};
+pub(crate) use responses::problem_groups;
 pub use sessions::{
     EndReason, SessionInfo, count_sessions, csrf_routes, document_credentials, end_sessions,
     list_sessions, logout_all_routes, require_session, revoke_access_tokens, session_routes,

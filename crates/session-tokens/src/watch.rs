@@ -138,8 +138,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_pass_continues_at_the_oldest_running_transaction_and_reads_another_server_from_the_start()
-     {
+    async fn a_pass_reads_on_from_the_oldest_running_transaction_of_the_same_server() {
         let list = RevocationList::default();
         let now = DateTime::<Utc>::UNIX_EPOCH + TimeDelta::days(20_000);
         let validity = TimeDelta::minutes(16);

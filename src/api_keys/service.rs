@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::error::Error;
 use super::jobs::{NotifyKeyCreated, NotifyKeyRotated};
 use super::key::NewKey;
-use super::model::{ApiKey, IssuedApiKey, Life, NewApiKey, Rotation};
+use super::model::{ApiKey, IssuedApiKey, Lifetime, NewApiKey, Rotation};
 use super::store::{self, NewRow};
 use crate::audit::Event;
 use crate::auth;
@@ -18,7 +18,7 @@ use crate::users;
 
 pub(super) async fn create(ctx: &UserCtx, new: NewApiKey) -> Result<IssuedApiKey, Error> {
     let most = ctx.api_keys.max_ttl;
-    let life = new.expires_in.map_or(most, Life::get);
+    let life = new.expires_in.map_or(most, Lifetime::get);
     if life > most {
         return Err(Error::TooLong(most.as_secs()));
     }

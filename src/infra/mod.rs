@@ -7,8 +7,8 @@ pub use cache::{Cache, CacheFamily, LoadError};
 pub use clock::{Clock, ClockSample, Rng, after, before};
 pub use crypto::{
     AssociatedData, BadKey, Busy, Cipher, HashError, Hasher, HasherOptions, HashingCost,
-    InvalidToken, JwtKeys, KeyId, Mac, MacRing, NewPassword, NoKey, OpenError, PasswordFault,
-    PasswordForm, PasswordForms, Plaintext, PublicKey, Sealed, TriedPassword,
+    InvalidToken, JwtKeys, KeyId, KeySet, Mac, MacRing, NewPassword, NoKey, OpenError,
+    PasswordFault, PasswordForm, PasswordForms, Plaintext, Sealed, TriedPassword,
 };
 pub use database as db;
 pub use database::{Db, begin};

@@ -13,7 +13,7 @@ pub use cipher::{AssociatedData, Cipher, KeyId, NoKey, OpenError, Plaintext, Sea
 pub use hasher::{
     Busy, HashError, Hasher, HasherOptions, HashingCost, PasswordForm, PasswordForms,
 };
-pub use jwt::{BadKey, InvalidToken, JwtKeys, PublicKey};
+pub use jwt::{BadKey, InvalidToken, JwtKeys, KeySet, PublicKey};
 pub use key::Key32;
 pub use mac::{Mac, MacRing};
 pub use password::{NewPassword, PasswordFault, TriedPassword};

@@ -60,7 +60,7 @@ pub(crate) async fn log_out(ctx: &Ctx, headers: &HeaderMap) -> Result<Response, 
 
 /// Ends the browser's previous session before another begins: its cookies are overwritten, so it could not be
 /// signed out.
-pub(crate) async fn end_browser_session(ctx: &Ctx, headers: &HeaderMap) -> Result<(), Problem> {
+pub(crate) async fn end_browser_session(ctx: &Ctx, headers: &HeaderMap) -> Result<(), Error> {
     if is_browser(ctx, headers)
         && let Some(who) = find_principal(ctx, headers).await?
     {
@@ -76,14 +76,12 @@ pub(crate) fn is_browser(ctx: &Ctx, headers: &HeaderMap) -> bool {
 }
 
 /// By the access cookie or, if that has expired, the refresh cookie.
-async fn find_principal(ctx: &Ctx, headers: &HeaderMap) -> Result<Option<Principal>, Problem> {
-    match middleware::find_cookie_principal(ctx, headers).await {
-        Ok(Some(who)) => return Ok(Some(who)),
-        Err(problem) if problem.code() != Code::Unauthenticated => return Err(problem),
-        Ok(None) | Err(_) => {}
+async fn find_principal(ctx: &Ctx, headers: &HeaderMap) -> Result<Option<Principal>, Error> {
+    if let Some(who) = middleware::find_cookie_principal(ctx, headers).await? {
+        return Ok(Some(who));
     }
     match refresh_token(ctx, headers) {
-        Some(token) => Ok(rotation::find_principal(ctx, &token).await?),
+        Some(token) => rotation::find_principal(ctx, &token).await,
         None => Ok(None),
     }
 }

@@ -11,7 +11,7 @@ use crate::ctx::{Caller, Principal};
 use crate::ids::{SessionId, UserId};
 use crate::infra::RevocationStatus;
 use crate::state::AppState;
-use crate::web::{Code, MiddlewareResult, Problem, bearer_token, has_bearer};
+use crate::web::{AmbiguousCookie, Code, MiddlewareResult, Problem, bearer_token, has_bearer};
 
 /// Requires a valid access token of an active session, unless middleware above has authenticated the request.
 pub async fn require_session<F: Future<Output = MiddlewareResult>>(
@@ -39,14 +39,9 @@ async fn authenticate_browser<F: Future<Output = MiddlewareResult>>(
     next: impl FnOnce(Request) -> F,
 ) -> MiddlewareResult {
     let needs_csrf_token = !request.method().is_safe();
-    let found = find_cookie_principal(state, request.headers()).await;
-    let who = match found.and_then(|who| who.ok_or_else(|| Code::Unauthenticated.into())) {
-        Ok(who) => who,
-        Err(problem) if problem.code() == Code::Unauthenticated => {
-            let response = problem.into_response();
-            return Ok(cookie::delete(state, response, &[ACCESS]));
-        }
-        Err(problem) => return Err(problem),
+    let Some(who) = find_cookie_principal(state, request.headers()).await? else {
+        let response = Problem::unauthenticated_token().into_response();
+        return Ok(cookie::delete(state, response, &[ACCESS]));
     };
     if needs_csrf_token && cookie::check_csrf(state, request.headers())? != who.session_id {
         return Err(Error::ForeignSession.into());
@@ -60,15 +55,14 @@ async fn authenticate_browser<F: Future<Output = MiddlewareResult>>(
     response
 }
 
-/// `None` without an access cookie.
+/// `None` without a valid access cookie.
 pub(super) async fn find_cookie_principal(
     state: &AppState,
     headers: &HeaderMap,
-) -> Result<Option<Principal>, Problem> {
-    let found = ACCESS.find(state.trusted_origins.cookie_scope(), headers);
-    match found.map_err(|_| Problem::unauthenticated_token())? {
-        Some(token) => verify_access_token(state, token).await.map(Some),
-        None => Ok(None),
+) -> Result<Option<Principal>, sqlx::Error> {
+    match ACCESS.find(state.trusted_origins.cookie_scope(), headers) {
+        Ok(Some(token)) => verify_access_token(state, token).await,
+        Ok(None) | Err(AmbiguousCookie) => Ok(None),
     }
 }
 
@@ -81,13 +75,19 @@ pub(super) async fn authenticate(
         return Ok(None);
     }
     let token = bearer_token(headers).ok_or_else(Problem::unauthenticated_token)?;
-    verify_access_token(state, token).await.map(Some)
+    let who = verify_access_token(state, token).await?;
+    who.map(Some).ok_or_else(Problem::unauthenticated_token)
 }
 
-async fn verify_access_token(state: &AppState, token: &str) -> Result<Principal, Problem> {
+/// `None` unless the token is valid and its session active.
+async fn verify_access_token(
+    state: &AppState,
+    token: &str,
+) -> Result<Option<Principal>, sqlx::Error> {
     let now = state.clock.now();
-    let claims = state.access_tokens.verify(token, now);
-    let claims = claims.map_err(|_| Problem::unauthenticated_token())?;
+    let Ok(claims) = state.access_tokens.verify(token, now) else {
+        return Ok(None);
+    };
     let who = Principal {
         user_id: UserId(claims.sub),
         session_id: SessionId(claims.sid),
@@ -100,9 +100,7 @@ async fn verify_access_token(state: &AppState, token: &str) -> Result<Principal,
             store::is_active(&state.db, who.user_id, who.session_id, now).await?
         }
     };
-    is_active
-        .then_some(who)
-        .ok_or_else(Problem::unauthenticated_token)
+    Ok(is_active.then_some(who))
 }
 
 fn status(state: &AppState, who: Principal) -> RevocationStatus {

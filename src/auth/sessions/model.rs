@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::ids::SessionId;
-use crate::infra::{OpaqueToken, PublicKey, SessionToken};
+use crate::infra::{OpaqueToken, SessionToken};
 
 /// How the tokens of a session are transported.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
@@ -126,13 +126,6 @@ pub(crate) struct CsrfProof {
     /// Sent in the `X-CSRF-Token` header.
     #[schema(example = "AZgLbnwAcACAAD8qUdbJsW1GOUI1ZjQxSnFNMFE4cjJadDd1WXdYY1ZiTmFTZEZn")]
     pub(crate) csrf_token: String,
-}
-
-/// Public keys of access tokens (a JWK Set, RFC 7517 §5).
-#[derive(Serialize, ToSchema)]
-pub(crate) struct KeySet {
-    /// The first one signs new tokens.
-    pub(crate) keys: Vec<PublicKey>,
 }
 
 /// An active session.

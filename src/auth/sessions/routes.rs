@@ -9,12 +9,13 @@ use utoipa_axum::routes;
 
 use super::cookie::{self, ACCESS, REFRESH};
 use super::middleware::authenticate;
-use super::model::{CsrfProof, KeySet, Refresh, SessionInfo, SignedIn, Transport};
+use super::model::{CsrfProof, Refresh, SessionInfo, SignedIn, Transport};
 use super::{browser, refresh as rotation, service};
 use crate::auth::error::Error;
 use crate::auth::responses::problem_groups;
 use crate::ctx::{Ctx, UserCtx};
 use crate::ids::SessionId;
+use crate::infra::KeySet;
 use crate::state::AppState;
 use crate::web::{
     AuthProblems, BodyProblems, Json, Moment, Page, PageParams, Paged, Path, PathProblems, Problem,
@@ -164,9 +165,8 @@ async fn get_csrf_token(ctx: Ctx, headers: HeaderMap) -> Result<Response, Proble
 #[utoipa::path(get, path = "/jwks.json", tag = "auth",
     responses((status = 200, description = "The keys; the first one signs new tokens.", body = KeySet)))]
 async fn get_jwks(ctx: Ctx) -> impl IntoResponse {
-    let keys = ctx.access_tokens.keys().public().cloned().collect();
     let headers = [(CACHE_CONTROL, "public, max-age=300")];
-    (headers, Json(KeySet { keys }))
+    (headers, Json(ctx.access_tokens.keys().key_set()))
 }
 
 /// Adds the security schemes of sessions.

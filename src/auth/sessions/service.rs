@@ -43,7 +43,11 @@ pub(crate) async fn begin_session_in(
 ) -> Result<TokenPair, Error> {
     let ctx = tx.ctx();
     let now = ctx.now();
-    let id = SessionId::new(now, &ctx.rng);
+    let who = Principal {
+        user_id,
+        session_id: SessionId::new(now, &ctx.rng),
+    };
+    let id = who.session_id;
     let expires_at = after(now, ctx.auth.session_max_ttl);
     let token_expires_at = expires_at.min(after(now, ctx.auth.session_idle_ttl));
     let token = SessionToken::first(&ctx.refresh_macs, id.0, &ctx.rng);
@@ -52,8 +56,7 @@ pub(crate) async fn begin_session_in(
         .legacy_refresh_tokens
         .then(|| OpaqueToken::new(&ctx.rng));
     let session = NewSession {
-        id,
-        user_id,
+        who,
         version: proven,
         expires_at,
         token: legacy.is_none().then(|| (token.hash(), token_expires_at)),
@@ -68,10 +71,6 @@ pub(crate) async fn begin_session_in(
         store::insert_token(&mut **tx, id, token.hash(), now, token_expires_at).await?;
     }
     tx.audit(Event::SignedIn.by(user_id).session(id)).await?;
-    let who = Principal {
-        user_id,
-        session_id: id,
-    };
     if others >= near {
         limit_sessions(tx, who, most).await?;
     }

@@ -8,7 +8,7 @@ use sqlx::PgExecutor;
 use uuid::Uuid;
 
 use super::model::{EndReason, SessionInfo};
-use crate::ctx::Origin;
+use crate::ctx::{Origin, Principal};
 use crate::ids::{SessionId, UserId};
 use crate::infra::TokenHash;
 use crate::jobs::Expired;
@@ -24,8 +24,7 @@ pub(crate) use refresh::{Rotation, TokenState, find_token_state, rotate};
 pub(crate) use revocations::list_revocations;
 
 pub(crate) struct NewSession<'a> {
-    pub(crate) id: SessionId,
-    pub(crate) user_id: UserId,
+    pub(crate) who: Principal,
     pub(crate) version: CredentialsVersion,
     pub(crate) expires_at: DateTime<Utc>,
     /// The first token's hash and expiry; `None` where it is a row of `refresh_tokens`.
@@ -59,8 +58,8 @@ pub(crate) async fn insert(
                      LIMIT $9
                  ) AS others) AS "others!"
          FROM session"#,
-        new.id.0,
-        new.user_id.0,
+        new.who.session_id.0,
+        new.who.user_id.0,
         now,
         new.expires_at,
         new.origin.user_agent.as_ref().and_then(printable_user_agent),

@@ -8,7 +8,6 @@ use axum::extract::FromRef;
 use cache::LastSeen;
 use usage_meter::Meter;
 
-use crate::auth::RevocationList;
 use crate::config::{
     ApiKeyConfig, AttemptsConfig, AuditConfig, AuthConfig, Config, LimitsConfig, MailConfig,
     MfaConfig, PlansConfig, UsageConfig,
@@ -16,11 +15,11 @@ use crate::config::{
 use crate::ids::{self, ApiKeyId};
 use crate::infra::db::{self, Heartbeat};
 use crate::infra::{
-    AttemptSlots, BadKey, Breaches, Cache, Cipher, Clock, ConcurrencyLimit, Db, Hasher, JwtKeys,
-    Limiter, MacRing, Mailer, NoKey, Redis, Rng,
+    AccessTokenOptions, AccessTokens, AttemptSlots, BadKey, Breaches, Cache, Cipher, Clock,
+    ConcurrencyLimit, Db, Hasher, Limiter, MacRing, Mailer, NoKey, Redis, RevocationList, Rng,
 };
 use crate::migrate;
-use crate::web::OwnOrigins;
+use crate::web::TrustedOrigins;
 
 /// Maximum number of API keys whose last use or rejection is kept in memory, about 50 bytes each.
 const TRACKED_KEYS: usize = 20_000;
@@ -57,8 +56,7 @@ pub struct Parts {
     pub hasher: Hasher,
     pub breaches: Option<Breaches>,
     pub mailer: Mailer,
-    /// The signing keys of access tokens.
-    pub keys: Arc<JwtKeys>,
+    pub access_tokens: Arc<AccessTokens>,
     /// Makes and verifies the tags of refresh tokens.
     pub refresh_macs: MacRing,
     /// Derives the successors of legacy refresh tokens.
@@ -68,7 +66,7 @@ pub struct Parts {
     pub sign_up_macs: MacRing,
     pub revocation_list: RevocationList,
     /// Origins that may send requests with cookies.
-    pub own_origins: OwnOrigins,
+    pub trusted_origins: TrustedOrigins,
     pub meter: Meter,
     pub cipher: Arc<Cipher>,
     pub auth: Arc<AuthConfig>,
@@ -157,13 +155,12 @@ impl AppState {
             hasher: Hasher::start(auth.password, rng.clone()),
             breaches: breaches.map_err(|_| StateError::Breaches)?,
             mailer: mailer(&config.mail, rng.clone())?,
-            keys: Arc::new(JwtKeys::new(
+            access_tokens: Arc::new(AccessTokens::new(
                 &auth.signing_keys,
-                &auth.issuer,
-                &auth.audience,
+                access_token_options(auth),
             )?),
             revocation_list: RevocationList::default(),
-            own_origins: OwnOrigins::new(&config.http),
+            trusted_origins: TrustedOrigins::new(&config.http),
             meter: Meter::new(config.usage.buffer, ids::uuid_v7(clock.now(), &rng)),
             cipher: Arc::new(Cipher::new(&config.encryption_keys, rng.clone())?),
             limits: Arc::new(config.limits.clone()),
@@ -185,6 +182,15 @@ impl AppState {
             clock,
             rng,
         })))
+    }
+}
+
+fn access_token_options(config: &AuthConfig) -> AccessTokenOptions {
+    AccessTokenOptions {
+        issuer: config.issuer.clone(),
+        audience: config.audience.clone(),
+        ttl: config.access_ttl,
+        leeway: config.leeway,
     }
 }
 

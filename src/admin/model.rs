@@ -4,8 +4,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::error::Error;
-use crate::auth::{ReauthProof, TriedPassword};
+use crate::auth::ReauthProof;
 use crate::ids::UserId;
+use crate::infra::TriedPassword;
 use crate::mfa::{RecoveryCode, TotpCode};
 use crate::users::{Account, AccountCounts, DisabledReason, Role, SignUps};
 

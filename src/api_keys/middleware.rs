@@ -6,14 +6,13 @@ use serde_json::json;
 
 use super::store::{self, StoredKey};
 use crate::audit::Event;
-use crate::auth;
 use crate::ctx::{Caller, Credential, Ctx};
 use crate::ids::ApiKeyId;
 use crate::infra::PresentedApiKey;
 use crate::metrics::{self, ApiKeyUse};
 use crate::policy::Policy;
 use crate::state::AppState;
-use crate::web::{Code, MiddlewareResult, Problem};
+use crate::web::{Code, MiddlewareResult, Problem, bearer_token};
 
 /// Minimum interval of audit entries about a key, and of updates of its last use.
 const RECORD_INTERVAL: TimeDelta = TimeDelta::minutes(1);
@@ -29,7 +28,7 @@ pub async fn authenticate<F: Future<Output = MiddlewareResult>>(
     mut request: Request,
     next: impl FnOnce(Request) -> F,
 ) -> MiddlewareResult {
-    let token = auth::bearer_token(request.headers());
+    let token = bearer_token(request.headers());
     let environment = state.api_keys.environment;
     let Some(presented) = token.and_then(|token| PresentedApiKey::parse(token, environment)) else {
         return next(request).await;

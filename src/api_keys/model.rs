@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::scope::Scopes;
-use crate::auth::TriedPassword;
 use crate::ids::ApiKeyId;
+use crate::infra::TriedPassword;
 use crate::mfa::{RecoveryCode, TotpCode};
 use crate::text::one_line_types;
 
@@ -27,16 +27,16 @@ one_line_types! {
 /// Lifetime of a key in seconds.
 #[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
 #[serde(try_from = "u32")]
-#[schema(value_type = u32, minimum = 60, example = 7_776_000)]
-pub(super) struct Life(u32);
+#[schema(as = Life, value_type = u32, minimum = 60, example = 7_776_000)]
+pub(super) struct Lifetime(u32);
 
-impl Life {
+impl Lifetime {
     pub(super) fn get(self) -> Duration {
         Duration::from_secs(self.0.into())
     }
 }
 
-impl TryFrom<u32> for Life {
+impl TryFrom<u32> for Lifetime {
     type Error = &'static str;
 
     fn try_from(seconds: u32) -> Result<Self, &'static str> {
@@ -84,7 +84,7 @@ pub(super) struct NewApiKey {
     pub(super) scopes: Scopes,
     /// Lifetime in seconds; the maximum if omitted.
     #[serde(default)]
-    pub(super) expires_in: Option<Life>,
+    pub(super) expires_in: Option<Lifetime>,
     /// The account's password.
     pub(super) password: TriedPassword,
     /// Code of the authenticator app. This or a recovery code is required if the account has a second factor.
@@ -154,7 +154,7 @@ mod tests {
 
     #[test]
     fn numbers_have_their_bounds() {
-        assert!(Life::try_from(59).is_err() && Life::try_from(60).is_ok());
+        assert!(Lifetime::try_from(59).is_err() && Lifetime::try_from(60).is_ok());
         assert!(Overlap::try_from(604_801).is_err() && Overlap::try_from(604_800).is_ok());
         assert_eq!(Overlap::default().get(), Duration::from_hours(24));
     }

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::error::Error;
 use super::jobs::{NotifyKeyCreated, NotifyKeyRotated};
-use super::model::{ApiKey, IssuedApiKey, Life, NewApiKey, Rotation};
+use super::model::{ApiKey, IssuedApiKey, Lifetime, NewApiKey, Rotation};
 use super::store;
 use crate::audit::Event;
 use crate::auth;
@@ -24,7 +24,7 @@ const WRITE_USES_EVERY: Duration = Duration::from_secs(10);
 
 pub(super) async fn create(ctx: &UserCtx, new: NewApiKey) -> Result<IssuedApiKey, Error> {
     let most = ctx.api_keys.max_ttl;
-    let life = new.expires_in.map_or(most, Life::get);
+    let life = new.expires_in.map_or(most, Lifetime::get);
     if life > most {
         return Err(Error::TooLong(most.as_secs()));
     }

@@ -15,7 +15,10 @@ pub async fn announce_admin(
 ) -> Result<(), sqlx::Error> {
     for admin in users::list_admins(&mut *conn).await? {
         // One job each: a failure must not send the emails of the others again.
-        let job = NotifyNewAdmin::to(admin, change.user_id());
+        let job = NotifyNewAdmin {
+            user_id: admin,
+            admin: change.user_id(),
+        };
         jobs::enqueue(&mut *conn, &job, None).await?;
     }
     Ok(())

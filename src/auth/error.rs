@@ -20,8 +20,11 @@ pub enum Error {
     TooManyAttempts(Duration),
     #[error("the refresh token is not valid")]
     InvalidRefreshToken,
+    /// The session has ended for it.
+    #[error("the refresh token was used before")]
+    ReusedRefreshToken,
     /// The CSRF token and the refresh token belong to different sessions.
-    #[error("the refresh token belongs to another session")]
+    #[error("the X-CSRF-Token belongs to another session")]
     ForeignSession,
     #[error("exactly one X-CSRF-Token header is required")]
     NoCsrfToken,
@@ -29,7 +32,7 @@ pub enum Error {
     InvalidMfaToken,
     #[error("the code is wrong")]
     InvalidMfaCode,
-    #[error("the request comes from a page of another origin")]
+    #[error("the request comes from a page of an origin that is not allowed")]
     ForeignPage,
     #[error(transparent)]
     Mfa(#[from] mfa::Error),
@@ -42,9 +45,9 @@ pub enum Error {
     #[error("the password of the sign-up is required")]
     PasswordRequired(&'static str),
     /// Between the proof and the change.
-    #[error("the credentials changed meanwhile")]
+    #[error("your credentials changed during this request: sign in again")]
     CredentialsChanged,
-    #[error("the old address belongs to another account")]
+    #[error("the old address belongs to another account now: contact support")]
     AddressTaken,
     /// With the name of the request field.
     #[error("the password consists mostly of the address or the product's name")]
@@ -88,43 +91,30 @@ impl From<Error> for Problem {
             Error::EmailNotVerified => Self::new(Code::EmailNotVerified),
             Error::AccountDisabled => Self::new(Code::AccountDisabled),
             Error::TooManyAttempts(wait) => Self::new(Code::TooManyAttempts).retry_after(wait),
-            Error::InvalidRefreshToken => Self::new(Code::InvalidRefreshToken),
-            Error::ForeignSession => csrf_refused(
-                CsrfRefusal::Token,
-                "the X-CSRF-Token belongs to another session",
-            ),
-            Error::NoCsrfToken => csrf_refused(
-                CsrfRefusal::Token,
-                "exactly one X-CSRF-Token header is required",
-            ),
+            Error::InvalidRefreshToken | Error::ReusedRefreshToken => {
+                Self::new(Code::InvalidRefreshToken)
+            }
+            Error::ForeignSession | Error::NoCsrfToken => csrf_refused(CsrfRefusal::Token, &error),
             Error::InvalidMfaToken => Self::new(Code::InvalidMfaToken),
             Error::InvalidMfaCode => Self::new(Code::InvalidMfaCode),
-            Error::ForeignPage => csrf_refused(
-                CsrfRefusal::Page,
-                "the request comes from a page of an origin that is not allowed",
-            ),
+            Error::ForeignPage => csrf_refused(CsrfRefusal::Page, &error),
             Error::Mfa(error) => error.into(),
             Error::InvalidLink => Self::new(Code::InvalidToken),
-            Error::WrongPassword(field) => Self::new(Code::InvalidFields).field(
-                field,
-                "wrong_password",
-                "is not your password",
-            ),
-            Error::PasswordRequired(field) => Self::new(Code::InvalidFields).field(
+            Error::WrongPassword(field) => invalid(field, "wrong_password", "is not your password"),
+            Error::PasswordRequired(field) => invalid(
                 field,
                 "password_required",
                 "is required: several sign-ups are pending for this address, and it selects yours",
             ),
-            Error::CredentialsChanged => Self::new(Code::Conflict)
-                .detail("your credentials changed during this request: sign in again"),
-            Error::AddressTaken => Self::new(Code::Conflict)
-                .detail("the old address belongs to another account now: contact support"),
-            Error::GuessablePassword(field) => Self::new(Code::InvalidFields).field(
+            Error::CredentialsChanged | Error::AddressTaken => {
+                Self::new(Code::Conflict).detail(error.to_string())
+            }
+            Error::GuessablePassword(field) => invalid(
                 field,
                 "too_guessable",
                 "consists mostly of your email address or the name of this product",
             ),
-            Error::BreachedPassword(field) => Self::new(Code::InvalidFields).field(
+            Error::BreachedPassword(field) => invalid(
                 field,
                 "breached",
                 "is known from a breach of another service",
@@ -140,7 +130,11 @@ impl From<Error> for Problem {
     }
 }
 
-fn csrf_refused(reason: CsrfRefusal, detail: &'static str) -> Problem {
+fn invalid(field: &'static str, code: &'static str, message: &'static str) -> Problem {
+    Problem::new(Code::InvalidFields).field(field, code, message)
+}
+
+fn csrf_refused(reason: CsrfRefusal, error: &Error) -> Problem {
     metrics::count_csrf_refusal(reason);
-    Problem::new(Code::CsrfRefused).detail(detail)
+    Problem::new(Code::CsrfRefused).detail(error.to_string())
 }

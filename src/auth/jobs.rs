@@ -4,11 +4,12 @@ use chrono::TimeDelta;
 use graphile_worker::{IntoTaskHandlerResult, TaskHandler, WorkerContext};
 use serde::{Deserialize, Serialize};
 
+use super::email::JobError;
 use super::{credentials, links, sessions, sign_in};
 use crate::audit::Event;
 use crate::ctx::Ctx;
 use crate::infra::before;
-use crate::jobs::{self, MissingExtension, Purges};
+use crate::jobs::{self, Purges};
 use crate::mfa;
 use crate::state::AppState;
 use crate::users;
@@ -25,30 +26,18 @@ const REVOCATIONS_KEPT: TimeDelta = TimeDelta::hours(1);
 /// Accounts that one transaction deletes.
 const PURGED_AT_ONCE: i64 = 500;
 
-#[derive(Debug, thiserror::Error)]
-enum PurgeError {
-    #[error(transparent)]
-    NoState(#[from] MissingExtension),
-    #[error(transparent)]
-    Database(#[from] sqlx::Error),
-}
-
 /// Deletes unverified accounts, and links, tokens and sessions that expired long ago. Runs daily.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct PurgeExpired {}
 
 impl PurgeExpired {
     /// A failed purge does not stop the others; the next run retries it.
-    async fn purge(&self, state: &AppState) -> Result<(), PurgeError> {
+    async fn purge(&self, state: &AppState) -> Result<(), JobError> {
         let now = state.clock.now();
         let (expired, unconfirmed) = (now - KEPT, now - UNCONFIRMED);
-        let ran_out = now - (sessions::expires_after(&state.auth, now) - now) - REVOCATIONS_KEPT;
+        let ran_out = now - (state.access_tokens.longest_validity()) - REVOCATIONS_KEPT;
         let mut purges = Purges::new(&state.db, state.job_statement_timeout);
-        let unverified = async {
-            while purge_unverified(&Ctx::system(state)).await? {}
-            Ok(())
-        };
-        let unverified: Result<(), PurgeError> = unverified.await;
+        let unverified = purge_unverified(&Ctx::system(state)).await;
         purges.run_expired(links::EXPIRED, expired).await;
         purges.run_expired(sign_in::EXPIRED, expired).await;
         purges
@@ -71,17 +60,21 @@ impl PurgeExpired {
     }
 }
 
-/// One batch; returns whether there may be more.
-async fn purge_unverified(ctx: &Ctx) -> Result<bool, PurgeError> {
-    let now = ctx.now();
-    let since = before(now, ctx.auth.unverified_ttl);
-    let mut tx = ctx.begin().await?;
-    let purged = users::purge_unverified(&mut *tx, since, now, PURGED_AT_ONCE).await?;
-    for user_id in &purged {
-        tx.audit(Event::UnverifiedPurged.about(*user_id)).await?;
+/// In batches, each with its audit entries.
+async fn purge_unverified(ctx: &Ctx) -> Result<(), JobError> {
+    loop {
+        let now = ctx.now();
+        let since = before(now, ctx.auth.unverified_ttl);
+        let mut tx = ctx.begin().await?;
+        let purged = users::purge_unverified(&mut *tx, since, now, PURGED_AT_ONCE).await?;
+        for user_id in &purged {
+            tx.audit(Event::UnverifiedPurged.about(*user_id)).await?;
+        }
+        tx.commit().await?;
+        if purged.is_empty() {
+            return Ok(());
+        }
     }
-    tx.commit().await?;
-    Ok(!purged.is_empty())
 }
 
 impl TaskHandler for PurgeExpired {

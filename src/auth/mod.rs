@@ -14,8 +14,6 @@ mod jobs;
 mod links;
 mod mfa;
 mod middleware;
-mod opaque_token;
-mod password;
 mod registration;
 mod responses;
 mod sessions;
@@ -37,16 +35,14 @@ pub use jobs::PurgeExpired;
 pub use links::{ASSETS, page_assets, page_routes};
 pub use mfa::{enrolment_routes, mfa_routes};
 pub use middleware::{require_admin, require_second_factor};
-pub use password::{NewPassword, PasswordFault, TriedPassword};
 pub use registration::{
     SendAlreadyRegistered, SendVerification, registration_routes, verification_routes,
 };
-pub(crate) use responses::{body_problems_and, problem_groups};
+pub(crate) use responses::problem_groups;
 pub use sessions::{
-    EndReason, RevocationList, RevocationStatus, SessionInfo, bearer_token, count_sessions,
-    csrf_routes, document_credentials, end_sessions, list_sessions, logout_all_routes,
-    require_session, revoke_access_tokens, session_routes, token_routes, watch_revocations,
-    well_known_routes,
+    EndReason, SessionInfo, count_sessions, csrf_routes, document_credentials, end_sessions,
+    list_sessions, logout_all_routes, require_session, revoke_access_tokens, session_routes,
+    token_routes, watch_revocations, well_known_routes,
 };
 pub use sign_in::{
     LockedOut, Lockout, SendUnlock, clear_account_lockout, clear_client_lockout, list_lockouts,

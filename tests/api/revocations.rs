@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use groundwork::auth;
-use groundwork::auth::RevocationStatus;
+use groundwork::infra::RevocationStatus;
 use sqlx::{Connection as _, PgConnection};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;

@@ -102,7 +102,13 @@ async fn whatever_is_not_our_token_is_refused() {
         claims
     };
     let body = encode(&claims);
-    let own = |typ: &str, claims: &Value| app.state.keys.sign(typ, claims).expect("it is signed");
+    let own = |typ: &str, claims: &Value| {
+        app.state
+            .access_tokens
+            .keys()
+            .sign(typ, claims)
+            .expect("it is signed")
+    };
     let foreign = JwtKeys::new(
         &[Key32::new([7; 32])],
         "http://127.0.0.1",
@@ -336,17 +342,17 @@ async fn claims_that_make_no_sense_are_refused_even_under_our_own_key() {
     ] {
         let mut claims = claims.clone();
         claims[name] = value;
-        let token = app.state.keys.sign("at+jwt", &claims);
+        let token = app.state.access_tokens.keys().sign("at+jwt", &claims);
         let token = token.expect("it is signed");
         assert_eq!(status(&ada, &token).await, 401, "{claims}");
     }
     // The ends of numbers neither panic nor wrap.
     let mut endless = claims.clone();
     (endless["exp"], endless["nbf"]) = (json!(i64::MAX), json!(0));
-    let token = app.state.keys.sign("at+jwt", &endless);
+    let token = app.state.access_tokens.keys().sign("at+jwt", &endless);
     assert_eq!(status(&ada, &token.expect("it is signed")).await, 200);
     (endless["exp"], endless["nbf"]) = (json!(i64::MIN), json!(i64::MAX));
-    let token = app.state.keys.sign("at+jwt", &endless);
+    let token = app.state.access_tokens.keys().sign("at+jwt", &endless);
     assert_eq!(status(&ada, &token.expect("it is signed")).await, 401);
 }
 

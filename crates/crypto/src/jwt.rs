@@ -60,6 +60,14 @@ pub struct PublicKey {
     x: String,
 }
 
+/// Public keys of access tokens (a JWK Set, RFC 7517 §5).
+#[derive(Debug, Serialize)]
+#[cfg_attr(feature = "utoipa", derive(utoipa::ToSchema))]
+pub struct KeySet {
+    /// The first one signs new tokens.
+    pub keys: Vec<PublicKey>,
+}
+
 /// The token was not signed by a key of the ring, or for another issuer, audience or type.
 #[derive(Debug, thiserror::Error)]
 #[error("the token is not valid")]
@@ -159,6 +167,14 @@ impl JwtKeys {
         }
         let data = jsonwebtoken::decode::<C>(token, &member.verifying, &self.validation);
         data.map(|data| data.claims).map_err(|_| InvalidToken)
+    }
+
+    /// Public keys as a JSON document.
+    #[must_use]
+    pub fn key_set(&self) -> KeySet {
+        KeySet {
+            keys: self.public().cloned().collect(),
+        }
     }
 
     /// Public keys, the signing one first.

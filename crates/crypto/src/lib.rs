@@ -1,4 +1,4 @@
-//! Encryption at rest, HMAC, signed tokens and password hashing, each under a ring of keys of which the
+//! Encryption at rest, HMAC, signed tokens, password rules and password hashing, each under a ring of keys of which the
 //! first is used and all are recognised.
 
 mod api_key;
@@ -8,6 +8,7 @@ mod jwt;
 mod key;
 mod mac;
 pub mod metrics;
+mod password;
 mod rotation;
 
 pub use api_key::{GeneratedApiKey, PresentedApiKey, SecretHash};
@@ -16,7 +17,8 @@ pub use hasher::{
     Busy, HashError, Hasher, HasherOptions, HasherSettings, HashingCost, PasswordForm,
     PasswordForms,
 };
-pub use jwt::{BadKey, InvalidToken, JwtKeys, PublicKey};
+pub use jwt::{BadKey, InvalidToken, JwtKeys, KeySet, PublicKey};
 pub use key::{Key32, WEAK_KEY};
 pub use mac::{Mac, MacRing};
+pub use password::{NewPassword, PasswordFault, TriedPassword};
 pub use rotation::{KeyRing, KeyUsage, Rotated, RotationError, Step};

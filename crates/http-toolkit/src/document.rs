@@ -130,6 +130,24 @@ macro_rules! problem_groups {
     )+};
 }
 
+/// As [`problem_groups!`], for routes with a JSON body: each group has those of [`BodyProblems`] as well, one response
+/// per status.
+#[macro_export]
+macro_rules! body_problem_groups {
+    ($($name:ident [$($code:expr),+];)+) => {
+        $crate::problem_groups! {$(
+            $name [
+                $crate::ProblemCode::BAD_REQUEST,
+                $crate::ProblemCode::REQUEST_TIMEOUT,
+                $crate::ProblemCode::PAYLOAD_TOO_LARGE,
+                $crate::ProblemCode::UNSUPPORTED_MEDIA_TYPE,
+                $crate::ProblemCode::INVALID_FIELDS,
+                $($crate::ProblemCode::from($code)),+
+            ];
+        )+}
+    };
+}
+
 problem_groups! {
     /// Responses of a route that takes a JSON body.
     BodyProblems [

@@ -5,6 +5,7 @@
 
 mod all_faults;
 mod base_path;
+mod bearer;
 mod bodies;
 mod body;
 mod catch_panic;
@@ -13,6 +14,7 @@ mod code;
 mod config;
 mod connection;
 mod context;
+mod cookie;
 mod cors;
 #[cfg(feature = "postgres")]
 mod database;
@@ -36,7 +38,6 @@ mod json_object;
 mod load_shed;
 pub mod metrics;
 mod middleware;
-mod own_origins;
 mod page;
 mod per_client;
 mod probe;
@@ -48,15 +49,18 @@ mod server;
 #[cfg(test)]
 mod stack_test;
 mod timestamp;
+mod trusted_origins;
 mod write_timeout;
 
 pub use base_path::strip_base_path;
+pub use bearer::{bearer_token, has_bearer};
 pub use body::{BodyLimit, RawBody, body_limit};
 pub use catch_panic::CatchPanic;
 pub use client::{Client, UNKNOWN, printable_user_agent};
 pub use code::{Definition, ProblemCode};
 pub use config::{HttpConfig, HttpSettings};
 pub use context::{RequestContext, RequestContextLayer};
+pub use cookie::{AmbiguousCookie, SessionCookie};
 pub use cors::cors;
 #[cfg(feature = "postgres")]
 pub use database::fail_fast;
@@ -80,7 +84,6 @@ pub use limit_document::document_limits;
 pub use json_object::JsonObject;
 pub use load_shed::{Cap, Shed, shed};
 pub use middleware::{Next, middleware_fn};
-pub use own_origins::{CookieScope, OwnOrigins};
 pub use page::{NoFilter, Page, PageParams, PageRequest, PageSize, Position, TimeCursor};
 pub use probe::{Draining, probe_readiness};
 pub use problem::{FieldError, MiddlewareResult, Problem};
@@ -88,3 +91,4 @@ pub use request_id::RequestId;
 pub use routes::Routes;
 pub use server::{Drained, serve};
 pub use timestamp::Timestamp;
+pub use trusted_origins::{CookieScope, TrustedOrigins};

@@ -8,8 +8,8 @@ use uuid::Uuid;
 
 use super::store;
 use crate::auth::links::{self, Purpose};
-use crate::auth::opaque_token::OpaqueToken;
 use crate::ids::UserId;
+use crate::infra::OpaqueToken;
 use crate::mail::{self, EmailMessage, JobError, email_jobs};
 use crate::state::AppState;
 use crate::users::{self, CredentialsVersion, EmailAddress};

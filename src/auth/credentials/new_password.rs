@@ -4,8 +4,7 @@
 use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::auth::error::Error;
-use crate::auth::password::NewPassword;
-use crate::infra::ContextWords;
+use crate::infra::{ContextWords, NewPassword};
 use crate::state::AppState;
 use crate::users::EmailAddress;
 

@@ -5,12 +5,11 @@ use sqlx::PgConnection;
 
 use crate::audit::Event;
 use crate::auth::error::Error;
-use crate::auth::password::TriedPassword;
 use crate::auth::sign_in::ReauthAttempt;
 use crate::config::Limit;
 use crate::ctx::UserCtx;
 use crate::ids::UserId;
-use crate::infra::{LimitCheck, LimitKey, PasswordForms};
+use crate::infra::{LimitCheck, LimitKey, PasswordForms, TriedPassword};
 use crate::mfa::{self, Proof, RecoveryCode, TotpCode};
 use crate::users::{self, OwnCredentials};
 use crate::web::spend;

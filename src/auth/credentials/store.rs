@@ -4,8 +4,8 @@ use chrono::{DateTime, Utc};
 use sqlx::PgExecutor;
 use uuid::Uuid;
 
-use crate::auth::opaque_token::TokenHash;
 use crate::ids::UserId;
+use crate::infra::TokenHash;
 use crate::jobs::Expired;
 use crate::users::EmailAddress;
 

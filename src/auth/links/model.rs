@@ -4,8 +4,8 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use crate::auth::opaque_token::{OpaqueToken, TokenHash};
 use crate::ids::UserId;
+use crate::infra::{OpaqueToken, TokenHash};
 use crate::users::{CredentialsVersion, EmailAddress};
 
 /// Token of an emailed link.

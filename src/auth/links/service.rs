@@ -4,9 +4,8 @@ use url::Url;
 
 use super::model::{NewLink, Purpose};
 use super::store;
-use crate::auth::opaque_token::OpaqueToken;
 use crate::ids::UserId;
-use crate::infra::after;
+use crate::infra::{OpaqueToken, after};
 use crate::mail::{self, EmailMessage, JobError};
 use crate::state::AppState;
 use crate::users::{CredentialsVersion, EmailAddress};

@@ -5,8 +5,8 @@ use sqlx::PgExecutor;
 use uuid::Uuid;
 
 use super::model::{Link, NewLink, Purpose};
-use crate::auth::opaque_token::TokenHash;
 use crate::ids::UserId;
+use crate::infra::TokenHash;
 use crate::jobs::Expired;
 use crate::users::{CredentialsVersion, EmailAddress};
 

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use crate::auth::password::TriedPassword;
+use crate::infra::TriedPassword;
 use crate::mfa::{RecoveryCode, TotpCode};
 
 /// Request to add an authenticator app.

@@ -7,10 +7,10 @@ use crate::auth::credentials::{ReauthProof, check_password, reauthenticate, rech
 use crate::auth::credentials_change::begin_credentials_change;
 use crate::auth::error::Error;
 use crate::auth::middleware;
-use crate::auth::password::TriedPassword;
 use crate::auth::sessions::{EndReason, end_sessions, revoke_access_tokens};
 use crate::ctx::UserCtx;
 use crate::ids::{SessionId, UserId};
+use crate::infra::TriedPassword;
 use crate::mfa::{self, Enrolment, RecoveryCodes, TotpCode};
 use crate::users::{self, CredentialsChange, CredentialsVersion};
 

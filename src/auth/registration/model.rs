@@ -3,8 +3,7 @@
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use crate::auth::opaque_token::OpaqueToken;
-use crate::auth::password::{NewPassword, TriedPassword};
+use crate::infra::{NewPassword, OpaqueToken, TriedPassword};
 use crate::users::{EmailAddress, PersonName};
 
 /// Request to sign up.

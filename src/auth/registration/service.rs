@@ -7,10 +7,9 @@ use crate::auth::credentials::{apply_email_change, check_new_password};
 use crate::auth::credentials_change::begin_credentials_change;
 use crate::auth::error::Error;
 use crate::auth::links::{self, Link};
-use crate::auth::password::TriedPassword;
 use crate::ctx::Ctx;
 use crate::ids::UserId;
-use crate::infra::MacRing;
+use crate::infra::{MacRing, TriedPassword};
 use crate::jobs;
 use crate::users::{self, EmailAddress, NewUser, SignUp, SignUpCredentials};
 

@@ -4,17 +4,17 @@ use axum::http::StatusCode;
 use axum::http::header::HeaderMap;
 use axum::response::{IntoResponse as _, Response};
 
-use super::cookie::{self, Cookie};
-use super::model::{CsrfProof, Transport};
-use super::refresh_token::RefreshToken;
-use super::{bearer, csrf, middleware, refresh as rotation, service};
+use super::cookie::{self, ACCESS, REFRESH};
+use super::model::{CsrfProof, RefreshToken, Transport};
+use super::{middleware, refresh as rotation, service};
 use crate::auth::error::Error;
 use crate::ctx::{Ctx, Principal};
-use crate::web::{Code, Json, Problem};
+use crate::infra;
+use crate::web::{Code, Json, Problem, has_bearer};
 
 /// CSRF token of the session of the bearer token or, without one, of a cookie.
 pub(crate) async fn csrf_token(ctx: &Ctx, headers: &HeaderMap) -> Result<Response, Problem> {
-    let who = if bearer::has_bearer(headers) {
+    let who = if has_bearer(headers) {
         middleware::authenticate(ctx, headers).await?
     } else {
         find_principal(ctx, headers).await?
@@ -22,42 +22,45 @@ pub(crate) async fn csrf_token(ctx: &Ctx, headers: &HeaderMap) -> Result<Respons
     let Some(who) = who else {
         return Ok(reject(ctx, headers, Code::Unauthenticated.into()));
     };
-    let csrf_token = csrf::token(&ctx.csrf_macs, who.session_id);
+    let csrf_token = infra::csrf_token(&ctx.csrf_macs, who.session_id.0);
     Ok(Json(CsrfProof { csrf_token }).into_response())
 }
 
 pub(crate) async fn refresh(ctx: &Ctx, headers: &HeaderMap) -> Result<Response, Problem> {
-    if !Cookie::Refresh.is_present(ctx, headers) {
+    if !cookie::is_present(ctx, headers, REFRESH) {
         return Err(Error::InvalidRefreshToken.into());
     }
     // Before the token is read: a page of another origin must not use it up.
-    let session = csrf::check(ctx, headers)?;
+    let session = cookie::check_csrf(ctx, headers)?;
     let refreshed = match refresh_token(ctx, headers) {
         Some(token) => rotation::refresh(ctx, token, Some(session)).await,
         None => Err(Error::InvalidRefreshToken),
     };
     match refreshed {
         Ok(pair) => Ok(cookie::token_response(ctx, Transport::Cookie, pair)),
-        Err(error @ Error::InvalidRefreshToken) => Ok(reject(ctx, headers, error.into())),
+        Err(error @ (Error::InvalidRefreshToken | Error::ReusedRefreshToken)) => {
+            Ok(reject(ctx, headers, error.into()))
+        }
         Err(error) => Err(error.into()),
     }
 }
 
 /// Ends the session of the cookies, and deletes them.
 pub(crate) async fn log_out(ctx: &Ctx, headers: &HeaderMap) -> Result<Response, Problem> {
-    let session = csrf::check(ctx, headers)?;
+    let session = cookie::check_csrf(ctx, headers)?;
     if let Some(who) = find_principal(ctx, headers).await? {
         if who.session_id != session {
             return Err(Error::ForeignSession.into());
         }
         service::log_out(ctx, who).await?;
     }
-    Ok(cookie::clear(ctx, StatusCode::NO_CONTENT.into_response()))
+    let response = StatusCode::NO_CONTENT.into_response();
+    Ok(cookie::delete(ctx, response, &[ACCESS, REFRESH]))
 }
 
 /// Ends the browser's previous session before another begins: its cookies are overwritten, so it could not be
 /// signed out.
-pub(crate) async fn end_browser_session(ctx: &Ctx, headers: &HeaderMap) -> Result<(), Problem> {
+pub(crate) async fn end_browser_session(ctx: &Ctx, headers: &HeaderMap) -> Result<(), Error> {
     if is_browser(ctx, headers)
         && let Some(who) = find_principal(ctx, headers).await?
     {
@@ -68,26 +71,24 @@ pub(crate) async fn end_browser_session(ctx: &Ctx, headers: &HeaderMap) -> Resul
 
 /// Returns whether the request has cookies and no bearer token.
 pub(crate) fn is_browser(ctx: &Ctx, headers: &HeaderMap) -> bool {
-    let cookies = [Cookie::Access, Cookie::Refresh];
-    let has_any = cookies.iter().any(|cookie| cookie.is_present(ctx, headers));
-    has_any && !bearer::has_bearer(headers)
+    let is_present = |cookie| cookie::is_present(ctx, headers, cookie);
+    !has_bearer(headers) && [ACCESS, REFRESH].into_iter().any(is_present)
 }
 
 /// By the access cookie or, if that has expired, the refresh cookie.
-async fn find_principal(ctx: &Ctx, headers: &HeaderMap) -> Result<Option<Principal>, Problem> {
-    match middleware::find_cookie_principal(ctx, headers).await {
-        Ok(Some(who)) => return Ok(Some(who)),
-        Err(problem) if problem.code() != Code::Unauthenticated => return Err(problem),
-        Ok(None) | Err(_) => {}
+async fn find_principal(ctx: &Ctx, headers: &HeaderMap) -> Result<Option<Principal>, Error> {
+    if let Some(who) = middleware::find_cookie_principal(ctx, headers).await? {
+        return Ok(Some(who));
     }
     match refresh_token(ctx, headers) {
-        Some(token) => Ok(rotation::find_principal(ctx, &token).await?),
+        Some(token) => rotation::find_principal(ctx, &token).await,
         None => Ok(None),
     }
 }
 
 fn refresh_token(ctx: &Ctx, headers: &HeaderMap) -> Option<RefreshToken> {
-    let raw = Cookie::Refresh.find(ctx, headers).ok().flatten()?;
+    let scope = ctx.trusted_origins.cookie_scope();
+    let raw = REFRESH.find(scope, headers).ok().flatten()?;
     RefreshToken::try_from(raw.to_owned()).ok()
 }
 
@@ -95,7 +96,7 @@ fn refresh_token(ctx: &Ctx, headers: &HeaderMap) -> Option<RefreshToken> {
 fn reject(ctx: &Ctx, headers: &HeaderMap, problem: Problem) -> Response {
     let response = problem.into_response();
     if is_browser(ctx, headers) {
-        cookie::clear(ctx, response)
+        cookie::delete(ctx, response, &[ACCESS, REFRESH])
     } else {
         response
     }

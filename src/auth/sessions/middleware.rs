@@ -4,15 +4,14 @@ use axum::extract::Request;
 use axum::http::HeaderMap;
 use axum::response::IntoResponse as _;
 
-use super::access_token;
-use super::bearer::{bearer_token, has_bearer};
-use super::cookie::{self, Ambiguous, Cookie};
-use super::csrf;
-use super::revocation_list::RevocationStatus;
+use super::cookie::{self, ACCESS, REFRESH};
 use super::store;
+use crate::auth::error::Error;
 use crate::ctx::{Caller, Principal};
+use crate::ids::{SessionId, UserId};
+use crate::infra::RevocationStatus;
 use crate::state::AppState;
-use crate::web::{Code, MiddlewareResult, Problem};
+use crate::web::{AmbiguousCookie, Code, MiddlewareResult, Problem, bearer_token, has_bearer};
 
 /// Requires a valid access token of an active session, unless middleware above has authenticated the request.
 pub async fn require_session<F: Future<Output = MiddlewareResult>>(
@@ -40,41 +39,30 @@ async fn authenticate_browser<F: Future<Output = MiddlewareResult>>(
     next: impl FnOnce(Request) -> F,
 ) -> MiddlewareResult {
     let needs_csrf_token = !request.method().is_safe();
-    let found = find_cookie_principal(state, request.headers()).await;
-    let who = match found.and_then(|who| who.ok_or_else(|| Code::Unauthenticated.into())) {
-        Ok(who) => who,
-        Err(problem) if problem.code() == Code::Unauthenticated => {
-            let response = problem.into_response();
-            return Ok(cookie::delete_cookies(state, response, &[Cookie::Access]));
-        }
-        Err(problem) => return Err(problem),
+    let Some(who) = find_cookie_principal(state, request.headers()).await? else {
+        let response = Problem::unauthenticated_token().into_response();
+        return Ok(cookie::delete(state, response, &[ACCESS]));
     };
-    if needs_csrf_token {
-        csrf::check_in(state, request.headers(), who.session_id)?;
+    if needs_csrf_token && cookie::check_csrf(state, request.headers())? != who.session_id {
+        return Err(Error::ForeignSession.into());
     }
     Caller::from(who).enter(request.extensions_mut());
     let response = next(request).await;
-    let has_ended = || {
-        state
-            .revocation_list
-            .status(who.user_id.0, who.session_id.0)
-            == RevocationStatus::Revoked
-    };
-    if needs_csrf_token && has_ended() {
-        return Ok(cookie::clear(state, response.into_response()));
+    if needs_csrf_token && status(state, who) == RevocationStatus::Revoked {
+        let response = response.into_response();
+        return Ok(cookie::delete(state, response, &[ACCESS, REFRESH]));
     }
     response
 }
 
-/// `None` without an access cookie.
+/// `None` without a valid access cookie.
 pub(super) async fn find_cookie_principal(
     state: &AppState,
     headers: &HeaderMap,
-) -> Result<Option<Principal>, Problem> {
-    match Cookie::Access.find(state, headers) {
-        Ok(None) => Ok(None),
-        Ok(Some(token)) => verify_access_token(state, token).await.map(Some),
-        Err(Ambiguous) => Err(Problem::unauthenticated_token()),
+) -> Result<Option<Principal>, sqlx::Error> {
+    match ACCESS.find(state.trusted_origins.cookie_scope(), headers) {
+        Ok(Some(token)) => verify_access_token(state, token).await,
+        Ok(None) | Err(AmbiguousCookie) => Ok(None),
     }
 }
 
@@ -87,17 +75,24 @@ pub(super) async fn authenticate(
         return Ok(None);
     }
     let token = bearer_token(headers).ok_or_else(Problem::unauthenticated_token)?;
-    verify_access_token(state, token).await.map(Some)
+    let who = verify_access_token(state, token).await?;
+    who.map(Some).ok_or_else(Problem::unauthenticated_token)
 }
 
-async fn verify_access_token(state: &AppState, token: &str) -> Result<Principal, Problem> {
+/// `None` unless the token is valid and its session active.
+async fn verify_access_token(
+    state: &AppState,
+    token: &str,
+) -> Result<Option<Principal>, sqlx::Error> {
     let now = state.clock.now();
-    let who = access_token::read(&state.keys, &state.auth, token, now)
-        .map_err(|_| Problem::unauthenticated_token())?;
-    let is_active = match state
-        .revocation_list
-        .status(who.user_id.0, who.session_id.0)
-    {
+    let Ok(claims) = state.access_tokens.verify(token, now) else {
+        return Ok(None);
+    };
+    let who = Principal {
+        user_id: UserId(claims.sub),
+        session_id: SessionId(claims.sid),
+    };
+    let is_active = match status(state, who) {
         RevocationStatus::Active => true,
         RevocationStatus::Revoked => false,
         // The list is stale: read the database, and fail closed.
@@ -105,7 +100,10 @@ async fn verify_access_token(state: &AppState, token: &str) -> Result<Principal,
             store::is_active(&state.db, who.user_id, who.session_id, now).await?
         }
     };
-    is_active
-        .then_some(who)
-        .ok_or_else(Problem::unauthenticated_token)
+    Ok(is_active.then_some(who))
+}
+
+fn status(state: &AppState, who: Principal) -> RevocationStatus {
+    let list = &state.revocation_list;
+    list.status(who.user_id.0, who.session_id.0)
 }

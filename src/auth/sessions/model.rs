@@ -6,9 +6,8 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::refresh_token::RefreshToken;
 use crate::ids::SessionId;
-use crate::infra::PublicKey;
+use crate::infra::{OpaqueToken, SessionToken};
 
 /// How the tokens of a session are transported.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
@@ -34,6 +33,27 @@ impl Transport {
         match name {
             "bearer" => Self::Bearer,
             _ => Self::Cookie,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) enum RefreshToken {
+    /// A generation of a session.
+    Session(SessionToken),
+    /// A row of `refresh_tokens`, issued by the previous release.
+    Legacy(OpaqueToken),
+}
+
+impl TryFrom<String> for RefreshToken {
+    type Error = &'static str;
+
+    fn try_from(raw: String) -> Result<Self, &'static str> {
+        if raw.len() == SessionToken::CHARACTERS {
+            SessionToken::try_from(raw).map(Self::Session)
+        } else {
+            OpaqueToken::try_from(raw).map(Self::Legacy)
         }
     }
 }
@@ -106,13 +126,6 @@ pub(crate) struct CsrfProof {
     /// Sent in the `X-CSRF-Token` header.
     #[schema(example = "AZgLbnwAcACAAD8qUdbJsW1GOUI1ZjQxSnFNMFE4cjJadDd1WXdYY1ZiTmFTZEZn")]
     pub(crate) csrf_token: String,
-}
-
-/// Public keys of access tokens (a JWK Set, RFC 7517 §5).
-#[derive(Serialize, ToSchema)]
-pub(crate) struct KeySet {
-    /// The first one signs new tokens.
-    pub(crate) keys: Vec<PublicKey>,
 }
 
 /// An active session.

@@ -1,20 +1,21 @@
 //! `/auth/refresh`, `/auth/logout*`, `/auth/sessions`, `/auth/csrf` and `/.well-known/jwks.json`.
 
+use axum::http::StatusCode;
 use axum::http::header::{CACHE_CONTROL, HeaderMap};
-use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use utoipa::openapi::OpenApi;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa_axum::routes;
 
-use super::cookie::Cookie;
+use super::cookie::{self, ACCESS, REFRESH};
 use super::middleware::authenticate;
-use super::model::{CsrfProof, KeySet, Refresh, SessionInfo, SignedIn, Transport};
-use super::{browser, cookie, refresh as rotation, service};
+use super::model::{CsrfProof, Refresh, SessionInfo, SignedIn, Transport};
+use super::{browser, refresh as rotation, service};
 use crate::auth::error::Error;
 use crate::auth::responses::problem_groups;
 use crate::ctx::{Ctx, UserCtx};
 use crate::ids::SessionId;
+use crate::infra::KeySet;
 use crate::state::AppState;
 use crate::web::{
     AuthProblems, BodyProblems, Json, Moment, Page, PageParams, Paged, Path, PathProblems, Problem,
@@ -101,7 +102,9 @@ async fn logout(
     match (authenticate(&ctx, &headers).await, body) {
         (Ok(Some(who)), _) => service::log_out(&ctx, who).await?,
         (_, Some(Json(named))) => {
-            rotation::log_out_by_token(&ctx, &named.refresh_token).await?;
+            if let Some(who) = rotation::find_principal(&ctx, &named.refresh_token).await? {
+                service::log_out(&ctx, who).await?;
+            }
         }
         (Ok(None), None) => return Err(Error::Unauthenticated.into()),
         (Err(problem), None) => return Err(problem),
@@ -162,16 +165,8 @@ async fn get_csrf_token(ctx: Ctx, headers: HeaderMap) -> Result<Response, Proble
 #[utoipa::path(get, path = "/jwks.json", tag = "auth",
     responses((status = 200, description = "The keys; the first one signs new tokens.", body = KeySet)))]
 async fn get_jwks(ctx: Ctx) -> impl IntoResponse {
-    let keys = KeySet {
-        keys: ctx.keys.public().cloned().collect(),
-    };
-    (
-        [(
-            CACHE_CONTROL,
-            HeaderValue::from_static("public, max-age=300"),
-        )],
-        Json(keys),
-    )
+    let headers = [(CACHE_CONTROL, "public, max-age=300")];
+    (headers, Json(ctx.access_tokens.keys().key_set()))
 }
 
 /// Adds the security schemes of sessions.
@@ -185,24 +180,16 @@ pub fn document_credentials(api: &mut OpenApi) {
     let access = "Set by `/auth/login` with transport `cookie`.";
     let refresh = "Set with it, and sent only to `/auth`.";
     let csrf = "The `csrf_token` of the session; required with cookies for every method but GET.";
+    let key = |name: &str, text: &str| ApiKeyValue::with_description(name, text);
+    let [access, refresh, csrf] = [
+        ApiKey::Cookie(key(&ACCESS.https_name(), access)),
+        ApiKey::Cookie(key(&REFRESH.https_name(), refresh)),
+        ApiKey::Header(key("X-CSRF-Token", csrf)),
+    ]
+    .map(SecurityScheme::ApiKey);
     let components = api.components.get_or_insert_default();
-    for (name, scheme) in [
-        ("bearer", SecurityScheme::Http(bearer.build())),
-        ("cookie", cookie(Cookie::Access, access)),
-        ("refresh_cookie", cookie(Cookie::Refresh, refresh)),
-        (
-            "csrf",
-            SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::with_description(
-                "X-CSRF-Token",
-                csrf,
-            ))),
-        ),
-    ] {
-        components.add_security_scheme(name, scheme);
-    }
-}
-
-fn cookie(cookie: Cookie, description: &str) -> SecurityScheme {
-    let value = ApiKeyValue::with_description(cookie.name(true), description);
-    SecurityScheme::ApiKey(ApiKey::Cookie(value))
+    components.add_security_scheme("bearer", SecurityScheme::Http(bearer.build()));
+    components.add_security_scheme("cookie", access);
+    components.add_security_scheme("refresh_cookie", refresh);
+    components.add_security_scheme("csrf", csrf);
 }

@@ -5,19 +5,17 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde_json::json;
 use sqlx::PgConnection;
+use tokio_util::sync::CancellationToken;
 
-use super::access_token;
 use super::model::{EndReason, SessionInfo, TokenPair};
-use super::refresh_token::SessionToken;
 use super::store::{self, NewSession};
 use crate::audit::{Entry, Event};
 use crate::auth::credentials_change::begin_credentials_change;
 use crate::auth::error::Error;
-use crate::auth::opaque_token::OpaqueToken;
 use crate::auth::store::find_account_status;
 use crate::ctx::{Ctx, Principal, Tx, UserCtx};
 use crate::ids::{SessionId, UserId};
-use crate::infra::{Db, after};
+use crate::infra::{Db, OpaqueToken, SessionToken, after};
 use crate::state::AppState;
 use crate::users::CredentialsVersion;
 use crate::web::{Moment, Page, Paged};
@@ -45,21 +43,23 @@ pub(crate) async fn begin_session_in(
 ) -> Result<TokenPair, Error> {
     let ctx = tx.ctx();
     let now = ctx.now();
-    let id = SessionId::new(now, &ctx.rng);
+    let who = Principal {
+        user_id,
+        session_id: SessionId::new(now, &ctx.rng),
+    };
+    let id = who.session_id;
     let expires_at = after(now, ctx.auth.session_max_ttl);
     let token_expires_at = expires_at.min(after(now, ctx.auth.session_idle_ttl));
-    let token = SessionToken::first(&ctx.refresh_macs, id, &ctx.rng);
+    let token = SessionToken::first(&ctx.refresh_macs, id.0, &ctx.rng);
     let legacy = ctx
         .auth
         .legacy_refresh_tokens
         .then(|| OpaqueToken::new(&ctx.rng));
     let session = NewSession {
-        id,
-        user_id,
+        who,
         version: proven,
         expires_at,
-        token: legacy.is_none().then(|| token.hash()),
-        idle_expires_at: legacy.is_none().then_some(token_expires_at),
+        token: legacy.is_none().then(|| (token.hash(), token_expires_at)),
         origin: ctx.origin(),
     };
     let most = i64::from(ctx.auth.session_max_count);
@@ -71,10 +71,6 @@ pub(crate) async fn begin_session_in(
         store::insert_token(&mut **tx, id, token.hash(), now, token_expires_at).await?;
     }
     tx.audit(Event::SignedIn.by(user_id).session(id)).await?;
-    let who = Principal {
-        user_id,
-        session_id: id,
-    };
     if others >= near {
         limit_sessions(tx, who, most).await?;
     }
@@ -166,11 +162,23 @@ pub fn revoke_access_tokens(
     sessions: impl IntoIterator<Item = SessionId>,
     now: DateTime<Utc>,
 ) {
+    let until = now + state.access_tokens.longest_validity();
     for id in sessions {
-        state
-            .revocation_list
-            .revoke(id.0, access_token::expires_after(&state.auth, now));
+        state.revocation_list.revoke(id.0, until);
     }
+}
+
+/// Reads the revocations of other processes until `stop`.
+pub async fn watch_revocations(state: AppState, stop: CancellationToken) {
+    let read = |from, since| {
+        let db = state.db.clone();
+        async move { store::list_revocations(&db, from, since).await }
+    };
+    let (list, validity) = (
+        &state.revocation_list,
+        state.access_tokens.longest_validity(),
+    );
+    list.watch(&state.clock, validity, read, stop).await;
 }
 
 pub(crate) fn pair(
@@ -184,7 +192,9 @@ pub(crate) fn pair(
         .to_std()
         .unwrap_or(Duration::ZERO);
     Ok(TokenPair {
-        access_token: access_token::issue(&state.keys, &state.auth, who, now)?,
+        access_token: state
+            .access_tokens
+            .issue(who.user_id.0, who.session_id.0, now)?,
         token_type: "Bearer",
         expires_in: state.auth.access_ttl.as_secs(),
         refresh_token,

@@ -1,37 +1,34 @@
 //! Statements on `sessions`, `session_revocations` and `refresh_tokens`.
 
-use chrono::{DateTime, Utc};
-use ipnetwork::IpNetwork;
-use sqlx::PgExecutor;
+use std::net::IpAddr;
 
-use super::model::EndReason;
-use crate::auth::opaque_token::TokenHash;
-use crate::ctx::Origin;
+use chrono::{DateTime, Utc};
+use ipnetwork::{IpNetwork, Ipv4Network, Ipv6Network};
+use sqlx::PgExecutor;
+use uuid::Uuid;
+
+use super::model::{EndReason, SessionInfo};
+use crate::ctx::{Origin, Principal};
 use crate::ids::{SessionId, UserId};
+use crate::infra::TokenHash;
 use crate::jobs::Expired;
 use crate::users::{CredentialsChange, CredentialsVersion};
-use crate::web::printable_user_agent;
+use crate::web::{Limit, Moment, printable_user_agent};
 
 mod legacy;
-mod list;
 mod refresh;
 mod revocations;
 
 pub(crate) use legacy::{convert, find_token, insert_token, rotate_token};
-pub use list::count_sessions;
-pub(crate) use list::{end_surplus, is_known_client, list, lock};
-pub(crate) use refresh::{ROTATIONS_KEPT, Rotation, TokenState, find_token_state, rotate};
-pub(crate) use revocations::{Position, Revocation, list_revocations};
+pub(crate) use refresh::{Rotation, TokenState, find_token_state, rotate};
+pub(crate) use revocations::list_revocations;
 
 pub(crate) struct NewSession<'a> {
-    pub(crate) id: SessionId,
-    pub(crate) user_id: UserId,
+    pub(crate) who: Principal,
     pub(crate) version: CredentialsVersion,
     pub(crate) expires_at: DateTime<Utc>,
-    /// The first token's hash; `None` where it is a row of `refresh_tokens`.
-    pub(crate) token: Option<TokenHash>,
-    /// When the first token expires, where it is none of `refresh_tokens`.
-    pub(crate) idle_expires_at: Option<DateTime<Utc>>,
+    /// The first token's hash and expiry; `None` where it is a row of `refresh_tokens`.
+    pub(crate) token: Option<(TokenHash, DateTime<Utc>)>,
     pub(crate) origin: &'a Origin,
 }
 
@@ -61,14 +58,14 @@ pub(crate) async fn insert(
                      LIMIT $9
                  ) AS others) AS "others!"
          FROM session"#,
-        new.id.0,
-        new.user_id.0,
+        new.who.session_id.0,
+        new.who.user_id.0,
         now,
         new.expires_at,
         new.origin.user_agent.as_ref().and_then(printable_user_agent),
         new.origin.ip.map(IpNetwork::from),
-        new.token.as_ref().map(|hash| hash.0.as_slice()),
-        new.idle_expires_at,
+        new.token.as_ref().map(|(hash, _)| hash.0.as_slice()),
+        new.token.map(|(_, expires_at)| expires_at),
         counted,
         new.version.0,
     )
@@ -147,6 +144,137 @@ pub(crate) async fn is_active(
     )
     .fetch_one(conn)
     .await
+}
+
+/// Last used first.
+pub(crate) async fn list(
+    conn: impl PgExecutor<'_>,
+    owner: UserId,
+    current: SessionId,
+    after: Option<Moment>,
+    limit: Limit,
+    now: DateTime<Utc>,
+) -> Result<Vec<SessionInfo>, sqlx::Error> {
+    sqlx::query_as!(
+        SessionInfo,
+        r#"SELECT id AS "id: SessionId", id = $6 AS "is_current!", user_agent, ip AS "ip: IpAddr",
+                  created_at, last_used_at AS "last_used_at!", expires_at
+           FROM (
+               SELECT s.id, s.user_agent, s.ip, s.created_at, s.expires_at,
+                      GREATEST(s.created_at, s.rotations[1],
+                          CASE WHEN s.token_hash IS NULL
+                              THEN (SELECT max(issued_at) FROM refresh_tokens WHERE session_id = s.id) END) AS last_used_at
+               FROM sessions AS s
+               WHERE s.user_id = $1 AND s.ended_at IS NULL AND s.expires_at > $2
+                 AND (s.idle_expires_at IS NULL OR s.idle_expires_at > $2)
+           ) AS living
+           WHERE $3::timestamptz IS NULL OR (last_used_at, id) < ($3, $4)
+           ORDER BY last_used_at DESC, id DESC
+           LIMIT $5"#,
+        owner.0,
+        now,
+        after.map(|after| after.0),
+        after.map(|after| after.1),
+        limit.one_more(),
+        current.0,
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Serializes sign-ins of an account that count its sessions.
+pub(crate) async fn lock(conn: impl PgExecutor<'_>, owner: UserId) -> Result<(), sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"SELECT pg_advisory_xact_lock(hashtextextended('sessions of ' || $1::uuid::text, 0)) IS NULL AS "locked""#,
+        owner.0,
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(())
+}
+
+/// Maximum sessions that one sign-in ends; further sign-ins end the rest.
+const SURPLUS_AT_ONCE: i64 = 1_000;
+
+/// Ends the least recently used sessions beyond `most`, except the new one, and returns them.
+pub(crate) async fn end_surplus(
+    conn: impl PgExecutor<'_>,
+    owner: UserId,
+    begun: SessionId,
+    most: i64,
+    now: DateTime<Utc>,
+) -> Result<Vec<SessionId>, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"WITH ended AS (
+               UPDATE sessions SET ended_at = $4, end_reason = $5, is_revoked = true
+               WHERE ended_at IS NULL AND id IN (
+                   SELECT s.id FROM sessions AS s
+                   WHERE s.user_id = $1 AND s.id <> $2 AND s.ended_at IS NULL AND s.expires_at > $4
+                     AND (s.idle_expires_at IS NULL OR s.idle_expires_at > $4)
+                   ORDER BY GREATEST(s.created_at, s.rotations[1],
+                       CASE WHEN s.token_hash IS NULL
+                           THEN (SELECT max(issued_at) FROM refresh_tokens WHERE session_id = s.id) END) DESC, s.id DESC
+                   OFFSET $3::bigint - 1 LIMIT $6
+               )
+               RETURNING id
+           ), revocation AS (
+               INSERT INTO session_revocations (user_id, session_ids, ended_at)
+               SELECT $1, array_agg(id), $4 FROM ended HAVING count(*) > 0
+           )
+           SELECT id AS "id: SessionId" FROM ended"#,
+        owner.0,
+        begun.0,
+        most,
+        now,
+        EndReason::SessionLimit.as_str(),
+        SURPLUS_AT_ONCE,
+    )
+    .fetch_all(conn)
+    .await
+}
+
+pub async fn count_sessions(
+    conn: impl PgExecutor<'_>,
+    now: DateTime<Utc>,
+) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"SELECT count(*) AS "count!" FROM sessions
+           WHERE ended_at IS NULL AND expires_at > $1 AND (idle_expires_at IS NULL OR idle_expires_at > $1)"#,
+        now,
+    )
+    .fetch_one(conn)
+    .await
+}
+
+/// Whether a client of this network has signed in to the account since then and was not revoked. The same query
+/// without an account, so that timing does not differ.
+pub(crate) async fn is_known_client(
+    conn: impl PgExecutor<'_>,
+    user_id: Option<UserId>,
+    network: IpAddr,
+    since: DateTime<Utc>,
+) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"SELECT EXISTS (
+               SELECT FROM sessions
+               WHERE user_id = $1 AND created_at > $3 AND ip <<= $2
+                 AND (end_reason IS NULL OR end_reason IN ('signed_out', 'session_limit'))
+           ) AS "is_known!""#,
+        user_id.map_or(Uuid::nil(), |id| id.0),
+        customer(network),
+        since,
+    )
+    .fetch_one(conn)
+    .await
+}
+
+/// A single IPv4 address, or an IPv6 /64.
+fn customer(network: IpAddr) -> IpNetwork {
+    let whole = match network {
+        IpAddr::V4(v4) => Ipv4Network::new(v4, 32).map(IpNetwork::from),
+        IpAddr::V6(v6) => Ipv6Network::new(v6, 64).map(IpNetwork::from),
+    };
+    whole.unwrap_or_else(|_| network.into())
 }
 
 /// Tokens and sessions that are kept for a while after they have expired or ended.

@@ -3,9 +3,8 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::auth::opaque_token::OpaqueToken;
-use crate::auth::password::TriedPassword;
 use crate::auth::sessions::{TokenPair, Transport};
+use crate::infra::{OpaqueToken, TriedPassword};
 use crate::mfa::{Method, RecoveryCode, TotpCode};
 use crate::users::EmailAddress;
 

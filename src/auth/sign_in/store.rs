@@ -3,9 +3,9 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgExecutor;
 
-use crate::auth::opaque_token::TokenHash;
 use crate::auth::sessions::Transport;
 use crate::ids::UserId;
+use crate::infra::TokenHash;
 use crate::jobs::Expired;
 use crate::users::CredentialsVersion;
 

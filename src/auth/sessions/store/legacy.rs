@@ -5,8 +5,9 @@ use chrono::{DateTime, Utc};
 use sqlx::PgExecutor;
 
 use super::refresh::Rotated;
-use crate::auth::opaque_token::TokenHash;
+use crate::ctx::Principal;
 use crate::ids::{SessionId, UserId};
+use crate::infra::TokenHash;
 
 pub(crate) async fn insert_token(
     conn: impl PgExecutor<'_>,
@@ -93,14 +94,22 @@ pub(crate) async fn rotate_token(
 
 #[derive(Debug)]
 pub(crate) struct StoredToken {
-    pub(crate) session_id: SessionId,
-    pub(crate) user_id: UserId,
+    session_id: SessionId,
+    user_id: UserId,
     pub(crate) expires_at: DateTime<Utc>,
     pub(crate) rotated_at: Option<DateTime<Utc>>,
-    /// The session is neither ended nor expired, and its owner is still there.
-    pub(crate) session_lives: bool,
 }
 
+impl StoredToken {
+    pub(crate) fn principal(&self) -> Principal {
+        Principal {
+            user_id: self.user_id,
+            session_id: self.session_id,
+        }
+    }
+}
+
+/// `None` unless the session is active.
 pub(crate) async fn find_token(
     conn: impl PgExecutor<'_>,
     token: TokenHash,
@@ -108,12 +117,10 @@ pub(crate) async fn find_token(
 ) -> Result<Option<StoredToken>, sqlx::Error> {
     sqlx::query_as!(
         StoredToken,
-        r#"SELECT s.id AS "session_id: SessionId", s.user_id AS "user_id: UserId", t.expires_at, t.rotated_at,
-                  (s.ended_at IS NULL AND s.expires_at > $2 AND u.disabled_at IS NULL AND u.deleted_at IS NULL)
-                      AS "session_lives!"
+        r#"SELECT s.id AS "session_id: SessionId", s.user_id AS "user_id: UserId", t.expires_at, t.rotated_at
            FROM refresh_tokens AS t
-           JOIN sessions AS s ON s.id = t.session_id
-           JOIN users AS u ON u.id = s.user_id
+           JOIN sessions AS s ON s.id = t.session_id AND s.ended_at IS NULL AND s.expires_at > $2
+           JOIN users AS u ON u.id = s.user_id AND u.disabled_at IS NULL AND u.deleted_at IS NULL
            WHERE t.token_hash = $1"#,
         &token.0,
         now,

@@ -3,12 +3,9 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgExecutor;
 
-use crate::auth::opaque_token::TokenHash;
+use crate::ctx::Principal;
 use crate::ids::{SessionId, UserId};
-
-/// Generations whose time of rotation a session's row keeps. Each was rotated away within the grace of
-/// the next; a client that is further behind is no client of ours.
-pub(crate) const ROTATIONS_KEPT: usize = 16;
+use crate::infra::{ROTATIONS_KEPT, TokenHash};
 
 pub(crate) struct Rotation {
     pub(crate) session: SessionId,
@@ -61,7 +58,7 @@ pub(crate) async fn rotate(
 /// State of a session that decides about a refresh token other than the current one.
 #[derive(Debug)]
 pub(crate) struct TokenState {
-    pub(crate) user_id: UserId,
+    pub(crate) who: Principal,
     pub(crate) generation: i32,
     pub(crate) hash: TokenHash,
     /// When the current token expires.
@@ -89,7 +86,10 @@ pub(crate) async fn find_token_state(
     .await?;
     Ok(row.and_then(|row| {
         Some(TokenState {
-            user_id: row.user_id,
+            who: Principal {
+                user_id: row.user_id,
+                session_id: session,
+            },
             generation: row.generation,
             hash: TokenHash(row.token_hash.try_into().ok()?),
             expires_at: row.expires_at,

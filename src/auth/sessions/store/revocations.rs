@@ -4,34 +4,9 @@ use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgExecutor};
 use uuid::Uuid;
 
-pub(crate) const PAGE: i64 = 5_000;
+use crate::infra::{Position, RevocationPage, RevokedSessions};
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Position {
-    /// Transactions before this number have ended, and their rows were read.
-    pub(crate) xid: i64,
-    /// Rows of that transaction before this one were read.
-    pub(crate) id: i64,
-}
-
-#[derive(Debug)]
-pub(crate) struct Revocation {
-    pub(crate) user_id: Uuid,
-    pub(crate) session_ids: Option<Vec<Uuid>>,
-    pub(crate) begun_until: Option<DateTime<Utc>>,
-    pub(crate) kept_session_id: Option<Uuid>,
-    pub(crate) ended_at: DateTime<Utc>,
-}
-
-#[derive(Debug)]
-pub(crate) struct RevocationPage {
-    /// The oldest running transaction: one that commits after later ones is not missed.
-    pub(crate) oldest_running: i64,
-    /// Start of the server. Transaction numbers of another one (promoted standby, restored backup) do not compare.
-    pub(crate) server: DateTime<Utc>,
-    pub(crate) revocations: Vec<Revocation>,
-    pub(crate) next: Option<Position>,
-}
+const PAGE: i64 = 5_000;
 
 #[derive(FromRow)]
 struct Row {
@@ -75,22 +50,22 @@ pub(crate) async fn list_revocations(
     let (oldest_running, server) = (first.oldest_running, first.server);
     let last = rows.last().and_then(|row| Some((row.xid?, row.id?)));
     let is_full = i64::try_from(rows.len()).is_ok_and(|count| count >= PAGE);
-    let next = last
-        .filter(|_| is_full)
-        .map(|(xid, id)| Position { xid, id: id + 1 });
+    let next = last.filter(|_| is_full);
     let revocations = rows.into_iter().filter_map(|row| {
-        Some(Revocation {
-            user_id: row.user_id?,
-            session_ids: row.session_ids,
-            begun_until: row.begun_until,
-            kept_session_id: row.kept_session_id,
-            ended_at: row.ended_at?,
-        })
+        let revoked = match (row.session_ids, row.begun_until) {
+            (None, Some(created_until)) => RevokedSessions::AllUntil {
+                owner: row.user_id?,
+                created_until,
+                kept: row.kept_session_id,
+            },
+            (ids, _) => RevokedSessions::Ids(ids.unwrap_or_default()),
+        };
+        Some((revoked, row.ended_at?))
     });
     Ok(RevocationPage {
         oldest_running,
         server,
         revocations: revocations.collect(),
-        next,
+        next: next.map(|(xid, id)| Position { xid, id: id + 1 }),
     })
 }

@@ -3,7 +3,7 @@
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 
-/// `None` unless there is exactly one `Authorization` header, with a token.
+/// The bearer token. `None` unless there is exactly one `Authorization` header, with a token.
 #[must_use]
 pub fn bearer_token(headers: &HeaderMap) -> Option<&str> {
     let mut credentials = headers.get_all(AUTHORIZATION).iter();
@@ -14,7 +14,8 @@ pub fn bearer_token(headers: &HeaderMap) -> Option<&str> {
 /// Returns whether the request has `Authorization: Bearer`, with a valid token or not. Other schemes are for
 /// a proxy in front of the service, such as the `Basic` of a staging site. Browsers add them by
 /// themselves, so they neither authenticate a request nor replace its cookies.
-pub(crate) fn has_bearer(headers: &HeaderMap) -> bool {
+#[must_use]
+pub fn has_bearer(headers: &HeaderMap) -> bool {
     headers.get_all(AUTHORIZATION).iter().any(|line| {
         let mut parts = line
             .as_bytes()

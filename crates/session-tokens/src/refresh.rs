@@ -7,13 +7,12 @@
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use serde::Deserialize;
+use clock::Rng;
+use crypto::MacRing;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use crate::auth::opaque_token::{OpaqueToken, TokenHash};
-use crate::ids::SessionId;
-use crate::infra::{MacRing, Rng};
+use crate::TokenHash;
 
 const ID: usize = 16;
 const GENERATION: usize = 4;
@@ -22,43 +21,32 @@ const TAG: usize = 32;
 const MESSAGE: usize = ID + GENERATION + SEED;
 const BYTES: usize = MESSAGE + TAG;
 
-/// The characters of 84 bytes in base64url.
-const CHARACTERS: usize = 112;
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(try_from = "String")]
-pub(crate) enum RefreshToken {
-    /// A generation of a session.
-    Session(SessionToken),
-    /// A row of `refresh_tokens`, issued by the previous release.
-    Legacy(OpaqueToken),
-}
-
 /// One generation of a session's refresh token.
 #[derive(Clone)]
-pub(crate) struct SessionToken(Zeroizing<[u8; BYTES]>);
+pub struct SessionToken(Zeroizing<[u8; BYTES]>);
 
 impl SessionToken {
+    /// Length of the text form, in base64url.
+    pub const CHARACTERS: usize = 112;
+
     /// The first token of a new session.
-    pub(crate) fn first(macs: &MacRing, session: SessionId, rng: &Rng) -> Self {
+    #[must_use]
+    pub fn first(macs: &MacRing, session: Uuid, rng: &Rng) -> Self {
         Self::issue(macs, session, 0, &Zeroizing::new(rng.bytes()))
     }
 
     /// The token of a generation, signed by the ring's first key.
-    pub(crate) fn issue(
-        macs: &MacRing,
-        session: SessionId,
-        generation: i32,
-        seed: &[u8; SEED],
-    ) -> Self {
+    #[must_use]
+    pub fn issue(macs: &MacRing, session: Uuid, generation: i32, seed: &[u8; SEED]) -> Self {
         let message = message(session, generation, seed);
         Self::join(&message, &macs.sign(&[&*message]))
     }
 
     /// The token of a generation that has this hash, under whichever key of the ring made it.
-    pub(crate) fn find(
+    #[must_use]
+    pub fn find(
         macs: &MacRing,
-        session: SessionId,
+        session: Uuid,
         generation: i32,
         seed: &[u8; SEED],
         hash: TokenHash,
@@ -71,7 +59,9 @@ impl SessionToken {
         tokens.find(|token| token.hash() == hash)
     }
 
-    pub(crate) fn next(&self, macs: &MacRing) -> Self {
+    /// The token of the next generation.
+    #[must_use]
+    pub fn next(&self, macs: &MacRing) -> Self {
         let next = self.generation().saturating_add(1);
         Self::issue(macs, self.session(), next, self.seed())
     }
@@ -83,16 +73,24 @@ impl SessionToken {
         Self(bytes)
     }
 
-    pub(crate) fn session(&self) -> SessionId {
-        SessionId(Uuid::from_bytes(self.part(0)))
+    /// The session's id.
+    #[must_use]
+    pub fn session(&self) -> Uuid {
+        Uuid::from_bytes(self.part(0))
     }
 
-    pub(crate) fn generation(&self) -> i32 {
+    /// The generation, from 0.
+    #[must_use]
+    pub fn generation(&self) -> i32 {
         i32::from_be_bytes(self.part(ID))
     }
 
     /// Seed that all tokens of the session share, and that the database does not have.
-    pub(crate) fn seed(&self) -> &[u8; SEED] {
+    ///
+    /// # Panics
+    /// Never: it is within the token.
+    #[must_use]
+    pub fn seed(&self) -> &[u8; SEED] {
         let seed = self.0[ID + GENERATION..].first_chunk();
         seed.expect("the seed is part of the token")
     }
@@ -103,42 +101,46 @@ impl SessionToken {
     }
 
     /// Returns whether a key of the ring made its tag; compares in constant time.
-    pub(crate) fn is_genuine(&self, macs: &MacRing) -> bool {
+    #[must_use]
+    pub fn is_genuine(&self, macs: &MacRing) -> bool {
         let (message, tag) = self.0.split_at(MESSAGE);
         macs.verifies(message, tag)
     }
 
     /// SHA-256 of the whole token: all that is stored of it.
-    pub(crate) fn hash(&self) -> TokenHash {
+    ///
+    /// # Panics
+    /// Never: SHA-256 has 32 bytes.
+    #[must_use]
+    pub fn hash(&self) -> TokenHash {
         let hash = digest(&SHA256, &*self.0);
         TokenHash(hash.as_ref().try_into().expect("SHA-256 has 32 bytes"))
     }
 
-    pub(crate) fn encode(&self) -> String {
+    /// Text form.
+    #[must_use]
+    pub fn encode(&self) -> String {
         BASE64_URL_SAFE_NO_PAD.encode(*self.0)
     }
 }
 
-fn message(session: SessionId, generation: i32, seed: &[u8; SEED]) -> Zeroizing<[u8; MESSAGE]> {
+fn message(session: Uuid, generation: i32, seed: &[u8; SEED]) -> Zeroizing<[u8; MESSAGE]> {
     let mut message = Zeroizing::new([0; MESSAGE]);
-    message[..ID].copy_from_slice(session.0.as_bytes());
+    message[..ID].copy_from_slice(session.as_bytes());
     message[ID..ID + GENERATION].copy_from_slice(&generation.to_be_bytes());
     message[ID + GENERATION..].copy_from_slice(seed);
     message
 }
 
-impl TryFrom<String> for RefreshToken {
+impl TryFrom<String> for SessionToken {
     type Error = &'static str;
 
     fn try_from(raw: String) -> Result<Self, &'static str> {
-        if raw.len() != CHARACTERS {
-            return OpaqueToken::try_from(raw).map(Self::Legacy);
-        }
         let raw = Zeroizing::new(raw);
         let mut bytes = Zeroizing::new([0; BYTES]);
         let decoded = BASE64_URL_SAFE_NO_PAD.decode_slice(raw.as_bytes(), &mut *bytes);
         (decoded == Ok(BYTES))
-            .then(|| Self::Session(SessionToken(bytes)))
+            .then_some(Self(bytes))
             .ok_or("must be a token issued by this service")
     }
 }
@@ -152,7 +154,7 @@ impl std::fmt::Debug for SessionToken {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Key32;
+    use crypto::Key32;
 
     fn ring(bytes: &[u8]) -> MacRing {
         let keys: Vec<_> = bytes.iter().map(|byte| Key32::new([*byte; 32])).collect();
@@ -160,31 +162,26 @@ mod tests {
     }
 
     fn first(macs: &MacRing) -> SessionToken {
-        SessionToken::first(macs, SessionId(Uuid::from_u128(7)), &Rng::seeded(1))
+        SessionToken::first(macs, Uuid::from_u128(7), &Rng::seeded(1))
     }
 
     #[test]
     fn a_token_is_read_as_it_was_written_and_shows_nothing_in_a_log() {
         let token = first(&ring(&[1]));
         let text = token.encode();
-        assert_eq!(text.len(), CHARACTERS);
-        let read = RefreshToken::try_from(text.clone());
-        let Ok(RefreshToken::Session(read)) = read else {
-            panic!("it is a session's token")
-        };
+        assert_eq!(text.len(), SessionToken::CHARACTERS);
+        let read = SessionToken::try_from(text.clone()).expect("it is a token");
         assert_eq!((read.session(), read.generation()), (token.session(), 0));
         assert_eq!(read.hash(), token.hash());
         assert!(!format!("{read:?}").contains(&text[30..]));
-        let legacy = RefreshToken::try_from("A".repeat(43));
-        assert!(matches!(legacy, Ok(RefreshToken::Legacy(_))));
         for wrong in [
             "",
             &text[1..],
             &format!("{text}A"),
             &format!("{}!", &text[1..]),
-            &"A".repeat(44),
+            &"A".repeat(43),
         ] {
-            assert!(RefreshToken::try_from(wrong.to_owned()).is_err(), "{wrong}");
+            assert!(SessionToken::try_from(wrong.to_owned()).is_err(), "{wrong}");
         }
     }
 

@@ -24,13 +24,18 @@ struct Entries {
     swept_at: Option<Instant>,
 }
 
+/// Sessions that one revocation covers.
 #[derive(Clone, Debug)]
 pub enum RevokedSessions {
+    /// Sessions by id.
     Ids(Vec<Uuid>),
     /// All `UUIDv7`s of an owner created up to a millisecond, except `kept`.
     AllUntil {
+        /// The user.
         owner: Uuid,
+        /// Creation of the newest of them.
         created_until: DateTime<Utc>,
+        /// The session that stays.
         kept: Option<Uuid>,
     },
 }
@@ -42,9 +47,12 @@ struct OwnerEntry {
     until: DateTime<Utc>,
 }
 
+/// What the list says of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RevocationStatus {
+    /// On the list.
     Revoked,
+    /// Not on the list.
     Active,
     /// Not on the list, but the list is stale.
     Unknown,
@@ -104,6 +112,7 @@ fn created_at_millis(id: Uuid) -> i64 {
 }
 
 impl RevocationList {
+    /// Status of a session of `owner`.
     #[must_use]
     pub fn status(&self, owner: Uuid, id: Uuid) -> RevocationStatus {
         let entries = self.0.read().unwrap_or_else(PoisonError::into_inner);
@@ -116,6 +125,7 @@ impl RevocationList {
         }
     }
 
+    /// Adds one session, until its access tokens have expired.
     pub fn revoke(&self, id: Uuid, until: DateTime<Utc>) {
         let mut entries = self.0.write().unwrap_or_else(PoisonError::into_inner);
         entries.until.insert(id, until);
@@ -141,12 +151,14 @@ impl RevocationList {
         entries.filled_at = Some(Instant::now());
     }
 
+    /// Number of entries.
     #[must_use]
     pub fn len(&self) -> usize {
         let entries = self.0.read().unwrap_or_else(PoisonError::into_inner);
         entries.until.len() + entries.owners.values().map(Vec::len).sum::<usize>()
     }
 
+    /// Whether there are no entries.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0

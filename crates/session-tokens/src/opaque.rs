@@ -1,46 +1,64 @@
-//! Opaque tokens, each used once.
+//! Opaque tokens: random, and stored as a hash.
 
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use clock::Rng;
+use crypto::MacRing;
 use serde::Deserialize;
-use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
-use crate::infra::{MacRing, Rng};
-
 /// Opaque token of 256 random bits, as 43 characters of base64url.
-#[derive(Clone, Deserialize, ToSchema)]
+#[derive(Clone, Deserialize)]
+#[cfg_attr(feature = "utoipa", derive(utoipa::ToSchema))]
 #[serde(try_from = "String")]
-#[schema(value_type = String, min_length = 43, max_length = 43, example = "mF9B5f41JqM0Q8r2Zt7uYwXcVbNaSdFgHjKlPoIuYtQ")]
-pub(crate) struct OpaqueToken(Zeroizing<[u8; 32]>);
+#[cfg_attr(
+    feature = "utoipa",
+    schema(value_type = String, min_length = 43, max_length = 43, example = "mF9B5f41JqM0Q8r2Zt7uYwXcVbNaSdFgHjKlPoIuYtQ")
+)]
+pub struct OpaqueToken(Zeroizing<[u8; 32]>);
 
 /// SHA-256 of a token, which is stored. A slow hash would add nothing to 256 random bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct TokenHash(pub(crate) [u8; 32]);
+pub struct TokenHash(
+    /// The 32 bytes of the hash.
+    pub [u8; 32],
+);
 
 impl OpaqueToken {
-    pub(crate) fn new(rng: &Rng) -> Self {
+    /// Draws a token.
+    #[must_use]
+    pub fn new(rng: &Rng) -> Self {
         Self(Zeroizing::new(rng.bytes()))
     }
 
-    pub(crate) fn hash(&self) -> TokenHash {
+    /// The hash that is stored.
+    ///
+    /// # Panics
+    /// Never: SHA-256 has 32 bytes.
+    #[must_use]
+    pub fn hash(&self) -> TokenHash {
         let hash = digest(&SHA256, &*self.0);
         TokenHash(hash.as_ref().try_into().expect("SHA-256 gives 32 bytes"))
     }
 
-    /// Possible successors in a legacy chain of refresh tokens, one for each key of the ring, in its order.
-    pub(crate) fn successors(&self, secrets: &MacRing) -> Vec<Self> {
+    /// Possible successors in a chain of derived tokens, one for each key of the ring, in its order.
+    #[must_use]
+    pub fn successors(&self, secrets: &MacRing) -> Vec<Self> {
         let parts: [&[u8]; 2] = [b"refresh token successor", &*self.0];
         let successors = secrets.sign_by_each(&parts);
         successors.map(|tag| Self(Zeroizing::new(tag))).collect()
     }
 
-    pub(crate) fn bytes(&self) -> &[u8; 32] {
+    /// The random bytes.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8; 32] {
         &self.0
     }
 
-    pub(crate) fn encode(&self) -> String {
+    /// Text form.
+    #[must_use]
+    pub fn encode(&self) -> String {
         BASE64_URL_SAFE_NO_PAD.encode(*self.0)
     }
 }
@@ -67,7 +85,7 @@ impl std::fmt::Debug for OpaqueToken {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Key32;
+    use crypto::Key32;
 
     #[test]
     fn a_successor_is_the_same_each_time_and_differs_by_token_and_key() {

@@ -5,10 +5,9 @@ use std::sync::LazyLock;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use unicode_normalization::UnicodeNormalization as _;
-use utoipa::ToSchema;
 use zeroize::Zeroize as _;
 
-use crate::infra::PasswordForms;
+use crate::PasswordForms;
 
 /// Maximum characters after normalization.
 const LONGEST: usize = 128;
@@ -55,25 +54,33 @@ fn prepare_within(text: &str, shortest: usize) -> Option<SecretString> {
 
 /// A new password: 8 to 128 characters except control characters, and none of the most common passwords (NIST SP
 /// 800-63B-4 §3.1.1.2). Normalized with NFC.
-#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "utoipa", derive(utoipa::ToSchema))]
 #[serde(try_from = "String")]
-#[schema(value_type = String, format = Password, min_length = 8, max_length = 128, example = "correct horse battery staple")]
+#[cfg_attr(
+    feature = "utoipa",
+    schema(value_type = String, format = Password, min_length = 8, max_length = 128, example = "correct horse battery staple")
+)]
 pub struct NewPassword(SecretString);
 
 impl NewPassword {
+    /// The normalized password.
     #[must_use]
     pub fn into_secret(self) -> SecretString {
         self.0
     }
 }
 
+/// Why a password is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PasswordFault {
+    /// Too short or too long.
     #[error("must be 8 to 128 characters")]
     Length,
-    /// RFC 8264 §9.12.
+    /// Has control characters (RFC 8264 §9.12).
     #[error("must not contain control characters")]
     Control,
+    /// On the list of common passwords.
     #[error("is one of the most common passwords")]
     Common,
 }
@@ -96,12 +103,17 @@ impl TryFrom<String> for NewPassword {
 }
 
 /// A password to verify. It is compared as normalized and, if that differs, as typed.
-#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "utoipa", derive(utoipa::ToSchema))]
 #[serde(try_from = "String")]
-#[schema(value_type = String, format = Password, min_length = 1, max_length = 128, example = "correct horse battery staple")]
+#[cfg_attr(
+    feature = "utoipa",
+    schema(value_type = String, format = Password, min_length = 1, max_length = 128, example = "correct horse battery staple")
+)]
 pub struct TriedPassword(PasswordForms);
 
 impl TriedPassword {
+    /// The forms to compare.
     #[must_use]
     pub fn into_secret(self) -> PasswordForms {
         self.0

@@ -1,4 +1,4 @@
-//! Own origins, for CSRF checks by `Origin` and Fetch Metadata.
+//! Trusted origins, for CSRF checks by `Origin` and Fetch Metadata.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// Origins whose pages may use cookie sessions: that of the public URL, and the allowed origins. Clones share the
 /// list.
 #[derive(Clone, Debug)]
-pub struct OwnOrigins(Arc<List>);
+pub struct TrustedOrigins(Arc<List>);
 
 #[derive(Debug)]
 struct List {
@@ -49,7 +49,7 @@ impl CookieScope {
     }
 }
 
-impl OwnOrigins {
+impl TrustedOrigins {
     #[must_use]
     pub fn new(config: &HttpConfig) -> Self {
         let own = own_urls(config).filter_map(|url| {
@@ -64,19 +64,18 @@ impl OwnOrigins {
 
     /// Prefix, name suffix and path of cookies.
     #[must_use]
-    pub fn cookies(&self) -> &CookieScope {
+    pub fn cookie_scope(&self) -> &CookieScope {
         &self.0.cookies
     }
 
-    /// Whether the browser says that one of our pages makes this call.
+    /// Returns whether a browser sent the request from a page of a trusted origin.
     ///
-    /// Browsers name the page's origin in each call that may change something, and no script can
-    /// write these headers. `Sec-Fetch-Site` (Fetch Metadata) refuses what comes from another site
-    /// even if its origin is listed, because its cookies are `SameSite`, and stands in for a
-    /// missing `Origin` only if the page is of this very origin. A call that says nothing of where
-    /// it comes from is refused.
+    /// Browsers send the page's origin with each request that may change something, and no script can write these
+    /// headers. `Sec-Fetch-Site` (Fetch Metadata) rejects other sites even if their origin is listed, because cookies
+    /// are `SameSite`, and replaces a missing `Origin` only for a page of the same origin. A request without either
+    /// is rejected.
     #[must_use]
-    pub fn vouch_for(&self, headers: &HeaderMap) -> bool {
+    pub fn allow(&self, headers: &HeaderMap) -> bool {
         let (Ok(origin), Ok(site)) = (one(headers, &ORIGIN), one(headers, &SEC_FETCH_SITE)) else {
             return false;
         };
@@ -122,8 +121,8 @@ fn one<'a>(
 mod tests {
     use super::*;
 
-    fn ours() -> OwnOrigins {
-        OwnOrigins(Arc::new(List {
+    fn ours() -> TrustedOrigins {
+        TrustedOrigins(Arc::new(List {
             cookies: CookieScope::of(&"https://api.example.com".parse().unwrap()),
             origins: ["https://api.example.com", "https://app.example.com"]
                 .map(HeaderValue::from_static)
@@ -131,12 +130,12 @@ mod tests {
         }))
     }
 
-    fn vouched(lines: &[(&'static str, &'static str)]) -> bool {
+    fn allowed(lines: &[(&'static str, &'static str)]) -> bool {
         let mut headers = HeaderMap::new();
         for (name, value) in lines {
             headers.append(*name, HeaderValue::from_static(value));
         }
-        ours().vouch_for(&headers)
+        ours().allow(&headers)
     }
 
     #[test]
@@ -173,7 +172,7 @@ mod tests {
             ],
             &[("sec-fetch-site", "same-origin")],
         ] {
-            assert!(vouched(lines), "{lines:?}");
+            assert!(allowed(lines), "{lines:?}");
         }
     }
 
@@ -212,7 +211,7 @@ mod tests {
                 ("sec-fetch-site", "cross-site"),
             ],
         ] {
-            assert!(!vouched(lines), "{lines:?}");
+            assert!(!allowed(lines), "{lines:?}");
         }
     }
 }

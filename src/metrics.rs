@@ -70,8 +70,6 @@ label_values! {
     }
 }
 
-}
-
 /// The partitions of a table by month, whose name is a constant of ours.
 pub fn set_partitions(table: &'static str, months_ahead: i32, default_rows: u32) {
     gauge!(PARTITION_MONTHS, "table" => table).set(f64::from(months_ahead));

@@ -8,7 +8,7 @@ use tokio::io::AsyncWriteExt as _;
 
 use crate::harness::{Load, Outcome, TIMEOUT, World, command, is_fine, until, with};
 
-const ROUNDS: usize = 10;
+const ROUNDS: usize = 8;
 const CLIENTS: usize = 64;
 
 /// A request that never becomes whole.

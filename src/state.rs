@@ -21,7 +21,7 @@ use crate::infra::{
 use crate::migrate;
 use crate::web::TrustedOrigins;
 
-/// Maximum number of API keys whose last use or rejection is kept in memory, about 50 bytes each.
+/// Maximum number of API keys whose last use or rejection is kept in memory, about 80 bytes each.
 const TRACKED_KEYS: usize = 20_000;
 
 const REPORTS_PER_ACCOUNT: usize = 2;

@@ -634,9 +634,9 @@ src/infra/mod.rs | //! x¶pub mod redis;
 src/infra/redis.rs | //! x¶use redis::Client;¶use crate::config::Redis;
 src/users/mod.rs | //! x¶mod routes;¶mod store;¶pub use routes::router;¶pub use store::find;
 src/users/routes.rs | //! x¶use super::store;¶fn f() { store::find(); }
-src/auth/mod.rs | //! x¶mod slots;¶mod routes;¶pub use slots::AttemptSlots;
-src/auth/slots.rs | //! x¶use crate::infra::redis::Redis;
-src/auth/service.rs | //! x¶use super::slots;¶fn f() { slots::count(); }
+src/auth/mod.rs | //! x¶mod attempt_slots;¶mod routes;¶pub use attempt_slots::AttemptSlots;
+src/auth/attempt_slots.rs | //! x¶use crate::infra::redis::Redis;
+src/auth/service.rs | //! x¶use super::attempt_slots;¶fn f() { attempt_slots::count(); }
 src/users/store.rs | //! x¶use crate::infra::redis;¶fn f() { redis::get("SELECT 1"); }
 src/billing/mod.rs | //! x¶mod store;
 migrations/20260115093000_create_users.sql | -- People come first.¶CREATE TABLE users ();
@@ -691,8 +691,8 @@ src/users/store.rs | //! x¶use crate::users::routes::Page; | 2: store.rs leans 
 src/users/part/store.rs | //! x¶use super::routes; | 2: store.rs leans on routes.rs
 src/users/part/service.rs | //! x¶const Q: &str = "SELECT id"; | 2: SQL is written in
 src/users/part/jobs.rs | //! x¶use axum::Json; | 2: jobs.rs never names axum
-src/auth/slots.rs | //! x¶use super::service::run; | 2: a circle of files: auth::slots uses auth::service, which uses auth::slots
-src/auth/slots.rs | //! x¶use crate::auth::{self, Sum};¶fn f() { auth::service::run(); } | 3: a circle of files
+src/auth/attempt_slots.rs | //! x¶use super::service::run; | 2: a circle of files: auth::attempt_slots uses auth::service, which uses auth::attempt_slots
+src/auth/attempt_slots.rs | //! x¶use crate::auth::{self, Sum};¶fn f() { auth::service::run(); } | 3: a circle of files
 src/infra/redis.rs | //! x¶use crate::users::find; | 2: `infra` uses `users`
 src/state.rs | //! x¶use crate::users::find; | 2: `state` uses `users`
 src/state.rs | //! x¶use crate::auth::service::run; | 2: `state` uses `auth`
@@ -755,7 +755,10 @@ fn every_rule_can_fail() {
             "wanted {wanted}\nfound {found:#?}\nin {text}"
         );
     }
-    let found = faults_with("src/auth/slots.rs", "//! x\nuse crate::auth::find;\n");
+    let found = faults_with(
+        "src/auth/attempt_slots.rs",
+        "//! x\nuse crate::auth::find;\n",
+    );
     assert_eq!(found, Vec::<String>::new(), "a name that the slice has not");
     let mut sample: Files = samples(SAMPLE)
         .map(|file| (file[0].clone(), file[1].clone()))
@@ -765,7 +768,7 @@ fn every_rule_can_fail() {
         "//! x\nuse crate::auth::AttemptSlots;\n".into(),
     );
     sample.insert(
-        "src/auth/slots.rs".into(),
+        "src/auth/attempt_slots.rs".into(),
         "//! x\nuse super::limit::Limit;\n".into(),
     );
     sample.insert("src/auth/limit.rs".into(), "//! x\n".into());

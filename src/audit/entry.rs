@@ -7,6 +7,7 @@ use crate::ctx::Caller;
 use crate::ids::{SessionId, UserId};
 
 /// Fields that are not set come from the context: actor and account are the caller.
+#[must_use = "an entry is written by `audit`"]
 #[derive(Clone, Debug)]
 pub struct Entry {
     pub(super) event: Event,

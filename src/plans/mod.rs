@@ -1,14 +1,16 @@
 //! Plans, and which one an account has. Owns the tables `subscriptions` and `payments`, and the route
 //! `/pricing`.
 
+mod limit;
 mod model;
 mod routes;
 mod service;
 mod store;
 
+pub use limit::limit_by_plan;
 pub use model::{
     Entitlement, Feature, Interval, LIVE_STATUSES, Offer, Payment, PaymentStatus, Plan, Price,
     Subscription, SubscriptionStatus,
 };
 pub use routes::routes;
-pub use service::{changed, limit_by_plan, plan_of};
+pub use service::{changed, plan_of};

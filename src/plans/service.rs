@@ -1,17 +1,12 @@
-//! Lookup of an account's plan, cached, and the rate limit of the plan.
+//! Lookup of an account's plan, cached.
 
 use std::time::Duration;
 
-use axum::extract::Request;
-
 use super::model::{Entitlement, Plan};
 use super::store;
-use crate::config::{Limit, PlansConfig};
-use crate::ctx::Caller;
 use crate::ids::UserId;
-use crate::infra::{CacheFamily, LimitCheck, LimitKey, LoadError};
+use crate::infra::{CacheFamily, LoadError};
 use crate::state::AppState;
-use crate::web::{MiddlewareResult, limited};
 
 /// What accounts pay for. The TTL bounds the age of changes that invalidate nothing, as a row changed by hand.
 static ENTITLEMENTS: CacheFamily<UserId, Entitlement> =
@@ -33,23 +28,4 @@ pub async fn plan_of(state: &AppState, user_id: UserId) -> Result<Plan, LoadErro
 /// this process at once and on all replicas within a second.
 pub async fn changed(state: &AppState, user_id: UserId) {
     state.cache.invalidate(&ENTITLEMENTS, &user_id).await;
-}
-
-impl Plan {
-    pub(super) const fn limit(self, config: &PlansConfig) -> Limit {
-        Limit::per_minute(self.as_str(), self.tier(config).rate)
-    }
-}
-
-/// Lets a request pass that its account's plan has room for, however it was signed in.
-pub async fn limit_by_plan<F: Future<Output = MiddlewareResult>>(
-    state: &AppState,
-    request: Request,
-    next: impl FnOnce(Request) -> F,
-) -> MiddlewareResult {
-    let caller = Caller::of(&request)?;
-    let plan = plan_of(state, caller.user_id).await?;
-    let limit = plan.limit(&state.plans);
-    let check = LimitCheck::spend(limit, LimitKey::user(caller.user_id.0));
-    limited(&state.limiter, &[check], || next(request)).await
 }

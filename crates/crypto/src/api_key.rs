@@ -51,7 +51,7 @@ pub struct GeneratedApiKey {
 }
 
 impl GeneratedApiKey {
-    /// `prefix` and `environment` are ASCII letters and digits.
+    /// `prefix` and `environment` are ASCII alphanumerics.
     pub fn generate(prefix: &str, environment: &str, id: Uuid, rng: &Rng) -> Self {
         let secret = generate_secret(rng);
         let id = encode::<ID>(id.as_u128());

@@ -4,6 +4,7 @@
 mod error;
 mod jobs;
 mod model;
+mod secret;
 mod service;
 mod store;
 

@@ -8,9 +8,10 @@ use sqlx::PgConnection;
 use super::error::Error;
 use super::jobs::{FactorEvent, NotifySecondFactor};
 use super::model::{Enrolment, RecoveryCodes};
+use super::secret::associated_data;
 use super::store::{self, Factor};
 use crate::ids::UserId;
-use crate::infra::{AssociatedData, OpenError, Sealed};
+use crate::infra::OpenError;
 use crate::jobs;
 use crate::state::AppState;
 use crate::users::{CredentialsChange, CredentialsVersion, OwnCredentials};
@@ -175,29 +176,10 @@ async fn verify_code(
     Ok(false)
 }
 
-/// Re-encrypts under the first key of the ring.
-pub(super) fn reseal(
-    state: &AppState,
-    owner: UserId,
-    sealed: &Sealed,
-) -> Result<Sealed, OpenError> {
-    let row = [owner.0];
-    let opened = state.cipher.open(&associated_data(&row), sealed)?;
-    Ok(state.cipher.seal(&associated_data(&row), opened.expose()))
-}
-
 async fn notify(
     conn: &mut PgConnection,
     owner: UserId,
     event: FactorEvent,
 ) -> Result<(), sqlx::Error> {
     jobs::enqueue(&mut *conn, &NotifySecondFactor::to(owner, event), None).await
-}
-
-fn associated_data(owner: &[uuid::Uuid]) -> AssociatedData<'_> {
-    AssociatedData {
-        table: "mfa_factors",
-        column: "secret",
-        row: owner,
-    }
 }

@@ -14,7 +14,7 @@ use crate::ctx::Ctx;
 use crate::ids::UserId;
 use crate::infra::NewPassword;
 use crate::jobs;
-use crate::mfa;
+use crate::mfa::{self, FactorEvent};
 use crate::users::{self, EmailAddress, NewUser, PersonName, Role};
 
 #[derive(Debug)]
@@ -106,7 +106,7 @@ pub async fn remove_second_factor(
     let change = begin_credentials_change(&mut tx, id, None)
         .await?
         .ok_or(CommandError::NoAccount)?;
-    if !mfa::remove(&mut tx, &change).await? {
+    if !mfa::turn_off(&mut tx, &change, FactorEvent::Removed).await? {
         return Err(CommandError::NoSecondFactor.into());
     }
     let ended = end_sessions(&mut *tx, &change, None, EndReason::EndedByAdmin, now).await?;

@@ -1,4 +1,4 @@
-//! Re-exports of the crates below `crates/` that talk to outside services or keep shared state.
+//! Clients of outside services, clock and randomness: re-exports of crates.
 
 pub use cache::{Cache, CacheFamily, LoadError};
 pub use clock::{Clock, ClockSample, Month, Rng, after, before, uuid_v7_time};

@@ -1,11 +1,48 @@
-//! Jobs that send one email.
+//! Jobs that send one email, within limits by recipient that do not depend on who causes them.
+//!
+//! Classes are limited independently: a client that uses up the limit of one leaves the owner the last emails of
+//! that class and all of the others. Emails for signing in (reset, unlock) are limited where they are requested.
 
+use email_transport::mailbox_of;
 use graphile_worker::WorkerContext;
 
-use super::limit::Class;
 use super::service;
+use crate::infra::LimitCheck;
 use crate::jobs::{self, Failure, MissingExtension};
 use crate::state::AppState;
+use crate::web;
+
+/// Class of an email, for its limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// Anybody can cause it by naming an address: one limit for all kinds, by mailbox.
+    Open,
+    /// Notice to an owner about the account: a limit by kind and address.
+    Notice,
+    /// Lets an owner sign in; limited where it is requested.
+    SignIn,
+}
+
+impl Class {
+    /// Spends the recipient's limit; returns whether the email may be sent.
+    async fn admits(self, state: &AppState, kind: &str, to: &str) -> bool {
+        let (limit, key) = match self {
+            Self::Open => (state.limits.email_address, mailbox_of(to)),
+            Self::Notice => (state.limits.notice_address, format!("{kind} {to}")),
+            Self::SignIn => return true,
+        };
+        let check = LimitCheck::spend(limit, state.limiter.hashed_key(&key));
+        let is_admitted = web::allows(&state.limiter, &[check]).await;
+        if !is_admitted {
+            tracing::info!(
+                kind,
+                limit = limit.name(),
+                "email not sent: the recipient's limit is used up"
+            );
+        }
+        is_admitted
+    }
+}
 
 #[derive(Debug, thiserror::Error)]
 pub enum JobError {
@@ -56,7 +93,7 @@ macro_rules! email_jobs {
             }
 
             $(
-                #[doc = concat!("Job key: one job per kind and address waits in the queue. ", stringify!($class))]
+                #[doc = concat!("Job key: one job per kind and address waits in the queue. Limit: `", stringify!($class), "`.")]
                 #[must_use]
                 pub fn key(&self) -> String {
                     format!("{}:{}", <Self as graphile_worker::TaskHandler>::IDENTIFIER, self.email.as_str())

@@ -4,7 +4,7 @@ use graphile_worker::{IntoTaskHandlerResult, TaskHandler, WorkerContext};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{service, store};
+use super::{secret, store};
 use crate::ids::UserId;
 use crate::infra::begin;
 use crate::jobs::{self, MissingExtension};
@@ -71,7 +71,7 @@ impl ResealSecrets {
             let mut tx = begin(&state.db).await?;
             let found = store::lock_with_other_keys(&mut *tx, key, after, BATCH).await?;
             for (owner, sealed) in &found {
-                match service::reseal(state, *owner, sealed) {
+                match secret::reseal(state, *owner, sealed) {
                     Ok(sealed) => store::update_secret(&mut *tx, *owner, &sealed).await?,
                     Err(_) => failed += 1,
                 }

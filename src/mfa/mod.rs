@@ -4,6 +4,7 @@
 mod error;
 mod jobs;
 mod model;
+mod secret;
 mod service;
 mod store;
 
@@ -11,7 +12,5 @@ pub use error::Error;
 pub use jobs::{FactorEvent, NotifySecondFactor, ResealSecrets};
 pub use mfa_codes::{NotOne, Proof, RecoveryCode, TotpCode};
 pub use model::{Enrolment, Method, MfaStatus, RecoveryCodes};
-pub use service::{
-    begin, confirm, remove, remove_since, renew_codes, turn_off, verify, verify_pending,
-};
+pub use service::{begin, confirm, remove_since, renew_codes, turn_off, verify, verify_pending};
 pub use store::{delete_pending, find_status, has_second_factor};

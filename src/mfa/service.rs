@@ -8,9 +8,10 @@ use sqlx::PgConnection;
 use super::error::Error;
 use super::jobs::{FactorEvent, NotifySecondFactor};
 use super::model::{Enrolment, RecoveryCodes};
+use super::secret::associated_data;
 use super::store::{self, Factor};
 use crate::ids::UserId;
-use crate::infra::{AssociatedData, OpenError, Sealed};
+use crate::infra::OpenError;
 use crate::jobs;
 use crate::state::AppState;
 use crate::users::{CredentialsChange, CredentialsVersion, OwnCredentials};
@@ -72,11 +73,10 @@ pub async fn confirm(
     state: &AppState,
     change: &CredentialsChange,
 ) -> Result<RecoveryCodes, Error> {
-    let (owner, now) = (change.user_id(), state.clock.now());
-    store::confirm(&mut *conn, owner, now).await?;
-    let codes = new_codes(conn, state, owner, now).await?;
-    notify(conn, owner, FactorEvent::TurnedOn).await?;
-    Ok(codes)
+    let owner = change.user_id();
+    store::confirm(&mut *conn, owner, state.clock.now()).await?;
+    notify(&mut *conn, owner, FactorEvent::TurnedOn).await?;
+    renew_codes(conn, state, change).await
 }
 
 /// Verifies a second factor. A wrong code counts, so the caller commits in either case.
@@ -105,21 +105,16 @@ pub async fn verify(
     }
 }
 
-pub async fn turn_off(conn: &mut PgConnection, change: &CredentialsChange) -> Result<(), Error> {
-    let owner = change.user_id();
-    store::delete(&mut *conn, owner, None).await?;
-    Ok(notify(conn, owner, FactorEvent::TurnedOff).await?)
-}
-
-/// For a CLI command; returns false if the account has none.
-pub async fn remove(
+/// Deletes the second factor and emails the owner; returns false if the account has none.
+pub async fn turn_off(
     conn: &mut PgConnection,
     change: &CredentialsChange,
+    event: FactorEvent,
 ) -> Result<bool, sqlx::Error> {
     let owner = change.user_id();
     let was_on = store::delete(&mut *conn, owner, None).await?;
     if was_on {
-        notify(conn, owner, FactorEvent::Removed).await?;
+        notify(conn, owner, event).await?;
     }
     Ok(was_on)
 }
@@ -134,12 +129,18 @@ pub async fn remove_since(
     store::delete(conn, change.user_id(), Some(since)).await
 }
 
+/// Replaces the recovery codes.
 pub async fn renew_codes(
     conn: &mut PgConnection,
     state: &AppState,
     change: &CredentialsChange,
 ) -> Result<RecoveryCodes, Error> {
-    new_codes(conn, state, change.user_id(), state.clock.now()).await
+    let codes: Vec<_> = (0..CODES).map(|_| RecoveryCode::new(&state.rng)).collect();
+    let hashes: Vec<_> = codes.iter().map(|code| code.hash().to_vec()).collect();
+    store::replace_codes(conn, change.user_id(), &hashes, state.clock.now()).await?;
+    Ok(RecoveryCodes {
+        recovery_codes: codes.iter().map(RecoveryCode::encode).collect(),
+    })
 }
 
 /// Checks the number of wrong codes first, and that the code was not used before.
@@ -175,43 +176,10 @@ async fn verify_code(
     Ok(false)
 }
 
-async fn new_codes(
-    conn: &mut PgConnection,
-    state: &AppState,
-    owner: UserId,
-    now: DateTime<Utc>,
-) -> Result<RecoveryCodes, Error> {
-    let codes: Vec<_> = (0..CODES).map(|_| RecoveryCode::new(&state.rng)).collect();
-    let hashes: Vec<_> = codes.iter().map(|code| code.hash().to_vec()).collect();
-    store::replace_codes(&mut *conn, owner, &hashes, now).await?;
-    Ok(RecoveryCodes {
-        recovery_codes: codes.iter().map(RecoveryCode::encode).collect(),
-    })
-}
-
-/// Re-encrypts under the first key of the ring.
-pub(super) fn reseal(
-    state: &AppState,
-    owner: UserId,
-    sealed: &Sealed,
-) -> Result<Sealed, OpenError> {
-    let row = [owner.0];
-    let opened = state.cipher.open(&associated_data(&row), sealed)?;
-    Ok(state.cipher.seal(&associated_data(&row), opened.expose()))
-}
-
 async fn notify(
     conn: &mut PgConnection,
     owner: UserId,
     event: FactorEvent,
 ) -> Result<(), sqlx::Error> {
     jobs::enqueue(&mut *conn, &NotifySecondFactor::to(owner, event), None).await
-}
-
-fn associated_data(owner: &[uuid::Uuid]) -> AssociatedData<'_> {
-    AssociatedData {
-        table: "mfa_factors",
-        column: "secret",
-        row: owner,
-    }
 }

@@ -128,6 +128,29 @@ async fn a_client_that_is_locked_out_is_listed_and_cleared() {
 }
 
 #[tokio::test]
+async fn a_lockout_of_reauthentication_is_audited_listed_and_cleared_with_its_account() {
+    let (app, _redis) = start(&[]).await;
+    let ada = app.sign_in("ada").await;
+    let guess = json!({ "current_password": WRONG, "new_password": "another long password" });
+    for _ in 0..5 {
+        let answer = ada.post("/api/v1/users/me/password", guess.clone()).await;
+        answer.assert_status(422);
+    }
+    assert_eq!(app.audited("sign_in_locked").await, 1);
+    let address = "ada@example.com".to_owned();
+    let address: groundwork::users::EmailAddress = address.try_into().expect("an address");
+    let locked_out = app.locked_out().await;
+    assert!(
+        matches!(&locked_out[..], [LockedOut::Reauthentication(_, who)] if *who == address),
+        "{locked_out:?}"
+    );
+    auth::clear_account_lockout(&app.state, &address)
+        .await
+        .expect("it is cleared");
+    assert_eq!(app.locked_out().await, []);
+}
+
+#[tokio::test]
 async fn a_lockout_that_has_ended_is_not_listed() {
     let (app, _redis) = start(&[]).await;
     let email = app.sign_up("ada").await;

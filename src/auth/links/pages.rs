@@ -22,6 +22,20 @@ const POLICY: (HeaderName, &str) = (
      form-action 'none'; frame-ancestors 'none'",
 );
 
+/// A page of the shared head and foot.
+macro_rules! page {
+    ($name:literal) => {
+        (
+            [POLICY],
+            Html(concat!(
+                include_str!("pages/head.html"),
+                include_str!(concat!("pages/", $name, ".html")),
+                include_str!("pages/foot.html"),
+            )),
+        )
+    };
+}
+
 /// First segment of the paths of the pages' assets.
 pub const ASSETS: &str = "/assets";
 
@@ -45,7 +59,7 @@ pub fn page_assets() -> Router<AppState> {
     params(("token" = Option<String>, Query, description = "Token in links of earlier releases; current links have it in the fragment. Only the page's script reads it.")),
     responses((status = 200, description = "A page with a button.", content_type = "text/html", body = String)))]
 async fn show_verify_email() -> impl IntoResponse {
-    ([POLICY], Html(include_str!("pages/verify_email.html")))
+    page!("verify_email")
 }
 
 /// Show the page that sets a new password.
@@ -53,7 +67,7 @@ async fn show_verify_email() -> impl IntoResponse {
     params(("token" = Option<String>, Query, description = "Token in links of earlier releases; current links have it in the fragment. Only the page's script reads it.")),
     responses((status = 200, description = "A page with a form.", content_type = "text/html", body = String)))]
 async fn show_reset_password() -> impl IntoResponse {
-    ([POLICY], Html(include_str!("pages/reset_password.html")))
+    page!("reset_password")
 }
 
 /// Show the page that unlocks sign-in.
@@ -61,14 +75,14 @@ async fn show_reset_password() -> impl IntoResponse {
     params(("token" = Option<String>, Query, description = "Token in links of earlier releases; current links have it in the fragment. Only the page's script reads it.")),
     responses((status = 200, description = "A page with a button.", content_type = "text/html", body = String)))]
 async fn show_unlock() -> impl IntoResponse {
-    ([POLICY], Html(include_str!("pages/unlock.html")))
+    page!("unlock")
 }
 
 /// Show the page that undoes an email address change.
 #[utoipa::path(get, path = "/undo-email-change", tag = "pages",
     responses((status = 200, description = "A page with a form.", content_type = "text/html", body = String)))]
 async fn show_undo_email_change() -> impl IntoResponse {
-    ([POLICY], Html(include_str!("pages/undo_email_change.html")))
+    page!("undo_email_change")
 }
 
 async fn script() -> impl IntoResponse {

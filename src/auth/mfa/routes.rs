@@ -43,8 +43,9 @@ async fn begin_totp(
     ctx: UserCtx,
     Json(request): Json<MfaBegin>,
 ) -> Result<Json<Enrolment>, Problem> {
-    let begun = service::begin_enrolment(&ctx, request.password).await?;
-    Ok(Json(begun))
+    Ok(Json(
+        service::begin_enrolment(&ctx, request.password).await?,
+    ))
 }
 
 /// Turn on the second factor with a code of the app.
@@ -57,8 +58,7 @@ async fn confirm_totp(
     ctx: UserCtx,
     Json(request): Json<MfaConfirm>,
 ) -> Result<Json<RecoveryCodes>, Problem> {
-    let codes = service::confirm(&ctx, &request.code).await?;
-    Ok(Json(codes))
+    Ok(Json(service::confirm(&ctx, &request.code).await?))
 }
 
 /// Turn off the second factor.
@@ -95,6 +95,5 @@ async fn renew_recovery_codes(
         recovery_code,
     } = request;
     let both = ReauthProof::of_both_factors(password, code, recovery_code)?;
-    let codes = service::renew_codes(&ctx, both).await?;
-    Ok(Json(codes))
+    Ok(Json(service::renew_codes(&ctx, both).await?))
 }

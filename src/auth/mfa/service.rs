@@ -11,7 +11,7 @@ use crate::auth::sessions::{EndReason, end_sessions, revoke_access_tokens};
 use crate::ctx::UserCtx;
 use crate::ids::{SessionId, UserId};
 use crate::infra::TriedPassword;
-use crate::mfa::{self, Enrolment, RecoveryCodes, TotpCode};
+use crate::mfa::{self, Enrolment, FactorEvent, RecoveryCodes, TotpCode};
 use crate::users::{self, CredentialsChange, CredentialsVersion};
 
 pub(crate) async fn begin_enrolment(
@@ -57,7 +57,7 @@ pub(crate) async fn turn_off(ctx: &UserCtx, both: ReauthProof) -> Result<(), Err
     let known = reauthenticate(ctx, both).await?;
     let mut tx = ctx.begin().await?;
     let change = change_at(&mut tx, ctx.user_id(), known.version).await?;
-    mfa::turn_off(&mut tx, &change).await?;
+    mfa::turn_off(&mut tx, &change, FactorEvent::TurnedOff).await?;
     tx.audit(Event::SecondFactorOff).await?;
     tx.commit().await?;
     middleware::invalidate_second_factor(ctx, ctx.user_id()).await;

@@ -4,8 +4,7 @@
 use chrono::{DateTime, Utc};
 
 use super::model::TokenPair;
-use super::refresh::end_reused_session;
-use super::service::pair;
+use super::service::{end_reused_session, pair};
 use super::store;
 use crate::auth::error::Error;
 use crate::ctx::{Ctx, Principal};

@@ -1,13 +1,11 @@
 //! Refresh token rotation by generations, and detection of reuse.
 
 use chrono::{DateTime, Utc};
-use tracing::Instrument as _;
 
 use super::legacy_refresh;
-use super::model::{EndReason, RefreshToken, TokenPair};
-use super::service::{end, pair};
+use super::model::{RefreshToken, TokenPair};
+use super::service::{end_reused_session, pair};
 use super::store::{self, Rotation, TokenState};
-use crate::audit::Event;
 use crate::auth::error::Error;
 use crate::ctx::{Ctx, Principal};
 use crate::ids::SessionId;
@@ -128,16 +126,4 @@ async fn find_current(
     let current = SessionToken::find(macs, session, row.generation, token.seed(), row.hash);
     let current = current.filter(|_| token.is_genuine(macs));
     Ok(current.map(|current| (row, current)))
-}
-
-/// In a task of its own: a disconnect must not keep the session alive.
-pub(super) async fn end_reused_session<T>(ctx: &Ctx, who: Principal) -> Result<T, Error> {
-    let ctx = ctx.clone();
-    let ending = async move {
-        let entry = Event::RefreshTokenReused.about(who.user_id);
-        let entry = entry.session(who.session_id);
-        end(&ctx, who, EndReason::TokenReused, entry).await
-    };
-    tokio::spawn(ending.in_current_span()).await??;
-    Err(Error::ReusedRefreshToken)
 }

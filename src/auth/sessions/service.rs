@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 use sqlx::PgConnection;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use super::model::{EndReason, SessionInfo, TokenPair};
 use super::store::{self, NewSession};
@@ -139,6 +140,18 @@ pub(crate) async fn end(
     tx.commit().await?;
     revoke_access_tokens(ctx, [who.session_id], now);
     Ok(true)
+}
+
+/// In a task of its own: a disconnect must not keep the session alive.
+pub(super) async fn end_reused_session<T>(ctx: &Ctx, who: Principal) -> Result<T, Error> {
+    let ctx = ctx.clone();
+    let ending = async move {
+        let entry = Event::RefreshTokenReused.about(who.user_id);
+        let entry = entry.session(who.session_id);
+        end(&ctx, who, EndReason::TokenReused, entry).await
+    };
+    tokio::spawn(ending.in_current_span()).await??;
+    Err(Error::ReusedRefreshToken)
 }
 
 /// Also voids links and pending sign-ins.

@@ -4,9 +4,11 @@
 //! Label values come from an enum, a route template or a status, never from a client, so that the number of
 //! series is bounded. Without `METRICS_ADDR` nothing is recorded.
 
+use std::time::Instant;
+
 use metric_families::label_values;
 pub use metric_families::{Family, Kind};
-use metrics::{counter, gauge};
+use metrics::{counter, gauge, histogram};
 
 pub use http_toolkit::metrics::{count_refused, set_max_connections, set_max_requests};
 pub use telemetry::prometheus::{PROCESS, render, run_upkeep};

@@ -4,12 +4,11 @@ use chrono::TimeDelta;
 use graphile_worker::{IntoTaskHandlerResult, TaskHandler, WorkerContext};
 use serde::{Deserialize, Serialize};
 
-use super::email::JobError;
 use super::{credentials, links, sessions, sign_in};
 use crate::audit::Event;
 use crate::ctx::Ctx;
 use crate::infra::before;
-use crate::jobs::{self, Purges};
+use crate::jobs::{self, JobError, Purges};
 use crate::mfa;
 use crate::state::AppState;
 use crate::users;

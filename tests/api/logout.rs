@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use groundwork::auth;
-use groundwork::auth::RevocationStatus;
+use groundwork::infra::RevocationStatus;
 use reqwest::Method;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;

@@ -6,6 +6,12 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::Request;
+use http_toolkit::{
+    CatchPanic, DOCS_DOCUMENT, DOCS_PAGE, Deadline, DenyLists, Draining, MiddlewareResult, Next,
+    Problem, RequestContextLayer, SecurityHeaders, TrustedHosts, cors, docs, document_common,
+    fail_fast, guard, limit_client, limit_rejected_credentials, middleware_stack, shed,
+    strip_base_path,
+};
 use tower::ServiceBuilder;
 use utoipa::OpenApi as _;
 use utoipa::openapi::{OpenApi, Server};
@@ -14,12 +20,7 @@ use self::groups::{Group, Groups};
 use crate::config::Config;
 use crate::policy::{self, Access, Area, public, signed_in, unlimited};
 use crate::state::AppState;
-use crate::web::{
-    CatchPanic, Code, DOCS_DOCUMENT, DOCS_PAGE, Deadline, DenyLists, Draining, MiddlewareResult,
-    Next, Problem, RequestContextLayer, SecurityHeaders, TrustedHosts, cors, docs, document_common,
-    fail_fast, guard, limit_client, limit_rejected_credentials, middleware_stack, shed,
-    strip_base_path,
-};
+use crate::web::Code;
 use crate::{admin, api_keys, audit, auth, dashboard, events, health, plans, usage, users};
 
 const API: &str = "/api/v1";

@@ -28,19 +28,18 @@ use settings::Reader;
 pub use api_keys::ApiKeyConfig;
 pub use attempts::AttemptsConfig;
 pub use auth::AuthConfig;
-pub use crypto::Key32;
-pub use database::DatabaseConfig;
-pub use http_toolkit::{DenyConfig, HttpConfig};
-pub use job_queue::WorkerConfig;
+use crypto::Key32;
+use database::DatabaseConfig;
+use http_toolkit::{DenyConfig, HttpConfig};
+use job_queue::WorkerConfig;
 pub use limits::LimitsConfig;
 pub use mail::MailConfig;
 pub use mfa::{MfaConfig, MfaRequired};
 pub use operation::TelemetryConfig;
 pub use pages::{env_example, markdown};
 pub use plans::{Currency, PlansConfig, PriceId, Quota, TierConfig};
-pub use rate_limit::{Limit, Rate};
 pub use ring::{read_encryption_ring, read_signing_ring, read_token_ring};
-pub use settings::{Fault, Faults};
+use settings::{Fault, Faults};
 pub use usage::{AuditConfig, Retention, UsageConfig};
 
 settings::sections! {

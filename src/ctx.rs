@@ -11,13 +11,14 @@ use axum::http::header::USER_AGENT;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue};
 use chrono::{DateTime, Utc};
+use database::begin;
+use http_toolkit::{Problem, RequestContext, RequestId};
 use sqlx::{PgConnection, Postgres, Transaction};
 
 pub use self::caller::{Caller, Credential, Principal};
 use crate::ids::{SessionId, UserId};
-use crate::infra::begin;
 use crate::state::AppState;
-use crate::web::{Code, Problem, RequestContext, RequestId};
+use crate::web::Code;
 
 /// Context of a request that anybody may make, of a job, or of a CLI command. The fields of
 /// [`AppState`] are its fields.

@@ -3,10 +3,10 @@
 use std::fmt;
 
 use chrono::TimeDelta;
+use clock::Clock;
 use tokio::time::{Duration, timeout};
 
 use crate::config::{Config, Environment};
-use crate::infra::{Clock, db};
 use crate::migrate;
 use crate::state::AppState;
 
@@ -49,7 +49,7 @@ pub async fn examine(state: &AppState, config: &Config) -> Findings {
         .iter()
         .map(|s| format!("{} {}", s.variable, s.message));
     findings.add("variables are spelt correctly", none_of(misspelt.collect()));
-    let reached = checked(db::ping(&state.db)).await;
+    let reached = checked(database::ping(&state.db)).await;
     let is_reached = reached.is_ok();
     findings.add("database responds", reached);
     if is_reached {
@@ -74,14 +74,14 @@ pub async fn examine(state: &AppState, config: &Config) -> Findings {
 
 async fn examine_database(state: &AppState, config: &Config, findings: &mut Findings) {
     let db = &state.db;
-    let skew = checked(db::clock_skew(db, Clock::system().now())).await;
+    let skew = checked(database::clock_skew(db, Clock::system().now())).await;
     let skew = skew.and_then(|skew| {
         (skew.abs() <= MAX_CLOCK_SKEW)
             .then_some(())
             .ok_or_else(|| format!("it is {} s ahead of the system clock", skew.num_seconds()))
     });
     findings.add("database clock", skew);
-    let faults = checked(db::database_faults(db, &state.heartbeat)).await;
+    let faults = checked(database::database_faults(db, &state.heartbeat)).await;
     findings.add(
         "database encoding, schema and pooling",
         faults.and_then(none_of),
@@ -100,7 +100,7 @@ async fn is_migrated(state: &AppState) -> Result<(), String> {
     match state.heartbeat.is_current().await {
         Ok(true) => Ok(()),
         Ok(false) => Err("the schema is older than this release: run `migrate`".to_owned()),
-        Err(error) if db::is_missing_table(&error) => {
+        Err(error) if database::is_missing_table(&error) => {
             Err("the schema is missing: run `migrate`".to_owned())
         }
         Err(error) => Err(error.to_string()),

@@ -1,7 +1,5 @@
 //! Typed ids. All are `UUIDv7` (RFC 9562 §5.7), which sort by time.
 
-pub use clock::uuid_v7;
-
 clock::typed_ids! {
     /// `users.id`
     UserId,

@@ -7,8 +7,6 @@ pub mod cli;
 pub mod config;
 pub mod metrics;
 
-pub mod infra;
-
 pub mod ids;
 pub mod migrate;
 pub mod telemetry;
@@ -16,7 +14,6 @@ pub mod text;
 
 pub mod web;
 
-pub mod jobs;
 pub mod policy;
 pub mod state;
 

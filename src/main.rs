@@ -7,17 +7,18 @@ use std::process::ExitCode;
 
 use chrono::SecondsFormat;
 use clap::Parser as _;
-use crypto::KeyRing;
+use clock::{Clock, Rng};
+use crypto::{Key32, KeyRing};
 use groundwork::cli::{
     Cli, Command, Keys, LockoutSubject, Lockouts, Ring, Rotation, Users, read_password,
 };
-use groundwork::config::{Config, Faults, Key32, TelemetryConfig, read_bind_addr};
+use groundwork::config::{Config, TelemetryConfig, read_bind_addr};
 use groundwork::ctx::Ctx;
-use groundwork::infra::{Clock, Rng};
 use groundwork::state::{AppState, StateError};
 use groundwork::tasks::{self, Process};
 use groundwork::users::EmailAddress;
-use groundwork::{api_keys, app, auth, config, doctor, migrate, telemetry, web};
+use groundwork::{api_keys, app, auth, config, doctor, migrate, telemetry};
+use settings::Faults;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -60,7 +61,7 @@ fn run(command: Command) -> Outcome {
             users(started_state(&config).await?, command).await
         }),
         Command::Healthcheck => {
-            let is_ready = web::probe_readiness(read_bind_addr(&variables)?)?;
+            let is_ready = http_toolkit::probe_readiness(read_bind_addr(&variables)?)?;
             is_ready
                 .then_some(())
                 .ok_or_else(|| "the service is not ready".into())
@@ -120,14 +121,14 @@ async fn serve(config: Config, migrates: bool, runs_jobs: bool) -> Outcome {
     }
     let stop_asked = stop_signal();
     let state = started_state(&config).await?;
-    let draining = web::Draining::default();
+    let draining = http_toolkit::Draining::default();
     let listener = TcpListener::bind(config.http.bind_addr).await?;
     let app = app::router(&state, &config, draining.clone());
     let tasks = tasks::start(Process::Serve, runs_jobs, &state, &config).await?;
     tracing::info!(addr = %listener.local_addr()?, version = %state.version, "serving");
 
     let stop_accepting = CancellationToken::new();
-    let server = web::serve(listener, app, &config.http, stop_accepting.clone());
+    let server = http_toolkit::serve(listener, app, &config.http, stop_accepting.clone());
     let drain = async {
         stop_asked.await;
         tracing::info!("draining");

@@ -1,10 +1,7 @@
 //! Migrations of the schema and the queue, and the privileges of the runtime role.
 
+use database::{DatabaseConfig, Db, Options, StatementLog};
 use sqlx::migrate::Migrator;
-
-use crate::config::DatabaseConfig;
-use crate::infra::Db;
-use crate::infra::db::{self, Options, StatementLog};
 
 static MIGRATIONS: Migrator = sqlx::migrate!();
 
@@ -14,7 +11,7 @@ const MIGRATION_LOCK: i64 = 0x6772_6f75_6e64_0001;
 #[derive(Debug, thiserror::Error)]
 pub enum MigrationError {
     #[error(transparent)]
-    Schema(#[from] db::MigrationError),
+    Schema(#[from] database::MigrationError),
     #[error("the job queue's schema could not be migrated")]
     Queue(#[from] job_queue::MigrateError),
 }
@@ -42,7 +39,7 @@ pub fn connection_options(config: &DatabaseConfig) -> Options {
 pub async fn migrate(config: &DatabaseConfig) -> Result<(), MigrationError> {
     let options = connection_options(config);
     let migrations = &MIGRATIONS.migrations;
-    db::migrate(
+    database::migrate(
         config,
         &options,
         MIGRATION_LOCK,
@@ -50,7 +47,7 @@ pub async fn migrate(config: &DatabaseConfig) -> Result<(), MigrationError> {
         async |connection, owner| {
             job_queue::migrate(owner).await?;
             let role = include_str!("migrate/runtime_role.sql");
-            Ok(db::set_up_role(connection, &config.url, role).await?)
+            Ok(database::set_up_role(connection, &config.url, role).await?)
         },
     )
     .await

@@ -2,11 +2,13 @@
 //! OpenAPI document and the tests derive from it.
 
 use axum::http::Method;
+use http_toolkit::{add_problems, document_limits, operations};
+use rate_limit::Limit;
 use utoipa::openapi::OpenApi;
 use utoipa::openapi::security::SecurityRequirement;
 
-use crate::config::{Limit, LimitsConfig};
-use crate::web::{Code, add_problems, document_limits, operations};
+use crate::config::LimitsConfig;
+use crate::web::Code;
 
 /// A part of the product that the scopes of an API key name. A new one also extends the check
 /// `api_keys_scopes_check`, in a migration of its own.

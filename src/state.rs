@@ -5,21 +5,24 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::extract::FromRef;
-use cache::LastSeen;
+use cache::{Cache, LastSeen};
+use clock::{Clock, Rng};
+use crypto::{BadKey, Cipher, Hasher, MacRing, NoKey};
+use database::{Db, Heartbeat};
+use email_transport::Mailer;
+use http_toolkit::TrustedOrigins;
+use password_checks::Breaches;
+use rate_limit::{AttemptSlots, ConcurrencyLimit, Limiter};
+use redis_client::Redis;
+use session_tokens::{AccessTokenOptions, AccessTokens, RevocationList};
 use usage_meter::Meter;
 
 use crate::config::{
     ApiKeyConfig, AttemptsConfig, AuditConfig, AuthConfig, Config, LimitsConfig, MailConfig,
     MfaConfig, PlansConfig, UsageConfig,
 };
-use crate::ids::{self, ApiKeyId};
-use crate::infra::db::{self, Heartbeat};
-use crate::infra::{
-    AccessTokenOptions, AccessTokens, AttemptSlots, BadKey, Breaches, Cache, Cipher, Clock,
-    ConcurrencyLimit, Db, Hasher, Limiter, MacRing, Mailer, NoKey, Redis, RevocationList, Rng,
-};
+use crate::ids::ApiKeyId;
 use crate::migrate;
-use crate::web::TrustedOrigins;
 
 /// Maximum number of API keys whose last use or rejection is kept in memory, about 80 bytes each.
 const TRACKED_KEYS: usize = 20_000;
@@ -136,7 +139,7 @@ impl AppState {
             .map_err(|error| StateError::Redis(error.to_string()))?;
         let breaches = config.breaches.as_ref().map(Breaches::new).transpose();
         let auth = &config.auth;
-        let (db, heartbeat) = db::connect_lazy(
+        let (db, heartbeat) = database::connect_lazy(
             &config.database,
             &migrate::connection_options(&config.database),
             clock.clone(),
@@ -161,7 +164,7 @@ impl AppState {
             )?),
             revocation_list: RevocationList::default(),
             trusted_origins: TrustedOrigins::new(&config.http),
-            meter: Meter::new(config.usage.buffer, ids::uuid_v7(clock.now(), &rng)),
+            meter: Meter::new(config.usage.buffer, clock::uuid_v7(clock.now(), &rng)),
             cipher: Arc::new(Cipher::new(&config.encryption_keys, rng.clone())?),
             limits: Arc::new(config.limits.clone()),
             auth: Arc::new(auth.clone()),

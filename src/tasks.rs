@@ -4,7 +4,6 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
-use crate::infra::db;
 use crate::monitor::{self, MonitorError};
 use crate::state::AppState;
 use crate::{api_keys, auth, usage, worker};
@@ -30,14 +29,17 @@ pub async fn start(
     tasks.spawn("heartbeat", state.heartbeat.clone().watch(stop()));
     tasks.spawn(
         "database check",
-        stop().run_until_cancelled_owned(db::log_faults(state.db.clone(), state.heartbeat.clone())),
+        stop().run_until_cancelled_owned(database::log_faults(
+            state.db.clone(),
+            state.heartbeat.clone(),
+        )),
     );
     tasks.spawn("cache invalidation", state.cache.clone().listen(stop()));
     if process == Process::Serve {
         let connections = config.database.first_connections;
         tasks.spawn(
             "pool warm-up",
-            db::keep_warm(
+            database::keep_warm(
                 state.db.clone(),
                 state.heartbeat.clone(),
                 connections,

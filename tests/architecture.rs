@@ -43,8 +43,7 @@ const ROLES: &str = "model error store service jobs routes";
 /// Names that a lower layer uses of a slice above it. The file that defines one uses nothing above that
 /// layer, so that there is no circle between files: parts of `AppState`, and a statement that must run in
 /// the transaction of a slice below.
-const UPWARD: &str = "state; \
-    auth api_keys::revoke_since";
+const UPWARD: &str = "state; auth api_keys::revoke_since";
 
 /// The text of every file, by its path in the checkout.
 type Files = BTreeMap<String, String>;

@@ -1,8 +1,10 @@
 //! Errors of account administration, and their responses.
 
+use http_toolkit::Problem;
+
 use crate::auth;
 use crate::users;
-use crate::web::{Code, Problem};
+use crate::web::Code;
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {

@@ -1,12 +1,12 @@
 //! Changes to an account by administrators, and statistics.
 
+use crypto::TriedPassword;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::error::Error;
 use crate::auth::ReauthProof;
 use crate::ids::UserId;
-use crate::infra::TriedPassword;
 use crate::mfa::{RecoveryCode, TotpCode};
 use crate::users::{Account, AccountCounts, DisabledReason, Role, SignUps};
 

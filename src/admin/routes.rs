@@ -1,6 +1,10 @@
 //! `/admin/*`.
 
 use axum::http::StatusCode;
+use http_toolkit::{
+    Json, Page, PageParams, PageRequest, Path, PathProblems, Problem, QueryProblems, Routes,
+    TimeCursor,
+};
 use utoipa_axum::routes;
 
 use super::error::Error;
@@ -12,9 +16,6 @@ use crate::ctx::UserCtx;
 use crate::ids::UserId;
 use crate::state::AppState;
 use crate::users::{self, Account, AccountFilter};
-use crate::web::{
-    Json, Moment, Page, PageParams, Paged, Path, PathProblems, Problem, QueryProblems, Routes,
-};
 
 pub fn routes() -> Routes<AppState> {
     Routes::new()
@@ -35,11 +36,11 @@ problem_groups! {
     responses((status = 200, description = "A page of accounts.", body = Page<Account>), QueryProblems))]
 async fn list_accounts(
     ctx: UserCtx,
-    paged: Paged<Moment, AccountFilter>,
+    paged: PageRequest<TimeCursor, AccountFilter>,
 ) -> Result<Json<Page<Account>>, Problem> {
     let rows = users::list_accounts(&ctx.db, &paged.filter, paged.after, paged.limit).await?;
     let page = Page::cut(rows, paged.limit, |account| {
-        Moment(account.created_at, account.id.0)
+        TimeCursor(account.created_at, account.id.0)
     });
     Ok(Json(page))
 }
@@ -82,7 +83,7 @@ async fn change_account(
 async fn list_account_sessions(
     ctx: UserCtx,
     Path(id): Path<UserId>,
-    paged: Paged<Moment>,
+    paged: PageRequest<TimeCursor>,
 ) -> Result<Json<Page<SessionInfo>>, Problem> {
     users::get_account(&ctx.db, id).await.map_err(Error::from)?;
     let page = auth::list_sessions(&ctx.db, id, ctx.session_id(), &paged, ctx.now()).await?;
@@ -106,7 +107,7 @@ async fn end_account_sessions(ctx: UserCtx, Path(id): Path<UserId>) -> Result<St
     responses((status = 200, description = "A page of audit log entries.", body = Page<Record>), QueryProblems))]
 async fn list_audit_log(
     ctx: UserCtx,
-    paged: Paged<Moment, RecordFilter>,
+    paged: PageRequest<TimeCursor, RecordFilter>,
 ) -> Result<Json<Page<Record>>, Problem> {
     let rows = audit::list_records(&ctx.db, &paged.filter, paged.after, paged.limit).await?;
     Ok(Json(Page::cut(rows, paged.limit, Record::moment)))

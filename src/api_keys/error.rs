@@ -1,7 +1,9 @@
 //! Errors of API keys, and their responses.
 
+use http_toolkit::Problem;
+
 use crate::auth;
-use crate::web::{Code, Problem};
+use crate::web::Code;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

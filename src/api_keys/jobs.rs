@@ -2,10 +2,10 @@
 
 use chrono::TimeDelta;
 use graphile_worker::{IntoTaskHandlerResult, TaskHandler, WorkerContext};
+use job_queue::Purges;
 use serde::{Deserialize, Serialize};
 
 use super::store;
-use crate::jobs::{self, Purges};
 use crate::mail::{self, EmailMessage, JobError, email_jobs};
 use crate::state::AppState;
 use crate::users::EmailAddress;
@@ -47,7 +47,7 @@ impl TaskHandler for PurgeKeys {
 
     async fn run(self, ctx: WorkerContext) -> impl IntoTaskHandlerResult {
         let result = async {
-            let state: &AppState = jobs::extension(&ctx)?;
+            let state: &AppState = job_queue::extension(&ctx)?;
             let before = state.clock.now() - KEPT;
             let mut purges = Purges::new(&state.db, state.job_statement_timeout);
             purges.run_expired(store::EXPIRED, before).await;
@@ -55,6 +55,6 @@ impl TaskHandler for PurgeKeys {
             Ok::<_, JobError>(purges.finish()?)
         }
         .await;
-        jobs::report(&ctx, result)
+        job_queue::report(&ctx, result)
     }
 }

@@ -2,17 +2,18 @@
 
 use axum::extract::Request;
 use chrono::{DateTime, TimeDelta, Utc};
+use crypto::PresentedApiKey;
+use http_toolkit::{MiddlewareResult, Problem, bearer_token};
 use serde_json::json;
 
 use super::store::{self, StoredKey};
 use crate::audit::Event;
 use crate::ctx::{Caller, Credential, Ctx};
 use crate::ids::ApiKeyId;
-use crate::infra::PresentedApiKey;
 use crate::metrics::{self, ApiKeyUse};
 use crate::policy::Policy;
 use crate::state::AppState;
-use crate::web::{Code, MiddlewareResult, Problem, bearer_token};
+use crate::web::Code;
 
 /// Minimum interval of audit entries about a key, and of updates of its last use.
 const RECORD_INTERVAL: TimeDelta = TimeDelta::minutes(1);

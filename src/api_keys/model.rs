@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use crypto::TriedPassword;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::scope::Scopes;
 use crate::ids::ApiKeyId;
-use crate::infra::TriedPassword;
 use crate::mfa::{RecoveryCode, TotpCode};
 use crate::text::one_line_types;
 

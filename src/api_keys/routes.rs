@@ -1,6 +1,10 @@
 //! `/api-keys`. Requires a session: API keys are rejected.
 
 use axum::http::StatusCode;
+use http_toolkit::{
+    Json, Page, PageParams, PageRequest, Path, PathProblems, Problem, QueryProblems, Routes,
+    TimeCursor,
+};
 use utoipa::openapi::OpenApi;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa_axum::routes;
@@ -11,9 +15,6 @@ use crate::auth::problem_groups;
 use crate::ctx::UserCtx;
 use crate::ids::ApiKeyId;
 use crate::state::AppState;
-use crate::web::{
-    Json, Moment, Page, PageParams, Paged, Path, PathProblems, Problem, QueryProblems, Routes,
-};
 
 pub fn routes() -> Routes<AppState> {
     Routes::new()
@@ -32,9 +33,14 @@ problem_groups! {
 /// Expired keys are listed for another 30 days, revoked keys are not.
 #[utoipa::path(get, path = "", tag = "api keys", params(PageParams),
     responses((status = 200, description = "A page of keys.", body = Page<ApiKey>), QueryProblems))]
-async fn list_api_keys(ctx: UserCtx, paged: Paged<Moment>) -> Result<Json<Page<ApiKey>>, Problem> {
+async fn list_api_keys(
+    ctx: UserCtx,
+    paged: PageRequest<TimeCursor>,
+) -> Result<Json<Page<ApiKey>>, Problem> {
     let rows = store::list(&ctx.db, ctx.user_id(), paged.after, paged.limit, ctx.now()).await?;
-    let page = Page::cut(rows, paged.limit, |key| Moment(key.created_at, key.id.0));
+    let page = Page::cut(rows, paged.limit, |key| {
+        TimeCursor(key.created_at, key.id.0)
+    });
     Ok(Json(page))
 }
 

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use clock::after;
+use crypto::GeneratedApiKey;
 use serde_json::{Value, json};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -15,8 +17,6 @@ use crate::audit::Event;
 use crate::auth;
 use crate::ctx::UserCtx;
 use crate::ids::ApiKeyId;
-use crate::infra::{GeneratedApiKey, after};
-use crate::jobs;
 use crate::state::AppState;
 use crate::users;
 
@@ -57,7 +57,7 @@ pub(super) async fn create(ctx: &UserCtx, new: NewApiKey) -> Result<IssuedApiKey
     tx.audit(Event::ApiKeyCreated.detail(detail(&about)))
         .await?;
     let job = NotifyKeyCreated::to(owner.email, about.hint.clone());
-    jobs::enqueue(&mut *tx, &job, None).await?;
+    job_queue::enqueue(&mut *tx, &job, None).await?;
     tx.commit().await?;
     Ok(issued(&key, about))
 }
@@ -94,7 +94,7 @@ pub(super) async fn rotate(
     tx.audit(Event::ApiKeyRotated.detail(detail(&about)))
         .await?;
     let job = NotifyKeyRotated::to(owner.email, about.hint.clone());
-    jobs::enqueue(&mut *tx, &job, None).await?;
+    job_queue::enqueue(&mut *tx, &job, None).await?;
     tx.commit().await?;
     Ok(issued(&key, about))
 }

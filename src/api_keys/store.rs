@@ -3,15 +3,15 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
+use crypto::{GeneratedApiKey, SecretHash};
+use http_toolkit::{PageSize, TimeCursor};
+use job_queue::Expired;
 use sqlx::PgExecutor;
 use uuid::Uuid;
 
 use super::model::{ApiKey, KeyName};
 use super::scope::Scopes;
 use crate::ids::{ApiKeyId, UserId};
-use crate::infra::{GeneratedApiKey, SecretHash};
-use crate::jobs::Expired;
-use crate::web::{Limit, Moment};
 
 mod revocation;
 
@@ -64,11 +64,11 @@ pub(super) async fn insert(
 pub(super) async fn list(
     conn: impl PgExecutor<'_>,
     owner: UserId,
-    after: Option<Moment>,
-    limit: Limit,
+    after: Option<TimeCursor>,
+    limit: PageSize,
     now: DateTime<Utc>,
 ) -> Result<Vec<ApiKey>, sqlx::Error> {
-    let (created_at, id) = after.map(|Moment(at, id)| (at, id)).unzip();
+    let (created_at, id) = after.map(|TimeCursor(at, id)| (at, id)).unzip();
     sqlx::query_as!(
         ApiKey,
         r#"SELECT id AS "id: ApiKeyId", name AS "name: KeyName", scopes, hint, created_at, rotated_at,

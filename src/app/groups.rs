@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use http_toolkit::{ClientLimits, Routes, middleware_fn};
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
@@ -9,7 +10,6 @@ use super::{Access, Router, public_stack, signed_in_stack};
 use crate::policy::Policy;
 use crate::state::AppState;
 use crate::usage::Metering;
-use crate::web::{ClientLimits, Routes, middleware_fn};
 
 #[derive(Default)]
 pub(super) struct Groups(Vec<(Policy, OpenApiRouter<AppState>)>);

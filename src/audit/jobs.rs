@@ -1,11 +1,10 @@
 //! Removing client addresses and user agents from old entries.
 
 use graphile_worker::{IntoTaskHandlerResult, TaskHandler, WorkerContext};
+use job_queue::JobError;
 use serde::{Deserialize, Serialize};
 
 use super::store;
-use crate::infra;
-use crate::jobs::{self, JobError};
 use crate::state::AppState;
 
 /// Entries of one transaction.
@@ -19,13 +18,13 @@ impl TaskHandler for RemoveAddresses {
     const IDENTIFIER: &'static str = "audit.remove_addresses";
 
     async fn run(self, ctx: WorkerContext) -> impl IntoTaskHandlerResult {
-        jobs::report(&ctx, remove(&ctx).await)
+        job_queue::report(&ctx, remove(&ctx).await)
     }
 }
 
 async fn remove(ctx: &WorkerContext) -> Result<(), JobError> {
-    let state: &AppState = jobs::extension(ctx)?;
-    let before = infra::before(state.clock.now(), state.audit.address_retention);
+    let state: &AppState = job_queue::extension(ctx)?;
+    let before = clock::before(state.clock.now(), state.audit.address_retention);
     let mut entries = 0;
     while let Some(changed) = store::remove_addresses(&state.db, before, BATCH).await? {
         entries += changed;

@@ -4,13 +4,13 @@
 use std::net::IpAddr;
 
 use chrono::{DateTime, Utc};
+use http_toolkit::{RequestId, TimeCursor, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
 
 use super::model::Event;
 use crate::ids::{AuditId, SessionId, UserId};
-use crate::web::{Moment, RequestId, Timestamp};
 
 /// An audit log entry.
 #[derive(Clone, Debug, Serialize, ToSchema, sqlx::FromRow)]
@@ -43,8 +43,8 @@ pub struct Record {
 }
 
 impl Record {
-    pub fn moment(&self) -> Moment {
-        Moment(self.created_at, self.id.0)
+    pub fn moment(&self) -> TimeCursor {
+        TimeCursor(self.created_at, self.id.0)
     }
 }
 

@@ -1,12 +1,14 @@
 //! `/audit-log` of the caller's own account.
 
+use http_toolkit::{
+    Json, Page, PageParams, PageRequest, Problem, QueryProblems, Routes, TimeCursor,
+};
 use utoipa_axum::routes;
 
 use super::record::{OwnRecord, Record, RecordFilter};
 use super::store;
 use crate::ctx::UserCtx;
 use crate::state::AppState;
-use crate::web::{Json, Moment, Page, PageParams, Paged, Problem, QueryProblems, Routes};
 
 pub fn routes() -> Routes<AppState> {
     Routes::new().routes(routes!(list_own_audit_log))
@@ -19,7 +21,7 @@ pub fn routes() -> Routes<AppState> {
     responses((status = 200, description = "A page of audit log entries.", body = Page<OwnRecord>), QueryProblems))]
 async fn list_own_audit_log(
     ctx: UserCtx,
-    paged: Paged<Moment>,
+    paged: PageRequest<TimeCursor>,
 ) -> Result<Json<Page<OwnRecord>>, Problem> {
     let user_id = ctx.user_id();
     let own = RecordFilter {

@@ -1,6 +1,8 @@
 //! Every statement on `audit_log`, and the call that removes addresses from it.
 
 use chrono::{DateTime, Utc};
+use clock::Rng;
+use http_toolkit::{PageSize, RequestId, TimeCursor, printable_user_agent};
 use ipnetwork::IpNetwork;
 use sea_query::{Expr, ExprTrait as _, Order, PostgresQueryBuilder, Query};
 use sea_query_sqlx::SqlxBinder as _;
@@ -10,8 +12,6 @@ use super::entry::Entry;
 use super::record::{Record, RecordFilter};
 use crate::ctx::Origin;
 use crate::ids::AuditId;
-use crate::infra::Rng;
-use crate::web::{Limit, Moment, RequestId, printable_user_agent};
 
 const COLUMNS: &str =
     "id, created_at, event, user_id, actor_id, session_id, request_id, ip, user_agent, detail";
@@ -59,8 +59,8 @@ pub(super) async fn remove_addresses(
 pub async fn list_records(
     conn: impl PgExecutor<'_>,
     filter: &RecordFilter,
-    after: Option<Moment>,
-    limit: Limit,
+    after: Option<TimeCursor>,
+    limit: PageSize,
 ) -> Result<Vec<Record>, sqlx::Error> {
     let mut query = Query::select();
     query
@@ -87,7 +87,7 @@ pub async fn list_records(
     if let Some(to) = filter.to {
         query.and_where(Expr::col("created_at").lt(to.get()));
     }
-    if let Some(Moment(at, id)) = after {
+    if let Some(TimeCursor(at, id)) = after {
         // Redundant, but it excludes whole partitions.
         query.and_where(Expr::col("created_at").lte(at));
         let place = Expr::tuple([Expr::col("created_at"), Expr::col("id")]);

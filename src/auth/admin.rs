@@ -3,7 +3,6 @@
 use sqlx::PgConnection;
 
 use crate::ids::UserId;
-use crate::jobs;
 use crate::mail::{self, EmailMessage, JobError, email_jobs};
 use crate::state::AppState;
 use crate::users::{self, CredentialsChange};
@@ -19,7 +18,7 @@ pub async fn announce_admin(
             user_id: admin,
             admin: change.user_id(),
         };
-        jobs::enqueue(&mut *conn, &job, None).await?;
+        job_queue::enqueue(&mut *conn, &job, None).await?;
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! CLI commands on accounts.
 
+use crypto::NewPassword;
 use serde_json::json;
 
 use super::admin::announce_admin;
@@ -12,8 +13,6 @@ use super::sessions::{EndReason, end_sessions};
 use crate::audit::Event;
 use crate::ctx::Ctx;
 use crate::ids::UserId;
-use crate::infra::NewPassword;
-use crate::jobs;
 use crate::mfa::{self, FactorEvent};
 use crate::users::{self, EmailAddress, NewUser, PersonName, Role};
 
@@ -148,7 +147,7 @@ pub async fn create_account(ctx: &Ctx, account: CreateAccount) -> Result<bool, E
     }
     if !account.is_verified {
         let job = SendVerification::to(new.email);
-        jobs::enqueue(&mut *tx, &job, Some(&job.key())).await?;
+        job_queue::enqueue(&mut *tx, &job, Some(&job.key())).await?;
     }
     tx.audit(Event::CreatedByOperator.about(id)).await?;
     tx.commit().await?;

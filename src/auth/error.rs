@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use crate::infra::{Busy, HashError, Unchecked};
+use crypto::{Busy, HashError};
+use http_toolkit::Problem;
+use password_checks::Unchecked;
+
 use crate::metrics::{self, CsrfRefusal};
 use crate::mfa;
-use crate::web::{Code, Problem};
+use crate::web::Code;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

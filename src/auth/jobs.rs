@@ -1,14 +1,14 @@
 //! The daily purge of what has expired.
 
 use chrono::TimeDelta;
+use clock::before;
 use graphile_worker::{IntoTaskHandlerResult, TaskHandler, WorkerContext};
+use job_queue::{JobError, Purges};
 use serde::{Deserialize, Serialize};
 
 use super::{credentials, links, sessions, sign_in};
 use crate::audit::Event;
 use crate::ctx::Ctx;
-use crate::infra::before;
-use crate::jobs::{self, JobError, Purges};
 use crate::mfa;
 use crate::state::AppState;
 use crate::users;
@@ -80,7 +80,7 @@ impl TaskHandler for PurgeExpired {
     const IDENTIFIER: &'static str = "auth.purge_expired";
 
     async fn run(self, ctx: WorkerContext) -> impl IntoTaskHandlerResult {
-        let result = async { self.purge(jobs::extension(&ctx)?).await }.await;
-        jobs::report(&ctx, result)
+        let result = async { self.purge(job_queue::extension(&ctx)?).await }.await;
+        job_queue::report(&ctx, result)
     }
 }

@@ -3,17 +3,18 @@
 use std::time::Duration;
 
 use axum::extract::Request;
+use cache::CacheFamily;
+use http_toolkit::{MiddlewareResult, Problem};
 
 use super::store;
 use crate::config::MfaRequired;
 use crate::ctx::{Caller, Credential};
 use crate::ids::UserId;
-use crate::infra::CacheFamily;
 use crate::mfa;
 use crate::policy::{Access, Policy};
 use crate::state::AppState;
 use crate::users::Role;
-use crate::web::{Code, MiddlewareResult, Problem};
+use crate::web::Code;
 
 /// Expires because a row changed by hand invalidates nothing.
 static SECOND_FACTORS: CacheFamily<UserId, bool> =

@@ -2,9 +2,10 @@
 
 use axum::extract::Request;
 use axum::http::Extensions;
+use http_toolkit::{Problem, RequestContext};
 
 use crate::ids::{ApiKeyId, SessionId, UserId};
-use crate::web::{Code, Problem, RequestContext};
+use crate::web::Code;
 
 /// A signed-in user, or a program with an API key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,7 +7,10 @@ use axum::body::Bytes;
 use axum::http::HeaderValue;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
+use cache::CacheFamily;
 use chrono::{DateTime, Utc};
+use clock::Month;
+use http_toolkit::{Problem, Routes};
 use utoipa_axum::routes;
 
 use super::model::{Account, Dashboard, Facts, MonthUsage};
@@ -15,10 +18,9 @@ use super::store;
 use crate::config::PlansConfig;
 use crate::ctx::CallerCtx;
 use crate::ids::UserId;
-use crate::infra::{CacheFamily, Month};
 use crate::plans::{Entitlement, Offer};
 use crate::state::AppState;
-use crate::web::{Code, Problem, Routes};
+use crate::web::Code;
 
 /// Number of payments shown.
 const PAYMENTS: i64 = 5;

@@ -1,11 +1,11 @@
 //! Statement of the dashboard.
 
+use clock::Month;
 use sqlx::PgExecutor;
 use sqlx::types::Json;
 
 use super::model::{DayUsage, Facts};
 use crate::ids::UserId;
-use crate::infra::Month;
 use crate::plans::{LIVE_STATUSES, Payment, Subscription};
 use crate::users::{EmailAddress, PersonName};
 

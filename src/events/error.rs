@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use crate::infra::LoadError;
+use cache::LoadError;
+use http_toolkit::Problem;
+
 use crate::metrics::Quota;
-use crate::web::{Code, Problem};
+use crate::web::Code;
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {

@@ -1,6 +1,8 @@
 //! Events and batches of them.
 
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
+use clock::{Rng, uuid_v7_time};
+use http_toolkit::JsonObject;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -8,9 +10,7 @@ use uuid::Uuid;
 
 use crate::config::TierConfig;
 use crate::ids::EventId;
-use crate::infra::{Rng, uuid_v7_time};
 use crate::metrics::Quota;
-use crate::web::JsonObject;
 
 /// Table of events, partitioned by month.
 pub const TABLE: &str = "events";
@@ -175,7 +175,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::ids::uuid_v7;
+    use clock::uuid_v7;
 
     #[test]
     fn a_type_is_a_plain_name() {

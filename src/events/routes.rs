@@ -1,6 +1,7 @@
 //! `/events`.
 
 use axum::http::StatusCode;
+use http_toolkit::{BodyProblems, ConflictProblem, Json, Problem, Routes, body_limit};
 use utoipa_axum::router::UtoipaMethodRouterExt as _;
 use utoipa_axum::routes;
 
@@ -9,7 +10,6 @@ use super::model::{Batch, NewEvent, NewEvents, StoredEvent, StoredEvents};
 use super::service::EventBatch;
 use crate::ctx::CallerCtx;
 use crate::state::AppState;
-use crate::web::{BodyProblems, ConflictProblem, Json, Problem, Routes, body_limit};
 
 /// Body limit of a batch in bytes: 100 events of maximum size.
 const BATCH_LIMIT: usize = 1024 * 1024;

@@ -1,5 +1,6 @@
 //! Storing a batch of events: all of them, or none.
 
+use clock::Month;
 use std::time::Duration;
 use tracing::Instrument as _;
 
@@ -7,7 +8,6 @@ use super::error::Error;
 use super::model::{NewEvent, StoredEvent, Volume};
 use super::store::{self, Columns};
 use crate::ctx::{CallerCtx, Ctx};
-use crate::infra::Month;
 use crate::metrics::{self, Quota};
 use crate::plans;
 

@@ -1,13 +1,13 @@
 //! Statements on `events` and `event_totals`.
 
 use chrono::{DateTime, Utc};
+use clock::Month;
 use serde_json::Value;
 use sqlx::PgExecutor;
 use uuid::Uuid;
 
 use super::model::{NewEvent, StoredEvent, Volume};
 use crate::ids::UserId;
-use crate::infra::Month;
 
 /// Events of one account, as arrays for `unnest`.
 #[derive(Debug, Default)]

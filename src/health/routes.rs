@@ -5,13 +5,13 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::extract::State;
 use axum::http::StatusCode;
+use http_toolkit::{Draining, Json, Routes};
 use utoipa_axum::router::UtoipaMethodRouterExt as _;
 use utoipa_axum::routes;
 
 use super::model::{Health, Readiness, Status};
 use super::service::Checks;
 use crate::state::AppState;
-use crate::web::{Draining, Json, Routes};
 
 pub fn routes(draining: Draining) -> Routes<AppState> {
     let checks = Arc::new(Checks::default());

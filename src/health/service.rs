@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use database::Db;
+use http_toolkit::Draining;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use super::model::{Readiness, Status};
-use crate::infra::{Db, db};
 use crate::state::AppState;
-use crate::web::Draining;
 
 const TIMEOUT: Duration = Duration::from_secs(1);
 const CACHED: Duration = Duration::from_secs(2);
@@ -57,7 +57,7 @@ async fn run_checks(state: &AppState) -> Readiness {
         Ok(Ok(true)) => (Status::Ok, Status::Ok),
         Ok(Ok(false)) => (Status::Ok, Status::Down),
         // The database responds and is empty.
-        Ok(Err(error)) if db::is_missing_table(&error) => (Status::Ok, Status::Down),
+        Ok(Err(error)) if database::is_missing_table(&error) => (Status::Ok, Status::Down),
         Ok(Err(_)) | Err(_) => (Status::Down, Status::Down),
     };
     Readiness::new(database, migrations, queue, redis)

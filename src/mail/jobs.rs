@@ -5,12 +5,11 @@
 
 use email_transport::mailbox_of;
 use graphile_worker::WorkerContext;
+use job_queue::{Failure, MissingExtension};
+use rate_limit::LimitCheck;
 
 use super::service;
-use crate::infra::LimitCheck;
-use crate::jobs::{self, Failure, MissingExtension};
 use crate::state::AppState;
-use crate::web;
 
 /// Class of an email, for its limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +31,7 @@ impl Class {
             Self::SignIn => return true,
         };
         let check = LimitCheck::spend(limit, state.limiter.hashed_key(&key));
-        let is_admitted = web::allows(&state.limiter, &[check]).await;
+        let is_admitted = http_toolkit::allows(&state.limiter, &[check]).await;
         if !is_admitted {
             tracing::info!(
                 kind,
@@ -61,7 +60,7 @@ pub async fn run_job(
     send: impl AsyncFnOnce(&AppState) -> Result<(), JobError>,
 ) -> Result<(), Failure> {
     let result = async {
-        let state = jobs::extension(ctx)?;
+        let state = job_queue::extension(ctx)?;
         let (kind, is_retry) = (ctx.job().task_identifier(), *ctx.job().attempts() > 1);
         for (class, to) in limits {
             // A retry was counted with the first attempt.
@@ -73,7 +72,7 @@ pub async fn run_job(
     }
     .await;
     let is_permanent = |error: &JobError| matches!(error, JobError::Mail(it) if it.is_permanent());
-    jobs::report_final(ctx, result, is_permanent).await
+    job_queue::report_final(ctx, result, is_permanent).await
 }
 
 /// Declares jobs of one email: name, identifier in the queue, class of the limit by `email` if there is one,

@@ -2,12 +2,12 @@
 
 use std::sync::LazyLock;
 
+use email_transport::SendError;
 use lettre::message::Mailbox;
 use minijinja::value::Serde;
 use minijinja::{Environment, UndefinedBehavior, context};
 
 use super::model::{EmailMessage, TEMPLATES};
-use crate::infra::SendError;
 use crate::state::AppState;
 
 static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use crypto::OpenError;
+use http_toolkit::Problem;
 use mfa_codes::{NotOne, QrError};
 
-use crate::infra::OpenError;
-use crate::web::{Code, Problem};
+use crate::web::Code;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

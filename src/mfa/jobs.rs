@@ -1,13 +1,13 @@
 //! Emails about second factors, and the re-encryption of TOTP secrets after a key rotation.
 
+use database::begin;
 use graphile_worker::{IntoTaskHandlerResult, TaskHandler, WorkerContext};
+use job_queue::MissingExtension;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{secret, store};
 use crate::ids::UserId;
-use crate::infra::begin;
-use crate::jobs::{self, MissingExtension};
 use crate::mail::{self, EmailMessage, JobError, email_jobs};
 use crate::state::AppState;
 use crate::users;
@@ -90,7 +90,7 @@ impl TaskHandler for ResealSecrets {
     const IDENTIFIER: &'static str = "mfa.seal_anew";
 
     async fn run(self, ctx: WorkerContext) -> impl IntoTaskHandlerResult {
-        let result = async { self.seal(jobs::extension(&ctx)?).await }.await;
-        jobs::report(&ctx, result)
+        let result = async { self.seal(job_queue::extension(&ctx)?).await }.await;
+        job_queue::report(&ctx, result)
     }
 }

@@ -1,9 +1,9 @@
 //! Encryption of TOTP secrets at rest.
 
+use crypto::{AssociatedData, OpenError, Sealed};
 use uuid::Uuid;
 
 use crate::ids::UserId;
-use crate::infra::{AssociatedData, OpenError, Sealed};
 use crate::state::AppState;
 
 /// Re-encrypts under the first key of the ring.

@@ -2,6 +2,7 @@
 //! the caller writes the audit entry.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use crypto::OpenError;
 use mfa_codes::{Proof, RecoveryCode, TotpCode, TotpSecret, qr_svg};
 use sqlx::PgConnection;
 
@@ -11,8 +12,6 @@ use super::model::{Enrolment, RecoveryCodes};
 use super::secret::associated_data;
 use super::store::{self, Factor};
 use crate::ids::UserId;
-use crate::infra::OpenError;
-use crate::jobs;
 use crate::state::AppState;
 use crate::users::{CredentialsChange, CredentialsVersion, OwnCredentials};
 
@@ -181,5 +180,5 @@ async fn notify(
     owner: UserId,
     event: FactorEvent,
 ) -> Result<(), sqlx::Error> {
-    jobs::enqueue(&mut *conn, &NotifySecondFactor::to(owner, event), None).await
+    job_queue::enqueue(&mut *conn, &NotifySecondFactor::to(owner, event), None).await
 }

@@ -1,12 +1,12 @@
 //! Every statement on `mfa_factors` and `recovery_codes`.
 
 use chrono::{DateTime, Utc};
+use crypto::{KeyId, Sealed};
 use mfa_codes::Failures;
 use sqlx::PgExecutor;
 
 use super::model::MfaStatus;
 use crate::ids::UserId;
-use crate::infra::{KeyId, Sealed};
 use crate::users::CredentialsVersion;
 
 pub async fn has_second_factor(

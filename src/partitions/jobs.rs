@@ -1,11 +1,10 @@
 //! Maintenance of partitions by month.
 
+use database::partitions;
 use graphile_worker::{IntoTaskHandlerResult, TaskHandler, WorkerContext};
 use serde::{Deserialize, Serialize};
 
 use crate::config::Retention;
-use crate::infra::db::partitions;
-use crate::jobs;
 use crate::state::AppState;
 
 /// Table partitioned by month. The database functions that maintain partitions have a list of these names.
@@ -23,7 +22,7 @@ pub struct PartitionedTables(pub Vec<Table>);
 #[derive(Debug, thiserror::Error)]
 enum JobError {
     #[error(transparent)]
-    MissingExtension(#[from] jobs::MissingExtension),
+    MissingExtension(#[from] job_queue::MissingExtension),
     #[error("the partitions of {0} cannot be maintained: {1}")]
     Database(&'static str, #[source] sqlx::Error),
 }
@@ -36,14 +35,14 @@ impl TaskHandler for MaintainPartitions {
     const IDENTIFIER: &'static str = "partitions.maintain";
 
     async fn run(self, ctx: WorkerContext) -> impl IntoTaskHandlerResult {
-        jobs::report(&ctx, maintain(&ctx).await)
+        job_queue::report(&ctx, maintain(&ctx).await)
     }
 }
 
 /// Maintains every table, also after a failure, and returns the first failure.
 async fn maintain(ctx: &WorkerContext) -> Result<(), JobError> {
-    let state: &AppState = jobs::extension(ctx)?;
-    let PartitionedTables(tables) = jobs::extension(ctx)?;
+    let state: &AppState = job_queue::extension(ctx)?;
+    let PartitionedTables(tables) = job_queue::extension(ctx)?;
     let now = state.clock.now();
     let mut result = Ok(());
     for table in tables {

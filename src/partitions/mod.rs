@@ -4,4 +4,4 @@ mod jobs;
 
 pub use jobs::{MaintainPartitions, PartitionedTables, Table};
 
-pub use crate::infra::db::partitions::state_of;
+pub use database::partitions::state_of;

@@ -1,14 +1,14 @@
 //! Rate limit of signed-in callers: by account, as its plan allows.
 
 use axum::extract::Request;
+use http_toolkit::{MiddlewareResult, limited};
+use rate_limit::{Key, Limit, LimitCheck};
 
 use super::model::Plan;
 use super::service;
-use crate::config::{Limit, PlansConfig};
+use crate::config::PlansConfig;
 use crate::ctx::Caller;
-use crate::infra::{LimitCheck, LimitKey};
 use crate::state::AppState;
-use crate::web::{MiddlewareResult, limited};
 
 impl Plan {
     pub(super) const fn limit(self, config: &PlansConfig) -> Limit {
@@ -25,6 +25,6 @@ pub async fn limit_by_plan<F: Future<Output = MiddlewareResult>>(
     let caller = Caller::of(&request)?;
     let plan = service::plan_of(state, caller.user_id).await?;
     let limit = plan.limit(&state.plans);
-    let check = LimitCheck::spend(limit, LimitKey::user(caller.user_id.0));
+    let check = LimitCheck::spend(limit, Key::user(caller.user_id.0));
     limited(&state.limiter, &[check], || next(request)).await
 }

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use clock::after;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::config::{PlansConfig, TierConfig};
 use crate::ids::PaymentId;
-use crate::infra::after;
 
 /// Plan of an account.
 #[derive(

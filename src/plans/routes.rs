@@ -6,13 +6,13 @@ use std::time::Duration;
 use axum::extract::{Request, State};
 use axum::http::HeaderValue;
 use axum::response::Response;
+use cache::{Cache, CacheFamily};
+use http_toolkit::{PreparedJson, Problem, Routes};
 use utoipa_axum::routes;
 
 use super::model::Pricing;
 use crate::config::PlansConfig;
-use crate::infra::{Cache, CacheFamily};
 use crate::state::AppState;
-use crate::web::{PreparedJson, Problem, Routes};
 
 /// Prices change with a release or a setting, so that a page of this age is acceptable.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("public, max-age=300");

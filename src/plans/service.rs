@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use cache::{CacheFamily, LoadError};
+
 use super::model::{Entitlement, Plan};
 use super::store;
 use crate::ids::UserId;
-use crate::infra::{CacheFamily, LoadError};
 use crate::state::AppState;
 
 /// What accounts pay for. The TTL bounds the age of changes that invalidate nothing, as a row changed by hand.

@@ -1,6 +1,7 @@
 //! Errors of writing counts.
 
-use crate::infra::db::is_outage;
+use database::is_outage;
+
 use crate::metrics::CallOutcome;
 
 /// Counts could not be written. They are kept and written the next time.

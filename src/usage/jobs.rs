@@ -3,13 +3,13 @@
 use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
+use clock::Month;
 use graphile_worker::{IntoTaskHandlerResult, TaskHandler, WorkerContext};
+use job_queue::JobError;
 use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
 
 use super::store;
-use crate::infra::Month;
-use crate::jobs::{self, JobError};
 use crate::state::AppState;
 
 /// How long the last batch number of a process is kept, against which a repeated batch is recognised.
@@ -23,12 +23,12 @@ impl TaskHandler for PurgeUsage {
     const IDENTIFIER: &'static str = "usage.purge";
 
     async fn run(self, ctx: WorkerContext) -> impl IntoTaskHandlerResult {
-        jobs::report(&ctx, purge(&ctx).await)
+        job_queue::report(&ctx, purge(&ctx).await)
     }
 }
 
 async fn purge(ctx: &WorkerContext) -> Result<(), JobError> {
-    let state: &AppState = jobs::extension(ctx)?;
+    let state: &AppState = job_queue::extension(ctx)?;
     let now = state.clock.now();
     let months_before = Month::of(state.usage.retention.before(now)).first_day();
     store::purge(&state.db, months_before, now - WRITERS_KEPT).await?;
@@ -49,12 +49,12 @@ impl TaskHandler for BackfillRollups {
     const IDENTIFIER: &'static str = "usage.backfill_rollups";
 
     async fn run(self, ctx: WorkerContext) -> impl IntoTaskHandlerResult {
-        jobs::report(&ctx, backfill(&ctx).await)
+        job_queue::report(&ctx, backfill(&ctx).await)
     }
 }
 
 async fn backfill(ctx: &WorkerContext) -> Result<(), JobError> {
-    let state: &AppState = jobs::extension(ctx)?;
+    let state: &AppState = job_queue::extension(ctx)?;
     let began = Instant::now();
     let mut batches = 0_u64;
     while store::backfill(&state.db).await? {

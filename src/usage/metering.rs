@@ -9,18 +9,19 @@ use axum::extract::{MatchedPath, Request};
 use axum::http::Method;
 use axum::response::IntoResponse as _;
 use chrono::{DateTime, Utc};
+use clock::Month;
+use http_toolkit::{MiddlewareResult, Problem, operations};
 use usage_meter::{Endpoint, Meter, MeterKey, minute_of};
 use utoipa::openapi::OpenApi;
 
 use super::model::is_charged;
 use crate::ctx::Caller;
 use crate::ids::UserId;
-use crate::infra::Month;
 use crate::metrics::{self, Quota};
 use crate::plans::{self, Plan};
 use crate::policy::Policy;
 use crate::state::AppState;
-use crate::web::{Code, MiddlewareResult, Problem, operations};
+use crate::web::Code;
 
 /// Status of a request whose client disconnected, as in the access log.
 const CLIENT_DISCONNECTED: u16 = 499;

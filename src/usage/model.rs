@@ -1,12 +1,13 @@
 //! Types of reports and quotas.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use http_toolkit::{Position, Problem, Timestamp};
 use serde::{Deserialize, Serialize};
 use usage_meter::{Resolution, minute_of, time_of};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::plans::Plan;
-use crate::web::{Code, Position, Problem, Timestamp};
+use crate::web::Code;
 
 /// Table of counts by minute, partitioned by month.
 pub const TABLE: &str = "api_usage";
@@ -229,7 +230,7 @@ pub(super) struct CurrentUsage {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::infra::Month;
+    use clock::Month;
 
     fn time(text: &str) -> DateTime<Utc> {
         text.parse().expect("it is a time")

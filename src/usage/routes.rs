@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use clock::Month;
+use http_toolkit::{Json, Page, PageParams, PageRequest, Problem, QueryProblems, Routes};
+use rate_limit::TooMany;
 use tracing::Instrument as _;
 use utoipa_axum::routes;
 
@@ -9,11 +12,10 @@ use super::model::{CurrentUsage, LastItem, UsageFilter, UsageItem};
 use super::store;
 use crate::ctx::CallerCtx;
 use crate::events;
-use crate::infra::{Month, TooMany, db};
 use crate::metrics;
 use crate::plans;
 use crate::state::AppState;
-use crate::web::{Code, Json, Page, PageParams, Paged, Problem, QueryProblems, Routes};
+use crate::web::Code;
 
 /// How long a report waits for a slot.
 const WAIT: Duration = Duration::from_secs(1);
@@ -31,7 +33,7 @@ pub fn routes() -> Routes<AppState> {
     responses((status = 200, description = "A page of usage items.", body = Page<UsageItem>), QueryProblems))]
 async fn list_usage(
     ctx: CallerCtx,
-    page: Paged<LastItem, UsageFilter>,
+    page: PageRequest<LastItem, UsageFilter>,
 ) -> Result<Json<Page<UsageItem>>, Problem> {
     let query = page.filter.query(ctx.now())?;
     let user_id = ctx.user_id();
@@ -64,7 +66,7 @@ fn too_many_reports(error: TooMany) -> Problem {
 }
 
 fn report_problem(error: sqlx::Error) -> Problem {
-    if db::is_cancelled(&error) {
+    if database::is_cancelled(&error) {
         return Problem::new(Code::DeadlineExceeded)
             .detail("The report took too long. Ask for a shorter time or a coarser granularity.");
     }

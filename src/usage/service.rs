@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use clock::Month;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use usage_meter::{Batch, Meter, MeterKey, Sum, time_of};
@@ -11,7 +12,6 @@ use uuid::Uuid;
 use super::error::FlushError;
 use super::model::is_charged;
 use super::store;
-use crate::infra::Month;
 use crate::metrics::{self, CallOutcome};
 use crate::state::AppState;
 

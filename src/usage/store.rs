@@ -6,13 +6,13 @@ mod reports;
 use std::collections::HashMap;
 
 use chrono::{DateTime, NaiveDate, Utc};
+use clock::Month;
 use sqlx::PgExecutor;
 use usage_meter::{Batch, EndpointNames, MeterKey, Sum, time_of};
 use uuid::Uuid;
 
 use super::model::is_charged;
 use crate::ids::UserId;
-use crate::infra::Month;
 
 pub(super) use backfill::backfill;
 pub(super) use reports::list;

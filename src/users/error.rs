@@ -1,6 +1,8 @@
 //! Errors of users, and their responses.
 
-use crate::web::{Code, Problem};
+use http_toolkit::Problem;
+
+use crate::web::Code;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

@@ -1,5 +1,6 @@
 //! `/users/me`.
 
+use http_toolkit::{BodyProblems, Json, Problem, Routes};
 use serde_json::json;
 use utoipa_axum::routes;
 
@@ -8,7 +9,6 @@ use super::store;
 use crate::audit::Event;
 use crate::ctx::CallerCtx;
 use crate::state::AppState;
-use crate::web::{BodyProblems, Json, Problem, Routes};
 
 pub fn routes() -> Routes<AppState> {
     Routes::new().routes(routes!(update_me))

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
+use clock::Clock;
 use groundwork::audit::RemoveAddresses;
-use groundwork::infra::Clock;
-use groundwork::jobs;
 use groundwork::partitions::MaintainPartitions;
 use serde_json::Value;
 
@@ -13,7 +12,7 @@ use crate::harness::TestApp;
 const DAY: Duration = Duration::from_hours(24);
 
 async fn remove(app: &TestApp) {
-    jobs::enqueue(&app.state.db, &RemoveAddresses::default(), None)
+    job_queue::enqueue(&app.state.db, &RemoveAddresses::default(), None)
         .await
         .expect("it is enqueued");
     app.run_jobs().await;
@@ -115,7 +114,7 @@ async fn entries_are_kept_unless_a_retention_is_set() {
         let now = Clock::system().now();
         let wait = (now - app.clock.now()).to_std().unwrap_or_default();
         app.clock.advance(wait);
-        jobs::enqueue(&app.state.db, &MaintainPartitions::default(), None)
+        job_queue::enqueue(&app.state.db, &MaintainPartitions::default(), None)
             .await
             .expect("it is enqueued");
         run_jobs_of(&app, &replica, &overrides).await;

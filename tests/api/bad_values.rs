@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use groundwork::app;
-use groundwork::web::Problem;
+use http_toolkit::Problem;
 use reqwest::Method;
 use serde_json::{Value, json};
 use url::form_urlencoded;

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use cache::{Cache, CacheFamily};
 use chrono::{DateTime, Utc};
-use groundwork::infra::{Cache, CacheFamily, Clock, Redis, Rng};
+use clock::{Clock, Rng};
 use groundwork_dev::{Fault, Proxy};
+use redis_client::Redis;
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;

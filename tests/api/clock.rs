@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use groundwork::infra::Clock;
+use clock::Clock;
 
 use crate::harness::{Replica, Session, TestApp};
 

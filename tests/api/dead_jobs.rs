@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use groundwork::jobs::{self, PurgeDeadJobs};
+use job_queue::PurgeDeadJobs;
 use sqlx::{AssertSqlSafe, PgConnection};
 
 use crate::harness::TestApp;
@@ -26,7 +26,9 @@ async fn add(app: &TestApp, jobs: i64, columns: &str, ago: &str) {
 }
 
 async fn dead(app: &TestApp) -> i64 {
-    jobs::count_dead(&app.state.db).await.expect("it counts")
+    job_queue::count_dead(&app.state.db)
+        .await
+        .expect("it counts")
 }
 
 #[tokio::test]
@@ -36,10 +38,12 @@ async fn dead_jobs_are_kept_for_their_time_and_then_deleted() {
     add(&app, 3, "0, 18, 18", "9 days").await;
     add(&app, 2, "0, 17, 18", "-9 days").await;
     assert_eq!(dead(&app).await, 2_503);
-    let queue = jobs::queue_state(&app.state.db).await.expect("it answers");
+    let queue = job_queue::queue_state(&app.state.db)
+        .await
+        .expect("it answers");
     assert_eq!(format!("{} {}", queue.waiting, queue.dead), "0 2503");
 
-    jobs::enqueue(&app.state.db, &PurgeDeadJobs::default(), None)
+    job_queue::enqueue(&app.state.db, &PurgeDeadJobs::default(), None)
         .await
         .expect("it is enqueued");
     app.run_jobs().await;
@@ -56,7 +60,7 @@ async fn dead_jobs_are_kept_for_their_time_and_then_deleted() {
 async fn the_queue_is_late_by_jobs_of_any_priority_and_not_by_others() {
     let app = TestApp::new().await;
     let late = async || {
-        jobs::is_late(&app.state.db, Duration::from_mins(5))
+        job_queue::is_late(&app.state.db, Duration::from_mins(5))
             .await
             .expect("it answers")
     };
@@ -65,7 +69,9 @@ async fn the_queue_is_late_by_jobs_of_any_priority_and_not_by_others() {
     add(&app, 5, "0, 18, 18", "3 days").await;
     add(&app, 5, "n::int, 0, 18", "4 minutes").await;
     assert!(!late().await, "due, and not for long");
-    let queue = jobs::queue_state(&app.state.db).await.expect("it answers");
+    let queue = job_queue::queue_state(&app.state.db)
+        .await
+        .expect("it answers");
     assert_eq!(format!("{} {}", queue.waiting, queue.dead), "5 5");
     assert!((230.0..300.0).contains(&queue.oldest_seconds), "{queue:?}");
     for priority in [-7, 3, 100] {
@@ -110,7 +116,7 @@ async fn readiness_reads_a_handful_of_rows_of_a_long_queue() {
     let mut looker = app.owner().await;
     let before = rows_read(&mut looker).await;
     for _ in 0..20 {
-        let late = jobs::is_late(&mut looker, Duration::from_hours(2)).await;
+        let late = job_queue::is_late(&mut looker, Duration::from_hours(2)).await;
         assert!(!late.expect("it answers"));
     }
     let read = rows_read(&mut looker).await - before;

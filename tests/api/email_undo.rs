@@ -254,7 +254,7 @@ async fn an_undo_works_for_seven_days_and_then_the_old_address_is_forgotten() {
         .post(UNDO, undo(&app.undo_token("grace@example.com")))
         .await;
     late.assert_problem(422, "invalid_token");
-    groundwork::jobs::enqueue(&app.state.db, &groundwork::auth::PurgeExpired {}, None)
+    job_queue::enqueue(&app.state.db, &groundwork::auth::PurgeExpired {}, None)
         .await
         .expect("it is enqueued");
     app.run_jobs().await;

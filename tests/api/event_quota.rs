@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
+use clock::{Rng, uuid_v7};
 use futures_util::future::join_all;
 use groundwork::events::PurgeEventTotals;
-use groundwork::ids::uuid_v7;
-use groundwork::infra::Rng;
-use groundwork::jobs;
 use serde_json::{Value, json};
 
 use crate::harness::{Answer, Session, TestApp};
@@ -163,7 +161,7 @@ async fn a_new_month_has_room_again_and_old_totals_are_deleted() {
     let ada = app.log_in("ada@example.com").await;
     one(&ada, json!({ "type": "x" })).await.assert_status(201);
     app.clock.advance(Duration::from_hours(24 * 40));
-    jobs::enqueue(&app.state.db, &PurgeEventTotals::default(), None)
+    job_queue::enqueue(&app.state.db, &PurgeEventTotals::default(), None)
         .await
         .expect("it is enqueued");
     app.run_jobs().await;
@@ -173,7 +171,7 @@ async fn a_new_month_has_room_again_and_old_totals_are_deleted() {
         .expect("the table is there");
     assert_eq!(months, ["2026-03-01", "2026-04-01"], "two months are kept");
     app.clock.advance(Duration::from_hours(24 * 40));
-    jobs::enqueue(&app.state.db, &PurgeEventTotals::default(), None)
+    job_queue::enqueue(&app.state.db, &PurgeEventTotals::default(), None)
         .await
         .expect("it is enqueued");
     app.run_jobs().await;

@@ -1,7 +1,6 @@
 //! Events: told alone or together, stored once, and never larger than they may be.
 
-use groundwork::ids::uuid_v7;
-use groundwork::infra::Rng;
+use clock::{Rng, uuid_v7};
 use reqwest::Method;
 use serde_json::{Value, json};
 use uuid::Uuid;

@@ -6,14 +6,14 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use clock::{Clock, Rng};
 use groundwork::app;
 use groundwork::config::Config;
-use groundwork::infra::{Clock, Rng};
 use groundwork::state::AppState;
-use groundwork::web::Draining;
-use groundwork::{web, worker};
+use groundwork::worker;
 use groundwork_dev::Inbox;
 use groundwork_dev::inbox::Message;
+use http_toolkit::Draining;
 use reqwest::header::HeaderMap;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -418,7 +418,7 @@ impl Replica {
         let draining = Draining::default();
         let app = app::router(&state, &config, draining.clone());
         let (http, stopped) = (config.http.clone(), stop.clone());
-        tokio::spawn(async move { web::serve(listener, app, &http, stopped).await });
+        tokio::spawn(async move { http_toolkit::serve(listener, app, &http, stopped).await });
         let client = reqwest::Client::builder()
             .timeout(Duration::from_secs(60))
             .redirect(reqwest::redirect::Policy::none())

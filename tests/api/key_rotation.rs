@@ -3,8 +3,8 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 
-use groundwork::config::Key32;
-use groundwork::infra::Rng;
+use clock::Rng;
+use crypto::Key32;
 use reqwest::Method;
 use serde_json::{Value, json};
 

@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use groundwork::auth;
-use groundwork::infra::RevocationStatus;
 use reqwest::Method;
 use serde_json::json;
+use session_tokens::RevocationStatus;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 

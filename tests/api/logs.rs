@@ -1,6 +1,6 @@
 //! What the process writes while people use it, and what it must never write.
 
-use groundwork::infra::Clock;
+use clock::Clock;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};

@@ -6,7 +6,7 @@ mod rights;
 use std::collections::HashMap;
 use std::time::Duration;
 
-use groundwork::config::DatabaseConfig;
+use database::DatabaseConfig;
 use groundwork::migrate;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgExecutor};
 

@@ -10,14 +10,14 @@ use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
 use axum::routing::get;
 use axum::{Extension, Router};
+use clock::{Clock, Rng};
 use groundwork::config::Config;
 use groundwork::ctx::{Caller, Principal};
 use groundwork::ids::{SessionId, UserId};
-use groundwork::infra::{Clock, Rng};
 use groundwork::metrics::{self, Kind};
 use groundwork::telemetry;
-use groundwork::web::{self, RequestContextLayer};
 use groundwork_dev::SentrySink;
+use http_toolkit::RequestContextLayer;
 use tower::ServiceExt as _;
 use uuid::Uuid;
 
@@ -345,7 +345,7 @@ async fn a_panic_is_reported_once_with_its_place_and_its_request() {
     let app = Router::new()
         .route("/falls/{id}", get(fall))
         .layer(from_fn(sign_in))
-        .layer(web::CatchPanic)
+        .layer(http_toolkit::CatchPanic)
         .layer(RequestContextLayer::new(
             &config.http,
             Clock::system(),

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use groundwork::jobs;
 use groundwork::partitions::{self, MaintainPartitions};
 use sqlx::{AssertSqlSafe, PgConnection};
 
@@ -25,7 +24,7 @@ async fn execute(conn: &mut PgConnection, sql: impl Into<String>) {
 }
 
 async fn maintain(app: &TestApp) {
-    jobs::enqueue(&app.state.db, &MaintainPartitions::default(), None)
+    job_queue::enqueue(&app.state.db, &MaintainPartitions::default(), None)
         .await
         .expect("it is enqueued");
     app.run_jobs().await;
@@ -230,10 +229,7 @@ async fn attaching_waits_for_a_lock_a_second_at_a_time() {
     let began = std::time::Instant::now();
     let refused = sqlx::query(attach).execute(&app.state.db).await;
     let refused = refused.expect_err("the writer is in the way");
-    assert!(
-        groundwork::infra::db::is_lock_timeout(&refused),
-        "{refused}"
-    );
+    assert!(database::is_lock_timeout(&refused), "{refused}");
     // Without a timeout of its own it would wait for that of the session.
     assert!(began.elapsed() < Duration::from_secs(15));
     execute(&mut writer, "COMMIT").await;

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
+use clock::Rng;
 use groundwork::ids::{SubscriptionId, UserId};
-use groundwork::infra::Rng;
 use groundwork::plans::{self, Plan};
 use groundwork::state::AppState;
 use reqwest::Method;

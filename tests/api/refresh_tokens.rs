@@ -7,9 +7,9 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
+use clock::Rng;
+use crypto::Key32;
 use futures_util::future::join_all;
-use groundwork::config::Key32;
-use groundwork::infra::Rng;
 use sqlx::AssertSqlSafe;
 
 use crate::harness::{Answer, Replica, Session, TestApp, hex};

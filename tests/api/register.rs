@@ -336,7 +336,7 @@ async fn a_email_that_is_refused_is_sent_again_and_carries_a_working_link() {
         app.run_jobs().await;
     }
     assert_eq!(
-        groundwork::jobs::count_dead(&app.state.db)
+        job_queue::count_dead(&app.state.db)
             .await
             .expect("it counts"),
         1

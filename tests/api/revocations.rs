@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use groundwork::auth;
-use groundwork::infra::RevocationStatus;
+use session_tokens::RevocationStatus;
 use sqlx::{Connection as _, PgConnection};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -211,7 +211,7 @@ async fn revocations_are_purged_once_their_tokens_have_run_out() {
         .await
         .assert_status(204);
     let purge = async || {
-        groundwork::jobs::enqueue(&app.state.db, &auth::PurgeExpired::default(), None)
+        job_queue::enqueue(&app.state.db, &auth::PurgeExpired::default(), None)
             .await
             .expect("it is enqueued");
         app.run_jobs().await;
@@ -243,7 +243,7 @@ async fn an_access_token_whose_session_was_lost_by_a_restore_runs_out_and_is_nev
         .await
         .assert_problem(401, "invalid_refresh_token");
     // After a restore the signing key is replaced at once.
-    let key = groundwork::config::Key32::new(groundwork::infra::Rng::system().bytes()).encode();
+    let key = crypto::Key32::new(clock::Rng::system().bytes()).encode();
     let rotated = app
         .another_replica_with(&[("JWT_SIGNING_KEYS", &key)])
         .await;

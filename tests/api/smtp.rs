@@ -22,7 +22,7 @@ fn through(app: &TestApp, url: &str, more: &[(&str, &str)]) -> groundwork::confi
 /// Fault that the check of the mail server finds.
 async fn fault(app: &TestApp, url: &str, more: &[(&str, &str)]) -> Option<String> {
     let config = through(app, url, more);
-    let mailer = groundwork::state::mailer(&config.mail, groundwork::infra::Rng::system());
+    let mailer = groundwork::state::mailer(&config.mail, clock::Rng::system());
     let mailer = mailer.expect("it is built");
     let checked = mailer.check(Duration::from_secs(30)).await;
     checked.err().map(|error| error.to_string())

@@ -6,8 +6,7 @@ use aws_lc_rs::hmac;
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use groundwork::config::Key32;
-use groundwork::infra::JwtKeys;
+use crypto::{JwtKeys, Key32};
 use reqwest::Method;
 use serde_json::{Value, json};
 

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
+use database::begin;
 use groundwork::auth::PurgeExpired;
-use groundwork::infra::begin;
-use groundwork::jobs;
 use serde_json::json;
 
 use crate::harness::TestApp;
@@ -14,7 +13,7 @@ const DAY: Duration = Duration::from_hours(24);
 impl TestApp {
     /// Runs the daily job.
     async fn purge(&self) {
-        jobs::enqueue(&self.state.db, &PurgeExpired {}, None)
+        job_queue::enqueue(&self.state.db, &PurgeExpired {}, None)
             .await
             .expect("it is enqueued");
         self.run_jobs().await;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use groundwork::auth::{PurgeExpired, SendVerification};
 use groundwork::partitions::MaintainPartitions;
 use groundwork::users::EmailAddress;
-use groundwork::{jobs, worker};
+use groundwork::worker;
 use serde_json::json;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -50,10 +50,8 @@ async fn a_job_runs_if_what_caused_it_was_committed_and_only_then() {
     app.inbox.clear();
     let job = SendVerification::to(address("ada@example.com"));
 
-    let mut undone = groundwork::infra::begin(&app.state.db)
-        .await
-        .expect("it begins");
-    jobs::enqueue(&mut *undone, &job, None)
+    let mut undone = database::begin(&app.state.db).await.expect("it begins");
+    job_queue::enqueue(&mut *undone, &job, None)
         .await
         .expect("it is enqueued");
     undone.rollback().await.expect("it is undone");
@@ -81,10 +79,8 @@ async fn a_job_runs_if_what_caused_it_was_committed_and_only_then() {
         "a job came of a sign-up that failed"
     );
 
-    let mut done = groundwork::infra::begin(&app.state.db)
-        .await
-        .expect("it begins");
-    jobs::enqueue(&mut *done, &job, None)
+    let mut done = database::begin(&app.state.db).await.expect("it begins");
+    job_queue::enqueue(&mut *done, &job, None)
         .await
         .expect("it is enqueued");
     done.commit().await.expect("it is done");
@@ -199,7 +195,7 @@ async fn what_is_long_good_for_nothing_is_purged_and_nothing_else() {
     ];
     let app = TestApp::with(&settings).await;
     let purge = async || {
-        jobs::enqueue(&app.state.db, &PurgeExpired::default(), None)
+        job_queue::enqueue(&app.state.db, &PurgeExpired::default(), None)
             .await
             .expect("it is enqueued");
         app.run_jobs().await;
@@ -283,7 +279,7 @@ async fn a_purge_deletes_more_than_a_batch_and_one_that_fails_leaves_the_others_
         .await
         .expect("the owner may");
     let purge = async || {
-        jobs::enqueue(&app.state.db, &PurgeExpired::default(), Some("purge"))
+        job_queue::enqueue(&app.state.db, &PurgeExpired::default(), Some("purge"))
             .await
             .expect("it is enqueued");
         app.hurry_jobs().await;
@@ -321,7 +317,7 @@ async fn partitions_that_are_missing_are_made_by_the_runtime_role() {
         there.fetch_one(&app.state.db).await.expect("it answers")
     };
     let run = async || {
-        jobs::enqueue(&app.state.db, &MaintainPartitions::default(), None)
+        job_queue::enqueue(&app.state.db, &MaintainPartitions::default(), None)
             .await
             .expect("it is enqueued");
         app.run_jobs().await;

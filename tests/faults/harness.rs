@@ -7,7 +7,7 @@ mod service;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use groundwork::infra::Rng;
+use clock::Rng;
 use groundwork_dev::Inbox;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use url::Url;

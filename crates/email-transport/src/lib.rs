@@ -29,8 +29,8 @@ use url::Host;
 
 pub use self::error::SendError;
 use self::error::Step;
-pub use self::settings::{Certificates, Ehlo, Sender, SmtpUrl, default_hello_name};
 pub use self::mailbox::mailbox_of;
+pub use self::settings::{Certificates, Ehlo, Sender, SmtpUrl, default_hello_name};
 
 /// Time limit of QUIT, when the email has been accepted or refused.
 const QUIT_TIMEOUT: Duration = Duration::from_secs(1);

@@ -1,5 +1,6 @@
 //! Change of an account's address, and its undoing.
 
+use clock::after;
 use serde_json::json;
 
 use super::jobs::{ConfirmNewEmail, NotifyEmailChanging, NotifyPasswordChanged, SendEmailUndo};
@@ -16,9 +17,7 @@ use crate::auth::middleware;
 use crate::auth::sessions::{EndReason, end_sessions, revoke_access_tokens};
 use crate::auth::sign_in::clear_failures;
 use crate::ctx::{Ctx, Tx, UserCtx};
-use crate::ids::{self, UserId};
-use crate::infra::after;
-use crate::jobs;
+use crate::ids::UserId;
 use crate::mfa;
 use crate::users::{self, CredentialsChange, CredentialsVersion, EmailAddress};
 
@@ -42,9 +41,9 @@ pub(crate) async fn request_change(ctx: &UserCtx, change: EmailChange) -> Result
     let job = ConfirmNewEmail::to(ctx.user_id(), change.email, known.version, Some(now));
     // By account as well: two accounts that ask for one address do not replace each other's request.
     let key = format!("{}:{}", job.key(), ctx.user_id().0);
-    jobs::enqueue(&mut *tx, &job, Some(&key)).await?;
+    job_queue::enqueue(&mut *tx, &job, Some(&key)).await?;
     // Enqueued before the address is looked up, so that the notice does not reveal what was found.
-    jobs::enqueue(&mut *tx, &NotifyEmailChanging::to(known.email), None).await?;
+    job_queue::enqueue(&mut *tx, &NotifyEmailChanging::to(known.email), None).await?;
     tx.audit(Event::EmailChangeRequested).await?;
     tx.commit().await?;
     Ok(())
@@ -63,14 +62,14 @@ pub(crate) async fn apply_email_change(
         other => other,
     })?;
     let undo = NewEmailChange {
-        id: ids::uuid_v7(now, &ctx.rng),
+        id: clock::uuid_v7(now, &ctx.rng),
         user_id: link.user_id,
         old_email,
         requested_at: link.created_at,
         expires_at: after(now, ctx.auth.email_undo_ttl),
     };
     store::insert_email_change(&mut *tx, &undo, now).await?;
-    jobs::enqueue(&mut *tx, &SendEmailUndo::to(undo.id), None).await?;
+    job_queue::enqueue(&mut *tx, &SendEmailUndo::to(undo.id), None).await?;
     tx.audit(Event::EmailChanged.by(link.user_id)).await?;
     tx.commit().await?;
     Ok(())
@@ -140,7 +139,7 @@ pub(crate) async fn undo_change(ctx: &Ctx, undo: EmailUndo) -> Result<(), Error>
     });
     let entry = Event::EmailChangeUndone.by(found.user_id);
     tx.audit(entry.detail(detail)).await?;
-    jobs::enqueue(&mut *tx, &NotifyPasswordChanged::to(email.clone()), None).await?;
+    job_queue::enqueue(&mut *tx, &NotifyPasswordChanged::to(email.clone()), None).await?;
     tx.commit().await?;
     revoke_access_tokens(ctx, ended, now);
     middleware::invalidate_second_factor(ctx, found.user_id).await;

@@ -4,12 +4,12 @@
 //! link is issued. A job that the previous release enqueued has no version and counts as of the first.
 
 use chrono::{DateTime, Utc};
+use session_tokens::OpaqueToken;
 use uuid::Uuid;
 
 use super::store;
 use crate::auth::links::{self, Purpose};
 use crate::ids::UserId;
-use crate::infra::OpaqueToken;
 use crate::mail::{self, EmailMessage, JobError, email_jobs};
 use crate::state::AppState;
 use crate::users::{self, CredentialsVersion, EmailAddress};

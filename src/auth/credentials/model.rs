@@ -1,9 +1,10 @@
 //! Requests that change a password or an address.
 
+use crypto::{NewPassword, TriedPassword};
 use serde::Deserialize;
+use session_tokens::OpaqueToken;
 use utoipa::ToSchema;
 
-use crate::infra::{NewPassword, OpaqueToken, TriedPassword};
 use crate::mfa::{RecoveryCode, TotpCode};
 use crate::users::EmailAddress;
 

@@ -1,10 +1,11 @@
 //! Checks of a new password: words of the account's context (NIST SP 800-63B-4 §3.1.1.2, OWASP ASVS 5.0
 //! §6.2.11), and known breaches.
 
+use crypto::NewPassword;
+use password_checks::ContextWords;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::auth::error::Error;
-use crate::infra::{ContextWords, NewPassword};
 use crate::state::AppState;
 use crate::users::EmailAddress;
 

@@ -1,18 +1,18 @@
 //! Reauthentication (step-up) before credentials change: a session alone may be stolen, or left open on a
 //! shared device.
 
+use crypto::{PasswordForms, TriedPassword};
+use http_toolkit::spend;
+use rate_limit::{Key, Limit, LimitCheck};
 use sqlx::PgConnection;
 
 use crate::audit::Event;
 use crate::auth::error::Error;
 use crate::auth::sign_in::ReauthAttempt;
-use crate::config::Limit;
 use crate::ctx::UserCtx;
 use crate::ids::UserId;
-use crate::infra::{LimitCheck, LimitKey, PasswordForms, TriedPassword};
 use crate::mfa::{self, Proof, RecoveryCode, TotpCode};
 use crate::users::{self, OwnCredentials};
-use crate::web::spend;
 
 /// The password and, where the account has one, the second factor. Request bodies spell its fields out:
 /// `serde` neither rejects unknown fields beside a flattened struct nor says which field is wrong.
@@ -115,6 +115,6 @@ pub(crate) async fn check_password(
 }
 
 pub(crate) async fn spend_own(ctx: &UserCtx, limit: Limit) -> Result<(), Error> {
-    let check = LimitCheck::spend(limit, LimitKey::user(ctx.user_id().0));
+    let check = LimitCheck::spend(limit, Key::user(ctx.user_id().0));
     spend(&ctx.limiter, &[check]).await.map_err(Error::Limited)
 }

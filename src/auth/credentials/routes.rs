@@ -2,6 +2,8 @@
 //! `/users/me/email`.
 
 use axum::http::StatusCode;
+use http_toolkit::{BodyProblems, Json, Problem, Routes, allows};
+use rate_limit::LimitCheck;
 use utoipa_axum::routes;
 
 use super::jobs::SendReset;
@@ -10,11 +12,9 @@ use super::{email_change, service};
 use crate::auth::links::EmailRequest;
 use crate::auth::responses::problem_groups;
 use crate::ctx::{Ctx, UserCtx};
-use crate::infra::LimitCheck;
-use crate::jobs;
 use crate::state::AppState;
 use crate::users;
-use crate::web::{BodyProblems, Json, Problem, ReauthenticationProblems, Routes, allows};
+use crate::web::ReauthenticationProblems;
 
 pub fn forgotten_password_routes() -> Routes<AppState> {
     Routes::new().routes(routes!(forgot_password))
@@ -58,7 +58,7 @@ async fn forgot_password(
         let found = users::find_credentials(&ctx.db, &request.email).await?;
         let version = found.map(|found| found.version).unwrap_or_default();
         let job = SendReset::to(request.email, version);
-        jobs::enqueue_urgent(&ctx.db, &job, Some(&job.key())).await?;
+        job_queue::enqueue_urgent(&ctx.db, &job, Some(&job.key())).await?;
     }
     Ok(StatusCode::ACCEPTED)
 }

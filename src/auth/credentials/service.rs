@@ -11,7 +11,6 @@ use crate::auth::links;
 use crate::auth::sessions::{EndReason, end_sessions, revoke_access_tokens};
 use crate::auth::sign_in::clear_failures;
 use crate::ctx::{Ctx, UserCtx};
-use crate::jobs;
 use crate::users;
 
 pub(crate) async fn reset_password(ctx: &Ctx, reset: PasswordReset) -> Result<(), Error> {
@@ -36,7 +35,7 @@ pub(crate) async fn reset_password(ctx: &Ctx, reset: PasswordReset) -> Result<()
         .ok_or(Error::InvalidLink)?;
     let ended = end_sessions(&mut *tx, &change, None, EndReason::PasswordChanged, now).await?;
     tx.audit(Event::PasswordReset.by(user_id)).await?;
-    jobs::enqueue(&mut *tx, &NotifyPasswordChanged::to(email), None).await?;
+    job_queue::enqueue(&mut *tx, &NotifyPasswordChanged::to(email), None).await?;
     tx.commit().await?;
     revoke_access_tokens(ctx, ended, now);
     clear_failures(ctx, known.email, user_id).await
@@ -63,7 +62,7 @@ pub(crate) async fn change_password(ctx: &UserCtx, change: PasswordChange) -> Re
     let reason = EndReason::PasswordChanged;
     let ended = end_sessions(&mut *tx, &change, Some(ctx.session_id()), reason, now).await?;
     tx.audit(Event::PasswordChanged).await?;
-    jobs::enqueue(&mut *tx, &NotifyPasswordChanged::to(known.email), None).await?;
+    job_queue::enqueue(&mut *tx, &NotifyPasswordChanged::to(known.email), None).await?;
     tx.commit().await?;
     revoke_access_tokens(ctx, ended, now);
     Ok(())

@@ -1,12 +1,12 @@
 //! Statements on `email_changes`.
 
 use chrono::{DateTime, Utc};
+use job_queue::Expired;
+use session_tokens::TokenHash;
 use sqlx::PgExecutor;
 use uuid::Uuid;
 
 use crate::ids::UserId;
-use crate::infra::TokenHash;
-use crate::jobs::Expired;
 use crate::users::EmailAddress;
 
 pub(crate) struct NewEmailChange {

@@ -2,10 +2,10 @@
 
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
+use session_tokens::{OpaqueToken, TokenHash};
 use utoipa::ToSchema;
 
 use crate::ids::UserId;
-use crate::infra::{OpaqueToken, TokenHash};
 use crate::users::{CredentialsVersion, EmailAddress};
 
 /// Token of an emailed link.

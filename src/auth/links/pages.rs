@@ -11,10 +11,10 @@ use axum::http::HeaderName;
 use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use axum::response::{Html, IntoResponse};
 use axum::routing::get;
+use http_toolkit::Routes;
 use utoipa_axum::routes;
 
 use crate::state::AppState;
-use crate::web::Routes;
 
 const POLICY: (HeaderName, &str) = (
     CONTENT_SECURITY_POLICY,

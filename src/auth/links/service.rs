@@ -1,11 +1,12 @@
 //! Emails with one-time links.
 
+use clock::after;
+use session_tokens::OpaqueToken;
 use url::Url;
 
 use super::model::{NewLink, Purpose};
 use super::store;
 use crate::ids::UserId;
-use crate::infra::{OpaqueToken, after};
 use crate::mail::{self, EmailMessage, JobError};
 use crate::state::AppState;
 use crate::users::{CredentialsVersion, EmailAddress};

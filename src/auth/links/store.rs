@@ -1,13 +1,13 @@
 //! Statements on `one_time_tokens`.
 
 use chrono::{DateTime, Utc};
+use job_queue::Expired;
+use session_tokens::TokenHash;
 use sqlx::PgExecutor;
 use uuid::Uuid;
 
 use super::model::{Link, NewLink, Purpose};
 use crate::ids::UserId;
-use crate::infra::TokenHash;
-use crate::jobs::Expired;
 use crate::users::{CredentialsVersion, EmailAddress};
 
 /// Replaces the account's link for this purpose; false, without a link, if the credentials have changed since the

@@ -1,9 +1,9 @@
 //! Requests that change the second factor.
 
+use crypto::TriedPassword;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use crate::infra::TriedPassword;
 use crate::mfa::{RecoveryCode, TotpCode};
 
 /// Request to add an authenticator app.

@@ -1,6 +1,7 @@
 //! `/auth/mfa*`.
 
 use axum::http::StatusCode;
+use http_toolkit::{BodyProblems, Json, Problem, Routes};
 use utoipa_axum::routes;
 
 use super::model::{MfaBegin, MfaConfirm, MfaProof};
@@ -9,7 +10,7 @@ use crate::auth::credentials::ReauthProof;
 use crate::ctx::UserCtx;
 use crate::mfa::{self, Enrolment, MfaStatus, RecoveryCodes};
 use crate::state::AppState;
-use crate::web::{BodyProblems, Json, Problem, ReauthenticationProblems, Routes};
+use crate::web::ReauthenticationProblems;
 
 /// Open to users who have yet to turn on a required second factor.
 pub fn enrolment_routes() -> Routes<AppState> {

@@ -1,5 +1,6 @@
 //! Second factor of the caller: enable, disable, new recovery codes.
 
+use crypto::TriedPassword;
 use sqlx::PgConnection;
 
 use crate::audit::Event;
@@ -10,7 +11,6 @@ use crate::auth::middleware;
 use crate::auth::sessions::{EndReason, end_sessions, revoke_access_tokens};
 use crate::ctx::UserCtx;
 use crate::ids::{SessionId, UserId};
-use crate::infra::TriedPassword;
 use crate::mfa::{self, Enrolment, FactorEvent, RecoveryCodes, TotpCode};
 use crate::users::{self, CredentialsChange, CredentialsVersion};
 

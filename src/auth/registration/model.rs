@@ -1,9 +1,10 @@
 //! Requests of sign-ups.
 
+use crypto::{NewPassword, TriedPassword};
 use serde::Deserialize;
+use session_tokens::OpaqueToken;
 use utoipa::ToSchema;
 
-use crate::infra::{NewPassword, OpaqueToken, TriedPassword};
 use crate::users::{EmailAddress, PersonName};
 
 /// Request to sign up.

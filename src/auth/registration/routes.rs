@@ -1,6 +1,8 @@
 //! `/auth/register`, `/auth/verify-email` and `/auth/resend-verification`.
 
 use axum::http::StatusCode;
+use http_toolkit::{BodyProblems, Json, Problem, Routes, allows};
+use rate_limit::LimitCheck;
 use utoipa_axum::routes;
 
 use super::jobs::SendVerification;
@@ -9,10 +11,7 @@ use super::service;
 use crate::auth::links::EmailRequest;
 use crate::auth::responses::problem_groups;
 use crate::ctx::Ctx;
-use crate::infra::LimitCheck;
-use crate::jobs;
 use crate::state::AppState;
-use crate::web::{BodyProblems, Json, Problem, Routes, allows};
 
 pub fn registration_routes() -> Routes<AppState> {
     Routes::new().routes(routes!(register))
@@ -73,7 +72,7 @@ async fn resend_verification(
     if allows(&ctx.limiter, &[check]).await {
         // The job finds out whether there is anything to send, so that response times do not differ.
         let job = SendVerification::to(request.email);
-        jobs::enqueue(&ctx.db, &job, Some(&job.key())).await?;
+        job_queue::enqueue(&ctx.db, &job, Some(&job.key())).await?;
     }
     Ok(StatusCode::ACCEPTED)
 }

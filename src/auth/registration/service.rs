@@ -1,5 +1,7 @@
 //! Sign-up, and proof of an address by an emailed link.
 
+use crypto::{MacRing, TriedPassword};
+
 use super::jobs::{SendAlreadyRegistered, SendVerification};
 use super::model::{AddressProof, NewAccount};
 use crate::audit::Event;
@@ -9,8 +11,6 @@ use crate::auth::error::Error;
 use crate::auth::links::{self, Link};
 use crate::ctx::Ctx;
 use crate::ids::UserId;
-use crate::infra::{MacRing, TriedPassword};
-use crate::jobs;
 use crate::users::{self, EmailAddress, NewUser, SignUp, SignUpCredentials};
 
 /// A known address costs the same as a new one: one hash, the same statements and one email.
@@ -30,12 +30,12 @@ pub(crate) async fn register(ctx: &Ctx, new: NewAccount) -> Result<(), Error> {
     let (event, user_id) = match users::sign_up(&mut tx, &user, now).await? {
         SignUp::Pending(id) => {
             let job = SendVerification::to(new.email);
-            jobs::enqueue(&mut *tx, &job, Some(&job.key())).await?;
+            job_queue::enqueue(&mut *tx, &job, Some(&job.key())).await?;
             (Event::Registered, id)
         }
         SignUp::Known(id) => {
             let job = SendAlreadyRegistered::to(new.email);
-            jobs::enqueue(&mut *tx, &job, Some(&job.key())).await?;
+            job_queue::enqueue(&mut *tx, &job, Some(&job.key())).await?;
             (Event::RegisteredAgain, id)
         }
     };

@@ -3,14 +3,14 @@
 use axum::http::StatusCode;
 use axum::http::header::HeaderMap;
 use axum::response::{IntoResponse as _, Response};
+use http_toolkit::{Json, Problem, has_bearer};
 
 use super::cookie::{self, ACCESS, REFRESH};
 use super::model::{CsrfProof, RefreshToken, Transport};
 use super::{middleware, refresh as rotation, service};
 use crate::auth::error::Error;
 use crate::ctx::{Ctx, Principal};
-use crate::infra;
-use crate::web::{Code, Json, Problem, has_bearer};
+use crate::web::Code;
 
 /// CSRF token of the session of the bearer token or, without one, of a cookie.
 pub(crate) async fn csrf_token(ctx: &Ctx, headers: &HeaderMap) -> Result<Response, Problem> {
@@ -22,7 +22,7 @@ pub(crate) async fn csrf_token(ctx: &Ctx, headers: &HeaderMap) -> Result<Respons
     let Some(who) = who else {
         return Ok(reject(ctx, headers, Code::Unauthenticated.into()));
     };
-    let csrf_token = infra::csrf_token(&ctx.csrf_macs, who.session_id.0);
+    let csrf_token = session_tokens::csrf_token(&ctx.csrf_macs, who.session_id.0);
     Ok(Json(CsrfProof { csrf_token }).into_response())
 }
 

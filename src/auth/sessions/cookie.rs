@@ -5,13 +5,13 @@
 use axum::http::header::SET_COOKIE;
 use axum::http::{HeaderMap, HeaderName};
 use axum::response::{IntoResponse as _, Response};
+use http_toolkit::{Json, SessionCookie, has_bearer};
+use session_tokens::{csrf_token, session_of_csrf_token};
 
 use super::model::{CookieSession, SignedIn, TokenPair, Transport};
 use crate::auth::error::Error;
 use crate::ids::SessionId;
-use crate::infra::{csrf_token, session_of_csrf_token};
 use crate::state::AppState;
-use crate::web::{Json, SessionCookie, has_bearer};
 
 const X_CSRF_TOKEN: HeaderName = HeaderName::from_static("x-csrf-token");
 

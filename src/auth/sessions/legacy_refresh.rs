@@ -2,6 +2,8 @@
 //! the session; with `LEGACY_REFRESH_TOKENS` they are still issued and rotated.
 
 use chrono::{DateTime, Utc};
+use clock::after;
+use session_tokens::{OpaqueToken, SessionToken};
 
 use super::model::TokenPair;
 use super::service::{end_reused_session, pair};
@@ -9,7 +11,6 @@ use super::store;
 use crate::auth::error::Error;
 use crate::ctx::{Ctx, Principal};
 use crate::ids::SessionId;
-use crate::infra::{OpaqueToken, SessionToken, after};
 use crate::metrics::TokenRefresh;
 
 /// Maximum tokens between a used one and the current one; each was a round trip within the grace period.

@@ -3,15 +3,16 @@
 use axum::extract::Request;
 use axum::http::HeaderMap;
 use axum::response::IntoResponse as _;
+use http_toolkit::{AmbiguousCookie, MiddlewareResult, Problem, bearer_token, has_bearer};
+use session_tokens::RevocationStatus;
 
 use super::cookie::{self, ACCESS, REFRESH};
 use super::store;
 use crate::auth::error::Error;
 use crate::ctx::{Caller, Principal};
 use crate::ids::{SessionId, UserId};
-use crate::infra::RevocationStatus;
 use crate::state::AppState;
-use crate::web::{AmbiguousCookie, Code, MiddlewareResult, Problem, bearer_token, has_bearer};
+use crate::web::Code;
 
 /// Requires a valid access token of an active session, unless middleware above has authenticated the request.
 pub async fn require_session<F: Future<Output = MiddlewareResult>>(

@@ -4,10 +4,10 @@ use std::net::IpAddr;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use session_tokens::{OpaqueToken, SessionToken};
 use utoipa::ToSchema;
 
 use crate::ids::SessionId;
-use crate::infra::{OpaqueToken, SessionToken};
 
 /// How the tokens of a session are transported.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]

@@ -1,6 +1,8 @@
 //! Refresh token rotation by generations, and detection of reuse.
 
 use chrono::{DateTime, Utc};
+use clock::{after, before};
+use session_tokens::{SessionToken, TokenHash, TokenUse, classify};
 
 use super::legacy_refresh;
 use super::model::{RefreshToken, TokenPair};
@@ -9,7 +11,6 @@ use super::store::{self, Rotation, TokenState};
 use crate::auth::error::Error;
 use crate::ctx::{Ctx, Principal};
 use crate::ids::SessionId;
-use crate::infra::{SessionToken, TokenHash, TokenUse, after, before, classify};
 use crate::metrics::{self, TokenRefresh};
 
 /// Tries of a rotation that lost a race.

@@ -3,6 +3,11 @@
 use axum::http::StatusCode;
 use axum::http::header::{CACHE_CONTROL, HeaderMap};
 use axum::response::{IntoResponse, Response};
+use crypto::KeySet;
+use http_toolkit::{
+    BodyProblems, Json, Page, PageParams, PageRequest, Path, PathProblems, Problem, QueryProblems,
+    Routes, TimeCursor,
+};
 use utoipa::openapi::OpenApi;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa_axum::routes;
@@ -15,12 +20,8 @@ use crate::auth::error::Error;
 use crate::auth::responses::problem_groups;
 use crate::ctx::{Ctx, UserCtx};
 use crate::ids::SessionId;
-use crate::infra::KeySet;
 use crate::state::AppState;
-use crate::web::{
-    AuthProblems, BodyProblems, Json, Moment, Page, PageParams, Paged, Path, PathProblems, Problem,
-    QueryProblems, Routes,
-};
+use crate::web::AuthProblems;
 
 /// Public keys, for other services.
 pub fn well_known_routes() -> Routes<AppState> {
@@ -130,7 +131,7 @@ async fn logout_all(ctx: UserCtx) -> Result<StatusCode, Problem> {
     responses((status = 200, description = "A page of sessions.", body = Page<SessionInfo>), QueryProblems))]
 async fn list_sessions(
     ctx: UserCtx,
-    paged: Paged<Moment>,
+    paged: PageRequest<TimeCursor>,
 ) -> Result<Json<Page<SessionInfo>>, Problem> {
     let (user_id, session_id) = (ctx.user_id(), ctx.session_id());
     let page = service::list_sessions(&ctx.db, user_id, session_id, &paged, ctx.now()).await?;

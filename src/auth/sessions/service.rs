@@ -3,7 +3,11 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use clock::after;
+use database::Db;
+use http_toolkit::{Page, PageRequest, TimeCursor};
 use serde_json::json;
+use session_tokens::{OpaqueToken, SessionToken};
 use sqlx::PgConnection;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
@@ -16,10 +20,8 @@ use crate::auth::error::Error;
 use crate::auth::store::find_account_status;
 use crate::ctx::{Ctx, Principal, Tx, UserCtx};
 use crate::ids::{SessionId, UserId};
-use crate::infra::{Db, OpaqueToken, SessionToken, after};
 use crate::state::AppState;
 use crate::users::CredentialsVersion;
-use crate::web::{Moment, Page, Paged};
 
 /// Concurrent sign-ins of one account, which do not see each other. Only within this distance of the limit are the
 /// sign-ins of an account serialized.
@@ -221,11 +223,11 @@ pub async fn list_sessions(
     db: &Db,
     user_id: UserId,
     current: SessionId,
-    paged: &Paged<Moment>,
+    paged: &PageRequest<TimeCursor>,
     now: DateTime<Utc>,
 ) -> Result<Page<SessionInfo>, sqlx::Error> {
     let (after, limit) = (paged.after, paged.limit);
     let rows = store::list(db, user_id, current, after, limit, now).await?;
-    let position = |device: &SessionInfo| Moment(device.last_used_at, device.id.0);
+    let position = |device: &SessionInfo| TimeCursor(device.last_used_at, device.id.0);
     Ok(Page::cut(rows, limit, position))
 }

@@ -3,17 +3,17 @@
 use std::net::IpAddr;
 
 use chrono::{DateTime, Utc};
+use http_toolkit::{PageSize, TimeCursor, printable_user_agent};
 use ipnetwork::{IpNetwork, Ipv4Network, Ipv6Network};
+use job_queue::Expired;
+use session_tokens::TokenHash;
 use sqlx::PgExecutor;
 use uuid::Uuid;
 
 use super::model::{EndReason, SessionInfo};
 use crate::ctx::{Origin, Principal};
 use crate::ids::{SessionId, UserId};
-use crate::infra::TokenHash;
-use crate::jobs::Expired;
 use crate::users::{CredentialsChange, CredentialsVersion};
-use crate::web::{Limit, Moment, printable_user_agent};
 
 mod legacy;
 mod refresh;
@@ -151,8 +151,8 @@ pub(crate) async fn list(
     conn: impl PgExecutor<'_>,
     owner: UserId,
     current: SessionId,
-    after: Option<Moment>,
-    limit: Limit,
+    after: Option<TimeCursor>,
+    limit: PageSize,
     now: DateTime<Utc>,
 ) -> Result<Vec<SessionInfo>, sqlx::Error> {
     sqlx::query_as!(

@@ -11,6 +11,9 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
+use clock::before;
+use crypto::Busy;
+use rate_limit::{AttemptSlot, Counter, CounterState, Key, LimitCheck, LockoutSteps, network_of};
 use serde_json::json;
 use tokio::time::Instant;
 use tracing::Instrument as _;
@@ -22,11 +25,6 @@ use crate::auth::links;
 use crate::auth::sessions::is_known_client;
 use crate::ctx::Ctx;
 use crate::ids::UserId;
-use crate::infra::{
-    AttemptSlot, Busy, Counter, CounterState, LimitCheck, LimitKey, LockoutSteps, before,
-    network_of,
-};
-use crate::jobs;
 use crate::metrics;
 use crate::state::AppState;
 use crate::users::{self, EmailAddress};
@@ -34,7 +32,7 @@ use crate::users::{self, EmailAddress};
 /// Counter of a client, at every account.
 pub(super) fn client_counter(state: &AppState, client: IpAddr) -> Counter<'_> {
     let steps = &state.attempts.client;
-    let key = LimitKey::client(client);
+    let key = Key::client(client);
     Counter { steps, key }
 }
 
@@ -60,7 +58,7 @@ pub(super) fn known_counter<'a>(
 /// Counter of reauthentication, by account.
 pub(super) fn reauthentication_counter(state: &AppState, user_id: UserId) -> Counter<'_> {
     let steps = &state.attempts.reauthentication;
-    let key = LimitKey::user(user_id.0);
+    let key = Key::user(user_id.0);
     Counter { steps, key }
 }
 
@@ -205,7 +203,7 @@ impl<'a> Attempt<'a> {
             let found = users::find_credentials(&mut *tx, self.email).await?;
             let version = found.map(|found| found.version).unwrap_or_default();
             let job = SendUnlock::to(self.email.clone(), version);
-            jobs::enqueue_urgent(&mut *tx, &job, Some(&job.key())).await?;
+            job_queue::enqueue_urgent(&mut *tx, &job, Some(&job.key())).await?;
         }
         tx.commit().await?;
         Ok(())

@@ -9,6 +9,9 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use clock::{after, before};
+use http_toolkit::{PageSize, Timestamp};
+use rate_limit::{Counter, network_of};
 use serde_json::json;
 
 use super::lockout::{account_counter, client_counter, known_counter, reauthentication_counter};
@@ -16,10 +19,8 @@ use crate::audit::{self, Event, Record, RecordFilter};
 use crate::auth::CommandError;
 use crate::ctx::Ctx;
 use crate::ids::UserId;
-use crate::infra::{Counter, after, before, network_of};
 use crate::state::AppState;
 use crate::users::{self, EmailAddress};
-use crate::web::{Limit, Timestamp};
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -162,7 +163,7 @@ async fn recent_entries(state: &AppState, user: Option<UserId>) -> Result<Vec<Re
         from: Some(Timestamp::try_from(since.to_rfc3339())?),
         ..RecordFilter::default()
     };
-    let page = Limit::try_from(100)?;
+    let page = PageSize::try_from(100)?;
     let (mut entries, mut after) = (Vec::new(), None);
     loop {
         let mut found = audit::list_records(&state.db, &filter, after, page).await?;

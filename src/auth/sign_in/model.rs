@@ -1,10 +1,11 @@
 //! Sign-ins on the wire: the password, and the second factor.
 
+use crypto::TriedPassword;
 use serde::{Deserialize, Serialize};
+use session_tokens::OpaqueToken;
 use utoipa::ToSchema;
 
 use crate::auth::sessions::{TokenPair, Transport};
-use crate::infra::{OpaqueToken, TriedPassword};
 use crate::mfa::{Method, RecoveryCode, TotpCode};
 use crate::users::EmailAddress;
 

@@ -3,6 +3,7 @@
 use axum::http::StatusCode;
 use axum::http::header::HeaderMap;
 use axum::response::{IntoResponse as _, Response};
+use http_toolkit::{Json, Problem, Routes};
 use utoipa_axum::routes;
 
 use super::model::{MfaAnswer, MfaChallenge, Outcome, SignIn};
@@ -12,7 +13,6 @@ use crate::auth::responses::problem_groups;
 use crate::auth::sessions::{self, SignedIn, Transport};
 use crate::ctx::Ctx;
 use crate::state::AppState;
-use crate::web::{Json, Problem, Routes};
 
 pub fn sign_in_routes() -> Routes<AppState> {
     Routes::new()

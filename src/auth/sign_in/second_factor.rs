@@ -1,6 +1,8 @@
 //! The second step of a sign-in.
 
+use clock::after;
 use serde_json::json;
+use session_tokens::OpaqueToken;
 
 use super::model::{MfaAnswer, MfaChallenge};
 use super::store::{self, NewChallenge};
@@ -9,7 +11,6 @@ use crate::auth::error::Error;
 use crate::auth::sessions::{TokenPair, Transport, begin_session_in, overtaken_by_change};
 use crate::ctx::Ctx;
 use crate::ids::UserId;
-use crate::infra::{OpaqueToken, after};
 use crate::metrics;
 use crate::mfa::{self, Method, Proof};
 use crate::users::CredentialsVersion;

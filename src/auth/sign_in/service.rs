@@ -1,6 +1,8 @@
 //! Sign-in with a password, and the link that unlocks an account.
 
+use crypto::PasswordForm;
 use serde_json::json;
+use session_tokens::OpaqueToken;
 
 use super::lockout::{self, Attempt};
 use super::model::{Outcome, SignIn};
@@ -10,7 +12,6 @@ use crate::auth::error::Error;
 use crate::auth::links;
 use crate::auth::sessions::begin_session;
 use crate::ctx::Ctx;
-use crate::infra::{OpaqueToken, PasswordForm};
 use crate::metrics;
 use crate::mfa;
 use crate::users;

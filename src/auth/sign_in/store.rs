@@ -1,12 +1,12 @@
 //! Statements on `mfa_challenges`.
 
 use chrono::{DateTime, Utc};
+use job_queue::Expired;
+use session_tokens::TokenHash;
 use sqlx::PgExecutor;
 
 use crate::auth::sessions::Transport;
 use crate::ids::UserId;
-use crate::infra::TokenHash;
-use crate::jobs::Expired;
 use crate::users::CredentialsVersion;
 
 pub(crate) struct NewChallenge {

@@ -1,9 +1,8 @@
 //! Backfill of the rollups from rows of `api_usage` that are older than they are.
 
 use chrono::TimeDelta;
+use database::{Db, begin};
 use uuid::Uuid;
-
-use crate::infra::{Db, begin};
 
 /// Rows of a batch, which is extended to the end of the day of its last row.
 const BATCH: i64 = 5_000;

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
+use database::{Db, begin};
+use http_toolkit::PageRequest;
 use usage_meter::{Ranges, Resolution};
 
 use super::super::model::{LastItem, ReportQuery, UsageItem};
 use crate::ids::UserId;
-use crate::infra::{Db, begin};
-use crate::web::Paged;
 
 /// Lists a page of an account's usage, the oldest first. PostgreSQL cancels the statement after `timeout`, also
 /// when the client has disconnected.
@@ -18,7 +18,7 @@ pub(in super::super) async fn list<F>(
     db: &Db,
     user_id: UserId,
     query: &ReportQuery,
-    page: &Paged<LastItem, F>,
+    page: &PageRequest<LastItem, F>,
     timeout: Duration,
 ) -> Result<Vec<UsageItem>, sqlx::Error> {
     let mut tx = begin(db).await?;

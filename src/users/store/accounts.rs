@@ -1,6 +1,7 @@
 //! Statements on `users` for administrators.
 
 use chrono::{DateTime, Utc};
+use http_toolkit::{PageSize, TimeCursor};
 use sea_query::{Expr, ExprTrait as _, Order, PostgresQueryBuilder, Query};
 use sea_query_sqlx::SqlxBinder as _;
 use sqlx::PgExecutor;
@@ -11,7 +12,6 @@ use crate::users::model::{
     Account, AccountCounts, AccountFilter, CredentialsChange, DisabledReason, EmailAddress, Role,
     SignUps,
 };
-use crate::web::{Limit, Moment};
 
 /// Prefix search. The operators are those of the prefix indexes. The ids are collected first, because the planner
 /// would otherwise scan all accounts in the order of the list.
@@ -29,8 +29,8 @@ const COLUMNS: &str = "id, email, first_name, last_name, role, email_verified_at
 pub async fn list_accounts(
     conn: impl PgExecutor<'_>,
     filter: &AccountFilter,
-    after: Option<Moment>,
-    limit: Limit,
+    after: Option<TimeCursor>,
+    limit: PageSize,
 ) -> Result<Vec<Account>, sqlx::Error> {
     let mut query = Query::select();
     query
@@ -57,7 +57,7 @@ pub async fn list_accounts(
             None => &mut query,
         };
     }
-    if let Some(Moment(at, id)) = after {
+    if let Some(TimeCursor(at, id)) = after {
         let place = Expr::tuple([Expr::col("created_at"), Expr::col("id")]);
         query.and_where(place.lt(Expr::tuple([Expr::value(at), Expr::value(id)])));
     }

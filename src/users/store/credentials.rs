@@ -1,10 +1,10 @@
 //! Statements on credentials and their version.
 
 use chrono::{DateTime, Utc};
+use database::violates;
 use sqlx::PgExecutor;
 
 use crate::ids::UserId;
-use crate::infra::db::violates;
 use crate::users::Error;
 use crate::users::model::EmailAddress;
 use crate::users::model::{CredentialsChange, CredentialsVersion};

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use clock::Clock;
 use groundwork::app;
-use groundwork::infra::Clock;
 use reqwest::Method;
 use serde_json::{Value, json};
 

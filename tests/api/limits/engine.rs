@@ -3,9 +3,11 @@
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
-use groundwork::config::{Key32, Limit};
-use groundwork::infra::{Clock, LimitCheck, LimitKey, LimitState, Limiter, Redis, Rng};
+use clock::{Clock, Rng};
+use crypto::Key32;
 use groundwork_dev::{Fault, Proxy, Redis as Server};
+use rate_limit::{Key, Limit, LimitCheck, LimitState, Limiter};
+use redis_client::Redis;
 
 use crate::harness::{config, settings};
 
@@ -37,8 +39,8 @@ async fn connect(server: &Server) -> redis::aio::MultiplexedConnection {
     connection.expect("it answers")
 }
 
-fn client(number: u8) -> LimitKey {
-    LimitKey::client([203, 0, 113, number].into())
+fn client(number: u8) -> Key {
+    Key::client([203, 0, 113, number].into())
 }
 
 /// What became of each request, by when it came.
@@ -361,7 +363,7 @@ async fn memory_is_flat_under_a_new_address_with_each_request() {
     let mut most = 0;
     // Ten minutes of 500 a second, each from an address of its own.
     for number in 0..300_000_u32 {
-        let key = LimitKey::client((0x0a00_0000 + number).to_be_bytes().into());
+        let key = Key::client((0x0a00_0000 + number).to_be_bytes().into());
         assert!(
             limiter
                 .check(&[LimitCheck::spend(limit, key)])
@@ -382,7 +384,7 @@ async fn memory_is_flat_under_a_new_address_with_each_request() {
         limiter.record(&[LimitCheck::spend(failures, victim)]).await;
     }
     for number in 0..250_000_u32 {
-        let key = LimitKey::client((0x1400_0000 + number).to_be_bytes().into());
+        let key = Key::client((0x1400_0000 + number).to_be_bytes().into());
         assert!(
             limiter
                 .check(&[LimitCheck::spend(limit, key)])
@@ -527,7 +529,7 @@ async fn a_hashed_key_is_counted_through_every_step_of_a_change_of_the_secret() 
             limiter.check_resettable(&[check]).await.states[0].used
         };
         let spend = async |limiter: &Limiter, text: &str| {
-            let other = LimitCheck::spend(limit, LimitKey::client([192, 0, 2, 1].into()));
+            let other = LimitCheck::spend(limit, Key::client([192, 0, 2, 1].into()));
             let check = LimitCheck::spend(limit, limiter.hashed_key(text));
             let decision = limiter.check_resettable(&[check, other]).await;
             assert_eq!(decision.states.len(), 2);

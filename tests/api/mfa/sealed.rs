@@ -1,6 +1,5 @@
 //! What the database knows of a second factor, and what it does not.
 
-use groundwork::jobs;
 use groundwork::mfa::ResealSecrets;
 use serde_json::json;
 
@@ -113,7 +112,7 @@ async fn every_night_what_an_older_key_sealed_is_sealed_under_the_first() {
         .another_replica_with(&[("ENCRYPTION_KEYS", &both)])
         .await;
     app.state = rotated.state;
-    jobs::enqueue(&app.state.db, &ResealSecrets::default(), None)
+    job_queue::enqueue(&app.state.db, &ResealSecrets::default(), None)
         .await
         .expect("it is enqueued");
     app.run_jobs().await;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use groundwork::infra::db::run_migrations;
+use database::run_migrations;
 use sqlx::migrate::{Migration, MigrationType};
 use sqlx::{Executor as _, SqlSafeStr as _};
 

@@ -1,6 +1,5 @@
 //! What the runtime role may do with the schema, and the limits that its sessions have.
 
-use groundwork::infra::db;
 use groundwork::migrate;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
@@ -170,5 +169,5 @@ async fn the_time_limits_of_the_settings_are_in_force_on_every_connection() {
         .execute(&mut *connections[0])
         .await
         .expect_err("it is cut short");
-    assert!(db::is_outage(&slow), "{slow}");
+    assert!(database::is_outage(&slow), "{slow}");
 }

@@ -1,7 +1,6 @@
 //! Hourly and daily sums: the same numbers as by the minute, whichever release wrote them.
 
 use futures_util::future::join_all;
-use groundwork::jobs;
 use groundwork::usage::{self, BackfillRollups};
 use serde_json::Value;
 
@@ -178,7 +177,7 @@ async fn rows_from_before_the_rollups_are_summed_up_in_batches_beside_writers() 
     assert!(sums(&app, "usage_daily").await.is_empty());
     let before = without_means(list(&ada, "").await);
 
-    jobs::enqueue(&app.state.db, &BackfillRollups::default(), None)
+    job_queue::enqueue(&app.state.db, &BackfillRollups::default(), None)
         .await
         .expect("it is enqueued");
     let writing = async {
@@ -199,7 +198,7 @@ async fn rows_from_before_the_rollups_are_summed_up_in_batches_beside_writers() 
     assert_eq!(before.len(), after.len());
     assert_eq!(before[..20], after[..20], "old days are as they were");
 
-    jobs::enqueue(&app.state.db, &BackfillRollups::default(), None)
+    job_queue::enqueue(&app.state.db, &BackfillRollups::default(), None)
         .await
         .expect("it is enqueued");
     app.run_jobs().await;

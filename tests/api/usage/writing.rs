@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use groundwork::infra::Clock;
-use groundwork::jobs;
+use clock::Clock;
 use groundwork::partitions::MaintainPartitions;
 use groundwork::usage::{self, PurgeUsage};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
@@ -138,8 +137,8 @@ async fn more_accounts_than_a_batch_holds_are_written_in_several() {
 
 async fn maintain(app: &TestApp) {
     for enqueued in [
-        jobs::enqueue(&app.state.db, &MaintainPartitions::default(), None).await,
-        jobs::enqueue(&app.state.db, &PurgeUsage::default(), None).await,
+        job_queue::enqueue(&app.state.db, &MaintainPartitions::default(), None).await,
+        job_queue::enqueue(&app.state.db, &PurgeUsage::default(), None).await,
     ] {
         enqueued.expect("it is enqueued");
     }

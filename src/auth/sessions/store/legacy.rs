@@ -2,12 +2,12 @@
 //! `LEGACY_REFRESH_TOKENS` go with the next release.
 
 use chrono::{DateTime, Utc};
+use session_tokens::TokenHash;
 use sqlx::PgExecutor;
 
 use super::refresh::Rotated;
 use crate::ctx::Principal;
 use crate::ids::{SessionId, UserId};
-use crate::infra::TokenHash;
 
 pub(crate) async fn insert_token(
     conn: impl PgExecutor<'_>,

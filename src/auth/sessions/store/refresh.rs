@@ -1,11 +1,11 @@
 //! Refresh token rotation, in the session's row.
 
 use chrono::{DateTime, Utc};
+use session_tokens::{ROTATIONS_KEPT, TokenHash};
 use sqlx::PgExecutor;
 
 use crate::ctx::Principal;
 use crate::ids::{SessionId, UserId};
-use crate::infra::{ROTATIONS_KEPT, TokenHash};
 
 pub(crate) struct Rotation {
     pub(crate) session: SessionId,

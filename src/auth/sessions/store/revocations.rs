@@ -1,10 +1,9 @@
 //! Session revocations since the last read.
 
 use chrono::{DateTime, Utc};
+use session_tokens::{Position, RevocationPage, RevokedSessions};
 use sqlx::{FromRow, PgExecutor};
 use uuid::Uuid;
-
-use crate::infra::{Position, RevocationPage, RevokedSessions};
 
 const PAGE: i64 = 5_000;
 

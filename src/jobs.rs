@@ -1,3 +1,0 @@
-//! Job queue in PostgreSQL.
-
-pub use job_queue::*;

@@ -48,7 +48,10 @@ pub async fn examine(state: &AppState, config: &Config) -> Findings {
         .suspects
         .iter()
         .map(|s| format!("{} {}", s.variable, s.message));
-    findings.add("variables are spelt correctly", none_of(misspelt.collect()));
+    findings.add(
+        "variables are spelt correctly",
+        none_of(&misspelt.collect::<Vec<_>>()),
+    );
     let reached = checked(database::ping(&state.db)).await;
     let is_reached = reached.is_ok();
     findings.add("database responds", reached);
@@ -84,7 +87,7 @@ async fn examine_database(state: &AppState, config: &Config, findings: &mut Find
     let faults = checked(database::database_faults(db, &state.heartbeat)).await;
     findings.add(
         "database encoding, schema and pooling",
-        faults.and_then(none_of),
+        faults.and_then(|all| none_of(&all)),
     );
     let migrated = checked(is_migrated(state)).await;
     let is_migrated = migrated.is_ok();
@@ -92,7 +95,10 @@ async fn examine_database(state: &AppState, config: &Config, findings: &mut Find
     // In development one role may be both owner and runtime role.
     if is_migrated && config.environment == Environment::Production {
         let faults = checked(migrate::role_faults(db)).await;
-        findings.add("privileges of the runtime role", faults.and_then(none_of));
+        findings.add(
+            "privileges of the runtime role",
+            faults.and_then(|all| none_of(&all)),
+        );
     }
 }
 
@@ -107,7 +113,7 @@ async fn is_migrated(state: &AppState) -> Result<(), String> {
     }
 }
 
-fn none_of(faults: Vec<String>) -> Result<(), String> {
+fn none_of(faults: &[String]) -> Result<(), String> {
     if faults.is_empty() {
         Ok(())
     } else {

@@ -76,7 +76,7 @@ impl Readiness {
         }
     }
 
-    pub(super) fn takes_traffic(&self) -> bool {
+    pub(super) fn takes_traffic(self) -> bool {
         matches!(self.status, Status::Ok | Status::Degraded)
     }
 }

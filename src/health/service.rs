@@ -28,7 +28,7 @@ impl Checks {
     pub(super) async fn readiness(&self, state: &AppState, draining: &Draining) -> Readiness {
         let mut last = self.0.lock().await;
         let mut readiness = match *last {
-            Some((at, readiness)) if at.elapsed() < cached_for(&readiness) => readiness,
+            Some((at, readiness)) if at.elapsed() < cached_for(readiness) => readiness,
             _ => {
                 let readiness = run_checks(state).await;
                 *last = Some((Instant::now(), readiness));
@@ -42,7 +42,7 @@ impl Checks {
     }
 }
 
-fn cached_for(readiness: &Readiness) -> Duration {
+fn cached_for(readiness: Readiness) -> Duration {
     if readiness.takes_traffic() {
         CACHED
     } else {

@@ -305,7 +305,7 @@ async fn overtaken(app: &TestApp, email: &str, request: impl Future<Output = Ans
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(60), is_waiting)
+        tokio::time::timeout(Duration::from_mins(1), is_waiting)
             .await
             .expect("the request waits for the change");
         sqlx::query("COMMIT")

@@ -192,10 +192,7 @@ async fn many_that_ask_at_once_make_one_statement() {
         let (began, mut most) = (Instant::now(), 0);
         while most == 0 || began.elapsed() < Duration::from_millis(700) {
             most = most.max(waiting(&mut watcher).await);
-            assert!(
-                began.elapsed() < Duration::from_secs(60),
-                "one of them asks"
-            );
+            assert!(began.elapsed() < Duration::from_mins(1), "one of them asks");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         let done = sqlx::raw_sql("COMMIT").execute(&mut owner).await;

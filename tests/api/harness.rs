@@ -420,7 +420,7 @@ impl Replica {
         let (http, stopped) = (config.http.clone(), stop.clone());
         tokio::spawn(async move { http_toolkit::serve(listener, app, &http, stopped).await });
         let client = reqwest::Client::builder()
-            .timeout(Duration::from_secs(60))
+            .timeout(Duration::from_mins(1))
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .expect("the client is built");

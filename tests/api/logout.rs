@@ -123,7 +123,7 @@ async fn another_replica_refuses_an_ended_session_within_a_second_without_asking
         ended.assert_status(204);
         let began = Instant::now();
         while ada.is_signed_in().await {
-            assert!(began.elapsed() < Duration::from_secs(60), "it is accepted");
+            assert!(began.elapsed() < Duration::from_mins(1), "it is accepted");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         began.elapsed()

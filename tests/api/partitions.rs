@@ -180,7 +180,7 @@ async fn writers_beside_the_move_neither_fail_nor_get_lost() {
         20_000 + i64::from(rows)
     );
     assert_eq!(misplaced(&app).await, 0);
-    assert!(longest < Duration::from_secs(60), "{longest:?}");
+    assert!(longest < Duration::from_mins(1), "{longest:?}");
 }
 
 #[tokio::test]

@@ -167,7 +167,7 @@ async fn a_sentry_that_never_answers_costs_neither_latency_nor_the_shutdown() {
     }
     let took = began.elapsed();
     assert!(
-        took < Duration::from_secs(60),
+        took < Duration::from_mins(1),
         "150 failures took {took:?}, as if they waited for their reports"
     );
     assert!(

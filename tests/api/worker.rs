@@ -38,7 +38,7 @@ fn start(app: &TestApp) -> (JoinHandle<()>, CancellationToken) {
 }
 
 async fn ends(running: JoinHandle<()>) {
-    let ended = tokio::time::timeout(Duration::from_secs(60), running).await;
+    let ended = tokio::time::timeout(Duration::from_mins(1), running).await;
     ended.expect("the worker ends").expect("it does not panic");
 }
 

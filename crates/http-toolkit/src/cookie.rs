@@ -89,9 +89,9 @@ fn find<'a>(
     let lines = headers.get_all(COOKIE).into_iter();
     let pairs = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
     let mut values = pairs.filter_map(|pair| {
-        let parts = [prefix, name, suffix, "="].into_iter();
-        parts.fold(Some(pair.trim_ascii()), |rest, part| {
-            rest?.strip_prefix(part.as_bytes())
+        let mut parts = [prefix, name, suffix, "="].into_iter();
+        parts.try_fold(pair.trim_ascii(), |rest, part| {
+            rest.strip_prefix(part.as_bytes())
         })
     });
     match (values.next(), values.next()) {

@@ -52,8 +52,9 @@ impl RecoveryCode {
     /// (ASVS 5.0 §6.5.2), and it depends on no key.
     #[must_use]
     pub fn hash(&self) -> [u8; 32] {
-        let hash = digest(&SHA256, &*self.0);
-        hash.as_ref().try_into().expect("SHA-256 gives 32 bytes")
+        let mut hash = [0; 32];
+        hash.copy_from_slice(digest(&SHA256, &*self.0).as_ref());
+        hash
     }
 }
 

@@ -44,7 +44,7 @@ mod tests {
     #[test]
     fn a_token_names_its_session_and_is_good_under_a_key_of_the_ring_alone() {
         let [key, other, both] = [&[1][..], &[2], &[2, 1]].map(ring);
-        let [ada, grace] = [1, 2].map(|id| Uuid::from_u128(id));
+        let [ada, grace] = [1, 2].map(Uuid::from_u128);
         let made = csrf_token(&key, ada);
         assert_eq!(made.len(), 64);
         assert_eq!(made, csrf_token(&key, ada));

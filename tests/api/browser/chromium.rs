@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use url::{ParseError, Url};
 
 /// How long anything on a page may take.
-const TIMEOUT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// A browser with a profile of its own. Fields are dropped in order: the driver, and with it the
 /// browser, before the profile.

@@ -39,7 +39,7 @@ impl KeptAlive {
         self.stream.flush().await.ok()?;
         tokio::task::yield_now().await;
         self.stream.write_all(body).await.ok()?;
-        timeout(Duration::from_secs(60), self.reply())
+        timeout(Duration::from_mins(1), self.reply())
             .await
             .expect("it is answered")
     }
@@ -186,7 +186,7 @@ async fn a_refusal_that_does_not_read_the_body_says_that_the_connection_closes()
             assert!([404, 405].contains(&reply.status), "{what}: {}", reply.head);
             let mut rest = Vec::new();
             let end = client.stream.read_to_end(&mut rest);
-            let end = timeout(Duration::from_secs(60), end).await;
+            let end = timeout(Duration::from_mins(1), end).await;
             assert_eq!(end.expect("it closes").expect("cleanly"), 0, "{what}");
         }
     }

@@ -288,7 +288,7 @@ async fn waiting_for_retry_after_is_enough_by_the_real_clock_too() {
             let begun = Instant::now();
             while limiter.check(&check).await.allows() {
                 // On a busy machine the first may have left the window before the fourth comes.
-                assert!(begun.elapsed() < Duration::from_secs(60), "one is refused");
+                assert!(begun.elapsed() < Duration::from_mins(1), "one is refused");
             }
             let wait = limiter.check(&check).await.retry_after();
             tokio::time::sleep(wait.unwrap_or_default()).await;
@@ -462,7 +462,7 @@ async fn an_unresponsive_redis_delays_a_few_requests_and_the_limits_hold() {
         proxy.set(Fault::None);
         let begun = Instant::now();
         while !counts_with(&others, &limiter, number + 100).await {
-            assert!(begun.elapsed() < Duration::from_secs(60), "{fault:?}");
+            assert!(begun.elapsed() < Duration::from_mins(1), "{fault:?}");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }

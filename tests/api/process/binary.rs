@@ -13,7 +13,7 @@ use tokio::process::{Child, Command};
 use url::Url;
 
 /// Far longer than anything here takes.
-const TIMEOUT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Variables by name.
 pub type Settings = HashMap<String, String>;

@@ -3,8 +3,9 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 ARGS =
 
-# Both binaries in one go, so that they share what they depend on. Quiet when there is nothing to do.
-BUILD = cargo build --workspace --bins
+# One build for `make run` and `make test`: Cargo chooses the features of dependencies by the packages and targets
+# that are named, and tests ask for more. Without a test target here, most dependencies would be compiled twice.
+BUILD = cargo build --workspace --bins --test architecture
 TARGET_DIR = $$(cargo metadata --no-deps --format-version 1 | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
 # `exec`, so that a signal reaches it once and directly.
 DEV = exec "$(TARGET_DIR)/debug/groundwork-dev"
@@ -24,7 +25,7 @@ test: ## Run every test on a PostgreSQL and a Redis of their own (ARGS="name" fo
 .PHONY: test-faults
 test-faults: ## Break what is around the real binary, and the binary's clients (ARGS="name" for some)
 	@$(BUILD) && NEXTEST_TEST_THREADS=2 RUST_TEST_THREADS=2 \
-		$(DEV) test --package groundwork --test faults $(ARGS)
+		$(DEV) test --test faults $(ARGS)
 
 .PHONY: test-api
 test-api: ## Hold the running service to its OpenAPI document with generated requests (needs Python)
@@ -64,7 +65,7 @@ sqlx: ## Refresh .sqlx/, what the checked queries know about the database
 
 .PHONY: check-sqlx
 check-sqlx: ## Fail when .sqlx/ is not what `make sqlx` would write
-	@cargo build --package groundwork-dev && $(DEV) sqlx --check
+	@$(BUILD) && $(DEV) sqlx --check
 
 .PHONY: openapi
 openapi: ## Refresh the reviewed OpenAPI document

@@ -45,7 +45,7 @@ metric_families::families! {
 const CACHE_FAMILIES: [&str; 4] = ["plan", "second_factor", "pricing", "dashboard"];
 
 /// Families by crate.
-const TABLES: [&[Family]; 9] = [
+const TABLES: [&[Family]; 10] = [
     FAMILIES,
     cache::metrics::FAMILIES,
     crypto::metrics::FAMILIES,
@@ -53,6 +53,7 @@ const TABLES: [&[Family]; 9] = [
     email_transport::metrics::FAMILIES,
     http_toolkit::metrics::FAMILIES,
     job_queue::metrics::FAMILIES,
+    password_checks::metrics::FAMILIES,
     rate_limit::metrics::FAMILIES,
     redis_client::metrics::FAMILIES,
 ];

@@ -50,7 +50,7 @@ impl PurgeExpired {
         purges.run_expired(sessions::REVOCATIONS, ran_out).await;
         purges
             .run("sign-ups", |conn, most| {
-                Box::pin(users::purge_sign_ups(conn, most))
+                Box::pin(users::delete_verified_sign_ups(conn, most))
             })
             .await;
         purges.run_expired(credentials::EXPIRED_CHANGES, now).await;
@@ -65,7 +65,7 @@ async fn purge_unverified(ctx: &Ctx) -> Result<(), JobError> {
         let now = ctx.now();
         let since = before(now, ctx.auth.unverified_ttl);
         let mut tx = ctx.begin().await?;
-        let purged = users::purge_unverified(&mut *tx, since, now, PURGED_AT_ONCE).await?;
+        let purged = users::delete_unverified(&mut *tx, since, now, PURGED_AT_ONCE).await?;
         for user_id in &purged {
             tx.audit(Event::UnverifiedPurged.about(*user_id)).await?;
         }

@@ -23,6 +23,6 @@ impl TaskHandler for PurgeEventTotals {
 async fn purge(ctx: &WorkerContext) -> Result<(), JobError> {
     let state: &AppState = job_queue::extension(ctx)?;
     let before = state.usage.events_retention.before(state.clock.now());
-    while store::purge_totals(&state.db, Month::of(before)).await? > 0 {}
+    while store::delete_totals(&state.db, Month::of(before)).await? > 0 {}
     Ok(())
 }

@@ -135,7 +135,7 @@ pub async fn stored_in(
 }
 
 /// Deletes a batch of totals of earlier months; returns how many.
-pub(super) async fn purge_totals(
+pub(super) async fn delete_totals(
     conn: impl PgExecutor<'_>,
     before: Month,
 ) -> Result<u64, sqlx::Error> {

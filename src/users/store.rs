@@ -24,7 +24,9 @@ pub use credentials::{
     advance_credentials, change_email, claim_address, is_address_taken, lock_credentials,
     lock_credentials_shared, rehash_password, reset_password_hash, set_password_hash,
 };
-pub use sign_ups::{confirm_sign_up, list_sign_ups, purge_sign_ups, purge_unverified, sign_up};
+pub use sign_ups::{
+    confirm_sign_up, delete_unverified, delete_verified_sign_ups, list_sign_ups, sign_up,
+};
 
 pub(super) async fn get(conn: impl PgExecutor<'_>, id: UserId) -> Result<User, Error> {
     let row = sqlx::query_as!(

@@ -82,7 +82,7 @@ pub use hosts::TrustedHosts;
 pub use json_object::JsonObject;
 pub use limit::{ClientLimits, allows, limit_client, limit_rejected_credentials, limited, spend};
 pub use limit_document::document_limits;
-pub use load_shed::{Cap, Shed, shed};
+pub use load_shed::{LoadShedLayer, Shed, shed};
 pub use middleware::{Next, middleware_fn};
 pub use page::{NoFilter, Page, PageParams, PageRequest, PageSize, Position, TimeCursor};
 pub use probe::{Draining, probe_readiness};

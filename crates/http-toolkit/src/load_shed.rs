@@ -48,37 +48,37 @@ pub(super) fn busy() -> Problem {
 }
 
 /// The layer of [`shed`].
-pub type Shed = ExceptProbes<Cap>;
+pub type Shed = ExceptProbes<LoadShedLayer>;
 
 /// Layer that handles at most `max_requests` at once; `/health` is exempt.
 #[must_use]
 pub fn shed() -> Shed {
-    ExceptProbes(Cap)
+    ExceptProbes(LoadShedLayer)
 }
 
 #[derive(Clone, Copy, Debug)]
-pub struct Cap;
+pub struct LoadShedLayer;
 
-impl<S> Layer<S> for Cap {
-    type Service = CapService<S>;
+impl<S> Layer<S> for LoadShedLayer {
+    type Service = LoadShedService<S>;
 
-    fn layer(&self, inner: S) -> CapService<S> {
-        CapService { inner }
+    fn layer(&self, inner: S) -> LoadShedService<S> {
+        LoadShedService { inner }
     }
 }
 
 #[derive(Clone, Debug)]
-pub struct CapService<S> {
+pub struct LoadShedService<S> {
     inner: S,
 }
 
-impl<S> HasInner<S> for CapService<S> {
+impl<S> HasInner<S> for LoadShedService<S> {
     fn inner_mut(&mut self) -> &mut S {
         &mut self.inner
     }
 }
 
-impl<S> Service<Request> for CapService<S>
+impl<S> Service<Request> for LoadShedService<S>
 where
     S: Service<Request, Response = Response, Error = Infallible>,
 {

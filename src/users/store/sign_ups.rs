@@ -119,7 +119,10 @@ pub async fn confirm_sign_up(
 }
 
 /// Deletes sign-ups of accounts that a replica of an earlier release has verified. Returns their number.
-pub async fn purge_sign_ups(conn: impl PgExecutor<'_>, most: i64) -> Result<u64, sqlx::Error> {
+pub async fn delete_verified_sign_ups(
+    conn: impl PgExecutor<'_>,
+    most: i64,
+) -> Result<u64, sqlx::Error> {
     let done = sqlx::query!(
         "DELETE FROM sign_ups WHERE ctid = ANY (ARRAY(
              SELECT s.ctid FROM sign_ups AS s
@@ -136,7 +139,7 @@ pub async fn purge_sign_ups(conn: impl PgExecutor<'_>, most: i64) -> Result<u64,
 
 /// Deletes at most `most` unverified accounts without a valid link, and returns their ids. Skips locked rows: one
 /// may be in the process of verification.
-pub async fn purge_unverified(
+pub async fn delete_unverified(
     conn: impl PgExecutor<'_>,
     before: DateTime<Utc>,
     now: DateTime<Utc>,

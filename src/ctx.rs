@@ -16,7 +16,7 @@ use http_toolkit::{Problem, RequestContext, RequestId};
 use sqlx::{PgConnection, Postgres, Transaction};
 
 pub use self::caller::{Caller, Credential, Principal};
-use crate::ids::{SessionId, UserId};
+use crate::ids::{AccountId, SessionId, UserId};
 use crate::state::AppState;
 use crate::web::Code;
 
@@ -129,6 +129,12 @@ impl CallerCtx {
         self.caller.user_id
     }
 
+    /// The account acted for.
+    #[must_use]
+    pub const fn account_id(&self) -> AccountId {
+        self.caller.account_id()
+    }
+
     #[must_use]
     pub const fn credential(&self) -> Credential {
         self.caller.credential
@@ -158,6 +164,7 @@ impl FromRequestParts<AppState> for CallerCtx {
 pub struct UserCtx {
     ctx: Ctx,
     user: Principal,
+    account_id: AccountId,
 }
 
 impl UserCtx {
@@ -169,6 +176,12 @@ impl UserCtx {
     #[must_use]
     pub const fn user_id(&self) -> UserId {
         self.user.user_id
+    }
+
+    /// The account acted for.
+    #[must_use]
+    pub const fn account_id(&self) -> AccountId {
+        self.account_id
     }
 
     #[must_use]
@@ -195,7 +208,11 @@ impl FromRequestParts<AppState> for UserCtx {
             user_id: caller.user_id,
             session_id: session_id.ok_or(Code::SessionRequired)?,
         };
-        Ok(Self { ctx, user })
+        Ok(Self {
+            ctx,
+            user,
+            account_id: caller.account_id(),
+        })
     }
 }
 

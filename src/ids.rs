@@ -3,6 +3,8 @@
 clock::typed_ids! {
     /// `users.id`
     UserId,
+    /// Owner of rows and of a plan, in columns named `user_id`.
+    AccountId,
     /// `sessions.id`
     SessionId,
     /// `api_keys.id`
@@ -17,4 +19,13 @@ clock::typed_ids! {
     EventId,
     /// `one_time_tokens.id`
     OneTimeTokenId,
+}
+
+impl UserId {
+    /// The user's personal account, which has the user's id. Nothing converts back: not every account is to be
+    /// a personal one.
+    #[must_use]
+    pub const fn personal_account(self) -> AccountId {
+        AccountId(self.0)
+    }
 }

@@ -46,11 +46,7 @@ pub async fn authenticate<F: Future<Output = MiddlewareResult>>(
         return Err(Code::AccountDisabled.into());
     }
     record_use(state, id, &key, now);
-    Caller {
-        user_id: key.user_id,
-        credential: Credential::ApiKey(id),
-    }
-    .enter(request.extensions_mut());
+    Caller::new(key.user_id, Credential::ApiKey(id)).enter(request.extensions_mut());
     let Some(area) = policy.area else {
         metrics::count_api_key(ApiKeyUse::OutOfScope);
         return Err(Code::SessionRequired.into());

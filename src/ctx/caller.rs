@@ -4,7 +4,7 @@ use axum::extract::Request;
 use axum::http::Extensions;
 use http_toolkit::{Problem, RequestContext};
 
-use crate::ids::{ApiKeyId, SessionId, UserId};
+use crate::ids::{AccountId, ApiKeyId, SessionId, UserId};
 use crate::web::Code;
 
 /// A signed-in user, or a program with an API key.
@@ -12,6 +12,8 @@ use crate::web::Code;
 pub struct Caller {
     pub user_id: UserId,
     pub credential: Credential,
+    /// Private, so that only [`Caller::new`] decides it.
+    account_id: AccountId,
 }
 
 /// What a request was authenticated by.
@@ -41,6 +43,22 @@ impl Credential {
 }
 
 impl Caller {
+    /// A caller who acts for the user's personal account.
+    #[must_use]
+    pub const fn new(user_id: UserId, credential: Credential) -> Self {
+        Self {
+            user_id,
+            credential,
+            account_id: user_id.personal_account(),
+        }
+    }
+
+    /// The account acted for, which owns the rows that the request reads and writes.
+    #[must_use]
+    pub const fn account_id(&self) -> AccountId {
+        self.account_id
+    }
+
     /// The caller of an authenticated request; rejects all others.
     pub fn of(request: &Request) -> Result<Self, Problem> {
         Self::find(request.extensions()).ok_or_else(|| Code::Unauthenticated.into())
@@ -68,9 +86,6 @@ pub struct Principal {
 
 impl From<Principal> for Caller {
     fn from(user: Principal) -> Self {
-        Self {
-            user_id: user.user_id,
-            credential: Credential::Session(user.session_id),
-        }
+        Self::new(user.user_id, Credential::Session(user.session_id))
     }
 }

@@ -36,12 +36,7 @@ async fn statuses(app: &TestApp, caller: Option<Caller>) -> [u16; 3] {
 #[tokio::test]
 async fn a_context_rejects_callers_that_its_type_does_not_allow() {
     let app = TestApp::new().await;
-    let caller = |credential| {
-        Some(Caller {
-            user_id: UserId(Uuid::nil()),
-            credential,
-        })
-    };
+    let caller = |credential| Some(Caller::new(UserId(Uuid::nil()), credential));
     let key = caller(Credential::ApiKey(ApiKeyId(Uuid::max())));
     let user = caller(Credential::Session(SessionId(Uuid::max())));
     assert_eq!(statuses(&app, None).await, [200, 401, 401]);

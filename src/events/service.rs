@@ -37,7 +37,7 @@ impl EventBatch {
     /// without holding a connection. The task keeps the slot until the statements end, also when the client
     /// disconnects.
     pub(super) async fn store(self, ctx: &CallerCtx) -> Result<(), Error> {
-        let slot = ctx.event_writes.acquire(ctx.user_id().0, WAIT).await;
+        let slot = ctx.event_writes.acquire(ctx.account_id().0, WAIT).await;
         let slot = slot.map_err(|_| Error::Busy)?;
         let ctx = ctx.clone();
         let storing = async move {
@@ -49,13 +49,13 @@ impl EventBatch {
     }
 
     async fn store_now(&self, ctx: &CallerCtx) -> Result<(), Error> {
-        let (user_id, now) = (ctx.user_id(), ctx.now());
-        let plan = plans::plan_of(ctx, user_id).await?;
+        let (account_id, now) = (ctx.account_id(), ctx.now());
+        let plan = plans::plan_of(ctx, account_id).await?;
         let quota = Volume::of(plan.tier(&ctx.plans));
         let month = Month::of(now);
         let columns = &self.columns;
         let reject = async |more: Volume| {
-            let stored = store::stored_in(&ctx.db, user_id, month).await?;
+            let stored = store::stored_in(&ctx.db, account_id, month).await?;
             // Neither is exceeded if another request was rolled back in the meantime.
             let quota = quota.exceeded_by(stored, more).unwrap_or(Quota::Events);
             metrics::count_quota_refusal(quota);
@@ -63,20 +63,20 @@ impl EventBatch {
             Err(Error::Quota { quota, wait })
         };
         if !self.has_caller_ids {
-            if store::insert_new(&ctx.db, user_id, columns, month, quota).await? {
+            if store::insert_new(&ctx.db, account_id, columns, month, quota).await? {
                 return Ok(());
             }
             return reject(columns.volume(None)).await;
         }
         let count = columns.len();
         let mut tx = ctx.begin().await?;
-        let inserted = store::insert(&mut *tx, user_id, columns).await?;
+        let inserted = store::insert(&mut *tx, account_id, columns).await?;
         let is_whole = inserted.len() == count;
-        if !is_whole && store::count_same(&mut *tx, user_id, columns).await? < count {
+        if !is_whole && store::count_same(&mut *tx, account_id, columns).await? < count {
             return Err(Error::IdTaken);
         }
         let more = columns.volume(Some(&inserted));
-        if !store::charge(&mut *tx, user_id, month, more, quota).await? {
+        if !store::charge(&mut *tx, account_id, month, more, quota).await? {
             tx.rollback().await?;
             return reject(more).await;
         }

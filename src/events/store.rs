@@ -7,7 +7,7 @@ use sqlx::PgExecutor;
 use uuid::Uuid;
 
 use super::model::{NewEvent, StoredEvent, Volume};
-use crate::ids::UserId;
+use crate::ids::AccountId;
 
 /// Events of one account, as arrays for `unnest`.
 #[derive(Debug, Default)]
@@ -49,7 +49,7 @@ impl Columns {
 /// locked until the commit, so that concurrent requests cannot exceed the quota together.
 pub(super) async fn insert_new(
     conn: impl PgExecutor<'_>,
-    user_id: UserId,
+    account_id: AccountId,
     events: &Columns,
     month: Month,
     quota: Volume,
@@ -70,7 +70,7 @@ pub(super) async fn insert_new(
          FROM charged CROSS JOIN unnest($2::uuid[], $3::timestamptz[], $4::text[], $5::jsonb[])
              AS given (id, created_at, event_type, event_data)
          ORDER BY created_at, id",
-        user_id.0,
+        account_id.0,
         &events.ids,
         &events.times,
         &events.types,
@@ -89,7 +89,7 @@ pub(super) async fn insert_new(
 /// Counts stored events towards the quota unless they exceed it; returns whether they are counted.
 pub(super) async fn charge(
     conn: impl PgExecutor<'_>,
-    user_id: UserId,
+    account_id: AccountId,
     month: Month,
     more: Volume,
     quota: Volume,
@@ -104,7 +104,7 @@ pub(super) async fn charge(
              event_count = t.event_count + excluded.event_count,
              byte_count = t.byte_count + excluded.byte_count
          WHERE t.event_count <= $5 - $3 AND t.byte_count <= $6 - $4",
-        user_id.0,
+        account_id.0,
         month.first_day(),
         signed(more.events),
         signed(more.bytes),
@@ -118,12 +118,12 @@ pub(super) async fn charge(
 
 pub async fn stored_in(
     conn: impl PgExecutor<'_>,
-    user_id: UserId,
+    account_id: AccountId,
     month: Month,
 ) -> Result<Volume, sqlx::Error> {
     let row = sqlx::query!(
         "SELECT event_count, byte_count FROM event_totals WHERE user_id = $1 AND month = $2",
-        user_id.0,
+        account_id.0,
         month.first_day(),
     )
     .fetch_optional(conn)
@@ -157,7 +157,7 @@ fn signed(number: u64) -> i64 {
 /// Stores events whose ids are new; returns those ids.
 pub(super) async fn insert(
     conn: impl PgExecutor<'_>,
-    user_id: UserId,
+    account_id: AccountId,
     events: &Columns,
 ) -> Result<Vec<Uuid>, sqlx::Error> {
     sqlx::query_scalar!(
@@ -168,7 +168,7 @@ pub(super) async fn insert(
          ORDER BY created_at, id
          ON CONFLICT (user_id, created_at, id) DO NOTHING
          RETURNING id",
-        user_id.0,
+        account_id.0,
         &events.ids,
         &events.times,
         &events.types,
@@ -181,7 +181,7 @@ pub(super) async fn insert(
 /// Counts the events that are stored with the same content.
 pub(super) async fn count_same(
     conn: impl PgExecutor<'_>,
-    user_id: UserId,
+    account_id: AccountId,
     events: &Columns,
 ) -> Result<usize, sqlx::Error> {
     let count = sqlx::query_scalar!(
@@ -190,7 +190,7 @@ pub(super) async fn count_same(
                AS given (id, created_at, event_type, event_data)
            JOIN events AS e USING (id, created_at, event_type, event_data)
            WHERE e.user_id = $1"#,
-        user_id.0,
+        account_id.0,
         &events.ids,
         &events.times,
         &events.types,

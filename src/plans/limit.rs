@@ -23,8 +23,8 @@ pub async fn limit_by_plan<F: Future<Output = MiddlewareResult>>(
     next: impl FnOnce(Request) -> F,
 ) -> MiddlewareResult {
     let caller = Caller::of(&request)?;
-    let plan = service::plan_of(state, caller.user_id).await?;
+    let plan = service::plan_of(state, caller.account_id()).await?;
     let limit = plan.limit(&state.plans);
-    let check = LimitCheck::spend(limit, Key::user(caller.user_id.0));
+    let check = LimitCheck::spend(limit, Key::user(caller.account_id().0));
     limited(&state.limiter, &[check], || next(request)).await
 }

@@ -6,18 +6,18 @@ use cache::{CacheFamily, LoadError};
 
 use super::model::{Entitlement, Plan};
 use super::store;
-use crate::ids::UserId;
+use crate::ids::AccountId;
 use crate::state::AppState;
 
 /// What accounts pay for. The TTL bounds the age of changes that invalidate nothing, as a row changed by hand.
-static ENTITLEMENTS: CacheFamily<UserId, Entitlement> =
+static ENTITLEMENTS: CacheFamily<AccountId, Entitlement> =
     CacheFamily::shared("plan", 1, Duration::from_secs(30), 50_000);
 
-pub async fn plan_of(state: &AppState, user_id: UserId) -> Result<Plan, LoadError> {
-    let entitlement = state.cache.get(&ENTITLEMENTS, &user_id, || {
+pub async fn plan_of(state: &AppState, account_id: AccountId) -> Result<Plan, LoadError> {
+    let entitlement = state.cache.get(&ENTITLEMENTS, &account_id, || {
         let (db, grace) = (state.db.clone(), state.plans.past_due_grace);
         async move {
-            let subscription = store::find_live(&db, user_id).await?;
+            let subscription = store::find_live(&db, account_id).await?;
             Ok::<_, sqlx::Error>(Entitlement::of(subscription, grace))
         }
     });
@@ -27,6 +27,6 @@ pub async fn plan_of(state: &AppState, user_id: UserId) -> Result<Plan, LoadErro
 
 /// Must be called after the commit of a change to an account's subscription: the new plan then applies in
 /// this process at once and on all replicas within a second.
-pub async fn changed(state: &AppState, user_id: UserId) {
-    state.cache.invalidate(&ENTITLEMENTS, &user_id).await;
+pub async fn changed(state: &AppState, account_id: AccountId) {
+    state.cache.invalidate(&ENTITLEMENTS, &account_id).await;
 }

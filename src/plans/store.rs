@@ -3,12 +3,12 @@
 use sqlx::PgExecutor;
 
 use super::model::{LIVE_STATUSES, Plan, Subscription, SubscriptionStatus};
-use crate::ids::UserId;
+use crate::ids::AccountId;
 
 /// Finds the subscription that can entitle this account to a plan.
 pub(super) async fn find_live(
     conn: impl PgExecutor<'_>,
-    user_id: UserId,
+    account_id: AccountId,
 ) -> Result<Option<Subscription>, sqlx::Error> {
     sqlx::query_as!(
         Subscription,
@@ -16,7 +16,7 @@ pub(super) async fn find_live(
                   current_period_start, current_period_end, cancel_at_period_end
            FROM subscriptions
            WHERE user_id = $1 AND status = ANY ($2)"#,
-        user_id.0,
+        account_id.0,
         &LIVE_STATUSES as &[&str],
     )
     .fetch_optional(conn)

@@ -16,7 +16,7 @@ use utoipa::openapi::OpenApi;
 
 use super::model::is_charged;
 use crate::ctx::Caller;
-use crate::ids::UserId;
+use crate::ids::AccountId;
 use crate::metrics::{self, Quota};
 use crate::plans::{self, Plan};
 use crate::policy::Policy;
@@ -74,23 +74,23 @@ impl Metering {
     /// Rejects a request beyond the hard quota of the plan.
     async fn check_quota(
         &self,
-        user_id: UserId,
+        account_id: AccountId,
         month: Month,
         now: DateTime<Utc>,
     ) -> Result<(), Problem> {
         let state = &self.0.state;
-        let used = state.meter.used(user_id.0, month.number());
+        let used = state.meter.used(account_id.0, month.number());
         if self.0.smallest_quota.is_none_or(|quota| used < quota) {
             return Ok(());
         }
         // Fails open, since the rate limit still bounds the account.
-        let Ok(plan) = plans::plan_of(state, user_id).await else {
+        let Ok(plan) = plans::plan_of(state, account_id).await else {
             return Ok(());
         };
         if hard_quota(state, plan).is_none_or(|quota| used < quota) {
             return Ok(());
         }
-        state.meter.mark_rejected(user_id.0, month.number());
+        state.meter.mark_rejected(account_id.0, month.number());
         metrics::count_quota_refusal(Quota::Requests);
         let wait = (month.end() - now).to_std().unwrap_or(Duration::ZERO);
         Err(Problem::new(Code::QuotaExceeded)
@@ -122,12 +122,14 @@ pub async fn meter<F: Future<Output = MiddlewareResult>>(
     let now = metering.0.state.clock.now();
     let month = Month::of(now);
     if !metering.0.is_exempt_from_quota {
-        metering.check_quota(caller.user_id, month, now).await?;
+        metering
+            .check_quota(caller.account_id(), month, now)
+            .await?;
     }
     let mut call = Call {
         meter: metering.0.state.meter.clone(),
         key: MeterKey {
-            account: caller.user_id.0,
+            account: caller.account_id().0,
             endpoint,
             status: CLIENT_DISCONNECTED,
             minute: minute_of(now),

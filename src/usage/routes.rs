@@ -36,13 +36,13 @@ async fn list_usage(
     page: PageRequest<LastItem, UsageFilter>,
 ) -> Result<Json<Page<UsageItem>>, Problem> {
     let query = page.filter.query(ctx.now())?;
-    let user_id = ctx.user_id();
-    let slot = ctx.reports.acquire(user_id.0, WAIT).await;
+    let account_id = ctx.account_id();
+    let slot = ctx.reports.acquire(account_id.0, WAIT).await;
     let slot = slot.map_err(too_many_reports)?;
     let limit = page.limit;
     // The task keeps the slot until the statement ends, also when the client disconnects.
     let report = async move {
-        let items = store::list(&ctx.db, user_id, &query, &page, ctx.usage.report_timeout);
+        let items = store::list(&ctx.db, account_id, &query, &page, ctx.usage.report_timeout);
         let items = items.await;
         drop(slot);
         items
@@ -77,10 +77,10 @@ fn report_problem(error: sqlx::Error) -> Problem {
 #[utoipa::path(get, path = "/current", tag = "usage",
     responses((status = 200, description = "The current usage.", body = CurrentUsage)))]
 async fn get_current_usage(ctx: CallerCtx) -> Result<Json<CurrentUsage>, Problem> {
-    let (user_id, month) = (ctx.user_id(), Month::of(ctx.now()));
-    let plan = plans::plan_of(&ctx, user_id).await?;
-    let used = store::find_total(&ctx.db, user_id, month.first_day()).await?;
-    let stored = events::stored_in(&ctx.db, user_id, month).await?;
+    let (account_id, month) = (ctx.account_id(), Month::of(ctx.now()));
+    let plan = plans::plan_of(&ctx, account_id).await?;
+    let used = store::find_total(&ctx.db, account_id, month.first_day()).await?;
+    let stored = events::stored_in(&ctx.db, account_id, month).await?;
     let tier = plan.tier(&ctx.plans);
     let left = |quota: u32| u64::from(quota).saturating_sub(used);
     Ok(Json(CurrentUsage {

@@ -12,7 +12,7 @@ use usage_meter::{Batch, EndpointNames, MeterKey, Sum, time_of};
 use uuid::Uuid;
 
 use super::model::is_charged;
-use crate::ids::UserId;
+use crate::ids::AccountId;
 
 pub(super) use backfill::backfill;
 pub(super) use reports::list;
@@ -119,12 +119,12 @@ pub(super) async fn write(
 /// Charged requests of an account in a month.
 pub(super) async fn find_total(
     conn: impl PgExecutor<'_>,
-    user_id: UserId,
+    account_id: AccountId,
     month: NaiveDate,
 ) -> Result<u64, sqlx::Error> {
     let total = sqlx::query_scalar!(
         "SELECT request_count FROM usage_totals WHERE user_id = $1 AND month = $2",
-        user_id.0,
+        account_id.0,
         month,
     )
     .fetch_optional(conn)

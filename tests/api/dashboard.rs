@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::join_all;
-use groundwork::ids::UserId;
+use groundwork::ids::AccountId;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -13,7 +13,7 @@ use crate::plans::subscribe;
 
 const DASHBOARD: &str = "/api/v1/dashboard";
 
-async fn id_of(app: &TestApp, email: &str) -> UserId {
+async fn id_of(app: &TestApp, email: &str) -> AccountId {
     sqlx::query_scalar("SELECT id FROM users WHERE email = $1")
         .bind(email)
         .fetch_one(&app.state.db)
@@ -21,7 +21,7 @@ async fn id_of(app: &TestApp, email: &str) -> UserId {
         .expect("it is there")
 }
 
-async fn use_up(app: &TestApp, who: UserId, at: DateTime<Utc>, status: i16, requests: i64) {
+async fn use_up(app: &TestApp, who: AccountId, at: DateTime<Utc>, status: i16, requests: i64) {
     sqlx::query(
         "WITH counted AS (
              INSERT INTO api_usage (user_id, endpoint, status_code, created_at, request_count,
@@ -42,7 +42,7 @@ async fn use_up(app: &TestApp, who: UserId, at: DateTime<Utc>, status: i16, requ
     .expect("it is written");
 }
 
-async fn pay(app: &TestApp, who: UserId, amount: i64, at: DateTime<Utc>) {
+async fn pay(app: &TestApp, who: AccountId, amount: i64, at: DateTime<Utc>) {
     sqlx::query(
         "INSERT INTO payments (id, user_id, amount, currency, status, created_at, updated_at)
          VALUES (gen_random_uuid(), $1, $2, 'USD', 'succeeded', $3, $3)",

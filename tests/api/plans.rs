@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
 use clock::Rng;
-use groundwork::ids::{SubscriptionId, UserId};
+use groundwork::ids::{AccountId, SubscriptionId};
 use groundwork::plans::{self, Plan};
 use groundwork::state::AppState;
 use reqwest::Method;
@@ -16,7 +16,7 @@ use crate::harness::{TestApp, fastest, given};
 const PRICING: &str = "/api/v1/pricing";
 
 /// A new account's id.
-pub async fn account(app: &TestApp, name: &str) -> UserId {
+pub async fn account(app: &TestApp, name: &str) -> AccountId {
     let email = app.sign_up(name).await;
     sqlx::query_scalar("SELECT id FROM users WHERE email = $1")
         .bind(email)
@@ -28,7 +28,7 @@ pub async fn account(app: &TestApp, name: &str) -> UserId {
 /// Subscribes an account for thirty days from now.
 pub async fn subscribe(
     app: &TestApp,
-    who: UserId,
+    who: AccountId,
     plan: &str,
     status: &str,
 ) -> Result<SubscriptionId, sqlx::Error> {
@@ -59,7 +59,7 @@ async fn set_status(app: &TestApp, id: SubscriptionId, status: &str) {
         .expect("it is written");
 }
 
-async fn plan_of(state: &AppState, who: UserId) -> Plan {
+async fn plan_of(state: &AppState, who: AccountId) -> Plan {
     plans::plan_of(state, who).await.expect("it is reported")
 }
 

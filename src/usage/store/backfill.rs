@@ -40,7 +40,7 @@ pub(in super::super) async fn backfill(db: &Db) -> Result<bool, sqlx::Error> {
     )
     .fetch_optional(&mut *tx)
     .await?;
-    let (last_user, last_day) = match &last {
+    let (last_account, last_day) = match &last {
         Some(last) => (last.user_id, last.day),
         None => (Uuid::max(), position.day),
     };
@@ -74,14 +74,14 @@ pub(in super::super) async fn backfill(db: &Db) -> Result<bool, sqlx::Error> {
              response_time_max_ms = excluded.response_time_max_ms",
         position.user_id,
         next,
-        last_user,
+        last_account,
         last_day + TimeDelta::days(1),
     )
     .execute(&mut *tx)
     .await?;
     sqlx::query!(
         "UPDATE usage_backfill SET user_id = $1, day = $2, is_done = $3",
-        last_user,
+        last_account,
         last_day,
         last.is_none(),
     )

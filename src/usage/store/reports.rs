@@ -7,7 +7,7 @@ use http_toolkit::PageRequest;
 use usage_meter::{Ranges, Resolution};
 
 use super::super::model::{LastItem, ReportQuery, UsageItem};
-use crate::ids::UserId;
+use crate::ids::AccountId;
 
 /// Lists a page of an account's usage, the oldest first. PostgreSQL cancels the statement after `timeout`, also
 /// when the client has disconnected.
@@ -16,7 +16,7 @@ use crate::ids::UserId;
 /// all rows of the account: 1.0 s instead of 20 ms for 900,000 rows.
 pub(in super::super) async fn list<F>(
     db: &Db,
-    user_id: UserId,
+    account_id: AccountId,
     query: &ReportQuery,
     page: &PageRequest<LastItem, F>,
     timeout: Duration,
@@ -83,7 +83,7 @@ pub(in super::super) async fn list<F>(
                       ) AS rows) AS u
            WHERE $10::timestamptz IS NULL OR (start, endpoint) > ($10, $11)
            GROUP BY start, endpoint ORDER BY start, endpoint LIMIT $12"#,
-        user_id.0,
+        account_id.0,
         query.granularity.as_str(),
         query.by_endpoint,
         &minutes.from,

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::types::Json;
 use utoipa::ToSchema;
 
-use crate::ids::UserId;
+use crate::ids::{AccountId, UserId};
 use crate::plans::{Offer, Payment, Subscription};
 use crate::users::{EmailAddress, PersonName};
 
@@ -31,7 +31,9 @@ pub(super) struct Dashboard {
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(super) struct Account {
     /// Id of the account.
-    pub id: UserId,
+    // Keeps the schema's name in the document.
+    #[schema(value_type = UserId)]
+    pub id: AccountId,
     /// Email address.
     pub email: EmailAddress,
     /// Given name.

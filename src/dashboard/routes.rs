@@ -17,7 +17,7 @@ use super::model::{Account, Dashboard, Facts, MonthUsage};
 use super::store;
 use crate::config::PlansConfig;
 use crate::ctx::CallerCtx;
-use crate::ids::UserId;
+use crate::ids::AccountId;
 use crate::plans::{Entitlement, Offer};
 use crate::state::AppState;
 use crate::web::Code;
@@ -28,7 +28,7 @@ const PAYMENTS: i64 = 5;
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// As they are sent. Kept in the process alone: an account's address has no business in Redis.
-static DASHBOARDS: CacheFamily<UserId, Option<Bytes>> =
+static DASHBOARDS: CacheFamily<AccountId, Option<Bytes>> =
     CacheFamily::in_process("dashboard", Duration::from_secs(5), 2_000);
 
 pub fn routes() -> Routes<AppState> {
@@ -42,11 +42,11 @@ pub fn routes() -> Routes<AppState> {
     responses((status = 200, description = "The account, its plan, its usage this month and its last payments.",
         body = Dashboard)))]
 async fn show_dashboard(ctx: CallerCtx) -> Result<impl IntoResponse, Problem> {
-    let (user_id, read) = (ctx.user_id(), ctx.clone());
-    let dashboard = ctx.cache.get(&DASHBOARDS, &user_id, || async move {
+    let (account_id, read) = (ctx.account_id(), ctx.clone());
+    let dashboard = ctx.cache.get(&DASHBOARDS, &account_id, || async move {
         let now = read.now();
-        let facts = store::find(&read.db, user_id, Month::of(now), PAYMENTS).await?;
-        let dashboard = facts.map(|facts| assemble(user_id, facts, &read.plans, now));
+        let facts = store::find(&read.db, account_id, Month::of(now), PAYMENTS).await?;
+        let dashboard = facts.map(|facts| assemble(account_id, facts, &read.plans, now));
         let json = dashboard.as_ref().map(serde_json::to_vec).transpose()?;
         Ok::<_, Box<dyn Error + Send + Sync>>(json.map(Bytes::from))
     });
@@ -55,13 +55,18 @@ async fn show_dashboard(ctx: CallerCtx) -> Result<impl IntoResponse, Problem> {
     Ok(([(CONTENT_TYPE, JSON)], json))
 }
 
-fn assemble(id: UserId, facts: Facts, plans: &PlansConfig, now: DateTime<Utc>) -> Dashboard {
+fn assemble(
+    account_id: AccountId,
+    facts: Facts,
+    plans: &PlansConfig,
+    now: DateTime<Utc>,
+) -> Dashboard {
     let subscription = facts.subscription.map(|it| it.0);
     let plan = Entitlement::of(subscription, plans.past_due_grace).plan(now);
     let (month, quota) = (Month::of(now), plan.tier(plans).quota);
     Dashboard {
         account: Account {
-            id,
+            id: account_id,
             email: facts.email,
             first_name: facts.first_name,
             last_name: facts.last_name,

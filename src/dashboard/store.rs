@@ -5,14 +5,14 @@ use sqlx::PgExecutor;
 use sqlx::types::Json;
 
 use super::model::{DayUsage, Facts};
-use crate::ids::UserId;
+use crate::ids::AccountId;
 use crate::plans::{LIVE_STATUSES, Payment, Subscription};
 use crate::users::{EmailAddress, PersonName};
 
 /// Reads an account, a month of its usage and its newest payments in one snapshot.
 pub(super) async fn find(
     conn: impl PgExecutor<'_>,
-    user_id: UserId,
+    account_id: AccountId,
     month: Month,
     payments: i64,
 ) -> Result<Option<Facts>, sqlx::Error> {
@@ -55,7 +55,7 @@ pub(super) async fn find(
                   ) AS p), '[]') AS "payments!: Json<Vec<Payment>>"
            FROM users AS u
            WHERE u.id = $1 AND u.deleted_at IS NULL"#,
-        user_id.0,
+        account_id.0,
         month.first_day(),
         month.start(),
         month.end(),

@@ -37,7 +37,14 @@ async fn list_api_keys(
     ctx: UserCtx,
     paged: PageRequest<TimeCursor>,
 ) -> Result<Json<Page<ApiKey>>, Problem> {
-    let rows = store::list(&ctx.db, ctx.user_id(), paged.after, paged.limit, ctx.now()).await?;
+    let rows = store::list(
+        &ctx.db,
+        ctx.account_id(),
+        paged.after,
+        paged.limit,
+        ctx.now(),
+    )
+    .await?;
     let page = Page::cut(rows, paged.limit, |key| {
         TimeCursor(key.created_at, key.id.0)
     });

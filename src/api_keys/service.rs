@@ -29,7 +29,7 @@ pub(super) async fn create(ctx: &UserCtx, new: NewApiKey) -> Result<IssuedApiKey
         return Err(Error::TooLong(most.as_secs()));
     }
     let proof = auth::ReauthProof::new("password", new.password, new.code, new.recovery_code)?;
-    let owner = auth::reauthenticate(ctx, proof).await?;
+    let known = auth::reauthenticate(ctx, proof).await?;
     let now = ctx.now();
     let id = ApiKeyId::new(now, &ctx.rng);
     let key = generate(ctx, id);
@@ -38,16 +38,16 @@ pub(super) async fn create(ctx: &UserCtx, new: NewApiKey) -> Result<IssuedApiKey
     let version = users::lock_credentials(&mut *tx, ctx.user_id())
         .await?
         .ok_or(auth::Error::Unauthenticated)?;
-    if version != owner.version {
+    if version != known.version {
         return Err(auth::Error::CredentialsChanged.into());
     }
-    let active = store::count_active(&mut *tx, ctx.user_id(), now).await?;
+    let active = store::count_active(&mut *tx, ctx.account_id(), now).await?;
     if active >= ctx.api_keys.max_count.into() {
         return Err(Error::TooMany(ctx.api_keys.max_count));
     }
     let about = store::insert(
         &mut *tx,
-        (ctx.user_id(), id),
+        (ctx.account_id(), id),
         (&new.name, &new.scopes),
         &key,
         after(now, life),
@@ -56,7 +56,7 @@ pub(super) async fn create(ctx: &UserCtx, new: NewApiKey) -> Result<IssuedApiKey
     .await?;
     tx.audit(Event::ApiKeyCreated.detail(detail(&about)))
         .await?;
-    let job = NotifyKeyCreated::to(owner.email, about.hint.clone());
+    let job = NotifyKeyCreated::to(known.email, about.hint.clone());
     job_queue::enqueue(&mut *tx, &job, None).await?;
     tx.commit().await?;
     Ok(issued(&key, about))
@@ -69,14 +69,14 @@ pub(super) async fn rotate(
 ) -> Result<IssuedApiKey, Error> {
     let (code, recovery_code) = (rotation.code, rotation.recovery_code);
     let proof = auth::ReauthProof::new("password", rotation.password, code, recovery_code)?;
-    let owner = auth::reauthenticate(ctx, proof).await?;
+    let known = auth::reauthenticate(ctx, proof).await?;
     let now = ctx.now();
     let key = generate(ctx, id);
     let mut tx = ctx.begin().await?;
-    auth::recheck_proof(&mut tx, ctx.user_id(), &owner).await?;
+    auth::recheck_proof(&mut tx, ctx.user_id(), &known).await?;
     let rotated = store::rotate(
         &mut *tx,
-        (ctx.user_id(), id),
+        (ctx.account_id(), id),
         &key,
         after(now, rotation.overlap.get()),
         after(now, ctx.api_keys.max_ttl),
@@ -84,7 +84,7 @@ pub(super) async fn rotate(
     )
     .await?;
     let Some(about) = rotated else {
-        let expires_at = store::find_expiry(&mut *tx, ctx.user_id(), id).await?;
+        let expires_at = store::find_expiry(&mut *tx, ctx.account_id(), id).await?;
         return Err(match expires_at {
             None => Error::NotFound,
             Some(at) if at <= now => Error::Expired,
@@ -93,7 +93,7 @@ pub(super) async fn rotate(
     };
     tx.audit(Event::ApiKeyRotated.detail(detail(&about)))
         .await?;
-    let job = NotifyKeyRotated::to(owner.email, about.hint.clone());
+    let job = NotifyKeyRotated::to(known.email, about.hint.clone());
     job_queue::enqueue(&mut *tx, &job, None).await?;
     tx.commit().await?;
     Ok(issued(&key, about))
@@ -102,7 +102,7 @@ pub(super) async fn rotate(
 pub(super) async fn revoke(ctx: &UserCtx, id: ApiKeyId) -> Result<(), Error> {
     let now = ctx.now();
     let mut tx = ctx.begin().await?;
-    if !store::revoke(&mut *tx, ctx.user_id(), id, now).await? {
+    if !store::revoke(&mut *tx, ctx.account_id(), id, now).await? {
         return Err(Error::NotFound);
     }
     let detail = json!({ "api_key": id });

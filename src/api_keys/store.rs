@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::model::{ApiKey, KeyName};
 use super::scope::Scopes;
-use crate::ids::{ApiKeyId, UserId};
+use crate::ids::{AccountId, ApiKeyId, UserId};
 
 mod revocation;
 
@@ -19,13 +19,13 @@ pub use revocation::revoke_since;
 
 pub(super) async fn count_active(
     conn: impl PgExecutor<'_>,
-    owner: UserId,
+    account_id: AccountId,
     now: DateTime<Utc>,
 ) -> Result<i64, sqlx::Error> {
     sqlx::query_scalar!(
         r#"SELECT count(*) AS "count!" FROM api_keys
            WHERE user_id = $1 AND revoked_at IS NULL AND expires_at > $2"#,
-        owner.0,
+        account_id.0,
         now,
     )
     .fetch_one(conn)
@@ -34,7 +34,7 @@ pub(super) async fn count_active(
 
 pub(super) async fn insert(
     conn: impl PgExecutor<'_>,
-    (owner, id): (UserId, ApiKeyId),
+    (account_id, id): (AccountId, ApiKeyId),
     (name, scopes): (&KeyName, &Scopes),
     key: &GeneratedApiKey,
     expires_at: DateTime<Utc>,
@@ -47,7 +47,7 @@ pub(super) async fn insert(
            RETURNING id AS "id: ApiKeyId", name AS "name: KeyName", scopes, hint, created_at, rotated_at,
                      previous_expires_at, expires_at, last_used_at"#,
         id.0,
-        owner.0,
+        account_id.0,
         name.as_str(),
         &scopes.names(),
         key.hint(),
@@ -63,7 +63,7 @@ pub(super) async fn insert(
 /// why a program stopped working.
 pub(super) async fn list(
     conn: impl PgExecutor<'_>,
-    owner: UserId,
+    account_id: AccountId,
     after: Option<TimeCursor>,
     limit: PageSize,
     now: DateTime<Utc>,
@@ -79,7 +79,7 @@ pub(super) async fn list(
              AND ($2::timestamptz IS NULL OR (created_at, id) < ($2, $3))
            ORDER BY created_at DESC, id DESC
            LIMIT $4"#,
-        owner.0,
+        account_id.0,
         created_at,
         id,
         limit.one_more(),
@@ -94,7 +94,7 @@ pub(super) async fn list(
 /// exactly one returns `Some`.
 pub(super) async fn rotate(
     conn: impl PgExecutor<'_>,
-    (owner, id): (UserId, ApiKeyId),
+    (account_id, id): (AccountId, ApiKeyId),
     key: &GeneratedApiKey,
     overlap_until: DateTime<Utc>,
     expires_at_most: DateTime<Utc>,
@@ -112,7 +112,7 @@ pub(super) async fn rotate(
            RETURNING id AS "id: ApiKeyId", name AS "name: KeyName", scopes, hint, created_at, rotated_at,
                      CASE WHEN previous_expires_at > $5 THEN previous_expires_at END AS previous_expires_at,
                      expires_at, last_used_at"#,
-        owner.0,
+        account_id.0,
         id.0,
         key.hash.as_bytes(),
         key.hint(),
@@ -126,12 +126,12 @@ pub(super) async fn rotate(
 
 pub(super) async fn find_expiry(
     conn: impl PgExecutor<'_>,
-    owner: UserId,
+    account_id: AccountId,
     id: ApiKeyId,
 ) -> Result<Option<DateTime<Utc>>, sqlx::Error> {
     sqlx::query_scalar!(
         "SELECT expires_at FROM api_keys WHERE user_id = $1 AND id = $2 AND revoked_at IS NULL",
-        owner.0,
+        account_id.0,
         id.0,
     )
     .fetch_optional(conn)
@@ -141,13 +141,13 @@ pub(super) async fn find_expiry(
 /// Returns false if there is no such key, or it was revoked before.
 pub(super) async fn revoke(
     conn: impl PgExecutor<'_>,
-    owner: UserId,
+    account_id: AccountId,
     id: ApiKeyId,
     now: DateTime<Utc>,
 ) -> Result<bool, sqlx::Error> {
     let done = sqlx::query!(
         "UPDATE api_keys SET revoked_at = $3 WHERE user_id = $1 AND id = $2 AND revoked_at IS NULL",
-        owner.0,
+        account_id.0,
         id.0,
         now,
     )

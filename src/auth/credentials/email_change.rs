@@ -132,7 +132,8 @@ pub(crate) async fn undo_change(ctx: &Ctx, undo: EmailUndo) -> Result<(), Error>
     let why = EndReason::PasswordChanged;
     let ended = end_sessions(&mut *tx, &change, None, why, now).await?;
     let since = found.requested_at;
-    let keys = revoke_since(&mut *tx, found.user_id, since, now).await?;
+    let account_id = found.user_id.personal_account();
+    let keys = revoke_since(&mut *tx, account_id, since, now).await?;
     let factor = mfa::remove_since(&mut tx, &change, since).await?;
     let detail = json!({
         "sessions": ended.len(), "api_keys": keys, "second_factor_removed": factor,

@@ -40,7 +40,7 @@ pub use pages::{env_example, markdown};
 pub use plans::{Currency, PlansConfig, PriceId, Quota, TierConfig};
 pub use ring::{read_encryption_ring, read_signing_ring, read_token_ring};
 use settings::{Fault, Faults};
-pub use usage::{AuditConfig, Retention, UsageConfig};
+pub use usage::{AuditConfig, UsageConfig};
 
 settings::sections! {
     /// The settings as read, in the order of the reference page. A section follows those that its

@@ -8,19 +8,16 @@ use std::process::ExitCode;
 use chrono::SecondsFormat;
 use clap::Parser as _;
 use clock::{Clock, Rng};
-use crypto::{Key32, KeyRing};
-use groundwork::cli::{
-    Cli, Command, Keys, LockoutSubject, Lockouts, Ring, Rotation, Users, read_password,
-};
+use crypto::{Key32, KeyRing, read_password};
+use email_transport::EmailAddress;
+use groundwork::cli::{Cli, Command, Keys, LockoutSubject, Lockouts, Ring, Rotation, Users};
 use groundwork::config::{Config, TelemetryConfig, read_bind_addr};
 use groundwork::ctx::Ctx;
 use groundwork::state::{AppState, StateError};
 use groundwork::tasks::{self, Process};
-use groundwork::users::EmailAddress;
 use groundwork::{api_keys, app, auth, config, doctor, migrate, telemetry};
 use settings::Faults;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 // The C library's allocator takes a tenth of the CPU time of a request, this one less. It replaces
@@ -119,7 +116,7 @@ async fn serve(config: Config, migrates: bool, runs_jobs: bool) -> Outcome {
     if migrates {
         migrate::migrate(&config.database).await?;
     }
-    let stop_asked = stop_signal();
+    let stop_asked = http_toolkit::stop_signal();
     let state = started_state(&config).await?;
     let draining = http_toolkit::Draining::default();
     let listener = TcpListener::bind(config.http.bind_addr).await?;
@@ -149,7 +146,7 @@ async fn serve(config: Config, migrates: bool, runs_jobs: bool) -> Outcome {
 
 async fn work(config: Config) -> Outcome {
     let state = started_state(&config).await?;
-    let stop_asked = stop_signal();
+    let stop_asked = http_toolkit::stop_signal();
     let tasks = tasks::start(Process::Worker, true, &state, &config).await?;
     stop_asked.await;
     tasks.finish().await;
@@ -164,33 +161,6 @@ async fn examine(config: Config) -> Outcome {
         return Ok(());
     }
     Err("the service is not fit to run".into())
-}
-
-/// Registers the handlers at once; the future resolves at the first SIGTERM or SIGINT. A second one
-/// ends the process.
-fn stop_signal() -> impl Future<Output = ()> + Send + 'static {
-    let signals = (
-        signal(SignalKind::terminate()),
-        signal(SignalKind::interrupt()),
-    );
-    async {
-        let (Ok(mut terminate), Ok(mut interrupt)) = signals else {
-            tracing::error!("signal handlers cannot be registered: the process can only be killed");
-            return std::future::pending().await;
-        };
-        either(&mut terminate, &mut interrupt).await;
-        tokio::spawn(async move {
-            either(&mut terminate, &mut interrupt).await;
-            std::process::exit(130);
-        });
-    }
-}
-
-async fn either(terminate: &mut Signal, interrupt: &mut Signal) {
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
 }
 
 fn keys(command: Keys, variables: &HashMap<String, String>) -> Outcome {

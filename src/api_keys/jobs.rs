@@ -1,6 +1,7 @@
 //! Emails about API keys, and the purge of old keys.
 
 use chrono::TimeDelta;
+use email_transport::EmailAddress;
 use graphile_worker::{IntoTaskHandlerResult, TaskHandler, WorkerContext};
 use job_queue::Purges;
 use serde::{Deserialize, Serialize};
@@ -8,7 +9,6 @@ use serde::{Deserialize, Serialize};
 use super::store;
 use crate::mail::{self, EmailMessage, JobError, email_jobs};
 use crate::state::AppState;
-use crate::users::EmailAddress;
 
 /// How long expired and revoked keys are kept, to investigate incidents.
 const KEPT: TimeDelta = TimeDelta::days(30);

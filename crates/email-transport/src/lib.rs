@@ -1,6 +1,7 @@
 //! SMTP client (RFC 5321). Each email has a connection of its own: one that was given up halfway must
 //! not carry another.
 
+mod address;
 mod error;
 mod mailbox;
 pub mod metrics;
@@ -27,6 +28,7 @@ use tokio::time::{Instant as Deadline, timeout_at};
 use tracing::Instrument as _;
 use url::Host;
 
+pub use self::address::EmailAddress;
 pub use self::error::SendError;
 use self::error::Step;
 pub use self::mailbox::mailbox_of;

@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ::settings::host::{is_common_password, is_private};
 use clock::Rng;
 use lettre::Message;
 use lettre::message::header::{Header, HeaderName, HeaderValue};
@@ -82,6 +83,20 @@ impl SmtpServer {
     #[must_use]
     pub fn requires_tls(&self) -> bool {
         matches!(self.tls, SmtpTls::Required | SmtpTls::Implicit)
+    }
+
+    /// Returns whether emails are sent encrypted or not at all, or within a private network.
+    #[must_use]
+    pub fn is_encrypted_or_private(&self) -> bool {
+        self.requires_tls() || is_private(&self.host.to_string())
+    }
+
+    /// Returns whether the password is one that everybody tries.
+    #[must_use]
+    pub fn has_common_password(&self) -> bool {
+        let credentials = self.credentials.as_ref();
+        credentials
+            .is_some_and(|(user, password)| is_common_password(user, password.expose_secret()))
     }
 }
 

@@ -4,9 +4,10 @@ use std::fmt;
 
 use chrono::TimeDelta;
 use clock::Clock;
+use settings::Environment;
 use tokio::time::{Duration, timeout};
 
-use crate::config::{Config, Environment};
+use crate::config::Config;
 use crate::migrate;
 use crate::state::AppState;
 

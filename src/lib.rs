@@ -9,7 +9,6 @@ pub mod metrics;
 
 pub mod ids;
 pub mod migrate;
-pub mod telemetry;
 
 pub mod web;
 

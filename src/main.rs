@@ -11,11 +11,11 @@ use clock::{Clock, Rng};
 use crypto::{Key32, KeyRing, read_password};
 use email_transport::EmailAddress;
 use groundwork::cli::{Cli, Command, Keys, LockoutSubject, Lockouts, Ring, Rotation, Users};
-use groundwork::config::{Config, TelemetryConfig, read_bind_addr};
+use groundwork::config::{Config, read_bind_addr};
 use groundwork::ctx::Ctx;
 use groundwork::state::{AppState, StateError};
 use groundwork::tasks::{self, Process};
-use groundwork::{api_keys, app, auth, config, doctor, migrate, telemetry};
+use groundwork::{api_keys, app, auth, config, doctor, migrate};
 use settings::Faults;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -50,7 +50,7 @@ fn run(command: Command) -> Outcome {
         Command::Worker => with_config(&variables, work),
         Command::Migrate => {
             let database = config::read_database(&variables)?;
-            let _log = telemetry::start(&TelemetryConfig::read(&variables)?);
+            let _log = telemetry::start(&config::read_telemetry(&variables)?);
             Ok(runtime()?.block_on(migrate::migrate(&database))?)
         }
         Command::Doctor => with_config(&variables, examine),

@@ -35,7 +35,7 @@ pub use limits::LimitsConfig;
 pub use mail::MailConfig;
 pub use mfa::{MfaConfig, MfaRequired};
 pub use pages::{env_example, markdown};
-pub use plans::{Currency, PlansConfig, PriceId, Quota, TierConfig};
+pub use plans::{PlansConfig, PriceId, Quota, TierConfig};
 pub use ring::{read_encryption_ring, read_signing_ring, read_token_ring};
 use settings::{Environment, Fault, Faults};
 use telemetry::{TelemetryConfig, TelemetrySettings, statement_log};

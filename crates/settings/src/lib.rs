@@ -44,7 +44,9 @@ pub use postgres_url::PostgresUrl;
 pub use reader::{Effective, Fault, Faults, Reader, Source};
 pub use render::{env_section, markdown_section, production_list, required_table};
 pub use rule::{Rule, rule_list};
-pub use types::{DurationOrZero, Field, List, Mebibytes, OneLine, OrDefault, Setting, Unlimited};
+pub use types::{
+    CurrencyCode, DurationOrZero, Field, List, Mebibytes, OneLine, OrDefault, Setting, Unlimited,
+};
 pub use web::{HostPattern, Network, Origin, RedisUrl, SentryDsn, WebUrl};
 
 /// Declares a section of settings, and optionally the struct that the program uses.

@@ -250,6 +250,20 @@ impl<T: Setting<Value: Default + PartialEq>> Setting for Unlimited<T> {
     }
 }
 
+/// Currency code (ISO 4217), read in upper case.
+#[derive(Debug)]
+pub struct CurrencyCode;
+
+impl Setting for CurrencyCode {
+    type Value = String;
+
+    fn parse(text: &str) -> Result<String, String> {
+        let fits = text.len() == 3 && text.bytes().all(|byte| byte.is_ascii_alphabetic());
+        fits.then(|| text.to_ascii_uppercase())
+            .ok_or_else(|| "must be the three letters of a currency, such as USD".to_owned())
+    }
+}
+
 /// Text of 1 to `MAX` characters in one line.
 #[derive(Debug)]
 pub struct OneLine<const MAX: usize>;

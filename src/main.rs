@@ -34,7 +34,7 @@ fn main() -> ExitCode {
     match run(Cli::parse().command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            report(&*error);
+            telemetry::print_error(&*error);
             let rejected = error.downcast_ref::<auth::CommandError>();
             rejected.map_or(ExitCode::FAILURE, |error| error.exit_code().into())
         }
@@ -262,20 +262,6 @@ fn read_account(
         is_verified: false,
         is_admin: false,
     })
-}
-
-/// Prints an error and its causes.
-#[expect(
-    clippy::print_stderr,
-    reason = "before the log starts and after it ends there is no other output"
-)]
-fn report(error: &dyn Error) {
-    eprintln!("error: {error}");
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        eprintln!("  because: {error}");
-        cause = error.source();
-    }
 }
 
 /// Prints advice for a person, apart from the standard output that a program reads.

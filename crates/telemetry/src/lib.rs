@@ -15,6 +15,7 @@ mod spans;
 pub mod testing;
 mod trace;
 
+use std::error::Error;
 use std::time::{Duration, Instant};
 
 use tracing_appender::non_blocking::WorkerGuard;
@@ -84,6 +85,20 @@ fn log_panics() {
             "a thread panicked"
         );
     }));
+}
+
+/// Prints an error and its causes to standard error, for when no log runs.
+#[expect(
+    clippy::print_stderr,
+    reason = "before the log starts and after it ends there is no other output"
+)]
+pub fn print_error(error: &dyn Error) {
+    eprintln!("error: {error}");
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        eprintln!("  because: {error}");
+        cause = error.source();
+    }
 }
 
 impl Drop for Telemetry {

@@ -29,7 +29,10 @@ const CLIENTS: &[(&str, &str)] = &[
     ("lettre", "email-transport"),
     ("redis", "redis-client cache rate-limit"),
     ("reqwest", "password-checks telemetry"),
-    ("sqlx", "database crypto http-toolkit job-queue"),
+    (
+        "sqlx",
+        "database crypto email-transport http-toolkit job-queue",
+    ),
     ("sentry", "telemetry"),
 ];
 /// How a connection or a pool comes into being, whichever module of `sqlx` offers it.

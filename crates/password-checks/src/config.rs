@@ -22,11 +22,7 @@ settings::settings! {
 }
 
 impl BreachSettings {
-    /// `Some(None)` where no URL is set.
-    #[expect(
-        clippy::option_option,
-        reason = "faulty, unset and set are three cases"
-    )]
+    /// `None` of a faulty setting, `Some(None)` where no URL is set.
     pub fn into_options(self, user_agent: &'static str) -> Option<Option<BreachOptions>> {
         let (timeout, fail_open) = (self.timeout?, self.fail_open?);
         Some(self.url?.map(|url| BreachOptions {

@@ -15,7 +15,7 @@ pub struct Tasks {
 }
 
 impl Tasks {
-    /// Token of tasks that stop as soon as the process shuts down.
+    /// Token of tasks that stop when the shutdown begins.
     #[must_use]
     pub fn stop_token(&self) -> CancellationToken {
         self.stop.clone()

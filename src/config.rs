@@ -6,13 +6,12 @@
 mod api_keys;
 mod attempts;
 mod auth;
-mod breaches;
 mod limits;
 mod mail;
 mod mfa;
-mod operation;
 mod pages;
 mod plans;
+mod process;
 mod ring;
 mod rules;
 #[cfg(test)]
@@ -35,18 +34,18 @@ use job_queue::WorkerConfig;
 pub use limits::LimitsConfig;
 pub use mail::MailConfig;
 pub use mfa::{MfaConfig, MfaRequired};
-pub use operation::TelemetryConfig;
 pub use pages::{env_example, markdown};
-pub use plans::{Currency, PlansConfig, PriceId, Quota, TierConfig};
+pub use plans::{PlansConfig, PriceId, Quota, TierConfig};
 pub use ring::{read_encryption_ring, read_signing_ring, read_token_ring};
-use settings::{Fault, Faults};
-pub use usage::{AuditConfig, Retention, UsageConfig};
+use settings::{Environment, Fault, Faults};
+use telemetry::{TelemetryConfig, TelemetrySettings, statement_log};
+pub use usage::{AuditConfig, UsageConfig};
 
 settings::sections! {
     /// The settings as read, in the order of the reference page. A section follows those that its
     /// computed defaults depend on.
     Settings {
-        process: operation::ProcessSettings,
+        process: process::ProcessSettings,
         http: http_toolkit::HttpSettings,
         database: database::DatabaseSettings,
         redis: redis_client::RedisSettings,
@@ -54,7 +53,7 @@ settings::sections! {
         deny: http_toolkit::DenySettings,
         auth: auth::AuthSettings,
         password: crypto::HasherSettings,
-        breaches: breaches::BreachSettings,
+        breaches: password_checks::BreachSettings,
         attempts: attempts::AttemptSettings,
         mfa: mfa::MfaSettings,
         encryption: mfa::EncryptionSettings,
@@ -64,9 +63,14 @@ settings::sections! {
         mail: mail::MailSettings,
         api_keys: api_keys::ApiKeySettings,
         worker: job_queue::WorkerSettings,
-        telemetry: operation::TelemetrySettings,
+        telemetry: TelemetrySettings,
     }
 }
+
+/// Name of the service in reports and traces.
+const SERVICE: &str = env!("CARGO_PKG_NAME");
+
+const USER_AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
 
 /// Prefixes that only our variables have: others with one of them are reported as misspelt.
 const FAMILIES: [&str; 13] = [
@@ -111,12 +115,6 @@ pub struct Config {
     pub suspects: Vec<Fault>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Environment {
-    Development,
-    Production,
-}
-
 /// Environment variables of the process.
 #[must_use]
 #[expect(
@@ -140,7 +138,7 @@ impl Config {
             .database
             .echo
             .zip(settings.telemetry.level.as_ref());
-        suspects.extend(log.and_then(|(echo, level)| rules::statement_log(echo, level)));
+        suspects.extend(log.and_then(|(echo, level)| statement_log(echo, level)));
         let config = Self::build(settings, reader.is_production(), suspects);
         reader.finish(config)
     }
@@ -170,14 +168,14 @@ impl Config {
             auth,
             mfa: all.mfa.build()?,
             encryption_keys: all.encryption.keys?,
-            breaches: all.breaches.into_config()?,
+            breaches: all.breaches.into_options(USER_AGENT)?,
             plans: all.plans.into_config()?,
             usage: all.usage.build()?,
             audit: all.audit.build()?,
             api_keys: all.api_keys.into_config(production)?,
             mail: all.mail.build()?,
             worker: all.worker.build()?,
-            telemetry: all.telemetry.build(environment)?,
+            telemetry: all.telemetry.build(SERVICE, environment.as_str())?,
             suspects,
         })
     }
@@ -189,7 +187,7 @@ fn read_section<T>(
     read: impl FnOnce(&mut Reader<'_>) -> Option<T>,
 ) -> Result<T, Faults> {
     let mut reader = Reader::new(variables);
-    operation::ProcessSettings::environment(&mut reader);
+    process::ProcessSettings::environment(&mut reader);
     let value = read(&mut reader);
     reader.finish(value)
 }
@@ -204,17 +202,13 @@ pub fn read_database(variables: &HashMap<String, String>) -> Result<DatabaseConf
     })
 }
 
-impl TelemetryConfig {
-    pub fn read(variables: &HashMap<String, String>) -> Result<Self, Faults> {
-        read_section(variables, |reader| {
-            let environment = if reader.is_production() {
-                Environment::Production
-            } else {
-                Environment::Development
-            };
-            operation::TelemetrySettings::read(reader).build(environment)
-        })
-    }
+/// Reads the settings of logs, metrics, traces and error reports alone.
+#[expect(clippy::implicit_hasher, reason = "the environment is one map")]
+pub fn read_telemetry(variables: &HashMap<String, String>) -> Result<TelemetryConfig, Faults> {
+    read_section(variables, |reader| {
+        let settings = TelemetrySettings::read(reader);
+        settings.build(SERVICE, reader.environment().as_str())
+    })
 }
 
 /// Reads the listener's address alone.

@@ -1,12 +1,13 @@
 //! `doctor`: checks every dependency in the configuration, and the database's clock, schema and privileges.
 
-use std::fmt;
+use std::time::Duration;
 
 use chrono::TimeDelta;
 use clock::Clock;
-use tokio::time::{Duration, timeout};
+use health_checks::{Findings, none_of};
+use settings::Environment;
 
-use crate::config::{Config, Environment};
+use crate::config::Config;
 use crate::migrate;
 use crate::state::AppState;
 
@@ -14,36 +15,9 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 
 const MAX_CLOCK_SKEW: TimeDelta = TimeDelta::seconds(5);
 
-/// Results of the checks, by their names.
-#[derive(Debug, Default)]
-pub struct Findings(Vec<(&'static str, Result<(), String>)>);
-
-impl Findings {
-    #[must_use]
-    pub fn is_healthy(&self) -> bool {
-        self.0.iter().all(|(_, result)| result.is_ok())
-    }
-
-    fn add(&mut self, check: &'static str, result: Result<(), String>) {
-        self.0.push((check, result));
-    }
-}
-
-impl fmt::Display for Findings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (check, result) in &self.0 {
-            match result {
-                Ok(()) => writeln!(f, "ok     {check}")?,
-                Err(fault) => writeln!(f, "FAULT  {check}: {fault}")?,
-            }
-        }
-        Ok(())
-    }
-}
-
 /// Runs every check, also after a failure.
 pub async fn examine(state: &AppState, config: &Config) -> Findings {
-    let mut findings = Findings::default();
+    let mut findings = Findings::new(TIMEOUT);
     let misspelt = config
         .suspects
         .iter()
@@ -52,53 +26,52 @@ pub async fn examine(state: &AppState, config: &Config) -> Findings {
         "variables are spelt correctly",
         none_of(&misspelt.collect::<Vec<_>>()),
     );
-    let reached = checked(database::ping(&state.db)).await;
-    let is_reached = reached.is_ok();
-    findings.add("database responds", reached);
-    if is_reached {
+    let reached = database::ping(&state.db);
+    if findings
+        .run("database responds", reached, |()| Ok(()))
+        .await
+    {
         examine_database(state, config, &mut findings).await;
     }
-    if let Some(redis) = &state.redis {
-        let connected = checked(redis.diagnose()).await;
-        let is_connected = connected.is_ok();
-        findings.add("redis responds", connected);
-        if is_connected {
-            findings.add("redis runs scripts", checked(state.limiter.probe()).await);
-        }
+    if let Some(redis) = &state.redis
+        && findings
+            .run("redis responds", redis.diagnose(), |()| Ok(()))
+            .await
+    {
+        findings
+            .run("redis runs scripts", state.limiter.probe(), |()| Ok(()))
+            .await;
     }
     if let Some(breaches) = &state.breaches {
-        findings.add("breach check responds", checked(breaches.ping()).await);
+        findings
+            .run("breach check responds", breaches.ping(), |()| Ok(()))
+            .await;
     }
-    let accepted = state.mailer.check(TIMEOUT).await;
-    let accepted = accepted.map_err(|error| error.to_string());
-    findings.add("mail server responds", accepted);
+    findings.add("mail server responds", state.mailer.check(TIMEOUT).await);
     findings
 }
 
 async fn examine_database(state: &AppState, config: &Config, findings: &mut Findings) {
     let db = &state.db;
-    let skew = checked(database::clock_skew(db, Clock::system().now())).await;
-    let skew = skew.and_then(|skew| {
-        (skew.abs() <= MAX_CLOCK_SKEW)
-            .then_some(())
-            .ok_or_else(|| format!("it is {} s ahead of the system clock", skew.num_seconds()))
-    });
-    findings.add("database clock", skew);
-    let faults = checked(database::database_faults(db, &state.heartbeat)).await;
-    findings.add(
-        "database encoding, schema and pooling",
-        faults.and_then(|all| none_of(&all)),
-    );
-    let migrated = checked(is_migrated(state)).await;
-    let is_migrated = migrated.is_ok();
-    findings.add("migrations", migrated);
+    let skew = database::clock_skew(db, Clock::system().now());
+    findings
+        .run("database clock", skew, |skew| {
+            (skew.abs() <= MAX_CLOCK_SKEW)
+                .then_some(())
+                .ok_or_else(|| format!("it is {} s ahead of the system clock", skew.num_seconds()))
+        })
+        .await;
+    let faults = database::database_faults(db, &state.heartbeat);
+    let name = "database encoding, schema and pooling";
+    findings.run(name, faults, |all| none_of(&all)).await;
+    let is_migrated = findings
+        .run("migrations", is_migrated(state), |()| Ok(()))
+        .await;
     // In development one role may be both owner and runtime role.
     if is_migrated && config.environment == Environment::Production {
-        let faults = checked(migrate::role_faults(db)).await;
-        findings.add(
-            "privileges of the runtime role",
-            faults.and_then(|all| none_of(&all)),
-        );
+        let faults = migrate::role_faults(db);
+        let name = "privileges of the runtime role";
+        findings.run(name, faults, |all| none_of(&all)).await;
     }
 }
 
@@ -110,22 +83,5 @@ async fn is_migrated(state: &AppState) -> Result<(), String> {
             Err("the schema is missing: run `migrate`".to_owned())
         }
         Err(error) => Err(error.to_string()),
-    }
-}
-
-fn none_of(faults: &[String]) -> Result<(), String> {
-    if faults.is_empty() {
-        Ok(())
-    } else {
-        Err(faults.join("; "))
-    }
-}
-
-async fn checked<T, E: fmt::Display>(
-    check: impl Future<Output = Result<T, E>>,
-) -> Result<T, String> {
-    match timeout(TIMEOUT, check).await {
-        Ok(result) => result.map_err(|error| error.to_string()),
-        Err(_) => Err("timed out".to_owned()),
     }
 }

@@ -9,8 +9,6 @@ pub mod metrics;
 
 pub mod ids;
 pub mod migrate;
-pub mod telemetry;
-pub mod text;
 
 pub mod web;
 

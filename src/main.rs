@@ -8,19 +8,16 @@ use std::process::ExitCode;
 use chrono::SecondsFormat;
 use clap::Parser as _;
 use clock::{Clock, Rng};
-use crypto::{Key32, KeyRing};
-use groundwork::cli::{
-    Cli, Command, Keys, LockoutSubject, Lockouts, Ring, Rotation, Users, read_password,
-};
-use groundwork::config::{Config, TelemetryConfig, read_bind_addr};
+use crypto::{Key32, KeyRing, read_password};
+use email_transport::EmailAddress;
+use groundwork::cli::{Cli, Command, Keys, LockoutSubject, Lockouts, Ring, Rotation, Users};
+use groundwork::config::{Config, read_bind_addr};
 use groundwork::ctx::Ctx;
 use groundwork::state::{AppState, StateError};
 use groundwork::tasks::{self, Process};
-use groundwork::users::EmailAddress;
-use groundwork::{api_keys, app, auth, config, doctor, migrate, telemetry};
+use groundwork::{api_keys, app, auth, config, doctor, migrate};
 use settings::Faults;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 // The C library's allocator takes a tenth of the CPU time of a request, this one less. It replaces
@@ -37,7 +34,7 @@ fn main() -> ExitCode {
     match run(Cli::parse().command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            report(&*error);
+            telemetry::print_error(&*error);
             let rejected = error.downcast_ref::<auth::CommandError>();
             rejected.map_or(ExitCode::FAILURE, |error| error.exit_code().into())
         }
@@ -53,7 +50,7 @@ fn run(command: Command) -> Outcome {
         Command::Worker => with_config(&variables, work),
         Command::Migrate => {
             let database = config::read_database(&variables)?;
-            let _log = telemetry::start(&TelemetryConfig::read(&variables)?);
+            let _log = telemetry::start(&config::read_telemetry(&variables)?);
             Ok(runtime()?.block_on(migrate::migrate(&database))?)
         }
         Command::Doctor => with_config(&variables, examine),
@@ -119,7 +116,7 @@ async fn serve(config: Config, migrates: bool, runs_jobs: bool) -> Outcome {
     if migrates {
         migrate::migrate(&config.database).await?;
     }
-    let stop_asked = stop_signal();
+    let stop_asked = http_toolkit::stop_signal();
     let state = started_state(&config).await?;
     let draining = http_toolkit::Draining::default();
     let listener = TcpListener::bind(config.http.bind_addr).await?;
@@ -149,7 +146,7 @@ async fn serve(config: Config, migrates: bool, runs_jobs: bool) -> Outcome {
 
 async fn work(config: Config) -> Outcome {
     let state = started_state(&config).await?;
-    let stop_asked = stop_signal();
+    let stop_asked = http_toolkit::stop_signal();
     let tasks = tasks::start(Process::Worker, true, &state, &config).await?;
     stop_asked.await;
     tasks.finish().await;
@@ -164,33 +161,6 @@ async fn examine(config: Config) -> Outcome {
         return Ok(());
     }
     Err("the service is not fit to run".into())
-}
-
-/// Registers the handlers at once; the future resolves at the first SIGTERM or SIGINT. A second one
-/// ends the process.
-fn stop_signal() -> impl Future<Output = ()> + Send + 'static {
-    let signals = (
-        signal(SignalKind::terminate()),
-        signal(SignalKind::interrupt()),
-    );
-    async {
-        let (Ok(mut terminate), Ok(mut interrupt)) = signals else {
-            tracing::error!("signal handlers cannot be registered: the process can only be killed");
-            return std::future::pending().await;
-        };
-        either(&mut terminate, &mut interrupt).await;
-        tokio::spawn(async move {
-            either(&mut terminate, &mut interrupt).await;
-            std::process::exit(130);
-        });
-    }
-}
-
-async fn either(terminate: &mut Signal, interrupt: &mut Signal) {
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
 }
 
 fn keys(command: Keys, variables: &HashMap<String, String>) -> Outcome {
@@ -292,20 +262,6 @@ fn read_account(
         is_verified: false,
         is_admin: false,
     })
-}
-
-/// Prints an error and its causes.
-#[expect(
-    clippy::print_stderr,
-    reason = "before the log starts and after it ends there is no other output"
-)]
-fn report(error: &dyn Error) {
-    eprintln!("error: {error}");
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        eprintln!("  because: {error}");
-        cause = error.source();
-    }
 }
 
 /// Prints advice for a person, apart from the standard output that a program reads.

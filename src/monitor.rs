@@ -7,9 +7,9 @@ use std::time::Duration;
 use axum::Router;
 use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
+use background_tasks::every;
 use telemetry::prometheus::{BuildError, CONTENT_TYPE as TEXT_FORMAT};
 use tokio::net::TcpListener;
-use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
@@ -111,14 +111,5 @@ async fn sample_partitions(state: &AppState, tables: &[Table]) {
             let rows = u32::try_from(found.default_rows).unwrap_or(u32::MAX);
             metrics::set_partitions(table.name, found.months_ahead, rows);
         }
-    }
-}
-
-async fn every<F: Future<Output = ()>>(period: Duration, work: impl Fn() -> F) {
-    let mut ticks = interval(period);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        work().await;
     }
 }

@@ -1,7 +1,6 @@
 //! Every background task of a process, and the subcommands that run it.
 
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use background_tasks::Tasks;
 
 use crate::config::Config;
 use crate::monitor::{self, MonitorError};
@@ -23,9 +22,9 @@ pub async fn start(
     config: &Config,
 ) -> Result<Tasks, MonitorError> {
     let tasks = Tasks::default();
-    let monitor = monitor::start(state, config, tasks.stop.clone()).await?;
+    let monitor = monitor::start(state, config, tasks.stop_token()).await?;
 
-    let stop = || tasks.stop.clone();
+    let stop = || tasks.stop_token();
     tasks.spawn("heartbeat", state.heartbeat.clone().watch(stop()));
     tasks.spawn(
         "database check",
@@ -51,10 +50,7 @@ pub async fn start(
             auth::watch_revocations(state.clone(), stop()),
         );
         tasks.spawn("API key uses", api_keys::watch_uses(state.clone(), stop()));
-        tasks.spawn(
-            "usage flush",
-            usage::run(state.clone(), tasks.stop_last.clone()),
-        );
+        tasks.spawn("usage flush", usage::run(state.clone(), tasks.last_token()));
         tasks.spawn(
             "rate limiter cleanup",
             state.limiter.clone().evict_idle(stop()),
@@ -74,37 +70,4 @@ pub async fn start(
         );
     }
     Ok(tasks)
-}
-
-#[derive(Debug, Default)]
-pub struct Tasks {
-    running: TaskTracker,
-    stop: CancellationToken,
-    /// For tasks that write data of requests, and so stop after the last response.
-    stop_last: CancellationToken,
-}
-
-impl Tasks {
-    fn spawn<F>(&self, name: &'static str, task: F)
-    where
-        F: Future<Output: Send> + Send + 'static,
-    {
-        self.running.spawn(async move {
-            task.await;
-            tracing::debug!(task = name, "background task ended");
-        });
-    }
-
-    /// Stops all tasks except those that wait for the last response.
-    pub fn stop(&self) {
-        self.stop.cancel();
-    }
-
-    /// Stops the rest after the last response, and waits for all tasks to end.
-    pub async fn finish(&self) {
-        self.stop.cancel();
-        self.stop_last.cancel();
-        self.running.close();
-        self.running.wait().await;
-    }
 }

@@ -29,7 +29,10 @@ const CLIENTS: &[(&str, &str)] = &[
     ("lettre", "email-transport"),
     ("redis", "redis-client cache rate-limit"),
     ("reqwest", "password-checks telemetry"),
-    ("sqlx", "database crypto http-toolkit job-queue"),
+    (
+        "sqlx",
+        "database crypto email-transport http-toolkit job-queue",
+    ),
     ("sentry", "telemetry"),
 ];
 /// How a connection or a pool comes into being, whichever module of `sqlx` offers it.
@@ -623,6 +626,30 @@ fn every_listed_read_of_another_slices_table_is_made() {
     let parsed = files.iter().map(|(path, text)| Source::parse(path, text));
     let sources: Vec<Source> = parsed.map(|source| source.expect("it is Rust")).collect();
     assert_eq!(tables::stale_reads(&sources), []);
+}
+
+#[test]
+fn every_audit_event_is_recorded() {
+    let files = read("src", ".rs");
+    let list = files["src/audit/model.rs"].split("pub enum Event {").nth(1);
+    let list = list.and_then(|rest| rest.split("\n}").next());
+    let lines = list.expect("the events are listed").lines().map(str::trim);
+    let events: Vec<&str> = lines
+        .filter(|line| !line.starts_with("//"))
+        .filter_map(|line| line.strip_suffix(','))
+        .collect();
+    assert!(events.len() > 20, "{events:?}");
+    let is_recorded = |event: &&str| {
+        let name = format!("Event::{event}");
+        let names = |text: &str| {
+            let mut after = text.split(&name).skip(1);
+            after.any(|rest| !rest.starts_with(|c: char| c.is_alphanumeric()))
+        };
+        files.values().any(|text| names(text))
+    };
+    let mut forgotten = events;
+    forgotten.retain(|event| !is_recorded(event));
+    assert!(forgotten.is_empty(), "nothing records {forgotten:?}");
 }
 
 /// A small sample without a fault: the file, and its text with `¶` for a line's end.

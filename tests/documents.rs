@@ -112,6 +112,34 @@ fn every_path_that_a_page_names_is_there() {
 }
 
 #[test]
+fn the_page_of_the_architecture_lists_the_layers_of_the_code() {
+    let lib = read("src/lib.rs");
+    let layer = |text: &str| -> BTreeSet<String> {
+        let lines = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("pub mod "));
+        lines
+            .map(|line| line.trim_end_matches(';').to_owned())
+            .collect()
+    };
+    let mut layers: Vec<_> = lib.split("\n\n").map(layer).collect();
+    layers.retain(|layer| !layer.is_empty());
+    layers.reverse();
+    let page = read("docs/architecture.md");
+    let list = page.split("## The layers").nth(1);
+    let list = list.and_then(|rest| rest.split("```").nth(1));
+    let list = list.expect("the page lists them").lines().skip(1);
+    let modules = list.map(|line| line.split("  ").next().unwrap_or_default());
+    let listed: Vec<BTreeSet<String>> = modules
+        .map(|line| line.split(" · ").map(str::to_owned).collect())
+        .collect();
+    assert_eq!(
+        listed, layers,
+        "docs/architecture.md (left), src/lib.rs (right)"
+    );
+}
+
+#[test]
 fn every_test_that_a_page_names_is_there() {
     for page in [ASVS, THREAT_MODEL] {
         let text = read(page);

@@ -1,14 +1,12 @@
 //! Emails about API keys, and the purge of old keys.
 
 use chrono::TimeDelta;
-use graphile_worker::{IntoTaskHandlerResult, TaskHandler, WorkerContext};
+use email_transport::EmailAddress;
 use job_queue::Purges;
-use serde::{Deserialize, Serialize};
 
 use super::store;
 use crate::mail::{self, EmailMessage, JobError, email_jobs};
 use crate::state::AppState;
-use crate::users::EmailAddress;
 
 /// How long expired and revoked keys are kept, to investigate incidents.
 const KEPT: TimeDelta = TimeDelta::days(30);
@@ -38,23 +36,15 @@ impl NotifyKeyRotated {
     }
 }
 
-/// Runs daily.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
-pub struct PurgeKeys {}
+job_queue::jobs! {
+    /// Runs daily.
+    PurgeKeys "api_keys.purge" => purge;
+}
 
-impl TaskHandler for PurgeKeys {
-    const IDENTIFIER: &'static str = "api_keys.purge";
-
-    async fn run(self, ctx: WorkerContext) -> impl IntoTaskHandlerResult {
-        let result = async {
-            let state: &AppState = job_queue::extension(&ctx)?;
-            let before = state.clock.now() - KEPT;
-            let mut purges = Purges::new(&state.db, state.job_statement_timeout);
-            purges.run_expired(store::EXPIRED, before).await;
-            purges.run_expired(store::REVOKED, before).await;
-            Ok::<_, JobError>(purges.finish()?)
-        }
-        .await;
-        job_queue::report(&ctx, result)
-    }
+async fn purge(state: &AppState) -> Result<(), JobError> {
+    let before = state.clock.now() - KEPT;
+    let mut purges = Purges::new(&state.db, state.job_statement_timeout);
+    purges.run_expired(store::EXPIRED, before).await;
+    purges.run_expired(store::REVOKED, before).await;
+    Ok(purges.finish()?)
 }

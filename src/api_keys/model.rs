@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use crypto::TriedPassword;
+use http_toolkit::one_line_types;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::scope::Scopes;
 use crate::ids::ApiKeyId;
 use crate::mfa::{RecoveryCode, TotpCode};
-use crate::text::one_line_types;
 
 /// Seconds.
 const LIFE_MIN: u32 = 60;

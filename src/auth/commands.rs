@@ -1,6 +1,7 @@
 //! CLI commands on accounts.
 
 use crypto::NewPassword;
+use email_transport::EmailAddress;
 use serde_json::json;
 
 use super::admin::announce_admin;
@@ -14,7 +15,7 @@ use crate::audit::Event;
 use crate::ctx::Ctx;
 use crate::ids::UserId;
 use crate::mfa::{self, FactorEvent};
-use crate::users::{self, EmailAddress, NewUser, PersonName, Role};
+use crate::users::{self, NewUser, PersonName, Role};
 
 #[derive(Debug)]
 pub struct CreateAccount {

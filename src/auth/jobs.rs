@@ -2,9 +2,7 @@
 
 use chrono::TimeDelta;
 use clock::before;
-use graphile_worker::{IntoTaskHandlerResult, TaskHandler, WorkerContext};
 use job_queue::{JobError, Purges};
-use serde::{Deserialize, Serialize};
 
 use super::{credentials, links, sessions, sign_in};
 use crate::audit::Event;
@@ -25,38 +23,37 @@ const REVOCATIONS_KEPT: TimeDelta = TimeDelta::hours(1);
 /// Accounts that one transaction deletes.
 const PURGED_AT_ONCE: i64 = 500;
 
-/// Deletes unverified accounts, and links, tokens and sessions that expired long ago. Runs daily.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
-pub struct PurgeExpired {}
+job_queue::jobs! {
+    /// Deletes unverified accounts, and links, tokens and sessions that expired long ago. Runs daily.
+    PurgeExpired "auth.purge_expired" => purge;
+}
 
-impl PurgeExpired {
-    /// A failed purge does not stop the others; the next run retries it.
-    async fn purge(&self, state: &AppState) -> Result<(), JobError> {
-        let now = state.clock.now();
-        let (expired, unconfirmed) = (now - KEPT, now - UNCONFIRMED);
-        let ran_out = now - (state.access_tokens.longest_validity()) - REVOCATIONS_KEPT;
-        let mut purges = Purges::new(&state.db, state.job_statement_timeout);
-        let unverified = purge_unverified(&Ctx::system(state)).await;
-        purges.run_expired(links::EXPIRED, expired).await;
-        purges.run_expired(sign_in::EXPIRED, expired).await;
-        purges
-            .run("pending factors", |conn, most| {
-                Box::pin(mfa::delete_pending(conn, unconfirmed, most))
-            })
-            .await;
-        for rows in sessions::EXPIRED {
-            purges.run_expired(rows, expired).await;
-        }
-        purges.run_expired(sessions::REVOCATIONS, ran_out).await;
-        purges
-            .run("sign-ups", |conn, most| {
-                Box::pin(users::delete_verified_sign_ups(conn, most))
-            })
-            .await;
-        purges.run_expired(credentials::EXPIRED_CHANGES, now).await;
-        purges.finish()?;
-        unverified
+/// A failed purge does not stop the others; the next run retries it.
+async fn purge(state: &AppState) -> Result<(), JobError> {
+    let now = state.clock.now();
+    let (expired, unconfirmed) = (now - KEPT, now - UNCONFIRMED);
+    let ran_out = now - (state.access_tokens.longest_validity()) - REVOCATIONS_KEPT;
+    let mut purges = Purges::new(&state.db, state.job_statement_timeout);
+    let unverified = purge_unverified(&Ctx::system(state)).await;
+    purges.run_expired(links::EXPIRED, expired).await;
+    purges.run_expired(sign_in::EXPIRED, expired).await;
+    purges
+        .run("pending factors", |conn, most| {
+            Box::pin(mfa::delete_pending(conn, unconfirmed, most))
+        })
+        .await;
+    for rows in sessions::EXPIRED {
+        purges.run_expired(rows, expired).await;
     }
+    purges.run_expired(sessions::REVOCATIONS, ran_out).await;
+    purges
+        .run("sign-ups", |conn, most| {
+            Box::pin(users::delete_verified_sign_ups(conn, most))
+        })
+        .await;
+    purges.run_expired(credentials::EXPIRED_CHANGES, now).await;
+    purges.finish()?;
+    unverified
 }
 
 /// In batches, each with its audit entries.
@@ -73,14 +70,5 @@ async fn purge_unverified(ctx: &Ctx) -> Result<(), JobError> {
         if purged.is_empty() {
             return Ok(());
         }
-    }
-}
-
-impl TaskHandler for PurgeExpired {
-    const IDENTIFIER: &'static str = "auth.purge_expired";
-
-    async fn run(self, ctx: WorkerContext) -> impl IntoTaskHandlerResult {
-        let result = async { self.purge(job_queue::extension(&ctx)?).await }.await;
-        job_queue::report(&ctx, result)
     }
 }

@@ -5,15 +5,9 @@ use std::time::Duration;
 use settings::DurationOrZero;
 
 use super::LimitsConfig;
-use rate_limit::{Limit, LockoutSteps, Rate};
+use rate_limit::{Limit, LockoutSteps, Rate, lockout_steps};
 
 const HOUR: Duration = Duration::from_hours(1);
-
-/// Window and maximum of the lockouts that are counted.
-const LOCKOUTS: Rate = Rate::new(64, Duration::from_hours(24));
-
-/// Maximum number of steps.
-const STEPS: usize = 6;
 
 settings::settings! {
     "Failed sign-ins", AttemptSettings {
@@ -50,59 +44,16 @@ pub struct AttemptsConfig {
     pub unlock_ttl: Duration,
 }
 
-/// The limits' names are keys in Redis.
-macro_rules! steps {
-    ($name:literal, $failures:expr, $longest:expr) => {
-        lockout_steps(
-            $name,
-            $failures,
-            concat!("strikes-", $name),
-            [
-                concat!("wait-1-", $name),
-                concat!("wait-2-", $name),
-                concat!("wait-3-", $name),
-                concat!("wait-4-", $name),
-                concat!("wait-5-", $name),
-                concat!("wait-6-", $name),
-            ],
-            $longest,
-        )
-    };
-}
-
-/// The waits: the window of the failures first, then twice as long each time, up to `longest`.
-fn lockout_steps(
-    name: &'static str,
-    failures: Limit,
-    lockouts: &'static str,
-    waits: [&'static str; STEPS],
-    longest: Duration,
-) -> LockoutSteps {
-    let first = failures.window();
-    let step = |doublings: u32| first.saturating_mul(1 << doublings).min(longest.max(first));
-    let steps = (0..).map(step).zip(waits);
-    let waits = steps.scan(Duration::ZERO, |before, (wait, name)| {
-        let grows = wait > *before;
-        *before = wait;
-        grows.then(|| Limit::new(name, Rate::new(1, wait)))
-    });
-    LockoutSteps {
-        name,
-        failures,
-        waits: waits.collect(),
-        lockouts: Limit::new(lockouts, LOCKOUTS),
-    }
-}
 impl AttemptSettings {
     pub(super) fn into_config(self, limits: &LimitsConfig) -> Option<AttemptsConfig> {
         let longest = self.longest_wait?;
         let by_account = limits.failures_account;
         let named = |name| Limit::new(name, Rate::new(by_account.max(), by_account.window()));
         Some(AttemptsConfig {
-            client: steps!("client", limits.failures_client, longest),
-            account: steps!("account", by_account, longest),
-            known: steps!("known", named("failures-known"), longest),
-            reauthentication: steps!(
+            client: lockout_steps!("client", limits.failures_client, longest),
+            account: lockout_steps!("account", by_account, longest),
+            known: lockout_steps!("known", named("failures-known"), longest),
+            reauthentication: lockout_steps!(
                 "reauthentication",
                 named("failures-reauthentication"),
                 longest
@@ -111,26 +62,5 @@ impl AttemptSettings {
             known_for: self.known_for?,
             unlock_ttl: self.unlock_ttl?,
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn waits(window: u64, longest: u64) -> Vec<u64> {
-        let failures = Limit::new("failures", Rate::new(5, Duration::from_secs(window)));
-        let steps = steps!("test", failures, Duration::from_secs(longest));
-        let waits = steps.waits.iter().map(|wait| wait.window().as_secs());
-        waits.collect()
-    }
-
-    #[test]
-    fn waits_double_up_to_the_longest() {
-        assert_eq!(waits(900, 3_600), [900, 1_800, 3_600]);
-        assert_eq!(waits(900, 3_000), [900, 1_800, 3_000]);
-        assert_eq!(waits(900, 900), [900]);
-        assert_eq!(waits(900, 60), [900], "never shorter than the window");
-        assert_eq!(waits(1, 86_400), [1, 2, 4, 8, 16, 32]);
     }
 }

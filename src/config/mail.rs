@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use email_transport::{Certificates, Ehlo, Sender, SmtpServer, SmtpUrl, default_hello_name};
-use secrecy::ExposeSecret as _;
-use settings::host::{COMMON_PASSWORD, is_common_password, is_private};
-use settings::{OrDefault, Reader, Setting, WebUrl};
+use settings::host::COMMON_PASSWORD;
+use settings::{OneLine, OrDefault, Reader, WebUrl};
 
 settings::settings! {
     /// Outgoing emails.
@@ -15,16 +14,16 @@ settings::settings! {
         /// `smtp://` within a private network.
         SMTP_URL => server: SmtpUrl, required, secret,
             production(
-                is_encrypted_or_private,
+                SmtpServer::is_encrypted_or_private,
                 "must be `smtps://`, or have `?tls=required`, outside of a private network"
             ),
-            production(|server| !has_common_password(server), COMMON_PASSWORD);
+            production(|server| !server.has_common_password(), COMMON_PASSWORD);
         /// Sender: `Acme <hello@acme.com>`; a domain such as `bücher.example` is sent in ASCII, and
         /// before the @ there must be nothing else.
         MAIL_FROM => from: Sender, required, example("Acme <no-reply@example.com>");
         /// The product's name in emails and authenticator apps: 1 to 64 characters in one line; apps do
         /// not get a colon in it.
-        PRODUCT_NAME => product_name: ProductName = "Groundwork";
+        PRODUCT_NAME => product_name: OneLine<LONGEST_PRODUCT_NAME> = "Groundwork";
         /// Beginning of links in emails, for a front end of your own, which serves `verify-email`,
         /// `reset-password`, `unlock` and `undo-email-change` below it and reads the token from the
         /// fragment: `#token=…`.
@@ -53,43 +52,4 @@ fn hello_name(reader: &Reader<'_>) -> Option<String> {
 
 fn public_url(reader: &Reader<'_>) -> Option<String> {
     reader.text("PUBLIC_URL").map(str::to_owned)
-}
-
-pub struct ProductName;
-
-impl Setting for ProductName {
-    type Value = String;
-
-    fn parse(text: &str) -> Result<String, String> {
-        // Unicode has line breaks besides the control characters.
-        let breaks = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
-        let fits = (1..=LONGEST_PRODUCT_NAME).contains(&text.chars().count());
-        (fits && !text.contains(breaks))
-            .then(|| text.to_owned())
-            .ok_or_else(|| format!("must be 1 to {LONGEST_PRODUCT_NAME} characters in one line"))
-    }
-}
-
-fn is_encrypted_or_private(server: &SmtpServer) -> bool {
-    server.requires_tls() || is_private(&server.host.to_string())
-}
-
-fn has_common_password(server: &SmtpServer) -> bool {
-    let credentials = server.credentials.as_ref();
-    credentials.is_some_and(|(user, password)| is_common_password(user, password.expose_secret()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_products_name_is_one_line_that_fits_into_a_label() {
-        let fits = |text: &str| ProductName::parse(text).is_ok();
-        assert!(fits("Acme: Rockets & more") && fits(&"\u{1f680}".repeat(64)));
-        for text in ["a\nb", "a\r\nBcc: b", "a\u{2028}b", "a\0b", "a\u{85}b"] {
-            assert!(!fits(text), "{text:?}");
-        }
-        assert!(!fits(&"x".repeat(65)));
-    }
 }

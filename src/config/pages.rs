@@ -1,8 +1,9 @@
 //! `docs/configuration.md` and `.env.production.example`, from the declarations.
 
-use settings::{env_section, markdown_section, production_list, required_table};
+use settings::{env_section, markdown_section, production_list, required_table, rule_list};
 
-use super::{Settings, rules};
+use super::Settings;
+use super::rules::RULES;
 
 const INTRODUCTION: &str = include_str!("introduction.md");
 
@@ -29,9 +30,9 @@ pub fn markdown() -> String {
         format!("## Required\n\n{}", required_table(sections)),
     ];
     parts.extend(sections.iter().filter_map(markdown_section));
-    let production = production_list(sections) + &rules::list(true);
+    let production = production_list(sections) + &rule_list(&RULES, true);
     parts.push(format!("{PRODUCTION}\n{production}"));
-    parts.push(format!("{BETWEEN_SETTINGS}\n{}", rules::list(false)));
+    parts.push(format!("{BETWEEN_SETTINGS}\n{}", rule_list(&RULES, false)));
     parts.join("\n")
 }
 

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use settings::{DurationOrZero, Mebibytes, Setting, Unlimited};
+use settings::{CurrencyCode, DurationOrZero, Mebibytes, Setting, Unlimited};
 
 settings::settings! {
     "Plans": "What each plan includes, besides what `src/plans/model.rs` lists. `GET /pricing` shows it.", PlanSettings {
         /// Currency of prices (ISO 4217).
-        PLAN_CURRENCY => currency: Currency = "USD";
+        PLAN_CURRENCY => currency: CurrencyCode = "USD";
         /// How long a plan goes on when its renewal is not paid, or not reported.
         PLAN_PAST_DUE_GRACE => past_due_grace: DurationOrZero = "7d";
         /// The free plan: requests a minute.
@@ -56,7 +56,8 @@ settings::settings! {
 
 #[derive(Clone, Debug)]
 pub struct PlansConfig {
-    pub currency: Currency,
+    /// ISO 4217, in upper case.
+    pub currency: String,
     pub past_due_grace: Duration,
     pub free: TierConfig,
     pub pro: TierConfig,
@@ -85,27 +86,6 @@ pub struct Quota {
     pub requests: u32,
     /// Whether requests beyond the quota are rejected; otherwise they are only reported.
     pub hard: bool,
-}
-
-/// Currency code (ISO 4217), in upper case.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Currency(String);
-
-impl Currency {
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl Setting for Currency {
-    type Value = Self;
-
-    fn parse(text: &str) -> Result<Self, String> {
-        let fits = text.len() == 3 && text.bytes().all(|byte| byte.is_ascii_alphabetic());
-        fits.then(|| Self(text.to_ascii_uppercase()))
-            .ok_or_else(|| "must be the three letters of a currency, such as USD".to_owned())
-    }
 }
 
 /// Id of a price at the payment provider.

@@ -1,25 +1,13 @@
 //! Rules between settings.
 
-use std::fmt::Write as _;
 use std::net::SocketAddr;
 
 use rate_limit::Rate;
-use settings::{Fault, Reader};
-use tracing::Level;
-use tracing_subscriber::filter::Targets;
+use settings::{Reader, Rule};
 
 use super::{Key32, Settings};
 
-pub(super) struct Rule {
-    /// Reported setting.
-    variable: &'static str,
-    message: &'static str,
-    /// Only in production.
-    production: bool,
-    broken: fn(&Settings) -> bool,
-}
-
-pub(super) const RULES: [Rule; 7] = [
+pub(super) const RULES: [Rule<Settings>; 7] = [
     Rule {
         variable: "PASSWORD_MEMORY_KIB",
         message: "must be 19456 with 2 `PASSWORD_ITERATIONS`, or as much: 47104 with 1, 12288 with 3, \
@@ -85,12 +73,8 @@ pub(super) const RULES: [Rule; 7] = [
 
 /// Checks [`RULES`], and that the guard allows what the other limits do.
 pub(super) fn check(all: &Settings, reader: &mut Reader<'_>) {
-    for rule in RULES.iter().filter(|rule| (rule.broken)(all)) {
-        if rule.production {
-            reader.production_fault(rule.variable, rule.message);
-        } else {
-            reader.fault(rule.variable, rule.message);
-        }
+    for rule in &RULES {
+        rule.check(all, reader);
     }
     all.database.check(reader);
     let limits = &all.limits;
@@ -118,36 +102,6 @@ pub(super) fn check(all: &Settings, reader: &mut Reader<'_>) {
     }
 }
 
-/// Warning if one of `DB_ECHO` and `LOG_LEVEL` enables the log of SQL statements and the other hides it.
-pub(super) fn statement_log(echo: bool, log_level: &str) -> Option<Fault> {
-    let targets: Targets = log_level.parse().ok()?;
-    let is_shown = targets.would_enable("sqlx::query", &Level::DEBUG);
-    let (variable, message) = match (echo, is_shown) {
-        (true, false) => (
-            "DB_ECHO",
-            "logs only statements slower than 1 s unless LOG_LEVEL has sqlx=debug",
-        ),
-        (false, true) if log_level.contains("sqlx") => (
-            "LOG_LEVEL",
-            "names sqlx, which logs no statement without DB_ECHO=true",
-        ),
-        _ => return None,
-    };
-    Some(Fault {
-        variable: variable.to_owned(),
-        message: message.to_owned(),
-    })
-}
-
-/// Rules as a Markdown list.
-pub(super) fn list(production: bool) -> String {
-    let mut page = String::new();
-    for rule in RULES.iter().filter(|rule| rule.production == production) {
-        let _ = writeln!(page, "- `{}` {}", rule.variable, rule.message);
-    }
-    page
-}
-
 fn share_a_key(some: Option<&Vec<Key32>>, others: Option<&Vec<Key32>>) -> bool {
     let (mut some, others) = (
         some.into_iter().flatten(),
@@ -168,23 +122,4 @@ fn collide((a, b): (SocketAddr, SocketAddr)) -> bool {
     let is_any = a.ip().is_unspecified() || b.ip().is_unspecified();
     let overlap = a.ip() == b.ip() || is_any && a.is_ipv4() == b.is_ipv4();
     a.port() == b.port() && a.port() != 0 && overlap
-}
-
-#[cfg(test)]
-mod tests {
-    use super::statement_log;
-
-    #[test]
-    fn a_statement_log_that_shows_nothing_is_reported() {
-        let variable = |echo, level| statement_log(echo, level).map(|fault| fault.variable);
-        assert_eq!(variable(true, "info"), Some("DB_ECHO".to_owned()));
-        assert_eq!(
-            variable(false, "info,sqlx=debug"),
-            Some("LOG_LEVEL".to_owned())
-        );
-        assert_eq!(variable(true, "info,sqlx=debug"), None);
-        assert_eq!(variable(true, "debug"), None);
-        assert_eq!(variable(false, "debug"), None);
-        assert_eq!(variable(false, "info,sqlx=warn"), None);
-    }
 }

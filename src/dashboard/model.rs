@@ -1,13 +1,14 @@
 //! Reply of the dashboard.
 
 use chrono::{DateTime, Utc};
+use email_transport::EmailAddress;
 use serde::{Deserialize, Serialize};
 use sqlx::types::Json;
 use utoipa::ToSchema;
 
 use crate::ids::{AccountId, UserId};
 use crate::plans::{Offer, Payment, Subscription};
-use crate::users::{EmailAddress, PersonName};
+use crate::users::PersonName;
 
 /// Dashboard of an account.
 #[derive(Clone, Debug, Serialize, ToSchema)]

@@ -1,13 +1,14 @@
 //! Statement of the dashboard.
 
 use clock::Month;
+use email_transport::EmailAddress;
 use sqlx::PgExecutor;
 use sqlx::types::Json;
 
 use super::model::{DayUsage, Facts};
 use crate::ids::AccountId;
 use crate::plans::{LIVE_STATUSES, Payment, Subscription};
-use crate::users::{EmailAddress, PersonName};
+use crate::users::PersonName;
 
 /// Reads an account, a month of its usage and its newest payments in one snapshot.
 pub(super) async fn find(

@@ -1,21 +1,8 @@
 //! Replies of the probes. They have no host name, no error text and no version but that of the service.
 
+use health_checks::Status;
 use serde::Serialize;
 use utoipa::ToSchema;
-
-/// Status of the service or of a dependency.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum Status {
-    /// Available.
-    Ok,
-    /// Unavailable, and the service works without it.
-    Degraded,
-    /// Unavailable, and the service does not work without it.
-    Down,
-    /// The process is shutting down.
-    Draining,
-}
 
 /// Status and version of the process.
 #[derive(Debug, Serialize, ToSchema)]
@@ -74,9 +61,5 @@ impl Readiness {
             queue,
             redis,
         }
-    }
-
-    pub(super) fn takes_traffic(self) -> bool {
-        matches!(self.status, Status::Ok | Status::Degraded)
     }
 }

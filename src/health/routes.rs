@@ -5,12 +5,13 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::extract::State;
 use axum::http::StatusCode;
+use health_checks::Status;
 use http_toolkit::{Draining, Json, Routes};
 use utoipa_axum::router::UtoipaMethodRouterExt as _;
 use utoipa_axum::routes;
 
-use super::model::{Health, Readiness, Status};
-use super::service::Checks;
+use super::model::{Health, Readiness};
+use super::service::{self, Checks};
 use crate::state::AppState;
 
 pub fn routes(draining: Draining) -> Routes<AppState> {
@@ -51,8 +52,8 @@ async fn get_readiness(
     Extension(checks): Extension<Arc<Checks>>,
     Extension(draining): Extension<Draining>,
 ) -> (StatusCode, Json<Readiness>) {
-    let readiness = checks.readiness(&state, &draining).await;
-    let status = if readiness.takes_traffic() {
+    let readiness = service::readiness(&checks, &state, &draining).await;
+    let status = if readiness.status.takes_traffic() {
         StatusCode::OK
     } else {
         StatusCode::SERVICE_UNAVAILABLE

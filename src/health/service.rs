@@ -1,13 +1,13 @@
 //! Readiness checks of the dependencies. The result is cached, so that probes cannot cause load.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use database::Db;
+use health_checks::{CachedCheck, Status};
 use http_toolkit::Draining;
-use tokio::sync::Mutex;
 use tokio::time::timeout;
 
-use super::model::{Readiness, Status};
+use super::model::Readiness;
 use crate::state::AppState;
 
 const TIMEOUT: Duration = Duration::from_secs(1);
@@ -20,34 +20,21 @@ const FAILURE_CACHED: Duration = Duration::from_millis(250);
 /// Jobs that have been due for longer indicate that no worker runs.
 const LATE: Duration = Duration::from_mins(5);
 
-/// Result of the last checks, and when they ran.
-#[derive(Debug, Default)]
-pub(super) struct Checks(Mutex<Option<(Instant, Readiness)>>);
+pub(super) type Checks = CachedCheck<Readiness>;
 
-impl Checks {
-    pub(super) async fn readiness(&self, state: &AppState, draining: &Draining) -> Readiness {
-        let mut last = self.0.lock().await;
-        let mut readiness = match *last {
-            Some((at, readiness)) if at.elapsed() < cached_for(readiness) => readiness,
-            _ => {
-                let readiness = run_checks(state).await;
-                *last = Some((Instant::now(), readiness));
-                readiness
-            }
-        };
-        if draining.has_begun() {
-            readiness.status = Status::Draining;
+pub(super) async fn readiness(checks: &Checks, state: &AppState, draining: &Draining) -> Readiness {
+    let keep = |last: Readiness| {
+        if last.status.takes_traffic() {
+            CACHED
+        } else {
+            FAILURE_CACHED
         }
-        readiness
+    };
+    let mut readiness = checks.get(keep, async || run_checks(state).await).await;
+    if draining.has_begun() {
+        readiness.status = Status::Draining;
     }
-}
-
-fn cached_for(readiness: Readiness) -> Duration {
-    if readiness.takes_traffic() {
-        CACHED
-    } else {
-        FAILURE_CACHED
-    }
+    readiness
 }
 
 async fn run_checks(state: &AppState) -> Readiness {

@@ -1,7 +1,6 @@
 //! Emails about second factors, and the re-encryption of TOTP secrets after a key rotation.
 
 use database::begin;
-use graphile_worker::{IntoTaskHandlerResult, TaskHandler, WorkerContext};
 use job_queue::MissingExtension;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -58,39 +57,29 @@ enum ResealError {
     Undecryptable(usize),
 }
 
-/// Re-encrypts under the first key of the ring what is encrypted under another, so that the other can be removed
-/// from the ring. Runs daily.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
-pub struct ResealSecrets {}
-
-impl ResealSecrets {
-    async fn seal(&self, state: &AppState) -> Result<(), ResealError> {
-        let key = state.cipher.sealing_key();
-        let (mut after, mut failed) = (UserId(Uuid::nil()), 0);
-        loop {
-            let mut tx = begin(&state.db).await?;
-            let found = store::lock_with_other_keys(&mut *tx, key, after, BATCH).await?;
-            for (owner, sealed) in &found {
-                match secret::reseal(state, *owner, sealed) {
-                    Ok(sealed) => store::update_secret(&mut *tx, *owner, &sealed).await?,
-                    Err(_) => failed += 1,
-                }
-            }
-            tx.commit().await?;
-            match found.last() {
-                Some((last, _)) => after = *last,
-                None if failed > 0 => return Err(ResealError::Undecryptable(failed)),
-                None => return Ok(()),
-            }
-        }
-    }
+job_queue::jobs! {
+    /// Re-encrypts under the first key of the ring what is encrypted under another, so that the other can be removed
+    /// from the ring. Runs daily.
+    ResealSecrets "mfa.seal_anew" => reseal;
 }
 
-impl TaskHandler for ResealSecrets {
-    const IDENTIFIER: &'static str = "mfa.seal_anew";
-
-    async fn run(self, ctx: WorkerContext) -> impl IntoTaskHandlerResult {
-        let result = async { self.seal(job_queue::extension(&ctx)?).await }.await;
-        job_queue::report(&ctx, result)
+async fn reseal(state: &AppState) -> Result<(), ResealError> {
+    let key = state.cipher.sealing_key();
+    let (mut after, mut failed) = (UserId(Uuid::nil()), 0);
+    loop {
+        let mut tx = begin(&state.db).await?;
+        let found = store::lock_with_other_keys(&mut *tx, key, after, BATCH).await?;
+        for (owner, sealed) in &found {
+            match secret::reseal(state, *owner, sealed) {
+                Ok(sealed) => store::update_secret(&mut *tx, *owner, &sealed).await?,
+                Err(_) => failed += 1,
+            }
+        }
+        tx.commit().await?;
+        match found.last() {
+            Some((last, _)) => after = *last,
+            None if failed > 0 => return Err(ResealError::Undecryptable(failed)),
+            None => return Ok(()),
+        }
     }
 }

@@ -1,10 +1,9 @@
 //! Maintenance of partitions by month.
 
-use database::partitions;
+use database::partitions::{self, Retention};
 use graphile_worker::{IntoTaskHandlerResult, TaskHandler, WorkerContext};
 use serde::{Deserialize, Serialize};
 
-use crate::config::Retention;
 use crate::state::AppState;
 
 /// Table partitioned by month. The database functions that maintain partitions have a list of these names.

@@ -161,7 +161,7 @@ impl Offer {
             name: plan.name().to_owned(),
             price: Price {
                 amount: tier.price,
-                currency: config.currency.as_str().to_owned(),
+                currency: config.currency.clone(),
                 interval: Interval::Month,
             },
             requests_per_minute: tier.rate,

@@ -4,9 +4,7 @@ use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
 use clock::Month;
-use graphile_worker::{IntoTaskHandlerResult, TaskHandler, WorkerContext};
 use job_queue::JobError;
-use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
 
 use super::store;
@@ -15,20 +13,12 @@ use crate::state::AppState;
 /// How long the last batch number of a process is kept, against which a repeated batch is recognised.
 const WRITERS_KEPT: TimeDelta = TimeDelta::days(7);
 
-/// Deletes old totals and writers.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
-pub struct PurgeUsage {}
-
-impl TaskHandler for PurgeUsage {
-    const IDENTIFIER: &'static str = "usage.purge";
-
-    async fn run(self, ctx: WorkerContext) -> impl IntoTaskHandlerResult {
-        job_queue::report(&ctx, purge(&ctx).await)
-    }
+job_queue::jobs! {
+    /// Deletes old totals and writers.
+    PurgeUsage "usage.purge" => purge;
 }
 
-async fn purge(ctx: &WorkerContext) -> Result<(), JobError> {
-    let state: &AppState = job_queue::extension(ctx)?;
+async fn purge(state: &AppState) -> Result<(), JobError> {
     let now = state.clock.now();
     let months_before = Month::of(state.usage.retention.before(now)).first_day();
     store::purge(&state.db, months_before, now - WRITERS_KEPT).await?;
@@ -41,20 +31,12 @@ const BACKFILL_TIMEOUT: Duration = Duration::from_mins(5);
 /// Pause between batches, in which metering can write.
 const BACKFILL_PAUSE: Duration = Duration::from_millis(50);
 
-/// Adds usage from before the rollups to them, in batches. Does nothing once all rows are added.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
-pub struct BackfillRollups {}
-
-impl TaskHandler for BackfillRollups {
-    const IDENTIFIER: &'static str = "usage.backfill_rollups";
-
-    async fn run(self, ctx: WorkerContext) -> impl IntoTaskHandlerResult {
-        job_queue::report(&ctx, backfill(&ctx).await)
-    }
+job_queue::jobs! {
+    /// Adds usage from before the rollups to them, in batches. Does nothing once all rows are added.
+    BackfillRollups "usage.backfill_rollups" => backfill;
 }
 
-async fn backfill(ctx: &WorkerContext) -> Result<(), JobError> {
-    let state: &AppState = job_queue::extension(ctx)?;
+async fn backfill(state: &AppState) -> Result<(), JobError> {
     let began = Instant::now();
     let mut batches = 0_u64;
     while store::backfill(&state.db).await? {

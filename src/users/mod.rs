@@ -8,8 +8,8 @@ mod store;
 pub use error::Error;
 pub use model::{
     Account, AccountCounts, AccountFilter, Credentials, CredentialsChange, CredentialsVersion,
-    DisabledReason, EmailAddress, NewUser, OwnCredentials, PersonName, ProfileChanges, Role,
-    SearchText, SignUp, SignUpCredentials, SignUps, User,
+    DisabledReason, NewUser, OwnCredentials, PersonName, ProfileChanges, Role, SearchText, SignUp,
+    SignUpCredentials, SignUps, User,
 };
 pub use routes::{identity_routes, routes};
 pub use store::{

@@ -1,14 +1,15 @@
 //! Every statement on `users` and `sign_ups`.
 
 use chrono::{DateTime, Utc};
+use email_transport::EmailAddress;
 use sea_query::{Expr, ExprTrait as _, PostgresQueryBuilder, Query};
 use sea_query_sqlx::SqlxBinder as _;
 use sqlx::PgExecutor;
 
 use super::error::Error;
 use super::model::{
-    Credentials, CredentialsVersion, EmailAddress, NewUser, OwnCredentials, PersonName,
-    ProfileChanges, Role, User,
+    Credentials, CredentialsVersion, NewUser, OwnCredentials, PersonName, ProfileChanges, Role,
+    User,
 };
 use crate::ids::UserId;
 

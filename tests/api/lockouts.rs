@@ -61,7 +61,7 @@ async fn an_account_that_is_locked_out_is_listed_and_cleared() {
     app.run_jobs().await;
 
     let lockouts = app.lockouts().await;
-    let address: groundwork::users::EmailAddress = email.clone().try_into().expect("an address");
+    let address: email_transport::EmailAddress = email.clone().try_into().expect("an address");
     let until = app.clock.now() + chrono::TimeDelta::minutes(15);
     let who = LockedOut::Account(address.clone());
     assert_eq!(lockouts, [Lockout { who, until }]);
@@ -92,7 +92,7 @@ async fn a_known_client_that_is_locked_out_is_listed_and_cleared_with_its_accoun
             .assert_status(401);
     }
     app.run_jobs().await;
-    let address: groundwork::users::EmailAddress = email.clone().try_into().expect("an address");
+    let address: email_transport::EmailAddress = email.clone().try_into().expect("an address");
     let who = LockedOut::KnownClient(address.clone(), client(home));
     assert_eq!(app.locked_out().await, [who]);
 
@@ -138,7 +138,7 @@ async fn a_lockout_of_reauthentication_is_audited_listed_and_cleared_with_its_ac
     }
     assert_eq!(app.audited("sign_in_locked").await, 1);
     let address = "ada@example.com".to_owned();
-    let address: groundwork::users::EmailAddress = address.try_into().expect("an address");
+    let address: email_transport::EmailAddress = address.try_into().expect("an address");
     let locked_out = app.locked_out().await;
     assert!(
         matches!(&locked_out[..], [LockedOut::Reauthentication(_, who)] if *who == address),
@@ -166,7 +166,7 @@ async fn lockouts_of_processes_without_redis_are_listed_by_the_audit_log_and_not
     let email = app.sign_up("ada").await;
     app.hammer(&email).await;
     app.run_jobs().await;
-    let address: groundwork::users::EmailAddress = email.try_into().expect("an address");
+    let address: email_transport::EmailAddress = email.try_into().expect("an address");
     let who = LockedOut::Account(address.clone());
     assert_eq!(app.locked_out().await, [who]);
     let refused = auth::clear_account_lockout(&app.state, &address).await;

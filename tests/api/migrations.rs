@@ -288,3 +288,31 @@ async fn migrating_needs_an_owner_and_says_so() {
     assert_eq!(output.status.code(), Some(1));
     assert!(process::stderr(&output).contains("DATABASE_MIGRATION_URL"));
 }
+
+#[tokio::test]
+async fn every_foreign_key_has_an_index_and_unverified_accounts_can_be_deleted() {
+    let app = TestApp::new().await;
+    let without_index: Vec<String> = sqlx::query_scalar(
+        "SELECT c.conname::text FROM pg_constraint AS c
+         WHERE c.contype = 'f' AND c.connamespace = 'public'::regnamespace AND NOT EXISTS (
+             SELECT FROM pg_index AS i WHERE i.indrelid = c.conrelid AND i.indkey[0] = c.conkey[1])",
+    )
+    .fetch_all(&mut app.owner().await)
+    .await
+    .expect("the constraints are listed");
+    assert!(
+        without_index.is_empty(),
+        "without an index: {without_index:?}"
+    );
+    // Nobody pays with an account that was never verified.
+    let keeping: Vec<String> = sqlx::query_scalar(
+        "SELECT c.conname::text FROM pg_constraint AS c
+         WHERE c.contype = 'f' AND c.confrelid = 'users'::regclass AND c.confdeltype <> 'c'
+         ORDER BY c.conname",
+    )
+    .fetch_all(&mut app.owner().await)
+    .await
+    .expect("the constraints are listed");
+    let payments = ["payments_user_id_fkey", "subscriptions_user_id_fkey"];
+    assert_eq!(keeping, payments, "without ON DELETE CASCADE");
+}

@@ -15,7 +15,6 @@ use groundwork::config::Config;
 use groundwork::ctx::{Caller, Principal};
 use groundwork::ids::{SessionId, UserId};
 use groundwork::metrics::{self, Kind};
-use groundwork::telemetry;
 use groundwork_dev::SentrySink;
 use http_toolkit::RequestContextLayer;
 use tower::ServiceExt as _;

@@ -90,14 +90,22 @@ async fn digests(app: &TestApp) -> BTreeMap<String, String> {
     digests
 }
 
+/// An id of the account for each kind of path that has one. A new kind is a line.
+async fn ids_of(account: &Session) -> Vec<(&'static str, String)> {
+    let sessions = account.get("/api/v1/auth/sessions").await;
+    let session = sessions.body["items"][0]["id"].as_str().expect("an id");
+    vec![
+        ("/api/v1/auth/sessions/{id}", session.to_owned()),
+        ("/api/v1/api-keys/{id}", account.new_key(&["read"]).await.id),
+        ("/api/v1/admin/users/{id}", account.user_id().await),
+    ]
+}
+
 #[tokio::test]
 async fn somebody_elses_ids_look_like_ids_that_nobody_has() {
     let app = TestApp::new().await;
     let (ada, grace) = (app.sign_in("ada").await, app.sign_in("grace").await);
-    let key = grace.new_key(&["read"]).await;
-    let sessions = grace.get("/api/v1/auth/sessions").await;
-    let session = sessions.body["items"][0]["id"].as_str().expect("an id");
-    let account = grace.user_id().await;
+    let ids = ids_of(&grace).await;
     let before = digests(&app).await;
 
     let mut asked = 0;
@@ -105,15 +113,14 @@ async fn somebody_elses_ids_look_like_ids_that_nobody_has() {
         if !operation.path.contains('{') {
             continue;
         }
-        // What grace has of the kind, and what ada is told of it.
-        let (foreign, status) = match operation.path.as_str() {
-            path if path.starts_with("/api/v1/auth/sessions/{id}") => (session, 404),
-            path if path.starts_with("/api/v1/api-keys/{id}") => (&*key.id, 404),
-            path if path.starts_with("/api/v1/admin/users/{id}") => (&*account, 403),
-            path => panic!("{path} has an id: teach this test whose"),
-        };
+        let path = operation.path.as_str();
+        let (prefix, foreign) = ids
+            .iter()
+            .find(|(prefix, _)| path.starts_with(prefix))
+            .unwrap_or_else(|| panic!("{path} has an id: add one of its kind to ids_of"));
+        let status = if prefix.contains("/admin/") { 403 } else { 404 };
         let mut answers = Vec::new();
-        for id in [foreign, UNKNOWN] {
+        for id in [foreign.as_str(), UNKNOWN] {
             let path = operation.path.replace("{id}", id);
             let body = operation.bodies.first().cloned();
             let token = Some(ada.access());
@@ -130,6 +137,27 @@ async fn somebody_elses_ids_look_like_ids_that_nobody_has() {
     }
     assert!(asked >= 7, "only {asked} routes have ids");
     assert_eq!(digests(&app).await, before, "nothing of anybody's changed");
+    app.run_jobs().await;
+}
+
+#[tokio::test]
+async fn reads_without_an_id_return_nothing_of_another_account() {
+    let app = TestApp::new().await;
+    let (ada, grace) = (app.sign_in("ada").await, app.sign_in("grace").await);
+    let ids = ids_of(&grace).await;
+    let mut lists = 0;
+    for operation in Operation::all() {
+        if operation.method != Method::GET || operation.path.contains('{') {
+            continue;
+        }
+        let answer = ada.get(&operation.path).await;
+        lists += usize::from(answer.body["items"].is_array());
+        let text = String::from_utf8_lossy(&answer.bytes);
+        for (kind, id) in &ids {
+            assert!(!text.contains(id), "{} shows {kind}", operation.place());
+        }
+    }
+    assert!(lists >= 3, "only {lists} lists were read");
     app.run_jobs().await;
 }
 

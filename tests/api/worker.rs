@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use email_transport::EmailAddress;
 use groundwork::auth::{PurgeExpired, SendVerification};
 use groundwork::partitions::MaintainPartitions;
-use groundwork::users::EmailAddress;
 use groundwork::worker;
 use serde_json::json;
 use tokio::task::JoinHandle;

@@ -9,6 +9,7 @@ mod key;
 mod mac;
 pub mod metrics;
 mod password;
+mod read_password;
 mod rotation;
 
 pub use api_key::{GeneratedApiKey, PresentedApiKey, SecretHash};
@@ -21,4 +22,5 @@ pub use jwt::{BadKey, InvalidToken, JwtKeys, KeySet, PublicKey};
 pub use key::{Key32, WEAK_KEY};
 pub use mac::{Mac, MacRing};
 pub use password::{NewPassword, PasswordFault, TriedPassword};
+pub use read_password::read_password;
 pub use rotation::{KeyRing, KeyUsage, Rotated, RotationError, Step};

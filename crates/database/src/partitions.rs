@@ -6,7 +6,8 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, Days, Months, NaiveDate, Utc};
+use settings::Setting;
 use sqlx::{FromRow, PgExecutor};
 use tokio::time::sleep;
 
@@ -92,4 +93,74 @@ pub async fn state_of(
         .bind(table)
         .fetch_one(conn)
         .await
+}
+
+/// Retention of partitions by month.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retention {
+    /// `13mo`.
+    Months(u32),
+    /// `400d`.
+    Days(u32),
+}
+
+impl Retention {
+    /// At least a year.
+    #[must_use]
+    pub fn is_a_year(self) -> bool {
+        match self {
+            Self::Months(months) => months >= 12,
+            Self::Days(days) => days >= 366,
+        }
+    }
+
+    /// Rows before the returned time may be deleted.
+    #[must_use]
+    pub fn before(self, now: DateTime<Utc>) -> DateTime<Utc> {
+        let before = match self {
+            Self::Months(months) => now.checked_sub_months(Months::new(months)),
+            Self::Days(days) => now.checked_sub_days(Days::new(days.into())),
+        };
+        before.unwrap_or(DateTime::<Utc>::MIN_UTC)
+    }
+}
+
+impl Setting for Retention {
+    type Value = Self;
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let number = |unit| text.strip_suffix(unit)?.parse::<u32>().ok();
+        // Rows of this month may be in use, and months are dropped as a whole.
+        let months = number("mo").filter(|months| (2..=240).contains(months));
+        let days = number("d").filter(|days| (62..=7_300).contains(days));
+        months
+            .map(Self::Months)
+            .or(days.map(Self::Days))
+            .ok_or_else(|| "must be months or days: 2mo to 240mo, or 62d to 7300d".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_retention_is_months_or_days_and_never_less_than_two_months() {
+        let parse = |text: &str| Retention::parse(text).ok();
+        assert_eq!(parse("13mo"), Some(Retention::Months(13)));
+        assert_eq!(parse("400d"), Some(Retention::Days(400)));
+        for wrong in [
+            "", "13", "1mo", "61d", "241mo", "7301d", "-2mo", "13m", "0d", "mo",
+        ] {
+            assert_eq!(parse(wrong), None, "{wrong}");
+        }
+        let now: DateTime<Utc> = "2026-03-31T12:00:00Z".parse().expect("it is a time");
+        let before = |retention: Retention| retention.before(now).to_rfc3339();
+        assert_eq!(
+            before(Retention::Months(13)),
+            "2025-02-28T12:00:00+00:00",
+            "a shorter month's last day"
+        );
+        assert_eq!(before(Retention::Days(90)), "2025-12-31T12:00:00+00:00");
+    }
 }

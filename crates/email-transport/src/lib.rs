@@ -1,6 +1,7 @@
 //! SMTP client (RFC 5321). Each email has a connection of its own: one that was given up halfway must
 //! not carry another.
 
+mod address;
 mod error;
 mod mailbox;
 pub mod metrics;
@@ -11,6 +12,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ::settings::host::{is_common_password, is_private};
 use clock::Rng;
 use lettre::Message;
 use lettre::message::header::{Header, HeaderName, HeaderValue};
@@ -27,6 +29,7 @@ use tokio::time::{Instant as Deadline, timeout_at};
 use tracing::Instrument as _;
 use url::Host;
 
+pub use self::address::EmailAddress;
 pub use self::error::SendError;
 use self::error::Step;
 pub use self::mailbox::mailbox_of;
@@ -80,6 +83,20 @@ impl SmtpServer {
     #[must_use]
     pub fn requires_tls(&self) -> bool {
         matches!(self.tls, SmtpTls::Required | SmtpTls::Implicit)
+    }
+
+    /// Returns whether emails are sent encrypted or not at all, or within a private network.
+    #[must_use]
+    pub fn is_encrypted_or_private(&self) -> bool {
+        self.requires_tls() || is_private(&self.host.to_string())
+    }
+
+    /// Returns whether the password is one that everybody tries.
+    #[must_use]
+    pub fn has_common_password(&self) -> bool {
+        let credentials = self.credentials.as_ref();
+        credentials
+            .is_some_and(|(user, password)| is_common_password(user, password.expose_secret()))
     }
 }
 

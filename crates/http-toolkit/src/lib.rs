@@ -48,6 +48,8 @@ mod routes;
 mod server;
 #[cfg(test)]
 mod stack_test;
+mod stop;
+mod text;
 mod timestamp;
 mod trusted_origins;
 mod write_timeout;
@@ -90,5 +92,7 @@ pub use problem::{FieldError, MiddlewareResult, Problem};
 pub use request_id::RequestId;
 pub use routes::Routes;
 pub use server::{Drained, serve};
+pub use stop::stop_signal;
+pub use text::one_line;
 pub use timestamp::Timestamp;
 pub use trusted_origins::{CookieScope, TrustedOrigins};

@@ -3,6 +3,7 @@
 
 mod context;
 mod dead;
+mod jobs;
 pub mod metrics;
 mod migrations;
 mod purge;

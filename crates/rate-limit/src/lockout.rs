@@ -2,20 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{Key, Limit, LimitCheck, Limiter};
-
-/// Lockout policy.
-#[derive(Clone, Debug)]
-pub struct LockoutSteps {
-    /// Name, such as for metrics.
-    pub name: &'static str,
-    /// Failures before a wait.
-    pub failures: Limit,
-    /// The waits, each a limit of one whose window is its length, in ascending order.
-    pub waits: Vec<Limit>,
-    /// Counts the lockouts: the number within its window selects the wait.
-    pub lockouts: Limit,
-}
+use crate::{Key, Limit, LimitCheck, Limiter, LockoutSteps};
 
 /// Failure counter of a key.
 #[derive(Clone, Copy, Debug)]

@@ -26,21 +26,27 @@
 //! ```
 
 mod entry;
+mod environment;
 pub mod host;
 mod log_level;
 mod postgres_url;
 mod reader;
 mod render;
+mod rule;
 mod suspects;
 mod types;
 mod web;
 
 pub use entry::{Entry, Section};
+pub use environment::Environment;
 pub use log_level::LogLevel;
 pub use postgres_url::PostgresUrl;
 pub use reader::{Effective, Fault, Faults, Reader, Source};
 pub use render::{env_section, markdown_section, production_list, required_table};
-pub use types::{DurationOrZero, Field, List, Mebibytes, OrDefault, Setting, Unlimited};
+pub use rule::{Rule, rule_list};
+pub use types::{
+    CurrencyCode, DurationOrZero, Field, List, Mebibytes, OneLine, OrDefault, Setting, Unlimited,
+};
 pub use web::{HostPattern, Network, Origin, RedisUrl, SentryDsn, WebUrl};
 
 /// Declares a section of settings, and optionally the struct that the program uses.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 
-use crate::{Entry, Field};
+use crate::{Entry, Environment, Field};
 
 /// What is wrong with one variable; the value is never part of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,6 +89,16 @@ impl<'a> Reader<'a> {
             production: true,
             read: Vec::new(),
             faults: Vec::new(),
+        }
+    }
+
+    /// Where the process runs.
+    #[must_use]
+    pub fn environment(&self) -> Environment {
+        if self.is_production() {
+            Environment::Production
+        } else {
+            Environment::Development
         }
     }
 

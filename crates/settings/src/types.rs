@@ -250,6 +250,37 @@ impl<T: Setting<Value: Default + PartialEq>> Setting for Unlimited<T> {
     }
 }
 
+/// Currency code (ISO 4217), read in upper case.
+#[derive(Debug)]
+pub struct CurrencyCode;
+
+impl Setting for CurrencyCode {
+    type Value = String;
+
+    fn parse(text: &str) -> Result<String, String> {
+        let fits = text.len() == 3 && text.bytes().all(|byte| byte.is_ascii_alphabetic());
+        fits.then(|| text.to_ascii_uppercase())
+            .ok_or_else(|| "must be the three letters of a currency, such as USD".to_owned())
+    }
+}
+
+/// Text of 1 to `MAX` characters in one line.
+#[derive(Debug)]
+pub struct OneLine<const MAX: usize>;
+
+impl<const MAX: usize> Setting for OneLine<MAX> {
+    type Value = String;
+
+    fn parse(text: &str) -> Result<String, String> {
+        // Unicode has line breaks besides the control characters.
+        let breaks = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
+        let fits = (1..=MAX).contains(&text.chars().count());
+        (fits && !text.contains(breaks))
+            .then(|| text.to_owned())
+            .ok_or_else(|| format!("must be 1 to {MAX} characters in one line"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -287,5 +318,15 @@ mod tests {
         assert!(Mebibytes::<u32>::parse("4096").is_err());
         assert_eq!(Unlimited::<u32>::parse("0"), Ok(None));
         assert_eq!(Unlimited::<u32>::parse("7"), Ok(Some(7)));
+    }
+
+    #[test]
+    fn a_line_is_one_line_of_so_many_characters() {
+        let fits = |text: &str| OneLine::<64>::parse(text).is_ok();
+        assert!(fits("Acme: Rockets & more") && fits(&"\u{1f680}".repeat(64)));
+        for text in ["a\nb", "a\r\nBcc: b", "a\u{2028}b", "a\0b", "a\u{85}b"] {
+            assert!(!fits(text), "{text:?}");
+        }
+        assert!(!fits(&"x".repeat(65)));
     }
 }

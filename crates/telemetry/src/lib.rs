@@ -3,6 +3,7 @@
 //! `tracing::error!` with an `error` field is what makes an error report.
 
 mod capture;
+mod config;
 mod exporter;
 mod lines;
 mod log;
@@ -14,42 +15,21 @@ mod spans;
 pub mod testing;
 mod trace;
 
+use std::error::Error;
 use std::time::{Duration, Instant};
 
-use secrecy::SecretString;
 use tracing_appender::non_blocking::WorkerGuard;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
-use url::Url;
 
 pub use capture::capture;
+pub use config::{TelemetryConfig, TelemetrySettings, statement_log};
 pub use log::dropped_lines;
 pub use request::{RequestFacts, RequestScope, traceparent};
 pub use spans::exports_spans;
 
 /// How long the end of the process waits for reports and traces that are still to be delivered.
 const FLUSH: Duration = Duration::from_secs(2);
-
-/// Where and how to export.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// Name of the service in reports and traces.
-    pub service: &'static str,
-    /// Release.
-    pub version: String,
-    /// Name of the deployment, such as `production`.
-    pub environment: &'static str,
-    /// JSON log lines instead of text.
-    pub json: bool,
-    /// A level, or directives such as `info,sqlx=debug`.
-    pub log_level: String,
-    /// DSN for error reports.
-    pub sentry_dsn: Option<SecretString>,
-    /// Fraction of requests that Sentry traces, 0 to 1.
-    pub sentry_traces_sample_rate: f32,
-    /// Base URL of an OTLP collector.
-    pub otlp_endpoint: Option<Url>,
-}
 
 /// Guard of the exporters: dropping it writes the remaining lines and sends the remaining reports.
 #[must_use = "telemetry ends with its guard"]
@@ -61,7 +41,7 @@ pub struct Telemetry {
 }
 
 /// Starts the log, reports and traces; before the runtime, so that all of its threads report.
-pub fn start(config: &Settings) -> Telemetry {
+pub fn start(config: &TelemetryConfig) -> Telemetry {
     let (spans, fault) = match spans::start(config) {
         Ok(spans) => (spans, None),
         Err(error) => (None, Some(error)),
@@ -105,6 +85,20 @@ fn log_panics() {
             "a thread panicked"
         );
     }));
+}
+
+/// Prints an error and its causes to standard error, for when no log runs.
+#[expect(
+    clippy::print_stderr,
+    reason = "before the log starts and after it ends there is no other output"
+)]
+pub fn print_error(error: &dyn Error) {
+    eprintln!("error: {error}");
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        eprintln!("  because: {error}");
+        cause = error.source();
+    }
 }
 
 impl Drop for Telemetry {

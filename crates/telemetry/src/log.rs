@@ -15,7 +15,7 @@ use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{Layer, fmt};
 
-use crate::Settings;
+use crate::TelemetryConfig;
 use crate::lines::{JsonLines, TextLines};
 use crate::spans::{self, exports_spans};
 
@@ -44,7 +44,7 @@ pub fn dropped_lines() -> u64 {
 
 /// The layer that writes lines, and the guard that writes those that still wait when it is dropped.
 pub(crate) fn layer<S>(
-    settings: &Settings,
+    settings: &TelemetryConfig,
 ) -> (Box<dyn Layer<S> + Send + Sync + 'static>, WorkerGuard)
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
@@ -92,7 +92,7 @@ impl<W: Write> Write for DelayedFlush<W> {
 
 /// Filter of all layers. A layer's own would lose lines: when a library asks whether a line is enabled
 /// and then writes none, as sqlx does, the answer is applied to the thread's next line.
-pub(crate) fn filter(settings: &Settings) -> Targets {
+pub(crate) fn filter(settings: &TelemetryConfig) -> Targets {
     let spans = if exports_spans() {
         spans::ENABLED
     } else {
@@ -101,8 +101,8 @@ pub(crate) fn filter(settings: &Settings) -> Targets {
     targets(&format!("{},{spans}", directives(settings)))
 }
 
-fn directives(settings: &Settings) -> String {
-    format!("{QUIET},{}", settings.log_level)
+fn directives(settings: &TelemetryConfig) -> String {
+    format!("{QUIET},{}", settings.level)
 }
 
 fn targets(directives: &str) -> Targets {
@@ -112,7 +112,7 @@ fn targets(directives: &str) -> Targets {
 /// The layer with the events that `LOG_LEVEL` enables.
 pub(crate) fn enabled<S: Subscriber>(
     layer: impl Layer<S> + Send + Sync,
-    settings: &Settings,
+    settings: &TelemetryConfig,
 ) -> Box<dyn Layer<S> + Send + Sync> {
     if exports_spans() {
         let targets = targets(&directives(settings));

@@ -18,7 +18,7 @@ use tracing::{Metadata, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
-use crate::Settings;
+use crate::TelemetryConfig;
 use crate::exporter::{Destination, Exporter};
 use crate::redact::redact;
 
@@ -49,7 +49,7 @@ impl Reports {
 }
 
 /// Starts reporting, where there is a DSN.
-pub(crate) fn start(config: &Settings) -> Option<Reports> {
+pub(crate) fn start(config: &TelemetryConfig) -> Option<Reports> {
     let dsn: sentry::types::Dsn = config.sentry_dsn.as_ref()?.expose_secret().parse().ok()?;
     let agent = format!("{}/{}", config.service, config.version);
     let destination = Destination {

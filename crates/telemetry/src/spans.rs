@@ -30,7 +30,7 @@ use tracing_subscriber::layer;
 use tracing_subscriber::registry::LookupSpan;
 use url::Url;
 
-use crate::Settings;
+use crate::TelemetryConfig;
 use crate::lines::system_time;
 use crate::request::RequestFacts;
 
@@ -70,7 +70,9 @@ impl Spans {
 }
 
 /// Starts the exporter, where there is a collector.
-pub(crate) fn start<S>(settings: &Settings) -> Result<Option<(Spans, SpanLayer<S>)>, HttpError>
+pub(crate) fn start<S>(
+    settings: &TelemetryConfig,
+) -> Result<Option<(Spans, SpanLayer<S>)>, HttpError>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
@@ -114,7 +116,7 @@ fn traces_url(endpoint: &Url) -> String {
     format!("{}/v1/traces", endpoint.as_str().trim_end_matches('/'))
 }
 
-fn resource(settings: &Settings) -> Resource {
+fn resource(settings: &TelemetryConfig) -> Resource {
     Resource::builder_empty()
         .with_attributes([
             KeyValue::new("service.name", settings.service),

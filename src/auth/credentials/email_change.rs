@@ -1,6 +1,7 @@
 //! Change of an account's address, and its undoing.
 
 use clock::after;
+use email_transport::EmailAddress;
 use serde_json::json;
 
 use super::jobs::{ConfirmNewEmail, NotifyEmailChanging, NotifyPasswordChanged, SendEmailUndo};
@@ -19,7 +20,7 @@ use crate::auth::sign_in::clear_failures;
 use crate::ctx::{Ctx, Tx, UserCtx};
 use crate::ids::UserId;
 use crate::mfa;
-use crate::users::{self, CredentialsChange, CredentialsVersion, EmailAddress};
+use crate::users::{self, CredentialsChange, CredentialsVersion};
 
 /// Attempts, as a sign-up with the address may commit between the two statements of a claim.
 const CLAIM_ATTEMPTS: usize = 3;

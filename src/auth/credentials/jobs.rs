@@ -4,6 +4,7 @@
 //! link is issued. A job that the previous release enqueued has no version and counts as of the first.
 
 use chrono::{DateTime, Utc};
+use email_transport::EmailAddress;
 use session_tokens::OpaqueToken;
 use uuid::Uuid;
 
@@ -12,7 +13,7 @@ use crate::auth::links::{self, Purpose};
 use crate::ids::UserId;
 use crate::mail::{self, EmailMessage, JobError, email_jobs};
 use crate::state::AppState;
-use crate::users::{self, CredentialsVersion, EmailAddress};
+use crate::users::{self, CredentialsVersion};
 
 email_jobs! {
     /// Unless the address has no enabled account.

@@ -1,12 +1,12 @@
 //! Requests that change a password or an address.
 
 use crypto::{NewPassword, TriedPassword};
+use email_transport::EmailAddress;
 use serde::Deserialize;
 use session_tokens::OpaqueToken;
 use utoipa::ToSchema;
 
 use crate::mfa::{RecoveryCode, TotpCode};
-use crate::users::EmailAddress;
 
 /// Request to undo an email address change.
 #[derive(Debug, Deserialize, ToSchema)]

@@ -2,12 +2,12 @@
 //! §6.2.11), and known breaches.
 
 use crypto::NewPassword;
+use email_transport::EmailAddress;
 use password_checks::ContextWords;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::auth::error::Error;
 use crate::state::AppState;
-use crate::users::EmailAddress;
 
 /// Returns the password, prepared for hashing. The outcome depends on the request alone, so it does not reveal
 /// whether an account exists.

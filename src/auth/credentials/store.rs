@@ -1,13 +1,13 @@
 //! Statements on `email_changes`.
 
 use chrono::{DateTime, Utc};
+use email_transport::EmailAddress;
 use job_queue::Expired;
 use session_tokens::TokenHash;
 use sqlx::PgExecutor;
 use uuid::Uuid;
 
 use crate::ids::UserId;
-use crate::users::EmailAddress;
 
 pub(crate) struct NewEmailChange {
     pub(crate) id: Uuid,

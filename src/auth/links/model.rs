@@ -1,12 +1,13 @@
 //! Requests for emailed links, and with them.
 
 use chrono::{DateTime, Utc};
+use email_transport::EmailAddress;
 use serde::Deserialize;
 use session_tokens::{OpaqueToken, TokenHash};
 use utoipa::ToSchema;
 
 use crate::ids::UserId;
-use crate::users::{CredentialsVersion, EmailAddress};
+use crate::users::CredentialsVersion;
 
 /// Token of an emailed link.
 #[derive(Debug, Deserialize, ToSchema)]

@@ -1,6 +1,7 @@
 //! Emails with one-time links.
 
 use clock::after;
+use email_transport::EmailAddress;
 use session_tokens::OpaqueToken;
 use url::Url;
 
@@ -9,7 +10,7 @@ use super::store;
 use crate::ids::UserId;
 use crate::mail::{self, EmailMessage, JobError};
 use crate::state::AppState;
-use crate::users::{CredentialsVersion, EmailAddress};
+use crate::users::CredentialsVersion;
 
 /// Replaces the previous link for this purpose and emails it, unless the credentials have changed since the request.
 pub(crate) async fn send(

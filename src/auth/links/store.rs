@@ -1,6 +1,7 @@
 //! Statements on `one_time_tokens`.
 
 use chrono::{DateTime, Utc};
+use email_transport::EmailAddress;
 use job_queue::Expired;
 use session_tokens::TokenHash;
 use sqlx::PgExecutor;
@@ -8,7 +9,7 @@ use uuid::Uuid;
 
 use super::model::{Link, NewLink, Purpose};
 use crate::ids::UserId;
-use crate::users::{CredentialsVersion, EmailAddress};
+use crate::users::CredentialsVersion;
 
 /// Replaces the account's link for this purpose; false, without a link, if the credentials have changed since the
 /// request.

@@ -1,9 +1,10 @@
 //! Emails about sign-ups.
+use email_transport::EmailAddress;
 
 use crate::auth::links::{self, Purpose};
 use crate::mail::{self, EmailMessage, JobError, email_jobs};
 use crate::state::AppState;
-use crate::users::{self, EmailAddress};
+use crate::users;
 
 email_jobs! {
     SendVerification "auth.send_verification" Open { email: EmailAddress }

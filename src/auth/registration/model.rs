@@ -1,11 +1,12 @@
 //! Requests of sign-ups.
 
 use crypto::{NewPassword, TriedPassword};
+use email_transport::EmailAddress;
 use serde::Deserialize;
 use session_tokens::OpaqueToken;
 use utoipa::ToSchema;
 
-use crate::users::{EmailAddress, PersonName};
+use crate::users::PersonName;
 
 /// Request to sign up.
 #[derive(Debug, Deserialize, ToSchema)]

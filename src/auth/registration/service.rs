@@ -1,6 +1,7 @@
 //! Sign-up, and proof of an address by an emailed link.
 
 use crypto::{MacRing, TriedPassword};
+use email_transport::EmailAddress;
 
 use super::jobs::{SendAlreadyRegistered, SendVerification};
 use super::model::{AddressProof, NewAccount};
@@ -11,7 +12,7 @@ use crate::auth::error::Error;
 use crate::auth::links::{self, Link};
 use crate::ctx::Ctx;
 use crate::ids::UserId;
-use crate::users::{self, EmailAddress, NewUser, SignUp, SignUpCredentials};
+use crate::users::{self, NewUser, SignUp, SignUpCredentials};
 
 /// A known address costs the same as a new one: one hash, the same statements and one email.
 pub(crate) async fn register(ctx: &Ctx, new: NewAccount) -> Result<(), Error> {

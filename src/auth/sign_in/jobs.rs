@@ -1,9 +1,10 @@
 //! The email to the owner of a locked account.
+use email_transport::EmailAddress;
 
 use crate::auth::links::{self, Purpose};
 use crate::mail::{JobError, email_jobs};
 use crate::state::AppState;
-use crate::users::{self, CredentialsVersion, EmailAddress};
+use crate::users::{self, CredentialsVersion};
 
 email_jobs! {
     /// Unless the address has no enabled, verified account.

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use clock::before;
 use crypto::Busy;
+use email_transport::EmailAddress;
 use rate_limit::{AttemptSlot, Counter, CounterState, Key, LimitCheck, LockoutSteps, network_of};
 use serde_json::json;
 use tokio::time::Instant;
@@ -27,7 +28,7 @@ use crate::ctx::Ctx;
 use crate::ids::UserId;
 use crate::metrics;
 use crate::state::AppState;
-use crate::users::{self, EmailAddress};
+use crate::users;
 
 /// Counter of a client, at every account.
 pub(super) fn client_counter(state: &AppState, client: IpAddr) -> Counter<'_> {

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use clock::{after, before};
+use email_transport::EmailAddress;
 use http_toolkit::{PageSize, Timestamp};
 use rate_limit::{Counter, network_of};
 use serde_json::json;
@@ -20,7 +21,7 @@ use crate::auth::CommandError;
 use crate::ctx::Ctx;
 use crate::ids::UserId;
 use crate::state::AppState;
-use crate::users::{self, EmailAddress};
+use crate::users;
 
 type Failure = Box<dyn std::error::Error>;
 

@@ -1,13 +1,13 @@
 //! Sign-ins on the wire: the password, and the second factor.
 
 use crypto::TriedPassword;
+use email_transport::EmailAddress;
 use serde::{Deserialize, Serialize};
 use session_tokens::OpaqueToken;
 use utoipa::ToSchema;
 
 use crate::auth::sessions::{TokenPair, Transport};
 use crate::mfa::{Method, RecoveryCode, TotpCode};
-use crate::users::EmailAddress;
 
 /// Request to sign in.
 #[derive(Debug, Deserialize, ToSchema)]

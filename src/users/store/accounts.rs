@@ -1,6 +1,7 @@
 //! Statements on `users` for administrators.
 
 use chrono::{DateTime, Utc};
+use email_transport::EmailAddress;
 use http_toolkit::{PageSize, TimeCursor};
 use sea_query::{Expr, ExprTrait as _, Order, PostgresQueryBuilder, Query};
 use sea_query_sqlx::SqlxBinder as _;
@@ -9,8 +10,7 @@ use sqlx::PgExecutor;
 use crate::ids::UserId;
 use crate::users::Error;
 use crate::users::model::{
-    Account, AccountCounts, AccountFilter, CredentialsChange, DisabledReason, EmailAddress, Role,
-    SignUps,
+    Account, AccountCounts, AccountFilter, CredentialsChange, DisabledReason, Role, SignUps,
 };
 
 /// Prefix search. The operators are those of the prefix indexes. The ids are collected first, because the planner

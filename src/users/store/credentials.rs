@@ -2,11 +2,11 @@
 
 use chrono::{DateTime, Utc};
 use database::violates;
+use email_transport::EmailAddress;
 use sqlx::PgExecutor;
 
 use crate::ids::UserId;
 use crate::users::Error;
-use crate::users::model::EmailAddress;
 use crate::users::model::{CredentialsChange, CredentialsVersion};
 
 /// Locks the account and advances its credentials version; `None` if the account is gone, or the version is not

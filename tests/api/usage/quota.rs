@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use email_transport::EmailAddress;
 use groundwork::plans;
 use groundwork::usage;
-use groundwork::users::EmailAddress;
 use serde_json::json;
 
 use super::{CURRENT, EVENTS, ME, USAGE, ask, counted, flush};

@@ -1,6 +1,7 @@
 //! Types of single-line text, such as names and reasons.
 
 /// Declares types of text in one line without space around it and control characters, of 1 to so many characters.
+#[macro_export]
 macro_rules! one_line_types {
     ($($(#[$attribute:meta])* $visibility:vis struct $name:ident($longest:tt);)+) => {$(
         #[derive(
@@ -22,7 +23,7 @@ macro_rules! one_line_types {
             type Error = &'static str;
 
             fn try_from(raw: String) -> Result<Self, &'static str> {
-                $crate::text::one_line(&raw, $longest)
+                $crate::one_line(&raw, $longest)
                     .map(Self)
                     .ok_or(concat!("must be 1 to ", $longest, " characters in one line"))
             }
@@ -30,10 +31,9 @@ macro_rules! one_line_types {
     )+};
 }
 
-pub(crate) use one_line_types;
-
 /// Trims the text; `None` unless it is 1 to `longest` characters without control characters.
-pub(crate) fn one_line(raw: &str, longest: usize) -> Option<String> {
+#[must_use]
+pub fn one_line(raw: &str, longest: usize) -> Option<String> {
     let text = raw.trim();
     let fits = (1..=longest).contains(&text.chars().count()) && !text.contains(char::is_control);
     fits.then(|| text.to_owned())

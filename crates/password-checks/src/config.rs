@@ -1,10 +1,11 @@
-//! Check of new passwords against known breaches.
+//! Settings of the check of new passwords against known breaches.
 
 use std::time::Duration;
 
-use password_checks::BreachOptions;
 use settings::WebUrl;
 use settings::host::{HTTPS_OR_PRIVATE, is_private_or};
+
+use crate::BreachOptions;
 
 settings::settings! {
     "Known breaches", BreachSettings {
@@ -21,18 +22,14 @@ settings::settings! {
 }
 
 impl BreachSettings {
-    /// `Some(None)` where no URL is set.
-    #[expect(
-        clippy::option_option,
-        reason = "faulty, unset and set are three cases"
-    )]
-    pub(super) fn into_config(self) -> Option<Option<BreachOptions>> {
+    /// `None` of a faulty setting, `Some(None)` where no URL is set.
+    pub fn into_options(self, user_agent: &'static str) -> Option<Option<BreachOptions>> {
         let (timeout, fail_open) = (self.timeout?, self.fail_open?);
         Some(self.url?.map(|url| BreachOptions {
             url,
             timeout,
             fail_open,
-            user_agent: concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")),
+            user_agent,
         }))
     }
 }

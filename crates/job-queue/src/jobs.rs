@@ -1,0 +1,22 @@
+//! Jobs without a payload, such as those of a schedule.
+
+/// Declares jobs without a payload: name, identifier in the queue, and the function that runs it,
+/// `async fn(&State) -> Result<(), E>`. The state is an extension of the worker, and `E` is from
+/// [`MissingExtension`](crate::MissingExtension).
+#[macro_export]
+macro_rules! jobs {
+    ($($(#[$doc:meta])* $name:ident $identifier:literal => $run:path;)+) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Debug, Default, serde::Deserialize, serde::Serialize)]
+        pub struct $name {}
+
+        impl graphile_worker::TaskHandler for $name {
+            const IDENTIFIER: &'static str = $identifier;
+
+            async fn run(self, ctx: graphile_worker::WorkerContext) -> impl graphile_worker::IntoTaskHandlerResult {
+                let result = async { $run($crate::extension(&ctx)?).await }.await;
+                $crate::report(&ctx, result)
+            }
+        }
+    )+};
+}

@@ -70,7 +70,7 @@ pub enum RotationError {
 #[derive(Debug)]
 pub struct Rotated {
     pub keys: Vec<Key32>,
-    /// What changed and the next step, without keys.
+    /// Summary of the change and of the next step, without keys.
     pub advice: String,
 }
 

@@ -28,7 +28,7 @@ pub struct BreachOptions {
     pub url: Url,
     /// Time limit of the whole response.
     pub timeout: Duration,
-    /// Whether a password that could not be checked counts as unknown.
+    /// Accepts passwords that could not be checked.
     pub fail_open: bool,
     /// `User-Agent` header, which the service requires.
     pub user_agent: &'static str,

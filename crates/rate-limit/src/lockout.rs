@@ -9,20 +9,20 @@ use crate::{Key, Limit, LimitCheck, Limiter, LockoutSteps};
 pub struct Counter<'a> {
     /// Policy.
     pub steps: &'a LockoutSteps,
-    /// Who is counted.
+    /// Key of the client or account that is counted.
     pub key: Key,
 }
 
 /// State of a [`Counter`].
 #[derive(Clone, Copy, Debug)]
 pub struct CounterState {
-    /// Who is counted.
+    /// Key of the client or account that is counted.
     pub key: Key,
     /// Time until the lockout ends; `None` without one.
     pub wait: Option<Duration>,
     /// Failures left before the next lockout.
     pub left: u32,
-    /// Whether there is anything to clear.
+    /// True if there are failed attempts to clear.
     pub is_used: bool,
 }
 

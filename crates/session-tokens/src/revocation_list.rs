@@ -47,7 +47,7 @@ struct OwnerEntry {
     until: DateTime<Utc>,
 }
 
-/// What the list says of a session.
+/// Status of a session in the list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RevocationStatus {
     /// On the list.
@@ -158,7 +158,7 @@ impl RevocationList {
         entries.until.len() + entries.owners.values().map(Vec::len).sum::<usize>()
     }
 
-    /// Whether there are no entries.
+    /// Returns true if there are no entries.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0

@@ -1,6 +1,8 @@
 //! The account whose rows a transaction may see, for the policies of row-level security. `docs/organisations.md` lists
 //! the exceptions and the tables that admit them.
 
+use std::time::Duration;
+
 use database::Db;
 use sqlx::{Postgres, Transaction};
 
@@ -68,6 +70,14 @@ impl Scope {
             ),
         }
     }
+}
+
+/// Statements that begin a transaction of a job, with a statement timeout of its own.
+#[must_use]
+pub fn begin_job(statement_timeout: Duration) -> String {
+    let begin = Scope::Exception(Exception::Job).begin_statement();
+    let timeout = statement_timeout.as_millis();
+    format!("{begin}, set_config('statement_timeout', '{timeout}', true)")
 }
 
 /// Begins a transaction with this scope.

@@ -64,9 +64,11 @@ pub async fn resolve_account<F: Future<Output = MiddlewareResult>>(
     if let Some(slug) = target.renamed_to.filter(|_| is_path) {
         return redirect(request.uri(), &slug);
     }
-    caller
-        .acting_for(target.account_id, role)
-        .enter(request.extensions_mut());
+    // What belongs to the user, such as a password, is done for nobody else.
+    if policy.permission.is_some() {
+        let caller = caller.acting_for(target.account_id, role);
+        caller.enter(request.extensions_mut());
+    }
     next(request).await
 }
 

@@ -127,19 +127,6 @@ pub async fn begin_with(
     begun.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
 }
 
-/// Begins a transaction with another statement timeout.
-pub async fn begin_for_job(
-    db: &Db,
-    statement_timeout: Duration,
-) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
-    let mut tx = begin(db).await?;
-    sqlx::query("SELECT set_config('statement_timeout', $1, true)")
-        .bind(millis(statement_timeout))
-        .execute(&mut *tx)
-        .await?;
-    Ok(tx)
-}
-
 const TOP_UP_EVERY: Duration = Duration::from_millis(500);
 
 /// Keeps at least `count` connections open until `stop`, ahead of the requests that need them.

@@ -3,6 +3,7 @@
 use http_toolkit::Problem;
 
 use crate::auth;
+use crate::roles::PermissionDenied;
 use crate::web::Code;
 
 #[derive(Debug, thiserror::Error)]
@@ -13,6 +14,12 @@ pub enum Error {
     TooMany(u32),
     #[error("the lifetime exceeds {0} seconds")]
     TooLong(u64),
+    #[error("a key of an organisation cannot reach a profile")]
+    NoProfile,
+    #[error("the account is gone")]
+    NoAccount,
+    #[error(transparent)]
+    PermissionDenied(#[from] PermissionDenied),
     #[error("the key has expired")]
     Expired,
     #[error("the previous secret still works")]
@@ -26,7 +33,13 @@ pub enum Error {
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         match error {
-            Error::NotFound => Self::new(Code::NotFound),
+            Error::NotFound | Error::NoAccount => Self::new(Code::NotFound),
+            Error::NoProfile => Self::new(Code::InvalidFields).field(
+                "scopes",
+                "invalid_value",
+                "of an organisation's key cannot include users:read and users:write",
+            ),
+            Error::PermissionDenied(error) => error.into(),
             Error::TooMany(most) => Self::new(Code::TooManyApiKeys)
                 .detail(format!("an account can have {most} keys: revoke one first")),
             Error::TooLong(most) => Self::new(Code::InvalidFields).field(

@@ -46,8 +46,7 @@ pub async fn authenticate<F: Future<Output = MiddlewareResult>>(
         return Err(Code::AccountDisabled.into());
     }
     record_use(state, id, &key, now);
-    let account_id = key.user_id.personal_account();
-    Caller::with_api_key(key.user_id, id, account_id, key.scopes.permissions())
+    Caller::with_api_key(key.user_id, id, key.account_id, key.scopes.permissions())
         .enter(request.extensions_mut());
     let Some(area) = policy.area else {
         metrics::count_api_key(ApiKeyUse::OutOfScope);

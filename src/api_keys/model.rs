@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use crypto::TriedPassword;
+use email_transport::EmailAddress;
 use http_toolkit::one_line_types;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::scope::Scopes;
-use crate::ids::ApiKeyId;
+use crate::ids::{ApiKeyId, UserId};
 use crate::mfa::{RecoveryCode, TotpCode};
 
 /// Seconds.
@@ -134,6 +135,12 @@ pub(super) struct ApiKey {
     pub(super) expires_at: DateTime<Utc>,
     /// Time of last use, accurate to about a minute.
     pub(super) last_used_at: Option<DateTime<Utc>>,
+    /// The user who created the key.
+    pub(super) created_by: UserId,
+    /// Their email address.
+    pub(super) creator_email: Option<EmailAddress>,
+    /// Whether they are still a member of the account.
+    pub(super) creator_is_member: bool,
 }
 
 /// An API key with its secret, which is returned only once.

@@ -37,14 +37,16 @@ async fn list_api_keys(
     ctx: UserCtx,
     paged: PageRequest<TimeCursor>,
 ) -> Result<Json<Page<ApiKey>>, Problem> {
+    let mut tx = ctx.begin().await?;
     let rows = store::list(
-        &ctx.db,
+        &mut *tx,
         ctx.account_id(),
         paged.after,
         paged.limit,
         ctx.now(),
     )
     .await?;
+    tx.commit().await?;
     let page = Page::cut(rows, paged.limit, |key| {
         TimeCursor(key.created_at, key.id.0)
     });

@@ -104,6 +104,11 @@ impl Scopes {
         sufficient.iter().any(|scope| self.0.contains(scope))
     }
 
+    /// Whether the key may read or write the profile of its creator.
+    pub(super) fn include_profile(&self) -> bool {
+        self.0.iter().any(|scope| scope.area == Some(Area::Users))
+    }
+
     /// The permissions of the same names.
     pub(super) fn permissions(&self) -> Permissions {
         let areas = Area::ALL.into_iter();

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use crypto::{GeneratedApiKey, SecretHash};
+use email_transport::EmailAddress;
 use http_toolkit::{PageSize, TimeCursor};
 use job_queue::Expired;
 use sqlx::PgExecutor;
@@ -24,7 +25,7 @@ pub(super) async fn count_active(
 ) -> Result<i64, sqlx::Error> {
     sqlx::query_scalar!(
         r#"SELECT count(*) AS "count!" FROM api_keys
-           WHERE user_id = $1 AND revoked_at IS NULL AND expires_at > $2"#,
+           WHERE account_id = $1 AND revoked_at IS NULL AND expires_at > $2"#,
         account_id.0,
         now,
     )
@@ -34,7 +35,7 @@ pub(super) async fn count_active(
 
 pub(super) async fn insert(
     conn: impl PgExecutor<'_>,
-    (account_id, id): (AccountId, ApiKeyId),
+    (account_id, created_by, id): (AccountId, UserId, ApiKeyId),
     (name, scopes): (&KeyName, &Scopes),
     key: &GeneratedApiKey,
     expires_at: DateTime<Utc>,
@@ -42,12 +43,15 @@ pub(super) async fn insert(
 ) -> Result<ApiKey, sqlx::Error> {
     sqlx::query_as!(
         ApiKey,
-        r#"INSERT INTO api_keys (id, user_id, name, scopes, hint, secret_hash, created_at, expires_at)
-           VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+        r#"INSERT INTO api_keys AS k (id, account_id, user_id, name, scopes, hint, secret_hash, created_at, expires_at)
+           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
            RETURNING id AS "id: ApiKeyId", name AS "name: KeyName", scopes, hint, created_at, rotated_at,
-                     previous_expires_at, expires_at, last_used_at"#,
+                     previous_expires_at, expires_at, last_used_at, user_id AS "created_by: UserId",
+                     (SELECT email FROM users WHERE id = k.user_id) AS "creator_email: EmailAddress",
+                     true AS "creator_is_member!""#,
         id.0,
         account_id.0,
+        created_by.0,
         name.as_str(),
         &scopes.names(),
         key.hint(),
@@ -73,9 +77,13 @@ pub(super) async fn list(
         ApiKey,
         r#"SELECT id AS "id: ApiKeyId", name AS "name: KeyName", scopes, hint, created_at, rotated_at,
                   CASE WHEN previous_expires_at > $5 THEN previous_expires_at END AS previous_expires_at,
-                  expires_at, last_used_at
-           FROM api_keys
-           WHERE user_id = $1 AND revoked_at IS NULL
+                  expires_at, last_used_at, user_id AS "created_by: UserId",
+                  (SELECT email FROM users WHERE id = k.user_id) AS "creator_email: EmailAddress",
+                  (k.user_id = k.account_id OR EXISTS (
+                      SELECT FROM memberships AS m WHERE m.account_id = k.account_id AND m.user_id = k.user_id
+                  )) AS "creator_is_member!"
+           FROM api_keys AS k
+           WHERE account_id = $1 AND revoked_at IS NULL
              AND ($2::timestamptz IS NULL OR (created_at, id) < ($2, $3))
            ORDER BY created_at DESC, id DESC
            LIMIT $4"#,
@@ -102,16 +110,20 @@ pub(super) async fn rotate(
 ) -> Result<Option<ApiKey>, sqlx::Error> {
     sqlx::query_as!(
         ApiKey,
-        r#"UPDATE api_keys SET
+        r#"UPDATE api_keys AS k SET
                previous_secret_hash = CASE WHEN $6 > $5 THEN secret_hash END,
                previous_expires_at = CASE WHEN $6 > $5 THEN LEAST($6, expires_at) END,
                secret_hash = $3, hint = $4, rotated_at = $5,
                expires_at = LEAST($5 + (expires_at - COALESCE(rotated_at, created_at)), $7)
-           WHERE user_id = $1 AND id = $2 AND revoked_at IS NULL AND expires_at > $5
+           WHERE account_id = $1 AND id = $2 AND revoked_at IS NULL AND expires_at > $5
              AND ($6 <= $5 OR previous_expires_at IS NULL OR previous_expires_at <= $5)
            RETURNING id AS "id: ApiKeyId", name AS "name: KeyName", scopes, hint, created_at, rotated_at,
                      CASE WHEN previous_expires_at > $5 THEN previous_expires_at END AS previous_expires_at,
-                     expires_at, last_used_at"#,
+                     expires_at, last_used_at, user_id AS "created_by: UserId",
+                     (SELECT email FROM users WHERE id = k.user_id) AS "creator_email: EmailAddress",
+                     (k.user_id = k.account_id OR EXISTS (
+                         SELECT FROM memberships AS m WHERE m.account_id = k.account_id AND m.user_id = k.user_id
+                     )) AS "creator_is_member!""#,
         account_id.0,
         id.0,
         key.hash.as_bytes(),
@@ -130,7 +142,7 @@ pub(super) async fn find_expiry(
     id: ApiKeyId,
 ) -> Result<Option<DateTime<Utc>>, sqlx::Error> {
     sqlx::query_scalar!(
-        "SELECT expires_at FROM api_keys WHERE user_id = $1 AND id = $2 AND revoked_at IS NULL",
+        "SELECT expires_at FROM api_keys WHERE account_id = $1 AND id = $2 AND revoked_at IS NULL",
         account_id.0,
         id.0,
     )
@@ -146,7 +158,7 @@ pub(super) async fn revoke(
     now: DateTime<Utc>,
 ) -> Result<bool, sqlx::Error> {
     let done = sqlx::query!(
-        "UPDATE api_keys SET revoked_at = $3 WHERE user_id = $1 AND id = $2 AND revoked_at IS NULL",
+        "UPDATE api_keys SET revoked_at = $3 WHERE account_id = $1 AND id = $2 AND revoked_at IS NULL",
         account_id.0,
         id.0,
         now,
@@ -157,7 +169,9 @@ pub(super) async fn revoke(
 }
 
 pub(super) struct StoredKey {
+    /// Who created the key.
     pub(super) user_id: UserId,
+    pub(super) account_id: AccountId,
     secret_hash: Vec<u8>,
     previous_secret_hash: Option<Vec<u8>>,
     pub(super) scopes: Scopes,
@@ -174,6 +188,9 @@ impl StoredKey {
     }
 }
 
+/// Finds a key of any account in one statement: it sets the exception of row-level security, and reads the rest only
+/// then, since the lateral join depends on it. A key does not work while its creator is disabled or its account
+/// deleted.
 pub(super) async fn find_active(
     conn: impl PgExecutor<'_>,
     id: ApiKeyId,
@@ -181,12 +198,20 @@ pub(super) async fn find_active(
 ) -> Result<Option<StoredKey>, sqlx::Error> {
     sqlx::query_as!(
         StoredKey,
-        r#"SELECT k.user_id AS "user_id: UserId", k.secret_hash,
-                  CASE WHEN k.previous_expires_at > $2 THEN k.previous_secret_hash END AS previous_secret_hash,
-                  k.scopes, k.last_used_at, u.disabled_at IS NOT NULL AS "is_disabled!"
-           FROM api_keys AS k
-           JOIN users AS u ON u.id = k.user_id AND u.deleted_at IS NULL AND u.email_verified_at IS NOT NULL
-           WHERE k.id = $1 AND k.revoked_at IS NULL AND k.expires_at > $2"#,
+        r#"WITH scope AS MATERIALIZED (SELECT set_config('app.exception', 'authentication', true) AS name)
+           SELECT k.user_id AS "user_id!: UserId", k.account_id AS "account_id!: AccountId",
+                  k.secret_hash AS "secret_hash!", k.previous_secret_hash, k.scopes AS "scopes!", k.last_used_at,
+                  k.is_disabled AS "is_disabled!"
+           FROM scope CROSS JOIN LATERAL (
+               SELECT k.user_id, k.account_id, k.secret_hash,
+                      CASE WHEN k.previous_expires_at > $2 THEN k.previous_secret_hash END AS previous_secret_hash,
+                      k.scopes, k.last_used_at, u.disabled_at IS NOT NULL AS is_disabled
+               FROM api_keys AS k
+               JOIN users AS u ON u.id = k.user_id AND u.deleted_at IS NULL AND u.email_verified_at IS NOT NULL
+               JOIN accounts AS a ON a.id = k.account_id AND a.deleted_at IS NULL
+               WHERE k.id = $1 AND k.revoked_at IS NULL AND k.expires_at > $2 AND scope.name IS NOT NULL
+               OFFSET 0
+           ) AS k"#,
         id.0,
         now,
     )

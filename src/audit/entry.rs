@@ -4,13 +4,15 @@ use serde_json::{Map, Value};
 
 use super::model::Event;
 use crate::ctx::Caller;
-use crate::ids::{SessionId, UserId};
+use crate::ids::{AccountId, SessionId, UserId};
 
-/// Fields that are not set come from the context: actor and account are the caller.
+/// Fields that are not set come from the context: actor and user are the caller, the account is the organisation that
+/// the caller acts for, or else the personal account of the user.
 #[must_use = "an entry is written by `audit`"]
 #[derive(Clone, Debug)]
 pub struct Entry {
     pub(super) event: Event,
+    pub(super) account_id: Option<AccountId>,
     pub(super) user_id: Option<UserId>,
     pub(super) actor_id: Option<UserId>,
     pub(super) session_id: Option<SessionId>,
@@ -21,6 +23,7 @@ impl From<Event> for Entry {
     fn from(event: Event) -> Self {
         Self {
             event,
+            account_id: None,
             user_id: None,
             actor_id: None,
             session_id: None,
@@ -30,12 +33,20 @@ impl From<Event> for Entry {
 }
 
 impl Event {
-    /// Account that the event is about.
+    /// User whom the event is about.
     pub fn about(self, user_id: impl Into<Option<UserId>>) -> Entry {
         Entry::from(self).about(user_id)
     }
 
-    /// Account and actor: a user who is not signed in but has proved their identity.
+    /// Account that the event belongs to, without a caller who acts for it.
+    pub fn in_account(self, account_id: AccountId) -> Entry {
+        Entry {
+            account_id: Some(account_id),
+            ..Entry::from(self)
+        }
+    }
+
+    /// User and actor: a user who is not signed in but has proved their identity.
     pub fn by(self, user_id: UserId) -> Entry {
         Entry {
             actor_id: Some(user_id),
@@ -73,6 +84,11 @@ impl Entry {
         let caller_id = caller.map(|caller| caller.user_id);
         self.actor_id = self.actor_id.or(caller_id);
         self.user_id = self.user_id.or(self.actor_id);
+        let acted_for = caller
+            .filter(|caller| caller.account_id() != caller.user_id.personal_account())
+            .map(|caller| caller.account_id());
+        let personal = self.user_id.map(UserId::personal_account);
+        self.account_id = self.account_id.or(acted_for).or(personal);
         let session_id = caller.and_then(|caller| caller.credential.session_id());
         self.session_id = self.session_id.or(session_id);
         self

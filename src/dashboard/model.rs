@@ -7,6 +7,7 @@ use sqlx::types::Json;
 use utoipa::ToSchema;
 
 use crate::ids::{AccountId, UserId};
+use crate::organisations::Slug;
 use crate::plans::{Offer, Payment, Subscription};
 use crate::users::PersonName;
 
@@ -14,7 +15,7 @@ use crate::users::PersonName;
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(super) struct Dashboard {
     /// Account.
-    pub account: Account,
+    pub account: AccountInfo,
     /// Current plan.
     pub plan: Offer,
     /// Subscription, also if it is not paid; `null` without one.
@@ -28,7 +29,29 @@ pub(super) struct Dashboard {
     pub as_of: DateTime<Utc>,
 }
 
-/// Account of the dashboard.
+/// Account of the dashboard: a personal one, or an organisation.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub(super) enum AccountInfo {
+    Personal(Account),
+    Organisation(OrganisationAccount),
+}
+
+/// Organisation of the dashboard.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(super) struct OrganisationAccount {
+    /// Id of the account.
+    pub id: AccountId,
+    /// Name.
+    #[schema(example = "Acme")]
+    pub name: String,
+    /// Slug.
+    pub slug: Option<Slug>,
+    /// Time at which the organisation was created.
+    pub created_at: DateTime<Utc>,
+}
+
+/// Personal account of the dashboard.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(super) struct Account {
     /// Id of the account.
@@ -83,9 +106,13 @@ pub(super) struct DayUsage {
 
 /// Row of the dashboard.
 pub(super) struct Facts {
-    pub email: EmailAddress,
+    /// `None` of an organisation.
+    pub email: Option<EmailAddress>,
     pub first_name: Option<PersonName>,
     pub last_name: Option<PersonName>,
+    /// Of an organisation.
+    pub name: Option<String>,
+    pub slug: Option<Slug>,
     pub created_at: DateTime<Utc>,
     pub subscription: Option<Json<Subscription>>,
     pub used: i64,

@@ -13,7 +13,7 @@ use clock::Month;
 use http_toolkit::{Problem, Routes};
 use utoipa_axum::routes;
 
-use super::model::{Account, Dashboard, Facts, MonthUsage};
+use super::model::{Account, AccountInfo, Dashboard, Facts, MonthUsage, OrganisationAccount};
 use super::store;
 use crate::config::PlansConfig;
 use crate::ctx::CallerCtx;
@@ -67,12 +67,20 @@ fn assemble(
     let plan = Entitlement::of(subscription, plans.past_due_grace).plan(now);
     let (month, quota) = (Month::of(now), plan.tier(plans).quota);
     Dashboard {
-        account: Account {
-            id: account_id,
-            email: facts.email,
-            first_name: facts.first_name,
-            last_name: facts.last_name,
-            created_at: facts.created_at,
+        account: match facts.email {
+            Some(email) => AccountInfo::Personal(Account {
+                id: account_id,
+                email,
+                first_name: facts.first_name,
+                last_name: facts.last_name,
+                created_at: facts.created_at,
+            }),
+            None => AccountInfo::Organisation(OrganisationAccount {
+                id: account_id,
+                name: facts.name.unwrap_or_default(),
+                slug: facts.slug,
+                created_at: facts.created_at,
+            }),
         },
         plan: Offer::of(plan, plans),
         subscription,

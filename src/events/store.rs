@@ -1,4 +1,5 @@
-//! Statements on `events` and `event_totals`.
+//! Statements on `events` and `event_totals`. The primary keys are by `user_id`, which has the account's id as well, as
+//! long as a release runs that has no other column.
 
 use chrono::{DateTime, Utc};
 use clock::Month;
@@ -46,7 +47,8 @@ impl Columns {
 }
 
 /// Stores new events unless they exceed the quota; returns whether they are stored. The row of the month is
-/// locked until the commit, so that concurrent requests cannot exceed the quota together.
+/// locked until the commit, so that concurrent requests cannot exceed the quota together. One statement, which names
+/// the account for row-level security itself.
 pub(super) async fn insert_new(
     conn: impl PgExecutor<'_>,
     account_id: AccountId,
@@ -56,17 +58,19 @@ pub(super) async fn insert_new(
 ) -> Result<bool, sqlx::Error> {
     let more = events.volume(None);
     let done = sqlx::query!(
-        "WITH charged AS (
-             INSERT INTO event_totals AS t (user_id, month, event_count, byte_count)
-             SELECT $1, $6, $7, $8 WHERE $7::int8 <= $9::int8 AND $8::int8 <= $10::int8
+        "WITH scope AS MATERIALIZED (SELECT set_config('app.account', $1::uuid::text, true) AS name),
+         charged AS (
+             INSERT INTO event_totals AS t (user_id, account_id, month, event_count, byte_count)
+             SELECT $1, $1, $6, $7, $8 FROM scope
+             WHERE scope.name IS NOT NULL AND $7::int8 <= $9::int8 AND $8::int8 <= $10::int8
              ON CONFLICT ON CONSTRAINT event_totals_pkey DO UPDATE SET
                  event_count = t.event_count + excluded.event_count,
                  byte_count = t.byte_count + excluded.byte_count
              WHERE t.event_count <= $9 - $7 AND t.byte_count <= $10 - $8
-             RETURNING user_id
+             RETURNING account_id
          )
-         INSERT INTO events (id, user_id, event_type, event_data, created_at)
-         SELECT id, user_id, event_type, event_data, created_at
+         INSERT INTO events (id, user_id, account_id, event_type, event_data, created_at)
+         SELECT id, account_id, account_id, event_type, event_data, created_at
          FROM charged CROSS JOIN unnest($2::uuid[], $3::timestamptz[], $4::text[], $5::jsonb[])
              AS given (id, created_at, event_type, event_data)
          ORDER BY created_at, id",
@@ -98,8 +102,8 @@ pub(super) async fn charge(
         return Ok(true);
     }
     let done = sqlx::query!(
-        "INSERT INTO event_totals AS t (user_id, month, event_count, byte_count)
-         SELECT $1, $2, $3, $4 WHERE $3::int8 <= $5::int8 AND $4::int8 <= $6::int8
+        "INSERT INTO event_totals AS t (user_id, account_id, month, event_count, byte_count)
+         SELECT $1, $1, $2, $3, $4 WHERE $3::int8 <= $5::int8 AND $4::int8 <= $6::int8
          ON CONFLICT ON CONSTRAINT event_totals_pkey DO UPDATE SET
              event_count = t.event_count + excluded.event_count,
              byte_count = t.byte_count + excluded.byte_count
@@ -122,7 +126,7 @@ pub async fn stored_in(
     month: Month,
 ) -> Result<Volume, sqlx::Error> {
     let row = sqlx::query!(
-        "SELECT event_count, byte_count FROM event_totals WHERE user_id = $1 AND month = $2",
+        "SELECT event_count, byte_count FROM event_totals WHERE account_id = $1 AND month = $2",
         account_id.0,
         month.first_day(),
     )
@@ -161,8 +165,8 @@ pub(super) async fn insert(
     events: &Columns,
 ) -> Result<Vec<Uuid>, sqlx::Error> {
     sqlx::query_scalar!(
-        "INSERT INTO events (id, user_id, event_type, event_data, created_at)
-         SELECT id, $1, event_type, event_data, created_at
+        "INSERT INTO events (id, user_id, account_id, event_type, event_data, created_at)
+         SELECT id, $1, $1, event_type, event_data, created_at
          FROM unnest($2::uuid[], $3::timestamptz[], $4::text[], $5::jsonb[])
              AS given (id, created_at, event_type, event_data)
          ORDER BY created_at, id
@@ -189,7 +193,7 @@ pub(super) async fn count_same(
            FROM unnest($2::uuid[], $3::timestamptz[], $4::text[], $5::jsonb[])
                AS given (id, created_at, event_type, event_data)
            JOIN events AS e USING (id, created_at, event_type, event_data)
-           WHERE e.user_id = $1"#,
+           WHERE e.account_id = $1"#,
         account_id.0,
         &events.ids,
         &events.times,

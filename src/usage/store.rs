@@ -26,7 +26,8 @@ fn column<T>(batch: &Batch, value: impl Fn(&MeterKey, &Sum) -> T) -> Vec<T> {
 /// Adds a batch to the counts unless it was added before; returns the new totals of its accounts by month.
 /// One statement, so that counts and rollups are written together. Rows are in the order of the keys, so that
 /// two processes do not deadlock. `usage.rolls_up` disables the triggers that update the rollups for earlier
-/// releases.
+/// releases, and `app.exception` shows the statement the rows of all accounts. The primary keys are by `user_id`, which
+/// has the account's id as well, as long as a release runs that has no other column.
 pub(super) async fn write(
     conn: impl PgExecutor<'_>,
     batch: &Batch,
@@ -39,7 +40,7 @@ pub(super) async fn write(
                ON CONFLICT ON CONSTRAINT usage_writers_pkey
                DO UPDATE SET batch = excluded.batch, written_at = excluded.written_at
                WHERE w.batch < excluded.batch
-               RETURNING id, set_config('usage.rolls_up', 'yes', true)
+               RETURNING id, set_config('usage.rolls_up', 'yes', true), set_config('app.exception', 'metering', true)
            ), counted AS MATERIALIZED (
                SELECT c.* FROM unnest($4::uuid[], $5::text[], $6::int2[], $7::timestamptz[], $8::int8[],
                                       $9::float8[], $10::float8[], $11::boolean[])
@@ -47,9 +48,9 @@ pub(super) async fn write(
                          response_time_ms, response_time_max_ms, is_charged)
                WHERE EXISTS (SELECT FROM fresh)
            ), written AS (
-               INSERT INTO api_usage AS u (user_id, endpoint, status_code, created_at, request_count,
+               INSERT INTO api_usage AS u (user_id, account_id, endpoint, status_code, created_at, request_count,
                                            response_time_ms, response_time_max_ms)
-               SELECT user_id, endpoint, status_code, created_at, request_count,
+               SELECT user_id, user_id, endpoint, status_code, created_at, request_count,
                       response_time_ms, response_time_max_ms
                FROM counted ORDER BY user_id, created_at, endpoint, status_code
                ON CONFLICT (user_id, created_at, endpoint, status_code) DO UPDATE SET
@@ -64,9 +65,9 @@ pub(super) async fn write(
                       sum(response_time_ms) AS response_time_ms, max(response_time_max_ms) AS response_time_max_ms
                FROM counted GROUP BY 1, 2, 3
            ), hourly AS (
-               INSERT INTO usage_hourly AS r (user_id, created_at, endpoint, request_count, client_errors,
+               INSERT INTO usage_hourly AS r (user_id, account_id, created_at, endpoint, request_count, client_errors,
                                               server_errors, response_time_ms, response_time_max_ms)
-               SELECT * FROM by_hour ORDER BY user_id, created_at, endpoint
+               SELECT user_id, by_hour.* FROM by_hour ORDER BY user_id, created_at, endpoint
                ON CONFLICT (user_id, created_at, endpoint) DO UPDATE SET
                    request_count = r.request_count + excluded.request_count,
                    client_errors = r.client_errors + excluded.client_errors,
@@ -74,11 +75,11 @@ pub(super) async fn write(
                    response_time_ms = r.response_time_ms + excluded.response_time_ms,
                    response_time_max_ms = greatest(r.response_time_max_ms, excluded.response_time_max_ms)
            ), daily AS (
-               INSERT INTO usage_daily AS r (user_id, created_at, endpoint, request_count, client_errors,
+               INSERT INTO usage_daily AS r (user_id, account_id, created_at, endpoint, request_count, client_errors,
                                              server_errors, response_time_ms, response_time_max_ms)
-               SELECT user_id, date_trunc('day', created_at, 'UTC'), endpoint, sum(request_count)::int8,
+               SELECT user_id, user_id, date_trunc('day', created_at, 'UTC'), endpoint, sum(request_count)::int8,
                       sum(client_errors)::int8, sum(server_errors)::int8, sum(response_time_ms), max(response_time_max_ms)
-               FROM by_hour GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
+               FROM by_hour GROUP BY 1, 3, 4 ORDER BY 1, 3, 4
                ON CONFLICT (user_id, created_at, endpoint) DO UPDATE SET
                    request_count = r.request_count + excluded.request_count,
                    client_errors = r.client_errors + excluded.client_errors,
@@ -86,9 +87,9 @@ pub(super) async fn write(
                    response_time_ms = r.response_time_ms + excluded.response_time_ms,
                    response_time_max_ms = greatest(r.response_time_max_ms, excluded.response_time_max_ms)
            )
-           INSERT INTO usage_totals AS t (user_id, month, request_count)
-           SELECT user_id, date_trunc('month', created_at AT TIME ZONE 'UTC')::date, sum(request_count)::int8
-           FROM counted WHERE is_charged GROUP BY 1, 2 ORDER BY 1, 2
+           INSERT INTO usage_totals AS t (user_id, account_id, month, request_count)
+           SELECT user_id, user_id, date_trunc('month', created_at AT TIME ZONE 'UTC')::date, sum(request_count)::int8
+           FROM counted WHERE is_charged GROUP BY 1, 3 ORDER BY 1, 3
            ON CONFLICT ON CONSTRAINT usage_totals_pkey
            DO UPDATE SET request_count = t.request_count + excluded.request_count
            RETURNING user_id, month, request_count"#,
@@ -123,7 +124,7 @@ pub(super) async fn find_total(
     month: NaiveDate,
 ) -> Result<u64, sqlx::Error> {
     let total = sqlx::query_scalar!(
-        "SELECT request_count FROM usage_totals WHERE user_id = $1 AND month = $2",
+        "SELECT request_count FROM usage_totals WHERE account_id = $1 AND month = $2",
         account_id.0,
         month,
     )

@@ -17,7 +17,7 @@ organisations accounts account_slugs memberships invitations invitation_blocks
 
 /// Tables that a slice reads though another one owns them, each in a statement that must see both at one
 /// moment, or in one round trip.
-pub(super) const READS: [(&str, &str, &str); 11] = [
+pub(super) const READS: [(&str, &str, &str); 15] = [
     (
         "auth",
         "users",
@@ -38,7 +38,19 @@ pub(super) const READS: [(&str, &str, &str); 11] = [
         "users",
         "the owner of a key exists and is enabled",
     ),
+    (
+        "api_keys",
+        "accounts",
+        "the account of a key is not deleted",
+    ),
+    (
+        "api_keys",
+        "memberships",
+        "whether the creator of a key is still a member",
+    ),
     ("dashboard", "users", "one statement"),
+    ("dashboard", "accounts", "one statement"),
+    ("dashboard", "account_slugs", "one statement"),
     ("dashboard", "subscriptions", "one statement"),
     ("dashboard", "payments", "one statement"),
     ("dashboard", "usage_totals", "one statement"),

@@ -217,7 +217,6 @@ async fn a_membership_costs_no_statement_for_ten_seconds() {
         replica: other,
         tokens: ada.tokens,
     };
-    let began = Instant::now();
     ada.get_for(&acme, path).await.assert_status(200);
     // A row changed by hand invalidates nothing.
     sqlx::query("UPDATE accounts SET deleted_at = now() WHERE kind = 'organisation'")

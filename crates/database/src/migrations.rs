@@ -14,6 +14,10 @@ use tokio::time::{sleep, timeout};
 use super::inspect::{encoding, tables_elsewhere};
 use super::{DatabaseConfig, Options, StatementLog, connect_options, millis};
 
+mod partitioned_indexes;
+
+pub use partitioned_indexes::complete_partitioned_indexes;
+
 const LOCK_POLLED_EVERY: Duration = Duration::from_millis(100);
 
 /// The schema could not be migrated.
@@ -37,11 +41,13 @@ pub enum MigrationError {
         "the tables are in the schema {0} and belong into public: move them by ALTER TABLE … SET SCHEMA public, and the functions with them"
     )]
     Elsewhere(String),
+    #[error("an index of a partition could not be built: {0}")]
+    PartitionedIndex(#[source] sqlx::Error),
     #[error("the runtime role could not be granted its privileges")]
     Privileges(#[source] sqlx::Error),
 }
 
-/// Runs the migrations as the owner of the schema, and then `finish`, under the advisory lock `key`. Safe to run
+/// Runs the migrations as the owner of the schema, completes partitioned indexes, and runs `finish`, under the advisory lock `key`. Safe to run
 /// from several replicas at once and again after a failure; each migration runs once.
 pub async fn migrate<E: From<MigrationError>>(
     config: &DatabaseConfig,
@@ -79,7 +85,10 @@ async fn lock_and_run(
         return Err(MigrationError::Locked);
     }
     prepare_session(connection).await?;
-    Ok(run_migrations(connection, migrations, config.lock_timeout).await?)
+    run_migrations(connection, migrations, config.lock_timeout).await?;
+    complete_partitioned_indexes(connection, config.lock_timeout)
+        .await
+        .map_err(MigrationError::PartitionedIndex)
 }
 
 /// Checks the encoding, and that all tables are created in `public`: by default a schema with the owner's

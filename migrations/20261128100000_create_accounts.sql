@@ -74,13 +74,17 @@ CREATE TABLE invitation_blocks (
 );
 
 -- Every user has a personal account, also one whom the release before inserts. The setting is the exception of
--- row security for it.
+-- row security for it; a SET clause of the function would need a superuser.
 CREATE FUNCTION add_personal_account() RETURNS trigger
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET app.exception = 'sign_up' AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    before text := coalesce(current_setting('app.exception', true), '');
 BEGIN
+    PERFORM set_config('app.exception', 'sign_up', true);
     INSERT INTO public.accounts (id, kind, user_id, created_at, updated_at)
     VALUES (NEW.id, 'personal', NEW.id, NEW.created_at, NEW.created_at)
     ON CONFLICT DO NOTHING;
+    PERFORM set_config('app.exception', before, true);
     RETURN NULL;
 END
 $$;

@@ -19,9 +19,12 @@ use utoipa::openapi::{OpenApi, Server};
 use self::groups::{Group, Groups};
 use crate::config::Config;
 use crate::policy::{self, Access, Area, public, signed_in, unlimited};
+use crate::roles::Permission;
 use crate::state::AppState;
 use crate::web::Code;
-use crate::{admin, api_keys, audit, auth, dashboard, events, health, plans, usage, users};
+use crate::{
+    admin, api_keys, audit, auth, dashboard, events, health, organisations, plans, usage, users,
+};
 
 const API: &str = "/api/v1";
 const AUTH: &str = "/api/v1/auth";
@@ -82,7 +85,9 @@ fn groups(draining: Draining) -> Groups {
         )
         .group(
             "/api/v1/api-keys",
-            signed_in().exempt_from_quota(),
+            signed_in()
+                .permission(Permission::ApiKeysRead, Permission::ApiKeysWrite)
+                .exempt_from_quota(),
             api_keys::routes(),
         )
         .group(API, signed_in().exempt_from_quota(), audit::routes())
@@ -121,9 +126,11 @@ async fn signed_in_stack(group: Arc<Group>, request: Request, next: Next) -> Mid
         limit_rejected_credentials, &group.client_limits;
         api_keys::authenticate, state, policy;
         auth::require_session, state;
+        organisations::resolve_account, state, policy;
         plans::limit_by_plan, state;
         auth::require_second_factor, state, policy;
         usage::meter, &group.metering;
+        organisations::require_permission, policy;
         auth::require_admin, state, policy;
     ])
     .await

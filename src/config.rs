@@ -9,6 +9,7 @@ mod auth;
 mod limits;
 mod mail;
 mod mfa;
+mod organisations;
 mod pages;
 mod plans;
 mod process;
@@ -34,6 +35,7 @@ use job_queue::WorkerConfig;
 pub use limits::LimitsConfig;
 pub use mail::MailConfig;
 pub use mfa::{MfaConfig, MfaRequired};
+pub use organisations::OrganisationsConfig;
 pub use pages::{env_example, markdown};
 pub use plans::{PlansConfig, PriceId, Quota, TierConfig};
 pub use ring::{read_encryption_ring, read_signing_ring, read_token_ring};
@@ -58,6 +60,7 @@ settings::sections! {
         mfa: mfa::MfaSettings,
         encryption: mfa::EncryptionSettings,
         plans: plans::PlanSettings,
+        organisations: organisations::OrganisationSettings,
         usage: usage::UsageSettings,
         audit: usage::AuditSettings,
         mail: mail::MailSettings,
@@ -105,6 +108,7 @@ pub struct Config {
     pub encryption_keys: Vec<Key32>,
     pub breaches: Option<password_checks::BreachOptions>,
     pub plans: PlansConfig,
+    pub organisations: OrganisationsConfig,
     pub usage: UsageConfig,
     pub audit: AuditConfig,
     pub api_keys: ApiKeyConfig,
@@ -170,6 +174,7 @@ impl Config {
             encryption_keys: all.encryption.keys?,
             breaches: all.breaches.into_options(USER_AGENT)?,
             plans: all.plans.into_config()?,
+            organisations: all.organisations.build()?,
             usage: all.usage.build()?,
             audit: all.audit.build()?,
             api_keys: all.api_keys.into_config(production)?,

@@ -11,12 +11,13 @@ use axum::http::header::USER_AGENT;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue};
 use chrono::{DateTime, Utc};
-use database::begin;
 use http_toolkit::{Problem, RequestContext, RequestId};
 use sqlx::{PgConnection, Postgres, Transaction};
 
 pub use self::caller::{Caller, Credential, Principal};
 use crate::ids::{AccountId, SessionId, UserId};
+use crate::roles::Permissions;
+use crate::scope::{self, Scope};
 use crate::state::AppState;
 use crate::web::Code;
 
@@ -92,9 +93,19 @@ impl Ctx {
         self.clock.now()
     }
 
-    /// Begins a transaction, whose audit entries name this context's caller and origin.
+    /// Begins a transaction, whose audit entries name this context's caller and origin. Of tables with an account it
+    /// sees the rows of the account acted for, and none if nobody is signed in.
     pub async fn begin(&self) -> Result<Tx<'_>, sqlx::Error> {
-        let inner = begin(&self.db).await?;
+        let inner = match self.caller {
+            Some(caller) => scope::begin(&self.db, Scope::Account(caller.account_id())).await?,
+            None => database::begin(&self.db).await?,
+        };
+        Ok(Tx { inner, ctx: self })
+    }
+
+    /// As [`Ctx::begin`], with another scope.
+    pub async fn begin_scoped(&self, scope: Scope) -> Result<Tx<'_>, sqlx::Error> {
+        let inner = scope::begin(&self.db, scope).await?;
         Ok(Tx { inner, ctx: self })
     }
 }
@@ -135,6 +146,12 @@ impl CallerCtx {
         self.caller.account_id()
     }
 
+    /// What the caller may do in the account acted for.
+    #[must_use]
+    pub const fn permissions(&self) -> Permissions {
+        self.caller.permissions()
+    }
+
     #[must_use]
     pub const fn credential(&self) -> Credential {
         self.caller.credential
@@ -164,7 +181,7 @@ impl FromRequestParts<AppState> for CallerCtx {
 pub struct UserCtx {
     ctx: Ctx,
     user: Principal,
-    account_id: AccountId,
+    caller: Caller,
 }
 
 impl UserCtx {
@@ -181,7 +198,13 @@ impl UserCtx {
     /// The account acted for.
     #[must_use]
     pub const fn account_id(&self) -> AccountId {
-        self.account_id
+        self.caller.account_id()
+    }
+
+    /// What the user may do in the account acted for.
+    #[must_use]
+    pub const fn permissions(&self) -> Permissions {
+        self.caller.permissions()
     }
 
     #[must_use]
@@ -208,11 +231,7 @@ impl FromRequestParts<AppState> for UserCtx {
             user_id: caller.user_id,
             session_id: session_id.ok_or(Code::SessionRequired)?,
         };
-        Ok(Self {
-            ctx,
-            user,
-            account_id: caller.account_id(),
-        })
+        Ok(Self { ctx, user, caller })
     }
 }
 

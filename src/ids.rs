@@ -3,7 +3,7 @@
 clock::typed_ids! {
     /// `users.id`
     UserId,
-    /// Owner of rows and of a plan, in columns named `user_id`.
+    /// `accounts.id`: owner of rows and of a plan.
     AccountId,
     /// `sessions.id`
     SessionId,
@@ -13,6 +13,8 @@ clock::typed_ids! {
     SubscriptionId,
     /// `payments.id`
     PaymentId,
+    /// `invitations.id`
+    InvitationId,
     /// `audit_log.id`
     AuditId,
     /// `events.id`
@@ -22,8 +24,7 @@ clock::typed_ids! {
 }
 
 impl UserId {
-    /// The user's personal account, which has the user's id. Nothing converts back: not every account is to be
-    /// a personal one.
+    /// The user's personal account, which has the user's id. Nothing converts back: an organisation is an account as well.
     #[must_use]
     pub const fn personal_account(self) -> AccountId {
         AccountId(self.0)

@@ -10,7 +10,10 @@ pub mod metrics;
 pub mod ids;
 pub mod migrate;
 
+pub mod scope;
 pub mod web;
+
+pub mod roles;
 
 pub mod policy;
 pub mod state;
@@ -22,6 +25,7 @@ pub mod mail;
 pub mod partitions;
 
 pub mod health;
+pub mod organisations;
 pub mod plans;
 pub mod users;
 

@@ -31,6 +31,8 @@ metric_families::families! {
         "Requests that were not counted, since too many counts waited to be written (USAGE_BUFFER)."
     QUOTA_REFUSALS "quota_refusals_total" Counter Count ["quota"]
         "Requests rejected because a monthly quota of their account is used up: requests, events, event_bytes."
+    SCOPE_EXCEPTIONS "row_scope_exceptions_total" Counter Count ["exception"]
+        "Transactions that may see rows of more than one account, by the reason."
     PARTITION_MONTHS "partition_months_ahead" Gauge Count ["table"]
         "Months after this one that have a partition, without a gap; -1 when this one has none."
     PARTITION_DEFAULT_ROWS "partition_default_rows" Gauge Count ["table"]
@@ -42,7 +44,14 @@ metric_families::families! {
 }
 
 /// Names of cache families, whose lookups are counted.
-const CACHE_FAMILIES: [&str; 4] = ["plan", "second_factor", "pricing", "dashboard"];
+const CACHE_FAMILIES: [&str; 6] = [
+    "plan",
+    "second_factor",
+    "pricing",
+    "dashboard",
+    "membership",
+    "account_slug",
+];
 
 /// Families by crate.
 const TABLES: [&[Family]; 10] = [
@@ -77,6 +86,11 @@ label_values! {
 pub fn set_partitions(table: &'static str, months_ahead: i32, default_rows: u32) {
     gauge!(PARTITION_MONTHS, "table" => table).set(f64::from(months_ahead));
     gauge!(PARTITION_DEFAULT_ROWS, "table" => table).set(f64::from(default_rows));
+}
+
+/// `exception` is a constant of ours.
+pub fn count_scope_exception(exception: &'static str) {
+    counter!(SCOPE_EXCEPTIONS, "exception" => exception).increment(1);
 }
 
 /// `lines` is the total since the start.

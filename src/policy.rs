@@ -4,10 +4,13 @@
 use axum::http::Method;
 use http_toolkit::{add_problems, document_limits, operations};
 use rate_limit::Limit;
-use utoipa::openapi::OpenApi;
+use utoipa::openapi::path::{Operation, ParameterBuilder, ParameterIn};
+use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::security::SecurityRequirement;
+use utoipa::openapi::{OpenApi, Required, Response};
 
 use crate::config::LimitsConfig;
+use crate::roles::{Permission, ReadWrite};
 use crate::web::Code;
 
 /// A part of the product that the scopes of an API key name. A new one also extends the check
@@ -51,6 +54,23 @@ impl Area {
         }
     }
 
+    /// Permissions of the same names. The profile of a user is nobody else's, so that it has none.
+    #[must_use]
+    pub const fn permissions(self) -> Option<ReadWrite> {
+        use Permission as P;
+        let (read, write) = match self {
+            Self::Users => return None,
+            Self::Usage => (P::UsageRead, P::UsageWrite),
+            Self::Events => (P::EventsRead, P::EventsWrite),
+            Self::Billing => (P::BillingRead, P::BillingWrite),
+            Self::Payments => (P::PaymentsRead, P::PaymentsWrite),
+            Self::Secrets => (P::SecretsRead, P::SecretsWrite),
+            Self::Files => (P::FilesRead, P::FilesWrite),
+            Self::Dashboard => (P::DashboardRead, P::DashboardWrite),
+        };
+        Some(ReadWrite { read, write })
+    }
+
     /// Name of the scope that a call with this method requires.
     #[must_use]
     pub fn scope_name(self, method: &Method) -> &'static str {
@@ -89,6 +109,10 @@ pub struct Policy {
     pub area: Option<Area>,
     pub is_exempt_from_quota: bool,
     pub is_exempt_from_second_factor: bool,
+    /// What the caller must be permitted in the account acted for.
+    pub permission: Option<ReadWrite>,
+    /// Whether `{id}` in the paths is the account acted for.
+    pub names_account: bool,
 }
 
 #[must_use]
@@ -99,6 +123,8 @@ pub fn unlimited() -> Policy {
         area: None,
         is_exempt_from_quota: true,
         is_exempt_from_second_factor: true,
+        permission: None,
+        names_account: false,
     }
 }
 
@@ -140,10 +166,25 @@ impl Policy {
         self
     }
 
-    /// Admits API keys with a scope in this area.
+    /// Admits API keys with a scope in this area, and users with the permissions of the same names.
     #[must_use]
     pub fn scope(mut self, area: Area) -> Self {
         self.area = Some(area);
+        self.permission = area.permissions();
+        self
+    }
+
+    /// Requires a permission in the account acted for: one to read, and one for all other methods.
+    #[must_use]
+    pub fn permission(mut self, read: Permission, write: Permission) -> Self {
+        self.permission = Some(ReadWrite { read, write });
+        self
+    }
+
+    /// Acts for the account that `{id}` in the path names, by its id or slug.
+    #[must_use]
+    pub fn account_in_path(mut self) -> Self {
+        self.names_account = true;
         self
     }
 
@@ -176,6 +217,10 @@ impl Policy {
                 codes.extend([Code::InsufficientScope, Code::CsrfRefused]);
             }
             codes.push(Code::MfaRequired);
+            codes.extend([Code::BadRequest, Code::NotFound]);
+            if self.permission.is_some() {
+                codes.push(Code::PermissionDenied);
+            }
         }
         if !self.is_exempt_from_quota {
             codes.push(Code::QuotaExceeded);
@@ -190,12 +235,47 @@ impl Policy {
             for (method, operation) in operations(item) {
                 if self.needs_sign_in() {
                     operation.security = Some(self.security(&method));
+                    self.document_account(operation, &method);
                 }
                 add_problems(operation, &codes);
             }
         }
         if self.access != Access::Unlimited {
             document_limits(api);
+        }
+    }
+
+    /// Adds the header that chooses the account, and the extension `x-permission`.
+    fn document_account(&self, operation: &mut Operation, method: &Method) {
+        if let Some(permissions) = self.permission {
+            let name = permissions.of(method).as_str();
+            let extensions = operation.extensions.get_or_insert_default();
+            extensions.insert("x-permission".to_owned(), name.into());
+        }
+        if self.names_account {
+            let redirect = Response::new(
+                "The slug was changed: `Location` has the URL with the slug of today.",
+            );
+            operation
+                .responses
+                .responses
+                .insert("308".to_owned(), redirect.into());
+        } else {
+            let schema = ObjectBuilder::new()
+                .schema_type(Type::String)
+                .min_length(Some(1))
+                .max_length(Some(64));
+            let header = ParameterBuilder::new()
+                .name("X-Account")
+                .parameter_in(ParameterIn::Header)
+                .required(Required::False)
+                .description(Some(
+                    "Id or slug of the account to act for. Without it: the personal account, or that of the API key.",
+                ))
+                .schema(Some(schema))
+                .example(Some("acme".into()));
+            let parameters = operation.parameters.get_or_insert_default();
+            parameters.push(header.build().into());
         }
     }
 

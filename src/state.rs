@@ -19,7 +19,7 @@ use usage_meter::Meter;
 
 use crate::config::{
     ApiKeyConfig, AttemptsConfig, AuditConfig, AuthConfig, Config, LimitsConfig, MailConfig,
-    MfaConfig, PlansConfig, UsageConfig,
+    MfaConfig, OrganisationsConfig, PlansConfig, UsageConfig,
 };
 use crate::ids::ApiKeyId;
 use crate::migrate;
@@ -76,6 +76,7 @@ pub struct Parts {
     pub attempts: Arc<AttemptsConfig>,
     pub mfa: Arc<MfaConfig>,
     pub plans: Arc<PlansConfig>,
+    pub organisations: Arc<OrganisationsConfig>,
     /// Concurrent usage reports.
     pub reports: ConcurrencyLimit,
     /// Concurrent requests that store events.
@@ -171,6 +172,7 @@ impl AppState {
             attempts: Arc::new(config.attempts.clone()),
             mfa: Arc::new(config.mfa.clone()),
             plans: Arc::new(config.plans.clone()),
+            organisations: Arc::new(config.organisations.clone()),
             reports: ConcurrencyLimit::new(config.usage.reports_at_once, REPORTS_PER_ACCOUNT),
             event_writes: ConcurrencyLimit::per_caller(EVENT_WRITES_PER_ACCOUNT),
             audit: Arc::new(config.audit.clone()),

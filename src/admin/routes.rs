@@ -5,15 +5,17 @@ use http_toolkit::{
     Json, Page, PageParams, PageRequest, Path, PathProblems, Problem, QueryProblems, Routes,
     TimeCursor,
 };
+use serde_json::json;
 use utoipa_axum::routes;
 
 use super::error::Error;
 use super::model::{AccountPatch, Stats};
 use super::service;
-use crate::audit::{self, Record, RecordFilter};
+use crate::audit::{self, Event, Record, RecordFilter};
 use crate::auth::{self, SessionInfo, problem_groups};
 use crate::ctx::UserCtx;
 use crate::ids::UserId;
+use crate::scope::{Exception, Scope};
 use crate::state::AppState;
 use crate::users::{self, Account, AccountFilter};
 
@@ -109,7 +111,11 @@ async fn list_audit_log(
     ctx: UserCtx,
     paged: PageRequest<TimeCursor, RecordFilter>,
 ) -> Result<Json<Page<Record>>, Problem> {
-    let rows = audit::list_records(&ctx.db, &paged.filter, paged.after, paged.limit).await?;
+    let mut tx = ctx.begin_scoped(Scope::Exception(Exception::Admin)).await?;
+    let rows = audit::list_records(&mut *tx, &paged.filter, paged.after, paged.limit).await?;
+    let about = json!({ "user_id": paged.filter.user_id, "event": paged.filter.event });
+    tx.audit(Event::AuditLogRead.detail(about)).await?;
+    tx.commit().await?;
     Ok(Json(Page::cut(rows, paged.limit, Record::moment)))
 }
 

@@ -6,6 +6,7 @@ use job_queue::Purges;
 
 use super::store;
 use crate::mail::{self, EmailMessage, JobError, email_jobs};
+use crate::scope;
 use crate::state::AppState;
 
 /// How long expired and revoked keys are kept, to investigate incidents.
@@ -43,7 +44,7 @@ job_queue::jobs! {
 
 async fn purge(state: &AppState) -> Result<(), JobError> {
     let before = state.clock.now() - KEPT;
-    let mut purges = Purges::new(&state.db, state.job_statement_timeout);
+    let mut purges = Purges::new(&state.db, scope::begin_job(state.job_statement_timeout));
     purges.run_expired(store::EXPIRED, before).await;
     purges.run_expired(store::REVOKED, before).await;
     Ok(purges.finish()?)

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::store::{self, StoredKey};
 use crate::audit::Event;
-use crate::ctx::{Caller, Credential, Ctx};
+use crate::ctx::{Caller, Ctx};
 use crate::ids::ApiKeyId;
 use crate::metrics::{self, ApiKeyUse};
 use crate::policy::Policy;
@@ -46,7 +46,9 @@ pub async fn authenticate<F: Future<Output = MiddlewareResult>>(
         return Err(Code::AccountDisabled.into());
     }
     record_use(state, id, &key, now);
-    Caller::new(key.user_id, Credential::ApiKey(id)).enter(request.extensions_mut());
+    let account_id = key.user_id.personal_account();
+    Caller::with_api_key(key.user_id, id, account_id, key.scopes.permissions())
+        .enter(request.extensions_mut());
     let Some(area) = policy.area else {
         metrics::count_api_key(ApiKeyUse::OutOfScope);
         return Err(Code::SessionRequired.into());

@@ -10,6 +10,7 @@ use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
 use crate::policy::{Area, is_read};
+use crate::roles::{Permissions, ReadWrite};
 
 /// Neither implies the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -101,6 +102,17 @@ impl Scopes {
         };
         let sufficient = [None, Some(area)].map(|area| Scope { area, access });
         sufficient.iter().any(|scope| self.0.contains(scope))
+    }
+
+    /// The permissions of the same names.
+    pub(super) fn permissions(&self) -> Permissions {
+        let areas = Area::ALL.into_iter();
+        let each = areas.filter_map(|area| Some((area, area.permissions()?)));
+        let granted = each.flat_map(|(area, ReadWrite { read, write })| {
+            let methods = [(Method::GET, read), (Method::POST, write)];
+            methods.map(|(method, permission)| self.allow(area, &method).then_some(permission))
+        });
+        Permissions::NONE.with(&granted.flatten().collect::<Vec<_>>())
     }
 
     pub(super) fn names(&self) -> Vec<String> {

@@ -64,6 +64,8 @@ pub enum Event {
     AccountDisabled,
     AccountEnabled,
     SessionsEndedByAdmin,
+    /// An administrator has read entries of all accounts. `detail` is the filter.
+    AuditLogRead,
     /// The account had more sessions than `SESSION_MAX_COUNT`.
     SessionDisplaced,
 }

@@ -28,7 +28,9 @@ async fn list_own_audit_log(
         user_id: Some(user_id),
         ..RecordFilter::default()
     };
-    let rows = store::list_records(&ctx.db, &own, paged.after, paged.limit).await?;
+    let mut tx = ctx.begin().await?;
+    let rows = store::list_records(&mut *tx, &own, paged.after, paged.limit).await?;
+    tx.commit().await?;
     let page = Page::cut(rows, paged.limit, Record::moment);
     Ok(Json(page.map(|record| OwnRecord::of(user_id, record))))
 }

@@ -8,6 +8,7 @@ use super::{credentials, links, sessions, sign_in};
 use crate::audit::Event;
 use crate::ctx::Ctx;
 use crate::mfa;
+use crate::scope;
 use crate::state::AppState;
 use crate::users;
 
@@ -33,7 +34,7 @@ async fn purge(state: &AppState) -> Result<(), JobError> {
     let now = state.clock.now();
     let (expired, unconfirmed) = (now - KEPT, now - UNCONFIRMED);
     let ran_out = now - (state.access_tokens.longest_validity()) - REVOCATIONS_KEPT;
-    let mut purges = Purges::new(&state.db, state.job_statement_timeout);
+    let mut purges = Purges::new(&state.db, scope::begin_job(state.job_statement_timeout));
     let unverified = purge_unverified(&Ctx::system(state)).await;
     purges.run_expired(links::EXPIRED, expired).await;
     purges.run_expired(sign_in::EXPIRED, expired).await;

@@ -21,6 +21,10 @@ settings::settings! {
         PLAN_FREE_EVENTS => free_events: Unlimited<u64> = 10000, within(0..=4000000000);
         /// Their size in MiB: types, and data as compact JSON; `0` is without limit.
         PLAN_FREE_EVENT_MIB => free_event_bytes: Unlimited<Mebibytes<u64>> = 10, within(0..=1000000);
+        /// Organisations that a user on this plan may own; `0` is without limit.
+        PLAN_FREE_ORGANISATIONS => free_organisations: Unlimited<u32> = 3, within(0..=1000000);
+        /// Members of an organisation on this plan; `0` is without limit.
+        PLAN_FREE_SEATS => free_seats: Unlimited<u32> = 5, within(0..=1000000);
         /// The pro plan: for a month, in minor units of the currency.
         PLAN_PRO_PRICE => pro_price: u32 = 2900, within(0..=100000000);
         /// The payment provider's name for that price: `price_…`.
@@ -36,6 +40,10 @@ settings::settings! {
         PLAN_PRO_EVENTS => pro_events: Unlimited<u64> = 1000000, within(0..=4000000000);
         /// Their size in MiB: types, and data as compact JSON; `0` is without limit.
         PLAN_PRO_EVENT_MIB => pro_event_bytes: Unlimited<Mebibytes<u64>> = 1024, within(0..=1000000);
+        /// Organisations that a user on this plan may own; `0` is without limit.
+        PLAN_PRO_ORGANISATIONS => pro_organisations: Unlimited<u32> = 10, within(0..=1000000);
+        /// Members of an organisation on this plan; `0` is without limit.
+        PLAN_PRO_SEATS => pro_seats: Unlimited<u32> = 25, within(0..=1000000);
         /// The enterprise plan: for a month, in minor units of the currency.
         PLAN_ENTERPRISE_PRICE => enterprise_price: u32 = 29900, within(0..=100000000);
         /// The payment provider's name for that price: `price_…`.
@@ -51,6 +59,10 @@ settings::settings! {
         PLAN_ENTERPRISE_EVENTS => enterprise_events: Unlimited<u64> = 0, within(0..=4000000000);
         /// Their size in MiB: types, and data as compact JSON; `0` is without limit.
         PLAN_ENTERPRISE_EVENT_MIB => enterprise_event_bytes: Unlimited<Mebibytes<u64>> = 0, within(0..=1000000);
+        /// Organisations that a user on this plan may own; `0` is without limit.
+        PLAN_ENTERPRISE_ORGANISATIONS => enterprise_organisations: Unlimited<u32> = 0, within(0..=1000000);
+        /// Members of an organisation on this plan; `0` is without limit.
+        PLAN_ENTERPRISE_SEATS => enterprise_seats: Unlimited<u32> = 0, within(0..=1000000);
     }
 }
 
@@ -74,6 +86,10 @@ pub struct TierConfig {
     pub events: Option<u64>,
     /// Bytes of events stored in a month; `None` is unlimited.
     pub event_bytes: Option<u64>,
+    /// Organisations that a user may own; `None` is unlimited.
+    pub organisations: Option<u32>,
+    /// Members of an organisation; `None` is unlimited.
+    pub seats: Option<u32>,
     /// For a month, in minor units of the currency.
     pub price: u32,
     /// Id of the price at the payment provider, if the plan can be bought.
@@ -122,6 +138,8 @@ impl PlanSettings {
                 quota: quota(self.free_quota?, self.free_quota_hard?),
                 events: self.free_events?,
                 event_bytes: self.free_event_bytes?,
+                organisations: self.free_organisations?,
+                seats: self.free_seats?,
                 price: 0,
                 price_id: None,
             },
@@ -130,6 +148,8 @@ impl PlanSettings {
                 quota: quota(self.pro_quota?, self.pro_quota_hard?),
                 events: self.pro_events?,
                 event_bytes: self.pro_event_bytes?,
+                organisations: self.pro_organisations?,
+                seats: self.pro_seats?,
                 price: self.pro_price?,
                 price_id: self.pro_price_id?,
             },
@@ -138,6 +158,8 @@ impl PlanSettings {
                 quota: quota(self.enterprise_quota?, self.enterprise_quota_hard?),
                 events: self.enterprise_events?,
                 event_bytes: self.enterprise_event_bytes?,
+                organisations: self.enterprise_organisations?,
+                seats: self.enterprise_seats?,
                 price: self.enterprise_price?,
                 price_id: self.enterprise_price_id?,
             },

@@ -5,6 +5,7 @@ use axum::http::Extensions;
 use http_toolkit::{Problem, RequestContext};
 
 use crate::ids::{AccountId, ApiKeyId, SessionId, UserId};
+use crate::roles::{AccountRole, Permissions};
 use crate::web::Code;
 
 /// A signed-in user, or a program with an API key.
@@ -12,8 +13,9 @@ use crate::web::Code;
 pub struct Caller {
     pub user_id: UserId,
     pub credential: Credential,
-    /// Private, so that only [`Caller::new`] decides it.
+    /// Private, so that only the functions below decide it.
     account_id: AccountId,
+    permissions: Permissions,
 }
 
 /// What a request was authenticated by.
@@ -43,14 +45,47 @@ impl Credential {
 }
 
 impl Caller {
-    /// A caller who acts for the user's personal account.
+    /// A signed-in user who acts for their personal account.
     #[must_use]
-    pub const fn new(user_id: UserId, credential: Credential) -> Self {
+    pub const fn new(user_id: UserId, session_id: SessionId) -> Self {
         Self {
             user_id,
-            credential,
+            credential: Credential::Session(session_id),
             account_id: user_id.personal_account(),
+            permissions: Permissions::ALL,
         }
+    }
+
+    /// An API key that a user has created for an account, with the permissions of its scopes.
+    #[must_use]
+    pub const fn with_api_key(
+        user_id: UserId,
+        id: ApiKeyId,
+        account_id: AccountId,
+        permissions: Permissions,
+    ) -> Self {
+        Self {
+            user_id,
+            credential: Credential::ApiKey(id),
+            account_id,
+            permissions,
+        }
+    }
+
+    /// The same user as a member of an organisation.
+    #[must_use]
+    pub const fn acting_for(self, account_id: AccountId, role: AccountRole) -> Self {
+        Self {
+            account_id,
+            permissions: role.permissions(),
+            ..self
+        }
+    }
+
+    /// What the caller may do in the account acted for.
+    #[must_use]
+    pub const fn permissions(&self) -> Permissions {
+        self.permissions
     }
 
     /// The account acted for, which owns the rows that the request reads and writes.
@@ -86,6 +121,6 @@ pub struct Principal {
 
 impl From<Principal> for Caller {
     fn from(user: Principal) -> Self {
-        Self::new(user.user_id, Credential::Session(user.session_id))
+        Self::new(user.user_id, user.session_id)
     }
 }

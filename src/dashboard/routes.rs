@@ -45,7 +45,9 @@ async fn show_dashboard(ctx: CallerCtx) -> Result<impl IntoResponse, Problem> {
     let (account_id, read) = (ctx.account_id(), ctx.clone());
     let dashboard = ctx.cache.get(&DASHBOARDS, &account_id, || async move {
         let now = read.now();
-        let facts = store::find(&read.db, account_id, Month::of(now), PAYMENTS).await?;
+        let mut tx = read.begin().await?;
+        let facts = store::find(&mut *tx, account_id, Month::of(now), PAYMENTS).await?;
+        tx.commit().await?;
         let dashboard = facts.map(|facts| assemble(account_id, facts, &read.plans, now));
         let json = dashboard.as_ref().map(serde_json::to_vec).transpose()?;
         Ok::<_, Box<dyn Error + Send + Sync>>(json.map(Bytes::from))

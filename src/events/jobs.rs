@@ -4,6 +4,7 @@ use clock::Month;
 use job_queue::JobError;
 
 use super::store;
+use crate::scope::{self, Exception, Scope};
 use crate::state::AppState;
 
 job_queue::jobs! {
@@ -13,6 +14,12 @@ job_queue::jobs! {
 
 async fn purge(state: &AppState) -> Result<(), JobError> {
     let before = state.usage.events_retention.before(state.clock.now());
-    while store::delete_totals(&state.db, Month::of(before)).await? > 0 {}
-    Ok(())
+    loop {
+        let mut tx = scope::begin(&state.db, Scope::Exception(Exception::Job)).await?;
+        let deleted = store::delete_totals(&mut *tx, Month::of(before)).await?;
+        tx.commit().await?;
+        if deleted == 0 {
+            return Ok(());
+        }
+    }
 }

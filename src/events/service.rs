@@ -55,7 +55,9 @@ impl EventBatch {
         let month = Month::of(now);
         let columns = &self.columns;
         let reject = async |more: Volume| {
-            let stored = store::stored_in(&ctx.db, account_id, month).await?;
+            let mut tx = ctx.begin().await?;
+            let stored = store::stored_in(&mut *tx, account_id, month).await?;
+            tx.commit().await?;
             // Neither is exceeded if another request was rolled back in the meantime.
             let quota = quota.exceeded_by(stored, more).unwrap_or(Quota::Events);
             metrics::count_quota_refusal(quota);

@@ -8,6 +8,7 @@ use job_queue::JobError;
 use tokio::time::sleep;
 
 use super::store;
+use crate::scope::{self, Exception, Scope};
 use crate::state::AppState;
 
 /// How long the last batch number of a process is kept, against which a repeated batch is recognised.
@@ -21,7 +22,9 @@ job_queue::jobs! {
 async fn purge(state: &AppState) -> Result<(), JobError> {
     let now = state.clock.now();
     let months_before = Month::of(state.usage.retention.before(now)).first_day();
-    store::purge(&state.db, months_before, now - WRITERS_KEPT).await?;
+    let mut tx = scope::begin(&state.db, Scope::Exception(Exception::Job)).await?;
+    store::purge(&mut *tx, months_before, now - WRITERS_KEPT).await?;
+    tx.commit().await?;
     Ok(())
 }
 

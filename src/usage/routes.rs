@@ -79,8 +79,10 @@ fn report_problem(error: sqlx::Error) -> Problem {
 async fn get_current_usage(ctx: CallerCtx) -> Result<Json<CurrentUsage>, Problem> {
     let (account_id, month) = (ctx.account_id(), Month::of(ctx.now()));
     let plan = plans::plan_of(&ctx, account_id).await?;
-    let used = store::find_total(&ctx.db, account_id, month.first_day()).await?;
-    let stored = events::stored_in(&ctx.db, account_id, month).await?;
+    let mut tx = ctx.begin().await?;
+    let used = store::find_total(&mut *tx, account_id, month.first_day()).await?;
+    let stored = events::stored_in(&mut *tx, account_id, month).await?;
+    tx.commit().await?;
     let tier = plan.tier(&ctx.plans);
     let left = |quota: u32| u64::from(quota).saturating_sub(used);
     Ok(Json(CurrentUsage {

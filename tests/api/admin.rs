@@ -150,7 +150,7 @@ async fn administrators_can_be_required_to_have_a_second_factor() {
     let id = root.user_id().await;
     let insert = "INSERT INTO mfa_factors (user_id, secret, created_at) SELECT id, '\\x00', now() FROM users";
     sqlx::raw_sql(insert)
-        .execute(&app.state.db)
+        .execute(&app.owner_db)
         .await
         .expect("it is stored");
     for (method, path, body) in routes(&id) {
@@ -162,7 +162,7 @@ async fn administrators_can_be_required_to_have_a_second_factor() {
 
     let confirm = "UPDATE mfa_factors SET confirmed_at = now()";
     sqlx::raw_sql(confirm)
-        .execute(&app.state.db)
+        .execute(&app.owner_db)
         .await
         .expect("it is stored");
     root.get(USERS).await.assert_status(200);
@@ -241,7 +241,7 @@ async fn pages_lead_through_all_accounts_while_some_are_made() {
     let insert = "INSERT INTO users (id, email, password_hash, created_at, updated_at)
         SELECT gen_random_uuid(), 'u' || n || '@example.com', 'x', '2026-01-01Z', now() FROM generate_series(1, 24) AS n";
     sqlx::raw_sql(insert)
-        .execute(&app.state.db)
+        .execute(&app.owner_db)
         .await
         .expect("they are made");
     let (mut seen, mut cursor) = (Vec::new(), String::new());

@@ -65,7 +65,7 @@ async fn an_administrator_with_a_second_factor_shows_that_as_well() {
     let app = TestApp::new().await;
     let root = app.enrol("root").await;
     sqlx::query("UPDATE users SET role = 'admin'")
-        .execute(&app.state.db)
+        .execute(&app.owner_db)
         .await
         .expect("the account is there");
     let ada = app.sign_in("ada").await.user_id().await;

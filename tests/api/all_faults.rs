@@ -196,7 +196,7 @@ async fn a_batch_of_events_names_the_faults_of_each_item() {
     let answer = ada.post(batch, events).await;
     assert_eq!(fields(&answer).len(), 100);
     let stored: i64 = sqlx::query_scalar("SELECT count(*) FROM events")
-        .fetch_one(&app.state.db)
+        .fetch_one(&app.owner_db)
         .await
         .expect("the table is there");
     assert_eq!(stored, 0);

@@ -274,12 +274,12 @@ async fn an_expired_key_is_refused_listed_and_at_last_purged() {
     ada.revoke(&revoked.id).await.assert_status(204);
     let purge = async || {
         sqlx::query("SELECT graphile_worker.add_job('api_keys.purge', '{}'::json)")
-            .execute(&app.state.db)
+            .execute(&app.owner_db)
             .await
             .expect("the queue is there");
         app.run_jobs().await;
         sqlx::query_scalar::<_, i64>("SELECT count(*) FROM api_keys")
-            .fetch_one(&app.state.db)
+            .fetch_one(&app.owner_db)
             .await
             .expect("it answers")
     };

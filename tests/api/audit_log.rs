@@ -203,7 +203,7 @@ async fn pages_lead_through_the_whole_log_across_months() {
         SELECT gen_random_uuid(), now() - (n / 3) * interval '20 days', 'signed_in', users.id
         FROM users, generate_series(0, 29) AS n";
     sqlx::raw_sql(insert)
-        .execute(&app.state.db)
+        .execute(&app.owner_db)
         .await
         .expect("they are written");
     let (mut seen, mut path) = (Vec::new(), format!("{OWN}?limit=7"));

@@ -20,7 +20,7 @@ async fn remove(app: &TestApp) {
 
 async fn count(app: &TestApp, sql: &'static str) -> i64 {
     sqlx::query_scalar(sql)
-        .fetch_one(&app.state.db)
+        .fetch_one(&app.owner_db)
         .await
         .expect("the log is there")
 }
@@ -67,7 +67,7 @@ async fn more_entries_than_a_batch_are_done_also_when_they_are_of_one_moment() {
              FROM generate_series(1, 12000) AS n",
         )
         .bind(f64::from(seconds))
-        .execute(&app.state.db)
+        .execute(&app.owner_db)
         .await
         .expect("the runtime role may add");
     }
@@ -107,7 +107,7 @@ async fn entries_are_kept_unless_a_retention_is_set() {
             "INSERT INTO audit_log (id, created_at, event)
              VALUES (gen_random_uuid(), now() - interval '20 months', 'test')",
         )
-        .execute(&app.state.db)
+        .execute(&app.owner_db)
         .await
         .expect("the runtime role may add");
         // The time of the database, by which these months are dropped.

@@ -220,7 +220,7 @@ async fn no_forged_cursor_fails_a_list() {
 async fn a_value_that_postgresql_rejects_is_a_400_and_a_fault_of_ours_a_500() {
     let app = TestApp::new().await;
     let run = async |sql: &'static str| {
-        let run = sqlx::query(sql).execute(&app.state.db).await;
+        let run = sqlx::query(sql).execute(&app.owner_db).await;
         let problem = Problem::from(run.expect_err(sql));
         problem.code().status().as_u16()
     };
@@ -239,7 +239,7 @@ async fn a_value_that_postgresql_rejects_is_a_400_and_a_fault_of_ours_a_500() {
         assert_eq!(run(sql).await, 400, "{sql}");
     }
     let nul = sqlx::query("SELECT $1").bind("a\0b");
-    let nul = nul.execute(&app.state.db).await.expect_err("U+0000");
+    let nul = nul.execute(&app.owner_db).await.expect_err("U+0000");
     assert_eq!(Problem::from(nul).code().status(), 400);
     for sql in [
         "SELECT 1 / 0",

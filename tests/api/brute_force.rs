@@ -136,7 +136,7 @@ async fn what_is_refused_is_not_hashed() {
     app.hammer(&ada).await;
     app.run_jobs().await;
     sqlx::query("UPDATE users SET password_hash = 'no hash at all'")
-        .execute(&app.state.db)
+        .execute(&app.owner_db)
         .await
         .expect("the account is there");
     let refused = app.try_from(HOME, &ada, PASSWORD).await;
@@ -244,7 +244,7 @@ async fn a_client_is_known_for_thirty_days_and_not_after_it_was_turned_out() {
     let answer = app.try_from(intruder, &ada, PASSWORD).await;
     answer.assert_status(200);
     sqlx::query("UPDATE sessions SET ended_at = created_at, end_reason = 'ended_remotely'")
-        .execute(&app.state.db)
+        .execute(&app.owner_db)
         .await
         .expect("the session is there");
     app.try_from(HOME, &ada, PASSWORD).await.assert_status(200);

@@ -23,7 +23,7 @@ async fn age_rotations(app: &TestApp, seconds: i64) {
     let older = "UPDATE sessions SET rotations = ARRAY(SELECT at - make_interval(secs => $1) FROM unnest(rotations) AS at)";
     sqlx::query(older)
         .bind(f64::from(i32::try_from(seconds).expect("it is small")))
-        .execute(&app.state.db)
+        .execute(&app.owner_db)
         .await
         .expect("they are set back");
 }

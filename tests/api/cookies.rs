@@ -190,7 +190,7 @@ async fn twenty_tabs_that_go_on_at_once_get_the_very_same_cookies() {
     let living: i64 = sqlx::query_scalar(
         "SELECT count(*) FROM sessions WHERE token_hash IS NOT NULL AND ended_at IS NULL",
     )
-    .fetch_one(&app.state.db)
+    .fetch_one(&app.owner_db)
     .await
     .expect("it counts");
     assert_eq!(living, 1);

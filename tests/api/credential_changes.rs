@@ -297,7 +297,7 @@ async fn overtaken(app: &TestApp, email: &str, request: impl Future<Output = Ans
             WHERE datname = current_database() AND wait_event_type = 'Lock'";
         let is_waiting = async {
             while sqlx::query_scalar::<_, i64>(waits)
-                .fetch_one(&app.state.db)
+                .fetch_one(&app.owner_db)
                 .await
                 .expect("it counts")
                 == 0
@@ -390,7 +390,7 @@ async fn a_link_from_before_a_deployment_works_until_the_first_change() {
         "UPDATE one_time_tokens SET credentials_version = DEFAULT",
     ] {
         sqlx::query(reset)
-            .execute(&app.state.db)
+            .execute(&app.owner_db)
             .await
             .expect("it is stored");
     }
@@ -398,7 +398,7 @@ async fn a_link_from_before_a_deployment_works_until_the_first_change() {
         sqlx::query("SELECT 1 FROM graphile_worker.add_job($1, payload => $2::json)")
             .bind(task)
             .bind(payload.to_string())
-            .execute(&app.state.db)
+            .execute(&app.owner_db)
             .await
             .expect("it is enqueued");
     };

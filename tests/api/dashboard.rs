@@ -16,7 +16,7 @@ const DASHBOARD: &str = "/api/v1/dashboard";
 async fn id_of(app: &TestApp, email: &str) -> AccountId {
     sqlx::query_scalar("SELECT id FROM users WHERE email = $1")
         .bind(email)
-        .fetch_one(&app.state.db)
+        .fetch_one(&app.owner_db)
         .await
         .expect("it is there")
 }
@@ -37,7 +37,7 @@ async fn use_up(app: &TestApp, who: AccountId, at: DateTime<Utc>, status: i16, r
     .bind(status)
     .bind(at)
     .bind(requests)
-    .execute(&app.state.db)
+    .execute(&app.owner_db)
     .await
     .expect("it is written");
 }
@@ -50,7 +50,7 @@ async fn pay(app: &TestApp, who: AccountId, amount: i64, at: DateTime<Utc>) {
     .bind(who)
     .bind(amount)
     .bind(at)
-    .execute(&app.state.db)
+    .execute(&app.owner_db)
     .await
     .expect("it is written");
 }
@@ -162,7 +162,7 @@ async fn a_deleted_account_has_none() {
     let app = TestApp::new().await;
     let ada = app.sign_in("ada").await;
     sqlx::query("UPDATE users SET deleted_at = now()")
-        .execute(&app.state.db)
+        .execute(&app.owner_db)
         .await
         .expect("it is deleted");
     ada.get(DASHBOARD)

@@ -49,7 +49,7 @@ async fn dead_jobs_are_kept_for_their_time_and_then_deleted() {
     app.run_jobs().await;
     assert_eq!(dead(&app).await, 3);
     let left: i64 = sqlx::query_scalar("SELECT count(*) FROM graphile_worker._private_jobs")
-        .fetch_one(&app.state.db)
+        .fetch_one(&app.owner_db)
         .await
         .expect("it counts");
     assert_eq!(left, 5, "and those that have an attempt left");

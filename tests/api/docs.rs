@@ -396,7 +396,7 @@ async fn every_operation_is_served_takes_its_own_example_and_wants_a_session_whe
 /// password.
 async fn session(app: &TestApp) -> Value {
     let accounts: i64 = sqlx::query_scalar("SELECT count(*) FROM users")
-        .fetch_one(&app.state.db)
+        .fetch_one(&app.owner_db)
         .await
         .expect("it answers");
     app.sign_in(&format!("docs-{accounts}")).await.tokens

@@ -172,7 +172,7 @@ async fn an_authenticator_that_waits_to_be_confirmed_goes_with_the_change() {
         .assert_status(204);
     app.run_jobs().await;
     let left: i64 = sqlx::query_scalar("SELECT count(*) FROM mfa_factors")
-        .fetch_one(&app.state.db)
+        .fetch_one(&app.owner_db)
         .await
         .expect("it counts");
     assert_eq!(left, 0);
@@ -259,7 +259,7 @@ async fn an_undo_works_for_seven_days_and_then_the_old_address_is_forgotten() {
         .expect("it is enqueued");
     app.run_jobs().await;
     let left: i64 = sqlx::query_scalar("SELECT count(*) FROM email_changes")
-        .fetch_one(&app.state.db)
+        .fetch_one(&app.owner_db)
         .await
         .expect("it counts");
     assert_eq!(left, 0);
@@ -279,7 +279,7 @@ async fn an_old_address_that_somebody_else_has_proved_stays_theirs_and_an_unprov
     assert_eq!(app.sign_in_status("new@example.com", PASSWORD).await, 200);
 
     sqlx::query("UPDATE users SET email_verified_at = NULL WHERE email = 'ada@example.com'")
-        .execute(&app.state.db)
+        .execute(&app.owner_db)
         .await
         .expect("the account is there");
     app.post(UNDO, undo(&token)).await.assert_status(204);
@@ -314,7 +314,7 @@ async fn a_bad_undo_names_the_field_and_a_disabled_account_is_not_undone() {
     unknown.assert_problem(422, "invalid_token");
     let set = async |what: &'static str| {
         sqlx::query(what)
-            .execute(&app.state.db)
+            .execute(&app.owner_db)
             .await
             .expect("it is stored");
     };

@@ -23,7 +23,7 @@ async fn batch(session: &Session, events: Vec<Value>) -> Answer {
 
 async fn count(app: &TestApp) -> i64 {
     sqlx::query_scalar("SELECT count(*) FROM events")
-        .fetch_one(&app.state.db)
+        .fetch_one(&app.owner_db)
         .await
         .expect("the table is there")
 }
@@ -166,7 +166,7 @@ async fn a_new_month_has_room_again_and_old_totals_are_deleted() {
         .expect("it is enqueued");
     app.run_jobs().await;
     let months: Vec<String> = sqlx::query_scalar("SELECT month::text FROM event_totals")
-        .fetch_all(&app.state.db)
+        .fetch_all(&app.owner_db)
         .await
         .expect("the table is there");
     assert_eq!(months, ["2026-03-01", "2026-04-01"], "two months are kept");
@@ -176,7 +176,7 @@ async fn a_new_month_has_room_again_and_old_totals_are_deleted() {
         .expect("it is enqueued");
     app.run_jobs().await;
     let months: Vec<String> = sqlx::query_scalar("SELECT month::text FROM event_totals")
-        .fetch_all(&app.state.db)
+        .fetch_all(&app.owner_db)
         .await
         .expect("the table is there");
     assert_eq!(months, ["2026-04-01"]);

@@ -12,7 +12,7 @@ const BATCH: &str = "/api/v1/events/batch";
 
 async fn count(app: &TestApp) -> i64 {
     sqlx::query_scalar("SELECT count(*) FROM events")
-        .fetch_one(&app.state.db)
+        .fetch_one(&app.owner_db)
         .await
         .expect("the table is there")
 }
@@ -49,7 +49,7 @@ async fn an_event_is_stored_as_it_was_sent() {
         "SELECT e.id, u.email, event_type, event_data, e.created_at
              FROM events AS e JOIN users AS u ON u.id = e.user_id",
     )
-    .fetch_one(&app.state.db)
+    .fetch_one(&app.owner_db)
     .await
     .expect("it is stored");
     assert_eq!(reported.body["id"], id.to_string());
@@ -163,7 +163,7 @@ async fn events_of_a_batch_are_stored_together_or_not_at_all() {
     let at: i64 =
         sqlx::query_scalar("SELECT (event_data ->> 'at')::int8 FROM events WHERE id = $1::uuid")
             .bind(seventh)
-            .fetch_one(&app.state.db)
+            .fetch_one(&app.owner_db)
             .await
             .expect("it is stored");
     assert_eq!(at, 7, "in the order in which they were reported");

@@ -17,7 +17,8 @@ use http_toolkit::Draining;
 use reqwest::header::HeaderMap;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+use sqlx::postgres::PgPoolOptions;
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use url::Url;
@@ -36,6 +37,8 @@ pub struct TestApp {
     pub inbox: Inbox,
     pub replica: Replica,
     pub settings: HashMap<String, String>,
+    /// Connects as the owner, who sees the rows of all accounts.
+    pub owner_db: PgPool,
     database: String,
     expects_dead_jobs: bool,
 }
@@ -101,6 +104,10 @@ impl TestApp {
             inbox,
             replica,
             settings,
+            owner_db: PgPoolOptions::new()
+                .max_connections(3)
+                .connect_lazy(&owner_url(&database))
+                .expect("it is a URL"),
             database,
             expects_dead_jobs: false,
         }
@@ -231,7 +238,7 @@ impl TestApp {
     pub async fn audited(&self, event: &str) -> i64 {
         sqlx::query_scalar("SELECT count(*) FROM audit_log WHERE event = $1")
             .bind(event)
-            .fetch_one(&self.state.db)
+            .fetch_one(&self.owner_db)
             .await
             .expect("the log is there")
     }

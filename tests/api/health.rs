@@ -184,7 +184,7 @@ async fn a_job_that_nobody_does_degrades_readiness_and_keeps_the_traffic() {
     let app = TestApp::new().await;
     app.register("ada@example.com").await;
     sqlx::query("UPDATE graphile_worker._private_jobs SET run_at = now() - interval '6 minutes'")
-        .execute(&app.state.db)
+        .execute(&app.owner_db)
         .await
         .expect("the job waits");
     let ready = app.get("/health/ready").await;

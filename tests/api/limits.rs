@@ -151,7 +151,7 @@ async fn emails_to_one_address_are_few_from_however_many_clients() {
     }
     let waiting = "SELECT count(*) FROM graphile_worker.jobs WHERE revision > 2";
     let waiting: i64 = sqlx::query_scalar(waiting)
-        .fetch_one(&app.state.db)
+        .fetch_one(&app.owner_db)
         .await
         .expect("the queue is there");
     assert_eq!(waiting, 0, "the fourth is not enqueued");

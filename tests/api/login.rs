@@ -119,7 +119,7 @@ async fn a_hash_of_other_cost_is_renewed_at_sign_in() {
     let ada = app.sign_up("ada").await;
     let hash = || async {
         sqlx::query_scalar::<_, String>("SELECT password_hash FROM users")
-            .fetch_one(&app.state.db)
+            .fetch_one(&app.owner_db)
             .await
             .expect("the account is there")
     };

@@ -33,7 +33,7 @@ async fn each_request_has_one_access_log_line() {
     set_right(&app);
     let ada = app.sign_in("ada").await;
     let id: String = sqlx::query_scalar("SELECT id::text FROM users")
-        .fetch_one(&app.state.db)
+        .fetch_one(&app.owner_db)
         .await
         .expect("there is one");
     let mut server = Server::start(&app.settings, &["serve", "--no-worker"]).await;

@@ -195,7 +195,7 @@ async fn a_release_before_the_newest_still_starts() {
         .await
         .expect("it is noted");
     let name: String = sqlx::query_scalar("SELECT current_database()")
-        .fetch_one(&app.state.db)
+        .fetch_one(&app.owner_db)
         .await
         .expect("it has a name");
     let settings = process::with(

@@ -191,7 +191,7 @@ async fn a_month_that_cannot_be_attached_fails_the_job_and_is_tried_again() {
     let next: String = sqlx::query_scalar(
         "SELECT to_char((now() AT TIME ZONE 'UTC') + interval '1 month', 'YYYYMM')",
     )
-    .fetch_one(&app.state.db)
+    .fetch_one(&app.owner_db)
     .await
     .expect("it answers");
     // Somebody detached it.

@@ -37,13 +37,13 @@ async fn account(app: &TestApp, email: &str, password: &str) {
 async fn set_hash(app: &TestApp, email: &str, hash: &str) {
     let statement = sqlx::query("UPDATE users SET password_hash = $1 WHERE email = $2");
     let done = statement.bind(hash).bind(email);
-    let done = done.execute(&app.state.db).await.expect("it is written");
+    let done = done.execute(&app.owner_db).await.expect("it is written");
     assert_eq!(done.rows_affected(), 1);
 }
 
 async fn stored_hash(app: &TestApp, email: &str) -> String {
     let statement = sqlx::query_scalar("SELECT password_hash FROM users WHERE email = $1");
-    let found = statement.bind(email).fetch_one(&app.state.db).await;
+    let found = statement.bind(email).fetch_one(&app.owner_db).await;
     found.expect("the account is there")
 }
 

@@ -20,7 +20,7 @@ pub async fn account(app: &TestApp, name: &str) -> AccountId {
     let email = app.sign_up(name).await;
     sqlx::query_scalar("SELECT id FROM users WHERE email = $1")
         .bind(email)
-        .fetch_one(&app.state.db)
+        .fetch_one(&app.owner_db)
         .await
         .expect("it is there")
 }
@@ -45,7 +45,7 @@ pub async fn subscribe(
     .bind(status)
     .bind(now)
     .bind(now + TimeDelta::days(30))
-    .execute(&app.state.db)
+    .execute(&app.owner_db)
     .await?;
     Ok(id)
 }
@@ -54,7 +54,7 @@ async fn set_status(app: &TestApp, id: SubscriptionId, status: &str) {
     sqlx::query("UPDATE subscriptions SET status = $2 WHERE id = $1")
         .bind(id)
         .bind(status)
-        .execute(&app.state.db)
+        .execute(&app.owner_db)
         .await
         .expect("it is written");
 }
@@ -102,7 +102,7 @@ async fn a_subscription_that_is_to_end_gives_its_plan_up_to_the_end_of_its_perio
     let id = id.expect("it is written");
     sqlx::query("UPDATE subscriptions SET cancel_at_period_end = true WHERE id = $1")
         .bind(id)
-        .execute(&app.state.db)
+        .execute(&app.owner_db)
         .await
         .expect("it is written");
     app.clock
@@ -167,7 +167,7 @@ async fn what_makes_no_sense_is_refused_by_the_tables() {
         .bind(who)
         .bind(i64::from(amount))
         .bind(currency)
-        .execute(&app.state.db)
+        .execute(&app.owner_db)
         .await;
         let error = refused.expect_err("it is refused").into_database_error();
         let error = error.expect("it is the database's");

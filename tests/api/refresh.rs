@@ -20,7 +20,7 @@ async fn living_tokens(app: &TestApp) -> i64 {
     sqlx::query_scalar(
         "SELECT count(*) FROM sessions WHERE token_hash IS NOT NULL AND ended_at IS NULL",
     )
-    .fetch_one(&app.state.db)
+    .fetch_one(&app.owner_db)
     .await
     .expect("it counts")
 }
@@ -230,7 +230,7 @@ async fn only_hashes_of_tokens_are_stored() {
     let ada = app.sign_in("ada").await;
     let newest = token(&app.replica.refresh(ada.refresh_token()).await);
     let dump: Vec<String> = sqlx::query_scalar("SELECT refresh_tokens::text FROM refresh_tokens")
-        .fetch_all(&app.state.db)
+        .fetch_all(&app.owner_db)
         .await
         .expect("they are there");
     assert_eq!(dump.len(), 2);
@@ -265,7 +265,7 @@ async fn a_client_that_hangs_up_cannot_stop_the_end_of_a_reused_session() {
         "SELECT (SELECT count(*) FROM sessions WHERE end_reason = 'token_reused')
               - (SELECT count(*) FROM audit_log WHERE event = 'refresh_token_reused')",
     )
-    .fetch_one(&app.state.db)
+    .fetch_one(&app.owner_db)
     .await
     .expect("it counts");
     assert_eq!(broken, 0);

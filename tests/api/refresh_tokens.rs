@@ -24,7 +24,7 @@ fn token(answer: &Answer) -> String {
 
 async fn count(app: &TestApp, sql: &str) -> i64 {
     sqlx::query_scalar(AssertSqlSafe(sql.to_owned()))
-        .fetch_one(&app.state.db)
+        .fetch_one(&app.owner_db)
         .await
         .expect("it counts")
 }
@@ -84,7 +84,7 @@ async fn a_token_is_made_neither_of_the_database_nor_of_a_token_that_is_changed(
         .expect("it is base64url");
     assert_eq!(bytes.len(), 84);
     let row: String = sqlx::query_scalar("SELECT sessions::text FROM sessions")
-        .fetch_one(&app.state.db)
+        .fetch_one(&app.owner_db)
         .await
         .expect("it is there");
     for part in [&bytes[20..52], &bytes[52..]] {
@@ -154,7 +154,7 @@ async fn a_database_that_has_forgotten_rotations_signs_nobody_out_and_reuse_is_s
     let second = token(&app.replica.refresh(ada.refresh_token()).await);
     let kept: (i32, Vec<u8>, Vec<DateTime<Utc>>) =
         sqlx::query_as("SELECT generation, token_hash, rotations FROM sessions")
-            .fetch_one(&app.state.db)
+            .fetch_one(&app.owner_db)
             .await
             .expect("it is there");
     let third = token(&app.replica.refresh(&second).await);
@@ -163,7 +163,7 @@ async fn a_database_that_has_forgotten_rotations_signs_nobody_out_and_reuse_is_s
         .bind(kept.0)
         .bind(kept.1)
         .bind(kept.2)
-        .execute(&app.state.db)
+        .execute(&app.owner_db)
         .await
         .expect("it is restored");
 

@@ -159,7 +159,7 @@ async fn bad_input_names_the_field_and_leaves_nothing_behind() {
         assert!(!String::from_utf8_lossy(&answer.bytes).contains("Password123"));
     }
     let users: i64 = sqlx::query_scalar("SELECT count(*) FROM users")
-        .fetch_one(&app.state.db)
+        .fetch_one(&app.owner_db)
         .await
         .expect("it counts");
     assert_eq!(users, 0);
@@ -198,7 +198,7 @@ async fn twenty_sign_ups_with_one_address_make_one_account() {
         answer.assert_status(202);
     }
     let users: i64 = sqlx::query_scalar("SELECT count(*) FROM users")
-        .fetch_one(&app.state.db)
+        .fetch_one(&app.owner_db)
         .await
         .expect("it counts");
     assert_eq!(users, 1);
@@ -290,7 +290,7 @@ async fn no_link_waits_in_the_queue_and_only_its_hash_is_stored() {
     app.register("ada@example.com").await;
     let payload: String =
         sqlx::query_scalar("SELECT payload::text FROM graphile_worker._private_jobs")
-            .fetch_one(&app.state.db)
+            .fetch_one(&app.owner_db)
             .await
             .expect("the job waits");
     assert_eq!(payload, r#"{"email":"ada@example.com"}"#);
@@ -300,7 +300,7 @@ async fn no_link_waits_in_the_queue_and_only_its_hash_is_stored() {
         .token()
         .expect("there is a link");
     let stored: Vec<u8> = sqlx::query_scalar("SELECT token_hash FROM one_time_tokens")
-        .fetch_one(&app.state.db)
+        .fetch_one(&app.owner_db)
         .await
         .expect("the link is stored");
     assert!(
@@ -354,7 +354,7 @@ async fn a_password_is_hashed_whether_or_not_the_address_is_known() {
     ])
     .await;
     sqlx::query("INSERT INTO users (id, email, password_hash, email_verified_at, created_at, updated_at) VALUES (gen_random_uuid(), 'known@example.com', 'x', now(), now(), now())")
-        .execute(&app.state.db)
+        .execute(&app.owner_db)
         .await
         .expect("the account is there");
     for email in ["known@example.com", "unknown@example.com"] {

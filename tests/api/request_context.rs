@@ -5,8 +5,9 @@ use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
 use axum::routing::get;
 use axum::{Router, http::StatusCode};
-use groundwork::ctx::{Caller, CallerCtx, Credential, Ctx, UserCtx};
+use groundwork::ctx::{Caller, CallerCtx, Ctx, UserCtx};
 use groundwork::ids::{ApiKeyId, SessionId, UserId};
+use groundwork::roles::Permissions;
 use tower::ServiceExt as _;
 use uuid::Uuid;
 
@@ -36,9 +37,11 @@ async fn statuses(app: &TestApp, caller: Option<Caller>) -> [u16; 3] {
 #[tokio::test]
 async fn a_context_rejects_callers_that_its_type_does_not_allow() {
     let app = TestApp::new().await;
-    let caller = |credential| Some(Caller::new(UserId(Uuid::nil()), credential));
-    let key = caller(Credential::ApiKey(ApiKeyId(Uuid::max())));
-    let user = caller(Credential::Session(SessionId(Uuid::max())));
+    let owner = UserId(Uuid::nil());
+    let account = owner.personal_account();
+    let key = ApiKeyId(Uuid::max());
+    let key = Some(Caller::with_api_key(owner, key, account, Permissions::NONE));
+    let user = Some(Caller::new(owner, SessionId(Uuid::max())));
     assert_eq!(statuses(&app, None).await, [200, 401, 401]);
     assert_eq!(statuses(&app, key).await, [200, 200, 403]);
     assert_eq!(statuses(&app, user).await, [200, 200, 200]);

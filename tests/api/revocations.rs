@@ -64,7 +64,7 @@ async fn ids(app: &TestApp, session: &Session) -> (Uuid, Uuid) {
     let id: Uuid = id.parse().expect("it is an id");
     let owner = sqlx::query_scalar("SELECT user_id FROM sessions WHERE id = $1").bind(id);
     (
-        owner.fetch_one(&app.state.db).await.expect("it is there"),
+        owner.fetch_one(&app.owner_db).await.expect("it is there"),
         id,
     )
 }
@@ -79,7 +79,7 @@ async fn execute(connection: &mut PgConnection, sql: &'static str, id: Uuid) {
 
 async fn count(app: &TestApp, sql: &'static str) -> i64 {
     sqlx::query_scalar(sql)
-        .fetch_one(&app.state.db)
+        .fetch_one(&app.owner_db)
         .await
         .expect("it counts")
 }
@@ -126,7 +126,7 @@ async fn an_ending_that_commits_after_later_ones_is_not_missed() {
 
 async fn owner_url_of(app: &TestApp) -> String {
     let name: String = sqlx::query_scalar("SELECT current_database()::text")
-        .fetch_one(&app.state.db)
+        .fetch_one(&app.owner_db)
         .await
         .expect("it has a name");
     owner_url(&name)

@@ -170,7 +170,7 @@ async fn sessions_come_by_the_page_and_ones_own_is_among_them_once() {
 async fn displaced(app: &TestApp) -> i64 {
     let sum = "SELECT sum((detail->>'sessions')::bigint)::bigint FROM audit_log WHERE event = 'session_displaced'";
     sqlx::query_scalar(sum)
-        .fetch_one(&app.state.db)
+        .fetch_one(&app.owner_db)
         .await
         .expect("some were")
 }
@@ -201,7 +201,7 @@ async fn one_session_too_many_ends_the_one_that_was_used_longest_ago() {
     assert_eq!(app.audited("session_displaced").await, 1);
     let reason: String =
         sqlx::query_scalar("SELECT end_reason FROM sessions WHERE ended_at IS NOT NULL")
-            .fetch_one(&app.state.db)
+            .fetch_one(&app.owner_db)
             .await
             .expect("one has ended");
     assert_eq!(reason, "session_limit");
@@ -228,7 +228,7 @@ async fn however_many_sign_in_at_once_no_more_sessions_live_than_may() {
         }
         let living: i64 =
             sqlx::query_scalar("SELECT count(*) FROM sessions WHERE ended_at IS NULL")
-                .fetch_one(&app.state.db)
+                .fetch_one(&app.owner_db)
                 .await
                 .expect("it counts");
         assert_eq!(living.to_string(), most);
@@ -246,7 +246,7 @@ async fn an_account_from_before_the_limit_is_brought_within_it_by_its_next_sign_
          FROM users, generate_series(1, 250) AS n",
     )
     .bind(app.clock.now())
-    .execute(&app.state.db)
+    .execute(&app.owner_db)
     .await
     .expect("they begin");
     let ada = app.log_in("ada@example.com").await;

@@ -64,7 +64,7 @@ async fn the_owners_password_is_confirmed_in_either_order_of_sign_ups() {
         );
         assert_eq!(app.how_many("SELECT count(*) FROM sign_ups").await, 0);
         let name: Option<String> = sqlx::query_scalar("SELECT first_name FROM users")
-            .fetch_one(&app.state.db)
+            .fetch_one(&app.owner_db)
             .await
             .expect("the account is there");
         assert_eq!(name.as_deref(), Some(OWNERS));
@@ -255,7 +255,7 @@ async fn an_address_that_an_administrator_has_disabled_is_not_taken_over() {
         .expect("there is a link");
     sqlx::query("UPDATE users SET disabled_at = now() WHERE email = $1")
         .bind(EMAIL)
-        .execute(&app.state.db)
+        .execute(&app.owner_db)
         .await
         .expect("the account is there");
     app.post(VERIFY, json!({ "token": link }))

@@ -49,7 +49,7 @@ async fn send_through(
         "SELECT last_error, attempts < max_attempts AS is_retried
          FROM graphile_worker._private_jobs",
     )
-    .fetch_optional(&app.state.db)
+    .fetch_optional(&app.owner_db)
     .await
     .expect("the queue is there")?;
     Some((row.get("last_error"), row.get("is_retried")))
@@ -258,7 +258,7 @@ async fn an_email_that_is_refused_for_good_is_not_tried_again_and_says_why() {
         sqlx::query_scalar::<_, i64>(
             "SELECT count(*) FROM graphile_worker.jobs WHERE attempts >= max_attempts",
         )
-        .fetch_one(&app.state.db)
+        .fetch_one(&app.owner_db)
         .await
         .expect("the queue is there")
     };

@@ -52,7 +52,7 @@ pub async fn rows(app: &TestApp) -> Vec<(String, i16, String, i64)> {
         "SELECT endpoint, status_code, to_char(created_at AT TIME ZONE 'UTC', 'DD HH24:MI'), request_count
          FROM api_usage ORDER BY created_at, endpoint, status_code",
     )
-    .fetch_all(&app.state.db)
+    .fetch_all(&app.owner_db)
     .await
     .expect("the table is there")
 }
@@ -61,7 +61,7 @@ pub async fn rows(app: &TestApp) -> Vec<(String, i16, String, i64)> {
 pub async fn counted(app: &TestApp) -> i64 {
     let sum = "SELECT coalesce(sum(request_count), 0)::int8 FROM api_usage";
     sqlx::query_scalar(sum)
-        .fetch_one(&app.state.db)
+        .fetch_one(&app.owner_db)
         .await
         .expect("the table is there")
 }
@@ -115,7 +115,7 @@ async fn a_request_is_counted_by_endpoint_status_and_minute() {
     let timed = "SELECT count(*) FROM api_usage
         WHERE response_time_ms > 0 AND response_time_max_ms > 0 AND response_time_max_ms <= response_time_ms";
     let timed: i64 = sqlx::query_scalar(timed)
-        .fetch_one(&app.state.db)
+        .fetch_one(&app.owner_db)
         .await
         .expect("the table is there");
     assert_eq!(timed, 3);

@@ -11,7 +11,7 @@ const ME: &str = "/api/v1/users/me";
 async fn a_new_service_has_no_accounts() {
     let app = TestApp::new().await;
     let accounts: i64 = sqlx::query_scalar("SELECT count(*) FROM users")
-        .fetch_one(&app.state.db)
+        .fetch_one(&app.owner_db)
         .await
         .expect("it answers");
     assert_eq!(accounts, 0);
@@ -105,7 +105,7 @@ async fn a_deleted_account_is_nobody() {
     let app = TestApp::new().await;
     let ada = app.sign_in("ada").await;
     sqlx::query("UPDATE users SET deleted_at = now()")
-        .execute(&app.state.db)
+        .execute(&app.owner_db)
         .await
         .expect("it is deleted");
     ada.get(ME).await.assert_problem(401, "unauthenticated");

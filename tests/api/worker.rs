@@ -20,7 +20,7 @@ fn address(text: &str) -> EmailAddress {
 
 async fn count(app: &TestApp, sql: &'static str) -> i64 {
     sqlx::query_scalar(sql)
-        .fetch_one(&app.state.db)
+        .fetch_one(&app.owner_db)
         .await
         .expect("it counts")
 }
@@ -102,7 +102,7 @@ async fn of_jobs_with_one_key_the_last_one_runs() {
 async fn the_worker_runs_jobs_under_the_runtime_role_and_stops_on_request() {
     let app = TestApp::with(&[("WORKER_POLL_INTERVAL", "60s")]).await;
     let role: String = sqlx::query_scalar("SELECT current_user")
-        .fetch_one(&app.state.db)
+        .fetch_one(&app.owner_db)
         .await
         .expect("it answers");
     assert_ne!(role, "postgres");
@@ -309,12 +309,12 @@ async fn partitions_that_are_missing_are_made_by_the_runtime_role() {
     let app = TestApp::new().await;
     let last = "SELECT 'audit_log_' || to_char((now() AT TIME ZONE 'UTC') + interval '3 months', 'YYYYMM')";
     let last: String = sqlx::query_scalar(last)
-        .fetch_one(&app.state.db)
+        .fetch_one(&app.owner_db)
         .await
         .expect("it answers");
     let is_there = async || {
         let there = sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL").bind(&last);
-        there.fetch_one(&app.state.db).await.expect("it answers")
+        there.fetch_one(&app.owner_db).await.expect("it answers")
     };
     let run = async || {
         job_queue::enqueue(&app.state.db, &MaintainPartitions::default(), None)

@@ -12,6 +12,7 @@ plans subscriptions payments
 api_keys api_keys
 usage api_usage usage_hourly usage_daily usage_backfill usage_totals usage_writers
 events events event_totals
+organisations accounts account_slugs memberships invitations invitation_blocks
 ";
 
 /// Tables that a slice reads though another one owns them, each in a statement that must see both at one

@@ -108,6 +108,14 @@ pub fn connect_lazy(
 /// Begins a transaction, in a task of its own: if the caller were dropped during `BEGIN`, sqlx would
 /// release the connection with the transaction open, and later writes through it would not be committed.
 pub async fn begin(db: &Db) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
+    begin_with(db, "BEGIN".to_owned()).await
+}
+
+/// As [`begin`], by statements that begin a transaction and set it up. They are sent as one simple query.
+pub async fn begin_with(
+    db: &Db,
+    statement: String,
+) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
     let db = db.clone();
     // sqlx logs every statement but this one.
     let span = tracing::info_span!(
@@ -116,21 +124,9 @@ pub async fn begin(db: &Db) -> Result<Transaction<'static, Postgres>, sqlx::Erro
         otel.kind = "client",
         db.system.name = "postgresql",
     );
-    let begun = tokio::spawn(async move { db.begin().await }.instrument(span));
+    let begin = async move { db.begin_with(statement).await };
+    let begun = tokio::spawn(begin.instrument(span));
     begun.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
-}
-
-/// Begins a transaction with another statement timeout.
-pub async fn begin_for_job(
-    db: &Db,
-    statement_timeout: Duration,
-) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
-    let mut tx = begin(db).await?;
-    sqlx::query("SELECT set_config('statement_timeout', $1, true)")
-        .bind(millis(statement_timeout))
-        .execute(&mut *tx)
-        .await?;
-    Ok(tx)
 }
 
 const TOP_UP_EVERY: Duration = Duration::from_millis(500);

@@ -12,7 +12,10 @@ use futures_util::stream::{self, BoxStream, StreamExt as _};
 use futures_util::{TryFutureExt as _, TryStreamExt as _};
 use sqlx::pool::{MaybePoolConnection, PoolConnection};
 use sqlx::postgres::{PgQueryResult, PgRow, PgStatement, PgTypeInfo};
-use sqlx::{Describe, Either, Error, Execute, Executor, PgPool, Postgres, SqlStr, Transaction};
+use sqlx::{
+    AssertSqlSafe, Describe, Either, Error, Execute, Executor, PgPool, Postgres, SqlSafeStr as _,
+    SqlStr, Transaction,
+};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::sleep;
 use tracing::{Instrument as _, Span};
@@ -202,10 +205,15 @@ impl Db {
         }
     }
 
-    /// See [`super::begin`].
-    pub(super) async fn begin(&self) -> Result<Transaction<'static, Postgres>, Error> {
+    /// See [`super::begin_with`].
+    pub(super) async fn begin_with(
+        &self,
+        statement: String,
+    ) -> Result<Transaction<'static, Postgres>, Error> {
         let connection = MaybePoolConnection::PoolConnection(self.acquire().await?);
-        self.fail_fast(Transaction::begin(connection, None)).await
+        let statement = AssertSqlSafe(statement).into_sql_str();
+        self.fail_fast(Transaction::begin(connection, Some(statement)))
+            .await
     }
 }
 

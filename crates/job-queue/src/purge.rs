@@ -1,10 +1,8 @@
 //! Purges in batches: short transactions, a separate statement timeout, and a failure that ends one purge
 //! and not the others.
 
-use std::time::Duration;
-
 use chrono::{DateTime, Utc};
-use database::{Db, begin_for_job};
+use database::{Db, begin_with};
 use futures_util::future::BoxFuture;
 use sqlx::PgConnection;
 
@@ -18,16 +16,17 @@ pub const PURGE_BATCH: i64 = 1_000;
 #[derive(Debug)]
 pub struct Purges<'a> {
     db: &'a Db,
-    statement_timeout: Duration,
+    begin: String,
     failed: Option<sqlx::Error>,
 }
 
 impl<'a> Purges<'a> {
+    /// Purges whose transactions `begin` begins and sets up.
     #[must_use]
-    pub const fn new(db: &'a Db, statement_timeout: Duration) -> Self {
+    pub const fn new(db: &'a Db, begin: String) -> Self {
         Self {
             db,
-            statement_timeout,
+            begin,
             failed: None,
         }
     }
@@ -71,7 +70,7 @@ impl<'a> Purges<'a> {
     where
         F: for<'c> Fn(&'c mut PgConnection, i64) -> BoxFuture<'c, Result<u64, sqlx::Error>>,
     {
-        let mut tx = begin_for_job(self.db, self.statement_timeout).await?;
+        let mut tx = begin_with(self.db, self.begin.clone()).await?;
         let deleted = delete(&mut tx, PURGE_BATCH).await?;
         tx.commit().await?;
         Ok(deleted)

@@ -1,8 +1,10 @@
 //! Backfill of the rollups from rows of `api_usage` that are older than they are.
 
 use chrono::TimeDelta;
-use database::{Db, begin};
+use database::Db;
 use uuid::Uuid;
+
+use crate::scope::{self, Exception, Scope};
 
 /// Rows of a batch, which is extended to the end of the day of its last row.
 const BATCH: i64 = 5_000;
@@ -14,7 +16,7 @@ const BATCH: i64 = 5_000;
 /// committed by then adds to it afterwards. Writers lock the table before any of its rows, so that there is no
 /// deadlock.
 pub(in super::super) async fn backfill(db: &Db) -> Result<bool, sqlx::Error> {
-    let mut tx = begin(db).await?;
+    let mut tx = scope::begin(db, Scope::Exception(Exception::Job)).await?;
     sqlx::query_scalar!("SELECT set_config('lock_timeout', '1s', true)")
         .fetch_one(&mut *tx)
         .await?;

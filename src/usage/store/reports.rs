@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use database::{Db, begin};
+use database::Db;
 use http_toolkit::PageRequest;
 use usage_meter::{Ranges, Resolution};
 
 use super::super::model::{LastItem, ReportQuery, UsageItem};
 use crate::ids::AccountId;
+use crate::scope::{self, Scope};
 
 /// Lists a page of an account's usage, the oldest first. PostgreSQL cancels the statement after `timeout`, also
 /// when the client has disconnected.
@@ -21,7 +22,7 @@ pub(in super::super) async fn list<F>(
     page: &PageRequest<LastItem, F>,
     timeout: Duration,
 ) -> Result<Vec<UsageItem>, sqlx::Error> {
-    let mut tx = begin(db).await?;
+    let mut tx = scope::begin(db, Scope::Account(account_id)).await?;
     // Only for this transaction, since a pooler may share the connection.
     let has_rollups = sqlx::query_scalar!(
         r#"SELECT (set_config('statement_timeout', $1, true) IS NOT NULL

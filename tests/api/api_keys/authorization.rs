@@ -203,7 +203,7 @@ async fn a_key_changes_what_its_scope_allows_and_the_log_names_it() {
     let named: String = sqlx::query_scalar(
         "SELECT detail->>'api_key' FROM audit_log WHERE event = 'profile_changed'",
     )
-    .fetch_one(&app.state.db)
+    .fetch_one(&app.owner_db)
     .await
     .expect("it is logged");
     assert_eq!(named, key.id);
@@ -412,7 +412,7 @@ async fn no_secret_of_a_key_is_stored_or_written_and_its_last_use_outlives_the_p
     );
 
     let row: String = sqlx::query_scalar("SELECT row_to_json(k)::text FROM api_keys AS k")
-        .fetch_one(&app.state.db)
+        .fetch_one(&app.owner_db)
         .await
         .expect("it is there");
     assert!(
@@ -420,7 +420,7 @@ async fn no_secret_of_a_key_is_stored_or_written_and_its_last_use_outlives_the_p
         "{row}"
     );
     let logged: Vec<String> = sqlx::query_scalar("SELECT row_to_json(l)::text FROM audit_log AS l")
-        .fetch_all(&app.state.db)
+        .fetch_all(&app.owner_db)
         .await
         .expect("it is there");
     assert!(
@@ -430,7 +430,7 @@ async fn no_secret_of_a_key_is_stored_or_written_and_its_last_use_outlives_the_p
     );
     let queued: Vec<String> =
         sqlx::query_scalar("SELECT row_to_json(j)::text FROM graphile_worker._private_jobs AS j")
-            .fetch_all(&app.state.db)
+            .fetch_all(&app.owner_db)
             .await
             .expect("it is there");
     assert!(!queued.is_empty() && queued.iter().all(|job| !job.contains(&key.secret()[..20])));

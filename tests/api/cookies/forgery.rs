@@ -182,7 +182,7 @@ async fn nobody_is_signed_in_by_another_sites_page() {
 
 async fn sessions_of(app: &TestApp) -> i64 {
     sqlx::query_scalar("SELECT count(*) FROM sessions")
-        .fetch_one(&app.state.db)
+        .fetch_one(&app.owner_db)
         .await
         .expect("it counts")
 }

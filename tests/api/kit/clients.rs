@@ -125,7 +125,7 @@ async fn noted(
     headers: &[(&str, &str)],
 ) -> (Option<String>, Option<String>) {
     sqlx::query("DELETE FROM sessions")
-        .execute(&app.state.db)
+        .execute(&app.owner_db)
         .await
         .expect("they are deleted");
     let body = json!({ "email": email, "password": PASSWORD }).to_string();
@@ -135,7 +135,7 @@ async fn noted(
         .await
         .assert_status(200);
     sqlx::query_as("SELECT host(ip), user_agent FROM sessions")
-        .fetch_one(&app.state.db)
+        .fetch_one(&app.owner_db)
         .await
         .expect("there is one session")
 }

@@ -130,7 +130,7 @@ async fn an_enabled_one_is_cached_for_a_while() {
     // By a hand that tells nobody: it is believed to be there for as long as it is kept.
     let delete = "DELETE FROM mfa_factors";
     sqlx::raw_sql(delete)
-        .execute(&app.state.db)
+        .execute(&app.owner_db)
         .await
         .expect("it is deleted");
     ada.session.get(AUDIT_LOG).await.assert_status(200);

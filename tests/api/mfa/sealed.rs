@@ -16,7 +16,7 @@ async fn no_row_holds_a_secret_a_code_or_a_token() {
     let token = app.ask(&ada.email).await;
     app.run_jobs().await;
     let stored: Vec<u8> = sqlx::query_scalar("SELECT secret FROM mfa_factors")
-        .fetch_one(&app.state.db)
+        .fetch_one(&app.owner_db)
         .await
         .expect("there is one");
     assert!(stored.len() > 20);
@@ -31,7 +31,7 @@ async fn no_row_holds_a_secret_a_code_or_a_token() {
          UNION ALL SELECT row_to_json(c)::text FROM mfa_challenges AS c
          UNION ALL SELECT row_to_json(l)::text FROM audit_log AS l",
     )
-    .fetch_all(&app.state.db)
+    .fetch_all(&app.owner_db)
     .await
     .expect("they are read");
     let rows = rows.join("\n");
@@ -53,7 +53,7 @@ async fn a_secret_that_is_moved_to_another_account_opens_nothing() {
     )
     .bind(&ada.email)
     .bind(&grace.email)
-    .execute(&app.state.db)
+    .execute(&app.owner_db)
     .await
     .expect("it is moved");
     let token = app.ask(&grace.email).await;
@@ -104,7 +104,7 @@ async fn every_night_what_an_older_key_sealed_is_sealed_under_the_first() {
          WHERE user_id = (SELECT id FROM users WHERE email = $1)",
     )
     .bind(&grace.email)
-    .execute(&app.state.db)
+    .execute(&app.owner_db)
     .await
     .expect("it is damaged");
     let both = format!("{NEW_KEY},{}", app.settings["ENCRYPTION_KEYS"]);
@@ -125,7 +125,7 @@ async fn every_night_what_an_older_key_sealed_is_sealed_under_the_first() {
     answer.assert_status(200);
     // What does not open stays as it is, and the job tells of it by failing.
     let error: String = sqlx::query_scalar("SELECT last_error FROM graphile_worker._private_jobs")
-        .fetch_one(&app.state.db)
+        .fetch_one(&app.owner_db)
         .await
         .expect("it waits for its next try");
     assert!(error.contains("1 secret(s) cannot be decrypted"), "{error}");

@@ -135,7 +135,7 @@ async fn the_timeout_of_reports_stays_with_the_report() {
     let ada = app.sign_in("ada").await;
     let timeout = async || -> String {
         sqlx::query_scalar("SELECT current_setting('statement_timeout')")
-            .fetch_one(&app.state.db)
+            .fetch_one(&app.owner_db)
             .await
             .expect("it answers")
     };

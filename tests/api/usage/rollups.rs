@@ -23,7 +23,7 @@ async fn write_as_an_older_release(app: &TestApp, minutes: i32) {
     sqlx::query(BY_AN_OLDER_RELEASE)
         .bind(app.clock.now())
         .bind(minutes)
-        .execute(&app.state.db)
+        .execute(&app.owner_db)
         .await
         .expect("the runtime role may");
 }
@@ -48,7 +48,7 @@ async fn sums(app: &TestApp, table: &str) -> Vec<(uuid::Uuid, i64, i64, i64)> {
         "SELECT user_id, sum(request_count)::int8, {errors} FROM {table} GROUP BY 1 ORDER BY 1"
     );
     sqlx::query_as(sqlx::AssertSqlSafe(sql))
-        .fetch_all(&app.state.db)
+        .fetch_all(&app.owner_db)
         .await
         .expect("the table is there")
 }
@@ -189,7 +189,7 @@ async fn rows_from_before_the_rollups_are_summed_up_in_batches_beside_writers() 
     };
     tokio::join!(app.run_jobs(), writing);
     let done: bool = sqlx::query_scalar("SELECT is_done FROM usage_backfill")
-        .fetch_one(&app.state.db)
+        .fetch_one(&app.owner_db)
         .await
         .expect("it has a row");
     assert!(done);

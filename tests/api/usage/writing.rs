@@ -22,7 +22,7 @@ async fn execute(conn: &mut PgConnection, sql: &'static str) {
 async fn total(app: &TestApp) -> i64 {
     let sum = "SELECT coalesce(sum(request_count), 0)::int8 FROM usage_totals";
     sqlx::query_scalar(sum)
-        .fetch_one(&app.state.db)
+        .fetch_one(&app.owner_db)
         .await
         .expect("the table is there")
 }
@@ -48,7 +48,7 @@ async fn a_batch_whose_confirmation_was_lost_is_counted_once() {
     }
     let reported = "SELECT max(batch) FROM usage_writers";
     let batches: i64 = sqlx::query_scalar(reported)
-        .fetch_one(&app.state.db)
+        .fetch_one(&app.owner_db)
         .await
         .expect("the table is there");
     assert_eq!(batches, 6, "what was sent again had its old number");
@@ -147,7 +147,7 @@ async fn maintain(app: &TestApp) {
 
 async fn exists(app: &TestApp, table: &str) -> bool {
     let there = sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL").bind(table);
-    there.fetch_one(&app.state.db).await.expect("it answers")
+    there.fetch_one(&app.owner_db).await.expect("it answers")
 }
 
 #[tokio::test]

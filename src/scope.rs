@@ -1,0 +1,89 @@
+//! The account whose rows a transaction may see, for the policies of row-level security. `docs/organisations.md` lists
+//! the exceptions and the tables that admit them.
+
+use std::time::Duration;
+
+use database::Db;
+use sqlx::{Postgres, Transaction};
+
+use crate::ids::AccountId;
+use crate::metrics;
+
+/// What a transaction may see of tables with an account. Without one it sees no rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    Account(AccountId),
+    Exception(Exception),
+}
+
+/// A statement that reads or writes rows of more than one account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exception {
+    /// Finds the account of an API key.
+    Authentication,
+    /// Finds the accounts that a user is a member of.
+    Membership,
+    /// Finds and accepts an invitation, before the user is a member.
+    Invitation,
+    /// Writes the usage of all accounts in batches.
+    Metering,
+    /// Background jobs, retention included, and CLI commands.
+    Job,
+    /// Administrators.
+    Admin,
+}
+
+impl Exception {
+    pub const ALL: [Self; 6] = [
+        Self::Authentication,
+        Self::Membership,
+        Self::Invitation,
+        Self::Metering,
+        Self::Job,
+        Self::Admin,
+    ];
+
+    /// Value of the setting `app.exception`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Authentication => "authentication",
+            Self::Membership => "membership",
+            Self::Invitation => "invitation",
+            Self::Metering => "metering",
+            Self::Job => "job",
+            Self::Admin => "admin",
+        }
+    }
+}
+
+impl Scope {
+    /// `BEGIN` and the setting as one message, so that the scope costs no round trip.
+    fn begin_statement(self) -> String {
+        match self {
+            Self::Account(id) => {
+                format!("BEGIN; SELECT set_config('app.account', '{}', true)", id.0)
+            }
+            Self::Exception(exception) => format!(
+                "BEGIN; SELECT set_config('app.exception', '{}', true)",
+                exception.as_str()
+            ),
+        }
+    }
+}
+
+/// Statements that begin a transaction of a job, with a statement timeout of its own.
+#[must_use]
+pub fn begin_job(statement_timeout: Duration) -> String {
+    let begin = Scope::Exception(Exception::Job).begin_statement();
+    let timeout = statement_timeout.as_millis();
+    format!("{begin}, set_config('statement_timeout', '{timeout}', true)")
+}
+
+/// Begins a transaction with this scope.
+pub async fn begin(db: &Db, scope: Scope) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
+    if let Scope::Exception(exception) = scope {
+        metrics::count_scope_exception(exception.as_str());
+    }
+    database::begin_with(db, scope.begin_statement()).await
+}

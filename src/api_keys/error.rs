@@ -3,6 +3,7 @@
 use http_toolkit::Problem;
 
 use crate::auth;
+use crate::roles::PermissionDenied;
 use crate::web::Code;
 
 #[derive(Debug, thiserror::Error)]
@@ -13,6 +14,10 @@ pub enum Error {
     TooMany(u32),
     #[error("the lifetime exceeds {0} seconds")]
     TooLong(u64),
+    #[error("an organisation's key has no scope of its creator's profile")]
+    ProfileScope,
+    #[error(transparent)]
+    Denied(#[from] PermissionDenied),
     #[error("the key has expired")]
     Expired,
     #[error("the previous secret still works")]
@@ -34,6 +39,12 @@ impl From<Error> for Problem {
                 "invalid_value",
                 format!("must be at most {most} seconds"),
             ),
+            Error::ProfileScope => Self::new(Code::InvalidFields).field(
+                "scopes",
+                "invalid_value",
+                "must not have users:read or users:write: the key of an organisation has no profile",
+            ),
+            Error::Denied(denied) => denied.into(),
             Error::Expired => {
                 Self::new(Code::Conflict).detail("the key has expired: create another one")
             }

@@ -11,7 +11,7 @@ use crate::audit::Event;
 use crate::ctx::{Caller, Ctx};
 use crate::ids::ApiKeyId;
 use crate::metrics::{self, ApiKeyUse};
-use crate::policy::Policy;
+use crate::policy::{Area, Policy};
 use crate::state::AppState;
 use crate::web::Code;
 
@@ -46,14 +46,15 @@ pub async fn authenticate<F: Future<Output = MiddlewareResult>>(
         return Err(Code::AccountDisabled.into());
     }
     record_use(state, id, &key, now);
-    let account_id = key.user_id.personal_account();
-    Caller::with_api_key(key.user_id, id, account_id, key.scopes.permissions())
+    Caller::with_api_key(key.user_id, id, key.account_id, key.scopes.permissions())
         .enter(request.extensions_mut());
     let Some(area) = policy.area else {
         metrics::count_api_key(ApiKeyUse::OutOfScope);
         return Err(Code::SessionRequired.into());
     };
-    if !key.scopes.allow(area, request.method()) {
+    // The profile is the creator's, and not the organisation's.
+    let is_own = key.account_id == key.user_id.personal_account();
+    if !key.scopes.allow(area, request.method()) || (area == Area::Users && !is_own) {
         metrics::count_api_key(ApiKeyUse::OutOfScope);
         let scope = area.scope_name(request.method());
         let ctx = Ctx::of(state, request.headers(), request.extensions());

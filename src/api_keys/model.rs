@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use crypto::TriedPassword;
+use email_transport::EmailAddress;
 use http_toolkit::one_line_types;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::scope::Scopes;
-use crate::ids::ApiKeyId;
+use crate::ids::{ApiKeyId, UserId};
 use crate::mfa::{RecoveryCode, TotpCode};
 
 /// Seconds.
@@ -134,6 +135,26 @@ pub(super) struct ApiKey {
     pub(super) expires_at: DateTime<Utc>,
     /// Time of last use, accurate to about a minute.
     pub(super) last_used_at: Option<DateTime<Utc>>,
+}
+
+/// An API key of a list, and who created it.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(super) struct ListedApiKey {
+    #[serde(flatten)]
+    pub(super) key: ApiKey,
+    /// Who created the key, or rotated it last.
+    pub(super) created_by: KeyCreator,
+}
+
+/// Creator of an API key.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(super) struct KeyCreator {
+    /// The user's id.
+    pub(super) user_id: UserId,
+    /// The user's address; null if they are not a member of the account any more.
+    pub(super) email: Option<EmailAddress>,
+    /// Whether the user is a member of the account, or its owner.
+    pub(super) is_member: bool,
 }
 
 /// An API key with its secret, which is returned only once.

@@ -104,6 +104,11 @@ impl Scopes {
         sufficient.iter().any(|scope| self.0.contains(scope))
     }
 
+    /// Whether one of the scopes is of this area alone.
+    pub(super) fn name(&self, area: Area) -> bool {
+        self.0.iter().any(|scope| scope.area == Some(area))
+    }
+
     /// The permissions of the same names.
     pub(super) fn permissions(&self) -> Permissions {
         let areas = Area::ALL.into_iter();

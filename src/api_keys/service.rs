@@ -17,6 +17,8 @@ use crate::audit::Event;
 use crate::auth;
 use crate::ctx::UserCtx;
 use crate::ids::ApiKeyId;
+use crate::organisations;
+use crate::policy::Area;
 use crate::state::AppState;
 use crate::users;
 
@@ -28,6 +30,11 @@ pub(super) async fn create(ctx: &UserCtx, new: NewApiKey) -> Result<IssuedApiKey
     if life > most {
         return Err(Error::TooLong(most.as_secs()));
     }
+    let is_own = ctx.account_id() == ctx.user_id().personal_account();
+    if !is_own && new.scopes.name(Area::Users) {
+        return Err(Error::ProfileScope);
+    }
+    ctx.permissions().require_all(new.scopes.permissions())?;
     let proof = auth::ReauthProof::new("password", new.password, new.code, new.recovery_code)?;
     let known = auth::reauthenticate(ctx, proof).await?;
     let now = ctx.now();
@@ -35,6 +42,9 @@ pub(super) async fn create(ctx: &UserCtx, new: NewApiKey) -> Result<IssuedApiKey
     let key = generate(ctx, id);
     let mut tx = ctx.begin().await?;
     // Serializes concurrent calls, so that each counts the keys of the one before.
+    if !organisations::lock_account(&mut *tx, ctx.account_id()).await? {
+        return Err(Error::NotFound);
+    }
     let version = users::lock_credentials(&mut *tx, ctx.user_id())
         .await?
         .ok_or(auth::Error::Unauthenticated)?;
@@ -47,7 +57,7 @@ pub(super) async fn create(ctx: &UserCtx, new: NewApiKey) -> Result<IssuedApiKey
     }
     let about = store::insert(
         &mut *tx,
-        (ctx.account_id(), id),
+        (ctx.user_id(), ctx.account_id(), id),
         (&new.name, &new.scopes),
         &key,
         after(now, life),
@@ -76,7 +86,7 @@ pub(super) async fn rotate(
     auth::recheck_proof(&mut tx, ctx.user_id(), &known).await?;
     let rotated = store::rotate(
         &mut *tx,
-        (ctx.account_id(), id),
+        (ctx.user_id(), ctx.account_id(), id),
         &key,
         after(now, rotation.overlap.get()),
         after(now, ctx.api_keys.max_ttl),
@@ -91,6 +101,7 @@ pub(super) async fn rotate(
             Some(_) => Error::Overlapping,
         });
     };
+    ctx.permissions().require_all(about.scopes.permissions())?;
     tx.audit(Event::ApiKeyRotated.detail(detail(&about)))
         .await?;
     let job = NotifyKeyRotated::to(known.email, about.hint.clone());

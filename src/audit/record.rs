@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
 
 use super::model::Event;
-use crate::ids::{AuditId, SessionId, UserId};
+use crate::ids::{AccountId, AuditId, SessionId, UserId};
 
 /// An audit log entry.
 #[derive(Clone, Debug, Serialize, ToSchema, sqlx::FromRow)]
@@ -22,7 +22,9 @@ pub struct Record {
     /// Name of the event. A newer release may have written one that this release does not know.
     #[schema(example = "signed_in")]
     pub event: String,
-    /// The account that the event is about.
+    /// The account acted for, or the personal account of the user; null if there is neither.
+    pub account_id: Option<AccountId>,
+    /// The user that the event is about.
     pub user_id: Option<UserId>,
     /// Who caused it; null for an unauthenticated client, a CLI command or the system.
     pub actor_id: Option<UserId>,
@@ -53,7 +55,10 @@ impl Record {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct RecordFilter {
-    /// The account that the event is about.
+    /// The account acted for: an organisation, or the personal account of the user.
+    #[param(value_type = Option<uuid::Uuid>)]
+    pub account_id: Option<AccountId>,
+    /// The user that the event is about.
     #[param(value_type = Option<uuid::Uuid>)]
     pub user_id: Option<UserId>,
     /// Who caused it.
@@ -165,6 +170,7 @@ mod tests {
             id: AuditId(Uuid::nil()),
             created_at: DateTime::UNIX_EPOCH,
             event: "role_changed".to_owned(),
+            account_id: Some(ada.personal_account()),
             user_id: Some(ada),
             actor_id: Some(root),
             session_id: Some(SessionId(Uuid::max())),

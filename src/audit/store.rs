@@ -13,8 +13,7 @@ use super::record::{Record, RecordFilter};
 use crate::ctx::Origin;
 use crate::ids::AuditId;
 
-const COLUMNS: &str =
-    "id, created_at, event, user_id, actor_id, session_id, request_id, ip, user_agent, detail";
+const COLUMNS: &str = "id, created_at, event, account_id, user_id, actor_id, session_id, request_id, ip, user_agent, detail";
 
 pub(super) async fn insert(
     conn: impl PgExecutor<'_>,
@@ -24,11 +23,13 @@ pub(super) async fn insert(
     rng: &Rng,
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
-        "INSERT INTO audit_log (id, created_at, event, user_id, actor_id, session_id, request_id, ip, user_agent, detail)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+        "INSERT INTO audit_log (id, created_at, event, account_id, user_id, actor_id, session_id, request_id, ip,
+                                user_agent, detail)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
         AuditId::new(now, rng).0,
         now,
         entry.event.to_string(),
+        entry.account_id.map(|id| id.0),
         entry.user_id.map(|id| id.0),
         entry.actor_id.map(|id| id.0),
         entry.session_id.map(|id| id.0),
@@ -70,7 +71,8 @@ pub async fn list_records(
         .order_by("id", Order::Desc)
         .limit(u64::try_from(limit.one_more()).unwrap_or_default());
     let request_id = filter.request_id.as_ref().map(RequestId::as_str);
-    let equal: [(&'static str, Option<sea_query::Value>); 4] = [
+    let equal: [(&'static str, Option<sea_query::Value>); 5] = [
+        ("account_id", filter.account_id.map(Into::into)),
         ("user_id", filter.user_id.map(Into::into)),
         ("actor_id", filter.actor_id.map(Into::into)),
         ("event", filter.event.map(|event| event.to_string().into())),

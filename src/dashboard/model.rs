@@ -7,6 +7,7 @@ use sqlx::types::Json;
 use utoipa::ToSchema;
 
 use crate::ids::{AccountId, UserId};
+use crate::organisations::Slug;
 use crate::plans::{Offer, Payment, Subscription};
 use crate::users::PersonName;
 
@@ -30,7 +31,30 @@ pub(super) struct Dashboard {
 
 /// Account of the dashboard.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub(super) struct Account {
+#[serde(untagged)]
+pub(super) enum Account {
+    Personal(PersonalAccount),
+    Organisation(OrganisationAccount),
+}
+
+/// Account of an organisation.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(super) struct OrganisationAccount {
+    /// Id of the account.
+    pub id: AccountId,
+    /// Name of the organisation.
+    #[schema(example = "Analytical Engines")]
+    pub name: String,
+    /// Its name in URLs.
+    #[schema(value_type = String, example = "analytical-engines")]
+    pub slug: Slug,
+    /// Time at which the organisation was created.
+    pub created_at: DateTime<Utc>,
+}
+
+/// Personal account of a user.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(super) struct PersonalAccount {
     /// Id of the account.
     // Keeps the schema's name in the document.
     #[schema(value_type = UserId)]
@@ -81,12 +105,40 @@ pub(super) struct DayUsage {
     pub server_errors: i64,
 }
 
+impl Facts {
+    /// The account that the row describes: a personal one has an address, an organisation name and slug.
+    pub(super) fn account(&mut self, id: AccountId) -> Option<Account> {
+        let created_at = self.created_at;
+        if let Some(email) = self.email.take() {
+            return Some(Account::Personal(PersonalAccount {
+                id,
+                email,
+                first_name: self.first_name.take(),
+                last_name: self.last_name.take(),
+                created_at,
+            }));
+        }
+        let (name, slug) = (self.name.take()?, self.slug.take()?);
+        Some(Account::Organisation(OrganisationAccount {
+            id,
+            name,
+            slug,
+            created_at,
+        }))
+    }
+}
+
 /// Row of the dashboard.
 pub(super) struct Facts {
-    pub email: EmailAddress,
+    pub created_at: DateTime<Utc>,
+    /// Of an organisation.
+    pub name: Option<String>,
+    /// Of an organisation.
+    pub slug: Option<Slug>,
+    /// Of a personal account, as are the next two.
+    pub email: Option<EmailAddress>,
     pub first_name: Option<PersonName>,
     pub last_name: Option<PersonName>,
-    pub created_at: DateTime<Utc>,
     pub subscription: Option<Json<Subscription>>,
     pub used: i64,
     pub days: Json<Vec<DayUsage>>,

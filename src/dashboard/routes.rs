@@ -13,7 +13,7 @@ use clock::Month;
 use http_toolkit::{Problem, Routes};
 use utoipa_axum::routes;
 
-use super::model::{Account, Dashboard, Facts, MonthUsage};
+use super::model::{Dashboard, Facts, MonthUsage};
 use super::store;
 use crate::config::PlansConfig;
 use crate::ctx::CallerCtx;
@@ -48,7 +48,7 @@ async fn show_dashboard(ctx: CallerCtx) -> Result<impl IntoResponse, Problem> {
         let mut tx = read.begin().await?;
         let facts = store::find(&mut *tx, account_id, Month::of(now), PAYMENTS).await?;
         tx.commit().await?;
-        let dashboard = facts.map(|facts| assemble(account_id, facts, &read.plans, now));
+        let dashboard = facts.and_then(|facts| assemble(account_id, facts, &read.plans, now));
         let json = dashboard.as_ref().map(serde_json::to_vec).transpose()?;
         Ok::<_, Box<dyn Error + Send + Sync>>(json.map(Bytes::from))
     });
@@ -59,21 +59,16 @@ async fn show_dashboard(ctx: CallerCtx) -> Result<impl IntoResponse, Problem> {
 
 fn assemble(
     account_id: AccountId,
-    facts: Facts,
+    mut facts: Facts,
     plans: &PlansConfig,
     now: DateTime<Utc>,
-) -> Dashboard {
+) -> Option<Dashboard> {
+    let account = facts.account(account_id)?;
     let subscription = facts.subscription.map(|it| it.0);
     let plan = Entitlement::of(subscription, plans.past_due_grace).plan(now);
     let (month, quota) = (Month::of(now), plan.tier(plans).quota);
-    Dashboard {
-        account: Account {
-            id: account_id,
-            email: facts.email,
-            first_name: facts.first_name,
-            last_name: facts.last_name,
-            created_at: facts.created_at,
-        },
+    Some(Dashboard {
+        account,
         plan: Offer::of(plan, plans),
         subscription,
         usage: MonthUsage {
@@ -85,5 +80,5 @@ fn assemble(
         },
         payments: facts.payments.0,
         as_of: now,
-    }
+    })
 }

@@ -7,6 +7,7 @@ use sqlx::types::Json;
 
 use super::model::{DayUsage, Facts};
 use crate::ids::AccountId;
+use crate::organisations::Slug;
 use crate::plans::{LIVE_STATUSES, Payment, Subscription};
 use crate::users::PersonName;
 
@@ -19,15 +20,16 @@ pub(super) async fn find(
 ) -> Result<Option<Facts>, sqlx::Error> {
     sqlx::query_as!(
         Facts,
-        r#"SELECT u.email AS "email: EmailAddress", u.first_name AS "first_name: PersonName",
-                  u.last_name AS "last_name: PersonName", u.created_at,
+        r#"SELECT coalesce(u.created_at, a.created_at) AS "created_at!", a.name, s.slug AS "slug?: Slug",
+                  u.email AS "email?: EmailAddress", u.first_name AS "first_name?: PersonName",
+                  u.last_name AS "last_name?: PersonName",
                   (SELECT to_jsonb(s) FROM (
                       SELECT plan, status, current_period_start, current_period_end, cancel_at_period_end
                       FROM subscriptions
-                      WHERE user_id = $1 AND status = ANY ($6)
+                      WHERE account_id = $1 AND status = ANY ($6)
                   ) AS s) AS "subscription: Json<Subscription>",
                   coalesce((
-                      SELECT request_count FROM usage_totals WHERE user_id = $1 AND month = $2
+                      SELECT request_count FROM usage_totals WHERE account_id = $1 AND month = $2
                   ), 0) AS "used!",
                   coalesce((SELECT jsonb_agg(d) FROM (
                       SELECT start, sum(request_count)::int8 AS requests,
@@ -35,14 +37,14 @@ pub(super) async fn find(
                       FROM (
                           SELECT created_at AS start, request_count, client_errors, server_errors
                           FROM usage_daily
-                          WHERE user_id = $1 AND created_at >= $3 AND created_at < $4
+                          WHERE account_id = $1 AND created_at >= $3 AND created_at < $4
                               AND (SELECT is_done FROM usage_backfill)
                           UNION ALL
                           SELECT date_trunc('day', created_at, 'UTC'), request_count,
                                  CASE WHEN status_code BETWEEN 400 AND 499 THEN request_count ELSE 0 END,
                                  CASE WHEN status_code >= 500 THEN request_count ELSE 0 END
                           FROM api_usage
-                          WHERE user_id = $1 AND created_at >= $3 AND created_at < $4
+                          WHERE account_id = $1 AND created_at >= $3 AND created_at < $4
                               AND NOT (SELECT is_done FROM usage_backfill)
                       ) AS u
                       GROUP BY start ORDER BY start
@@ -50,12 +52,14 @@ pub(super) async fn find(
                   coalesce((SELECT jsonb_agg(p) FROM (
                       SELECT id, amount, currency, status, created_at
                       FROM payments
-                      WHERE user_id = $1
+                      WHERE account_id = $1
                       ORDER BY created_at DESC, id DESC
                       LIMIT $5
                   ) AS p), '[]') AS "payments!: Json<Vec<Payment>>"
-           FROM users AS u
-           WHERE u.id = $1 AND u.deleted_at IS NULL"#,
+           FROM accounts AS a
+           LEFT JOIN account_slugs AS s ON s.account_id = a.id AND s.replaced_at IS NULL
+           LEFT JOIN users AS u ON u.id = a.user_id AND u.deleted_at IS NULL
+           WHERE a.id = $1 AND a.deleted_at IS NULL"#,
         account_id.0,
         month.first_day(),
         month.start(),

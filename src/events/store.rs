@@ -1,4 +1,4 @@
-//! Statements on `events` and `event_totals`.
+//! Statements on `events` and `event_totals`. `user_id` has the account's id as long as it is in their primary keys.
 
 use chrono::{DateTime, Utc};
 use clock::Month;
@@ -57,16 +57,16 @@ pub(super) async fn insert_new(
     let more = events.volume(None);
     let done = sqlx::query!(
         "WITH charged AS (
-             INSERT INTO event_totals AS t (user_id, month, event_count, byte_count)
-             SELECT $1, $6, $7, $8 WHERE $7::int8 <= $9::int8 AND $8::int8 <= $10::int8
+             INSERT INTO event_totals AS t (user_id, account_id, month, event_count, byte_count)
+             SELECT $1, $1, $6, $7, $8 WHERE $7::int8 <= $9::int8 AND $8::int8 <= $10::int8
              ON CONFLICT ON CONSTRAINT event_totals_pkey DO UPDATE SET
                  event_count = t.event_count + excluded.event_count,
                  byte_count = t.byte_count + excluded.byte_count
              WHERE t.event_count <= $9 - $7 AND t.byte_count <= $10 - $8
-             RETURNING user_id
+             RETURNING account_id
          )
-         INSERT INTO events (id, user_id, event_type, event_data, created_at)
-         SELECT id, user_id, event_type, event_data, created_at
+         INSERT INTO events (id, user_id, account_id, event_type, event_data, created_at)
+         SELECT id, account_id, account_id, event_type, event_data, created_at
          FROM charged CROSS JOIN unnest($2::uuid[], $3::timestamptz[], $4::text[], $5::jsonb[])
              AS given (id, created_at, event_type, event_data)
          ORDER BY created_at, id",
@@ -98,8 +98,8 @@ pub(super) async fn charge(
         return Ok(true);
     }
     let done = sqlx::query!(
-        "INSERT INTO event_totals AS t (user_id, month, event_count, byte_count)
-         SELECT $1, $2, $3, $4 WHERE $3::int8 <= $5::int8 AND $4::int8 <= $6::int8
+        "INSERT INTO event_totals AS t (user_id, account_id, month, event_count, byte_count)
+         SELECT $1, $1, $2, $3, $4 WHERE $3::int8 <= $5::int8 AND $4::int8 <= $6::int8
          ON CONFLICT ON CONSTRAINT event_totals_pkey DO UPDATE SET
              event_count = t.event_count + excluded.event_count,
              byte_count = t.byte_count + excluded.byte_count
@@ -122,7 +122,7 @@ pub async fn stored_in(
     month: Month,
 ) -> Result<Volume, sqlx::Error> {
     let row = sqlx::query!(
-        "SELECT event_count, byte_count FROM event_totals WHERE user_id = $1 AND month = $2",
+        "SELECT event_count, byte_count FROM event_totals WHERE account_id = $1 AND month = $2",
         account_id.0,
         month.first_day(),
     )
@@ -140,8 +140,8 @@ pub(super) async fn delete_totals(
     before: Month,
 ) -> Result<u64, sqlx::Error> {
     let done = sqlx::query!(
-        "DELETE FROM event_totals WHERE (user_id, month) IN (
-             SELECT user_id, month FROM event_totals WHERE month < $1 LIMIT 5000
+        "DELETE FROM event_totals WHERE (account_id, month) IN (
+             SELECT account_id, month FROM event_totals WHERE month < $1 LIMIT 5000
          )",
         before.first_day(),
     )
@@ -161,8 +161,8 @@ pub(super) async fn insert(
     events: &Columns,
 ) -> Result<Vec<Uuid>, sqlx::Error> {
     sqlx::query_scalar!(
-        "INSERT INTO events (id, user_id, event_type, event_data, created_at)
-         SELECT id, $1, event_type, event_data, created_at
+        "INSERT INTO events (id, user_id, account_id, event_type, event_data, created_at)
+         SELECT id, $1, $1, event_type, event_data, created_at
          FROM unnest($2::uuid[], $3::timestamptz[], $4::text[], $5::jsonb[])
              AS given (id, created_at, event_type, event_data)
          ORDER BY created_at, id
@@ -189,7 +189,7 @@ pub(super) async fn count_same(
            FROM unnest($2::uuid[], $3::timestamptz[], $4::text[], $5::jsonb[])
                AS given (id, created_at, event_type, event_data)
            JOIN events AS e USING (id, created_at, event_type, event_data)
-           WHERE e.user_id = $1"#,
+           WHERE e.account_id = $1"#,
         account_id.0,
         &events.ids,
         &events.times,

@@ -15,7 +15,7 @@ pub(super) async fn find_live(
         r#"SELECT plan AS "plan: Plan", status AS "status: SubscriptionStatus",
                   current_period_start, current_period_end, cancel_at_period_end
            FROM subscriptions
-           WHERE user_id = $1 AND status = ANY ($2)"#,
+           WHERE account_id = $1 AND status = ANY ($2)"#,
         account_id.0,
         &LIVE_STATUSES as &[&str],
     )

@@ -26,7 +26,7 @@ fn column<T>(batch: &Batch, value: impl Fn(&MeterKey, &Sum) -> T) -> Vec<T> {
 /// Adds a batch to the counts unless it was added before; returns the new totals of its accounts by month.
 /// One statement, so that counts and rollups are written together. Rows are in the order of the keys, so that
 /// two processes do not deadlock. `usage.rolls_up` disables the triggers that update the rollups for earlier
-/// releases.
+/// releases. `user_id` has the account's id as long as it is in the primary keys.
 pub(super) async fn write(
     conn: impl PgExecutor<'_>,
     batch: &Batch,
@@ -43,30 +43,30 @@ pub(super) async fn write(
            ), counted AS MATERIALIZED (
                SELECT c.* FROM unnest($4::uuid[], $5::text[], $6::int2[], $7::timestamptz[], $8::int8[],
                                       $9::float8[], $10::float8[], $11::boolean[])
-                   AS c (user_id, endpoint, status_code, created_at, request_count,
+                   AS c (account_id, endpoint, status_code, created_at, request_count,
                          response_time_ms, response_time_max_ms, is_charged)
                WHERE EXISTS (SELECT FROM fresh)
            ), written AS (
-               INSERT INTO api_usage AS u (user_id, endpoint, status_code, created_at, request_count,
+               INSERT INTO api_usage AS u (user_id, account_id, endpoint, status_code, created_at, request_count,
                                            response_time_ms, response_time_max_ms)
-               SELECT user_id, endpoint, status_code, created_at, request_count,
+               SELECT account_id, account_id, endpoint, status_code, created_at, request_count,
                       response_time_ms, response_time_max_ms
-               FROM counted ORDER BY user_id, created_at, endpoint, status_code
+               FROM counted ORDER BY account_id, created_at, endpoint, status_code
                ON CONFLICT (user_id, created_at, endpoint, status_code) DO UPDATE SET
                    request_count = u.request_count + excluded.request_count,
                    response_time_ms = u.response_time_ms + excluded.response_time_ms,
                    response_time_max_ms = greatest(u.response_time_max_ms, excluded.response_time_max_ms)
            ), by_hour AS MATERIALIZED (
-               SELECT user_id, date_trunc('hour', created_at, 'UTC') AS created_at, endpoint,
+               SELECT account_id, date_trunc('hour', created_at, 'UTC') AS created_at, endpoint,
                       sum(request_count)::int8 AS request_count,
                       coalesce(sum(request_count) FILTER (WHERE status_code BETWEEN 400 AND 499), 0)::int8 AS client_errors,
                       coalesce(sum(request_count) FILTER (WHERE status_code >= 500), 0)::int8 AS server_errors,
                       sum(response_time_ms) AS response_time_ms, max(response_time_max_ms) AS response_time_max_ms
                FROM counted GROUP BY 1, 2, 3
            ), hourly AS (
-               INSERT INTO usage_hourly AS r (user_id, created_at, endpoint, request_count, client_errors,
+               INSERT INTO usage_hourly AS r (user_id, account_id, created_at, endpoint, request_count, client_errors,
                                               server_errors, response_time_ms, response_time_max_ms)
-               SELECT * FROM by_hour ORDER BY user_id, created_at, endpoint
+               SELECT account_id, * FROM by_hour ORDER BY account_id, created_at, endpoint
                ON CONFLICT (user_id, created_at, endpoint) DO UPDATE SET
                    request_count = r.request_count + excluded.request_count,
                    client_errors = r.client_errors + excluded.client_errors,
@@ -74,11 +74,11 @@ pub(super) async fn write(
                    response_time_ms = r.response_time_ms + excluded.response_time_ms,
                    response_time_max_ms = greatest(r.response_time_max_ms, excluded.response_time_max_ms)
            ), daily AS (
-               INSERT INTO usage_daily AS r (user_id, created_at, endpoint, request_count, client_errors,
+               INSERT INTO usage_daily AS r (user_id, account_id, created_at, endpoint, request_count, client_errors,
                                              server_errors, response_time_ms, response_time_max_ms)
-               SELECT user_id, date_trunc('day', created_at, 'UTC'), endpoint, sum(request_count)::int8,
+               SELECT account_id, account_id, date_trunc('day', created_at, 'UTC'), endpoint, sum(request_count)::int8,
                       sum(client_errors)::int8, sum(server_errors)::int8, sum(response_time_ms), max(response_time_max_ms)
-               FROM by_hour GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
+               FROM by_hour GROUP BY 2, 3, 4 ORDER BY 2, 3, 4
                ON CONFLICT (user_id, created_at, endpoint) DO UPDATE SET
                    request_count = r.request_count + excluded.request_count,
                    client_errors = r.client_errors + excluded.client_errors,
@@ -86,12 +86,13 @@ pub(super) async fn write(
                    response_time_ms = r.response_time_ms + excluded.response_time_ms,
                    response_time_max_ms = greatest(r.response_time_max_ms, excluded.response_time_max_ms)
            )
-           INSERT INTO usage_totals AS t (user_id, month, request_count)
-           SELECT user_id, date_trunc('month', created_at AT TIME ZONE 'UTC')::date, sum(request_count)::int8
-           FROM counted WHERE is_charged GROUP BY 1, 2 ORDER BY 1, 2
+           INSERT INTO usage_totals AS t (user_id, account_id, month, request_count)
+           SELECT account_id, account_id, date_trunc('month', created_at AT TIME ZONE 'UTC')::date,
+                  sum(request_count)::int8
+           FROM counted WHERE is_charged GROUP BY 2, 3 ORDER BY 2, 3
            ON CONFLICT ON CONSTRAINT usage_totals_pkey
            DO UPDATE SET request_count = t.request_count + excluded.request_count
-           RETURNING user_id, month, request_count"#,
+           RETURNING account_id AS "account_id!", month, request_count"#,
         batch.writer,
         batch.number,
         now,
@@ -107,7 +108,7 @@ pub(super) async fn write(
     .fetch_all(conn)
     .await?;
     let totals = totals.into_iter().map(|row| {
-        let account = (row.user_id, Month::from(row.month));
+        let account = (row.account_id, Month::from(row.month));
         (
             account,
             u64::try_from(row.request_count).unwrap_or_default(),
@@ -123,7 +124,7 @@ pub(super) async fn find_total(
     month: NaiveDate,
 ) -> Result<u64, sqlx::Error> {
     let total = sqlx::query_scalar!(
-        "SELECT request_count FROM usage_totals WHERE user_id = $1 AND month = $2",
+        "SELECT request_count FROM usage_totals WHERE account_id = $1 AND month = $2",
         account_id.0,
         month,
     )

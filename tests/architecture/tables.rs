@@ -17,7 +17,7 @@ organisations accounts account_slugs memberships invitations invitation_blocks
 
 /// Tables that a slice reads though another one owns them, each in a statement that must see both at one
 /// moment, or in one round trip.
-pub(super) const READS: [(&str, &str, &str); 11] = [
+pub(super) const READS: [(&str, &str, &str); 15] = [
     (
         "auth",
         "users",
@@ -36,8 +36,20 @@ pub(super) const READS: [(&str, &str, &str); 11] = [
     (
         "api_keys",
         "users",
-        "the owner of a key exists and is enabled",
+        "the creator of a key exists and is enabled",
     ),
+    (
+        "api_keys",
+        "accounts",
+        "the account of a key is not deleted",
+    ),
+    (
+        "api_keys",
+        "memberships",
+        "the creators of keys who are members",
+    ),
+    ("dashboard", "accounts", "one statement"),
+    ("dashboard", "account_slugs", "one statement"),
     ("dashboard", "users", "one statement"),
     ("dashboard", "subscriptions", "one statement"),
     ("dashboard", "payments", "one statement"),

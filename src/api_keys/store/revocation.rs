@@ -4,19 +4,19 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgExecutor;
 
-use crate::ids::AccountId;
+use crate::ids::UserId;
 
-/// Revokes the keys that were created or rotated since then; returns their number.
+/// Revokes the keys that a user has created or rotated since then, for any account; returns their number.
 pub async fn revoke_since(
     conn: impl PgExecutor<'_>,
-    account_id: AccountId,
+    user_id: UserId,
     since: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> Result<u64, sqlx::Error> {
     let done = sqlx::query!(
         "UPDATE api_keys SET revoked_at = $3
          WHERE user_id = $1 AND revoked_at IS NULL AND (created_at >= $2 OR rotated_at >= $2)",
-        account_id.0,
+        user_id.0,
         since,
         now,
     )

@@ -13,7 +13,7 @@ use crate::scope::{self, Scope};
 /// Lists a page of an account's usage, the oldest first. PostgreSQL cancels the statement after `timeout`, also
 /// when the client has disconnected.
 ///
-/// `OFFSET 0` makes the planner look each range up by the primary key. With a plain join it reads and filters
+/// `OFFSET 0` makes the planner look each range up by the index on the account. With a plain join it reads and filters
 /// all rows of the account: 1.0 s instead of 20 ms for 900,000 rows.
 pub(in super::super) async fn list<F>(
     db: &Db,
@@ -63,7 +63,7 @@ pub(in super::super) async fn list<F>(
                        FROM unnest($4::timestamptz[], $5::timestamptz[]) AS r (first, last)
                        CROSS JOIN LATERAL (
                            SELECT * FROM api_usage
-                           WHERE user_id = $1 AND created_at >= r.first AND created_at < r.last OFFSET 0
+                           WHERE account_id = $1 AND created_at >= r.first AND created_at < r.last OFFSET 0
                        ) AS u
                        UNION ALL
                        SELECT u.created_at, u.endpoint, u.request_count, u.client_errors, u.server_errors,
@@ -71,7 +71,7 @@ pub(in super::super) async fn list<F>(
                        FROM unnest($6::timestamptz[], $7::timestamptz[]) AS r (first, last)
                        CROSS JOIN LATERAL (
                            SELECT * FROM usage_hourly
-                           WHERE user_id = $1 AND created_at >= r.first AND created_at < r.last OFFSET 0
+                           WHERE account_id = $1 AND created_at >= r.first AND created_at < r.last OFFSET 0
                        ) AS u
                        UNION ALL
                        SELECT u.created_at, u.endpoint, u.request_count, u.client_errors, u.server_errors,
@@ -79,7 +79,7 @@ pub(in super::super) async fn list<F>(
                        FROM unnest($8::timestamptz[], $9::timestamptz[]) AS r (first, last)
                        CROSS JOIN LATERAL (
                            SELECT * FROM usage_daily
-                           WHERE user_id = $1 AND created_at >= r.first AND created_at < r.last OFFSET 0
+                           WHERE account_id = $1 AND created_at >= r.first AND created_at < r.last OFFSET 0
                        ) AS u
                       ) AS rows) AS u
            WHERE $10::timestamptz IS NULL OR (start, endpoint) > ($10, $11)

@@ -29,6 +29,8 @@ use crate::{
 const API: &str = "/api/v1";
 const AUTH: &str = "/api/v1/auth";
 const USERS: &str = "/api/v1/users";
+const INVITATIONS: &str = "/api/v1/invitations";
+const ORGANISATIONS: &str = "/api/v1/organisations";
 
 fn groups(draining: Draining) -> Groups {
     Groups::default()
@@ -109,6 +111,61 @@ fn groups(draining: Draining) -> Groups {
         .group("/api/v1/admin", policy::admin(), admin::routes())
 }
 
+/// Groups of organisations, in which `{id}` of the path is the account acted for.
+fn organisation_groups(groups: Groups) -> Groups {
+    use Permission as P;
+    let in_path = |read, write| {
+        let policy = signed_in().exempt_from_quota();
+        policy.account_in_path().permission(read, write)
+    };
+    groups
+        .group(
+            ORGANISATIONS,
+            signed_in().exempt_from_quota(),
+            organisations::routes(),
+        )
+        .group(
+            ORGANISATIONS,
+            in_path(P::OrganisationRead, P::OrganisationWrite),
+            organisations::organisation_routes(),
+        )
+        .group(
+            ORGANISATIONS,
+            in_path(P::OrganisationRead, P::OrganisationRead),
+            organisations::membership_routes(),
+        )
+        .group(
+            ORGANISATIONS,
+            in_path(P::OrganisationOwn, P::OrganisationOwn),
+            organisations::deletion_routes().merge(organisations::transfer_routes()),
+        )
+        .group(
+            ORGANISATIONS,
+            in_path(P::MembersRead, P::MembersWrite),
+            organisations::member_routes(),
+        )
+        .group(
+            ORGANISATIONS,
+            in_path(P::InvitationsRead, P::InvitationsWrite),
+            organisations::invitation_routes(),
+        )
+        .group(
+            INVITATIONS,
+            signed_in().exempt_from_quota(),
+            organisations::own_routes(),
+        )
+        .group(
+            INVITATIONS,
+            public().limit(|of| of.auth),
+            organisations::public_routes(),
+        )
+        .group(
+            ORGANISATIONS,
+            in_path(P::AuditRead, P::AuditRead),
+            organisations::audit_routes(),
+        )
+}
+
 /// Middleware of public groups, from top to bottom.
 async fn public_stack(group: Arc<Group>, request: Request, next: Next) -> MiddlewareResult {
     middleware_stack!(request, next, [
@@ -138,7 +195,11 @@ async fn signed_in_stack(group: Arc<Group>, request: Request, next: Next) -> Mid
 
 /// The whole service: what production serves, and what the tests talk to.
 pub fn router(state: &AppState, config: &Config, draining: Draining) -> Router {
-    let (routes, document) = groups(draining).into_router(state);
+    let mut groups = groups(draining);
+    if config.organisations.enabled {
+        groups = organisation_groups(groups);
+    }
+    let (routes, document) = groups.into_router(state);
     let mut document = complete(document);
     let base = config.http.base_path();
     let own = first_segments(&document);
@@ -187,7 +248,7 @@ fn first_segments(document: &OpenApi) -> Vec<String> {
 /// The document of all routes, as `/api/openapi.json` and the `openapi` subcommand have it.
 #[must_use]
 pub fn openapi() -> OpenApi {
-    complete(groups(Draining::default()).into_document())
+    complete(organisation_groups(groups(Draining::default())).into_document())
 }
 
 #[derive(utoipa::OpenApi)]
@@ -199,6 +260,7 @@ pub fn openapi() -> OpenApi {
     ),
     tags(
         (name = "auth", description = "Sign-up, sign-in, sessions and credentials"),
+        (name = "organisations", description = "Organisations, their members and invitations"),
         (name = "users", description = "The account of the current user"),
         (name = "api keys", description = "API keys"),
         (name = "admin", description = "Administration of all accounts"),

@@ -25,7 +25,6 @@ pub mod mail;
 pub mod partitions;
 
 pub mod health;
-pub mod organisations;
 pub mod plans;
 pub mod users;
 
@@ -34,6 +33,7 @@ pub mod mfa;
 pub mod auth;
 pub mod events;
 
+pub mod organisations;
 pub mod usage;
 
 pub mod admin;

@@ -88,9 +88,9 @@ pub fn set_partitions(table: &'static str, months_ahead: i32, default_rows: u32)
     gauge!(PARTITION_DEFAULT_ROWS, "table" => table).set(f64::from(default_rows));
 }
 
-/// `exception` is a constant of ours.
-pub fn count_scope_exception(exception: &'static str) {
-    counter!(SCOPE_EXCEPTIONS, "exception" => exception).increment(1);
+/// `exception` is a constant of ours; zero starts its series.
+pub fn count_scope_exception(exception: &'static str, count: u64) {
+    counter!(SCOPE_EXCEPTIONS, "exception" => exception).increment(count);
 }
 
 /// `lines` is the total since the start.

@@ -8,6 +8,10 @@ static MIGRATIONS: Migrator = sqlx::migrate!();
 /// Key of the advisory lock that is held while migrating: any number that nothing else uses.
 const MIGRATION_LOCK: i64 = 0x6772_6f75_6e64_0001;
 
+/// With the version, because the policies of row-level security know the sessions of the release before by its name
+/// alone (`protect_account_rows`).
+const APPLICATION_NAME: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
+
 #[derive(Debug, thiserror::Error)]
 pub enum MigrationError {
     #[error(transparent)]
@@ -28,7 +32,7 @@ pub fn connection_options(config: &DatabaseConfig) -> Options {
         StatementLog::Off
     };
     Options {
-        application_name: env!("CARGO_PKG_NAME"),
+        application_name: APPLICATION_NAME,
         statement_log,
         schema_version: MIGRATIONS.iter().map(|one| one.version).max(),
     }

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Config;
 use crate::metrics;
 use crate::partitions::{self, Table};
+use crate::scope;
 use crate::state::AppState;
 use crate::worker;
 
@@ -49,6 +50,7 @@ pub async fn start(
     };
     let listener = TcpListener::bind(addr).await?;
     metrics::start(&state.version, option_env!("BUILD_COMMIT")).map_err(MonitorError::Record)?;
+    scope::Exception::init_metric();
     metrics::set_max_connections(config.http.max_connections);
     metrics::set_max_requests(config.http.max_requests);
     tracing::info!(addr = %listener.local_addr()?, "serving metrics");

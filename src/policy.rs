@@ -270,10 +270,10 @@ impl Policy {
                 .parameter_in(ParameterIn::Header)
                 .required(Required::False)
                 .description(Some(
-                    "Id or slug of the account to act for. Without it: the personal account, or that of the API key.",
+                    "Id or slug of the account to act for, such as `acme`. Without it: the personal account, or that of \
+                     the API key.",
                 ))
-                .schema(Some(schema))
-                .example(Some("acme".into()));
+                .schema(Some(schema));
             let parameters = operation.parameters.get_or_insert_default();
             parameters.push(header.build().into());
         }

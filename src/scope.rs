@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use database::Db;
-use sqlx::{Postgres, Transaction};
+use sqlx::{PgExecutor, Postgres, Transaction};
 
 use crate::ids::AccountId;
 use crate::metrics;
@@ -43,6 +43,13 @@ impl Exception {
         Self::Admin,
     ];
 
+    /// Starts the series of every exception at zero.
+    pub fn init_metric() {
+        for exception in Self::ALL {
+            metrics::count_scope_exception(exception.as_str(), 0);
+        }
+    }
+
     /// Value of the setting `app.exception`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -58,18 +65,34 @@ impl Exception {
 }
 
 impl Scope {
-    /// `BEGIN` and the setting as one message, so that the scope costs no round trip.
-    fn begin_statement(self) -> String {
+    /// Name and value of the setting.
+    fn setting(self) -> (&'static str, String) {
         match self {
-            Self::Account(id) => {
-                format!("BEGIN; SELECT set_config('app.account', '{}', true)", id.0)
-            }
-            Self::Exception(exception) => format!(
-                "BEGIN; SELECT set_config('app.exception', '{}', true)",
-                exception.as_str()
-            ),
+            Self::Account(id) => ("app.account", id.to_string()),
+            Self::Exception(exception) => ("app.exception", exception.as_str().to_owned()),
         }
     }
+
+    /// `BEGIN` and the setting as one message, so that the scope costs no round trip.
+    fn begin_statement(self) -> String {
+        let (name, value) = self.setting();
+        format!("BEGIN; SELECT set_config('{name}', '{value}', true)")
+    }
+
+    fn count(self) {
+        if let Self::Exception(exception) = self {
+            metrics::count_scope_exception(exception.as_str(), 1);
+        }
+    }
+}
+
+/// Sets the scope for the rest of a transaction, which costs a round trip.
+pub async fn set(conn: impl PgExecutor<'_>, scope: Scope) -> Result<(), sqlx::Error> {
+    scope.count();
+    let (name, value) = scope.setting();
+    let set = sqlx::query("SELECT set_config($1, $2, true)");
+    set.bind(name).bind(value).execute(conn).await?;
+    Ok(())
 }
 
 /// Statements that begin a transaction of a job, with a statement timeout of its own.
@@ -82,8 +105,6 @@ pub fn begin_job(statement_timeout: Duration) -> String {
 
 /// Begins a transaction with this scope.
 pub async fn begin(db: &Db, scope: Scope) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
-    if let Scope::Exception(exception) = scope {
-        metrics::count_scope_exception(exception.as_str());
-    }
+    scope.count();
     database::begin_with(db, scope.begin_statement()).await
 }

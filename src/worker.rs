@@ -12,6 +12,7 @@ use crate::auth::{
 };
 use crate::events::{self, PurgeEventTotals};
 use crate::mfa::{NotifySecondFactor, ResealSecrets};
+use crate::organisations::{CheckSeats, NotifyMember, PurgeOrganisations, SendInvitation};
 use crate::partitions::{MaintainPartitions, PartitionedTables, Table};
 use crate::state::AppState;
 use crate::usage::{self, BackfillRollups, PurgeUsage};
@@ -48,6 +49,10 @@ pub async fn worker(
         .define_job::<BackfillRollups>()
         .define_job::<PurgeEventTotals>()
         .define_job::<RemoveAddresses>()
+        .define_job::<SendInvitation>()
+        .define_job::<NotifyMember>()
+        .define_job::<PurgeOrganisations>()
+        .define_job::<CheckSeats>()
         .define_job::<PurgeDeadJobs>()
         .with_cron(Cron::daily_at::<PurgeExpired>(3, 17).expect(VALID_TIME))
         .with_cron(Cron::daily_at::<PurgeKeys>(3, 37).expect(VALID_TIME))
@@ -57,6 +62,8 @@ pub async fn worker(
         .with_cron(Cron::every_n_minutes::<BackfillRollups>(10).expect(VALID_TIME))
         .with_cron(Cron::daily_at::<PurgeEventTotals>(4, 27).expect(VALID_TIME))
         .with_cron(Cron::daily_at::<RemoveAddresses>(4, 47).expect(VALID_TIME))
+        .with_cron(Cron::daily_at::<PurgeOrganisations>(5, 7).expect(VALID_TIME))
+        .with_cron(Cron::daily_at::<CheckSeats>(5, 27).expect(VALID_TIME))
         .with_cron(Cron::daily_at::<PurgeDeadJobs>(4, 57).expect(VALID_TIME))
         .add_extension(PartitionedTables(partitioned_tables(&state)))
         .add_extension(DeadJobsRetention(config.dead_jobs_retention))

@@ -113,7 +113,7 @@ async fn list_audit_log(
 ) -> Result<Json<Page<Record>>, Problem> {
     let mut tx = ctx.begin_scoped(Scope::Exception(Exception::Admin)).await?;
     let rows = audit::list_records(&mut *tx, &paged.filter, paged.after, paged.limit).await?;
-    let about = json!({ "account_id": paged.filter.account_id, "user_id": paged.filter.user_id, "event": paged.filter.event });
+    let about = json!({ "user_id": paged.filter.user_id, "event": paged.filter.event });
     tx.audit(Event::AuditLogRead.detail(about)).await?;
     tx.commit().await?;
     Ok(Json(Page::cut(rows, paged.limit, Record::moment)))

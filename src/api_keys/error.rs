@@ -14,10 +14,12 @@ pub enum Error {
     TooMany(u32),
     #[error("the lifetime exceeds {0} seconds")]
     TooLong(u64),
-    #[error("an organisation's key has no scope of its creator's profile")]
-    ProfileScope,
+    #[error("a key of an organisation cannot reach a profile")]
+    NoProfile,
+    #[error("the account is gone")]
+    NoAccount,
     #[error(transparent)]
-    Denied(#[from] PermissionDenied),
+    PermissionDenied(#[from] PermissionDenied),
     #[error("the key has expired")]
     Expired,
     #[error("the previous secret still works")]
@@ -31,7 +33,13 @@ pub enum Error {
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         match error {
-            Error::NotFound => Self::new(Code::NotFound),
+            Error::NotFound | Error::NoAccount => Self::new(Code::NotFound),
+            Error::NoProfile => Self::new(Code::InvalidFields).field(
+                "scopes",
+                "invalid_value",
+                "of an organisation's key cannot include users:read and users:write",
+            ),
+            Error::PermissionDenied(error) => error.into(),
             Error::TooMany(most) => Self::new(Code::TooManyApiKeys)
                 .detail(format!("an account can have {most} keys: revoke one first")),
             Error::TooLong(most) => Self::new(Code::InvalidFields).field(
@@ -39,12 +47,6 @@ impl From<Error> for Problem {
                 "invalid_value",
                 format!("must be at most {most} seconds"),
             ),
-            Error::ProfileScope => Self::new(Code::InvalidFields).field(
-                "scopes",
-                "invalid_value",
-                "must not have users:read or users:write: the key of an organisation has no profile",
-            ),
-            Error::Denied(denied) => denied.into(),
             Error::Expired => {
                 Self::new(Code::Conflict).detail("the key has expired: create another one")
             }

@@ -135,26 +135,12 @@ pub(super) struct ApiKey {
     pub(super) expires_at: DateTime<Utc>,
     /// Time of last use, accurate to about a minute.
     pub(super) last_used_at: Option<DateTime<Utc>>,
-}
-
-/// An API key of a list, and who created it.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub(super) struct ListedApiKey {
-    #[serde(flatten)]
-    pub(super) key: ApiKey,
-    /// Who created the key, or rotated it last.
-    pub(super) created_by: KeyCreator,
-}
-
-/// Creator of an API key.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub(super) struct KeyCreator {
-    /// The user's id.
-    pub(super) user_id: UserId,
-    /// The user's address; null if they are not a member of the account any more.
-    pub(super) email: Option<EmailAddress>,
-    /// Whether the user is a member of the account, or its owner.
-    pub(super) is_member: bool,
+    /// The user who created the key.
+    pub(super) created_by: UserId,
+    /// Their email address.
+    pub(super) creator_email: Option<EmailAddress>,
+    /// Whether they are still a member of the account.
+    pub(super) creator_is_member: bool,
 }
 
 /// An API key with its secret, which is returned only once.

@@ -9,7 +9,7 @@ use utoipa::openapi::OpenApi;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa_axum::routes;
 
-use super::model::{IssuedApiKey, ListedApiKey, NewApiKey, Rotation};
+use super::model::{ApiKey, IssuedApiKey, NewApiKey, Rotation};
 use super::{service, store};
 use crate::auth::problem_groups;
 use crate::ctx::UserCtx;
@@ -30,20 +30,25 @@ problem_groups! {
 
 /// List my API keys, newest first.
 ///
-/// Expired keys are listed for another 30 days, revoked keys are not. Of an organisation, keys of all members are
-/// listed, and those of former members.
+/// Expired keys are listed for another 30 days, revoked keys are not.
 #[utoipa::path(get, path = "", tag = "api keys", params(PageParams),
-    responses((status = 200, description = "A page of keys.", body = Page<ListedApiKey>), QueryProblems))]
+    responses((status = 200, description = "A page of keys.", body = Page<ApiKey>), QueryProblems))]
 async fn list_api_keys(
     ctx: UserCtx,
     paged: PageRequest<TimeCursor>,
-) -> Result<Json<Page<ListedApiKey>>, Problem> {
-    let (account_id, now) = (ctx.account_id(), ctx.now());
+) -> Result<Json<Page<ApiKey>>, Problem> {
     let mut tx = ctx.begin().await?;
-    let rows = store::list(&mut *tx, account_id, paged.after, paged.limit, now).await?;
+    let rows = store::list(
+        &mut *tx,
+        ctx.account_id(),
+        paged.after,
+        paged.limit,
+        ctx.now(),
+    )
+    .await?;
     tx.commit().await?;
     let page = Page::cut(rows, paged.limit, |key| {
-        TimeCursor(key.key.created_at, key.key.id.0)
+        TimeCursor(key.created_at, key.id.0)
     });
     Ok(Json(page))
 }
@@ -52,8 +57,7 @@ async fn list_api_keys(
 ///
 /// Requires the password and, if the account has a second factor, a code or a recovery code. The owner gets an
 /// email. The key is returned only once: a hash of it is stored. Programs send it as a bearer token, like an
-/// access token; operations on the security of the account reject it. The key of an organisation has at most the
-/// permissions of its creator, and none of the scopes `users:read` and `users:write`.
+/// access token; operations on the security of the account reject it.
 #[utoipa::path(post, path = "", tag = "api keys",
     request_body(content = NewApiKey, examples(
         ("password" = (summary = "With the password", value = json!({ "name": "Nightly import",
@@ -86,8 +90,7 @@ async fn revoke_api_key(ctx: UserCtx, Path(id): Path<ApiKeyId>) -> Result<Status
 ///
 /// The key gets a new secret. The previous one works for another `overlap` seconds (default: one day), so that
 /// programs can be switched over. Until it expires, another rotation is rejected unless its overlap is 0, which
-/// ends all secrets but the new one. The key's lifetime starts again. Requires the same proof as creating a key, and
-/// of an organisation's key the permissions of its scopes.
+/// ends all secrets but the new one. The key's lifetime starts again. Requires the same proof as creating a key.
 #[utoipa::path(post, path = "/{id}/rotate", tag = "api keys",
     params(("id" = ApiKeyId, Path, description = "The key's id.")),
     request_body(content = Rotation, examples(

@@ -104,9 +104,9 @@ impl Scopes {
         sufficient.iter().any(|scope| self.0.contains(scope))
     }
 
-    /// Whether one of the scopes is of this area alone.
-    pub(super) fn name(&self, area: Area) -> bool {
-        self.0.iter().any(|scope| scope.area == Some(area))
+    /// Whether the key may read or write the profile of its creator.
+    pub(super) fn include_profile(&self) -> bool {
+        self.0.iter().any(|scope| scope.area == Some(Area::Users))
     }
 
     /// The permissions of the same names.

@@ -1,8 +1,10 @@
 //! Create, rotate and revoke API keys. A stolen session is not sufficient: a key requires reauthentication, and the
 //! owner gets an email. The time of last use is written in batches, outside of requests.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use clock::after;
 use crypto::GeneratedApiKey;
 use serde_json::{Value, json};
@@ -18,9 +20,8 @@ use crate::auth;
 use crate::ctx::UserCtx;
 use crate::ids::ApiKeyId;
 use crate::organisations;
-use crate::policy::Area;
+use crate::scope::{self, Exception, Scope};
 use crate::state::AppState;
-use crate::users;
 
 const WRITE_USES_EVERY: Duration = Duration::from_secs(10);
 
@@ -30,11 +31,13 @@ pub(super) async fn create(ctx: &UserCtx, new: NewApiKey) -> Result<IssuedApiKey
     if life > most {
         return Err(Error::TooLong(most.as_secs()));
     }
-    let is_own = ctx.account_id() == ctx.user_id().personal_account();
-    if !is_own && new.scopes.name(Area::Users) {
-        return Err(Error::ProfileScope);
+    if ctx.account_id() != ctx.user_id().personal_account() {
+        if new.scopes.include_profile() {
+            return Err(Error::NoProfile);
+        }
+        // A key never has a permission that its creator lacks.
+        ctx.permissions().require_all(new.scopes.permissions())?;
     }
-    ctx.permissions().require_all(new.scopes.permissions())?;
     let proof = auth::ReauthProof::new("password", new.password, new.code, new.recovery_code)?;
     let known = auth::reauthenticate(ctx, proof).await?;
     let now = ctx.now();
@@ -43,21 +46,16 @@ pub(super) async fn create(ctx: &UserCtx, new: NewApiKey) -> Result<IssuedApiKey
     let mut tx = ctx.begin().await?;
     // Serializes concurrent calls, so that each counts the keys of the one before.
     if !organisations::lock_account(&mut *tx, ctx.account_id()).await? {
-        return Err(Error::NotFound);
+        return Err(Error::NoAccount);
     }
-    let version = users::lock_credentials(&mut *tx, ctx.user_id())
-        .await?
-        .ok_or(auth::Error::Unauthenticated)?;
-    if version != known.version {
-        return Err(auth::Error::CredentialsChanged.into());
-    }
+    auth::recheck_proof(&mut tx, ctx.user_id(), &known).await?;
     let active = store::count_active(&mut *tx, ctx.account_id(), now).await?;
     if active >= ctx.api_keys.max_count.into() {
         return Err(Error::TooMany(ctx.api_keys.max_count));
     }
     let about = store::insert(
         &mut *tx,
-        (ctx.user_id(), ctx.account_id(), id),
+        (ctx.account_id(), ctx.user_id(), id),
         (&new.name, &new.scopes),
         &key,
         after(now, life),
@@ -86,7 +84,7 @@ pub(super) async fn rotate(
     auth::recheck_proof(&mut tx, ctx.user_id(), &known).await?;
     let rotated = store::rotate(
         &mut *tx,
-        (ctx.user_id(), ctx.account_id(), id),
+        (ctx.account_id(), id),
         &key,
         after(now, rotation.overlap.get()),
         after(now, ctx.api_keys.max_ttl),
@@ -101,7 +99,6 @@ pub(super) async fn rotate(
             Some(_) => Error::Overlapping,
         });
     };
-    ctx.permissions().require_all(about.scopes.permissions())?;
     tx.audit(Event::ApiKeyRotated.detail(detail(&about)))
         .await?;
     let job = NotifyKeyRotated::to(known.email, about.hint.clone());
@@ -157,10 +154,19 @@ pub async fn write_uses(state: &AppState) {
     if uses.is_empty() {
         return;
     }
-    if let Err(error) = store::update_last_used(&state.db, &uses).await {
+    if let Err(error) = try_write_uses(state, &uses).await {
         tracing::warn!(%error, "last use of API keys cannot be written");
         for (id, at) in uses {
             state.key_uses.record(id, at);
         }
     }
+}
+
+async fn try_write_uses(
+    state: &AppState,
+    uses: &HashMap<ApiKeyId, DateTime<Utc>>,
+) -> Result<(), sqlx::Error> {
+    let mut tx = scope::begin(&state.db, Scope::Exception(Exception::Authentication)).await?;
+    store::update_last_used(&mut *tx, uses).await?;
+    tx.commit().await
 }

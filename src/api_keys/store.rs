@@ -10,7 +10,7 @@ use job_queue::Expired;
 use sqlx::PgExecutor;
 use uuid::Uuid;
 
-use super::model::{ApiKey, KeyCreator, KeyName, ListedApiKey};
+use super::model::{ApiKey, KeyName};
 use super::scope::Scopes;
 use crate::ids::{AccountId, ApiKeyId, UserId};
 
@@ -35,7 +35,7 @@ pub(super) async fn count_active(
 
 pub(super) async fn insert(
     conn: impl PgExecutor<'_>,
-    (actor, account_id, id): (UserId, AccountId, ApiKeyId),
+    (account_id, created_by, id): (AccountId, UserId, ApiKeyId),
     (name, scopes): (&KeyName, &Scopes),
     key: &GeneratedApiKey,
     expires_at: DateTime<Utc>,
@@ -43,13 +43,15 @@ pub(super) async fn insert(
 ) -> Result<ApiKey, sqlx::Error> {
     sqlx::query_as!(
         ApiKey,
-        r#"INSERT INTO api_keys (id, user_id, account_id, name, scopes, hint, secret_hash, created_at, expires_at)
+        r#"INSERT INTO api_keys AS k (id, account_id, user_id, name, scopes, hint, secret_hash, created_at, expires_at)
            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
            RETURNING id AS "id: ApiKeyId", name AS "name: KeyName", scopes, hint, created_at, rotated_at,
-                     previous_expires_at, expires_at, last_used_at"#,
+                     previous_expires_at, expires_at, last_used_at, user_id AS "created_by: UserId",
+                     (SELECT email FROM users WHERE id = k.user_id) AS "creator_email: EmailAddress",
+                     true AS "creator_is_member!""#,
         id.0,
-        actor.0,
         account_id.0,
+        created_by.0,
         name.as_str(),
         &scopes.names(),
         key.hint(),
@@ -62,27 +64,28 @@ pub(super) async fn insert(
 }
 
 /// Keys that are not revoked, newest first. Expired keys are listed until they are purged, so that the owner sees
-/// why a program stopped working. An address is shown while its user is a member.
+/// why a program stopped working.
 pub(super) async fn list(
     conn: impl PgExecutor<'_>,
     account_id: AccountId,
     after: Option<TimeCursor>,
     limit: PageSize,
     now: DateTime<Utc>,
-) -> Result<Vec<ListedApiKey>, sqlx::Error> {
+) -> Result<Vec<ApiKey>, sqlx::Error> {
     let (created_at, id) = after.map(|TimeCursor(at, id)| (at, id)).unzip();
-    let rows = sqlx::query!(
-        r#"SELECT k.id AS "id: ApiKeyId", k.name AS "name: KeyName", k.scopes AS "scopes: Vec<String>", k.hint,
-                  k.created_at, k.rotated_at,
-                  CASE WHEN k.previous_expires_at > $5 THEN k.previous_expires_at END AS previous_expires_at,
-                  k.expires_at, k.last_used_at, k.user_id AS "user_id: UserId", u.email AS "email?: EmailAddress",
-                  u.id IS NOT NULL AS "is_member!"
+    sqlx::query_as!(
+        ApiKey,
+        r#"SELECT id AS "id: ApiKeyId", name AS "name: KeyName", scopes, hint, created_at, rotated_at,
+                  CASE WHEN previous_expires_at > $5 THEN previous_expires_at END AS previous_expires_at,
+                  expires_at, last_used_at, user_id AS "created_by: UserId",
+                  (SELECT email FROM users WHERE id = k.user_id) AS "creator_email: EmailAddress",
+                  (k.user_id = k.account_id OR EXISTS (
+                      SELECT FROM memberships AS m WHERE m.account_id = k.account_id AND m.user_id = k.user_id
+                  )) AS "creator_is_member!"
            FROM api_keys AS k
-           LEFT JOIN users AS u ON u.id = k.user_id AND u.deleted_at IS NULL AND (k.account_id = k.user_id OR EXISTS (
-               SELECT FROM memberships AS m WHERE m.account_id = k.account_id AND m.user_id = k.user_id))
-           WHERE k.account_id = $1 AND k.revoked_at IS NULL
-             AND ($2::timestamptz IS NULL OR (k.created_at, k.id) < ($2, $3))
-           ORDER BY k.created_at DESC, k.id DESC
+           WHERE account_id = $1 AND revoked_at IS NULL
+             AND ($2::timestamptz IS NULL OR (created_at, id) < ($2, $3))
+           ORDER BY created_at DESC, id DESC
            LIMIT $4"#,
         account_id.0,
         created_at,
@@ -91,34 +94,15 @@ pub(super) async fn list(
         now,
     )
     .fetch_all(conn)
-    .await?;
-    let keys = rows.into_iter().map(|row| ListedApiKey {
-        key: ApiKey {
-            id: row.id,
-            name: row.name,
-            scopes: row.scopes.into(),
-            hint: row.hint,
-            created_at: row.created_at,
-            rotated_at: row.rotated_at,
-            previous_expires_at: row.previous_expires_at,
-            expires_at: row.expires_at,
-            last_used_at: row.last_used_at,
-        },
-        created_by: KeyCreator {
-            user_id: row.user_id,
-            email: row.email,
-            is_member: row.is_member,
-        },
-    });
-    Ok(keys.collect())
+    .await
 }
 
 /// Replaces the secret of an active key, whose lifetime starts again. `None` if there is no such key, or if the
 /// previous secret still works and `overlap_until` is in the future. Atomic: of concurrent calls with an overlap
-/// exactly one returns `Some`. Its creator is `actor` from then on, since they know the secret.
+/// exactly one returns `Some`.
 pub(super) async fn rotate(
     conn: impl PgExecutor<'_>,
-    (actor, account_id, id): (UserId, AccountId, ApiKeyId),
+    (account_id, id): (AccountId, ApiKeyId),
     key: &GeneratedApiKey,
     overlap_until: DateTime<Utc>,
     expires_at_most: DateTime<Utc>,
@@ -126,16 +110,20 @@ pub(super) async fn rotate(
 ) -> Result<Option<ApiKey>, sqlx::Error> {
     sqlx::query_as!(
         ApiKey,
-        r#"UPDATE api_keys SET
+        r#"UPDATE api_keys AS k SET
                previous_secret_hash = CASE WHEN $6 > $5 THEN secret_hash END,
                previous_expires_at = CASE WHEN $6 > $5 THEN LEAST($6, expires_at) END,
-               user_id = $8, secret_hash = $3, hint = $4, rotated_at = $5,
+               secret_hash = $3, hint = $4, rotated_at = $5,
                expires_at = LEAST($5 + (expires_at - COALESCE(rotated_at, created_at)), $7)
            WHERE account_id = $1 AND id = $2 AND revoked_at IS NULL AND expires_at > $5
              AND ($6 <= $5 OR previous_expires_at IS NULL OR previous_expires_at <= $5)
            RETURNING id AS "id: ApiKeyId", name AS "name: KeyName", scopes, hint, created_at, rotated_at,
                      CASE WHEN previous_expires_at > $5 THEN previous_expires_at END AS previous_expires_at,
-                     expires_at, last_used_at"#,
+                     expires_at, last_used_at, user_id AS "created_by: UserId",
+                     (SELECT email FROM users WHERE id = k.user_id) AS "creator_email: EmailAddress",
+                     (k.user_id = k.account_id OR EXISTS (
+                         SELECT FROM memberships AS m WHERE m.account_id = k.account_id AND m.user_id = k.user_id
+                     )) AS "creator_is_member!""#,
         account_id.0,
         id.0,
         key.hash.as_bytes(),
@@ -143,7 +131,6 @@ pub(super) async fn rotate(
         now,
         overlap_until,
         expires_at_most,
-        actor.0,
     )
     .fetch_optional(conn)
     .await
@@ -182,7 +169,7 @@ pub(super) async fn revoke(
 }
 
 pub(super) struct StoredKey {
-    /// Creator.
+    /// Who created the key.
     pub(super) user_id: UserId,
     pub(super) account_id: AccountId,
     secret_hash: Vec<u8>,
@@ -201,7 +188,9 @@ impl StoredKey {
     }
 }
 
-/// Finds a key whose account is not deleted and whose creator is verified.
+/// Finds a key of any account in one statement: it sets the exception of row-level security, and reads the rest only
+/// then, since the lateral join depends on it. A key does not work while its creator is disabled or its account
+/// deleted.
 pub(super) async fn find_active(
     conn: impl PgExecutor<'_>,
     id: ApiKeyId,
@@ -209,13 +198,20 @@ pub(super) async fn find_active(
 ) -> Result<Option<StoredKey>, sqlx::Error> {
     sqlx::query_as!(
         StoredKey,
-        r#"SELECT k.user_id AS "user_id: UserId", k.account_id AS "account_id!: AccountId", k.secret_hash,
-                  CASE WHEN k.previous_expires_at > $2 THEN k.previous_secret_hash END AS previous_secret_hash,
-                  k.scopes, k.last_used_at, u.disabled_at IS NOT NULL AS "is_disabled!"
-           FROM api_keys AS k
-           JOIN users AS u ON u.id = k.user_id AND u.deleted_at IS NULL AND u.email_verified_at IS NOT NULL
-           JOIN accounts AS a ON a.id = k.account_id AND a.deleted_at IS NULL
-           WHERE k.id = $1 AND k.revoked_at IS NULL AND k.expires_at > $2"#,
+        r#"WITH scope AS MATERIALIZED (SELECT set_config('app.exception', 'authentication', true) AS name)
+           SELECT k.user_id AS "user_id!: UserId", k.account_id AS "account_id!: AccountId",
+                  k.secret_hash AS "secret_hash!", k.previous_secret_hash, k.scopes AS "scopes!", k.last_used_at,
+                  k.is_disabled AS "is_disabled!"
+           FROM scope CROSS JOIN LATERAL (
+               SELECT k.user_id, k.account_id, k.secret_hash,
+                      CASE WHEN k.previous_expires_at > $2 THEN k.previous_secret_hash END AS previous_secret_hash,
+                      k.scopes, k.last_used_at, u.disabled_at IS NOT NULL AS is_disabled
+               FROM api_keys AS k
+               JOIN users AS u ON u.id = k.user_id AND u.deleted_at IS NULL AND u.email_verified_at IS NOT NULL
+               JOIN accounts AS a ON a.id = k.account_id AND a.deleted_at IS NULL
+               WHERE k.id = $1 AND k.revoked_at IS NULL AND k.expires_at > $2 AND scope.name IS NOT NULL
+               OFFSET 0
+           ) AS k"#,
         id.0,
         now,
     )

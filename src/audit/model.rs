@@ -66,6 +66,22 @@ pub enum Event {
     SessionsEndedByAdmin,
     /// An administrator has read entries of all accounts. `detail` is the filter.
     AuditLogRead,
+    /// `detail` has name and slug.
+    OrganisationCreated,
+    OrganisationChanged,
+    /// `detail` has the time of the purge.
+    OrganisationDeleted,
+    OrganisationRestored,
+    OrganisationPurged,
+    MemberInvited,
+    MemberJoined,
+    InvitationRevoked,
+    InvitationDeclined,
+    /// `detail` has both roles.
+    MemberRoleChanged,
+    MemberRemoved,
+    MemberLeft,
+    OwnershipTransferred,
     /// The account had more sessions than `SESSION_MAX_COUNT`.
     SessionDisplaced,
 }

@@ -22,9 +22,9 @@ pub struct Record {
     /// Name of the event. A newer release may have written one that this release does not know.
     #[schema(example = "signed_in")]
     pub event: String,
-    /// The account acted for, or the personal account of the user; null if there is neither.
+    /// The account that the event belongs to: an organisation, or the personal account of the user.
     pub account_id: Option<AccountId>,
-    /// The user that the event is about.
+    /// The user whom the event is about.
     pub user_id: Option<UserId>,
     /// Who caused it; null for an unauthenticated client, a CLI command or the system.
     pub actor_id: Option<UserId>,
@@ -55,10 +55,10 @@ impl Record {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct RecordFilter {
-    /// The account acted for: an organisation, or the personal account of the user.
+    /// The account that the event belongs to.
     #[param(value_type = Option<uuid::Uuid>)]
     pub account_id: Option<AccountId>,
-    /// The user that the event is about.
+    /// The user whom the event is about.
     #[param(value_type = Option<uuid::Uuid>)]
     pub user_id: Option<UserId>,
     /// Who caused it.

@@ -23,13 +23,12 @@ pub(super) async fn insert(
     rng: &Rng,
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
-        "INSERT INTO audit_log (id, created_at, event, account_id, user_id, actor_id, session_id, request_id, ip,
-                                user_agent, detail)
+        "INSERT INTO audit_log
+             (id, created_at, event, user_id, actor_id, session_id, request_id, ip, user_agent, detail, account_id)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
         AuditId::new(now, rng).0,
         now,
         entry.event.to_string(),
-        entry.account_id.map(|id| id.0),
         entry.user_id.map(|id| id.0),
         entry.actor_id.map(|id| id.0),
         entry.session_id.map(|id| id.0),
@@ -37,6 +36,7 @@ pub(super) async fn insert(
         origin.ip.map(IpNetwork::from),
         origin.user_agent.as_ref().and_then(printable_user_agent),
         entry.detail,
+        entry.account_id.map(|id| id.0),
     )
     .execute(conn)
     .await?;

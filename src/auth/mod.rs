@@ -32,6 +32,7 @@ pub use credentials::{
 pub use credentials_change::begin_credentials_change;
 pub use error::Error;
 pub use jobs::PurgeExpired;
+pub(crate) use links::link_to;
 pub use links::{ASSETS, page_assets, page_routes};
 pub use mfa::{enrolment_routes, mfa_routes};
 pub use middleware::{require_admin, require_second_factor};

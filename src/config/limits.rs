@@ -33,6 +33,8 @@ day. [limits.md](limits.md) says what each counts. Those of signed-in callers ar
         LIMIT_REAUTHENTICATION => reauthentication: Rate = "20/1h";
         /// Requested changes of address, by user.
         LIMIT_EMAIL_CHANGE => email_change: Rate = "5/1h";
+        /// Emails with invitations, by organisation.
+        LIMIT_INVITATIONS => invitations: Rate = "20/1h";
         /// Wrong passwords, by client.
         LIMIT_FAILURES_CLIENT => failures_client: Rate = "5/15m";
         /// Wrong passwords, by account.
@@ -68,6 +70,7 @@ pub struct LimitsConfig {
     pub notice_address: Limit,
     pub reauthentication: Limit,
     pub email_change: Limit,
+    pub invitations: Limit,
     pub failures_client: Limit,
     pub failures_account: Limit,
     pub exempt: ExemptNetworks,
@@ -88,6 +91,7 @@ impl LimitSettings {
             notice_address: Limit::new("notice-address", self.notice?),
             reauthentication: Limit::new("reauthentication", self.reauthentication?),
             email_change: Limit::new("email-change", self.email_change?),
+            invitations: Limit::new("invitations", self.invitations?),
             failures_client: Limit::new("failures-client", self.failures_client?),
             failures_account: Limit::new("failures-account", self.failures_account?),
             exempt: self.exempt?.into(),

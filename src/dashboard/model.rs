@@ -15,7 +15,7 @@ use crate::users::PersonName;
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(super) struct Dashboard {
     /// Account.
-    pub account: Account,
+    pub account: AccountInfo,
     /// Current plan.
     pub plan: Offer,
     /// Subscription, also if it is not paid; `null` without one.
@@ -29,32 +29,31 @@ pub(super) struct Dashboard {
     pub as_of: DateTime<Utc>,
 }
 
-/// Account of the dashboard.
+/// Account of the dashboard: a personal one, or an organisation.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(untagged)]
-pub(super) enum Account {
-    Personal(PersonalAccount),
+pub(super) enum AccountInfo {
+    Personal(Account),
     Organisation(OrganisationAccount),
 }
 
-/// Account of an organisation.
+/// Organisation of the dashboard.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(super) struct OrganisationAccount {
     /// Id of the account.
     pub id: AccountId,
-    /// Name of the organisation.
-    #[schema(example = "Analytical Engines")]
+    /// Name.
+    #[schema(example = "Acme")]
     pub name: String,
-    /// Its name in URLs.
-    #[schema(value_type = String, example = "analytical-engines")]
-    pub slug: Slug,
+    /// Slug.
+    pub slug: Option<Slug>,
     /// Time at which the organisation was created.
     pub created_at: DateTime<Utc>,
 }
 
-/// Personal account of a user.
+/// Personal account of the dashboard.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub(super) struct PersonalAccount {
+pub(super) struct Account {
     /// Id of the account.
     // Keeps the schema's name in the document.
     #[schema(value_type = UserId)]
@@ -105,40 +104,16 @@ pub(super) struct DayUsage {
     pub server_errors: i64,
 }
 
-impl Facts {
-    /// The account that the row describes: a personal one has an address, an organisation name and slug.
-    pub(super) fn account(&mut self, id: AccountId) -> Option<Account> {
-        let created_at = self.created_at;
-        if let Some(email) = self.email.take() {
-            return Some(Account::Personal(PersonalAccount {
-                id,
-                email,
-                first_name: self.first_name.take(),
-                last_name: self.last_name.take(),
-                created_at,
-            }));
-        }
-        let (name, slug) = (self.name.take()?, self.slug.take()?);
-        Some(Account::Organisation(OrganisationAccount {
-            id,
-            name,
-            slug,
-            created_at,
-        }))
-    }
-}
-
 /// Row of the dashboard.
 pub(super) struct Facts {
-    pub created_at: DateTime<Utc>,
-    /// Of an organisation.
-    pub name: Option<String>,
-    /// Of an organisation.
-    pub slug: Option<Slug>,
-    /// Of a personal account, as are the next two.
+    /// `None` of an organisation.
     pub email: Option<EmailAddress>,
     pub first_name: Option<PersonName>,
     pub last_name: Option<PersonName>,
+    /// Of an organisation.
+    pub name: Option<String>,
+    pub slug: Option<Slug>,
+    pub created_at: DateTime<Utc>,
     pub subscription: Option<Json<Subscription>>,
     pub used: i64,
     pub days: Json<Vec<DayUsage>>,

@@ -13,7 +13,7 @@ use clock::Month;
 use http_toolkit::{Problem, Routes};
 use utoipa_axum::routes;
 
-use super::model::{Dashboard, Facts, MonthUsage};
+use super::model::{Account, AccountInfo, Dashboard, Facts, MonthUsage, OrganisationAccount};
 use super::store;
 use crate::config::PlansConfig;
 use crate::ctx::CallerCtx;
@@ -48,7 +48,7 @@ async fn show_dashboard(ctx: CallerCtx) -> Result<impl IntoResponse, Problem> {
         let mut tx = read.begin().await?;
         let facts = store::find(&mut *tx, account_id, Month::of(now), PAYMENTS).await?;
         tx.commit().await?;
-        let dashboard = facts.and_then(|facts| assemble(account_id, facts, &read.plans, now));
+        let dashboard = facts.map(|facts| assemble(account_id, facts, &read.plans, now));
         let json = dashboard.as_ref().map(serde_json::to_vec).transpose()?;
         Ok::<_, Box<dyn Error + Send + Sync>>(json.map(Bytes::from))
     });
@@ -59,16 +59,29 @@ async fn show_dashboard(ctx: CallerCtx) -> Result<impl IntoResponse, Problem> {
 
 fn assemble(
     account_id: AccountId,
-    mut facts: Facts,
+    facts: Facts,
     plans: &PlansConfig,
     now: DateTime<Utc>,
-) -> Option<Dashboard> {
-    let account = facts.account(account_id)?;
+) -> Dashboard {
     let subscription = facts.subscription.map(|it| it.0);
     let plan = Entitlement::of(subscription, plans.past_due_grace).plan(now);
     let (month, quota) = (Month::of(now), plan.tier(plans).quota);
-    Some(Dashboard {
-        account,
+    Dashboard {
+        account: match facts.email {
+            Some(email) => AccountInfo::Personal(Account {
+                id: account_id,
+                email,
+                first_name: facts.first_name,
+                last_name: facts.last_name,
+                created_at: facts.created_at,
+            }),
+            None => AccountInfo::Organisation(OrganisationAccount {
+                id: account_id,
+                name: facts.name.unwrap_or_default(),
+                slug: facts.slug,
+                created_at: facts.created_at,
+            }),
+        },
         plan: Offer::of(plan, plans),
         subscription,
         usage: MonthUsage {
@@ -80,5 +93,5 @@ fn assemble(
         },
         payments: facts.payments.0,
         as_of: now,
-    })
+    }
 }

@@ -20,9 +20,10 @@ pub(super) async fn find(
 ) -> Result<Option<Facts>, sqlx::Error> {
     sqlx::query_as!(
         Facts,
-        r#"SELECT coalesce(u.created_at, a.created_at) AS "created_at!", a.name, s.slug AS "slug?: Slug",
-                  u.email AS "email?: EmailAddress", u.first_name AS "first_name?: PersonName",
-                  u.last_name AS "last_name?: PersonName",
+        r#"SELECT u.email AS "email?: EmailAddress", u.first_name AS "first_name?: PersonName",
+                  u.last_name AS "last_name?: PersonName", a.name,
+                  (SELECT slug FROM account_slugs WHERE account_id = $1 AND replaced_at IS NULL) AS "slug: Slug",
+                  a.created_at,
                   (SELECT to_jsonb(s) FROM (
                       SELECT plan, status, current_period_start, current_period_end, cancel_at_period_end
                       FROM subscriptions
@@ -57,9 +58,8 @@ pub(super) async fn find(
                       LIMIT $5
                   ) AS p), '[]') AS "payments!: Json<Vec<Payment>>"
            FROM accounts AS a
-           LEFT JOIN account_slugs AS s ON s.account_id = a.id AND s.replaced_at IS NULL
            LEFT JOIN users AS u ON u.id = a.user_id AND u.deleted_at IS NULL
-           WHERE a.id = $1 AND a.deleted_at IS NULL"#,
+           WHERE a.id = $1 AND a.deleted_at IS NULL AND (a.user_id IS NULL OR u.id IS NOT NULL)"#,
         account_id.0,
         month.first_day(),
         month.start(),

@@ -1,4 +1,5 @@
-//! Statements on `events` and `event_totals`. `user_id` has the account's id as long as it is in their primary keys.
+//! Statements on `events` and `event_totals`. The primary keys are by `user_id`, which has the account's id as well, as
+//! long as a release runs that has no other column.
 
 use chrono::{DateTime, Utc};
 use clock::Month;
@@ -46,7 +47,8 @@ impl Columns {
 }
 
 /// Stores new events unless they exceed the quota; returns whether they are stored. The row of the month is
-/// locked until the commit, so that concurrent requests cannot exceed the quota together.
+/// locked until the commit, so that concurrent requests cannot exceed the quota together. One statement, which names
+/// the account for row-level security itself.
 pub(super) async fn insert_new(
     conn: impl PgExecutor<'_>,
     account_id: AccountId,
@@ -56,9 +58,11 @@ pub(super) async fn insert_new(
 ) -> Result<bool, sqlx::Error> {
     let more = events.volume(None);
     let done = sqlx::query!(
-        "WITH charged AS (
+        "WITH scope AS MATERIALIZED (SELECT set_config('app.account', $1::uuid::text, true) AS name),
+         charged AS (
              INSERT INTO event_totals AS t (user_id, account_id, month, event_count, byte_count)
-             SELECT $1, $1, $6, $7, $8 WHERE $7::int8 <= $9::int8 AND $8::int8 <= $10::int8
+             SELECT $1, $1, $6, $7, $8 FROM scope
+             WHERE scope.name IS NOT NULL AND $7::int8 <= $9::int8 AND $8::int8 <= $10::int8
              ON CONFLICT ON CONSTRAINT event_totals_pkey DO UPDATE SET
                  event_count = t.event_count + excluded.event_count,
                  byte_count = t.byte_count + excluded.byte_count
@@ -140,8 +144,8 @@ pub(super) async fn delete_totals(
     before: Month,
 ) -> Result<u64, sqlx::Error> {
     let done = sqlx::query!(
-        "DELETE FROM event_totals WHERE (account_id, month) IN (
-             SELECT account_id, month FROM event_totals WHERE month < $1 LIMIT 5000
+        "DELETE FROM event_totals WHERE (user_id, month) IN (
+             SELECT user_id, month FROM event_totals WHERE month < $1 LIMIT 5000
          )",
         before.first_day(),
     )

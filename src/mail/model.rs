@@ -62,6 +62,12 @@ messages! {
     RecoveryCodeUsed "recovery_code_used" "A recovery code for {} was used" {}
     /// Wrong codes after a right password.
     SecondFactorFailures "second_factor_failures" "Somebody knows your password for {}" {}
+    /// With the address of the member who invites. Names no more than that and the organisation.
+    Invitation "invitation" "You are invited to an organisation at {}"
+        { organisation: String, inviter: Option<String>, link: Url, days: u64 }
+    /// To a member; `about` is the address of the member whom the event is about.
+    OrganisationNotice "organisation_notice" "Your organisation at {} has changed"
+        { organisation: String, event: &'static str, about: String }
     /// Sign-up with the address of an account.
     AlreadyRegistered "already_registered" "You already have an account at {}" { email: String }
 }

@@ -8,7 +8,8 @@ use std::time::Duration;
 use cache::CacheFamily;
 use http_toolkit::Problem;
 
-use super::model::{AccountRef, Slug};
+use super::members::store as members;
+use super::slug::{AccountRef, Slug};
 use super::store::{self, SlugTarget};
 use crate::ids::{AccountId, UserId};
 use crate::roles::AccountRole;
@@ -89,7 +90,7 @@ pub(super) async fn find_role(
         let db = state.db.clone();
         async move {
             let mut tx = scope::begin(&db, Scope::Exception(Exception::Membership)).await?;
-            let role = store::find_role(&mut *tx, account_id, user_id).await?;
+            let role = members::find_role(&mut *tx, account_id, user_id).await?;
             tx.commit().await?;
             Ok::<_, sqlx::Error>(role)
         }
@@ -106,7 +107,7 @@ pub(super) async fn find_role(
 }
 
 /// Must be called after the commit of a change to a membership, or of the deletion of its account.
-pub async fn forget_membership(state: &AppState, account_id: AccountId, user_id: UserId) {
+pub(super) async fn forget_membership(state: &AppState, account_id: AccountId, user_id: UserId) {
     let key = MemberKey {
         account_id,
         user_id,
@@ -115,6 +116,6 @@ pub async fn forget_membership(state: &AppState, account_id: AccountId, user_id:
 }
 
 /// Must be called after the commit of what makes a slug lead elsewhere.
-pub async fn forget_slug(state: &AppState, slug: &Slug) {
+pub(super) async fn forget_slug(state: &AppState, slug: &Slug) {
     state.cache.invalidate(&SLUGS, slug).await;
 }

@@ -7,7 +7,7 @@ use axum::response::{IntoResponse as _, Response};
 use http_toolkit::{MiddlewareResult, Problem};
 
 use super::membership::{find_role, find_target};
-use super::model::{AccountRef, Slug};
+use super::slug::{AccountRef, Slug};
 use crate::ctx::{Caller, Credential};
 use crate::policy::Policy;
 use crate::state::AppState;

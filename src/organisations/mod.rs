@@ -1,13 +1,26 @@
 //! Accounts that own rows: the personal account of each user, and organisations with members. Owns the tables
-//! `accounts`, `account_slugs`, `memberships`, `invitations` and `invitation_blocks`, and the choice of the account
-//! that a request acts for.
+//! `accounts`, `account_slugs`, `memberships`, `invitations` and `invitation_blocks`, the routes `/organisations/*`
+//! and `/invitations/*`, and the choice of the account that a request acts for.
 
+mod error;
+mod invitations;
+mod jobs;
+mod members;
 mod membership;
 mod middleware;
 mod model;
+mod routes;
+mod seats;
+mod service;
+mod slug;
 mod store;
 
-pub use membership::{forget_membership, forget_slug};
+pub use error::Error;
+pub use invitations::{SendInvitation, invitation_routes, own_routes, public_routes};
+pub use jobs::{CheckSeats, NotifyMember, PurgeOrganisations};
+pub use members::{member_routes, membership_routes, transfer_routes};
 pub use middleware::{require_permission, resolve_account};
-pub use model::{AccountRef, Slug};
+pub use routes::{audit_routes, deletion_routes, organisation_routes, routes};
+pub use seats::check as check_seats;
+pub use slug::{AccountRef, Slug};
 pub use store::lock_account;

@@ -1,181 +1,114 @@
-//! Slugs, and references to accounts.
+//! Organisations in requests and responses.
 
-use std::fmt;
-use std::str::FromStr;
-
+use chrono::{DateTime, Utc};
+use crypto::TriedPassword;
+use http_toolkit::one_line;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::ids::AccountId;
+use super::slug::Slug;
+use crate::ids::{AccountId, UserId};
+use crate::mfa::{RecoveryCode, TotpCode};
+use crate::roles::AccountRole;
 
-const MIN_LENGTH: usize = 3;
-const MAX_LENGTH: usize = 40;
+const NAME_MAX: usize = 100;
 
-/// Slugs that could be mistaken for a part of the product, or for its operator.
-const RESERVED: [&str; 44] = [
-    "about",
-    "account",
-    "accounts",
-    "admin",
-    "administrator",
-    "api",
-    "app",
-    "assets",
-    "auth",
-    "billing",
-    "blog",
-    "contact",
-    "dashboard",
-    "docs",
-    "email",
-    "health",
-    "help",
-    "home",
-    "invitation",
-    "invitations",
-    "legal",
-    "login",
-    "logout",
-    "mail",
-    "me",
-    "metrics",
-    "new",
-    "null",
-    "organisation",
-    "organisations",
-    "organization",
-    "personal",
-    "pricing",
-    "privacy",
-    "register",
-    "root",
-    "security",
-    "settings",
-    "signup",
-    "static",
-    "status",
-    "support",
-    "system",
-    "www",
-];
-
-/// Name of an organisation in URLs and in `X-Account`: 3 to 40 of a-z and 0-9, with single hyphens between them.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema, sqlx::Type)]
+/// Name of an organisation: 1 to 100 characters in one line, without `/`, `@` and `:`, since emails to strangers
+/// quote it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema, sqlx::Type)]
 #[serde(try_from = "String")]
 #[sqlx(transparent)]
-#[schema(value_type = String, min_length = 3, max_length = 40, pattern = "^[a-z0-9]+(-[a-z0-9]+)*$", example = "acme")]
-pub struct Slug(String);
+#[schema(value_type = String, min_length = 1, max_length = 100, pattern = "^[^/@:]+$", example = "Acme Inc.")]
+pub(super) struct OrganisationName(String);
 
-impl Slug {
-    #[must_use]
-    pub fn as_str(&self) -> &str {
+impl OrganisationName {
+    pub(super) fn as_str(&self) -> &str {
         &self.0
     }
-
-    /// A slug that exists may be reserved by a later release, so that looking one up is no reason to reject it.
-    fn is_well_formed(text: &str) -> bool {
-        let is_part = |part: &str| {
-            !part.is_empty()
-                && part
-                    .bytes()
-                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
-        };
-        (MIN_LENGTH..=MAX_LENGTH).contains(&text.len())
-            && text.split('-').all(is_part)
-            && uuid::Uuid::try_parse(text).is_err()
-    }
 }
 
-impl TryFrom<String> for Slug {
+impl TryFrom<String> for OrganisationName {
     type Error = &'static str;
 
-    fn try_from(text: String) -> Result<Self, &'static str> {
-        if !Self::is_well_formed(&text) {
-            return Err("must be 3 to 40 of a-z and 0-9, with single hyphens between them");
-        }
-        if RESERVED.contains(&text.as_str()) {
-            return Err("is reserved");
-        }
-        Ok(Self(text))
+    fn try_from(raw: String) -> Result<Self, &'static str> {
+        one_line(&raw, NAME_MAX)
+            .filter(|name| !name.contains(['/', '@', ':']))
+            .map(Self)
+            .ok_or("must be 1 to 100 characters in one line, without / @ and :")
     }
 }
 
-impl fmt::Display for Slug {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
+/// An organisation, as its members see it.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(super) struct Organisation {
+    /// The account's id.
+    pub(super) id: AccountId,
+    /// Name.
+    #[schema(value_type = OrganisationName)]
+    pub(super) name: String,
+    /// Name in URLs and in `X-Account`.
+    pub(super) slug: Slug,
+    /// The caller's role.
+    pub(super) role: AccountRole,
+    /// Number of members.
+    #[schema(example = 3)]
+    pub(super) members: i64,
+    /// When the organisation was created.
+    pub(super) created_at: DateTime<Utc>,
+    /// When name or slug last changed.
+    pub(super) updated_at: DateTime<Utc>,
+    /// When it was deleted. Until `ORGANISATION_DELETION_GRACE` has passed an owner can restore it.
+    pub(super) deleted_at: Option<DateTime<Utc>>,
 }
 
-/// Of a slug that exists.
-impl FromStr for Slug {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        Self::is_well_formed(text)
-            .then(|| Self(text.to_owned()))
-            .ok_or(())
-    }
+/// Request to create an organisation.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewOrganisation {
+    /// Name.
+    pub(super) name: OrganisationName,
+    /// Name in URLs and in `X-Account`.
+    pub(super) slug: Slug,
 }
 
-/// An account as a request names it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AccountRef {
-    Id(AccountId),
-    Slug(Slug),
-    /// Neither an id nor a slug: an account that does not exist.
-    Unknown,
+/// Changes to an organisation. Omitted fields stay unchanged.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct OrganisationChanges {
+    /// Name.
+    #[serde(default)]
+    pub(super) name: Option<OrganisationName>,
+    /// Name in URLs and in `X-Account`. The former one leads to the organisation for another 90 days.
+    #[serde(default)]
+    pub(super) slug: Option<Slug>,
 }
 
-impl AccountRef {
-    #[must_use]
-    pub fn parse(text: &str) -> Self {
-        if let Ok(id) = text.parse() {
-            return Self::Id(AccountId(id));
-        }
-        text.parse().map_or(Self::Unknown, Self::Slug)
-    }
+/// Proof of the caller's identity.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Deletion {
+    /// Your password.
+    pub(super) password: TriedPassword,
+    /// Code of the authenticator app. This or a recovery code is required if you have a second factor.
+    #[serde(default)]
+    pub(super) code: Option<TotpCode>,
+    /// One of your recovery codes.
+    #[serde(default)]
+    pub(super) recovery_code: Option<RecoveryCode>,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn slugs_have_one_spelling_and_cannot_be_mistaken() {
-        for good in ["acme", "a1b", "acme-2", "a-b-c", "0x0", &"a".repeat(40)] {
-            assert!(Slug::try_from(good.to_owned()).is_ok(), "{good}");
-        }
-        for bad in [
-            "",
-            "ab",
-            "-a",
-            "abc-",
-            "a--b",
-            "Acme",
-            "ac me",
-            "acme_1",
-            "аcme",
-            "acmé",
-            "ａcme",
-            "admin",
-            "api",
-            "01980b6e7c0070008000000000000001",
-            "01980b6e-7c00-7000-8000-000000000001",
-            &"a".repeat(41),
-            &"a".repeat(64),
-        ] {
-            assert!(Slug::try_from(bad.to_owned()).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn an_account_is_named_by_its_id_or_its_slug() {
-        let id = "01980b6e-7c00-7000-8000-000000000001";
-        let parsed = AccountRef::parse(id);
-        assert!(matches!(parsed, AccountRef::Id(AccountId(it)) if it.to_string() == id));
-        assert!(matches!(AccountRef::parse("acme"), AccountRef::Slug(_)));
-        for other in ["", "a", "ACME", "a/b", &"x".repeat(64)] {
-            assert_eq!(AccountRef::parse(other), AccountRef::Unknown, "{other}");
-        }
-    }
+/// Request to make another member the owner.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Transfer {
+    /// The new owner, who is a member.
+    pub(super) user_id: UserId,
+    /// Your password.
+    pub(super) password: TriedPassword,
+    /// Code of the authenticator app. This or a recovery code is required if you have a second factor.
+    #[serde(default)]
+    pub(super) code: Option<TotpCode>,
+    /// One of your recovery codes.
+    #[serde(default)]
+    pub(super) recovery_code: Option<RecoveryCode>,
 }

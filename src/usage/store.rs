@@ -26,7 +26,8 @@ fn column<T>(batch: &Batch, value: impl Fn(&MeterKey, &Sum) -> T) -> Vec<T> {
 /// Adds a batch to the counts unless it was added before; returns the new totals of its accounts by month.
 /// One statement, so that counts and rollups are written together. Rows are in the order of the keys, so that
 /// two processes do not deadlock. `usage.rolls_up` disables the triggers that update the rollups for earlier
-/// releases. `user_id` has the account's id as long as it is in the primary keys.
+/// releases, and `app.exception` shows the statement the rows of all accounts. The primary keys are by `user_id`, which
+/// has the account's id as well, as long as a release runs that has no other column.
 pub(super) async fn write(
     conn: impl PgExecutor<'_>,
     batch: &Batch,
@@ -39,25 +40,25 @@ pub(super) async fn write(
                ON CONFLICT ON CONSTRAINT usage_writers_pkey
                DO UPDATE SET batch = excluded.batch, written_at = excluded.written_at
                WHERE w.batch < excluded.batch
-               RETURNING id, set_config('usage.rolls_up', 'yes', true)
+               RETURNING id, set_config('usage.rolls_up', 'yes', true), set_config('app.exception', 'metering', true)
            ), counted AS MATERIALIZED (
                SELECT c.* FROM unnest($4::uuid[], $5::text[], $6::int2[], $7::timestamptz[], $8::int8[],
                                       $9::float8[], $10::float8[], $11::boolean[])
-                   AS c (account_id, endpoint, status_code, created_at, request_count,
+                   AS c (user_id, endpoint, status_code, created_at, request_count,
                          response_time_ms, response_time_max_ms, is_charged)
                WHERE EXISTS (SELECT FROM fresh)
            ), written AS (
                INSERT INTO api_usage AS u (user_id, account_id, endpoint, status_code, created_at, request_count,
                                            response_time_ms, response_time_max_ms)
-               SELECT account_id, account_id, endpoint, status_code, created_at, request_count,
+               SELECT user_id, user_id, endpoint, status_code, created_at, request_count,
                       response_time_ms, response_time_max_ms
-               FROM counted ORDER BY account_id, created_at, endpoint, status_code
+               FROM counted ORDER BY user_id, created_at, endpoint, status_code
                ON CONFLICT (user_id, created_at, endpoint, status_code) DO UPDATE SET
                    request_count = u.request_count + excluded.request_count,
                    response_time_ms = u.response_time_ms + excluded.response_time_ms,
                    response_time_max_ms = greatest(u.response_time_max_ms, excluded.response_time_max_ms)
            ), by_hour AS MATERIALIZED (
-               SELECT account_id, date_trunc('hour', created_at, 'UTC') AS created_at, endpoint,
+               SELECT user_id, date_trunc('hour', created_at, 'UTC') AS created_at, endpoint,
                       sum(request_count)::int8 AS request_count,
                       coalesce(sum(request_count) FILTER (WHERE status_code BETWEEN 400 AND 499), 0)::int8 AS client_errors,
                       coalesce(sum(request_count) FILTER (WHERE status_code >= 500), 0)::int8 AS server_errors,
@@ -66,7 +67,7 @@ pub(super) async fn write(
            ), hourly AS (
                INSERT INTO usage_hourly AS r (user_id, account_id, created_at, endpoint, request_count, client_errors,
                                               server_errors, response_time_ms, response_time_max_ms)
-               SELECT account_id, * FROM by_hour ORDER BY account_id, created_at, endpoint
+               SELECT user_id, by_hour.* FROM by_hour ORDER BY user_id, created_at, endpoint
                ON CONFLICT (user_id, created_at, endpoint) DO UPDATE SET
                    request_count = r.request_count + excluded.request_count,
                    client_errors = r.client_errors + excluded.client_errors,
@@ -76,9 +77,9 @@ pub(super) async fn write(
            ), daily AS (
                INSERT INTO usage_daily AS r (user_id, account_id, created_at, endpoint, request_count, client_errors,
                                              server_errors, response_time_ms, response_time_max_ms)
-               SELECT account_id, account_id, date_trunc('day', created_at, 'UTC'), endpoint, sum(request_count)::int8,
+               SELECT user_id, user_id, date_trunc('day', created_at, 'UTC'), endpoint, sum(request_count)::int8,
                       sum(client_errors)::int8, sum(server_errors)::int8, sum(response_time_ms), max(response_time_max_ms)
-               FROM by_hour GROUP BY 2, 3, 4 ORDER BY 2, 3, 4
+               FROM by_hour GROUP BY 1, 3, 4 ORDER BY 1, 3, 4
                ON CONFLICT (user_id, created_at, endpoint) DO UPDATE SET
                    request_count = r.request_count + excluded.request_count,
                    client_errors = r.client_errors + excluded.client_errors,
@@ -87,12 +88,11 @@ pub(super) async fn write(
                    response_time_max_ms = greatest(r.response_time_max_ms, excluded.response_time_max_ms)
            )
            INSERT INTO usage_totals AS t (user_id, account_id, month, request_count)
-           SELECT account_id, account_id, date_trunc('month', created_at AT TIME ZONE 'UTC')::date,
-                  sum(request_count)::int8
-           FROM counted WHERE is_charged GROUP BY 2, 3 ORDER BY 2, 3
+           SELECT user_id, user_id, date_trunc('month', created_at AT TIME ZONE 'UTC')::date, sum(request_count)::int8
+           FROM counted WHERE is_charged GROUP BY 1, 3 ORDER BY 1, 3
            ON CONFLICT ON CONSTRAINT usage_totals_pkey
            DO UPDATE SET request_count = t.request_count + excluded.request_count
-           RETURNING account_id AS "account_id!", month, request_count"#,
+           RETURNING user_id, month, request_count"#,
         batch.writer,
         batch.number,
         now,
@@ -108,7 +108,7 @@ pub(super) async fn write(
     .fetch_all(conn)
     .await?;
     let totals = totals.into_iter().map(|row| {
-        let account = (row.account_id, Month::from(row.month));
+        let account = (row.user_id, Month::from(row.month));
         (
             account,
             u64::try_from(row.request_count).unwrap_or_default(),

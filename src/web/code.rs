@@ -41,6 +41,12 @@ codes! {
     RequestTimeout: ProblemCode::REQUEST_TIMEOUT;
     Conflict: ProblemCode::CONFLICT;
     TooManyApiKeys: problem_code!(409, "too_many_api_keys", "The account has reached its limit of API keys.");
+    TooManyOrganisations: problem_code!(409, "too_many_organisations", "You have reached your limit of organisations.");
+    SlugTaken: problem_code!(409, "slug_taken", "The slug is taken.");
+    NoSeats: problem_code!(409, "no_seats", "All seats of the plan are taken.");
+    TooManyInvitations: problem_code!(409, "too_many_invitations", "The organisation has reached its limit of open invitations.");
+    AlreadyMember: problem_code!(409, "already_member", "The address is that of a member.");
+    LastOwner: problem_code!(409, "last_owner", "An organisation has at least one owner.");
     LastAdmin: problem_code!(409, "last_admin", "The last administrator cannot be removed.");
     PayloadTooLarge: ProblemCode::PAYLOAD_TOO_LARGE;
     UriTooLong: ProblemCode::URI_TOO_LONG;
@@ -48,6 +54,7 @@ codes! {
     MisdirectedRequest: ProblemCode::MISDIRECTED_REQUEST;
     InvalidFields: ProblemCode::INVALID_FIELDS;
     InvalidToken: problem_code!(422, "invalid_token", "The link is unknown, used or expired.");
+    InvalidInvitation: problem_code!(422, "invalid_invitation", "The invitation is unknown, used, expired or for another address.");
     RateLimited: ProblemCode::RATE_LIMITED;
     QuotaExceeded: problem_code!(429, "quota_exceeded", "The monthly quota is used up.");
     TooManyAttempts: problem_code!(429, "too_many_attempts", "Too many failed attempts.");

@@ -227,6 +227,11 @@ impl TestApp {
         }
     }
 
+    /// The name of the test's database.
+    pub fn database(&self) -> &str {
+        &self.database
+    }
+
     /// The database as its owner, who may do what the service may not.
     pub async fn owner(&self) -> PgConnection {
         PgConnection::connect(&owner_url(&self.database))

@@ -50,6 +50,7 @@ mod refresh_tokens;
 mod register;
 mod request_context;
 mod revocations;
+mod row_security;
 mod sentry;
 mod sessions;
 mod sign_ups;

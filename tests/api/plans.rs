@@ -133,7 +133,10 @@ async fn of_twenty_subscriptions_that_begin_at_once_one_lives() {
     assert_eq!((begun.len(), refused.len()), (1, 19));
     for error in refused.into_iter().filter_map(Result::err) {
         let error = error.into_database_error().expect("it is the database's");
-        assert_eq!(error.constraint(), Some("subscriptions_user_id_living_key"));
+        assert_eq!(
+            error.constraint(),
+            Some("subscriptions_account_id_living_key")
+        );
     }
     // One that has ended makes room.
     let first = begun.into_iter().find_map(Result::ok).expect("one began");

@@ -36,7 +36,7 @@ pub(super) const READS: [(&str, &str, &str); 15] = [
     (
         "api_keys",
         "users",
-        "the creator of a key exists and is enabled",
+        "the owner of a key exists and is enabled",
     ),
     (
         "api_keys",
@@ -46,11 +46,11 @@ pub(super) const READS: [(&str, &str, &str); 15] = [
     (
         "api_keys",
         "memberships",
-        "the creators of keys who are members",
+        "whether the creator of a key is still a member",
     ),
+    ("dashboard", "users", "one statement"),
     ("dashboard", "accounts", "one statement"),
     ("dashboard", "account_slugs", "one statement"),
-    ("dashboard", "users", "one statement"),
     ("dashboard", "subscriptions", "one statement"),
     ("dashboard", "payments", "one statement"),
     ("dashboard", "usage_totals", "one statement"),

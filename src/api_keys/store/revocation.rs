@@ -6,7 +6,8 @@ use sqlx::PgExecutor;
 
 use crate::ids::UserId;
 
-/// Revokes the keys that a user has created or rotated since then, for any account; returns their number.
+/// Revokes the keys that a user created, for whichever account, and that are new or were rotated since then; returns
+/// their number. Needs [`Exception::Authentication`](crate::scope::Exception::Authentication).
 pub async fn revoke_since(
     conn: impl PgExecutor<'_>,
     user_id: UserId,

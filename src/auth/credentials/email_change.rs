@@ -20,7 +20,7 @@ use crate::auth::sign_in::clear_failures;
 use crate::ctx::{Ctx, Tx, UserCtx};
 use crate::ids::UserId;
 use crate::mfa;
-use crate::scope::{Exception, Scope};
+use crate::scope::{self, Exception, Scope};
 use crate::users::{self, CredentialsChange, CredentialsVersion};
 
 /// Attempts, as a sign-up with the address may commit between the two statements of a claim.
@@ -84,10 +84,8 @@ async fn change_address<'a>(
     proven: Option<CredentialsVersion>,
     email: &EmailAddress,
 ) -> Result<(Tx<'a>, CredentialsChange, EmailAddress), Error> {
-    // Keys are revoked in all accounts of the user.
-    let scope = Scope::Exception(Exception::Authentication);
     for _ in 0..CLAIM_ATTEMPTS {
-        let mut tx = ctx.begin_scoped(scope).await?;
+        let mut tx = ctx.begin().await?;
         let displaced = users::claim_address(&mut tx, user_id, email).await?;
         let change = begin_credentials_change(&mut tx, user_id, proven)
             .await?
@@ -136,6 +134,7 @@ pub(crate) async fn undo_change(ctx: &Ctx, undo: EmailUndo) -> Result<(), Error>
     let why = EndReason::PasswordChanged;
     let ended = end_sessions(&mut *tx, &change, None, why, now).await?;
     let since = found.requested_at;
+    scope::set(&mut *tx, Scope::Exception(Exception::Authentication)).await?;
     let keys = revoke_since(&mut *tx, found.user_id, since, now).await?;
     let factor = mfa::remove_since(&mut tx, &change, since).await?;
     let detail = json!({

@@ -20,6 +20,7 @@ use crate::audit::{self, Event, Record, RecordFilter};
 use crate::auth::CommandError;
 use crate::ctx::Ctx;
 use crate::ids::UserId;
+use crate::scope::{self, Exception, Scope};
 use crate::state::AppState;
 use crate::users;
 
@@ -167,7 +168,9 @@ async fn recent_entries(state: &AppState, user: Option<UserId>) -> Result<Vec<Re
     let page = PageSize::try_from(100)?;
     let (mut entries, mut after) = (Vec::new(), None);
     loop {
-        let mut found = audit::list_records(&state.db, &filter, after, page).await?;
+        let mut tx = scope::begin(&state.db, Scope::Exception(Exception::Job)).await?;
+        let mut found = audit::list_records(&mut *tx, &filter, after, page).await?;
+        tx.commit().await?;
         let is_last = found.len() <= page.get();
         found.truncate(page.get());
         after = found.last().map(Record::moment);

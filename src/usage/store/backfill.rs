@@ -48,18 +48,18 @@ pub(in super::super) async fn backfill(db: &Db) -> Result<bool, sqlx::Error> {
     };
     sqlx::query!(
         "WITH by_hour AS MATERIALIZED (
-             SELECT user_id, account_id, date_trunc('hour', created_at, 'UTC') AS created_at, endpoint,
+             SELECT user_id, date_trunc('hour', created_at, 'UTC') AS created_at, endpoint,
                     sum(request_count)::int8 AS request_count,
                     coalesce(sum(request_count) FILTER (WHERE status_code BETWEEN 400 AND 499), 0)::int8 AS client_errors,
                     coalesce(sum(request_count) FILTER (WHERE status_code >= 500), 0)::int8 AS server_errors,
                     sum(response_time_ms) AS response_time_ms, max(response_time_max_ms) AS response_time_max_ms
              FROM api_usage
              WHERE (user_id, created_at) >= ($1, $2) AND (user_id, created_at) < ($3, $4)
-             GROUP BY 1, 2, 3, 4
+             GROUP BY 1, 2, 3
          ), hourly AS (
              INSERT INTO usage_hourly (user_id, account_id, created_at, endpoint, request_count, client_errors,
                                        server_errors, response_time_ms, response_time_max_ms)
-             SELECT * FROM by_hour
+             SELECT user_id, by_hour.* FROM by_hour
              ON CONFLICT (user_id, created_at, endpoint) DO UPDATE SET
                  request_count = excluded.request_count, client_errors = excluded.client_errors,
                  server_errors = excluded.server_errors, response_time_ms = excluded.response_time_ms,
@@ -67,9 +67,9 @@ pub(in super::super) async fn backfill(db: &Db) -> Result<bool, sqlx::Error> {
          )
          INSERT INTO usage_daily (user_id, account_id, created_at, endpoint, request_count, client_errors,
                                   server_errors, response_time_ms, response_time_max_ms)
-         SELECT user_id, account_id, date_trunc('day', created_at, 'UTC'), endpoint, sum(request_count)::int8,
+         SELECT user_id, user_id, date_trunc('day', created_at, 'UTC'), endpoint, sum(request_count)::int8,
                 sum(client_errors)::int8, sum(server_errors)::int8, sum(response_time_ms), max(response_time_max_ms)
-         FROM by_hour GROUP BY 1, 2, 3, 4
+         FROM by_hour GROUP BY 1, 3, 4
          ON CONFLICT (user_id, created_at, endpoint) DO UPDATE SET
              request_count = excluded.request_count, client_errors = excluded.client_errors,
              server_errors = excluded.server_errors, response_time_ms = excluded.response_time_ms,

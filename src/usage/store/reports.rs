@@ -13,7 +13,7 @@ use crate::scope::{self, Scope};
 /// Lists a page of an account's usage, the oldest first. PostgreSQL cancels the statement after `timeout`, also
 /// when the client has disconnected.
 ///
-/// `OFFSET 0` makes the planner look each range up by the index on the account. With a plain join it reads and filters
+/// `OFFSET 0` makes the planner look each range up by the index. With a plain join it reads and filters
 /// all rows of the account: 1.0 s instead of 20 ms for 900,000 rows.
 pub(in super::super) async fn list<F>(
     db: &Db,

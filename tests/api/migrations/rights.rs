@@ -56,7 +56,7 @@ async fn the_runtime_role_reads_and_writes_rows_and_changes_nothing_else() {
     let partition: String = sqlx::query_scalar(
         "SELECT tableoid::regclass::text FROM audit_log ORDER BY created_at DESC LIMIT 1",
     )
-    .fetch_one(&mut runtime)
+    .fetch_one(&mut database.owner().await)
     .await
     .expect("the entry is there");
     assert_ne!(

@@ -1,3 +1,0 @@
--- no-transaction
--- Payments of an account, the newest first.
-CREATE INDEX CONCURRENTLY IF NOT EXISTS payments_account_id_created_at_idx ON payments (account_id, created_at DESC, id DESC);

@@ -1,0 +1,145 @@
+//! Emails about organisations, the daily purge, and the daily check of seats.
+
+use chrono::TimeDelta;
+use job_queue::{JobError, Purges};
+use serde::{Deserialize, Serialize};
+
+use super::invitations::store::EXPIRED;
+use super::members::store as members;
+use super::{seats, store};
+use crate::audit::Event;
+use crate::ctx::{Ctx, Tx};
+use crate::ids::{AccountId, UserId};
+use crate::mail::{self, EmailMessage, email_jobs};
+use crate::scope::{self, Exception, Scope};
+use crate::state::AppState;
+use crate::users;
+
+/// Organisations of one purge.
+const PURGED_AT_ONCE: i64 = 100;
+
+/// How long expired invitations are listed.
+const INVITATIONS_KEPT: TimeDelta = TimeDelta::days(30);
+
+/// What an email to a member is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MemberEvent {
+    Joined,
+    Left,
+    Removed,
+    RoleChanged,
+    Transferred,
+    Deleted,
+    Restored,
+    SeatsExceeded,
+}
+
+email_jobs! {
+    /// To one member, about another one or the organisation.
+    NotifyMember "organisations.notify_member" {
+        user_id: UserId,
+        account_id: AccountId,
+        event: MemberEvent,
+        about: UserId
+    }
+}
+
+impl NotifyMember {
+    async fn send(&self, state: &AppState) -> Result<(), mail::JobError> {
+        let mut tx = scope::begin(&state.db, Scope::Exception(Exception::Job)).await?;
+        let name = store::find_name(&mut *tx, self.account_id).await?;
+        let recipient = users::find_own_credentials(&mut *tx, self.user_id).await?;
+        let about = users::find_own_credentials(&mut *tx, self.about).await?;
+        tx.commit().await?;
+        let (Some(organisation), Some(recipient)) = (name, recipient) else {
+            return Ok(());
+        };
+        let about = about.map_or_else(String::new, |about| about.email.as_str().to_owned());
+        let message = EmailMessage::OrganisationNotice {
+            organisation,
+            event: self.event.name(),
+            about,
+        };
+        Ok(mail::send(state, recipient.email.as_str(), &message).await?)
+    }
+}
+
+impl MemberEvent {
+    /// Name in the template.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Joined => "joined",
+            Self::Left => "left",
+            Self::Removed => "removed",
+            Self::RoleChanged => "role_changed",
+            Self::Transferred => "transferred",
+            Self::Deleted => "deleted",
+            Self::Restored => "restored",
+            Self::SeatsExceeded => "seats_exceeded",
+        }
+    }
+}
+
+/// Enqueues an email to each of these users.
+pub(super) async fn notify(
+    tx: &mut Tx<'_>,
+    account_id: AccountId,
+    recipients: impl IntoIterator<Item = UserId>,
+    event: MemberEvent,
+    about: UserId,
+) -> Result<(), sqlx::Error> {
+    for user_id in recipients {
+        let job = NotifyMember::to(user_id, account_id, event, about);
+        job_queue::enqueue(&mut **tx, &job, None).await?;
+    }
+    Ok(())
+}
+
+/// Enqueues an email to each owner.
+pub(super) async fn notify_owners(
+    tx: &mut Tx<'_>,
+    account_id: AccountId,
+    event: MemberEvent,
+    about: UserId,
+) -> Result<(), sqlx::Error> {
+    let owners = members::list_owners(&mut **tx, account_id).await?;
+    notify(tx, account_id, owners, event, about).await
+}
+
+job_queue::jobs! {
+    /// Runs daily: deletes organisations, former slugs and invitations that are past their time.
+    PurgeOrganisations "organisations.purge" => purge;
+    /// Runs daily: tells the owners of organisations that have more members than seats, once.
+    CheckSeats "organisations.check_seats" => check_seats;
+}
+
+async fn purge(state: &AppState) -> Result<(), JobError> {
+    let (ctx, now) = (Ctx::system(state), state.clock.now());
+    loop {
+        let before = now - state.organisations.deletion_grace;
+        let mut tx = ctx.begin_scoped(Scope::Exception(Exception::Job)).await?;
+        let purged = store::purge(&mut *tx, before, PURGED_AT_ONCE).await?;
+        for id in &purged {
+            tx.audit(Event::OrganisationPurged.in_account(*id)).await?;
+        }
+        tx.commit().await?;
+        if purged.is_empty() {
+            break;
+        }
+    }
+    let replaced_before = now - state.organisations.slug_grace;
+    let mut purges = Purges::new(&state.db, scope::begin_job(state.job_statement_timeout));
+    purges
+        .run("former slugs", |conn, most| {
+            Box::pin(store::delete_former_slugs(conn, replaced_before, most))
+        })
+        .await;
+    purges.run_expired(EXPIRED, now - INVITATIONS_KEPT).await;
+    Ok(purges.finish()?)
+}
+
+async fn check_seats(state: &AppState) -> Result<(), JobError> {
+    seats::check_all(state).await?;
+    Ok(())
+}

@@ -1,0 +1,9 @@
+//! Members of organisations and their roles.
+
+mod model;
+mod routes;
+mod service;
+pub(super) mod store;
+
+pub use routes::{member_routes, membership_routes, transfer_routes};
+pub(super) use service::begin_change;

@@ -3,7 +3,7 @@
 use axum::http::StatusCode;
 use http_toolkit::{
     BodyProblems, Json, Page, PageParams, PageRequest, Path, PathProblems, Problem, QueryProblems,
-    Routes, TimeCursor, body_problem_groups, problem_groups,
+    Routes, TimeCursor, body_problem_groups,
 };
 use utoipa_axum::routes;
 
@@ -45,9 +45,6 @@ body_problem_groups! {
     InviteProblems [Code::NoSeats, Code::TooManyInvitations, Code::AlreadyMember];
     AcceptProblems [Code::NoSeats, Code::InvalidInvitation];
     LinkProblems [Code::InvalidInvitation];
-}
-problem_groups! {
-    OwnProblems [Code::InvalidInvitation];
 }
 
 /// List the invitations of an organisation, newest first.
@@ -156,7 +153,7 @@ async fn accept_invitation(
 /// The organisation's further invitations to your address are not sent.
 #[utoipa::path(delete, path = "/{id}", tag = "organisations",
     params(("id" = InvitationId, Path, description = "Id of the invitation.")),
-    responses((status = 204, description = "It can no longer be accepted."), PathProblems, OwnProblems))]
+    responses((status = 204, description = "It can no longer be accepted."), PathProblems))]
 async fn decline_own_invitation(
     ctx: UserCtx,
     Path(id): Path<InvitationId>,

@@ -1,6 +1,7 @@
 //! Organisations: acting for them, their life, and what each role permits.
 
 mod acting;
+mod api_keys;
 mod lifecycle;
 mod permissions;
 

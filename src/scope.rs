@@ -90,9 +90,7 @@ impl Scope {
 pub async fn set(conn: impl PgExecutor<'_>, scope: Scope) -> Result<(), sqlx::Error> {
     scope.count();
     let (name, value) = scope.setting();
-    let set = sqlx::query("SELECT set_config($1, $2, true)");
-    set.bind(name).bind(value).execute(conn).await?;
-    Ok(())
+    database::set_local(conn, name, &value).await
 }
 
 /// Statements that begin a transaction of a job, with a statement timeout of its own.

@@ -4,9 +4,8 @@ use chrono::TimeDelta;
 use job_queue::{JobError, Purges};
 use serde::{Deserialize, Serialize};
 
-use super::invitations::store::EXPIRED;
-use super::members::store as members;
-use super::{seats, store};
+use super::store::invitations::EXPIRED;
+use super::store::{self, members};
 use crate::audit::Event;
 use crate::ctx::{Ctx, Tx};
 use crate::ids::{AccountId, UserId};
@@ -120,8 +119,6 @@ pub(super) async fn notify_owners(
 job_queue::jobs! {
     /// Runs daily: deletes organisations, former slugs and invitations that are past their time.
     PurgeOrganisations "organisations.purge" => purge;
-    /// Runs daily: tells the owners of organisations that have more members than seats, once.
-    CheckSeats "organisations.check_seats" => check_seats;
 }
 
 async fn purge(state: &AppState) -> Result<(), JobError> {
@@ -147,9 +144,4 @@ async fn purge(state: &AppState) -> Result<(), JobError> {
         .await;
     purges.run_expired(EXPIRED, now - INVITATIONS_KEPT).await;
     Ok(purges.finish()?)
-}
-
-async fn check_seats(state: &AppState) -> Result<(), JobError> {
-    seats::check_all(state).await?;
-    Ok(())
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 use cache::CacheFamily;
 use http_toolkit::Problem;
 
-use super::members::store as members;
 use super::slug::{AccountRef, Slug};
+use super::store::members;
 use super::store::{self, SlugTarget};
 use crate::ids::{AccountId, UserId};
 use crate::roles::AccountRole;

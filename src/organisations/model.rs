@@ -12,6 +12,11 @@ use crate::mfa::{RecoveryCode, TotpCode};
 use crate::roles::AccountRole;
 use crate::users::SearchText;
 
+pub(super) mod invitations;
+pub(super) mod members;
+
+pub use members::Member;
+
 const NAME_MAX: usize = 100;
 
 /// Name of an organisation: 1 to 100 characters in one line, without `/`, `@` and `:`, since emails to strangers

@@ -1,10 +1,12 @@
 //! Organisations that have more members than their plan includes. Nobody is removed: no more can join, and the owners
 //! are told once.
 
+use job_queue::JobError;
+
 use super::error::Error;
 use super::jobs::{MemberEvent, notify_owners};
-use super::members::store as members;
 use super::store;
+use super::store::members;
 use crate::ctx::Ctx;
 use crate::ids::AccountId;
 use crate::plans::{self, Plan};
@@ -33,8 +35,13 @@ pub async fn check(state: &AppState, account_id: AccountId) -> Result<(), Error>
     Ok(())
 }
 
+job_queue::jobs! {
+    /// Runs daily.
+    CheckSeats "organisations.check_seats" => check_all;
+}
+
 /// Checks every organisation with more members than the smallest plan includes, and those that had too many.
-pub(super) async fn check_all(state: &AppState) -> Result<(), sqlx::Error> {
+async fn check_all(state: &AppState) -> Result<(), JobError> {
     let seats = Plan::ALL.map(|plan| plan.tier(&state.plans).seats);
     let Some(least) = seats.into_iter().flatten().min() else {
         return Ok(());

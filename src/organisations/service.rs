@@ -4,10 +4,10 @@ use serde_json::json;
 
 use super::error::Error;
 use super::jobs::{MemberEvent, notify_owners};
-use super::members::{begin_change, store as members};
+use super::members::begin_change;
 use super::membership::{forget_membership, forget_slug};
 use super::model::{Deletion, NewOrganisation, Organisation, OrganisationChanges};
-use super::store;
+use super::store::{self, members};
 use crate::audit::Event;
 use crate::auth;
 use crate::ctx::{Ctx, UserCtx};

@@ -10,8 +10,11 @@ use crate::ids::{AccountId, UserId};
 use crate::roles::AccountRole;
 
 mod admin;
+pub(super) mod invitations;
+pub(super) mod members;
 
 pub use admin::{find_summary, list_summaries};
+pub use members::list as list_members;
 
 /// Locks an account until the end of the transaction, so that concurrent changes of its members, or of what it may
 /// have so many of, are made one after the other. Returns false if it does not exist or is deleted.

@@ -20,7 +20,9 @@ use log::LevelFilter;
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::error::DatabaseError;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Postgres, Transaction};
+use sqlx::{
+    AssertSqlSafe, ConnectOptions as _, Connection as _, PgExecutor, Postgres, Transaction,
+};
 use tokio::runtime::Handle;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
@@ -127,6 +129,16 @@ pub async fn begin_with(
     let begin = async move { db.begin_with(statement).await };
     let begun = tokio::spawn(begin.instrument(span));
     begun.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
+}
+
+/// Sets a setting until the end of the transaction.
+pub async fn set_local(
+    conn: impl PgExecutor<'_>,
+    name: &str,
+    value: &str,
+) -> Result<(), sqlx::Error> {
+    let set = sqlx::query("SELECT set_config($1, $2, true)");
+    set.bind(name).bind(value).execute(conn).await.map(drop)
 }
 
 const TOP_UP_EVERY: Duration = Duration::from_millis(500);

@@ -3,10 +3,10 @@
 use email_transport::EmailAddress;
 use session_tokens::OpaqueToken;
 
-use super::store;
 use crate::auth::link_to;
 use crate::ids::InvitationId;
 use crate::mail::{self, EmailMessage, JobError, email_jobs};
+use crate::organisations::store::invitations as store;
 use crate::scope::{self, Exception, Scope};
 use crate::state::AppState;
 

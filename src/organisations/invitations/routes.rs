@@ -7,12 +7,13 @@ use http_toolkit::{
 };
 use utoipa_axum::routes;
 
-use super::model::{
-    Acceptance, Invitation, InvitationPath, InvitationToken, Joined, NewInvitation, OwnInvitation,
-};
-use super::{service, store};
+use super::service;
 use crate::ctx::{Ctx, UserCtx};
 use crate::ids::InvitationId;
+use crate::organisations::model::invitations::{
+    Acceptance, Invitation, InvitationPath, InvitationToken, Joined, NewInvitation, OwnInvitation,
+};
+use crate::organisations::store::invitations as store;
 use crate::scope::{Exception, Scope};
 use crate::state::AppState;
 use crate::users;

@@ -7,8 +7,6 @@ use serde_json::json;
 
 use super::error::Error;
 use super::jobs::SendInvitation;
-use super::model::{Acceptance, Invitation, Joined, NewInvitation, OwnInvitation};
-use super::store::{self, NewRow};
 use crate::audit::Event;
 use crate::ctx::{Ctx, Tx, UserCtx};
 use crate::ids::{AccountId, InvitationId};
@@ -16,6 +14,10 @@ use crate::organisations::error::Error as OrganisationError;
 use crate::organisations::jobs::{MemberEvent, notify_owners};
 use crate::organisations::members::begin_change;
 use crate::organisations::membership::forget_membership;
+use crate::organisations::model::invitations::{
+    Acceptance, Invitation, Joined, NewInvitation, OwnInvitation,
+};
+use crate::organisations::store::invitations::{self as store, NewRow};
 use crate::organisations::store::lock_account;
 use crate::plans;
 use crate::roles::Permission;

@@ -7,11 +7,12 @@ use http_toolkit::{
 };
 use utoipa_axum::routes;
 
-use super::model::{Member, MemberPath, RoleChange};
-use super::{service, store};
+use super::service;
 use crate::ctx::UserCtx;
 use crate::ids::UserId;
 use crate::organisations::model::Transfer;
+use crate::organisations::model::members::{Member, MemberPath, RoleChange};
+use crate::organisations::store::members as store;
 use crate::state::AppState;
 use crate::web::{Code, ReauthenticationProblems};
 

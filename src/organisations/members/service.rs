@@ -3,18 +3,16 @@
 
 use serde_json::json;
 
-use super::model::Member;
-use super::store;
 use crate::audit::Event;
 use crate::auth;
 use crate::ctx::{Tx, UserCtx};
 use crate::ids::UserId;
 use crate::organisations::error::Error;
-use crate::organisations::invitations::store as invitations;
 use crate::organisations::jobs::{MemberEvent, notify, notify_owners};
 use crate::organisations::membership::forget_membership;
 use crate::organisations::model::Transfer;
-use crate::organisations::store::lock_account;
+use crate::organisations::model::members::Member;
+use crate::organisations::store::{invitations, lock_account, members as store};
 use crate::roles::{AccountRole, Permission};
 
 /// Begins a change; returns the caller's role, which permits what `permission` says.

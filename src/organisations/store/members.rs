@@ -5,12 +5,12 @@ use email_transport::EmailAddress;
 use http_toolkit::{PageSize, TimeCursor};
 use sqlx::PgExecutor;
 
-use super::model::Member;
 use crate::ids::{AccountId, UserId};
+use crate::organisations::model::members::Member;
 use crate::roles::AccountRole;
 use crate::users::PersonName;
 
-pub(in super::super) async fn insert(
+pub(in crate::organisations) async fn insert(
     conn: impl PgExecutor<'_>,
     account_id: AccountId,
     user_id: UserId,
@@ -30,7 +30,7 @@ pub(in super::super) async fn insert(
 }
 
 /// The role of a user in an organisation that is not deleted.
-pub(in super::super) async fn find_role(
+pub(in crate::organisations) async fn find_role(
     conn: impl PgExecutor<'_>,
     account_id: AccountId,
     user_id: UserId,
@@ -74,7 +74,7 @@ pub async fn list(
     .await
 }
 
-pub(super) async fn get(
+pub(in crate::organisations) async fn get(
     conn: impl PgExecutor<'_>,
     account_id: AccountId,
     user_id: UserId,
@@ -94,7 +94,7 @@ pub(super) async fn get(
     .await
 }
 
-pub(super) async fn set_role(
+pub(in crate::organisations) async fn set_role(
     conn: impl PgExecutor<'_>,
     account_id: AccountId,
     user_id: UserId,
@@ -113,7 +113,7 @@ pub(super) async fn set_role(
     Ok(())
 }
 
-pub(super) async fn delete(
+pub(in crate::organisations) async fn delete(
     conn: impl PgExecutor<'_>,
     account_id: AccountId,
     user_id: UserId,
@@ -129,7 +129,7 @@ pub(super) async fn delete(
 }
 
 /// All members, to invalidate what is cached about them.
-pub(in super::super) async fn list_ids(
+pub(in crate::organisations) async fn list_ids(
     conn: impl PgExecutor<'_>,
     account_id: AccountId,
 ) -> Result<Vec<UserId>, sqlx::Error> {
@@ -142,7 +142,7 @@ pub(in super::super) async fn list_ids(
 }
 
 /// The owners, oldest member first.
-pub(in super::super) async fn list_owners(
+pub(in crate::organisations) async fn list_owners(
     conn: impl PgExecutor<'_>,
     account_id: AccountId,
 ) -> Result<Vec<UserId>, sqlx::Error> {
@@ -156,7 +156,7 @@ pub(in super::super) async fn list_owners(
 }
 
 /// Organisations that a user owns, deleted ones included until they are purged.
-pub(in super::super) async fn count_owned(
+pub(in crate::organisations) async fn count_owned(
     conn: impl PgExecutor<'_>,
     user_id: UserId,
 ) -> Result<i64, sqlx::Error> {
@@ -168,7 +168,7 @@ pub(in super::super) async fn count_owned(
     .await
 }
 
-pub(in super::super) async fn count(
+pub(in crate::organisations) async fn count(
     conn: impl PgExecutor<'_>,
     account_id: AccountId,
 ) -> Result<i64, sqlx::Error> {
@@ -181,7 +181,7 @@ pub(in super::super) async fn count(
 }
 
 /// Organisations with more than `seats` members, and those whose owners were told that they had too many.
-pub(in super::super) async fn list_crowded(
+pub(in crate::organisations) async fn list_crowded(
     conn: impl PgExecutor<'_>,
     seats: i64,
 ) -> Result<Vec<AccountId>, sqlx::Error> {
@@ -197,7 +197,7 @@ pub(in super::super) async fn list_crowded(
 }
 
 /// Ends of the active API keys that a user has created for an account, newest first, at most twenty.
-pub(in super::super) async fn list_key_hints(
+pub(in crate::organisations) async fn list_key_hints(
     conn: impl PgExecutor<'_>,
     account_id: AccountId,
     user_id: UserId,

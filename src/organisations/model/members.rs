@@ -29,16 +29,16 @@ pub struct Member {
 /// Request to change the role of a member.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct RoleChange {
+pub(in crate::organisations) struct RoleChange {
     /// New role.
-    pub(super) role: AccountRole,
+    pub(in crate::organisations) role: AccountRole,
 }
 
 /// Ids in the paths of members.
 #[derive(Debug, Deserialize)]
-pub(super) struct MemberPath {
+pub(in crate::organisations) struct MemberPath {
     /// The organisation, which the middleware has resolved.
     #[serde(rename = "id")]
-    pub(super) _id: String,
-    pub(super) user_id: UserId,
+    pub(in crate::organisations) _id: String,
+    pub(in crate::organisations) user_id: UserId,
 }

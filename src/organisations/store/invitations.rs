@@ -7,23 +7,23 @@ use job_queue::Expired;
 use session_tokens::TokenHash;
 use sqlx::PgExecutor;
 
-use super::model::{Added, Attempt, Invitation, OwnInvitation};
 use crate::ids::{AccountId, InvitationId, UserId};
+use crate::organisations::model::invitations::{Added, Attempt, Invitation, OwnInvitation};
 use crate::roles::AccountRole;
 
-pub(super) struct NewRow<'a> {
-    pub(super) id: InvitationId,
-    pub(super) account_id: AccountId,
-    pub(super) email: &'a EmailAddress,
-    pub(super) role: AccountRole,
-    pub(super) invited_by: UserId,
-    pub(super) expires_at: DateTime<Utc>,
+pub(in crate::organisations) struct NewRow<'a> {
+    pub(in crate::organisations) id: InvitationId,
+    pub(in crate::organisations) account_id: AccountId,
+    pub(in crate::organisations) email: &'a EmailAddress,
+    pub(in crate::organisations) role: AccountRole,
+    pub(in crate::organisations) invited_by: UserId,
+    pub(in crate::organisations) expires_at: DateTime<Utc>,
 }
 
 /// Adds an invitation if a seat is free and fewer than `most` others are open, in one statement; replaces an earlier
 /// one to the same address, whose link then stops working. `seats` is `None` without limit. The caller holds the lock
 /// on the account.
-pub(super) async fn insert(
+pub(in crate::organisations) async fn insert(
     conn: impl PgExecutor<'_>,
     new: &NewRow<'_>,
     seats: Option<u32>,
@@ -61,7 +61,7 @@ pub(super) async fn insert(
 }
 
 /// Whether the address is that of a member.
-pub(super) async fn is_member(
+pub(in crate::organisations) async fn is_member(
     conn: impl PgExecutor<'_>,
     account_id: AccountId,
     email: &EmailAddress,
@@ -79,7 +79,7 @@ pub(super) async fn is_member(
 }
 
 /// Whether the address has declined an invitation of the organisation.
-pub(super) async fn is_blocked(
+pub(in crate::organisations) async fn is_blocked(
     conn: impl PgExecutor<'_>,
     account_id: AccountId,
     email: &EmailAddress,
@@ -96,7 +96,7 @@ pub(super) async fn is_blocked(
 }
 
 /// Newest first, expired ones included until they are purged.
-pub(super) async fn list(
+pub(in crate::organisations) async fn list(
     conn: impl PgExecutor<'_>,
     account_id: AccountId,
     after: Option<TimeCursor>,
@@ -121,7 +121,7 @@ pub(super) async fn list(
 }
 
 /// Gives an invitation its whole time again; returns it if it is there.
-pub(super) async fn renew(
+pub(in crate::organisations) async fn renew(
     conn: impl PgExecutor<'_>,
     account_id: AccountId,
     id: InvitationId,
@@ -141,7 +141,7 @@ pub(super) async fn renew(
 }
 
 /// Returns the address if the invitation was there.
-pub(super) async fn delete(
+pub(in crate::organisations) async fn delete(
     conn: impl PgExecutor<'_>,
     account_id: AccountId,
     id: InvitationId,
@@ -156,7 +156,7 @@ pub(super) async fn delete(
 }
 
 /// Deletes the open invitations that a member made, who may no longer grant what they grant.
-pub(in super::super) async fn delete_of_member(
+pub(in crate::organisations) async fn delete_of_member(
     conn: impl PgExecutor<'_>,
     account_id: AccountId,
     invited_by: UserId,
@@ -173,7 +173,7 @@ pub(in super::super) async fn delete_of_member(
 
 /// Stores the token of an email that is about to be sent; the token before stops working. Returns what the email says:
 /// the organisation and who invited.
-pub(super) async fn set_token(
+pub(in crate::organisations) async fn set_token(
     conn: impl PgExecutor<'_>,
     id: InvitationId,
     token: TokenHash,
@@ -195,7 +195,7 @@ pub(super) async fn set_token(
 }
 
 /// Finds a valid invitation by the hash of its token or by its id; of one address, if `email` is given.
-pub(super) async fn find_valid(
+pub(in crate::organisations) async fn find_valid(
     conn: impl PgExecutor<'_>,
     token: Option<TokenHash>,
     id: Option<InvitationId>,
@@ -230,7 +230,7 @@ pub(super) async fn find_valid(
 }
 
 /// The valid invitations of an address, newest first.
-pub(super) async fn list_of_address(
+pub(in crate::organisations) async fn list_of_address(
     conn: impl PgExecutor<'_>,
     email: &EmailAddress,
     now: DateTime<Utc>,
@@ -259,7 +259,7 @@ pub(super) async fn list_of_address(
 
 /// Uses up an invitation and makes the user a member if a seat is free, in one statement. `None` if the invitation is
 /// no longer valid. A user who is a member already stays as they are. The caller holds the lock on the account.
-pub(super) async fn accept(
+pub(in crate::organisations) async fn accept(
     conn: impl PgExecutor<'_>,
     (account_id, id): (AccountId, InvitationId),
     (user_id, email): (UserId, &EmailAddress),
@@ -296,7 +296,7 @@ pub(super) async fn accept(
 }
 
 /// Deletes an invitation and blocks further emails of the organisation to its address.
-pub(super) async fn decline(
+pub(in crate::organisations) async fn decline(
     conn: impl PgExecutor<'_>,
     account_id: AccountId,
     id: InvitationId,
@@ -317,5 +317,5 @@ pub(super) async fn decline(
     Ok(done.rows_affected() == 1)
 }
 
-pub(in super::super) const EXPIRED: Expired =
+pub(in crate::organisations) const EXPIRED: Expired =
     Expired::new("expired invitations", "invitations", "expires_at");

@@ -11,56 +11,56 @@ use crate::roles::AccountRole;
 
 /// An invitation, as the organisation sees it.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub(super) struct Invitation {
+pub(in crate::organisations) struct Invitation {
     /// The invitation's id.
-    pub(super) id: InvitationId,
+    pub(in crate::organisations) id: InvitationId,
     /// Invited address.
-    pub(super) email: EmailAddress,
+    pub(in crate::organisations) email: EmailAddress,
     /// Role that the invited person gets.
-    pub(super) role: AccountRole,
+    pub(in crate::organisations) role: AccountRole,
     /// Who invited, unless the user is gone.
-    pub(super) invited_by: Option<UserId>,
+    pub(in crate::organisations) invited_by: Option<UserId>,
     /// When it was made.
-    pub(super) created_at: DateTime<Utc>,
+    pub(in crate::organisations) created_at: DateTime<Utc>,
     /// When it can no longer be accepted.
-    pub(super) expires_at: DateTime<Utc>,
+    pub(in crate::organisations) expires_at: DateTime<Utc>,
 }
 
 /// Request to invite somebody.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct NewInvitation {
+pub(in crate::organisations) struct NewInvitation {
     /// Address to invite. Only a user with this verified address can accept.
-    pub(super) email: EmailAddress,
+    pub(in crate::organisations) email: EmailAddress,
     /// Role that the invited person gets.
-    pub(super) role: AccountRole,
+    pub(in crate::organisations) role: AccountRole,
 }
 
 /// Ids in the paths of invitations.
 #[derive(Debug, Deserialize)]
-pub(super) struct InvitationPath {
+pub(in crate::organisations) struct InvitationPath {
     /// The organisation, which the middleware has resolved.
     #[serde(rename = "id")]
-    pub(super) _id: String,
-    pub(super) invitation_id: InvitationId,
+    pub(in crate::organisations) _id: String,
+    pub(in crate::organisations) invitation_id: InvitationId,
 }
 
 /// Token of the link in an invitation's email.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct InvitationToken {
+pub(in crate::organisations) struct InvitationToken {
     /// Token of the link in the email.
-    pub(super) token: OpaqueToken,
+    pub(in crate::organisations) token: OpaqueToken,
 }
 
 /// Request to accept an invitation: by the token of its email, or by the id of one of mine.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(try_from = "RawAcceptance")]
-pub(super) struct Acceptance {
+pub(in crate::organisations) struct Acceptance {
     /// Token of the link in the email.
-    pub(super) token: Option<OpaqueToken>,
+    pub(in crate::organisations) token: Option<OpaqueToken>,
     /// Id of one of my invitations.
-    pub(super) id: Option<InvitationId>,
+    pub(in crate::organisations) id: Option<InvitationId>,
 }
 
 /// [`Acceptance`], of whose fields one must be given.
@@ -86,44 +86,44 @@ impl TryFrom<RawAcceptance> for Acceptance {
 
 /// An invitation, as the invited person sees it.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub(super) struct OwnInvitation {
+pub(in crate::organisations) struct OwnInvitation {
     /// The invitation's id.
-    pub(super) id: InvitationId,
+    pub(in crate::organisations) id: InvitationId,
     /// Name of the organisation.
     #[schema(value_type = String, example = "Acme Inc.")]
-    pub(super) organisation: String,
+    pub(in crate::organisations) organisation: String,
     /// Role that you get.
-    pub(super) role: AccountRole,
+    pub(in crate::organisations) role: AccountRole,
     /// Invited address.
-    pub(super) email: EmailAddress,
+    pub(in crate::organisations) email: EmailAddress,
     /// When it was made.
-    pub(super) created_at: DateTime<Utc>,
+    pub(in crate::organisations) created_at: DateTime<Utc>,
     /// When it can no longer be accepted.
-    pub(super) expires_at: DateTime<Utc>,
+    pub(in crate::organisations) expires_at: DateTime<Utc>,
 }
 
 /// A membership that began.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub(super) struct Joined {
+pub(in crate::organisations) struct Joined {
     /// The organisation, for `X-Account`.
-    pub(super) account_id: AccountId,
+    pub(in crate::organisations) account_id: AccountId,
     /// Name of the organisation.
     #[schema(value_type = String, example = "Acme Inc.")]
-    pub(super) organisation: String,
+    pub(in crate::organisations) organisation: String,
     /// Your role.
-    pub(super) role: AccountRole,
+    pub(in crate::organisations) role: AccountRole,
 }
 
 /// How an attempt to accept ended.
-pub(super) struct Attempt {
-    pub(super) role: AccountRole,
-    pub(super) organisation: String,
-    pub(super) has_joined: bool,
+pub(in crate::organisations) struct Attempt {
+    pub(in crate::organisations) role: AccountRole,
+    pub(in crate::organisations) organisation: String,
+    pub(in crate::organisations) has_joined: bool,
 }
 
 /// How an attempt to invite ended: with the invitation, or what stood against it.
-pub(super) struct Added {
-    pub(super) id: Option<InvitationId>,
+pub(in crate::organisations) struct Added {
+    pub(in crate::organisations) id: Option<InvitationId>,
     /// Open invitations to other addresses.
-    pub(super) open: i64,
+    pub(in crate::organisations) open: i64,
 }

@@ -1,8 +1,11 @@
-//! Organisations: acting for them, their life, and what each role permits.
+//! Organisations: acting for them, their life, their members, and what each role permits.
 
 mod acting;
+mod admin;
 mod lifecycle;
+mod members;
 mod permissions;
+mod races;
 
 use reqwest::Method;
 use serde_json::{Value, json};

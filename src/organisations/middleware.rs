@@ -35,9 +35,11 @@ pub async fn resolve_account<F: Future<Output = MiddlewareResult>>(
     let header = header_account(state, request.headers())?;
     let (mut parts, body) = request.into_parts();
     let in_path = if policy.names_account {
-        let params = RawPathParams::from_request_parts(&mut parts, &()).await;
-        let params = params.map_err(Problem::internal)?;
-        let id = params.iter().find(|(name, _)| *name == "id");
+        // They cannot be read where an id is not UTF-8.
+        let params = RawPathParams::from_request_parts(&mut parts, &())
+            .await
+            .ok();
+        let id = params.iter().flatten().find(|(name, _)| *name == "id");
         Some(id.map_or(AccountRef::Unknown, |(_, text)| AccountRef::parse(text)))
     } else {
         None

@@ -7,6 +7,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::harness::{Answer, Session, TestApp};
+use crate::organisations::fill_path;
 
 /// A route that takes a body, and the resolved schema of the body.
 struct Route {
@@ -16,7 +17,7 @@ struct Route {
 }
 
 impl Route {
-    fn all() -> Vec<Self> {
+    fn all(organisation: &str) -> Vec<Self> {
         let document = serde_json::to_value(app::openapi()).expect("it is JSON");
         let paths = document["paths"].as_object().expect("there are paths");
         let mut found = Vec::new();
@@ -28,7 +29,7 @@ impl Route {
                 }
                 found.push(Self {
                     method: method.to_uppercase().parse().expect("it is a method"),
-                    path: path.replace("{id}", "01980b6e-7c00-7000-8000-3f2a51d6c9b1"),
+                    path: fill_path(path, organisation, "01980b6e-7c00-7000-8000-3f2a51d6c9b1"),
                     schema: resolve(&document, schema),
                 });
             }
@@ -94,7 +95,8 @@ async fn every_body_names_all_of_its_required_fields() {
     let app = TestApp::new().await;
     let root = app.sign_in_admin("root").await;
     let mut several = 0;
-    for route in Route::all() {
+    let organisation = root.new_organisation("roots").await;
+    for route in Route::all(&organisation) {
         let required = route.required();
         if required.is_empty() {
             continue;
@@ -115,7 +117,8 @@ async fn every_body_names_all_of_its_wrong_and_unknown_fields() {
     let app = TestApp::new().await;
     let root = app.sign_in_admin("root").await;
     let mut tried = 0;
-    for route in Route::all() {
+    let organisation = root.new_organisation("roots").await;
+    for route in Route::all(&organisation) {
         let mut wrong = route.properties();
         // No field is an array of arrays.
         let mut body: serde_json::Map<_, _> = wrong

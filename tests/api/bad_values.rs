@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use url::form_urlencoded;
 
 use crate::harness::{Session, TestApp};
+use crate::organisations::fill_path;
 
 /// Timestamps at and beyond the edges of our range, chrono's and PostgreSQL's.
 const TIMES: [&str; 22] = [
@@ -74,7 +75,7 @@ struct List {
 }
 
 /// Every route that reads a query string, by the document.
-fn lists(id: &str) -> Vec<List> {
+fn lists(id: &str, organisation: &str) -> Vec<List> {
     let document = serde_json::to_value(app::openapi()).expect("it is JSON");
     let paths = document["paths"].as_object().expect("there are paths");
     let lists = paths.iter().filter_map(|(path, item)| {
@@ -84,7 +85,7 @@ fn lists(id: &str) -> Vec<List> {
         let parameters: Vec<_> = names.collect();
         let is_api = path.starts_with("/api/") && !parameters.is_empty();
         is_api.then(|| List {
-            path: path.replace("{id}", id),
+            path: fill_path(path, organisation, id),
             parameters,
         })
     });
@@ -122,7 +123,8 @@ async fn no_value_of_a_query_parameter_fails_a_list() {
     let root = app.sign_in_admin("root").await;
     let long = "9".repeat(4_000);
     let mut accepted = BTreeSet::new();
-    for list in lists(&root.user_id().await) {
+    let organisation = root.new_organisation("roots").await;
+    for list in lists(&root.user_id().await, &organisation) {
         for name in &list.parameters {
             for value in TIMES.into_iter().chain(ODD).chain([long.as_str()]) {
                 if ask(&root, &list.path, &[(name, value)]).await == 200 {
@@ -202,7 +204,8 @@ async fn no_forged_cursor_fails_a_list() {
     let root = app.sign_in_admin("root").await;
     let forged = forged();
     let mut tried = 0;
-    for list in lists(&root.user_id().await) {
+    let organisation = root.new_organisation("roots").await;
+    for list in lists(&root.user_id().await, &organisation) {
         if !list.parameters.iter().any(|name| name == "cursor") {
             continue;
         }
@@ -256,6 +259,7 @@ async fn a_value_that_postgresql_rejects_is_a_400_and_a_fault_of_ours_a_500() {
 async fn the_nul_character_is_refused_in_every_text_of_a_body() {
     let app = TestApp::new().await;
     let root = app.sign_in_admin("root").await;
+    let organisation = root.new_organisation("roots").await;
     let document = serde_json::to_value(app::openapi()).expect("it is JSON");
     let paths = document["paths"].as_object().expect("there are paths");
     let mut tried = 0;
@@ -273,7 +277,8 @@ async fn the_nul_character_is_refused_in_every_text_of_a_body() {
                     let mut body = body.clone();
                     body[name] = json!(format!("{}\0", value.as_str().unwrap_or_default()));
                     let method: Method = method.to_uppercase().parse().expect("it is a method");
-                    let path = path.replace("{id}", "01980b6e-7c00-7000-8000-3f2a51d6c9b1");
+                    let unknown = "01980b6e-7c00-7000-8000-3f2a51d6c9b1";
+                    let path = fill_path(path, &organisation, unknown);
                     let token = Some(root.access());
                     let answer = app.replica.call(method, &path, token, Some(body)).await;
                     answer.assert_field(name);

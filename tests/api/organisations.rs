@@ -2,6 +2,7 @@
 
 mod acting;
 mod admin;
+mod api_keys;
 mod lifecycle;
 mod members;
 mod permissions;
@@ -112,6 +113,21 @@ impl TestApp {
         self.run_jobs().await;
         session
     }
+}
+
+/// An id that nobody has.
+const UNKNOWN: &str = "01980b6e-7c00-7000-8000-3f2a51d6c9b1";
+
+/// The path with this organisation in it; an id that is none of an organisation is `id`.
+pub fn fill_path(path: &str, organisation: &str, id: &str) -> String {
+    let own = if path.contains("/organisations/") {
+        organisation
+    } else {
+        id
+    };
+    path.replace("{id}", own)
+        .replace("{user_id}", UNKNOWN)
+        .replace("{invitation_id}", UNKNOWN)
 }
 
 /// The body of a request that requires reauthentication.

@@ -210,6 +210,7 @@ async fn keys_of_a_removed_member_stay_and_are_named_to_the_owners() {
     let made = bob.for_account(&acme, Method::POST, keys, Some(body)).await;
     made.assert_status(201);
     let key = made.body["key"].as_str().expect("it is text");
+    app.run_jobs().await; // so that the emails about the keys are older
 
     let bob_id = bob.user_id().await;
     ada.remove_member(&acme, &bob_id).await.assert_status(204);

@@ -1,9 +1,12 @@
-//! Organisations: acting for them, their life, and what each role permits.
+//! Organisations: acting for them, their life, their members, and what each role permits.
 
 mod acting;
+mod admin;
 mod api_keys;
 mod lifecycle;
+mod members;
 mod permissions;
+mod races;
 
 use reqwest::Method;
 use serde_json::{Value, json};

@@ -101,14 +101,13 @@ fn fill(path: &str, id: &str) -> String {
 async fn ids_of(account: &Session) -> Vec<(&'static str, String)> {
     let sessions = account.get("/api/v1/auth/sessions").await;
     let session = sessions.body["items"][0]["id"].as_str().expect("an id");
+    let organisation = account.new_organisation("of-another").await;
     vec![
         ("/api/v1/auth/sessions/{id}", session.to_owned()),
         ("/api/v1/api-keys/{id}", account.new_key(&["read"]).await.id),
         ("/api/v1/admin/users/{id}", account.user_id().await),
-        (
-            "/api/v1/organisations/{id}",
-            account.new_organisation("of-another").await,
-        ),
+        ("/api/v1/admin/organisations/{id}", organisation.clone()),
+        ("/api/v1/organisations/{id}", organisation),
         (
             "/api/v1/invitations/{id}",
             account.invited_to("by-another").await,

@@ -94,6 +94,9 @@ pub(super) struct OwnInvitation {
     pub(super) organisation: String,
     /// Role that you get.
     pub(super) role: AccountRole,
+    /// Name and address of the member who invites, unless the user is gone.
+    #[schema(example = "Ada Lovelace (ada@example.com)")]
+    pub(super) inviter: Option<String>,
     /// Invited address.
     pub(super) email: EmailAddress,
     /// When it was made.
@@ -119,11 +122,21 @@ pub(super) struct Attempt {
     pub(super) role: AccountRole,
     pub(super) organisation: String,
     pub(super) has_joined: bool,
+    pub(super) was_member: bool,
 }
 
 /// How an attempt to invite ended: with the invitation, or what stood against it.
 pub(super) struct Added {
     pub(super) id: Option<InvitationId>,
     /// Open invitations to other addresses.
+    pub(super) open: i64,
+}
+
+/// An invitation that was to be renewed.
+pub(super) struct Renewed {
+    pub(super) email: EmailAddress,
+    pub(super) role: AccountRole,
+    pub(super) is_renewed: bool,
+    /// Other open invitations.
     pub(super) open: i64,
 }

@@ -48,6 +48,7 @@ body_problem_groups! {
 }
 problem_groups! {
     OwnProblems [Code::InvalidInvitation];
+    ResendProblems [Code::NoSeats, Code::TooManyInvitations];
 }
 
 /// List the invitations of an organisation, newest first.
@@ -104,7 +105,7 @@ async fn revoke_invitation(
 #[utoipa::path(post, path = "/{id}/invitations/{invitation_id}/resend", tag = "organisations",
     params(("id" = String, Path, description = "Id or slug of the organisation."),
         ("invitation_id" = InvitationId, Path, description = "Id of the invitation.")),
-    responses((status = 202, description = "The email is sent."), PathProblems))]
+    responses((status = 202, description = "The email is sent."), PathProblems, ResendProblems))]
 async fn resend_invitation(
     ctx: UserCtx,
     Path(path): Path<InvitationPath>,

@@ -3,9 +3,11 @@
 mod error;
 mod jobs;
 mod model;
+mod pages;
 mod routes;
 mod service;
 pub(super) mod store;
 
 pub use jobs::SendInvitation;
+pub use pages::{page_assets, page_routes};
 pub use routes::{invitation_routes, own_routes, public_routes};

@@ -67,6 +67,11 @@ async fn examine_database(state: &AppState, config: &Config, findings: &mut Find
     let is_migrated = findings
         .run("migrations", is_migrated(state), |()| Ok(()))
         .await;
+    if is_migrated {
+        let faults = migrate::row_security_faults(db);
+        let name = "row-level security is on, forced and not bypassed";
+        findings.run(name, faults, |all| none_of(&all)).await;
+    }
     // In development one role may be both owner and runtime role.
     if is_migrated && config.environment == Environment::Production {
         let faults = migrate::role_faults(db);

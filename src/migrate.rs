@@ -64,6 +64,10 @@ pub async fn role_faults(db: &Db) -> Result<Vec<String>, sqlx::Error> {
              (rolsuper, 'the runtime role is a superuser'),
              (rolcreaterole, 'the runtime role may create roles'),
              (has_schema_privilege('public', 'CREATE'), 'the runtime role may create tables'),
+             (EXISTS (SELECT FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')
+                          AND pg_has_role(relowner, 'MEMBER')), 'the runtime role owns tables'),
+             (EXISTS (SELECT FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')
+                          AND has_table_privilege(oid, 'TRUNCATE')), 'the runtime role may truncate tables'),
              (has_table_privilege('audit_log', 'UPDATE') OR has_table_privilege('audit_log', 'DELETE'),
                  'the runtime role may rewrite the audit log'),
              (NOT has_table_privilege('users', 'SELECT'),
@@ -72,6 +76,29 @@ pub async fn role_faults(db: &Db) -> Result<Vec<String>, sqlx::Error> {
                  'the runtime role may not use the queue: run `migrate`')
          ) AS checks (is_broken, fault)
          WHERE rolname = current_user AND is_broken",
+    )
+    .fetch_all(db)
+    .await
+}
+
+/// Returns the tables with an account that have no row security, or none that is forced, and whether the current role
+/// bypasses it.
+pub async fn row_security_faults(db: &Db) -> Result<Vec<String>, sqlx::Error> {
+    sqlx::query_scalar(
+        "SELECT format('row security of %s is not enabled', c.relname)
+         FROM pg_class AS c JOIN pg_attribute AS a ON a.attrelid = c.oid
+             AND a.attname = CASE c.relname WHEN 'accounts' THEN 'id' ELSE 'account_id' END
+         WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition
+             AND NOT c.relrowsecurity
+         UNION ALL
+         SELECT format('row security of %s is not forced', c.relname)
+         FROM pg_class AS c
+         WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND c.relrowsecurity
+             AND NOT c.relforcerowsecurity
+         UNION ALL
+         SELECT 'the role of DATABASE_URL bypasses row security'
+         FROM pg_roles WHERE rolname = current_user AND (rolsuper OR rolbypassrls)
+         ORDER BY 1",
     )
     .fetch_all(db)
     .await

@@ -8,7 +8,7 @@ use crate::web::Code;
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
-    #[error("there is no such account")]
+    #[error("there is no such account or organisation")]
     NotFound,
     #[error("the caller is no longer an administrator")]
     NoLongerAdmin,
@@ -26,6 +26,8 @@ pub(super) enum Error {
     ReasonWithoutDisabling,
     #[error("the password is required")]
     PasswordRequired,
+    #[error(transparent)]
+    Plan(#[from] cache::LoadError),
     #[error(transparent)]
     Auth(#[from] auth::Error),
     #[error(transparent)]
@@ -65,6 +67,7 @@ impl From<Error> for Problem {
                 "password_required",
                 "is required for this change, with a code if you have a second factor",
             ),
+            Error::Plan(error) => error.into(),
             Error::Auth(error) => error.into(),
             Error::Database(source) => source.into(),
         }

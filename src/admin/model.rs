@@ -8,6 +8,8 @@ use super::error::Error;
 use crate::auth::ReauthProof;
 use crate::ids::UserId;
 use crate::mfa::{RecoveryCode, TotpCode};
+use crate::organisations::OrganisationSummary;
+use crate::plans::Plan;
 use crate::users::{Account, AccountCounts, DisabledReason, Role, SignUps};
 
 /// Changes to an account, with reauthentication. Omitted fields stay unchanged.
@@ -130,6 +132,18 @@ pub(super) enum StatusChange {
     /// Also for a new reason.
     Disable(Option<DisabledReason>),
     Enable,
+}
+
+/// An organisation with its plan.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct OrganisationDetail {
+    #[serde(flatten)]
+    pub(super) organisation: OrganisationSummary,
+    /// Plan that is in effect.
+    pub(super) plan: Plan,
+    /// Members that the plan includes; null is without limit.
+    #[schema(example = 5)]
+    pub(super) seats: Option<u32>,
 }
 
 /// Statistics about accounts.

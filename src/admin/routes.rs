@@ -9,15 +9,16 @@ use serde_json::json;
 use utoipa_axum::routes;
 
 use super::error::Error;
-use super::model::{AccountPatch, Stats};
+use super::model::{AccountPatch, OrganisationDetail, Stats};
 use super::service;
 use crate::audit::{self, Event, Record, RecordFilter};
 use crate::auth::{self, SessionInfo, problem_groups};
 use crate::ctx::UserCtx;
-use crate::ids::UserId;
+use crate::ids::{AccountId, UserId};
+use crate::organisations::{self, Member, OrganisationFilter, OrganisationSummary};
 use crate::scope::{Exception, Scope};
 use crate::state::AppState;
-use crate::users::{self, Account, AccountFilter};
+use crate::users::{self, Account, AccountFilter, SearchText};
 
 pub fn routes() -> Routes<AppState> {
     Routes::new()
@@ -26,6 +27,9 @@ pub fn routes() -> Routes<AppState> {
         .routes(routes!(list_account_sessions, end_account_sessions))
         .routes(routes!(list_audit_log))
         .routes(routes!(get_stats))
+        .routes(routes!(list_all_organisations))
+        .routes(routes!(get_any_organisation))
+        .routes(routes!(list_organisation_members))
 }
 
 problem_groups! {
@@ -124,4 +128,58 @@ async fn list_audit_log(
     responses((status = 200, description = "The statistics.", body = Stats)))]
 async fn get_stats(ctx: UserCtx) -> Result<Json<Stats>, Problem> {
     Ok(Json(service::stats(&ctx).await?))
+}
+
+/// List organisations, newest first.
+///
+/// Deleted ones are listed until they are purged. The audit log records each search.
+#[utoipa::path(get, path = "/organisations", tag = "admin",
+    params(OrganisationFilter, PageParams),
+    responses((status = 200, description = "A page of organisations.", body = Page<OrganisationSummary>), QueryProblems))]
+async fn list_all_organisations(
+    ctx: UserCtx,
+    paged: PageRequest<TimeCursor, OrganisationFilter>,
+) -> Result<Json<Page<OrganisationSummary>>, Problem> {
+    let search = paged.filter.search.as_ref().map(SearchText::as_str);
+    let mut tx = service::begin_reading(&ctx, json!({ "search": search })).await?;
+    let rows =
+        organisations::list_summaries(&mut *tx, &paged.filter, paged.after, paged.limit).await?;
+    tx.commit().await?;
+    Ok(Json(Page::cut(rows, paged.limit, |organisation| {
+        TimeCursor(organisation.created_at, organisation.id.0)
+    })))
+}
+
+/// Get an organisation with its plan.
+///
+/// The audit log records it.
+#[utoipa::path(get, path = "/organisations/{id}", tag = "admin",
+    params(("id" = AccountId, Path, description = "Id of the organisation.")),
+    responses((status = 200, description = "The organisation.", body = OrganisationDetail), PathProblems))]
+async fn get_any_organisation(
+    ctx: UserCtx,
+    Path(id): Path<AccountId>,
+) -> Result<Json<OrganisationDetail>, Problem> {
+    Ok(Json(service::get_organisation(&ctx, id).await?))
+}
+
+/// List the members of an organisation with their roles, in the order in which they joined.
+///
+/// The audit log records it.
+#[utoipa::path(get, path = "/organisations/{id}/members", tag = "admin",
+    params(("id" = AccountId, Path, description = "Id of the organisation."), PageParams),
+    responses((status = 200, description = "A page of members.", body = Page<Member>), PathProblems, QueryProblems))]
+async fn list_organisation_members(
+    ctx: UserCtx,
+    Path(id): Path<AccountId>,
+    paged: PageRequest<TimeCursor>,
+) -> Result<Json<Page<Member>>, Problem> {
+    let mut tx = service::begin_reading(&ctx, json!({ "organisation": id })).await?;
+    let found = organisations::find_summary(&mut *tx, id).await?;
+    let rows = organisations::list_members(&mut *tx, id, paged.after, paged.limit).await?;
+    tx.commit().await?;
+    found.ok_or(Error::NotFound)?;
+    Ok(Json(Page::cut(rows, paged.limit, |member| {
+        TimeCursor(member.created_at, member.user_id.0)
+    })))
 }

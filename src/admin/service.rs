@@ -1,13 +1,16 @@
-//! Changes to accounts by administrators.
+//! Changes to accounts by administrators, and audited reads of organisations.
 
 use serde_json::json;
 
 use super::error::Error;
-use super::model::{AccountPatch, AccountUpdate, Stats, StatusChange};
+use super::model::{AccountPatch, AccountUpdate, OrganisationDetail, Stats, StatusChange};
 use crate::audit::Event;
 use crate::auth::{self, EndReason};
-use crate::ctx::UserCtx;
-use crate::ids::UserId;
+use crate::ctx::{Tx, UserCtx};
+use crate::ids::{AccountId, UserId};
+use crate::organisations;
+use crate::plans;
+use crate::scope::{Exception, Scope};
 use crate::users::{self, Account, Role};
 
 const SIGN_UP_DAYS: i32 = 30;
@@ -97,6 +100,33 @@ pub(super) async fn end_sessions(ctx: &UserCtx, id: UserId) -> Result<(), Error>
     tx.commit().await?;
     auth::revoke_access_tokens(ctx, ended, now);
     Ok(())
+}
+
+/// Begins to read organisations, which is audited.
+pub(super) async fn begin_reading(
+    ctx: &UserCtx,
+    detail: serde_json::Value,
+) -> Result<Tx<'_>, sqlx::Error> {
+    let scope = Scope::Exception(Exception::Admin);
+    let mut tx = ctx.begin_scoped(scope).await?;
+    tx.audit(Event::OrganisationsRead.detail(detail)).await?;
+    Ok(tx)
+}
+
+pub(super) async fn get_organisation(
+    ctx: &UserCtx,
+    id: AccountId,
+) -> Result<OrganisationDetail, Error> {
+    let mut tx = begin_reading(ctx, json!({ "organisation": id })).await?;
+    let organisation = organisations::find_summary(&mut *tx, id).await?;
+    tx.commit().await?;
+    let organisation = organisation.ok_or(Error::NotFound)?;
+    let plan = plans::plan_of(ctx, id).await?;
+    Ok(OrganisationDetail {
+        organisation,
+        plan,
+        seats: plan.tier(&ctx.plans).seats,
+    })
 }
 
 pub(super) async fn stats(ctx: &UserCtx) -> Result<Stats, Error> {

@@ -11,7 +11,7 @@ use crate::audit::Event;
 use crate::ctx::{Caller, Ctx};
 use crate::ids::ApiKeyId;
 use crate::metrics::{self, ApiKeyUse};
-use crate::policy::Policy;
+use crate::policy::{Area, Policy};
 use crate::state::AppState;
 use crate::web::Code;
 
@@ -52,7 +52,9 @@ pub async fn authenticate<F: Future<Output = MiddlewareResult>>(
         metrics::count_api_key(ApiKeyUse::OutOfScope);
         return Err(Code::SessionRequired.into());
     };
-    if !key.scopes.allow(area, request.method()) {
+    // The profile is the creator's, and not the organisation's.
+    let is_own = key.account_id == key.user_id.personal_account();
+    if !key.scopes.allow(area, request.method()) || (area == Area::Users && !is_own) {
         metrics::count_api_key(ApiKeyUse::OutOfScope);
         let scope = area.scope_name(request.method());
         let ctx = Ctx::of(state, request.headers(), request.extensions());

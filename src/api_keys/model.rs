@@ -135,7 +135,7 @@ pub(super) struct ApiKey {
     pub(super) expires_at: DateTime<Utc>,
     /// Time of last use, accurate to about a minute.
     pub(super) last_used_at: Option<DateTime<Utc>>,
-    /// The user who created the key.
+    /// The user who created the key, or rotated it last.
     pub(super) created_by: UserId,
     /// Their email address.
     pub(super) creator_email: Option<EmailAddress>,

@@ -84,7 +84,7 @@ pub(super) async fn rotate(
     auth::recheck_proof(&mut tx, ctx.user_id(), &known).await?;
     let rotated = store::rotate(
         &mut *tx,
-        (ctx.account_id(), id),
+        (ctx.account_id(), ctx.user_id(), id),
         &key,
         after(now, rotation.overlap.get()),
         after(now, ctx.api_keys.max_ttl),
@@ -99,6 +99,8 @@ pub(super) async fn rotate(
             Some(_) => Error::Overlapping,
         });
     };
+    // The secret gives the permissions of its scopes to whoever gets it.
+    ctx.permissions().require_all(about.scopes.permissions())?;
     tx.audit(Event::ApiKeyRotated.detail(detail(&about)))
         .await?;
     let job = NotifyKeyRotated::to(known.email, about.hint.clone());

@@ -99,10 +99,10 @@ pub(super) async fn list(
 
 /// Replaces the secret of an active key, whose lifetime starts again. `None` if there is no such key, or if the
 /// previous secret still works and `overlap_until` is in the future. Atomic: of concurrent calls with an overlap
-/// exactly one returns `Some`.
+/// exactly one returns `Some`. Its creator is from then on who has rotated it, and knows the secret.
 pub(super) async fn rotate(
     conn: impl PgExecutor<'_>,
-    (account_id, id): (AccountId, ApiKeyId),
+    (account_id, rotated_by, id): (AccountId, UserId, ApiKeyId),
     key: &GeneratedApiKey,
     overlap_until: DateTime<Utc>,
     expires_at_most: DateTime<Utc>,
@@ -113,7 +113,7 @@ pub(super) async fn rotate(
         r#"UPDATE api_keys AS k SET
                previous_secret_hash = CASE WHEN $6 > $5 THEN secret_hash END,
                previous_expires_at = CASE WHEN $6 > $5 THEN LEAST($6, expires_at) END,
-               secret_hash = $3, hint = $4, rotated_at = $5,
+               user_id = $8, secret_hash = $3, hint = $4, rotated_at = $5,
                expires_at = LEAST($5 + (expires_at - COALESCE(rotated_at, created_at)), $7)
            WHERE account_id = $1 AND id = $2 AND revoked_at IS NULL AND expires_at > $5
              AND ($6 <= $5 OR previous_expires_at IS NULL OR previous_expires_at <= $5)
@@ -131,6 +131,7 @@ pub(super) async fn rotate(
         now,
         overlap_until,
         expires_at_most,
+        rotated_by.0,
     )
     .fetch_optional(conn)
     .await

@@ -66,6 +66,8 @@ pub enum Event {
     SessionsEndedByAdmin,
     /// An administrator has read entries of all accounts. `detail` is the filter.
     AuditLogRead,
+    /// An administrator has read organisations. `detail` is the filter, or the organisation.
+    OrganisationsRead,
     /// `detail` has name and slug.
     OrganisationCreated,
     OrganisationChanged,

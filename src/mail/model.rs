@@ -65,9 +65,10 @@ messages! {
     /// With the address of the member who invites. Names no more than that and the organisation.
     Invitation "invitation" "You are invited to an organisation at {}"
         { organisation: String, inviter: Option<String>, link: Url, days: u64 }
-    /// To a member; `about` is the address of the member whom the event is about.
+    /// To a member. `about` is the address of the member whom the event is about, `purged_on` the day on which a
+    /// deleted organisation is purged, and `keys` are the ends of the API keys that a former member created.
     OrganisationNotice "organisation_notice" "Your organisation at {} has changed"
-        { organisation: String, event: &'static str, about: String }
+        { organisation: String, event: &'static str, about: String, purged_on: Option<String>, keys: Vec<String> }
     /// Sign-up with the address of an account.
     AlreadyRegistered "already_registered" "You already have an account at {}" { email: String }
 }

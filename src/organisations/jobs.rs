@@ -47,19 +47,29 @@ email_jobs! {
 
 impl NotifyMember {
     async fn send(&self, state: &AppState) -> Result<(), mail::JobError> {
+        let now = state.clock.now();
         let mut tx = scope::begin(&state.db, Scope::Exception(Exception::Job)).await?;
-        let name = store::find_name(&mut *tx, self.account_id).await?;
+        let named = store::find_name(&mut *tx, self.account_id).await?;
         let recipient = users::find_own_credentials(&mut *tx, self.user_id).await?;
         let about = users::find_own_credentials(&mut *tx, self.about).await?;
+        let keys = match self.event {
+            MemberEvent::Left => {
+                members::list_key_hints(&mut *tx, self.account_id, self.about, now).await?
+            }
+            _ => Vec::new(),
+        };
         tx.commit().await?;
-        let (Some(organisation), Some(recipient)) = (name, recipient) else {
+        let (Some((organisation, deleted_at)), Some(recipient)) = (named, recipient) else {
             return Ok(());
         };
+        let purged_at = deleted_at.map(|at| at + state.organisations.deletion_grace);
         let about = about.map_or_else(String::new, |about| about.email.as_str().to_owned());
         let message = EmailMessage::OrganisationNotice {
             organisation,
             event: self.event.name(),
             about,
+            purged_on: purged_at.map(|at| at.format("%-d %B %Y").to_string()),
+            keys,
         };
         Ok(mail::send(state, recipient.email.as_str(), &message).await?)
     }

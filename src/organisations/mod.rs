@@ -20,9 +20,10 @@ pub use invitations::{
     SendInvitation, invitation_routes, own_routes, page_assets, page_routes, public_routes,
 };
 pub use jobs::{CheckSeats, NotifyMember, PurgeOrganisations};
-pub use members::{member_routes, membership_routes, transfer_routes};
+pub use members::{Member, list_members, member_routes, membership_routes, transfer_routes};
 pub use middleware::{require_permission, resolve_account};
+pub use model::{OrganisationFilter, OrganisationSummary};
 pub use routes::{audit_routes, deletion_routes, organisation_routes, routes};
 pub use seats::check as check_seats;
 pub use slug::{AccountRef, Slug};
-pub use store::lock_account;
+pub use store::{find_summary, list_summaries, lock_account};

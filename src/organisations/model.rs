@@ -4,12 +4,13 @@ use chrono::{DateTime, Utc};
 use crypto::TriedPassword;
 use http_toolkit::one_line;
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use super::slug::Slug;
 use crate::ids::{AccountId, UserId};
 use crate::mfa::{RecoveryCode, TotpCode};
 use crate::roles::AccountRole;
+use crate::users::SearchText;
 
 const NAME_MAX: usize = 100;
 
@@ -59,6 +60,37 @@ pub(super) struct Organisation {
     pub(super) updated_at: DateTime<Utc>,
     /// When it was deleted. Until `ORGANISATION_DELETION_GRACE` has passed an owner can restore it.
     pub(super) deleted_at: Option<DateTime<Utc>>,
+}
+
+/// An organisation, as returned to administrators.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct OrganisationSummary {
+    /// The account's id.
+    pub id: AccountId,
+    /// Name.
+    #[schema(example = "Acme Inc.")]
+    pub name: String,
+    /// Name in URLs; null after the purge of an organisation that has paid.
+    pub slug: Option<Slug>,
+    /// Number of members.
+    #[schema(example = 3)]
+    pub members: i64,
+    /// When the organisation was created.
+    pub created_at: DateTime<Utc>,
+    /// When name or slug last changed.
+    pub updated_at: DateTime<Utc>,
+    /// When it was deleted.
+    pub deleted_at: Option<DateTime<Utc>>,
+}
+
+/// Filter for organisations.
+#[derive(Clone, Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct OrganisationFilter {
+    /// Prefix of the name or of a present or former slug; case-insensitive.
+    #[param(value_type = Option<String>, min_length = 1, max_length = 100, example = "acme")]
+    pub search: Option<SearchText>,
 }
 
 /// Request to create an organisation.

@@ -9,6 +9,10 @@ use super::slug::Slug;
 use crate::ids::{AccountId, UserId};
 use crate::roles::AccountRole;
 
+mod admin;
+
+pub use admin::{find_summary, list_summaries};
+
 /// Locks an account until the end of the transaction, so that concurrent changes of its members, or of what it may
 /// have so many of, are made one after the other. Returns false if it does not exist or is deleted.
 pub async fn lock_account(
@@ -243,13 +247,17 @@ pub(super) async fn find_slug(
     .await
 }
 
-/// The name of an organisation, also of a deleted one.
+/// The name of an organisation, and when it was deleted.
 pub(super) async fn find_name(
     conn: impl PgExecutor<'_>,
     id: AccountId,
-) -> Result<Option<String>, sqlx::Error> {
-    let name = sqlx::query_scalar!("SELECT name FROM accounts WHERE id = $1", id.0);
-    Ok(name.fetch_optional(conn).await?.flatten())
+) -> Result<Option<(String, Option<DateTime<Utc>>)>, sqlx::Error> {
+    let row = sqlx::query!(
+        r#"SELECT name AS "name!", deleted_at FROM accounts WHERE id = $1 AND name IS NOT NULL"#,
+        id.0
+    );
+    let row = row.fetch_optional(conn).await?;
+    Ok(row.map(|row| (row.name, row.deleted_at)))
 }
 
 /// Returns whether this is new.

@@ -217,7 +217,8 @@ pub struct AccountFilter {
 
 impl SearchText {
     /// Half-open byte-wise range of all texts with this prefix.
-    pub(super) fn range(&self) -> [String; 2] {
+    #[must_use]
+    pub fn range(&self) -> [String; 2] {
         [self.0.clone(), format!("{}{}", self.0, char::MAX)]
     }
 }

@@ -79,9 +79,11 @@ impl Operation {
     /// Calls it with its own example.
     async fn call(&self, replica: &Replica, token: Option<&str>) -> Answer {
         // An id that nobody has: what is asked for does not exist, but the route does.
-        let path = self
-            .path
-            .replace("{id}", "01980b6e-7c00-7000-8000-3f2a51d6c9b1");
+        let path = ["{id}", "{user_id}", "{invitation_id}"]
+            .iter()
+            .fold(self.path.clone(), |path, parameter| {
+                path.replace(parameter, "01980b6e-7c00-7000-8000-3f2a51d6c9b1")
+            });
         assert!(
             !path.contains('{'),
             "{path} needs a parameter: teach this test to fill it in"

@@ -41,6 +41,7 @@ mod metrics;
 mod mfa;
 mod migrations;
 mod observability;
+mod organisations;
 mod partitions;
 mod password_forms;
 mod passwords;

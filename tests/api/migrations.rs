@@ -1,6 +1,8 @@
 //! Bringing the schema up to date, whoever else does so.
 
+mod account_ids;
 mod concurrent;
+mod partitioned;
 mod rights;
 
 use std::collections::HashMap;

@@ -68,9 +68,28 @@ async fn the_doctor_finds_nothing_wrong_with_a_healthy_service_and_lists_every_f
     let reported = stdout(&output) + &stderr(&output);
     assert_eq!(output.status.code(), Some(0), "{reported}");
     assert!(
-        !reported.contains("FAULT") && reported.contains("ok     database responds"),
+        !reported.contains("FAULT")
+            && reported.contains("ok     database responds")
+            && reported.contains("ok     row-level security is on, forced and not bypassed"),
         "{reported}"
     );
+    let unprotect = "ALTER TABLE api_keys DISABLE ROW LEVEL SECURITY; ALTER TABLE events NO FORCE ROW LEVEL SECURITY";
+    sqlx::raw_sql(unprotect)
+        .execute(&app.owner_db)
+        .await
+        .expect("it is changed");
+    let owner = crate::harness::owner_url(app.database());
+    let bypassing = with(&healthy, &[("DATABASE_URL", &owner)]);
+    for (settings, fault) in [
+        (&healthy, "row security of api_keys is not enabled"),
+        (&healthy, "row security of events is not forced"),
+        (&bypassing, "the role of DATABASE_URL bypasses row security"),
+    ] {
+        let output = run(settings, &["doctor"]).await;
+        let reported = stdout(&output) + &stderr(&output);
+        assert_eq!(output.status.code(), Some(1), "{reported}");
+        assert!(reported.contains(fault), "{reported}");
+    }
 
     let ill = with(
         &app.settings,

@@ -90,6 +90,13 @@ async fn digests(app: &TestApp) -> BTreeMap<String, String> {
     digests
 }
 
+/// The path with an id in it, and unknown ones below that.
+fn fill(path: &str, id: &str) -> String {
+    let path = path.replace("{id}", id);
+    path.replace("{user_id}", UNKNOWN)
+        .replace("{invitation_id}", UNKNOWN)
+}
+
 /// An id of the account for each kind of path that has one. A new kind is a line.
 async fn ids_of(account: &Session) -> Vec<(&'static str, String)> {
     let sessions = account.get("/api/v1/auth/sessions").await;
@@ -98,6 +105,14 @@ async fn ids_of(account: &Session) -> Vec<(&'static str, String)> {
         ("/api/v1/auth/sessions/{id}", session.to_owned()),
         ("/api/v1/api-keys/{id}", account.new_key(&["read"]).await.id),
         ("/api/v1/admin/users/{id}", account.user_id().await),
+        (
+            "/api/v1/organisations/{id}",
+            account.new_organisation("of-another").await,
+        ),
+        (
+            "/api/v1/invitations/{id}",
+            account.invited_to("by-another").await,
+        ),
     ]
 }
 
@@ -121,7 +136,7 @@ async fn somebody_elses_ids_look_like_ids_that_nobody_has() {
         let status = if prefix.contains("/admin/") { 403 } else { 404 };
         let mut answers = Vec::new();
         for id in [foreign.as_str(), UNKNOWN] {
-            let path = operation.path.replace("{id}", id);
+            let path = fill(&operation.path, id);
             let body = operation.bodies.first().cloned();
             let token = Some(ada.access());
             let call = app
@@ -165,10 +180,16 @@ async fn reads_without_an_id_return_nothing_of_another_account() {
 async fn no_body_sets_what_it_does_not_name() {
     let app = TestApp::new().await;
     let root = app.sign_in_admin("root").await;
+    let organisation = root.new_organisation("roots").await;
     let before = digests(&app).await;
     let mut tried = 0;
     for operation in Operation::all() {
-        let path = operation.path.replace("{id}", UNKNOWN);
+        let own = if operation.path.starts_with("/api/v1/organisations/") {
+            organisation.as_str()
+        } else {
+            UNKNOWN
+        };
+        let path = fill(&operation.path, own);
         for body in &operation.bodies {
             for field in [
                 "surprise",

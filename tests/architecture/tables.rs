@@ -17,7 +17,7 @@ organisations accounts account_slugs memberships invitations invitation_blocks
 
 /// Tables that a slice reads though another one owns them, each in a statement that must see both at one
 /// moment, or in one round trip.
-pub(super) const READS: [(&str, &str, &str); 15] = [
+pub(super) const READS: [(&str, &str, &str); 19] = [
     (
         "auth",
         "users",
@@ -47,6 +47,26 @@ pub(super) const READS: [(&str, &str, &str); 15] = [
         "api_keys",
         "memberships",
         "whether the creator of a key is still a member",
+    ),
+    (
+        "organisations",
+        "users",
+        "names and addresses of members beside their roles",
+    ),
+    (
+        "organisations",
+        "api_keys",
+        "keys that a former member created, in the email about it",
+    ),
+    (
+        "organisations",
+        "subscriptions",
+        "the account row of an organisation that has paid is kept",
+    ),
+    (
+        "organisations",
+        "payments",
+        "the account row of an organisation that has paid is kept",
     ),
     ("dashboard", "users", "one statement"),
     ("dashboard", "accounts", "one statement"),

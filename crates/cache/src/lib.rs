@@ -4,7 +4,7 @@
 //!   dropped leaves the load to the others.
 //! - An invalidation takes effect here at once, in Redis with it, and on other replicas within a second.
 //!   A load that began before it is returned to its callers and cached nowhere.
-//! - Without Redis every lookup misses there, and a replica trusts its own entries for two seconds, since
+//! - Without Redis every lookup misses there, and a replica trusts its own entries for one second, since
 //!   it cannot hear of invalidations.
 //!
 //! Values in Redis are trusted: cache nothing secret, and nothing that authorizes by itself.
@@ -39,7 +39,7 @@ use self::metrics::Lookup;
 use self::redis_layer::{Codec, Shared};
 
 /// TTL while a replica does not receive invalidations.
-const TTL_WITHOUT_LISTENER: Duration = Duration::from_secs(2);
+const TTL_WITHOUT_LISTENER: Duration = Duration::from_secs(1);
 
 /// Families that one cache can hold.
 const MAX_FAMILIES: usize = 16;

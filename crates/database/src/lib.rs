@@ -30,7 +30,9 @@ use tracing::Instrument as _;
 pub use config::{DatabaseConfig, DatabaseSettings};
 pub use heartbeat::Heartbeat;
 pub use inspect::{clock_skew, database_faults, log_faults, ping};
-pub use migrations::{MigrationError, migrate, run_migrations, set_up_role};
+pub use migrations::{
+    MigrationError, complete_partitioned_indexes, migrate, run_migrations, set_up_role,
+};
 pub use pool::{Db, is_breaker_open};
 
 /// Options of the pool that are no settings.

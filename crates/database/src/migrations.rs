@@ -14,6 +14,10 @@ use tokio::time::{sleep, timeout};
 use super::inspect::{encoding, tables_elsewhere};
 use super::{DatabaseConfig, Options, StatementLog, connect_options, millis};
 
+mod partitioned_indexes;
+
+pub use partitioned_indexes::complete_partitioned_indexes;
+
 const LOCK_POLLED_EVERY: Duration = Duration::from_millis(100);
 
 /// The schema could not be migrated.
@@ -37,7 +41,7 @@ pub enum MigrationError {
         "the tables are in the schema {0} and belong into public: move them by ALTER TABLE … SET SCHEMA public, and the functions with them"
     )]
     Elsewhere(String),
-    #[error("an index of a partitioned table could not be built")]
+    #[error("an index of a partition could not be built: {0}")]
     Index(#[source] sqlx::Error),
     #[error("the runtime role could not be granted its privileges")]
     Privileges(#[source] sqlx::Error),
@@ -82,48 +86,8 @@ async fn lock_and_run(
     }
     prepare_session(connection).await?;
     run_migrations(connection, migrations, config.lock_timeout).await?;
-    let completed = complete_partitioned_indexes(connection).await;
+    let completed = complete_partitioned_indexes(connection, config.lock_timeout).await;
     completed.map_err(MigrationError::Index)
-}
-
-/// Builds each index that a migration created by `CREATE INDEX … ON ONLY` a partitioned table on the partitions that
-/// do not have it yet, concurrently, and attaches it. The table's index is valid with the last one.
-pub async fn complete_partitioned_indexes(
-    connection: &mut PgConnection,
-) -> Result<(), sqlx::Error> {
-    let missing: Vec<(String, String, String, String)> = sqlx::query_as(
-        "SELECT parent.indexrelid::regclass::text,
-                quote_ident(left(replace(name.relname, parent_table.relname, child.relname), 63)),
-                inherits.inhrelid::regclass::text,
-                regexp_replace(pg_get_indexdef(parent.indexrelid), '^.*? USING ', '')
-         FROM pg_index AS parent
-         JOIN pg_class AS name ON name.oid = parent.indexrelid AND name.relkind = 'I'
-             AND name.relnamespace = 'public'::regnamespace
-         JOIN pg_class AS parent_table ON parent_table.oid = parent.indrelid
-         JOIN pg_inherits AS inherits ON inherits.inhparent = parent.indrelid
-         JOIN pg_class AS child ON child.oid = inherits.inhrelid
-         WHERE NOT parent.indisvalid AND NOT parent.indisunique AND NOT EXISTS (
-             SELECT FROM pg_index AS own
-             JOIN pg_inherits AS attached ON attached.inhrelid = own.indexrelid
-             WHERE own.indrelid = child.oid AND attached.inhparent = parent.indexrelid)
-         ORDER BY 1, 3",
-    )
-    .fetch_all(&mut *connection)
-    .await?;
-    set_lock_timeout(connection, Duration::ZERO).await?;
-    for (parent, index, partition, definition) in missing {
-        drop_invalid_index(connection, &index).await?;
-        for statement in [
-            format!(
-                "CREATE INDEX CONCURRENTLY IF NOT EXISTS {index} ON {partition} USING {definition}"
-            ),
-            format!("ALTER INDEX {parent} ATTACH PARTITION {index}"),
-        ] {
-            let statement = sqlx::raw_sql(AssertSqlSafe(statement));
-            statement.execute(&mut *connection).await?;
-        }
-    }
-    Ok(())
 }
 
 /// Checks the encoding, and that all tables are created in `public`: by default a schema with the owner's

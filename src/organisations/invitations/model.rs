@@ -56,13 +56,14 @@ pub(super) struct InvitationToken {
 /// Request to accept an invitation: by the token of its email, or by the id of one of mine.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(try_from = "RawAcceptance")]
-#[schema(as = Acceptance)]
-pub(super) enum Acceptance {
-    Token { token: OpaqueToken },
-    Id { id: InvitationId },
+pub(super) struct Acceptance {
+    /// Token of the link in the email.
+    pub(super) token: Option<OpaqueToken>,
+    /// Id of one of my invitations.
+    pub(super) id: Option<InvitationId>,
 }
 
-/// The fields of [`Acceptance`], of which one is given.
+/// [`Acceptance`], of whose fields one must be given.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawAcceptance {
@@ -76,11 +77,10 @@ impl TryFrom<RawAcceptance> for Acceptance {
     type Error = &'static str;
 
     fn try_from(raw: RawAcceptance) -> Result<Self, &'static str> {
-        match (raw.token, raw.id) {
-            (Some(token), None) => Ok(Self::Token { token }),
-            (None, Some(id)) => Ok(Self::Id { id }),
-            _ => Err("must have either token or id"),
-        }
+        let RawAcceptance { token, id } = raw;
+        (token.is_some() != id.is_some())
+            .then_some(Self { token, id })
+            .ok_or("must have either token or id")
     }
 }
 

@@ -47,7 +47,6 @@ body_problem_groups! {
     LinkProblems [Code::InvalidInvitation];
 }
 problem_groups! {
-    OwnProblems [Code::InvalidInvitation];
     ResendProblems [Code::NoSeats, Code::TooManyInvitations];
 }
 
@@ -157,7 +156,7 @@ async fn accept_invitation(
 /// The organisation's further invitations to your address are not sent.
 #[utoipa::path(delete, path = "/{id}", tag = "organisations",
     params(("id" = InvitationId, Path, description = "Id of the invitation.")),
-    responses((status = 204, description = "It can no longer be accepted."), PathProblems, OwnProblems))]
+    responses((status = 204, description = "It can no longer be accepted."), PathProblems))]
 async fn decline_own_invitation(
     ctx: UserCtx,
     Path(id): Path<InvitationId>,

@@ -136,10 +136,7 @@ pub(super) async fn revoke(ctx: &UserCtx, id: InvitationId) -> Result<(), Error>
 /// All invitations that are not valid have the same response. That of a member is used up and changes nothing.
 pub(super) async fn accept(ctx: &UserCtx, acceptance: Acceptance) -> Result<Joined, Error> {
     let (user_id, email, now) = (ctx.user_id(), own_address(ctx).await?, ctx.now());
-    let (token, id) = match acceptance {
-        Acceptance::Token { token } => (Some(token.hash()), None),
-        Acceptance::Id { id } => (None, Some(id)),
-    };
+    let (token, id) = (acceptance.token.map(|it| it.hash()), acceptance.id);
     let scope = Scope::Exception(Exception::Invitation);
     let mut tx = ctx.begin_scoped(scope).await?;
     let found = store::find_valid(&mut *tx, token, id, Some(&email), now).await?;
@@ -183,7 +180,10 @@ pub(super) async fn decline_by_link(
 /// By the invited user.
 pub(super) async fn decline_own(ctx: &UserCtx, id: InvitationId) -> Result<(), Error> {
     let email = own_address(ctx).await?;
-    decline(ctx, (None, Some(id)), Some(&email)).await
+    match decline(ctx, (None, Some(id)), Some(&email)).await {
+        Err(Error::Invalid) => Err(OrganisationError::NotFound.into()),
+        declined => declined,
+    }
 }
 
 async fn decline(

@@ -11,19 +11,19 @@ use crate::users::PersonName;
 
 /// A member of an organisation.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub(super) struct Member {
+pub struct Member {
     /// The user's id.
-    pub(super) user_id: UserId,
+    pub user_id: UserId,
     /// Email address.
-    pub(super) email: EmailAddress,
+    pub email: EmailAddress,
     /// Given name.
-    pub(super) first_name: Option<PersonName>,
+    pub first_name: Option<PersonName>,
     /// Family name.
-    pub(super) last_name: Option<PersonName>,
+    pub last_name: Option<PersonName>,
     /// Role in the organisation.
-    pub(super) role: AccountRole,
+    pub role: AccountRole,
     /// When the user joined.
-    pub(super) created_at: DateTime<Utc>,
+    pub created_at: DateTime<Utc>,
 }
 
 /// Request to change the role of a member.

@@ -47,7 +47,8 @@ pub(in super::super) async fn find_role(
     .await
 }
 
-pub(super) async fn list(
+/// In the order in which they joined; reads one row more than the page has.
+pub async fn list(
     conn: impl PgExecutor<'_>,
     account_id: AccountId,
     after: Option<TimeCursor>,
@@ -190,6 +191,25 @@ pub(in super::super) async fn list_crowded(
                a.seats_exceeded_at IS NOT NULL
                OR (SELECT count(*) FROM memberships AS m WHERE m.account_id = a.id) > $1)"#,
         seats,
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Ends of the active API keys that a user has created for an account, newest first, at most twenty.
+pub(in super::super) async fn list_key_hints(
+    conn: impl PgExecutor<'_>,
+    account_id: AccountId,
+    user_id: UserId,
+    now: DateTime<Utc>,
+) -> Result<Vec<String>, sqlx::Error> {
+    sqlx::query_scalar!(
+        "SELECT hint FROM api_keys
+         WHERE account_id = $1 AND user_id = $2 AND revoked_at IS NULL AND expires_at > $3
+         ORDER BY created_at DESC, id DESC LIMIT 20",
+        account_id.0,
+        user_id.0,
+        now,
     )
     .fetch_all(conn)
     .await

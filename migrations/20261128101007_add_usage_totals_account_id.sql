@@ -1,0 +1,5 @@
+-- The account that is metered; while user_id is in the primary key it has the same id.
+ALTER TABLE usage_totals ADD COLUMN account_id uuid;
+
+CREATE TRIGGER usage_totals_set_account BEFORE INSERT OR UPDATE ON usage_totals
+FOR EACH ROW WHEN (NEW.account_id IS NULL) EXECUTE FUNCTION set_personal_account();

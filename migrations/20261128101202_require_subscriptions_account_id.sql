@@ -1,0 +1,4 @@
+-- Every row has an account that exists. Checked for new rows at once, for old ones by a later file.
+ALTER TABLE subscriptions
+    ADD CONSTRAINT subscriptions_account_id_check CHECK (account_id IS NOT NULL) NOT VALID,
+    ADD CONSTRAINT subscriptions_account_id_fkey FOREIGN KEY (account_id) REFERENCES accounts (id) NOT VALID;

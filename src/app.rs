@@ -164,6 +164,7 @@ fn organisation_groups(groups: Groups) -> Groups {
             in_path(P::AuditRead, P::AuditRead),
             organisations::audit_routes(),
         )
+        .group("", unlimited(), organisations::page_routes())
 }
 
 /// Middleware of public groups, from top to bottom.
@@ -207,7 +208,11 @@ pub fn router(state: &AppState, config: &Config, draining: Draining) -> Router {
         document.servers = Some(vec![Server::new(base)]);
     }
     let cors = cors(&config.http, &document);
-    let mut routes = routes.merge(auth::page_assets()).with_state(state.clone());
+    let mut assets = auth::page_assets();
+    if config.organisations.enabled {
+        assets = assets.merge(organisations::page_assets());
+    }
+    let mut routes = routes.merge(assets).with_state(state.clone());
     if config.docs_enabled {
         routes = routes.merge(docs(document, base));
     }

@@ -32,8 +32,8 @@ pub use credentials::{
 pub use credentials_change::begin_credentials_change;
 pub use error::Error;
 pub use jobs::PurgeExpired;
-pub(crate) use links::link_to;
 pub use links::{ASSETS, page_assets, page_routes};
+pub(crate) use links::{PAGE_HEAD, PAGE_POLICY, link_to};
 pub use mfa::{enrolment_routes, mfa_routes};
 pub use middleware::{require_admin, require_second_factor};
 pub use registration::{

@@ -16,7 +16,9 @@ mod slug;
 mod store;
 
 pub use error::Error;
-pub use invitations::{SendInvitation, invitation_routes, own_routes, public_routes};
+pub use invitations::{
+    SendInvitation, invitation_routes, own_routes, page_assets, page_routes, public_routes,
+};
 pub use jobs::{NotifyMember, PurgeOrganisations};
 pub use members::{member_routes, membership_routes, transfer_routes};
 pub use middleware::{require_permission, resolve_account};

@@ -2,6 +2,7 @@
 //! signs in and sees the account, with nothing but the examples that the page shows.
 
 mod chromium;
+mod invitation;
 mod session;
 
 use serde_json::{Value, json};
@@ -110,7 +111,12 @@ async fn the_page_asks_for_the_password_where_several_sign_ups_wait() {
 #[tokio::test]
 async fn no_page_allows_inline_scripts_or_other_hosts() {
     let app = TestApp::new().await;
-    for path in ["/docs/", "/verify-email", "/undo-email-change"] {
+    for path in [
+        "/docs/",
+        "/verify-email",
+        "/undo-email-change",
+        "/invitation",
+    ] {
         let answer = app.get(path).await;
         answer.assert_status(200);
         let policy = answer.headers["content-security-policy"].to_str().unwrap();

@@ -17,6 +17,9 @@ use serde::{Deserialize, Serialize};
 
 use super::service;
 
+/// Exists once the first users and their organisation are made. The number grows with what is made.
+const SEEDED: &str = "seeded-2";
+
 /// The directory with the workspace, wherever inside it the command was typed.
 pub(super) fn checkout() -> Result<PathBuf> {
     let here = env::current_dir().doing(|| "find the current directory".into())?;
@@ -121,11 +124,11 @@ impl Home {
     }
 
     pub(super) fn is_seeded(&self) -> bool {
-        self.path.join("seeded").exists()
+        self.path.join(SEEDED).exists()
     }
 
     pub(super) fn set_seeded(&self, seeded: bool) -> Result<()> {
-        let path = self.path.join("seeded");
+        let path = self.path.join(SEEDED);
         if seeded {
             return files::write_private(&path, "");
         }

@@ -4,6 +4,7 @@ mod db;
 mod foreground;
 mod home;
 mod run;
+mod seed;
 mod service;
 mod sqlx;
 mod test;

@@ -22,7 +22,7 @@ use tokio::{
 use super::{
     foreground::Interrupts,
     home::{Home, Ports},
-    say, service,
+    say, seed, service,
 };
 
 const DATABASE: &str = "app";
@@ -121,6 +121,8 @@ impl World {
         world.wait_until_ready().await?;
         if !home.is_seeded() {
             tokio::try_join!(DEMO.create(&settings), ADMIN.create(&settings))?;
+            let [owner, admin] = [DEMO, ADMIN].map(|login| (login.email, login.password));
+            seed::create_organisation(world.api.port, owner, admin).await?;
             home.set_seeded(true)?;
         }
         Ok(world)
@@ -270,6 +272,13 @@ impl Urls {
             .unwrap_or("not used: REDIS_URL is not set and none is at 127.0.0.1:6379");
         let demo = login(&self.demo);
         let admin = login(&self.admin);
+        let organisation = format!(
+            "X-Account: {}   owner {}, admin {}, invited {}",
+            seed::SLUG,
+            self.demo.email,
+            self.admin.email,
+            seed::INVITED,
+        );
         let data = world.postgres.directory().display().to_string();
         let rows = [
             ("API", self.root.as_str()),
@@ -282,6 +291,7 @@ impl Urls {
             ("Redis", redis),
             ("Demo user", &demo),
             ("Admin", &admin),
+            ("Acme", &organisation),
             ("Data", &data),
         ];
         let rows: Vec<String> = rows

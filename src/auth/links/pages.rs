@@ -16,17 +16,21 @@ use utoipa_axum::routes;
 
 use crate::state::AppState;
 
-const POLICY: (HeaderName, &str) = (
+/// Security policy of a page.
+pub(crate) const PAGE_POLICY: (HeaderName, &str) = (
     CONTENT_SECURITY_POLICY,
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; \
      form-action 'none'; frame-ancestors 'none'",
 );
 
+/// Beginning of a page, up to its title.
+pub(crate) const PAGE_HEAD: &str = include_str!("pages/head.html");
+
 /// A page of the shared head and foot.
 macro_rules! page {
     ($name:literal) => {
         (
-            [POLICY],
+            [PAGE_POLICY],
             Html(concat!(
                 include_str!("pages/head.html"),
                 include_str!(concat!("pages/", $name, ".html")),

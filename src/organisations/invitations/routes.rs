@@ -3,7 +3,7 @@
 use axum::http::StatusCode;
 use http_toolkit::{
     BodyProblems, Json, Page, PageParams, PageRequest, Path, PathProblems, Problem, QueryProblems,
-    Routes, TimeCursor, body_problem_groups,
+    Routes, TimeCursor, body_problem_groups, problem_groups,
 };
 use utoipa_axum::routes;
 
@@ -46,6 +46,9 @@ body_problem_groups! {
     InviteProblems [Code::NoSeats, Code::TooManyInvitations, Code::AlreadyMember];
     AcceptProblems [Code::NoSeats, Code::InvalidInvitation];
     LinkProblems [Code::InvalidInvitation];
+}
+problem_groups! {
+    ResendProblems [Code::NoSeats, Code::TooManyInvitations];
 }
 
 /// List the invitations of an organisation, newest first.
@@ -102,7 +105,7 @@ async fn revoke_invitation(
 #[utoipa::path(post, path = "/{id}/invitations/{invitation_id}/resend", tag = "organisations",
     params(("id" = String, Path, description = "Id or slug of the organisation."),
         ("invitation_id" = InvitationId, Path, description = "Id of the invitation.")),
-    responses((status = 202, description = "The email is sent."), PathProblems))]
+    responses((status = 202, description = "The email is sent."), PathProblems, ResendProblems))]
 async fn resend_invitation(
     ctx: UserCtx,
     Path(path): Path<InvitationPath>,

@@ -61,11 +61,7 @@ pub(super) async fn invite(ctx: &UserCtx, new: NewInvitation) -> Result<Invitati
     let most = ctx.organisations.max_invitations;
     let added = store::insert(&mut *tx, &row, seats, most, now).await?;
     if added.id.is_none() {
-        return Err(if added.open >= most.into() {
-            Error::TooMany(most)
-        } else {
-            Error::NoSeats
-        });
+        return Err(no_room(added.open, most));
     }
     enqueue_email(&mut tx, ctx.account_id(), row.id, &new.email).await?;
     let detail = json!({ "invitation": row.id, "role": new.role });
@@ -81,6 +77,16 @@ pub(super) async fn invite(ctx: &UserCtx, new: NewInvitation) -> Result<Invitati
     })
 }
 
+/// Why an invitation cannot be open beside `open` others.
+fn no_room(open: i64, most: u32) -> Error {
+    if open >= most.into() {
+        Error::TooMany(most)
+    } else {
+        Error::NoSeats
+    }
+}
+
+/// One email waits for each address and organisation, so that replaced invitations do not use up the recipient's limit.
 async fn enqueue_email(
     tx: &mut Tx<'_>,
     account_id: AccountId,
@@ -89,20 +95,29 @@ async fn enqueue_email(
 ) -> Result<(), Error> {
     if !store::is_blocked(&mut **tx, account_id, email).await? {
         let job = SendInvitation::to(email.clone(), id);
-        job_queue::enqueue(&mut **tx, &job, None).await?;
+        let key = format!("{}:{account_id}", job.key());
+        job_queue::enqueue(&mut **tx, &job, Some(&key)).await?;
     }
     Ok(())
 }
 
 /// Sends the email again, with another link, and gives the invitation its whole time.
 pub(super) async fn resend(ctx: &UserCtx, id: InvitationId) -> Result<(), Error> {
+    let plan = plans::plan_of(ctx, ctx.account_id()).await?;
+    let seats = plan.tier(&ctx.plans).seats;
     spend_limit(ctx).await?;
     let (mut tx, own) = begin_change(ctx, Permission::InvitationsWrite).await?;
-    let expires_at = ctx.now() + ctx.organisations.invitation_ttl;
-    let found = store::renew(&mut *tx, ctx.account_id(), id, expires_at).await?;
+    let now = ctx.now();
+    let expires_at = now + ctx.organisations.invitation_ttl;
+    let most = ctx.organisations.max_invitations;
+    let ids = (ctx.account_id(), id);
+    let found = store::renew(&mut *tx, ids, expires_at, seats, most, now).await?;
     let invitation = found.ok_or(OrganisationError::NotFound)?;
     own.permissions()
         .require_all(invitation.role.permissions())?;
+    if !invitation.is_renewed {
+        return Err(no_room(invitation.open, most));
+    }
     enqueue_email(&mut tx, ctx.account_id(), id, &invitation.email).await?;
     let detail = json!({ "invitation": id, "role": invitation.role, "resent": true });
     tx.audit(Event::MemberInvited.detail(detail)).await?;
@@ -120,7 +135,7 @@ pub(super) async fn revoke(ctx: &UserCtx, id: InvitationId) -> Result<(), Error>
     Ok(())
 }
 
-/// All invitations that are not valid have the same response.
+/// All invitations that are not valid have the same response. That of a member is used up and changes nothing.
 pub(super) async fn accept(ctx: &UserCtx, acceptance: Acceptance) -> Result<Joined, Error> {
     let (user_id, email, now) = (ctx.user_id(), own_address(ctx).await?, ctx.now());
     let (token, id) = (acceptance.token.map(|it| it.hash()), acceptance.id);
@@ -139,13 +154,14 @@ pub(super) async fn accept(ctx: &UserCtx, acceptance: Acceptance) -> Result<Join
     let ids = (account_id, invitation.id);
     let attempt = store::accept(&mut *tx, ids, (user_id, &email), seats, now).await?;
     let attempt = attempt.ok_or(Error::Invalid)?;
-    if !attempt.has_joined {
+    if attempt.has_joined {
+        let detail = json!({ "invitation": invitation.id, "role": attempt.role });
+        let entry = Event::MemberJoined.in_account(account_id);
+        tx.audit(entry.about(user_id).detail(detail)).await?;
+        notify_owners(&mut tx, account_id, MemberEvent::Joined, user_id).await?;
+    } else if !attempt.was_member {
         return Err(Error::NoSeats);
     }
-    let detail = json!({ "invitation": invitation.id, "role": attempt.role });
-    let entry = Event::MemberJoined.in_account(account_id);
-    tx.audit(entry.about(user_id).detail(detail)).await?;
-    notify_owners(&mut tx, account_id, MemberEvent::Joined, user_id).await?;
     tx.commit().await?;
     forget_membership(ctx, account_id, user_id).await;
     Ok(Joined {

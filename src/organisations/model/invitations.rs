@@ -94,6 +94,9 @@ pub(in crate::organisations) struct OwnInvitation {
     pub(in crate::organisations) organisation: String,
     /// Role that you get.
     pub(in crate::organisations) role: AccountRole,
+    /// Name and address of the member who invites, unless the user is gone.
+    #[schema(example = "Ada Lovelace (ada@example.com)")]
+    pub(in crate::organisations) inviter: Option<String>,
     /// Invited address.
     pub(in crate::organisations) email: EmailAddress,
     /// When it was made.
@@ -119,11 +122,21 @@ pub(in crate::organisations) struct Attempt {
     pub(in crate::organisations) role: AccountRole,
     pub(in crate::organisations) organisation: String,
     pub(in crate::organisations) has_joined: bool,
+    pub(in crate::organisations) was_member: bool,
 }
 
 /// How an attempt to invite ended: with the invitation, or what stood against it.
 pub(in crate::organisations) struct Added {
     pub(in crate::organisations) id: Option<InvitationId>,
     /// Open invitations to other addresses.
+    pub(in crate::organisations) open: i64,
+}
+
+/// An invitation that was to be renewed.
+pub(in crate::organisations) struct Renewed {
+    pub(in crate::organisations) email: EmailAddress,
+    pub(in crate::organisations) role: AccountRole,
+    pub(in crate::organisations) is_renewed: bool,
+    /// Other open invitations.
     pub(in crate::organisations) open: i64,
 }

@@ -8,7 +8,9 @@ use session_tokens::TokenHash;
 use sqlx::PgExecutor;
 
 use crate::ids::{AccountId, InvitationId, UserId};
-use crate::organisations::model::invitations::{Added, Attempt, Invitation, OwnInvitation};
+use crate::organisations::model::invitations::{
+    Added, Attempt, Invitation, OwnInvitation, Renewed,
+};
 use crate::roles::AccountRole;
 
 pub(in crate::organisations) struct NewRow<'a> {
@@ -120,21 +122,37 @@ pub(in crate::organisations) async fn list(
     .await
 }
 
-/// Gives an invitation its whole time again; returns it if it is there.
+/// Gives an invitation its whole time again, within the limits of [`insert`]: an expired one takes no seat until then.
+/// `None` if there is no such invitation. The caller holds the lock on the account.
 pub(in crate::organisations) async fn renew(
     conn: impl PgExecutor<'_>,
-    account_id: AccountId,
-    id: InvitationId,
+    (account_id, id): (AccountId, InvitationId),
     expires_at: DateTime<Utc>,
-) -> Result<Option<Invitation>, sqlx::Error> {
+    seats: Option<u32>,
+    most: u32,
+    now: DateTime<Utc>,
+) -> Result<Option<Renewed>, sqlx::Error> {
     sqlx::query_as!(
-        Invitation,
-        r#"UPDATE invitations SET expires_at = $3 WHERE account_id = $1 AND id = $2
-           RETURNING id AS "id: InvitationId", email AS "email: EmailAddress", role AS "role: AccountRole",
-                     invited_by AS "invited_by: UserId", created_at, expires_at"#,
+        Renewed,
+        r#"WITH counted AS MATERIALIZED (
+               SELECT (SELECT count(*) FROM memberships WHERE account_id = $1) AS members,
+                      (SELECT count(*) FROM invitations
+                       WHERE account_id = $1 AND expires_at > $4 AND id <> $2) AS open
+           ), renewed AS (
+               UPDATE invitations SET expires_at = $3 FROM counted
+               WHERE account_id = $1 AND id = $2 AND ($5::int8 IS NULL OR members + open < $5) AND open < $6
+               RETURNING id
+           )
+           SELECT i.email AS "email: EmailAddress", i.role AS "role: AccountRole",
+                  EXISTS (SELECT FROM renewed) AS "is_renewed!", counted.open AS "open!"
+           FROM invitations AS i CROSS JOIN counted
+           WHERE i.account_id = $1 AND i.id = $2"#,
         account_id.0,
         id.0,
         expires_at,
+        now,
+        seats.map(i64::from),
+        i64::from(most),
     )
     .fetch_optional(conn)
     .await
@@ -205,9 +223,11 @@ pub(in crate::organisations) async fn find_valid(
     let token = token.map(|token| token.0.to_vec());
     let row = sqlx::query!(
         r#"SELECT i.account_id AS "account_id: AccountId", i.id AS "id: InvitationId", a.name AS "organisation!",
-                  i.role AS "role: AccountRole", i.email AS "email: EmailAddress", i.created_at, i.expires_at
+                  i.role AS "role: AccountRole", i.email AS "email: EmailAddress", i.created_at, i.expires_at,
+                  coalesce(nullif(concat_ws(' ', u.first_name, u.last_name), '') || ' (' || u.email || ')', u.email) AS inviter
            FROM invitations AS i
            JOIN accounts AS a ON a.id = i.account_id AND a.deleted_at IS NULL
+           LEFT JOIN users AS u ON u.id = i.invited_by
            WHERE (i.token_hash = $1 OR i.id = $2) AND ($3::text IS NULL OR i.email = $3) AND i.expires_at > $4"#,
         token,
         id.map(|id| id.0),
@@ -221,6 +241,7 @@ pub(in crate::organisations) async fn find_valid(
             id: row.id,
             organisation: row.organisation,
             role: row.role,
+            inviter: row.inviter,
             email: row.email,
             created_at: row.created_at,
             expires_at: row.expires_at,
@@ -241,9 +262,11 @@ pub(in crate::organisations) async fn list_of_address(
     sqlx::query_as!(
         OwnInvitation,
         r#"SELECT i.id AS "id: InvitationId", a.name AS "organisation!", i.role AS "role: AccountRole",
-                  i.email AS "email: EmailAddress", i.created_at, i.expires_at
+                  i.email AS "email: EmailAddress", i.created_at, i.expires_at,
+                  coalesce(nullif(concat_ws(' ', u.first_name, u.last_name), '') || ' (' || u.email || ')', u.email) AS inviter
            FROM invitations AS i
            JOIN accounts AS a ON a.id = i.account_id AND a.deleted_at IS NULL
+           LEFT JOIN users AS u ON u.id = i.invited_by
            WHERE i.email = $1 AND i.expires_at > $2 AND ($3::timestamptz IS NULL OR (i.created_at, i.id) < ($3, $4))
            ORDER BY i.created_at DESC, i.id DESC
            LIMIT $5"#,
@@ -282,7 +305,7 @@ pub(in crate::organisations) async fn accept(
            )
            SELECT coalesce((SELECT role FROM present), used.role) AS "role!: AccountRole",
                   (SELECT name FROM accounts WHERE id = $1) AS "organisation!",
-                  (EXISTS (SELECT FROM joined) OR EXISTS (SELECT FROM present)) AS "has_joined!"
+                  EXISTS (SELECT FROM joined) AS "has_joined!", EXISTS (SELECT FROM present) AS "was_member!"
            FROM used"#,
         account_id.0,
         id.0,

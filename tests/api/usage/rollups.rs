@@ -168,12 +168,16 @@ async fn rows_from_before_the_rollups_are_summed_up_in_batches_beside_writers() 
     }
     execute(
         &app,
-        "ALTER TABLE api_usage DISABLE TRIGGER USER;
+        "ALTER TABLE api_usage DISABLE TRIGGER api_usage_roll_up_inserts, DISABLE TRIGGER api_usage_roll_up_updates;
          UPDATE usage_backfill SET is_done = false",
     )
     .await;
     write_as_an_older_release(&app, 6_000).await;
-    execute(&app, "ALTER TABLE api_usage ENABLE TRIGGER USER").await;
+    execute(
+        &app,
+        "ALTER TABLE api_usage ENABLE TRIGGER api_usage_roll_up_inserts, ENABLE TRIGGER api_usage_roll_up_updates",
+    )
+    .await;
     assert!(sums(&app, "usage_daily").await.is_empty());
     let before = without_means(list(&ada, "").await);
 

@@ -17,6 +17,15 @@ const say = (text, done) => {
   button.disabled = false;
 };
 
+// The page of an invitation stores its token while its visitor signs up. A browser can deny access to the storage.
+const hasInvitation = () => {
+  try {
+    return localStorage.getItem("invitation") !== null;
+  } catch {
+    return false;
+  }
+};
+
 // Adds the field that is only needed where several sign-ups wait for one address.
 const askForPassword = () => {
   ask.replaceWith(ask.content);
@@ -46,7 +55,11 @@ form.addEventListener("submit", async (event) => {
       headers: { "content-type": "application/json" },
       body: JSON.stringify({ token, ...Object.fromEntries(new FormData(form)) }),
     });
-    if (reply.ok) return say(form.dataset.done, true);
+    if (reply.ok) {
+      const back = document.getElementById("return");
+      if (back) back.hidden = !hasInvitation();
+      return say(form.dataset.done, true);
+    }
     if (reply.status === 409 && form.dataset.conflict) return say(form.dataset.conflict, true);
     const wrong = reply.status === 422 ? await fault(reply) : "That did not work just now. Please try again in a moment.";
     say(wrong ?? form.dataset.used, !wrong);

@@ -137,7 +137,7 @@ pub(super) struct ApiKey {
     pub(super) last_used_at: Option<DateTime<Utc>>,
     /// The user who created the key, or rotated it last.
     pub(super) created_by: UserId,
-    /// Their email address.
+    /// Their email address, while they are a member of the account.
     pub(super) creator_email: Option<EmailAddress>,
     /// Whether they are still a member of the account.
     pub(super) creator_is_member: bool,

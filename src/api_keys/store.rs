@@ -75,17 +75,16 @@ pub(super) async fn list(
     let (created_at, id) = after.map(|TimeCursor(at, id)| (at, id)).unzip();
     sqlx::query_as!(
         ApiKey,
-        r#"SELECT id AS "id: ApiKeyId", name AS "name: KeyName", scopes, hint, created_at, rotated_at,
+        r#"SELECT k.id AS "id: ApiKeyId", name AS "name: KeyName", scopes, hint, k.created_at, rotated_at,
                   CASE WHEN previous_expires_at > $5 THEN previous_expires_at END AS previous_expires_at,
                   expires_at, last_used_at, user_id AS "created_by: UserId",
-                  (SELECT email FROM users WHERE id = k.user_id) AS "creator_email: EmailAddress",
-                  (k.user_id = k.account_id OR EXISTS (
-                      SELECT FROM memberships AS m WHERE m.account_id = k.account_id AND m.user_id = k.user_id
-                  )) AS "creator_is_member!"
+                  u.email AS "creator_email?: EmailAddress", (u.id IS NOT NULL) AS "creator_is_member!"
            FROM api_keys AS k
+           LEFT JOIN memberships AS m USING (account_id, user_id)
+           LEFT JOIN users AS u ON u.id = user_id AND (account_id = user_id OR m.role IS NOT NULL)
            WHERE account_id = $1 AND revoked_at IS NULL
-             AND ($2::timestamptz IS NULL OR (created_at, id) < ($2, $3))
-           ORDER BY created_at DESC, id DESC
+             AND ($2::timestamptz IS NULL OR (k.created_at, k.id) < ($2, $3))
+           ORDER BY k.created_at DESC, k.id DESC
            LIMIT $4"#,
         account_id.0,
         created_at,
@@ -121,9 +120,7 @@ pub(super) async fn rotate(
                      CASE WHEN previous_expires_at > $5 THEN previous_expires_at END AS previous_expires_at,
                      expires_at, last_used_at, user_id AS "created_by: UserId",
                      (SELECT email FROM users WHERE id = k.user_id) AS "creator_email: EmailAddress",
-                     (k.user_id = k.account_id OR EXISTS (
-                         SELECT FROM memberships AS m WHERE m.account_id = k.account_id AND m.user_id = k.user_id
-                     )) AS "creator_is_member!""#,
+                     true AS "creator_is_member!""#,
         account_id.0,
         id.0,
         key.hash.as_bytes(),

@@ -1,5 +1,5 @@
 //! Organisations that have more members than their plan includes. Nobody is removed: no more can join, and the owners
-//! are told once.
+//! are notified once.
 
 use job_queue::JobError;
 

@@ -310,6 +310,10 @@ async fn no_id_in_a_path_fails_its_route() {
             let example = examples.next().map(|(_, example)| &example["value"]);
             let body = example.or_else(|| content.get("example"));
             for id in &ids {
+                // The client resolves it, to another route.
+                if path.contains("{id}/") && ["..", "%2e%2e"].contains(&id.as_str()) {
+                    continue;
+                }
                 let path = path.replace("{id}", id);
                 let token = Some(root.access());
                 let call = app

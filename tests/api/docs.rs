@@ -11,7 +11,8 @@ use crate::harness::{Answer, Replica, TestApp};
 
 /// What is served beside the documented routes: a page's own assets, and what the operator's own
 /// listener tells.
-const UNDOCUMENTED: [&str; 3] = [
+const UNDOCUMENTED: [&str; 4] = [
+    "/assets/invitation.js",
     "/assets/link-page.js",
     "/assets/link-page.css",
     "/health/metrics",

@@ -6,6 +6,7 @@ mod api_keys;
 mod lifecycle;
 mod members;
 mod permissions;
+mod property;
 mod races;
 
 use reqwest::Method;

@@ -97,7 +97,7 @@ pub(super) async fn leave(ctx: &UserCtx) -> Result<(), Error> {
     end_membership(ctx, tx, &member, Event::MemberLeft).await
 }
 
-/// The API keys that the member created stay: they belong to the organisation, and the owners are told to review them.
+/// The API keys that the member created stay: they belong to the organisation, and the owners are asked to review them.
 async fn end_membership(
     ctx: &UserCtx,
     mut tx: Tx<'_>,

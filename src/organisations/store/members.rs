@@ -180,7 +180,7 @@ pub(in crate::organisations) async fn count(
     .await
 }
 
-/// Organisations with more than `seats` members, and those whose owners were told that they had too many.
+/// Organisations with more than `seats` members, and those whose owners were notified that they had too many.
 pub(in crate::organisations) async fn list_crowded(
     conn: impl PgExecutor<'_>,
     seats: i64,

@@ -99,7 +99,7 @@ pub(super) async fn rotate(
             Some(_) => Error::Overlapping,
         });
     };
-    // The secret gives the permissions of its scopes to whoever gets it.
+    // The secret gives the permissions of its scopes to the caller.
     ctx.permissions().require_all(about.scopes.permissions())?;
     tx.audit(Event::ApiKeyRotated.detail(detail(&about)))
         .await?;

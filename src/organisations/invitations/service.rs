@@ -171,7 +171,7 @@ pub(super) async fn accept(ctx: &UserCtx, acceptance: Acceptance) -> Result<Join
     })
 }
 
-/// By whoever has the link, signed in or not.
+/// by the holder of the link, signed in or not.
 pub(super) async fn decline_by_link(
     ctx: &Ctx,
     token: session_tokens::TokenHash,

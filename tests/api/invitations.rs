@@ -279,7 +279,10 @@ async fn nobody_learns_whether_an_address_has_an_account() {
         assert_eq!(messages.len(), 1, "{email}");
         let text = messages[0].text.replace(&token, "").replace(email, "");
         let preview = app.post(PREVIEW, by_token(&token)).await;
-        let preview = (preview.status, preview.body.as_object().map(|it| it.len()));
+        let preview = (
+            preview.status,
+            preview.body.as_object().map(serde_json::Map::len),
+        );
         seen.push((answer.status, body, text, preview));
     }
     assert_eq!(seen[0], seen[1]);

@@ -29,8 +29,8 @@ impl Session {
     pub async fn invited_to(&self, slug: &str) -> String {
         let email = self.get("/api/v1/users/me").await.body["email"].clone();
         let app = self.replica.state.clone();
-        let id = uuid::Uuid::now_v7();
-        let account = uuid::Uuid::now_v7();
+        let id = clock::uuid_v7(app.clock.now(), &app.rng);
+        let account = clock::uuid_v7(app.clock.now(), &app.rng);
         let sql = "WITH a AS (
                  INSERT INTO accounts (id, kind, name, created_at, updated_at)
                  VALUES ($1, 'organisation', $2, now(), now())

@@ -126,8 +126,8 @@ pub async fn begin_with(
         otel.kind = "client",
         db.system.name = "postgresql",
     );
-    let begin = async move { db.begin_with(statement).await };
-    let begun = tokio::spawn(begin.instrument(span));
+    let beginning = async move { db.begin_with(statement).await };
+    let begun = tokio::spawn(beginning.instrument(span));
     begun.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
 }
 

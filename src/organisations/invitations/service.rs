@@ -115,7 +115,7 @@ pub(super) async fn resend(ctx: &UserCtx, id: InvitationId) -> Result<(), Error>
     let invitation = found.ok_or(OrganisationError::NotFound)?;
     own.permissions()
         .require_all(invitation.role.permissions())?;
-    if !invitation.is_renewed {
+    if !invitation.has_room {
         return Err(no_room(invitation.open, most));
     }
     enqueue_email(&mut tx, ctx.account_id(), id, &invitation.email).await?;

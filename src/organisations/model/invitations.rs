@@ -136,7 +136,7 @@ pub(in crate::organisations) struct Added {
 pub(in crate::organisations) struct Renewed {
     pub(in crate::organisations) email: EmailAddress,
     pub(in crate::organisations) role: AccountRole,
-    pub(in crate::organisations) is_renewed: bool,
+    pub(in crate::organisations) has_room: bool,
     /// Other open invitations.
     pub(in crate::organisations) open: i64,
 }

@@ -144,7 +144,7 @@ pub(in crate::organisations) async fn renew(
                RETURNING id
            )
            SELECT i.email AS "email: EmailAddress", i.role AS "role: AccountRole",
-                  EXISTS (SELECT FROM renewed) AS "is_renewed!", counted.open AS "open!"
+                  EXISTS (SELECT FROM renewed) AS "has_room!", counted.open AS "open!"
            FROM invitations AS i CROSS JOIN counted
            WHERE i.account_id = $1 AND i.id = $2"#,
         account_id.0,

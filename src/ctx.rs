@@ -146,7 +146,7 @@ impl CallerCtx {
         self.caller.account_id()
     }
 
-    /// What the caller may do in the account acted for.
+    /// The caller's permissions in the account acted for.
     #[must_use]
     pub const fn permissions(&self) -> Permissions {
         self.caller.permissions()
@@ -201,7 +201,7 @@ impl UserCtx {
         self.caller.account_id()
     }
 
-    /// What the user may do in the account acted for.
+    /// The user's permissions in the account acted for.
     #[must_use]
     pub const fn permissions(&self) -> Permissions {
         self.caller.permissions()

@@ -109,9 +109,9 @@ pub struct Policy {
     pub area: Option<Area>,
     pub is_exempt_from_quota: bool,
     pub is_exempt_from_second_factor: bool,
-    /// What the caller must be permitted in the account acted for.
+    /// Permissions that the routes require in the account acted for.
     pub permission: Option<ReadWrite>,
-    /// Whether `{id}` in the paths is the account acted for.
+    /// True if `{id}` in the paths is the account acted for.
     pub names_account: bool,
 }
 

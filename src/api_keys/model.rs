@@ -139,7 +139,7 @@ pub(super) struct ApiKey {
     pub(super) created_by: UserId,
     /// Their email address, while they are a member of the account.
     pub(super) creator_email: Option<EmailAddress>,
-    /// Whether they are still a member of the account.
+    /// False once the creator is no longer a member of the account.
     pub(super) creator_is_member: bool,
 }
 

@@ -104,7 +104,7 @@ impl Scopes {
         sufficient.iter().any(|scope| self.0.contains(scope))
     }
 
-    /// Whether the key may read or write the profile of its creator.
+    /// Returns true if a scope includes the profile of the key's creator.
     pub(super) fn include_profile(&self) -> bool {
         self.0.iter().any(|scope| scope.area == Some(Area::Users))
     }

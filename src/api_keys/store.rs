@@ -167,7 +167,7 @@ pub(super) async fn revoke(
 }
 
 pub(super) struct StoredKey {
-    /// Who created the key.
+    /// Creator of the key, or the user who last rotated it.
     pub(super) user_id: UserId,
     pub(super) account_id: AccountId,
     secret_hash: Vec<u8>,

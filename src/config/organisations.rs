@@ -6,7 +6,7 @@ settings::settings! {
     /// Organisations and invitations.
     pub struct OrganisationsConfig {}
     "Organisations", OrganisationSettings {
-        /// Whether users can act for organisations. Turned off, their routes are 404, and requests with
+        /// Enables organisations. When disabled, their routes are 404, and requests with
         /// `X-Account` are refused.
         ORGANISATIONS => enabled: bool = true;
         /// How long an invitation can be accepted.

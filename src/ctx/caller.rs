@@ -82,7 +82,7 @@ impl Caller {
         }
     }
 
-    /// What the caller may do in the account acted for.
+    /// Permissions in the account acted for.
     #[must_use]
     pub const fn permissions(&self) -> Permissions {
         self.permissions

@@ -20,7 +20,7 @@ const PURGED_AT_ONCE: i64 = 100;
 /// How long expired invitations are listed.
 const INVITATIONS_KEPT: TimeDelta = TimeDelta::days(30);
 
-/// What an email to a member is about.
+/// Subject of an email to a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MemberEvent {

@@ -18,7 +18,7 @@ pub(in crate::organisations) struct Invitation {
     pub(in crate::organisations) email: EmailAddress,
     /// Role that the invited person gets.
     pub(in crate::organisations) role: AccountRole,
-    /// Who invited, unless the user is gone.
+    /// The member who invited; null if the user was deleted.
     pub(in crate::organisations) invited_by: Option<UserId>,
     /// When it was made.
     pub(in crate::organisations) created_at: DateTime<Utc>,

@@ -62,7 +62,7 @@ pub(in crate::organisations) async fn insert(
     .await
 }
 
-/// Whether the address is that of a member.
+/// Returns true if a member has this address.
 pub(in crate::organisations) async fn is_member(
     conn: impl PgExecutor<'_>,
     account_id: AccountId,
@@ -80,7 +80,7 @@ pub(in crate::organisations) async fn is_member(
     .await
 }
 
-/// Whether the address has declined an invitation of the organisation.
+/// Returns true if this address has declined an invitation of the organisation.
 pub(in crate::organisations) async fn is_blocked(
     conn: impl PgExecutor<'_>,
     account_id: AccountId,

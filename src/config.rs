@@ -6,6 +6,7 @@
 mod api_keys;
 mod attempts;
 mod auth;
+mod billing;
 mod limits;
 mod mail;
 mod mfa;
@@ -28,6 +29,7 @@ use settings::Reader;
 pub use api_keys::ApiKeyConfig;
 pub use attempts::AttemptsConfig;
 pub use auth::AuthConfig;
+pub use billing::BillingConfig;
 use crypto::Key32;
 use database::DatabaseConfig;
 use http_toolkit::{DenyConfig, HttpConfig};
@@ -37,7 +39,7 @@ pub use mail::MailConfig;
 pub use mfa::{MfaConfig, MfaRequired};
 pub use organisations::OrganisationsConfig;
 pub use pages::{env_example, markdown};
-pub use plans::{PlansConfig, PriceId, Quota, TierConfig};
+pub use plans::{PlansConfig, PriceId, Quota, TierConfig, YearPrice};
 pub use ring::{read_encryption_ring, read_signing_ring, read_token_ring};
 use settings::{Environment, Fault, Faults};
 use telemetry::{TelemetryConfig, TelemetrySettings, statement_log};
@@ -60,6 +62,7 @@ settings::sections! {
         mfa: mfa::MfaSettings,
         encryption: mfa::EncryptionSettings,
         plans: plans::PlanSettings,
+        billing: billing::BillingSettings,
         organisations: organisations::OrganisationSettings,
         usage: usage::UsageSettings,
         audit: usage::AuditSettings,
@@ -73,10 +76,11 @@ settings::sections! {
 /// Name of the service in reports and traces.
 const SERVICE: &str = env!("CARGO_PKG_NAME");
 
-const USER_AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
+pub(crate) const USER_AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
 
 /// Prefixes that only our variables have: others with one of them are reported as misspelt.
-const FAMILIES: [&str; 13] = [
+const FAMILIES: [&str; 16] = [
+    "BILLING_",
     "DB_",
     "DENY_",
     "ENCRYPTION_",
@@ -85,9 +89,11 @@ const FAMILIES: [&str; 13] = [
     "MAIL_",
     "MFA_",
     "PASSWORD_",
+    "PLAN_",
     "REFRESH_",
     "SESSION_",
     "SMTP_",
+    "STRIPE_",
     "USAGE_",
     "WORKER_",
 ];
@@ -108,6 +114,7 @@ pub struct Config {
     pub encryption_keys: Vec<Key32>,
     pub breaches: Option<password_checks::BreachOptions>,
     pub plans: PlansConfig,
+    pub billing: BillingConfig,
     pub organisations: OrganisationsConfig,
     pub usage: UsageConfig,
     pub audit: AuditConfig,
@@ -174,6 +181,7 @@ impl Config {
             encryption_keys: all.encryption.keys?,
             breaches: all.breaches.into_options(USER_AGENT)?,
             plans: all.plans.into_config()?,
+            billing: all.billing.into_config()?,
             organisations: all.organisations.build()?,
             usage: all.usage.build()?,
             audit: all.audit.build()?,

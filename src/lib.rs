@@ -36,6 +36,8 @@ pub mod events;
 pub mod organisations;
 pub mod usage;
 
+pub mod customers;
+
 pub mod admin;
 pub mod api_keys;
 pub mod dashboard;

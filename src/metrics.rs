@@ -54,7 +54,7 @@ const CACHE_FAMILIES: [&str; 6] = [
 ];
 
 /// Families by crate.
-const TABLES: [&[Family]; 10] = [
+const TABLES: [&[Family]; 11] = [
     FAMILIES,
     cache::metrics::FAMILIES,
     crypto::metrics::FAMILIES,
@@ -65,6 +65,7 @@ const TABLES: [&[Family]; 10] = [
     password_checks::metrics::FAMILIES,
     rate_limit::metrics::FAMILIES,
     redis_client::metrics::FAMILIES,
+    stripe_client::metrics::FAMILIES,
 ];
 
 /// Every family of the service and of its crates.

@@ -15,11 +15,12 @@ use password_checks::Breaches;
 use rate_limit::{AttemptSlots, ConcurrencyLimit, Limiter};
 use redis_client::Redis;
 use session_tokens::{AccessTokenOptions, AccessTokens, RevocationList};
+use stripe_client::{Stripe, StripeOptions};
 use usage_meter::Meter;
 
 use crate::config::{
-    ApiKeyConfig, AttemptsConfig, AuditConfig, AuthConfig, Config, LimitsConfig, MailConfig,
-    MfaConfig, OrganisationsConfig, PlansConfig, UsageConfig,
+    ApiKeyConfig, AttemptsConfig, AuditConfig, AuthConfig, BillingConfig, Config, LimitsConfig,
+    MailConfig, MfaConfig, OrganisationsConfig, PlansConfig, USER_AGENT, UsageConfig,
 };
 use crate::ids::ApiKeyId;
 use crate::migrate;
@@ -76,6 +77,9 @@ pub struct Parts {
     pub attempts: Arc<AttemptsConfig>,
     pub mfa: Arc<MfaConfig>,
     pub plans: Arc<PlansConfig>,
+    pub billing: Arc<BillingConfig>,
+    /// `None` if billing is not configured.
+    pub stripe: Option<Stripe>,
     pub organisations: Arc<OrganisationsConfig>,
     /// Concurrent usage reports.
     pub reports: ConcurrencyLimit,
@@ -120,6 +124,8 @@ pub enum StateError {
     Redis(String),
     #[error("BREACH_CHECK_URL cannot be used")]
     Breaches,
+    #[error("STRIPE_API_URL cannot be used")]
+    Stripe,
     #[error("SMTP_URL cannot be used")]
     Mail,
     #[error("JWT_SIGNING_KEYS cannot be used: {0}")]
@@ -172,6 +178,8 @@ impl AppState {
             attempts: Arc::new(config.attempts.clone()),
             mfa: Arc::new(config.mfa.clone()),
             plans: Arc::new(config.plans.clone()),
+            billing: Arc::new(config.billing.clone()),
+            stripe: stripe(&config.billing, rng.clone())?,
             organisations: Arc::new(config.organisations.clone()),
             reports: ConcurrencyLimit::new(config.usage.reports_at_once, REPORTS_PER_ACCOUNT),
             event_writes: ConcurrencyLimit::per_caller(EVENT_WRITES_PER_ACCOUNT),
@@ -197,6 +205,21 @@ fn access_token_options(config: &AuthConfig) -> AccessTokenOptions {
         ttl: config.access_ttl,
         leeway: config.leeway,
     }
+}
+
+fn stripe(config: &BillingConfig, rng: Rng) -> Result<Option<Stripe>, StateError> {
+    let Some(secret_key) = config.secret_key.clone() else {
+        return Ok(None);
+    };
+    let options = StripeOptions {
+        api_url: config.api_url.clone(),
+        secret_key,
+        timeout: config.timeout,
+        calls_per_second: config.calls_per_second,
+        user_agent: USER_AGENT,
+    };
+    let client = Stripe::new(options, rng);
+    client.map(Some).map_err(|_| StateError::Stripe)
 }
 
 pub fn mailer(config: &MailConfig, rng: Rng) -> Result<Mailer, StateError> {

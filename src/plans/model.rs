@@ -105,6 +105,8 @@ pub struct Offer {
     pub name: String,
     /// Price.
     pub price: Price,
+    /// Price by the year; `null` where it cannot be paid by the year.
+    pub yearly_price: Option<Price>,
     /// Rate limit: requests a minute.
     #[schema(example = 1_000)]
     pub requests_per_minute: u32,
@@ -142,6 +144,8 @@ pub struct Price {
 pub enum Interval {
     /// One month.
     Month,
+    /// One year.
+    Year,
 }
 
 impl Pricing {
@@ -156,14 +160,19 @@ impl Pricing {
 impl Offer {
     pub fn of(plan: Plan, config: &PlansConfig) -> Self {
         let tier = plan.tier(config);
+        let price = |amount, interval| Price {
+            amount,
+            currency: config.currency.clone(),
+            interval,
+        };
         Self {
             plan,
             name: plan.name().to_owned(),
-            price: Price {
-                amount: tier.price,
-                currency: config.currency.clone(),
-                interval: Interval::Month,
-            },
+            price: price(tier.price, Interval::Month),
+            yearly_price: tier
+                .year
+                .as_ref()
+                .map(|year| price(year.price, Interval::Year)),
             requests_per_minute: tier.rate,
             monthly_quota: tier.quota.map(|quota| quota.requests),
             quota_is_hard: tier.quota.is_some_and(|quota| quota.hard),

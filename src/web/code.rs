@@ -61,6 +61,9 @@ codes! {
     Internal: ProblemCode::INTERNAL;
     Unavailable: ProblemCode::UNAVAILABLE;
     Busy: ProblemCode::BUSY;
+    BillingNotConfigured: problem_code!(503, "billing_not_configured", "Billing is not configured.");
+    BillingMisconfigured: problem_code!(503, "billing_misconfigured", "The payment provider rejects the settings of this service.");
+    BillingUnavailable: problem_code!(503, "billing_unavailable", "The payment provider does not respond.");
     DeadlineExceeded: ProblemCode::DEADLINE_EXCEEDED;
 }
 

@@ -167,6 +167,7 @@ impl Config {
         let environment = all.process.environment?;
         let auth = all.auth.build(all.password.build()?)?;
         let limits = all.limits.into_config(auth.reset_password_ttl)?;
+        let public_url = all.http.public_url.clone()?;
         Some(Self {
             environment,
             docs_enabled: all.process.docs_enabled?,
@@ -181,7 +182,7 @@ impl Config {
             encryption_keys: all.encryption.keys?,
             breaches: all.breaches.into_options(USER_AGENT)?,
             plans: all.plans.into_config()?,
-            billing: all.billing.into_config()?,
+            billing: all.billing.into_config(public_url)?,
             organisations: all.organisations.build()?,
             usage: all.usage.build()?,
             audit: all.audit.build()?,

@@ -38,6 +38,8 @@ pub mod usage;
 
 pub mod customers;
 
+pub mod billing;
+
 pub mod admin;
 pub mod api_keys;
 pub mod dashboard;

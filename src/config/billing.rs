@@ -48,6 +48,9 @@ pub struct BillingConfig {
     pub timeout: Duration,
     pub calls_per_second: u32,
     pub event_retention: Duration,
+    /// Of this service.
+    pub public_url: Url,
+    /// Page of the product.
     pub return_url: Option<Url>,
     /// `0` is none.
     pub trial_days: u32,
@@ -58,7 +61,7 @@ pub struct BillingConfig {
 }
 
 impl BillingSettings {
-    pub(super) fn into_config(self) -> Option<BillingConfig> {
+    pub(super) fn into_config(self, public_url: Url) -> Option<BillingConfig> {
         Some(BillingConfig {
             secret_key: self.secret_key?,
             api_url: self.api_url?,
@@ -66,6 +69,7 @@ impl BillingSettings {
             timeout: self.timeout?,
             calls_per_second: self.calls_per_second?,
             event_retention: self.event_retention?,
+            public_url,
             return_url: self.return_url?,
             trial_days: self.trial_days?,
             trial_needs_card: self.trial_needs_card?,

@@ -8,4 +8,5 @@ pub use error::Error;
 pub use service::{CREATION_KEYS_KEPT, ensure, stripe};
 pub use store::{
     Customer, begin_read, clear, find, find_account, is_newest_read, lock, mark_trial_used,
+    set_email,
 };

@@ -205,3 +205,21 @@ pub async fn is_newest_read(
     .await?;
     Ok(done.rows_affected() == 1)
 }
+
+/// Stores the address that was sent to Stripe.
+pub async fn set_email(
+    conn: impl PgExecutor<'_>,
+    account_id: AccountId,
+    email: &str,
+    now: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "UPDATE billing_customers SET email = $2, updated_at = $3 WHERE account_id = $1",
+        account_id.0,
+        email,
+        now,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}

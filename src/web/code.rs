@@ -21,6 +21,7 @@ macro_rules! codes {
 
 codes! {
     BadRequest: ProblemCode::BAD_REQUEST;
+    InvalidSignature: problem_code!(400, "invalid_signature", "The signature is missing, wrong or too old.");
     Unauthenticated: ProblemCode::UNAUTHENTICATED;
     InvalidCredentials: problem_code!(401, "invalid_credentials", "The email address or the password is wrong.");
     InvalidRefreshToken: problem_code!(401, "invalid_refresh_token", "The refresh token is unknown, used or expired.");
@@ -47,6 +48,10 @@ codes! {
     TooManyInvitations: problem_code!(409, "too_many_invitations", "The organisation has reached its limit of open invitations.");
     AlreadyMember: problem_code!(409, "already_member", "The address is that of a member.");
     LastOwner: problem_code!(409, "last_owner", "An organisation has at least one owner.");
+    AlreadySubscribed: problem_code!(409, "already_subscribed", "The account has a subscription.");
+    NothingToCancel: problem_code!(409, "nothing_to_cancel", "The account has no subscription that could be canceled.");
+    NothingToResume: problem_code!(409, "nothing_to_resume", "The account has no subscription whose cancellation could be undone.");
+    NothingToManage: problem_code!(409, "nothing_to_manage", "The account has bought nothing yet.");
     LastAdmin: problem_code!(409, "last_admin", "The last administrator cannot be removed.");
     PayloadTooLarge: ProblemCode::PAYLOAD_TOO_LARGE;
     UriTooLong: ProblemCode::URI_TOO_LONG;
@@ -90,6 +95,40 @@ problem_groups! {
     ];
     /// Responses of a route that requires reauthentication.
     ReauthenticationProblems [Code::Conflict, Code::TooManyAttempts];
+    /// Responses of a route that sells a plan.
+    CheckoutProblems [
+        Code::AlreadySubscribed,
+        Code::BillingNotConfigured,
+        Code::BillingMisconfigured,
+        Code::BillingUnavailable
+    ];
+    /// Responses of a route that opens the customer portal.
+    PortalProblems [
+        Code::NothingToManage,
+        Code::BillingNotConfigured,
+        Code::BillingMisconfigured,
+        Code::BillingUnavailable
+    ];
+    /// Responses of the route that cancels a subscription.
+    CancelProblems [
+        Code::NothingToCancel,
+        Code::BillingNotConfigured,
+        Code::BillingMisconfigured,
+        Code::BillingUnavailable
+    ];
+    /// Responses of the route that undoes a cancellation.
+    ResumeProblems [
+        Code::NothingToResume,
+        Code::BillingNotConfigured,
+        Code::BillingMisconfigured,
+        Code::BillingUnavailable
+    ];
+    /// Responses of the webhook.
+    WebhookProblems [
+        Code::InvalidSignature,
+        Code::PayloadTooLarge,
+        Code::BillingNotConfigured
+    ];
     /// Response of a route that a used-up quota disables.
     QuotaProblem [Code::QuotaExceeded];
 }

@@ -6,9 +6,11 @@
 
 mod client;
 mod error;
+mod form;
 pub mod metrics;
 mod pace;
 mod response;
+mod signature;
 
 pub use stripe_billing as billing;
 pub use stripe_checkout as checkout;
@@ -20,7 +22,9 @@ pub use stripe_types as types;
 
 pub use client::{Stripe, StripeOptions};
 pub use error::{CallError, Refusal};
-pub use response::{Listed, parse};
+pub use form::PostForm;
+pub use response::Listed;
+pub use signature::{body_digest, is_signed};
 
 /// API version of every call: that of async-stripe's types.
 pub const API_VERSION: &str = "2026-09-30.endive";

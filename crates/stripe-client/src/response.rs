@@ -28,7 +28,7 @@ struct Identified {
 }
 
 /// Parses one object.
-pub fn parse<T: miniserde::Deserialize>(body: &[u8]) -> Result<T, CallError> {
+pub(crate) fn parse<T: miniserde::Deserialize>(body: &[u8]) -> Result<T, CallError> {
     let text = std::str::from_utf8(body).map_err(|_| CallError::Malformed)?;
     miniserde::json::from_str(text).map_err(|_| CallError::Malformed)
 }

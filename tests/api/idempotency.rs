@@ -195,9 +195,14 @@ async fn a_key_of_another_user_or_account_is_another_key() {
     let bob = app.sign_in("bob").await;
     let other_user = bob.post_once("k-1", ORGANISATIONS, &acme()).await;
     other_user.assert_problem(409, "slug_taken");
-    let headers = [("idempotency-key", "k-1"), ("x-account", "acme")];
-    let other_account = ada.post_with(&headers, ORGANISATIONS, &acme()).await;
-    other_account.assert_problem(409, "slug_taken");
+    let api_key = json!({ "name": "Import", "scopes": ["usage:read"], "password": PASSWORD });
+    let personal = ada.post_once("k-3", KEYS, &api_key).await;
+    let headers = [("idempotency-key", "k-3"), ("x-account", "acme")];
+    let of_acme = ada.post_with(&headers, KEYS, &api_key).await;
+    of_acme.assert_status(201);
+    assert_ne!(personal.body["id"], of_acme.body["id"]);
+    assert_replay(&personal, &ada.post_once("k-3", KEYS, &api_key).await);
+    assert_replay(&of_acme, &ada.post_with(&headers, KEYS, &api_key).await);
     // Two members of one organisation.
     let id = first.body["id"].as_str().expect("an id").to_owned();
     let eve = app.join(&ada, &id, "eve", "admin").await;

@@ -7,6 +7,7 @@ mod api_keys;
 mod attempts;
 mod auth;
 mod billing;
+mod idempotency;
 mod limits;
 mod mail;
 mod mfa;
@@ -33,6 +34,7 @@ pub use billing::BillingConfig;
 use crypto::Key32;
 use database::DatabaseConfig;
 use http_toolkit::{DenyConfig, HttpConfig};
+pub use idempotency::IdempotencyConfig;
 use job_queue::WorkerConfig;
 pub use limits::LimitsConfig;
 pub use mail::MailConfig;
@@ -68,6 +70,7 @@ settings::sections! {
         audit: usage::AuditSettings,
         mail: mail::MailSettings,
         api_keys: api_keys::ApiKeySettings,
+        idempotency: idempotency::IdempotencySettings,
         worker: job_queue::WorkerSettings,
         telemetry: TelemetrySettings,
     }
@@ -79,11 +82,12 @@ const SERVICE: &str = env!("CARGO_PKG_NAME");
 pub(crate) const USER_AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
 
 /// Prefixes that only our variables have: others with one of them are reported as misspelt.
-const FAMILIES: [&str; 16] = [
+const FAMILIES: [&str; 17] = [
     "BILLING_",
     "DB_",
     "DENY_",
     "ENCRYPTION_",
+    "IDEMPOTENCY_",
     "JWT_",
     "LIMIT_",
     "MAIL_",
@@ -119,6 +123,7 @@ pub struct Config {
     pub usage: UsageConfig,
     pub audit: AuditConfig,
     pub api_keys: ApiKeyConfig,
+    pub idempotency: IdempotencyConfig,
     pub mail: MailConfig,
     pub worker: WorkerConfig,
     pub telemetry: TelemetryConfig,
@@ -187,6 +192,7 @@ impl Config {
             usage: all.usage.build()?,
             audit: all.audit.build()?,
             api_keys: all.api_keys.into_config(production)?,
+            idempotency: all.idempotency.build()?,
             mail: all.mail.build()?,
             worker: all.worker.build()?,
             telemetry: all.telemetry.build(SERVICE, environment.as_str())?,

@@ -25,6 +25,7 @@ pub mod mail;
 pub mod partitions;
 
 pub mod health;
+pub mod idempotency;
 pub mod plans;
 pub mod users;
 

@@ -19,7 +19,7 @@ use stripe_client::{Stripe, StripeOptions};
 use usage_meter::Meter;
 
 use crate::config::{
-    ApiKeyConfig, AttemptsConfig, AuditConfig, AuthConfig, BillingConfig, Config, LimitsConfig,
+    ApiKeyConfig, AttemptsConfig, AuditConfig, AuthConfig, BillingConfig, Config, IdempotencyConfig, LimitsConfig,
     MailConfig, MfaConfig, OrganisationsConfig, PlansConfig, USER_AGENT, UsageConfig,
 };
 use crate::ids::ApiKeyId;
@@ -68,6 +68,8 @@ pub struct Parts {
     pub csrf_macs: MacRing,
     /// Derives the password salts of sign-ups from their address.
     pub sign_up_macs: MacRing,
+    /// Hashes requests with an idempotency key, whose bodies can have a password.
+    pub idempotency_macs: MacRing,
     pub revocation_list: RevocationList,
     /// Origins that may send requests with cookies.
     pub trusted_origins: TrustedOrigins,
@@ -92,6 +94,9 @@ pub struct Parts {
     pub key_uses: LastSeen<ApiKeyId>,
     /// Last rejection of API keys for a missing scope.
     pub key_refusals: LastSeen<ApiKeyId>,
+    pub idempotency: Arc<IdempotencyConfig>,
+    /// `HTTP_REQUEST_TIMEOUT`
+    pub request_timeout: Duration,
     pub mail: Arc<MailConfig>,
     /// `WORKER_STATEMENT_TIMEOUT`
     pub job_statement_timeout: Duration,
@@ -160,6 +165,7 @@ impl AppState {
             successor_macs: MacRing::new(&auth.token_secrets),
             csrf_macs: MacRing::derived(&auth.token_secrets, "csrf token key"),
             sign_up_macs: MacRing::derived(&auth.token_secrets, "sign-up salt key"),
+            idempotency_macs: MacRing::derived(&auth.token_secrets, "idempotency request key"),
             redis,
             attempt_slots: AttemptSlots::default(),
             hasher: Hasher::start(auth.password, rng.clone()),
@@ -188,6 +194,8 @@ impl AppState {
             api_keys: Arc::new(config.api_keys.clone()),
             key_uses: LastSeen::new(TRACKED_KEYS),
             key_refusals: LastSeen::new(TRACKED_KEYS),
+            idempotency: Arc::new(config.idempotency.clone()),
+            request_timeout: config.http.request_timeout,
             mail: Arc::new(config.mail.clone()),
             job_statement_timeout: config.worker.statement_timeout,
             version: config.telemetry.version.as_str().into(),

@@ -22,6 +22,7 @@ macro_rules! codes {
 codes! {
     BadRequest: ProblemCode::BAD_REQUEST;
     InvalidSignature: problem_code!(400, "invalid_signature", "The signature is missing, wrong or too old.");
+    IdempotencyKeyRequired: problem_code!(400, "idempotency_key_required", "The header Idempotency-Key is required.");
     Unauthenticated: ProblemCode::UNAUTHENTICATED;
     InvalidCredentials: problem_code!(401, "invalid_credentials", "The email address or the password is wrong.");
     InvalidRefreshToken: problem_code!(401, "invalid_refresh_token", "The refresh token is unknown, used or expired.");
@@ -53,6 +54,8 @@ codes! {
     NothingToResume: problem_code!(409, "nothing_to_resume", "The account has no subscription whose cancellation could be undone.");
     NothingToManage: problem_code!(409, "nothing_to_manage", "The account has bought nothing yet.");
     LastAdmin: problem_code!(409, "last_admin", "The last administrator cannot be removed.");
+    IdempotencyKeyInUse: problem_code!(409, "idempotency_key_in_use", "A request with this idempotency key is in progress.");
+    IdempotencyReplyUnavailable: problem_code!(409, "idempotency_reply_unavailable", "The request with this idempotency key succeeded, and its reply is not stored.");
     PayloadTooLarge: ProblemCode::PAYLOAD_TOO_LARGE;
     UriTooLong: ProblemCode::URI_TOO_LONG;
     UnsupportedMediaType: ProblemCode::UNSUPPORTED_MEDIA_TYPE;
@@ -60,6 +63,7 @@ codes! {
     InvalidFields: ProblemCode::INVALID_FIELDS;
     InvalidToken: problem_code!(422, "invalid_token", "The link is unknown, used or expired.");
     InvalidInvitation: problem_code!(422, "invalid_invitation", "The invitation is unknown, used, expired or for another address.");
+    IdempotencyKeyReused: problem_code!(422, "idempotency_key_reused", "The idempotency key was used for another request.");
     RateLimited: ProblemCode::RATE_LIMITED;
     QuotaExceeded: problem_code!(429, "quota_exceeded", "The monthly quota is used up.");
     TooManyAttempts: problem_code!(429, "too_many_attempts", "Too many failed attempts.");

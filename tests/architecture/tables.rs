@@ -12,6 +12,7 @@ plans subscriptions
 payments payments
 customers billing_customers
 billing checkouts stripe_events invoices billing_notices
+idempotency idempotency_keys
 api_keys api_keys
 usage api_usage usage_hourly usage_daily usage_backfill usage_totals usage_writers
 events events event_totals

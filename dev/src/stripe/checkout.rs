@@ -68,6 +68,7 @@ pub(super) fn create(state: &mut State, params: &Params) -> Result {
     let session = session_value(state, params, &id, mode, &lines, allow_codes, expires_at)?;
     let hidden = json!({
         "line_items": lines, "subscription_data": params.tree().get("subscription_data"),
+        "saves_address": params.filled("customer_update.address") == Some("auto"),
         "payment_intent_data": params.tree().get("payment_intent_data"),
         "trial_days": params.int("subscription_data.trial_period_days")?, "trial_end": trial,
     });
@@ -104,6 +105,12 @@ fn read_lines(state: &mut State, params: &Params, mode: &str) -> Result<Vec<Valu
         } else {
             catalog::for_sale(state, line.required("price")?, &line.name("price"))?.clone()
         };
+        if mode == "subscription" && price["type"] != "recurring" {
+            return Err(StripeError::invalid(
+                "The fake sells no one-time prices beside a subscription.",
+            )
+            .param(line.name("price")));
+        }
         if mode == "payment" && price["type"] == "recurring" {
             return Err(StripeError::invalid(
                 "You specified `payment` mode but passed a recurring price. Either switch to `subscription` mode or use only \
@@ -130,16 +137,6 @@ fn read_lines(state: &mut State, params: &Params, mode: &str) -> Result<Vec<Valu
             "amount_total": amount, "currency": price["currency"], "description": name, "price": price,
             "quantity": (!catalog::is_metered(&price)).then_some(quantity),
         }));
-    }
-    if mode == "subscription"
-        && !lines
-            .iter()
-            .any(|line| line["price"]["type"] == "recurring")
-    {
-        return Err(StripeError::invalid(
-            "You must provide at least one recurring price in `subscription` mode when using prices.",
-        )
-        .param("line_items"));
     }
     Ok(lines)
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{
     checkout::{open, reductions_of},
-    error::{Result, StripeError},
+    error::Result,
     form::Params,
     invoices, methods,
     payments::{self, Attempt, NewIntent},
@@ -37,9 +37,15 @@ pub(super) fn pay(state: &mut State, id: &str, outcome: Outcome) -> Result {
     }
     let customer = customer_of(state, &session);
     let method = methods::resolve(state, "pm_card_visa", None, "payment_method")?;
-    methods::attach_to(state, &method, &customer)?;
+    let without_card = session["payment_method_collection"] == "if_required"
+        && session["mode"] == "subscription"
+        && int(&session, "amount_total") == 0;
+    if !without_card {
+        methods::attach_to(state, &method, &customer)?;
+    }
+    let used = (!without_card).then_some(method.as_str());
     match text(&session, "mode") {
-        "subscription" => subscribe(state, &session, &customer, &method)?,
+        "subscription" => subscribe(state, &session, &customer, used)?,
         "payment" => pay_once(state, &session, &customer, &method),
         _ => set_up(state, &session, &customer, &method),
     }
@@ -54,6 +60,14 @@ pub(super) fn pay(state: &mut State, id: &str, outcome: Outcome) -> Result {
             session["automatic_tax"]["status"] = json!("complete");
         }
     });
+    if state.hidden(id)["saves_address"] == true {
+        state.update(&customer, "customer.updated", |customer| {
+            customer["address"] = json!({
+                "city": "Berlin", "country": "DE", "line1": "Teststraße 1", "line2": null, "postal_code": "10115",
+                "state": null,
+            });
+        });
+    }
     state.emit("checkout.session.completed", id);
     Ok(state.read(id))
 }
@@ -73,26 +87,23 @@ fn customer_of(state: &mut State, session: &Value) -> String {
     )
 }
 
-fn subscribe(state: &mut State, session: &Value, customer: &str, method: &str) -> Result<()> {
+fn subscribe(
+    state: &mut State,
+    session: &Value,
+    customer: &str,
+    method: Option<&str>,
+) -> Result<()> {
     let id = text(session, "id");
     let hidden = state.hidden(id).clone();
-    let mut once = 0;
-    let mut recurring = Vec::new();
-    for line in hidden["line_items"].as_array().into_iter().flatten() {
-        if line["price"]["type"] == "recurring" {
-            recurring.push((
-                text(&line["price"], "id").to_owned(),
-                line["quantity"].as_i64().unwrap_or(1),
-            ));
-        } else {
-            once += int(line, "amount_total");
-        }
-    }
-    if once > 0 {
-        return Err(StripeError::invalid(
-            "The fake does not charge one-time prices beside a subscription.",
-        ));
-    }
+    let recurring = hidden["line_items"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|line| {
+            let quantity = line["quantity"].as_i64().unwrap_or(1);
+            (text(&line["price"], "id").to_owned(), quantity)
+        })
+        .collect();
     let data = Params::of(&hidden["subscription_data"]);
     let now = state.now();
     let trial_end = hidden["trial_days"]
@@ -105,14 +116,13 @@ fn subscribe(state: &mut State, session: &Value, customer: &str, method: &str) -
             &["create_invoice", "cancel", "pause"],
         )?
         .unwrap_or("create_invoice");
-    let needs_card = session["payment_method_collection"] != "if_required" || trial_end.is_none();
     let new = NewSubscription {
         customer: customer.into(),
         items: recurring,
         metadata: data.metadata("metadata"),
         trial_end,
         missing_payment_method: missing,
-        default_payment_method: needs_card.then(|| method.to_owned()),
+        default_payment_method: method.map(Into::into),
         reductions: reductions_of(state, session),
         description: data.filled("description").map(Into::into),
         automatic_tax: session["automatic_tax"]["enabled"] == true,
@@ -123,7 +133,7 @@ fn subscribe(state: &mut State, session: &Value, customer: &str, method: &str) -
     let subscription = subscriptions::begin(state, &new);
     let invoice = text(&state.read(&subscription), "latest_invoice").to_owned();
     if state.read(&invoice)["status"] == "open" {
-        invoices::collect(state, &invoice, Some(method.into()))?;
+        invoices::collect(state, &invoice, method.map(Into::into))?;
     }
     let paid = if trial_end.is_some() {
         "no_payment_required"

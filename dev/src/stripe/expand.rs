@@ -1,6 +1,6 @@
 //! `expand`: ids replaced by their objects, at most four levels deep.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     error::{Result, StripeError},
@@ -37,7 +37,11 @@ fn walk(state: &State, node: &mut Value, keys: &[&str], path: &str) -> Result<()
     if let Some(id) = node.as_str()
         && let Some(object) = state.get(id)
     {
-        *node = object.clone();
+        *node = if state.hidden(id)["deleted"] == true {
+            json!({ "id": id, "object": object["object"], "deleted": true })
+        } else {
+            object.clone()
+        };
     }
     let Some((key, rest)) = keys.split_first() else {
         return Ok(());
@@ -83,7 +87,7 @@ fn includable(state: &State, node: &Value, key: &str) -> Option<Value> {
                 .rfind(|payment| payment["invoice"] == id)?;
             let intent = state.get(text(&payment["payment"], "payment_intent"))?;
             (node["status"] == "open").then(|| {
-                serde_json::json!({ "client_secret": intent["client_secret"], "type": "payment_intent" })
+                json!({ "client_secret": intent["client_secret"], "type": "payment_intent" })
             }).or(Some(Value::Null))
         }
         ("checkout.session", "line_items") => {
@@ -119,8 +123,8 @@ fn includable(state: &State, node: &Value, key: &str) -> Option<Value> {
         ("customer", "tax_ids") => {
             Some(sublist(Vec::new(), &format!("/v1/customers/{id}/tax_ids")))
         }
-        ("customer", "invoice_credit_balance") => Some(serde_json::json!({})),
-        ("customer", "tax") => Some(serde_json::json!({
+        ("customer", "invoice_credit_balance") => Some(json!({})),
+        ("customer", "tax") => Some(json!({
             "automatic_tax": "unrecognized_location", "ip_address": null, "location": null, "provider": "stripe",
         })),
         _ => None,

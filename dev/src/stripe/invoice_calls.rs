@@ -76,6 +76,39 @@ pub(super) fn create(state: &mut State, params: &Params) -> Result {
     Ok(state.read(&id))
 }
 
+pub(super) fn update(state: &mut State, params: &Params, id: &str) -> Result {
+    params.allow("description metadata.* auto_advance footer default_payment_method")?;
+    let invoice = state.find("invoice", id, "id")?.clone();
+    let advance = params.flag("auto_advance")?;
+    let method = match params.filled("default_payment_method") {
+        Some(method) => Some(methods::resolve(
+            state,
+            method,
+            invoice["customer"].as_str(),
+            "default_payment_method",
+        )?),
+        None => None,
+    };
+    state.update(id, "invoice.updated", |invoice| {
+        for field in ["description", "footer"] {
+            customers::set_text(params, invoice, field, field);
+        }
+        if let Some(advance) = advance {
+            invoice["auto_advance"] = json!(advance);
+        }
+        if let Some(method) = method {
+            invoice["default_payment_method"] = json!(method);
+        }
+        params.merge_metadata("metadata", &mut invoice["metadata"]);
+    });
+    Ok(state.read(id))
+}
+
+pub(super) fn list_lines(state: &mut State, params: &Params, id: &str) -> Result {
+    params.allow(PAGING)?;
+    Ok(state.find("invoice", id, "id")?["lines"].clone())
+}
+
 pub(super) fn finalize(state: &mut State, params: &Params, id: &str) -> Result {
     params.allow("auto_advance")?;
     with_status(state, id, &["draft"])?;

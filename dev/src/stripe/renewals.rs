@@ -84,7 +84,7 @@ fn next_due(state: &State, until: i64) -> Option<(i64, Due)> {
                 offer(end - 3 * DAY, Due::TrialWillEnd, id);
             }
             offer(end, Due::TrialEnd, id);
-        } else if status != "paused" {
+        } else if status != "paused" && !items(subscription).is_empty() {
             offer(period_end(subscription), Due::Renewal, id);
         }
     }

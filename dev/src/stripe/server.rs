@@ -3,7 +3,10 @@
 use std::{
     collections::HashMap,
     future::Future,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -43,6 +46,7 @@ pub(super) struct Shared {
     accounts: Mutex<HashMap<String, Arc<Account>>>,
     tasks: Mutex<JoinSet<()>>,
     runtime: Handle,
+    stopped: AtomicBool,
 }
 
 impl Shared {
@@ -59,6 +63,7 @@ impl Shared {
             accounts: Mutex::default(),
             tasks: Mutex::default(),
             runtime: Handle::current(),
+            stopped: AtomicBool::new(false),
         })
     }
 
@@ -89,7 +94,9 @@ impl Shared {
         tasks.spawn_on(task, &self.runtime);
     }
 
+    /// Ends the tasks, and the answers on connections that clients keep open.
     pub(super) fn stop(&self) {
+        self.stopped.store(true, Ordering::Relaxed);
         self.tasks
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -157,6 +164,9 @@ async fn call(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
+    if shared.stopped.load(Ordering::Relaxed) {
+        return cut();
+    }
     let account = match secret_key(&headers) {
         Ok(key) => shared.account(&key),
         Err(error) => return respond(&answer_of(&Err(error), "req_unauthorized"), false),

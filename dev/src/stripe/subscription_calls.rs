@@ -181,7 +181,7 @@ pub(super) fn update(state: &mut State, params: &Params, id: &str) -> Result {
         None => None,
     };
     let at_period_end = params.flag("cancel_at_period_end")?;
-    let cancel_at = params.int("cancel_at")?;
+    let cancel_at = params.int("cancel_at")?.map(|at| at.max(state.now()));
     let reductions = discounts::read(state, params)?;
     let pause_until = params.int("pause_collection.resumes_at")?;
     let trial_ends = params.text("trial_end") == Some("now");
@@ -347,9 +347,8 @@ fn owner_of_item(state: &State, id: &str) -> Result<(String, Value)> {
 }
 
 pub(super) fn update_item(state: &mut State, params: &Params, id: &str) -> Result {
-    params.allow("price plan quantity proration_behavior proration_date payment_behavior metadata.* off_session")?;
+    params.allow(ITEM)?;
     let (subscription, _) = owner_of_item(state, id)?;
-    let behavior = Proration::read(params)?;
     let price = if params.has("price") || params.has("plan") {
         Some(read_item(state, params)?.0)
     } else {
@@ -361,13 +360,61 @@ pub(super) fn update_item(state: &mut State, params: &Params, id: &str) -> Resul
         quantity: quantity(params)?,
         deleted: false,
     };
-    let before = state.read(&subscription);
-    let invoice = proration::change_items(state, &subscription, &[change], behavior);
-    emit_difference(state, &subscription, before);
+    change_item(state, params, &subscription, change)?;
+    owner_of_item(state, id).map(|(_, item)| item)
+}
+
+pub(super) fn create_item(state: &mut State, params: &Params) -> Result {
+    params.allow(&format!("subscription {ITEM}"))?;
+    let subscription = params.required("subscription")?.to_owned();
+    living(state, &subscription)?;
+    let (price, quantity) = read_item(state, params)?;
+    let change = ItemChange {
+        item: None,
+        price: Some(price),
+        quantity: Some(quantity),
+        deleted: false,
+    };
+    change_item(state, params, &subscription, change)?;
+    let subscription = state.read(&subscription);
+    Ok(items(&subscription).last().cloned().unwrap_or_default())
+}
+
+pub(super) fn delete_item(state: &mut State, params: &Params, id: &str) -> Result {
+    params.allow("proration_behavior proration_date clear_usage")?;
+    let (subscription, _) = owner_of_item(state, id)?;
+    if items(&state.read(&subscription)).len() == 1 {
+        return Err(StripeError::invalid(
+            "A subscription must have at least one active plan. To cancel a subscription, please use the cancel API endpoint on /v1/subscriptions.",
+        ));
+    }
+    let change = ItemChange {
+        item: Some(id.into()),
+        price: None,
+        quantity: None,
+        deleted: true,
+    };
+    change_item(state, params, &subscription, change)?;
+    Ok(json!({ "id": id, "object": "subscription_item", "deleted": true }))
+}
+
+const ITEM: &str =
+    "price plan quantity proration_behavior proration_date payment_behavior metadata.* off_session";
+
+fn change_item(
+    state: &mut State,
+    params: &Params,
+    subscription: &str,
+    change: ItemChange,
+) -> Result<()> {
+    let behavior = Proration::read(params)?;
+    let before = state.read(subscription);
+    let invoice = proration::change_items(state, subscription, &[change], behavior);
+    emit_difference(state, subscription, before);
     if let Some(invoice) = invoice {
         let _ = invoices::collect(state, &invoice, None);
     }
-    owner_of_item(state, id).map(|(_, item)| item)
+    Ok(())
 }
 
 pub(super) fn list_items(state: &mut State, params: &Params) -> Result {

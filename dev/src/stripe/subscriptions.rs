@@ -379,6 +379,7 @@ pub(super) fn end(state: &mut State, id: &str, reason: &str) {
     for invoice in open_invoices(state, id) {
         state.edit(&invoice, |invoice| {
             invoice["auto_advance"] = json!(false);
+            invoice["automatically_finalizes_at"] = Value::Null;
             invoice["next_payment_attempt"] = Value::Null;
         });
     }

@@ -1,4 +1,4 @@
-//! The fake Stripe over HTTP: calls, errors, idempotency, checkout, webhooks.
+//! Calls, errors, idempotency, faults.
 
 use std::{
     sync::{Arc, Mutex},
@@ -6,113 +6,9 @@ use std::{
 };
 
 use axum::{Router, body::Bytes, http::HeaderMap, routing::post};
-use groundwork_dev::stripe::{
-    Catalog, CatalogPrice, CatalogProduct, FaultAction, FaultBody, Interval, Outcome, Stripe,
-    StripeAccount, StripeFault,
-};
-use serde_json::Value;
+use groundwork_dev::stripe::{FaultAction, FaultBody, Outcome, StripeFault};
 
-const KEY: &str = "sk_test_ada";
-
-struct Fake {
-    stripe: Stripe,
-    account: StripeAccount,
-    client: reqwest::Client,
-}
-
-struct Reply {
-    status: u16,
-    headers: HeaderMap,
-    body: Value,
-}
-
-impl Fake {
-    async fn start() -> Self {
-        let stripe = Stripe::start().await;
-        let account = stripe.account(KEY);
-        account.seed(&catalog());
-        Self {
-            stripe,
-            account,
-            client: reqwest::Client::new(),
-        }
-    }
-
-    async fn send(
-        &self,
-        method: &str,
-        path: &str,
-        form: &str,
-        key: Option<&str>,
-    ) -> reqwest::Result<Reply> {
-        let url = format!("{}{path}", self.stripe.url());
-        let mut request = self
-            .client
-            .request(method.parse().unwrap(), url)
-            .bearer_auth(KEY);
-        if !form.is_empty() {
-            request = request
-                .header("content-type", "application/x-www-form-urlencoded")
-                .body(form.to_owned());
-        }
-        if let Some(key) = key {
-            request = request.header("idempotency-key", key);
-        }
-        let answer = request.send().await?;
-        Ok(Reply {
-            status: answer.status().as_u16(),
-            headers: answer.headers().clone(),
-            body: serde_json::from_slice(&answer.bytes().await?).unwrap_or_default(),
-        })
-    }
-
-    async fn post(&self, path: &str, form: &str) -> Reply {
-        self.send("POST", path, form, None).await.unwrap()
-    }
-
-    async fn get(&self, path: &str) -> Reply {
-        self.send("GET", path, "", None).await.unwrap()
-    }
-
-    async fn customer(&self) -> String {
-        let made = self.post("/v1/customers", "email=ada%40example.com").await;
-        assert_eq!(made.status, 200, "{}", made.body);
-        made.body["id"].as_str().unwrap().to_owned()
-    }
-
-    async fn checkout(&self, customer: &str, more: &str) -> Value {
-        let form = format!(
-            "mode=subscription&customer={customer}&line_items[0][price]=price_month&line_items[0][quantity]=1\
-             &success_url=http%3A%2F%2Fa%2F%7BCHECKOUT_SESSION_ID%7D&cancel_url=http%3A%2F%2Fa%2Fcancel{more}"
-        );
-        let made = self.post("/v1/checkout/sessions", &form).await;
-        assert_eq!(made.status, 200, "{}", made.body);
-        made.body
-    }
-}
-
-fn catalog() -> Catalog {
-    let price = |id: &str, amount, interval| CatalogPrice {
-        id: id.into(),
-        amount: Some(amount),
-        amount_decimal: None,
-        currency: "usd".into(),
-        interval,
-        active: true,
-    };
-    Catalog {
-        products: vec![CatalogProduct {
-            id: "prod_pro".into(),
-            name: "Pro".into(),
-            prices: vec![
-                price("price_month", 1900, Interval::Month),
-                price("price_year", 19000, Interval::Year),
-            ],
-        }],
-        portal: true,
-        ..Catalog::default()
-    }
-}
+use crate::support::Fake;
 
 #[tokio::test]
 async fn a_paid_checkout_begins_a_subscription() {
@@ -148,12 +44,7 @@ async fn a_paid_checkout_begins_a_subscription() {
         subscription["latest_invoice"]["payments"]["data"][0]["status"],
         "paid"
     );
-    let types: Vec<String> = fake
-        .account
-        .events()
-        .iter()
-        .map(|e| e["type"].as_str().unwrap().to_owned())
-        .collect();
+    let types = fake.event_types();
     for kind in [
         "customer.subscription.created",
         "invoice.paid",

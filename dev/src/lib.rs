@@ -1,5 +1,8 @@
 //! The outside world in a box: private servers that `make run` and the tests start for themselves.
 
+// The objects of the fake Stripe are long `json!` literals.
+#![recursion_limit = "512"]
+
 pub mod error;
 pub mod files;
 pub mod packages;
@@ -13,6 +16,7 @@ pub mod proxy;
 pub mod range_server;
 pub mod redis;
 pub mod sentry_sink;
+pub mod stripe;
 
 pub use error::{Error, Result};
 pub use inbox::Inbox;
@@ -21,3 +25,4 @@ pub use proxy::{Fault, Proxy};
 pub use range_server::{Mood, RangeServer};
 pub use redis::Redis;
 pub use sentry_sink::SentrySink;
+pub use stripe::{Stripe, StripeAccount};

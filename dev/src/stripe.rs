@@ -1,0 +1,146 @@
+//! A fake Stripe: a server in memory for every call that billing makes, with checkout and portal
+//! pages, a clock for each account, and signed webhooks. No money moves.
+
+mod account;
+mod catalog;
+mod checkout;
+mod checkout_pay;
+mod control;
+mod customers;
+mod discounts;
+mod disputes;
+mod endpoints;
+mod error;
+mod events;
+mod expand;
+mod faults;
+mod form;
+mod handle;
+mod idempotency;
+mod intents;
+mod invoice_calls;
+mod invoices;
+mod lines;
+mod list;
+mod log;
+mod meters;
+mod methods;
+mod pages;
+mod payments;
+mod periods;
+mod portal;
+mod portal_acts;
+mod proration;
+mod refunds;
+mod renewals;
+mod routes;
+mod seed;
+mod server;
+mod state;
+mod subscription_calls;
+mod subscriptions;
+mod test_clocks;
+mod versions;
+mod webhooks;
+
+use std::{net::TcpListener, sync::Arc, time::Duration};
+
+use chrono::Utc;
+use url::Url;
+
+pub use checkout_pay::Outcome;
+pub use error::StripeError;
+pub use faults::{FaultAction, FaultBody, StripeFault};
+pub use handle::StripeAccount;
+pub use log::LoggedRequest;
+pub use portal_acts::PortalAct;
+pub use seed::{Catalog, CatalogCode, CatalogMeter, CatalogPrice, CatalogProduct, Interval};
+pub use state::AfterRetries;
+pub use webhooks::{DeliveryAttempt, Release};
+
+use crate::error::{Doing, Result};
+use server::Shared;
+
+/// A running fake Stripe; dropping it ends it.
+#[derive(Debug)]
+pub struct Stripe {
+    url: String,
+    shared: Arc<Shared>,
+}
+
+impl Stripe {
+    /// Starts one on a free port, for tests: ids depend on nothing but the secret key.
+    ///
+    /// # Panics
+    /// When 127.0.0.1 has no free port left.
+    pub async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        Self::run(listener, None, 0)
+            .await
+            .expect("a fresh listener serves")
+    }
+
+    /// Serves on a listener; pages are linked at the public URL if one is given.
+    ///
+    /// Ids differ from those of the last run, which a database may still hold.
+    pub async fn serve(listener: TcpListener, public_url: Option<Url>) -> Result<Self> {
+        Self::run(listener, public_url, Utc::now().timestamp()).await
+    }
+
+    #[expect(
+        clippy::unused_async,
+        reason = "it registers with the runtime, so it needs one"
+    )]
+    async fn run(listener: TcpListener, public_url: Option<Url>, epoch: i64) -> Result<Self> {
+        let adopt = |listener: TcpListener| {
+            listener.set_nonblocking(true)?;
+            let address = listener.local_addr()?;
+            Ok((tokio::net::TcpListener::from_std(listener)?, address))
+        };
+        let (listener, address) = adopt(listener).doing(|| "serve the fake Stripe".into())?;
+        let url = format!("http://{address}");
+        let public = public_url.map_or_else(
+            || url.clone(),
+            |public| public.as_str().trim_end_matches('/').to_owned(),
+        );
+        let shared = Shared::new(public, epoch);
+        let router = server::router(Arc::clone(&shared));
+        shared.spawn(async move {
+            let _ = axum::serve(listener, router).await;
+        });
+        let clocks = Arc::downgrade(&shared);
+        shared.spawn(async move {
+            loop {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                let Some(shared) = clocks.upgrade() else {
+                    break;
+                };
+                for account in shared.accounts() {
+                    account.with(|state| {
+                        let now = state.now();
+                        renewals::run_due(state, now);
+                    });
+                }
+            }
+        });
+        Ok(Self { url, shared })
+    }
+
+    /// Address of the API, without a slash at the end.
+    #[must_use]
+    pub fn url(&self) -> String {
+        self.url.clone()
+    }
+
+    /// Account of a secret key, which exists from its first use.
+    #[must_use]
+    pub fn account(&self, secret_key: &str) -> StripeAccount {
+        StripeAccount::new(self.shared.account(secret_key))
+    }
+}
+
+impl Drop for Stripe {
+    fn drop(&mut self) {
+        self.shared.stop();
+    }
+}

@@ -1,0 +1,19 @@
+//! Pages of checkout, portal and invoices: plain HTML with forms, no scripts.
+
+mod checkout;
+mod html;
+mod invoice;
+mod portal;
+
+use std::sync::Arc;
+
+use axum::Router;
+
+use super::server::Shared;
+
+pub(super) fn router() -> Router<Arc<Shared>> {
+    Router::new()
+        .merge(checkout::router())
+        .merge(portal::router())
+        .merge(invoice::router())
+}

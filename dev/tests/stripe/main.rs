@@ -1,0 +1,6 @@
+//! The fake Stripe over HTTP.
+
+mod calls;
+mod clock;
+mod pages;
+mod support;

@@ -23,8 +23,8 @@ use crate::roles::Permission;
 use crate::state::AppState;
 use crate::web::Code;
 use crate::{
-    admin, api_keys, audit, auth, dashboard, events, health, idempotency, organisations, plans,
-    usage, users,
+    admin, api_keys, audit, auth, billing, dashboard, events, health, idempotency, organisations,
+    plans, usage, users,
 };
 
 const API: &str = "/api/v1";
@@ -104,6 +104,17 @@ fn groups(draining: Draining) -> Groups {
             "/api/v1/usage",
             signed_in().scope(Area::Usage).exempt_from_quota(),
             usage::routes(),
+        )
+        .group(
+            "/api/v1/billing",
+            signed_in().scope(Area::Billing).exempt_from_quota(),
+            billing::routes(),
+        )
+        .group("/api/v1/webhooks", unlimited(), billing::webhook_routes())
+        .group(
+            "",
+            public().limit(|of| of.anonymous),
+            billing::page_routes(),
         )
         .group(
             "/api/v1/events",
@@ -284,7 +295,7 @@ pub fn openapi() -> OpenApi {
         (name = "users", description = "The account of the current user"),
         (name = "api keys", description = "API keys"),
         (name = "admin", description = "Administration of all accounts"),
-        (name = "billing", description = "Plans and prices"),
+        (name = "billing", description = "Plans, subscriptions, payments and invoices"),
         (name = "usage", description = "Metered requests and remaining quota"),
         (name = "events", description = "Events of the account's product"),
         (name = "health", description = "Health checks for probes and load balancers"),

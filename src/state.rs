@@ -19,8 +19,9 @@ use stripe_client::{Stripe, StripeOptions};
 use usage_meter::Meter;
 
 use crate::config::{
-    ApiKeyConfig, AttemptsConfig, AuditConfig, AuthConfig, BillingConfig, Config, IdempotencyConfig, LimitsConfig,
-    MailConfig, MfaConfig, OrganisationsConfig, PlansConfig, USER_AGENT, UsageConfig,
+    ApiKeyConfig, AttemptsConfig, AuditConfig, AuthConfig, BillingConfig, Config,
+    IdempotencyConfig, LimitsConfig, MailConfig, MfaConfig, OrganisationsConfig, PlansConfig,
+    USER_AGENT, UsageConfig,
 };
 use crate::ids::ApiKeyId;
 use crate::migrate;

@@ -113,7 +113,7 @@ async fn refund(stripe: &Stripe, subscription: &str) -> Result<(), CallError> {
 job_queue::jobs! {
     /// Runs every minute: seats, addresses and deletions of accounts follow at Stripe.
     FollowAccounts "billing.follow_accounts" => accounts::follow;
-    /// Runs every hour: reads subscriptions whose renewal, end or payment no event has reported.
+    /// Runs every half hour: reads subscriptions whose renewal, end or payment no event has reported.
     ReconcileStale "billing.reconcile" => reconcile::reconcile_stale;
     /// Runs daily.
     PurgeBilling "billing.purge" => purge;

@@ -23,11 +23,11 @@ mod subscriptions;
 mod sync;
 mod webhook;
 
-pub use commands::{reconcile, replay};
+pub use commands::{Reconciled, reconcile, replay};
 pub use doctor::findings;
 pub use error::Error;
 pub use jobs::{EndDuplicate, FollowAccounts, PurgeBilling, ReconcileStale, SyncCustomer};
 pub use notices::NotifyBilling;
 pub use pages::page_routes;
 pub use routes::routes;
-pub use webhook::webhook_routes;
+pub use webhook::{webhook_lag, webhook_routes};

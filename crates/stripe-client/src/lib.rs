@@ -24,7 +24,7 @@ pub use client::{Stripe, StripeOptions};
 pub use error::{CallError, Refusal};
 pub use form::PostForm;
 pub use response::Listed;
-pub use signature::{body_digest, is_signed};
+pub use signature::is_signed;
 
 /// API version of every call: that of async-stripe's types.
 pub const API_VERSION: &str = "2026-09-30.endive";

@@ -8,4 +8,5 @@ mod store;
 
 pub use routes::webhook_routes;
 pub(super) use service::process;
+pub use store::lag as webhook_lag;
 pub(super) use store::list_customers_to_replay;

@@ -97,10 +97,7 @@ pub(in crate::billing) async fn list_customers_to_replay(
 }
 
 /// Seconds that the oldest event has waited; 0 if none waits.
-pub(in crate::billing) async fn lag(
-    conn: impl PgExecutor<'_>,
-    now: DateTime<Utc>,
-) -> Result<f64, sqlx::Error> {
+pub async fn lag(conn: impl PgExecutor<'_>, now: DateTime<Utc>) -> Result<f64, sqlx::Error> {
     sqlx::query_scalar!(
         r#"SELECT coalesce(extract(epoch FROM $1 - min(received_at)), 0)::float8 AS "seconds!"
            FROM stripe_events WHERE processed_at IS NULL"#,

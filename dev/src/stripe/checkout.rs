@@ -4,12 +4,12 @@ use serde_json::{Value, json};
 
 use super::{
     catalog, customers,
+    cycles::money,
     discounts::{self, Reduction},
     error::{Result, StripeError},
     form::Params,
     list::{self, PAGING, field_is},
     state::{State, int, sublist, text},
-    subscriptions::money,
 };
 
 const DAY: i64 = 86_400;

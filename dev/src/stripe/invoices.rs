@@ -3,9 +3,11 @@
 use serde_json::{Value, json};
 
 use super::{
+    catalog::{amount_of, is_metered},
     discounts,
     error::{Result, StripeError},
     lines::{self, Line},
+    meters,
     payments::{self, Attempt, NewIntent},
     renewals,
     state::{State, int, sublist, text},
@@ -137,6 +139,7 @@ pub(super) fn finalize(state: &mut State, id: &str) {
     if invoice["status"] != "draft" {
         return;
     }
+    let invoice = count_usage(state, id);
     let now = state.now();
     let customer = text(&invoice, "customer").to_owned();
     let sequence = int(&state.read(&customer), "next_invoice_sequence");
@@ -170,6 +173,37 @@ pub(super) fn finalize(state: &mut State, id: &str) {
     if int(&invoice, "amount_due") == 0 {
         mark_paid(state, id);
     }
+}
+
+/// Counts the usage that came while the invoice was a draft.
+fn count_usage(state: &mut State, id: &str) -> Value {
+    let mut invoice = state.read(id);
+    let customer = text(&invoice, "customer").to_owned();
+    let mut counted = false;
+    for line in invoice["lines"]["data"]
+        .as_array_mut()
+        .into_iter()
+        .flatten()
+    {
+        let price = state.read(text(&line["pricing"]["price_details"], "price"));
+        if !is_metered(&price) {
+            continue;
+        }
+        let period = (int(&line["period"], "start"), int(&line["period"], "end"));
+        let meter = text(&price["recurring"], "meter");
+        let quantity = meters::total(state, meter, &customer, period);
+        let amount = amount_of(&price, quantity);
+        line["quantity"] = json!(quantity);
+        line["quantity_decimal"] = json!(quantity.to_string());
+        line["amount"] = json!(amount);
+        line["subtotal"] = json!(amount);
+        counted = true;
+    }
+    if counted {
+        state.edit(id, |value| *value = invoice);
+        total(state, id);
+    }
+    state.read(id)
 }
 
 /// Makes the payment intent of an invoice and links them.

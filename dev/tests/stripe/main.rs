@@ -2,5 +2,6 @@
 
 mod calls;
 mod clock;
+mod control;
 mod pages;
 mod support;

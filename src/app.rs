@@ -18,12 +18,13 @@ use utoipa::openapi::{OpenApi, Server};
 
 use self::groups::{Group, Groups};
 use crate::config::Config;
-use crate::policy::{self, Access, Area, public, signed_in, unlimited};
+use crate::policy::{self, Access, Area, KeyUse, public, signed_in, unlimited};
 use crate::roles::Permission;
 use crate::state::AppState;
 use crate::web::Code;
 use crate::{
-    admin, api_keys, audit, auth, dashboard, events, health, organisations, plans, usage, users,
+    admin, api_keys, audit, auth, dashboard, events, health, idempotency, organisations, plans,
+    usage, users,
 };
 
 const API: &str = "/api/v1";
@@ -89,6 +90,7 @@ fn groups(draining: Draining) -> Groups {
             "/api/v1/api-keys",
             signed_in()
                 .permission(Permission::ApiKeysRead, Permission::ApiKeysWrite)
+                .idempotency_keys(KeyUse::Optional)
                 .exempt_from_quota(),
             api_keys::routes(),
         )
@@ -126,6 +128,13 @@ fn organisation_groups(groups: Groups) -> Groups {
         )
         .group(
             ORGANISATIONS,
+            signed_in()
+                .idempotency_keys(KeyUse::Optional)
+                .exempt_from_quota(),
+            organisations::creation_routes(),
+        )
+        .group(
+            ORGANISATIONS,
             in_path(P::OrganisationRead, P::OrganisationWrite),
             organisations::organisation_routes(),
         )
@@ -148,6 +157,11 @@ fn organisation_groups(groups: Groups) -> Groups {
             ORGANISATIONS,
             in_path(P::InvitationsRead, P::InvitationsWrite),
             organisations::invitation_routes(),
+        )
+        .group(
+            ORGANISATIONS,
+            in_path(P::InvitationsRead, P::InvitationsWrite).idempotency_keys(KeyUse::Optional),
+            organisations::invite_routes(),
         )
         .group(
             INVITATIONS,
@@ -190,6 +204,7 @@ async fn signed_in_stack(group: Arc<Group>, request: Request, next: Next) -> Mid
         usage::meter, &group.metering;
         organisations::require_permission, policy;
         auth::require_admin, state, policy;
+        idempotency::replay_reply, state, policy;
     ])
     .await
 }

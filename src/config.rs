@@ -6,6 +6,8 @@
 mod api_keys;
 mod attempts;
 mod auth;
+mod billing;
+mod idempotency;
 mod limits;
 mod mail;
 mod mfa;
@@ -28,16 +30,18 @@ use settings::Reader;
 pub use api_keys::ApiKeyConfig;
 pub use attempts::AttemptsConfig;
 pub use auth::AuthConfig;
+pub use billing::BillingConfig;
 use crypto::Key32;
 use database::DatabaseConfig;
 use http_toolkit::{DenyConfig, HttpConfig};
+pub use idempotency::IdempotencyConfig;
 use job_queue::WorkerConfig;
 pub use limits::LimitsConfig;
 pub use mail::MailConfig;
 pub use mfa::{MfaConfig, MfaRequired};
 pub use organisations::OrganisationsConfig;
 pub use pages::{env_example, markdown};
-pub use plans::{PlansConfig, PriceId, Quota, TierConfig};
+pub use plans::{PlansConfig, PriceId, Quota, TierConfig, YearPrice};
 pub use ring::{read_encryption_ring, read_signing_ring, read_token_ring};
 use settings::{Environment, Fault, Faults};
 use telemetry::{TelemetryConfig, TelemetrySettings, statement_log};
@@ -60,11 +64,13 @@ settings::sections! {
         mfa: mfa::MfaSettings,
         encryption: mfa::EncryptionSettings,
         plans: plans::PlanSettings,
+        billing: billing::BillingSettings,
         organisations: organisations::OrganisationSettings,
         usage: usage::UsageSettings,
         audit: usage::AuditSettings,
         mail: mail::MailSettings,
         api_keys: api_keys::ApiKeySettings,
+        idempotency: idempotency::IdempotencySettings,
         worker: job_queue::WorkerSettings,
         telemetry: TelemetrySettings,
     }
@@ -73,21 +79,25 @@ settings::sections! {
 /// Name of the service in reports and traces.
 const SERVICE: &str = env!("CARGO_PKG_NAME");
 
-const USER_AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
+pub(crate) const USER_AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
 
 /// Prefixes that only our variables have: others with one of them are reported as misspelt.
-const FAMILIES: [&str; 13] = [
+const FAMILIES: [&str; 17] = [
+    "BILLING_",
     "DB_",
     "DENY_",
     "ENCRYPTION_",
+    "IDEMPOTENCY_",
     "JWT_",
     "LIMIT_",
     "MAIL_",
     "MFA_",
     "PASSWORD_",
+    "PLAN_",
     "REFRESH_",
     "SESSION_",
     "SMTP_",
+    "STRIPE_",
     "USAGE_",
     "WORKER_",
 ];
@@ -108,10 +118,12 @@ pub struct Config {
     pub encryption_keys: Vec<Key32>,
     pub breaches: Option<password_checks::BreachOptions>,
     pub plans: PlansConfig,
+    pub billing: BillingConfig,
     pub organisations: OrganisationsConfig,
     pub usage: UsageConfig,
     pub audit: AuditConfig,
     pub api_keys: ApiKeyConfig,
+    pub idempotency: IdempotencyConfig,
     pub mail: MailConfig,
     pub worker: WorkerConfig,
     pub telemetry: TelemetryConfig,
@@ -160,6 +172,7 @@ impl Config {
         let environment = all.process.environment?;
         let auth = all.auth.build(all.password.build()?)?;
         let limits = all.limits.into_config(auth.reset_password_ttl)?;
+        let public_url = all.http.public_url.clone()?;
         Some(Self {
             environment,
             docs_enabled: all.process.docs_enabled?,
@@ -174,10 +187,12 @@ impl Config {
             encryption_keys: all.encryption.keys?,
             breaches: all.breaches.into_options(USER_AGENT)?,
             plans: all.plans.into_config()?,
+            billing: all.billing.into_config(public_url)?,
             organisations: all.organisations.build()?,
             usage: all.usage.build()?,
             audit: all.audit.build()?,
             api_keys: all.api_keys.into_config(production)?,
+            idempotency: all.idempotency.build()?,
             mail: all.mail.build()?,
             worker: all.worker.build()?,
             telemetry: all.telemetry.build(SERVICE, environment.as_str())?,

@@ -1,6 +1,7 @@
 //! Request context: caller, client, and the parts of [`AppState`]. First argument of handlers and services.
 
 mod caller;
+mod reservation;
 
 use std::net::IpAddr;
 use std::ops::{Deref, DerefMut};
@@ -15,6 +16,7 @@ use http_toolkit::{Problem, RequestContext, RequestId};
 use sqlx::{PgConnection, Postgres, Transaction};
 
 pub use self::caller::{Caller, Credential, Principal};
+pub use self::reservation::{Reservation, ReservedKey};
 use crate::ids::{AccountId, SessionId, UserId};
 use crate::roles::Permissions;
 use crate::scope::{self, Scope};
@@ -28,6 +30,7 @@ pub struct Ctx {
     state: AppState,
     caller: Option<Caller>,
     origin: Origin,
+    reservation: Option<Reservation>,
 }
 
 /// Where a request came from, as the audit log records it. All empty for jobs and CLI commands.
@@ -47,6 +50,7 @@ impl Ctx {
             state: state.clone(),
             caller: None,
             origin: Origin::default(),
+            reservation: None,
         }
     }
 
@@ -75,6 +79,7 @@ impl Ctx {
                 ip: context.map(RequestContext::client_addr),
                 user_agent: headers.get(USER_AGENT).cloned(),
             },
+            reservation: Reservation::find(extensions),
         }
     }
 
@@ -88,6 +93,12 @@ impl Ctx {
         &self.origin
     }
 
+    /// The idempotency key that the request has reserved.
+    #[must_use]
+    pub const fn reservation(&self) -> Option<&Reservation> {
+        self.reservation.as_ref()
+    }
+
     #[must_use]
     pub fn now(&self) -> DateTime<Utc> {
         self.clock.now()
@@ -96,17 +107,23 @@ impl Ctx {
     /// Begins a transaction, whose audit entries name this context's caller and origin. Of tables with an account it
     /// sees the rows of the account acted for, and none if nobody is signed in.
     pub async fn begin(&self) -> Result<Tx<'_>, sqlx::Error> {
-        let inner = match self.caller {
-            Some(caller) => scope::begin(&self.db, Scope::Account(caller.account_id())).await?,
-            None => database::begin(&self.db).await?,
-        };
-        Ok(Tx { inner, ctx: self })
+        match self.caller {
+            Some(caller) => self.begin_scoped(Scope::Account(caller.account_id())).await,
+            None => Ok(Tx {
+                inner: database::begin(&self.db).await?,
+                ctx: self,
+                scope: None,
+            }),
+        }
     }
 
     /// As [`Ctx::begin`], with another scope.
     pub async fn begin_scoped(&self, scope: Scope) -> Result<Tx<'_>, sqlx::Error> {
-        let inner = scope::begin(&self.db, scope).await?;
-        Ok(Tx { inner, ctx: self })
+        Ok(Tx {
+            inner: scope::begin(&self.db, scope).await?,
+            ctx: self,
+            scope: Some(scope),
+        })
     }
 }
 
@@ -240,12 +257,19 @@ impl FromRequestParts<AppState> for UserCtx {
 pub struct Tx<'a> {
     inner: Transaction<'static, Postgres>,
     ctx: &'a Ctx,
+    scope: Option<Scope>,
 }
 
 impl<'a> Tx<'a> {
     #[must_use]
     pub const fn ctx(&self) -> &'a Ctx {
         self.ctx
+    }
+
+    /// The scope that the transaction began with.
+    #[must_use]
+    pub const fn scope(&self) -> Option<Scope> {
+        self.scope
     }
 
     pub async fn commit(self) -> Result<(), sqlx::Error> {

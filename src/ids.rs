@@ -13,6 +13,10 @@ clock::typed_ids! {
     SubscriptionId,
     /// `payments.id`
     PaymentId,
+    /// `checkouts.id`
+    CheckoutId,
+    /// `invoices.id`
+    InvoiceId,
     /// `invitations.id`
     InvitationId,
     /// `audit_log.id`

@@ -25,6 +25,7 @@ pub mod mail;
 pub mod partitions;
 
 pub mod health;
+pub mod idempotency;
 pub mod plans;
 pub mod users;
 
@@ -35,6 +36,10 @@ pub mod events;
 
 pub mod organisations;
 pub mod usage;
+
+pub mod customers;
+
+pub mod billing;
 
 pub mod admin;
 pub mod api_keys;

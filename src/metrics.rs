@@ -33,6 +33,12 @@ metric_families::families! {
         "Requests rejected because a monthly quota of their account is used up: requests, events, event_bytes."
     SCOPE_EXCEPTIONS "row_scope_exceptions_total" Counter Count ["exception"]
         "Transactions that may see rows of more than one account, by the reason."
+    WEBHOOKS "stripe_webhooks_total" Counter Count ["outcome"]
+        "Webhook requests of Stripe."
+    WEBHOOK_LAG "stripe_webhook_lag_seconds" Gauge Seconds []
+        "How long the oldest webhook event has waited to be processed; 0 if none waits."
+    BILLING_DRIFT "billing_drift_total" Counter Count []
+        "Subscriptions that a reconciliation found to differ from those at Stripe."
     PARTITION_MONTHS "partition_months_ahead" Gauge Count ["table"]
         "Months after this one that have a partition, without a gap; -1 when this one has none."
     PARTITION_DEFAULT_ROWS "partition_default_rows" Gauge Count ["table"]
@@ -54,7 +60,7 @@ const CACHE_FAMILIES: [&str; 6] = [
 ];
 
 /// Families by crate.
-const TABLES: [&[Family]; 10] = [
+const TABLES: [&[Family]; 11] = [
     FAMILIES,
     cache::metrics::FAMILIES,
     crypto::metrics::FAMILIES,
@@ -65,6 +71,7 @@ const TABLES: [&[Family]; 10] = [
     password_checks::metrics::FAMILIES,
     rate_limit::metrics::FAMILIES,
     redis_client::metrics::FAMILIES,
+    stripe_client::metrics::FAMILIES,
 ];
 
 /// Every family of the service and of its crates.
@@ -93,6 +100,21 @@ pub fn count_scope_exception(exception: &'static str, count: u64) {
     counter!(SCOPE_EXCEPTIONS, "exception" => exception).increment(count);
 }
 
+impl Webhook {
+    pub fn count(self) {
+        counter!(WEBHOOKS, "outcome" => self.as_str()).increment(1);
+    }
+}
+
+/// How long the oldest webhook event has waited.
+pub fn set_webhook_lag(seconds: f64) {
+    gauge!(WEBHOOK_LAG).set(seconds);
+}
+
+pub fn count_billing_drift(subscriptions: usize) {
+    counter!(BILLING_DRIFT).increment(subscriptions as u64);
+}
+
 /// `lines` is the total since the start.
 pub fn set_dropped_log_lines(lines: u64) {
     counter!(LOG_LINES_DROPPED).absolute(lines);
@@ -110,7 +132,8 @@ pub fn start(version: &str, commit: Option<&str>) -> Result<(), telemetry::prome
 /// of a series that begins with it would be lost.
 fn begin(version: &str, commit: &str) {
     gauge!(BUILD_INFO, "version" => version.to_owned(), "commit" => commit.to_owned()).set(1.0);
-    for name in [LOG_LINES_DROPPED, USAGE_DROPPED] {
+    Webhook::init(WEBHOOKS, "outcome");
+    for name in [LOG_LINES_DROPPED, USAGE_DROPPED, BILLING_DRIFT] {
         counter!(name).absolute(0);
     }
     crypto::metrics::init();
@@ -149,6 +172,21 @@ label_values! {
         Stale "stale"
         /// Hashing pool full.
         Busy "busy"
+        /// Server error.
+        Failed "failed"
+    }
+}
+
+label_values! {
+    /// How a webhook request ended.
+    Webhook {
+        Stored "stored"
+        /// An event that was stored before.
+        Repeated "repeated"
+        /// Stored without an effect: another mode or account, or a type that changes nothing here.
+        Ignored "ignored"
+        /// Without a valid signature.
+        Refused "refused"
         /// Server error.
         Failed "failed"
     }

@@ -4,10 +4,11 @@
 use axum::http::Method;
 use http_toolkit::{add_problems, document_limits, operations};
 use rate_limit::Limit;
+use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::path::{Operation, ParameterBuilder, ParameterIn};
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::security::SecurityRequirement;
-use utoipa::openapi::{OpenApi, Required, Response};
+use utoipa::openapi::{OpenApi, RefOr, Required, Response};
 
 use crate::config::LimitsConfig;
 use crate::roles::{Permission, ReadWrite};
@@ -98,6 +99,13 @@ pub enum Access {
     Admin,
 }
 
+/// Whether POST requests of a group have an `Idempotency-Key`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyUse {
+    Optional,
+    Required,
+}
+
 /// Selects one of the configured rate limits.
 pub type ClientLimit = fn(&LimitsConfig) -> Limit;
 
@@ -113,6 +121,8 @@ pub struct Policy {
     pub permission: Option<ReadWrite>,
     /// True if `{id}` in the paths is the account acted for.
     pub names_account: bool,
+    /// `None` where keys are ignored.
+    pub idempotency_keys: Option<KeyUse>,
 }
 
 #[must_use]
@@ -125,6 +135,7 @@ pub fn unlimited() -> Policy {
         is_exempt_from_second_factor: true,
         permission: None,
         names_account: false,
+        idempotency_keys: None,
     }
 }
 
@@ -188,6 +199,14 @@ impl Policy {
         self
     }
 
+    /// Accepts an `Idempotency-Key` on every POST. Their handlers end by `Tx::commit_created` or `Tx::commit_ok`, and their
+    /// bodies have the default limit: the middleware reads them before the route's own `body_limit`.
+    #[must_use]
+    pub fn idempotency_keys(mut self, key_use: KeyUse) -> Self {
+        self.idempotency_keys = Some(key_use);
+        self
+    }
+
     /// Keeps the routes open when the account's monthly quota is used up. Requests are metered all the same.
     #[must_use]
     pub fn exempt_from_quota(mut self) -> Self {
@@ -238,6 +257,11 @@ impl Policy {
                     self.document_account(operation, &method);
                 }
                 add_problems(operation, &codes);
+                if let Some(key_use) = self.idempotency_keys
+                    && method == Method::POST
+                {
+                    document_keys(operation, key_use);
+                }
             }
         }
         if self.access != Access::Unlimited {
@@ -296,5 +320,50 @@ impl Policy {
             cookie.add("csrf", none)
         });
         ways
+    }
+}
+
+/// Adds the header `Idempotency-Key`, and what it can lead to.
+fn document_keys(operation: &mut Operation, key_use: KeyUse) {
+    let mut codes = vec![
+        Code::IdempotencyKeyInUse,
+        Code::IdempotencyReplyUnavailable,
+        Code::IdempotencyKeyReused,
+    ];
+    let required = match key_use {
+        KeyUse::Optional => Required::False,
+        KeyUse::Required => {
+            codes.push(Code::IdempotencyKeyRequired);
+            Required::True
+        }
+    };
+    add_problems(operation, &codes);
+    let schema = ObjectBuilder::new()
+        .schema_type(Type::String)
+        .min_length(Some(1))
+        .max_length(Some(255))
+        .pattern(Some("^[!-~]+$"));
+    let header = ParameterBuilder::new()
+        .name("Idempotency-Key")
+        .parameter_in(ParameterIn::Header)
+        .required(required)
+        .description(Some(
+            "Unique for each request, such as a UUID. A repetition with the same key gets the stored reply (for 24 hours by \
+             default), and has no effect of its own.",
+        ))
+        .schema(Some(schema));
+    let parameters = operation.parameters.get_or_insert_default();
+    parameters.push(header.build().into());
+    let replayed = HeaderBuilder::new()
+        .schema(Some(ObjectBuilder::new().schema_type(Type::String).build()))
+        .description(Some("`true` if the reply is the stored one."))
+        .build();
+    for (status, response) in &mut operation.responses.responses {
+        if let RefOr::T(response) = response
+            && status.starts_with('2')
+        {
+            let name = "Idempotency-Replayed".to_owned();
+            response.headers.insert(name, replayed.clone().into());
+        }
     }
 }

@@ -15,11 +15,12 @@ use password_checks::Breaches;
 use rate_limit::{AttemptSlots, ConcurrencyLimit, Limiter};
 use redis_client::Redis;
 use session_tokens::{AccessTokenOptions, AccessTokens, RevocationList};
+use stripe_client::{Stripe, StripeOptions};
 use usage_meter::Meter;
 
 use crate::config::{
-    ApiKeyConfig, AttemptsConfig, AuditConfig, AuthConfig, Config, LimitsConfig, MailConfig,
-    MfaConfig, OrganisationsConfig, PlansConfig, UsageConfig,
+    ApiKeyConfig, AttemptsConfig, AuditConfig, AuthConfig, BillingConfig, Config, IdempotencyConfig, LimitsConfig,
+    MailConfig, MfaConfig, OrganisationsConfig, PlansConfig, USER_AGENT, UsageConfig,
 };
 use crate::ids::ApiKeyId;
 use crate::migrate;
@@ -67,6 +68,8 @@ pub struct Parts {
     pub csrf_macs: MacRing,
     /// Derives the password salts of sign-ups from their address.
     pub sign_up_macs: MacRing,
+    /// Hashes requests with an idempotency key, whose bodies can have a password.
+    pub idempotency_macs: MacRing,
     pub revocation_list: RevocationList,
     /// Origins that may send requests with cookies.
     pub trusted_origins: TrustedOrigins,
@@ -76,6 +79,9 @@ pub struct Parts {
     pub attempts: Arc<AttemptsConfig>,
     pub mfa: Arc<MfaConfig>,
     pub plans: Arc<PlansConfig>,
+    pub billing: Arc<BillingConfig>,
+    /// `None` if billing is not configured.
+    pub stripe: Option<Stripe>,
     pub organisations: Arc<OrganisationsConfig>,
     /// Concurrent usage reports.
     pub reports: ConcurrencyLimit,
@@ -88,6 +94,9 @@ pub struct Parts {
     pub key_uses: LastSeen<ApiKeyId>,
     /// Last rejection of API keys for a missing scope.
     pub key_refusals: LastSeen<ApiKeyId>,
+    pub idempotency: Arc<IdempotencyConfig>,
+    /// `HTTP_REQUEST_TIMEOUT`
+    pub request_timeout: Duration,
     pub mail: Arc<MailConfig>,
     /// `WORKER_STATEMENT_TIMEOUT`
     pub job_statement_timeout: Duration,
@@ -120,6 +129,8 @@ pub enum StateError {
     Redis(String),
     #[error("BREACH_CHECK_URL cannot be used")]
     Breaches,
+    #[error("STRIPE_API_URL cannot be used")]
+    Stripe,
     #[error("SMTP_URL cannot be used")]
     Mail,
     #[error("JWT_SIGNING_KEYS cannot be used: {0}")]
@@ -154,6 +165,7 @@ impl AppState {
             successor_macs: MacRing::new(&auth.token_secrets),
             csrf_macs: MacRing::derived(&auth.token_secrets, "csrf token key"),
             sign_up_macs: MacRing::derived(&auth.token_secrets, "sign-up salt key"),
+            idempotency_macs: MacRing::derived(&auth.token_secrets, "idempotency request key"),
             redis,
             attempt_slots: AttemptSlots::default(),
             hasher: Hasher::start(auth.password, rng.clone()),
@@ -172,6 +184,8 @@ impl AppState {
             attempts: Arc::new(config.attempts.clone()),
             mfa: Arc::new(config.mfa.clone()),
             plans: Arc::new(config.plans.clone()),
+            billing: Arc::new(config.billing.clone()),
+            stripe: stripe(&config.billing, rng.clone())?,
             organisations: Arc::new(config.organisations.clone()),
             reports: ConcurrencyLimit::new(config.usage.reports_at_once, REPORTS_PER_ACCOUNT),
             event_writes: ConcurrencyLimit::per_caller(EVENT_WRITES_PER_ACCOUNT),
@@ -180,6 +194,8 @@ impl AppState {
             api_keys: Arc::new(config.api_keys.clone()),
             key_uses: LastSeen::new(TRACKED_KEYS),
             key_refusals: LastSeen::new(TRACKED_KEYS),
+            idempotency: Arc::new(config.idempotency.clone()),
+            request_timeout: config.http.request_timeout,
             mail: Arc::new(config.mail.clone()),
             job_statement_timeout: config.worker.statement_timeout,
             version: config.telemetry.version.as_str().into(),
@@ -197,6 +213,21 @@ fn access_token_options(config: &AuthConfig) -> AccessTokenOptions {
         ttl: config.access_ttl,
         leeway: config.leeway,
     }
+}
+
+fn stripe(config: &BillingConfig, rng: Rng) -> Result<Option<Stripe>, StateError> {
+    let Some(secret_key) = config.secret_key.clone() else {
+        return Ok(None);
+    };
+    let options = StripeOptions {
+        api_url: config.api_url.clone(),
+        secret_key,
+        timeout: config.timeout,
+        calls_per_second: config.calls_per_second,
+        user_agent: USER_AGENT,
+    };
+    let client = Stripe::new(options, rng);
+    client.map(Some).map_err(|_| StateError::Stripe)
 }
 
 pub fn mailer(config: &MailConfig, rng: Rng) -> Result<Mailer, StateError> {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The pages whose paths are checked.
-const PAGES: [&str; 18] = [
+const PAGES: [&str; 19] = [
     "README.md",
     "CLAUDE.md",
     "CONTRIBUTING.md",
@@ -18,6 +18,7 @@ const PAGES: [&str; 18] = [
     "docs/deployment.md",
     "docs/faults.md",
     "docs/glossary.md",
+    "docs/idempotency.md",
     "docs/key-rotation.md",
     "docs/limits.md",
     "docs/migrations.md",

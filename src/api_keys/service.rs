@@ -66,8 +66,9 @@ pub(super) async fn create(ctx: &UserCtx, new: NewApiKey) -> Result<IssuedApiKey
         .await?;
     let job = NotifyKeyCreated::to(known.email, about.hint.clone());
     job_queue::enqueue(&mut *tx, &job, None).await?;
-    tx.commit().await?;
-    Ok(issued(&key, about))
+    let issued = issued(&key, about);
+    tx.commit_created(&issued).await?;
+    Ok(issued)
 }
 
 pub(super) async fn rotate(
@@ -105,8 +106,9 @@ pub(super) async fn rotate(
         .await?;
     let job = NotifyKeyRotated::to(known.email, about.hint.clone());
     job_queue::enqueue(&mut *tx, &job, None).await?;
-    tx.commit().await?;
-    Ok(issued(&key, about))
+    let issued = issued(&key, about);
+    tx.commit_ok(&issued).await?;
+    Ok(issued)
 }
 
 pub(super) async fn revoke(ctx: &UserCtx, id: ApiKeyId) -> Result<(), Error> {

@@ -84,6 +84,16 @@ pub enum Event {
     MemberRemoved,
     MemberLeft,
     OwnershipTransferred,
+    /// `detail` has the plan and its interval.
+    CheckoutStarted,
+    /// A page of the payment provider was opened for the account.
+    PortalOpened,
+    SubscriptionCanceled,
+    SubscriptionResumed,
+    /// As read from the payment provider. `detail` has plan and status before and after.
+    SubscriptionChanged,
+    /// A second subscription was ended and refunded. `detail` has its id.
+    DuplicateSubscriptionEnded,
     /// The account had more sessions than `SESSION_MAX_COUNT`.
     SessionDisplaced,
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use settings::{CurrencyCode, DurationOrZero, Mebibytes, Setting, Unlimited};
+use settings::{CurrencyCode, DurationOrZero, List, Mebibytes, Setting, Unlimited};
 
 settings::settings! {
     "Plans": "What each plan includes, besides what `src/plans/model.rs` lists. `GET /pricing` shows it.", PlanSettings {
@@ -29,6 +29,12 @@ settings::settings! {
         PLAN_PRO_PRICE => pro_price: u32 = 2900, within(0..=100000000);
         /// The payment provider's name for that price: `price_…`.
         PLAN_PRO_PRICE_ID => pro_price_id: Option<PriceId>;
+        /// For a year, in minor units of the currency, where it can be paid by the year.
+        PLAN_PRO_YEAR_PRICE => pro_year_price: Option<u32>, within(0..=1000000000);
+        /// The payment provider's name for that price.
+        PLAN_PRO_YEAR_PRICE_ID => pro_year_price_id: Option<PriceId>;
+        /// Prices that are no longer for sale, and that subscriptions still have.
+        PLAN_PRO_FORMER_PRICE_IDS => pro_former_price_ids: List<PriceId>;
         /// The pro plan: requests a minute.
         PLAN_PRO_RATE => pro_rate: u32 = 1000, within(1..=1000000);
         /// Requests a month; `0` is without limit.
@@ -48,6 +54,12 @@ settings::settings! {
         PLAN_ENTERPRISE_PRICE => enterprise_price: u32 = 29900, within(0..=100000000);
         /// The payment provider's name for that price: `price_…`.
         PLAN_ENTERPRISE_PRICE_ID => enterprise_price_id: Option<PriceId>;
+        /// For a year, in minor units of the currency, where it can be paid by the year.
+        PLAN_ENTERPRISE_YEAR_PRICE => enterprise_year_price: Option<u32>, within(0..=1000000000);
+        /// The payment provider's name for that price.
+        PLAN_ENTERPRISE_YEAR_PRICE_ID => enterprise_year_price_id: Option<PriceId>;
+        /// Prices that are no longer for sale, and that subscriptions still have.
+        PLAN_ENTERPRISE_FORMER_PRICE_IDS => enterprise_former_price_ids: List<PriceId>;
         /// The enterprise plan: requests a minute.
         PLAN_ENTERPRISE_RATE => enterprise_rate: u32 = 10000, within(1..=1000000);
         /// Requests a month; `0` is without limit.
@@ -94,6 +106,18 @@ pub struct TierConfig {
     pub price: u32,
     /// Id of the price at the payment provider, if the plan can be bought.
     pub price_id: Option<PriceId>,
+    /// The price by the year, if there is one.
+    pub year: Option<YearPrice>,
+    /// Prices that subscriptions have and that are not for sale.
+    pub former_price_ids: Vec<PriceId>,
+}
+
+/// Price for a year.
+#[derive(Clone, Debug)]
+pub struct YearPrice {
+    /// In minor units of the currency.
+    pub price: u32,
+    pub price_id: PriceId,
 }
 
 /// Requests a month.
@@ -142,6 +166,8 @@ impl PlanSettings {
                 seats: self.free_seats?,
                 price: 0,
                 price_id: None,
+                year: None,
+                former_price_ids: Vec::new(),
             },
             pro: TierConfig {
                 rate: self.pro_rate?,
@@ -152,6 +178,11 @@ impl PlanSettings {
                 seats: self.pro_seats?,
                 price: self.pro_price?,
                 price_id: self.pro_price_id?,
+                year: self
+                    .pro_year_price?
+                    .zip(self.pro_year_price_id?)
+                    .map(|(price, price_id)| YearPrice { price, price_id }),
+                former_price_ids: self.pro_former_price_ids?,
             },
             enterprise: TierConfig {
                 rate: self.enterprise_rate?,
@@ -162,6 +193,11 @@ impl PlanSettings {
                 seats: self.enterprise_seats?,
                 price: self.enterprise_price?,
                 price_id: self.enterprise_price_id?,
+                year: self
+                    .enterprise_year_price?
+                    .zip(self.enterprise_year_price_id?)
+                    .map(|(price, price_id)| YearPrice { price, price_id }),
+                former_price_ids: self.enterprise_former_price_ids?,
             },
         })
     }

@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use rate_limit::Rate;
 use settings::{Reader, Rule};
 
-use super::{Key32, Settings};
+use super::{Key32, PriceId, Settings};
 
-pub(super) const RULES: [Rule<Settings>; 7] = [
+pub(super) const RULES: [Rule<Settings>; 9] = [
     Rule {
         variable: "PASSWORD_MEMORY_KIB",
         message: "must be 19456 with 2 `PASSWORD_ITERATIONS`, or as much: 47104 with 1, 12288 with 3, \
@@ -53,11 +53,45 @@ pub(super) const RULES: [Rule<Settings>; 7] = [
     },
     Rule {
         variable: "PLAN_ENTERPRISE_PRICE_ID",
-        message: "must not be the price of another plan",
+        message: "must not be a price of another plan; no price may be named twice",
         production: false,
         broken: |all| {
-            let id = all.plans.enterprise_price_id.iter().flatten().next();
-            id.is_some() && id == all.plans.pro_price_id.iter().flatten().next()
+            let mut ids: Vec<_> = price_ids(all).collect();
+            let count = ids.len();
+            ids.sort_unstable();
+            ids.dedup();
+            ids.len() < count
+        },
+    },
+    Rule {
+        variable: "PLAN_PRO_YEAR_PRICE_ID",
+        message: "is required with a price by the year, and the other way round; as for `PLAN_ENTERPRISE_YEAR_PRICE_ID`",
+        production: false,
+        broken: |all| {
+            let plans = &all.plans;
+            let is_half = |price: &Option<Option<u32>>, id: &Option<Option<PriceId>>| {
+                price.is_some_and(|price| price.is_some())
+                    != id.as_ref().is_some_and(Option::is_some)
+            };
+            is_half(&plans.pro_year_price, &plans.pro_year_price_id)
+                || is_half(
+                    &plans.enterprise_year_price,
+                    &plans.enterprise_year_price_id,
+                )
+        },
+    },
+    Rule {
+        variable: "STRIPE_WEBHOOK_SECRETS",
+        message: "is required with `STRIPE_SECRET_KEY`: without it every webhook is refused",
+        production: false,
+        broken: |all| {
+            let has_key = matches!(all.billing.secret_key, Some(Some(_)));
+            has_key
+                && all
+                    .billing
+                    .webhook_secrets
+                    .as_ref()
+                    .is_some_and(Vec::is_empty)
         },
     },
     Rule {
@@ -100,6 +134,25 @@ pub(super) fn check(all: &Settings, reader: &mut Reader<'_>) {
             reader.fault("LIMIT_GUARD", message);
         }
     }
+}
+
+/// Every price of every plan.
+fn price_ids(all: &Settings) -> impl Iterator<Item = &str> {
+    let plans = &all.plans;
+    let single = [
+        &plans.pro_price_id,
+        &plans.pro_year_price_id,
+        &plans.enterprise_price_id,
+        &plans.enterprise_year_price_id,
+    ];
+    let former = [
+        &plans.pro_former_price_ids,
+        &plans.enterprise_former_price_ids,
+    ];
+    let single = single.into_iter().flatten().flatten();
+    single
+        .chain(former.into_iter().flatten().flatten())
+        .map(PriceId::as_str)
 }
 
 fn share_a_key(some: Option<&Vec<Key32>>, others: Option<&Vec<Key32>>) -> bool {

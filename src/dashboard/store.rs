@@ -8,7 +8,7 @@ use sqlx::types::Json;
 use super::model::{DayUsage, Facts};
 use crate::ids::AccountId;
 use crate::organisations::Slug;
-use crate::plans::{LIVE_STATUSES, Payment, Subscription};
+use crate::plans::{Payment, Subscription};
 use crate::users::PersonName;
 
 /// Reads an account, a month of its usage and its newest payments in one snapshot.
@@ -25,9 +25,11 @@ pub(super) async fn find(
                   (SELECT slug FROM account_slugs WHERE account_id = $1 AND replaced_at IS NULL) AS "slug: Slug",
                   a.created_at,
                   (SELECT to_jsonb(s) FROM (
-                      SELECT plan, status, current_period_start, current_period_end, cancel_at_period_end
+                      SELECT plan, status, current_period_start, current_period_end, cancel_at_period_end,
+                             cancel_at, past_due_since
                       FROM subscriptions
-                      WHERE account_id = $1 AND status = ANY ($6)
+                      WHERE account_id = $1 AND status IN ('trialing', 'active', 'past_due') AND NOT is_duplicate
+                        AND plan IS NOT NULL
                   ) AS s) AS "subscription: Json<Subscription>",
                   coalesce((
                       SELECT request_count FROM usage_totals WHERE account_id = $1 AND month = $2
@@ -65,7 +67,6 @@ pub(super) async fn find(
         month.start(),
         month.end(),
         payments,
-        &LIVE_STATUSES as &[&str],
     )
     .fetch_optional(conn)
     .await

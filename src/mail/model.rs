@@ -69,6 +69,10 @@ messages! {
     /// deleted organisation is purged, and `keys` are the ends of the API keys that a former member created.
     OrganisationNotice "organisation_notice" "Your organisation at {} has changed"
         { organisation: String, event: &'static str, about: String, purged_on: Option<String>, keys: Vec<String> }
+    /// To members who manage billing. `link` is the invoice at Stripe.
+    BillingNotice "billing_notice" "Billing at {}"
+        { fact: &'static str, plan: Option<&'static str>, number: Option<String>, amount: Option<String>,
+          link: Option<String>, trial_ends_on: Option<String> }
     /// Sign-up with the address of an account.
     AlreadyRegistered "already_registered" "You already have an account at {}" { email: String }
 }

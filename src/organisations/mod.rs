@@ -17,13 +17,14 @@ mod store;
 
 pub use error::Error;
 pub use invitations::{
-    SendInvitation, invitation_routes, own_routes, page_assets, page_routes, public_routes,
+    SendInvitation, invitation_routes, invite_routes, own_routes, page_assets, page_routes,
+    public_routes,
 };
 pub use jobs::{NotifyMember, PurgeOrganisations};
 pub use members::{member_routes, membership_routes, transfer_routes};
 pub use middleware::{require_permission, resolve_account};
 pub use model::{Member, OrganisationFilter, OrganisationSummary};
-pub use routes::{audit_routes, deletion_routes, organisation_routes, routes};
+pub use routes::{audit_routes, creation_routes, deletion_routes, organisation_routes, routes};
 pub use seats::{CheckSeats, check as check_seats};
 pub use slug::{AccountRef, Slug};
 pub use store::{find_summary, list_members, list_summaries, lock_account};

@@ -19,8 +19,12 @@ use crate::web::{Code, ReauthenticationProblems};
 /// Of the user, in no organisation.
 pub fn routes() -> Routes<AppState> {
     Routes::new()
-        .routes(routes!(list_organisations, create_organisation))
+        .routes(routes!(list_organisations))
         .routes(routes!(restore_organisation))
+}
+
+pub fn creation_routes() -> Routes<AppState> {
+    Routes::new().routes(routes!(create_organisation))
 }
 
 pub fn organisation_routes() -> Routes<AppState> {

@@ -43,9 +43,10 @@ pub(super) async fn create(ctx: &UserCtx, new: NewOrganisation) -> Result<Organi
     let entry = Event::OrganisationCreated.in_account(id);
     tx.audit(entry.detail(detail)).await?;
     let organisation = store::find(&mut *tx, id, user_id).await?;
-    tx.commit().await?;
+    let organisation = organisation.ok_or(Error::NotFound)?;
+    tx.commit_created(&organisation).await?;
     forget_slug(ctx, &new.slug).await;
-    organisation.ok_or(Error::NotFound)
+    Ok(organisation)
 }
 
 pub(super) async fn update(

@@ -9,8 +9,9 @@ mod store;
 
 pub use limit::limit_by_plan;
 pub use model::{
-    Entitlement, Feature, Interval, LIVE_STATUSES, Offer, Payment, PaymentStatus, Plan, Price,
-    Subscription, SubscriptionStatus,
+    Entitlement, Feature, Interval, Offer, Payment, PaymentStatus, Plan, Price,
+    ProvidedSubscription, StoredSubscription, Subscription, SubscriptionStatus,
 };
 pub use routes::routes;
 pub use service::{changed, plan_of};
+pub use store::{end_subscriptions, list_subscriptions, mark_duplicates, upsert_subscription};

@@ -7,7 +7,7 @@ use clock::after;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::config::{PlansConfig, TierConfig};
+use crate::config::{PlansConfig, PriceId, TierConfig};
 use crate::ids::PaymentId;
 
 /// Plan of an account.
@@ -54,6 +54,29 @@ impl Plan {
             Self::Pro => &config.pro,
             Self::Enterprise => &config.enterprise,
         }
+    }
+
+    /// Price for sale by this interval, as the payment provider names it.
+    pub fn price_id(self, interval: Interval, config: &PlansConfig) -> Option<&PriceId> {
+        let tier = self.tier(config);
+        match interval {
+            Interval::Month => tier.price_id.as_ref(),
+            Interval::Year => tier.year.as_ref().map(|year| &year.price_id),
+        }
+    }
+
+    /// Plan that a price belongs to, for sale or not.
+    pub fn of_price(price_id: &str, config: &PlansConfig) -> Option<Self> {
+        Self::ALL.into_iter().find(|plan| {
+            let tier = plan.tier(config);
+            let year = tier.year.as_ref().map(|year| &year.price_id);
+            let all = tier
+                .price_id
+                .iter()
+                .chain(year)
+                .chain(&tier.former_price_ids);
+            all.map(PriceId::as_str).any(|id| id == price_id)
+        })
     }
 
     pub const fn features(self) -> &'static [Feature] {
@@ -105,6 +128,8 @@ pub struct Offer {
     pub name: String,
     /// Price.
     pub price: Price,
+    /// Price by the year; `null` where it cannot be paid by the year.
+    pub yearly_price: Option<Price>,
     /// Rate limit: requests a minute.
     #[schema(example = 1_000)]
     pub requests_per_minute: u32,
@@ -137,11 +162,14 @@ pub struct Price {
 }
 
 /// Billing period of a price.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Interval {
     /// One month.
+    #[default]
     Month,
+    /// One year.
+    Year,
 }
 
 impl Pricing {
@@ -156,14 +184,19 @@ impl Pricing {
 impl Offer {
     pub fn of(plan: Plan, config: &PlansConfig) -> Self {
         let tier = plan.tier(config);
+        let price = |amount, interval| Price {
+            amount,
+            currency: config.currency.clone(),
+            interval,
+        };
         Self {
             plan,
             name: plan.name().to_owned(),
-            price: Price {
-                amount: tier.price,
-                currency: config.currency.clone(),
-                interval: Interval::Month,
-            },
+            price: price(tier.price, Interval::Month),
+            yearly_price: tier
+                .year
+                .as_ref()
+                .map(|year| price(year.price, Interval::Year)),
             requests_per_minute: tier.rate,
             monthly_quota: tier.quota.map(|quota| quota.requests),
             quota_is_hard: tier.quota.is_some_and(|quota| quota.hard),
@@ -195,10 +228,9 @@ pub enum SubscriptionStatus {
     Unpaid,
     /// The trial ended without a payment method.
     Paused,
+    /// A status that this release does not know.
+    Unknown,
 }
-
-/// Statuses in which a subscription can entitle its account to a plan ([`Entitlement::of`]), for SQL.
-pub const LIVE_STATUSES: [&str; 3] = ["trialing", "active", "past_due"];
 
 /// Subscription of an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -213,6 +245,47 @@ pub struct Subscription {
     pub current_period_end: DateTime<Utc>,
     /// Whether the subscription ends with the period.
     pub cancel_at_period_end: bool,
+    /// Time at which the subscription ends, if it is canceled.
+    pub cancel_at: Option<DateTime<Utc>>,
+    /// Time since which the payment is overdue.
+    pub past_due_since: Option<DateTime<Utc>>,
+}
+
+/// A subscription as it is at the payment provider.
+#[derive(Clone, Debug)]
+pub struct ProvidedSubscription {
+    pub stripe_subscription_id: String,
+    /// `None` for a price that no plan has.
+    pub plan: Option<Plan>,
+    pub status: SubscriptionStatus,
+    pub stripe_price_id: Option<String>,
+    pub quantity: Option<i64>,
+    pub current_period_start: DateTime<Utc>,
+    pub current_period_end: DateTime<Utc>,
+    pub cancel_at_period_end: bool,
+    pub cancel_at: Option<DateTime<Utc>>,
+    pub trial_end: Option<DateTime<Utc>>,
+    pub ended_at: Option<DateTime<Utc>>,
+    pub created_at: DateTime<Utc>,
+    /// Another one of the account came first.
+    pub is_duplicate: bool,
+}
+
+/// A subscription as stored.
+#[derive(Clone, Debug)]
+pub struct StoredSubscription {
+    pub stripe_subscription_id: Option<String>,
+    pub plan: Option<Plan>,
+    pub status: SubscriptionStatus,
+    pub stripe_price_id: Option<String>,
+    pub quantity: Option<i64>,
+    pub current_period_start: DateTime<Utc>,
+    pub current_period_end: DateTime<Utc>,
+    pub cancel_at_period_end: bool,
+    pub cancel_at: Option<DateTime<Utc>>,
+    pub trial_end: Option<DateTime<Utc>>,
+    pub ended_at: Option<DateTime<Utc>>,
+    pub past_due_since: Option<DateTime<Utc>>,
 }
 
 /// Payment of an account.
@@ -259,26 +332,35 @@ pub struct Entitlement {
 }
 
 impl Entitlement {
-    /// An active or trial subscription is valid to the end of its period and, unless it ends there, for the
-    /// grace period, since its renewal may be reported late. One that is past due is valid for the grace
-    /// period from the start of the unpaid period.
+    /// An active or trial subscription is valid to its end or, if it is to be renewed, to the end of its period and
+    /// the grace period, since the renewal may be reported late. One that is past due is valid for the grace period from
+    /// the time at which it became so, or else from the start of the unpaid period.
     pub fn of(subscription: Option<Subscription>, grace: Duration) -> Self {
         use SubscriptionStatus as Status;
         let Some(subscription) = subscription else {
             return Self::default();
         };
         let late = |time| after(time, grace);
+        let at_period_end = subscription
+            .cancel_at_period_end
+            .then_some(subscription.current_period_end);
+        let ends_at = subscription.cancel_at.or(at_period_end);
+        let unless_it_ends =
+            |time: DateTime<Utc>| ends_at.map_or(time, |ends_at| time.min(ends_at));
         let until = match subscription.status {
-            Status::Trialing | Status::Active if subscription.cancel_at_period_end => {
-                subscription.current_period_end
+            Status::Trialing | Status::Active => {
+                unless_it_ends(late(subscription.current_period_end))
             }
-            Status::Trialing | Status::Active => late(subscription.current_period_end),
-            Status::PastDue => late(subscription.current_period_start),
+            Status::PastDue => {
+                let since = subscription.past_due_since;
+                unless_it_ends(late(since.unwrap_or(subscription.current_period_start)))
+            }
             Status::Incomplete
             | Status::IncompleteExpired
             | Status::Canceled
             | Status::Unpaid
-            | Status::Paused => return Self::default(),
+            | Status::Paused
+            | Status::Unknown => return Self::default(),
         };
         Self {
             plan: subscription.plan,
@@ -313,6 +395,8 @@ mod tests {
                 current_period_start: start,
                 current_period_end: start + TimeDelta::days(30),
                 cancel_at_period_end,
+                cancel_at: None,
+                past_due_since: None,
             }),
             GRACE,
         );
@@ -339,9 +423,46 @@ mod tests {
             (Status::Canceled, false, 1, Free),
             (Status::Unpaid, false, 1, Free),
             (Status::Paused, false, 1, Free),
+            (Status::Unknown, false, 1, Free),
         ] {
             let plan = plan(status, cancels, days);
             assert_eq!(plan, expected, "{status:?}, {cancels}, day {days}");
+        }
+    }
+
+    #[test]
+    fn a_plan_ends_when_it_is_canceled_and_the_grace_begins_when_a_payment_is_overdue() {
+        use Plan::{Free, Pro};
+        let start = DateTime::<Utc>::UNIX_EPOCH;
+        let day = |days| start + TimeDelta::days(days);
+        for (status, cancel_at, past_due_since, days, expected) in [
+            (Status::Active, Some(10), None, 9, Pro),
+            (Status::Active, Some(10), None, 10, Free),
+            (Status::Trialing, Some(10), None, 10, Free),
+            // Beyond the period it is renewed first.
+            (Status::Active, Some(60), None, 36, Pro),
+            (Status::Active, Some(60), None, 37, Free),
+            (Status::PastDue, None, Some(20), 26, Pro),
+            (Status::PastDue, None, Some(20), 27, Free),
+            (Status::PastDue, Some(22), Some(20), 22, Free),
+        ] {
+            let entitlement = Entitlement::of(
+                Some(Subscription {
+                    plan: Plan::Pro,
+                    status,
+                    current_period_start: start,
+                    current_period_end: day(30),
+                    cancel_at_period_end: false,
+                    cancel_at: cancel_at.map(day),
+                    past_due_since: past_due_since.map(day),
+                }),
+                GRACE,
+            );
+            assert_eq!(
+                entitlement.plan(day(days)),
+                expected,
+                "{status:?}, day {days}"
+            );
         }
     }
 
@@ -370,11 +491,13 @@ mod tests {
             Status::Canceled,
             Status::Unpaid,
             Status::Paused,
+            Status::Unknown,
         ] {
             let name = serde_json::to_value(status).expect("it is a name");
             let is_live = name
                 .as_str()
-                .is_some_and(|name| LIVE_STATUSES.contains(&name));
+                // As in the statements and the unique index.
+                .is_some_and(|name| ["trialing", "active", "past_due"].contains(&name));
             assert_eq!(is_live, plan(status, false, 1) == Plan::Pro, "{status:?}");
         }
     }

@@ -1,9 +1,12 @@
 //! Statements on `subscriptions`.
 
+use chrono::{DateTime, Utc};
 use sqlx::PgExecutor;
 
-use super::model::{LIVE_STATUSES, Plan, Subscription, SubscriptionStatus};
-use crate::ids::AccountId;
+use super::model::{
+    Plan, ProvidedSubscription, StoredSubscription, Subscription, SubscriptionStatus,
+};
+use crate::ids::{AccountId, SubscriptionId, UserId};
 
 /// Finds the subscription that can entitle this account to a plan. One statement, which names the account for
 /// row-level security itself: the lateral join is read after the name is set.
@@ -16,16 +19,128 @@ pub(super) async fn find_live(
         r#"WITH scope AS MATERIALIZED (SELECT set_config('app.account', $1::uuid::text, true) AS name)
            SELECT s.plan AS "plan!: Plan", s.status AS "status!: SubscriptionStatus",
                   s.current_period_start AS "current_period_start!", s.current_period_end AS "current_period_end!",
-                  s.cancel_at_period_end AS "cancel_at_period_end!"
+                  s.cancel_at_period_end AS "cancel_at_period_end!", s.cancel_at AS "cancel_at?",
+                  s.past_due_since AS "past_due_since?"
            FROM scope CROSS JOIN LATERAL (
-               SELECT plan, status, current_period_start, current_period_end, cancel_at_period_end
+               SELECT plan, status, current_period_start, current_period_end, cancel_at_period_end, cancel_at,
+                      past_due_since
                FROM subscriptions
-               WHERE account_id = $1 AND status = ANY ($2) AND scope.name IS NOT NULL
+               WHERE account_id = $1 AND status IN ('trialing', 'active', 'past_due') AND NOT is_duplicate
+                 AND plan IS NOT NULL AND scope.name IS NOT NULL
                OFFSET 0
            ) AS s"#,
         account_id.0,
-        &LIVE_STATUSES as &[&str],
     )
     .fetch_optional(conn)
     .await
+}
+
+/// Subscriptions of an account, duplicates included only on request, the current one first.
+pub async fn list_subscriptions(
+    conn: impl PgExecutor<'_>,
+    account_id: AccountId,
+    duplicates: bool,
+) -> Result<Vec<StoredSubscription>, sqlx::Error> {
+    sqlx::query_as!(
+        StoredSubscription,
+        r#"SELECT stripe_subscription_id, plan AS "plan: Plan", status AS "status: SubscriptionStatus",
+                  stripe_price_id, quantity, current_period_start, current_period_end, cancel_at_period_end, cancel_at,
+                  trial_end, ended_at, past_due_since
+           FROM subscriptions
+           WHERE account_id = $1 AND (NOT is_duplicate OR $2)
+           ORDER BY status IN ('canceled', 'incomplete_expired'), coalesce(stripe_created_at, created_at) DESC, id DESC
+           LIMIT 500"#,
+        account_id.0,
+        duplicates,
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Makes way for the subscription that gives the plan: all others that could are duplicates.
+pub async fn mark_duplicates(
+    conn: impl PgExecutor<'_>,
+    account_id: AccountId,
+    current: Option<&str>,
+    now: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "UPDATE subscriptions SET is_duplicate = true, updated_at = $3
+         WHERE account_id = $1 AND stripe_subscription_id IS DISTINCT FROM $2 AND NOT is_duplicate
+           AND status IN ('trialing', 'active', 'past_due')",
+        account_id.0,
+        current,
+        now,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Stores a subscription as it is at the payment provider. `user_id` is who bought it, of a new row.
+pub async fn upsert_subscription(
+    conn: impl PgExecutor<'_>,
+    id: SubscriptionId,
+    account_id: AccountId,
+    user_id: UserId,
+    subscription: &ProvidedSubscription,
+    now: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    let it = subscription;
+    sqlx::query!(
+        "INSERT INTO subscriptions AS s (
+             id, account_id, user_id, stripe_subscription_id, plan, status, stripe_price_id, quantity,
+             current_period_start, current_period_end, cancel_at_period_end, cancel_at, trial_end, ended_at,
+             stripe_created_at, is_duplicate, past_due_since, created_at, updated_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16,
+                 CASE WHEN $6 = 'past_due' THEN $17::timestamptz END, $17, $17)
+         ON CONFLICT (stripe_subscription_id) DO UPDATE SET
+             plan = excluded.plan, status = excluded.status, stripe_price_id = excluded.stripe_price_id,
+             quantity = excluded.quantity, current_period_start = excluded.current_period_start,
+             current_period_end = excluded.current_period_end,
+             cancel_at_period_end = excluded.cancel_at_period_end, cancel_at = excluded.cancel_at,
+             trial_end = excluded.trial_end, ended_at = excluded.ended_at,
+             stripe_created_at = excluded.stripe_created_at, is_duplicate = excluded.is_duplicate,
+             past_due_since = CASE WHEN excluded.status = 'past_due' THEN coalesce(s.past_due_since, $17) END,
+             updated_at = $17
+         WHERE s.account_id = $2",
+        id.0,
+        account_id.0,
+        user_id.0,
+        it.stripe_subscription_id,
+        it.plan as Option<Plan>,
+        it.status as SubscriptionStatus,
+        it.stripe_price_id,
+        it.quantity,
+        it.current_period_start,
+        it.current_period_end,
+        it.cancel_at_period_end,
+        it.cancel_at,
+        it.trial_end,
+        it.ended_at,
+        it.created_at,
+        it.is_duplicate,
+        now,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Ends the subscriptions of an account whose customer was deleted at the payment provider.
+pub async fn end_subscriptions(
+    conn: impl PgExecutor<'_>,
+    account_id: AccountId,
+    now: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "UPDATE subscriptions SET status = 'canceled', ended_at = $2, past_due_since = NULL, updated_at = $2
+         WHERE account_id = $1 AND stripe_subscription_id IS NOT NULL
+           AND status NOT IN ('canceled', 'incomplete_expired')",
+        account_id.0,
+        now,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
 }

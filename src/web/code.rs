@@ -21,6 +21,8 @@ macro_rules! codes {
 
 codes! {
     BadRequest: ProblemCode::BAD_REQUEST;
+    InvalidSignature: problem_code!(400, "invalid_signature", "The signature is missing, wrong or too old.");
+    IdempotencyKeyRequired: problem_code!(400, "idempotency_key_required", "The header Idempotency-Key is required.");
     Unauthenticated: ProblemCode::UNAUTHENTICATED;
     InvalidCredentials: problem_code!(401, "invalid_credentials", "The email address or the password is wrong.");
     InvalidRefreshToken: problem_code!(401, "invalid_refresh_token", "The refresh token is unknown, used or expired.");
@@ -47,7 +49,13 @@ codes! {
     TooManyInvitations: problem_code!(409, "too_many_invitations", "The organisation has reached its limit of open invitations.");
     AlreadyMember: problem_code!(409, "already_member", "The address is that of a member.");
     LastOwner: problem_code!(409, "last_owner", "An organisation has at least one owner.");
+    AlreadySubscribed: problem_code!(409, "already_subscribed", "The account has a subscription.");
+    NothingToCancel: problem_code!(409, "nothing_to_cancel", "The account has no subscription that could be canceled.");
+    NothingToResume: problem_code!(409, "nothing_to_resume", "The account has no subscription whose cancellation could be undone.");
+    NothingToManage: problem_code!(409, "nothing_to_manage", "The account has bought nothing yet.");
     LastAdmin: problem_code!(409, "last_admin", "The last administrator cannot be removed.");
+    IdempotencyKeyInUse: problem_code!(409, "idempotency_key_in_use", "A request with this idempotency key is in progress.");
+    IdempotencyReplyUnavailable: problem_code!(409, "idempotency_reply_unavailable", "The request with this idempotency key succeeded, and its reply is not stored.");
     PayloadTooLarge: ProblemCode::PAYLOAD_TOO_LARGE;
     UriTooLong: ProblemCode::URI_TOO_LONG;
     UnsupportedMediaType: ProblemCode::UNSUPPORTED_MEDIA_TYPE;
@@ -55,12 +63,16 @@ codes! {
     InvalidFields: ProblemCode::INVALID_FIELDS;
     InvalidToken: problem_code!(422, "invalid_token", "The link is unknown, used or expired.");
     InvalidInvitation: problem_code!(422, "invalid_invitation", "The invitation is unknown, used, expired or for another address.");
+    IdempotencyKeyReused: problem_code!(422, "idempotency_key_reused", "The idempotency key was used for another request.");
     RateLimited: ProblemCode::RATE_LIMITED;
     QuotaExceeded: problem_code!(429, "quota_exceeded", "The monthly quota is used up.");
     TooManyAttempts: problem_code!(429, "too_many_attempts", "Too many failed attempts.");
     Internal: ProblemCode::INTERNAL;
     Unavailable: ProblemCode::UNAVAILABLE;
     Busy: ProblemCode::BUSY;
+    BillingNotConfigured: problem_code!(503, "billing_not_configured", "Billing is not configured.");
+    BillingMisconfigured: problem_code!(503, "billing_misconfigured", "The payment provider rejects the settings of this service.");
+    BillingUnavailable: problem_code!(503, "billing_unavailable", "The payment provider does not respond.");
     DeadlineExceeded: ProblemCode::DEADLINE_EXCEEDED;
 }
 
@@ -87,6 +99,40 @@ problem_groups! {
     ];
     /// Responses of a route that requires reauthentication.
     ReauthenticationProblems [Code::Conflict, Code::TooManyAttempts];
+    /// Responses of a route that sells a plan.
+    CheckoutProblems [
+        Code::AlreadySubscribed,
+        Code::BillingNotConfigured,
+        Code::BillingMisconfigured,
+        Code::BillingUnavailable
+    ];
+    /// Responses of a route that opens the customer portal.
+    PortalProblems [
+        Code::NothingToManage,
+        Code::BillingNotConfigured,
+        Code::BillingMisconfigured,
+        Code::BillingUnavailable
+    ];
+    /// Responses of the route that cancels a subscription.
+    CancelProblems [
+        Code::NothingToCancel,
+        Code::BillingNotConfigured,
+        Code::BillingMisconfigured,
+        Code::BillingUnavailable
+    ];
+    /// Responses of the route that undoes a cancellation.
+    ResumeProblems [
+        Code::NothingToResume,
+        Code::BillingNotConfigured,
+        Code::BillingMisconfigured,
+        Code::BillingUnavailable
+    ];
+    /// Responses of the webhook.
+    WebhookProblems [
+        Code::InvalidSignature,
+        Code::PayloadTooLarge,
+        Code::BillingNotConfigured
+    ];
     /// Response of a route that a used-up quota disables.
     QuotaProblem [Code::QuotaExceeded];
 }

@@ -2,4 +2,7 @@
 
 mod code;
 
-pub use code::{AuthProblems, Code, QuotaProblem, ReauthenticationProblems};
+pub use code::{
+    AuthProblems, CancelProblems, CheckoutProblems, Code, PortalProblems, QuotaProblem,
+    ReauthenticationProblems, ResumeProblems, WebhookProblems,
+};

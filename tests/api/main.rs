@@ -29,6 +29,7 @@ mod email_undo;
 mod event_quota;
 mod events;
 mod health;
+mod idempotency;
 mod invitations;
 mod key_rotation;
 mod kit;

@@ -7,7 +7,7 @@ mod lifecycle;
 mod members;
 mod permissions;
 mod property;
-mod races;
+pub mod races;
 
 use reqwest::Method;
 use serde_json::{Value, json};

@@ -8,7 +8,11 @@ users users sign_ups
 auth sessions session_revocations refresh_tokens mfa_challenges one_time_tokens email_changes
 mfa mfa_factors recovery_codes
 audit audit_log audit_address_progress
-plans subscriptions payments
+plans subscriptions
+payments payments
+customers billing_customers
+billing checkouts stripe_events invoices billing_notices
+idempotency idempotency_keys
 api_keys api_keys
 usage api_usage usage_hourly usage_daily usage_backfill usage_totals usage_writers
 events events event_totals

@@ -3,6 +3,7 @@
 
 mod api_key;
 mod cipher;
+mod digest;
 mod hasher;
 mod jwt;
 mod key;
@@ -14,6 +15,7 @@ mod rotation;
 
 pub use api_key::{GeneratedApiKey, PresentedApiKey, SecretHash};
 pub use cipher::{AssociatedData, Cipher, KeyId, NoKey, OpenError, Plaintext, Sealed};
+pub use digest::sha256;
 pub use hasher::{
     Busy, HashError, Hasher, HasherOptions, HasherSettings, HashingCost, PasswordForm,
     PasswordForms,

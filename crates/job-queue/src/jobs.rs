@@ -20,3 +20,31 @@ macro_rules! jobs {
         }
     )+};
 }
+
+/// As [`jobs!`](crate::jobs), with a payload. Each has an `async fn run_with(&self, &State) -> Result<(), E>`.
+#[macro_export]
+macro_rules! payload_jobs {
+    ($($(#[$doc:meta])* $name:ident $identifier:literal { $($field:ident: $type:ty),+ })+) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Debug, serde::Deserialize, serde::Serialize)]
+        pub struct $name {
+            $($field: $type,)+
+        }
+
+        impl $name {
+            #[must_use]
+            pub const fn of($($field: $type),+) -> Self {
+                Self { $($field),+ }
+            }
+        }
+
+        impl graphile_worker::TaskHandler for $name {
+            const IDENTIFIER: &'static str = $identifier;
+
+            async fn run(self, ctx: graphile_worker::WorkerContext) -> impl graphile_worker::IntoTaskHandlerResult {
+                let result = async { self.run_with($crate::extension(&ctx)?).await }.await;
+                $crate::report(&ctx, result)
+            }
+        }
+    )+};
+}

@@ -38,8 +38,7 @@ async fn enqueue_at<J: TaskHandler>(
     key: Option<&str>,
     priority: i32,
 ) -> Result<(), sqlx::Error> {
-    let payload =
-        serde_json::to_string(job).map_err(|error| sqlx::Error::Encode(Box::new(error)))?;
+    let payload = payload(job)?;
     sqlx::query(
         "SELECT 1 FROM graphile_worker.add_job($1, payload => $2::json, max_attempts => $3, job_key => $4, priority => $5)",
     )
@@ -48,6 +47,34 @@ async fn enqueue_at<J: TaskHandler>(
     .bind(MAX_ATTEMPTS)
     .bind(key)
     .bind(priority)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+fn payload<J: TaskHandler>(job: &J) -> Result<String, sqlx::Error> {
+    serde_json::to_string(job).map_err(|error| sqlx::Error::Encode(Box::new(error)))
+}
+
+/// Enqueues a job that runs after `delay`, one at a time of all jobs in `queue`. A job that already waits under `key` is
+/// replaced and keeps its time, so that a burst becomes one job. The library keeps a row for each name of a queue.
+pub async fn enqueue_serial<J: TaskHandler>(
+    conn: impl PgExecutor<'_>,
+    job: &J,
+    key: &str,
+    queue: &str,
+    delay: Duration,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "SELECT 1 FROM graphile_worker.add_job($1, payload => $2::json, max_attempts => $3, job_key => $4,
+             queue_name => $5, run_at => now() + make_interval(secs => $6), job_key_mode => 'preserve_run_at')",
+    )
+    .bind(J::IDENTIFIER)
+    .bind(payload(job)?)
+    .bind(MAX_ATTEMPTS)
+    .bind(key)
+    .bind(queue)
+    .bind(delay.as_secs_f64())
     .execute(conn)
     .await?;
     Ok(())

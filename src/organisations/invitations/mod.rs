@@ -8,4 +8,4 @@ mod service;
 
 pub use jobs::SendInvitation;
 pub use pages::{page_assets, page_routes};
-pub use routes::{invitation_routes, own_routes, public_routes};
+pub use routes::{invitation_routes, invite_routes, own_routes, public_routes};

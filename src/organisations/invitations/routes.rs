@@ -22,9 +22,14 @@ use crate::web::Code;
 /// Below an organisation.
 pub fn invitation_routes() -> Routes<AppState> {
     Routes::new()
-        .routes(routes!(list_invitations, invite_member))
+        .routes(routes!(list_invitations))
         .routes(routes!(revoke_invitation))
         .routes(routes!(resend_invitation))
+}
+
+/// Below an organisation.
+pub fn invite_routes() -> Routes<AppState> {
+    Routes::new().routes(routes!(invite_member))
 }
 
 /// Of the invited user.

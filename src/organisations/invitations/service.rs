@@ -66,15 +66,16 @@ pub(super) async fn invite(ctx: &UserCtx, new: NewInvitation) -> Result<Invitati
     enqueue_email(&mut tx, ctx.account_id(), row.id, &new.email).await?;
     let detail = json!({ "invitation": row.id, "role": new.role });
     tx.audit(Event::MemberInvited.detail(detail)).await?;
-    tx.commit().await?;
-    Ok(Invitation {
+    let invitation = Invitation {
         id: row.id,
         role: new.role,
         invited_by: Some(ctx.user_id()),
         created_at: now,
         expires_at: row.expires_at,
-        email: new.email,
-    })
+        email: new.email.clone(),
+    };
+    tx.commit_created(&invitation).await?;
+    Ok(invitation)
 }
 
 /// Why an invitation cannot be open beside `open` others.

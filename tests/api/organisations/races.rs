@@ -15,7 +15,7 @@ fn uuid(id: &str) -> Uuid {
 }
 
 /// Waits until so many statements wait for a lock.
-async fn until_waiting(observer: &mut PgConnection, count: i64) {
+pub async fn until_waiting(observer: &mut PgConnection, count: i64) {
     let waiting = "SELECT count(*) FROM pg_stat_activity
         WHERE datname = current_database() AND wait_event_type = 'Lock'";
     let began = Instant::now();

@@ -1,0 +1,2 @@
+-- Reads the table without blocking writers.
+ALTER TABLE subscriptions VALIDATE CONSTRAINT subscriptions_status_check;

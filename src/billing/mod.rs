@@ -1,0 +1,33 @@
+//! Subscriptions bought at Stripe: checkout, the customer portal, webhooks, and the rows that follow what is true at
+//! Stripe. Owns the tables `checkouts`, `stripe_events`, `invoices` and `billing_notices`, and the routes `/billing/*` and
+//! `/webhooks/stripe`.
+//!
+//! A webhook event says that something changed, not what is true: [`sync`] reads the objects of the customer and
+//! stores those, so that order, duplicates and losses of events do not matter.
+
+mod accounts;
+mod checkout;
+mod commands;
+mod doctor;
+mod error;
+mod jobs;
+mod manage;
+mod model;
+mod money;
+mod notices;
+mod pages;
+mod reconcile;
+mod routes;
+mod store;
+mod subscriptions;
+mod sync;
+mod webhook;
+
+pub use commands::{reconcile, replay};
+pub use doctor::findings;
+pub use error::Error;
+pub use jobs::{EndDuplicate, FollowAccounts, PurgeBilling, ReconcileStale, SyncCustomer};
+pub use notices::NotifyBilling;
+pub use pages::page_routes;
+pub use routes::routes;
+pub use webhook::webhook_routes;

@@ -1,0 +1,345 @@
+//! Convergence: reads what is true of a customer at Stripe, and stores that.
+//!
+//! Reads are numbered as they begin. One that ends after a later one is stored is repeated, so that a slow read never
+//! replaces a newer one.
+
+use stripe_client::billing::invoice::ListInvoice;
+use stripe_client::billing::subscription::{ListSubscription, ListSubscriptionStatus};
+use stripe_client::core::customer::{RetrieveCustomer, RetrieveCustomerReturned};
+use stripe_client::shared::{CustomerId, Invoice, InvoiceStatus, Subscription};
+use stripe_client::{CallError, Listed, Stripe};
+
+use super::error::Error;
+use super::jobs::EndDuplicate;
+use super::model::ProvidedInvoice;
+use super::notices::{self, Fact};
+use super::store;
+use super::subscriptions::{self, checkout_of, time};
+use crate::audit::Event;
+use crate::config::PlansConfig;
+use crate::ctx::{Ctx, Tx};
+use crate::ids::{AccountId, InvoiceId, SubscriptionId};
+use crate::plans::{self, ProvidedSubscription, SubscriptionStatus};
+use crate::scope::{Exception, Scope};
+use crate::{customers, organisations};
+
+/// Kinds of objects to read, each one call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Areas {
+    pub subscriptions: bool,
+    pub invoices: bool,
+    pub payments: bool,
+}
+
+impl Areas {
+    pub(super) const ALL: Self = Self {
+        subscriptions: true,
+        invoices: true,
+        payments: true,
+    };
+
+    pub(super) const SUBSCRIPTIONS: Self = Self {
+        subscriptions: true,
+        invoices: false,
+        payments: false,
+    };
+
+    pub(super) const PAYMENTS: Self = Self {
+        subscriptions: false,
+        invoices: false,
+        payments: true,
+    };
+
+    pub(super) const fn union(self, other: Self) -> Self {
+        Self {
+            subscriptions: self.subscriptions || other.subscriptions,
+            invoices: self.invoices || other.invoices,
+            payments: self.payments || other.payments,
+        }
+    }
+}
+
+/// Objects of one customer.
+#[derive(Debug, Default)]
+pub(super) struct ReadObjects {
+    pub subscriptions: Option<Vec<Subscription>>,
+    pub invoices: Option<Vec<Invoice>>,
+}
+
+/// Repetitions of a read that a later one has overtaken.
+const ATTEMPTS: u32 = 3;
+
+/// Pages of a list, the newest objects first.
+const PAGES: usize = 5;
+
+/// Reads the objects of an account's customer and stores them.
+pub(super) async fn sync(
+    ctx: &Ctx,
+    account_id: AccountId,
+    customer: &str,
+    areas: Areas,
+) -> Result<(), Error> {
+    let stripe = customers::stripe(ctx)?;
+    for _ in 0..ATTEMPTS {
+        let mut tx = ctx.begin_scoped(Scope::Account(account_id)).await?;
+        let read = customers::begin_read(&mut *tx, account_id).await?;
+        tx.commit().await?;
+        let read = read.ok_or(customers::Error::NotFound)?;
+        let objects = read_objects(stripe, customer, areas).await?;
+        if store_objects(ctx, account_id, read, &objects).await? {
+            if objects.subscriptions.is_some() {
+                plans::changed(ctx, account_id).await;
+                organisations::check_seats(ctx, account_id).await?;
+            }
+            return Ok(());
+        }
+    }
+    Err(Error::Overtaken)
+}
+
+/// A customer was deleted at Stripe, which ends its subscriptions: the next purchase creates another one.
+pub(super) async fn forget_customer(
+    ctx: &Ctx,
+    account_id: AccountId,
+    customer: &str,
+) -> Result<(), Error> {
+    let request = RetrieveCustomer::new(CustomerId::from(customer));
+    match customers::stripe(ctx)?.read(&request).await {
+        Ok(RetrieveCustomerReturned::Customer(_)) => return Ok(()),
+        Ok(RetrieveCustomerReturned::DeletedCustomer(_)) => {}
+        Err(error) if error.is_missing() => {}
+        Err(error) => return Err(error.into()),
+    }
+    let mut tx = ctx.begin_scoped(Scope::Account(account_id)).await?;
+    plans::end_subscriptions(&mut *tx, account_id, ctx.now()).await?;
+    customers::clear(&mut *tx, customer, ctx.now()).await?;
+    tx.commit().await?;
+    plans::changed(ctx, account_id).await;
+    Ok(())
+}
+
+pub(super) async fn read_objects(
+    stripe: &Stripe,
+    customer: &str,
+    areas: Areas,
+) -> Result<ReadObjects, CallError> {
+    let mut objects = ReadObjects::default();
+    if areas.subscriptions {
+        objects.subscriptions = Some(list_subscriptions(stripe, customer).await?);
+    }
+    if areas.invoices {
+        objects.invoices = Some(list_invoices(stripe, customer).await?);
+    }
+    Ok(objects)
+}
+
+async fn list_subscriptions(
+    stripe: &Stripe,
+    customer: &str,
+) -> Result<Vec<Subscription>, CallError> {
+    let mut request = ListSubscription::new()
+        .customer(customer)
+        .status(ListSubscriptionStatus::All)
+        .limit(100);
+    let mut all = Vec::new();
+    for _ in 0..PAGES {
+        let page = stripe.list::<_, Subscription>(&request).await?;
+        let next = keep("subscription", page, &mut all);
+        match next {
+            Some(next) => request = request.starting_after(next),
+            None => break,
+        }
+    }
+    Ok(all)
+}
+
+async fn list_invoices(stripe: &Stripe, customer: &str) -> Result<Vec<Invoice>, CallError> {
+    let mut request = ListInvoice::new()
+        .customer(customer)
+        .expand(["data.payments".to_owned()])
+        .limit(100);
+    let mut all = Vec::new();
+    for _ in 0..PAGES {
+        let page = stripe.list::<_, Invoice>(&request).await?;
+        let next = keep("invoice", page, &mut all);
+        match next {
+            Some(next) => request = request.starting_after(next),
+            None => break,
+        }
+    }
+    Ok(all)
+}
+
+/// Keeps the objects of a page; returns where the next one begins.
+fn keep<T>(what: &'static str, page: Listed<T>, all: &mut Vec<T>) -> Option<String> {
+    for id in page.unreadable {
+        tracing::error!(
+            what,
+            id,
+            "an object at Stripe does not fit its type and is skipped"
+        );
+    }
+    all.extend(page.objects);
+    page.next
+}
+
+/// Stores what was read, unless a later read is stored.
+async fn store_objects(
+    ctx: &Ctx,
+    account_id: AccountId,
+    read: i64,
+    objects: &ReadObjects,
+) -> Result<bool, Error> {
+    let mut tx = ctx.begin_scoped(Scope::Exception(Exception::Job)).await?;
+    if !customers::is_newest_read(&mut *tx, account_id, read, ctx.now()).await? {
+        return Ok(false);
+    }
+    if let Some(subscriptions) = &objects.subscriptions {
+        store_subscriptions(ctx, &mut tx, account_id, subscriptions).await?;
+    }
+    if let Some(invoices) = &objects.invoices {
+        for invoice in invoices {
+            let Some(provided) = provided_invoice(invoice) else {
+                continue;
+            };
+            let id = InvoiceId::new(provided.created_at, &ctx.rng);
+            store::upsert_invoice(&mut *tx, id, account_id, &provided, ctx.now()).await?;
+            notices::notify_of_invoice(&mut tx, account_id, &provided, false, ctx.now()).await?;
+        }
+    }
+    tx.commit().await?;
+    Ok(true)
+}
+
+async fn store_subscriptions(
+    ctx: &Ctx,
+    tx: &mut Tx<'_>,
+    account_id: AccountId,
+    read: &[Subscription],
+) -> Result<(), Error> {
+    let now = ctx.now();
+    let before = plans::list_subscriptions(&mut **tx, account_id, false).await?;
+    let mut provided = provided_subscriptions(read, &ctx.plans);
+    let current = subscriptions::mark_duplicates(&mut provided);
+    let current_id = current.map(|at| provided[at].stripe_subscription_id.clone());
+    plans::mark_duplicates(&mut **tx, account_id, current_id.as_deref(), now).await?;
+    // The current one last: the index of current subscriptions allows one of an account.
+    let order = (0..provided.len())
+        .filter(|at| Some(*at) != current)
+        .chain(current);
+    for at in order {
+        let (subscription, it) = (&read[at], &provided[at]);
+        let checkout = checkout_of(subscription);
+        if let Some(checkout) = checkout {
+            store::finish_checkout(&mut **tx, account_id, checkout, true, now).await?;
+        }
+        let Some(user_id) = store::find_buyer(&mut **tx, account_id, checkout).await? else {
+            tracing::warn!(account_id = %account_id, "a subscription of an account without a user is skipped");
+            continue;
+        };
+        let id = SubscriptionId::new(now, &ctx.rng);
+        plans::upsert_subscription(&mut **tx, id, account_id, user_id, it, now).await?;
+        if subscription.trial_start.is_some() {
+            customers::mark_trial_used(&mut **tx, account_id, now).await?;
+        }
+        notices::notify_of_subscription(tx, account_id, it, now).await?;
+        if it.is_duplicate {
+            end_duplicate(tx, account_id, it, checkout.is_some(), now).await?;
+        }
+    }
+    audit_change(tx, account_id, &before, current.map(|at| &provided[at])).await?;
+    Ok(())
+}
+
+pub(super) fn provided_subscriptions(
+    read: &[Subscription],
+    config: &PlansConfig,
+) -> Vec<ProvidedSubscription> {
+    let all = read.iter();
+    all.map(|subscription| subscriptions::provided(subscription, config))
+        .collect()
+}
+
+/// A second subscription of our checkout is ended and refunded. Others are only reported: somebody made them at Stripe.
+async fn end_duplicate(
+    tx: &mut Tx<'_>,
+    account_id: AccountId,
+    duplicate: &ProvidedSubscription,
+    is_ours: bool,
+    now: chrono::DateTime<chrono::Utc>,
+) -> Result<(), Error> {
+    let id = &duplicate.stripe_subscription_id;
+    if !is_ours || duplicate.plan.is_none() {
+        tracing::warn!(account_id = %account_id, subscription = %id, "an account has more than one subscription");
+        return Ok(());
+    }
+    if notices::notify(tx, account_id, Fact::DuplicateEnded, id, None, now).await? {
+        let job = EndDuplicate::of(account_id, id.clone());
+        job_queue::enqueue(&mut **tx, &job, None).await?;
+    }
+    Ok(())
+}
+
+/// Records a change of the plan that is paid.
+async fn audit_change(
+    tx: &mut Tx<'_>,
+    account_id: AccountId,
+    before: &[plans::StoredSubscription],
+    current: Option<&ProvidedSubscription>,
+) -> Result<(), sqlx::Error> {
+    let state = |plan: Option<plans::Plan>, status: SubscriptionStatus| serde_json::json!({ "plan": plan, "status": status });
+    let is_live = |status: SubscriptionStatus| {
+        use SubscriptionStatus::{Active, PastDue, Trialing};
+        matches!(status, Trialing | Active | PastDue)
+    };
+    let old = before.iter().find(|it| is_live(it.status));
+    let old = old.map(|it| state(it.plan, it.status));
+    let new = current.map(|it| state(it.plan, it.status));
+    if old != new {
+        let detail = serde_json::json!({ "before": old, "after": new });
+        tx.audit(
+            Event::SubscriptionChanged
+                .in_account(account_id)
+                .detail(detail),
+        )
+        .await?;
+    }
+    Ok(())
+}
+
+/// An invoice as a row; `None` for a draft.
+pub(super) fn provided_invoice(invoice: &Invoice) -> Option<ProvidedInvoice> {
+    let status = match invoice.status.as_ref()? {
+        InvoiceStatus::Open => "open",
+        InvoiceStatus::Paid => "paid",
+        InvoiceStatus::Uncollectible => "uncollectible",
+        InvoiceStatus::Void => "void",
+        _ => return None,
+    };
+    let parent = invoice.parent.as_ref();
+    let subscription = parent.and_then(|parent| parent.subscription_details.as_ref());
+    let payments = invoice.payments.iter().flat_map(|list| &list.data);
+    Some(ProvidedInvoice {
+        stripe_invoice_id: invoice.id.as_ref()?.to_string(),
+        stripe_subscription_id: subscription.map(|details| details.subscription.id().to_string()),
+        number: invoice.number.clone(),
+        status,
+        total: invoice.total,
+        amount_due: invoice.amount_due,
+        amount_paid: invoice.amount_paid,
+        amount_remaining: invoice.amount_remaining,
+        currency: invoice.currency.to_string().to_ascii_uppercase(),
+        attempt_count: invoice.attempt_count.try_into().unwrap_or(i64::MAX),
+        next_attempt_at: invoice.next_payment_attempt.map(time),
+        hosted_url: invoice.hosted_invoice_url.clone(),
+        pdf_url: invoice.invoice_pdf.clone(),
+        period_start: time(invoice.period_start),
+        period_end: time(invoice.period_end),
+        paid_at: invoice.status_transitions.paid_at.map(time),
+        created_at: time(invoice.created),
+        payment_intents: payments
+            .filter_map(|payment| payment.payment.payment_intent.as_ref())
+            .map(|intent| intent.id().to_string())
+            .collect(),
+    })
+}

@@ -1,0 +1,52 @@
+//! `/webhooks/stripe`.
+
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use http_toolkit::{Problem, Routes, body_limit};
+use stripe_client::is_signed;
+use utoipa_axum::router::UtoipaMethodRouterExt as _;
+use utoipa_axum::routes;
+
+use super::service;
+use crate::metrics::Webhook;
+use crate::state::AppState;
+use crate::web::{Code, WebhookProblems};
+
+/// Body limit in bytes. An event with an invoice of a hundred lines has about 300 KB.
+const BODY_LIMIT: usize = 1024 * 1024;
+
+pub fn webhook_routes() -> Routes<AppState> {
+    Routes::new().routes(routes!(receive_stripe_event).layer(body_limit(BODY_LIMIT)))
+}
+
+/// Receive an event of Stripe.
+///
+/// The event is stored as it is and processed in the background. A repeated event is stored once. Types and
+/// versions that are unknown are stored without an effect.
+#[utoipa::path(post, path = "/stripe", tag = "billing",
+    params(("Stripe-Signature" = String, Header, description = "`t=…,v1=…`: HMAC-SHA256 over the time and the raw body.")),
+    request_body(content = Object, content_type = "application/json", description = "An event as Stripe sends it."),
+    responses((status = 200, description = "The event is stored."), WebhookProblems))]
+async fn receive_stripe_event(
+    State(state): State<AppState>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<StatusCode, Problem> {
+    if state.stripe.is_none() {
+        return Err(Code::BillingNotConfigured.into());
+    }
+    let header = headers.get("stripe-signature");
+    let secrets = &state.billing.webhook_secrets;
+    let header = header.and_then(|value| value.to_str().ok());
+    let now = state.clock.now().timestamp();
+    let is_signed = header.is_some_and(|header| is_signed(header, &body, secrets, now));
+    if !is_signed {
+        Webhook::Refused.count();
+        tracing::warn!("a webhook without a valid signature was refused");
+        return Err(Code::InvalidSignature.into());
+    }
+    let accepted = service::accept(&state, &body).await;
+    accepted.inspect_err(|_| Webhook::Failed.count())?;
+    Ok(StatusCode::OK)
+}

@@ -74,7 +74,7 @@ pub(super) fn item_value(
     let id = state.id("si");
     let price = state.read(price);
     let mut item = json!({
-        "id": id, "object": "subscription_item", "billed_until": null, "billing_thresholds": null,
+        "id": id, "object": "subscription_item", "billing_thresholds": null,
         "created": state.now(), "current_period_end": period.1, "current_period_start": period.0,
         "current_trial": null, "discounts": [], "metadata": {}, "plan": plan_of(&price), "price": price,
         "subscription": subscription, "tax_rates": [],

@@ -4,4 +4,5 @@ mod calls;
 mod clock;
 mod control;
 mod pages;
+mod schema;
 mod support;

@@ -43,6 +43,7 @@ mod state;
 mod subscription_calls;
 mod subscriptions;
 mod test_clocks;
+mod totals;
 mod versions;
 mod webhooks;
 

@@ -246,6 +246,13 @@ pub(super) fn end(state: &mut State, id: &str, reason: &str) {
             "canceled"
         });
         subscription["ended_at"] = json!(now);
+        if subscription["cancel_at"]
+            .as_i64()
+            .is_some_and(|at| at > now)
+        {
+            subscription["cancel_at"] = Value::Null;
+            subscription["cancel_at_period_end"] = json!(false);
+        }
         if subscription["canceled_at"].is_null() {
             subscription["canceled_at"] = json!(now);
         }

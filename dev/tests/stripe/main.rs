@@ -4,5 +4,6 @@ mod calls;
 mod clock;
 mod control;
 mod pages;
+mod recorded;
 mod schema;
 mod support;

@@ -7,3 +7,4 @@ mod pages;
 mod recorded;
 mod schema;
 mod support;
+mod types;

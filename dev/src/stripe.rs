@@ -2,11 +2,13 @@
 //! pages, a clock for each account, and signed webhooks. No money moves.
 
 mod account;
+mod answers;
 mod catalog;
 mod checkout;
 mod checkout_pay;
 mod control;
 mod customers;
+mod cycles;
 mod discounts;
 mod disputes;
 mod endpoints;
@@ -20,6 +22,7 @@ mod idempotency;
 mod intents;
 mod invoice_calls;
 mod invoices;
+mod item_calls;
 mod lines;
 mod list;
 mod log;
@@ -40,6 +43,7 @@ mod state;
 mod subscription_calls;
 mod subscriptions;
 mod test_clocks;
+mod totals;
 mod versions;
 mod webhooks;
 

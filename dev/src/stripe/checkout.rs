@@ -4,12 +4,12 @@ use serde_json::{Value, json};
 
 use super::{
     catalog, customers,
+    cycles::money,
     discounts::{self, Reduction},
     error::{Result, StripeError},
     form::Params,
     list::{self, PAGING, field_is},
     state::{State, int, sublist, text},
-    subscriptions::money,
 };
 
 const DAY: i64 = 86_400;
@@ -202,7 +202,7 @@ fn session_value(
         (false, "payment") => Some(params.filled("customer_creation").unwrap_or("if_required")),
         _ => Some("always"),
     };
-    Ok(json!({
+    let mut session = json!({
         "id": id, "object": "checkout.session", "adaptive_pricing": { "enabled": false }, "after_expiration": null,
         "allow_promotion_codes": allow_codes, "allowed_payment_method_types": null, "amount_subtotal": null,
         "amount_total": null,
@@ -227,19 +227,22 @@ fn session_value(
         "metadata": params.metadata("metadata"), "mode": mode, "origin_context": null, "payment_intent": null,
         "payment_link": null,
         "payment_method_collection": if subscribes { Some(collection.unwrap_or("always")) } else { Some("if_required") },
-        "payment_method_configuration_details": null,
+        "payment_method_configuration_details": { "id": format!("pmc_{}", state.salt()), "parent": null },
         "payment_method_options": { "card": { "request_three_d_secure": "automatic" } },
         "payment_method_types": ["card"], "payment_status": if mode == "setup" { "no_payment_required" } else { "unpaid" },
         "permissions": null, "phone_number_collection": { "enabled": false }, "recovered_from": null,
-        "saved_payment_method_options": subscribes.then(|| json!({ "allow_redisplay_filters": ["always"],
+        "saved_payment_method_options": customer.is_some().then(|| json!({ "allow_redisplay_filters": ["always"],
             "payment_method_remove": "disabled", "payment_method_save": null })),
         "setup_intent": null, "shipping_address_collection": null, "shipping_cost": null, "shipping_options": [],
         "status": "open", "submit_type": params.filled("submit_type"), "subscription": null,
-        "success_url": params.filled("success_url"), "tax_id_collection": {
-            "enabled": params.flag("tax_id_collection.enabled")?.unwrap_or(false), "required": "never" },
+        "success_url": params.filled("success_url"),
         "total_details": { "amount_discount": 0, "amount_shipping": 0, "amount_tax": 0 }, "ui_mode": "hosted_page",
         "url": format!("{}/c/pay/{id}", state.url), "wallet_options": null,
-    }))
+    });
+    if let Some(enabled) = params.flag("tax_id_collection.enabled")? {
+        session["tax_id_collection"] = json!({ "enabled": enabled, "required": "never" });
+    }
+    Ok(session)
 }
 
 /// Sets the reductions of an open session and computes its totals.

@@ -152,7 +152,7 @@ fn pay_once(state: &mut State, session: &Value, customer: &str, method: &str) {
     let id = text(session, "id");
     let data = Params::of(&state.hidden(id)["payment_intent_data"].clone());
     let intent = insert_intent(state, session, Some(customer), &data);
-    payments::charge(state, &intent, method);
+    payments::charge(state, &intent, method, None);
     state.edit(id, |session| {
         session["payment_intent"] = json!(intent);
         session["payment_status"] = json!("paid");
@@ -211,7 +211,7 @@ fn refuse(state: &mut State, session: &Value, outcome: Outcome) -> Result {
         "pm_card_authenticationRequired"
     };
     let method = methods::resolve(state, token, None, "payment_method")?;
-    let mut attempt = payments::charge(state, &intent, &method);
+    let mut attempt = payments::charge(state, &intent, &method, None);
     if matches!(attempt, Attempt::NeedsAuthentication) {
         attempt = payments::authenticate(state, &intent, false);
     }

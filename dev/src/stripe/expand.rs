@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::{
     error::{Result, StripeError},
     form::Params,
+    invoices::payment_of,
     state::{State, sublist, text},
 };
 
@@ -77,19 +78,11 @@ fn includable(state: &State, node: &Value, key: &str) -> Option<Value> {
             .collect()
     };
     match (text(node, "object"), key) {
-        ("invoice", "payments") => Some(sublist(
-            belonging("invoice_payment", "invoice"),
-            "/v1/invoice_payments",
-        )),
-        ("invoice", "confirmation_secret") => {
-            let payment = state
-                .all("invoice_payment")
-                .rfind(|payment| payment["invoice"] == id)?;
-            let intent = state.get(text(&payment["payment"], "payment_intent"))?;
-            (node["status"] == "open").then(|| {
-                json!({ "client_secret": intent["client_secret"], "type": "payment_intent" })
-            }).or(Some(Value::Null))
-        }
+        ("invoice", "payments") => Some(json!({
+            "object": "list", "data": belonging("invoice_payment", "invoice"), "has_more": false,
+            "url": "/v1/invoice_payments",
+        })),
+        ("invoice", "confirmation_secret") => Some(confirmation_secret(state, id)),
         ("checkout.session", "line_items") => {
             let lines = state.hidden(id)["line_items"]
                 .as_array()
@@ -129,4 +122,12 @@ fn includable(state: &State, node: &Value, key: &str) -> Option<Value> {
         })),
         _ => None,
     }
+}
+
+fn confirmation_secret(state: &State, invoice: &str) -> Value {
+    let intent = payment_of(state, invoice).and_then(|(_, intent)| state.get(&intent));
+    intent.map_or(
+        Value::Null,
+        |intent| json!({ "client_secret": intent["client_secret"], "type": "payment_intent" }),
+    )
 }

@@ -112,12 +112,7 @@ pub(super) fn confirm_with(
     method: &str,
     return_url: Option<&str>,
 ) -> Result {
-    let attempt = payments::charge(state, id, method);
-    if matches!(attempt, Attempt::NeedsAuthentication) && return_url.is_some() {
-        state.edit(id, |intent| {
-            intent["next_action"]["redirect_to_url"]["return_url"] = json!(return_url)
-        });
-    }
+    let attempt = payments::charge(state, id, method, return_url);
     payments::settle(state, id, &attempt);
     match attempt {
         Attempt::Failed(error) => Err(error),

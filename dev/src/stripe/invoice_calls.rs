@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{
+    catalog::{self, NewPrice},
     customers, discounts,
     error::{Result, StripeError},
     form::Params,
@@ -201,10 +202,12 @@ pub(super) fn create_item(state: &mut State, params: &Params) -> Result {
         None => Value::Null,
     };
     let quantity = params.int("quantity")?.unwrap_or(1);
-    let amount = if price.is_null() {
-        params.required_int("amount")?
+    let (price, amount) = if price.is_null() {
+        let amount = params.required_int("amount")?;
+        (inline_price(state, params, amount), amount)
     } else {
-        super::catalog::amount_of(&price, quantity)
+        let amount = catalog::amount_of(&price, quantity);
+        (price, amount)
     };
     let now = state.now();
     let line = Line {
@@ -212,6 +215,7 @@ pub(super) fn create_item(state: &mut State, params: &Params) -> Result {
         subscription: params.filled("subscription").map(Into::into),
         item: None,
         invoice_item: None,
+        discounts: Vec::new(),
         quantity,
         amount,
         currency: params.filled("currency").unwrap_or("usd").into(),
@@ -235,14 +239,31 @@ pub(super) fn create_item(state: &mut State, params: &Params) -> Result {
             item["invoice"] = json!(invoice);
             item["discounts"] = json!(made);
         });
-        state.edit(invoice, |invoice| {
-            if let Some(discounts) = invoice["discounts"].as_array_mut() {
-                discounts.extend(made.iter().map(|id| json!(id)));
-            }
-        });
         let item = state.read(&id);
         let line = lines::of_item(state, &item);
         invoices::add_lines(state, invoice, &[line]);
     }
     Ok(state.read(&id))
+}
+
+/// The inactive price that stands for an amount.
+fn inline_price(state: &mut State, params: &Params, amount: i64) -> Value {
+    let product = state.id("prod");
+    let name = params.filled("description").unwrap_or("Invoice item");
+    let mut value = catalog::product_value(&product, name, state.now(), state.livemode);
+    value["active"] = json!(false);
+    state.insert(value);
+    let id = state.id("price");
+    let new = NewPrice {
+        id: &id,
+        product: &product,
+        currency: params.filled("currency").unwrap_or("usd"),
+        amount: Some(amount),
+        amount_decimal: None,
+        recurring: Value::Null,
+    };
+    let mut price = catalog::price_value(state, &new);
+    price["active"] = json!(false);
+    state.insert(price.clone());
+    price
 }

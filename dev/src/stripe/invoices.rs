@@ -9,7 +9,7 @@ use super::{
     payments::{self, Attempt, NewIntent},
     renewals,
     state::{State, int, sublist, text},
-    subscriptions,
+    subscriptions, totals,
 };
 
 /// An invoice to be made.
@@ -40,6 +40,9 @@ pub(super) fn draft(state: &mut State, new: NewInvoice<'_>) -> String {
     let automatic_tax = new
         .subscription
         .is_some_and(|subscription| state.read(subscription)["automatic_tax"]["enabled"] == true);
+    let rendering = (new.reason == "manual").then(|| {
+        json!({ "amount_tax_display": null, "pdf": { "page_size": "auto" }, "template": null, "template_version": null })
+    });
     let invoice = json!({
         "id": id, "object": "invoice", "account_country": "US", "account_name": "Fake Stripe",
         "account_tax_ids": null, "amount_due": 0, "amount_overpaid": 0, "amount_paid": 0, "amount_remaining": 0,
@@ -64,7 +67,7 @@ pub(super) fn draft(state: &mut State, new: NewInvoice<'_>) -> String {
         "parent": parent,
         "payment_settings": { "default_mandate": null, "payment_method_options": null, "payment_method_types": null },
         "period_end": new.period.1, "period_start": new.period.0, "post_payment_credit_notes_amount": 0,
-        "pre_payment_credit_notes_amount": 0, "receipt_number": null, "rendering": null, "shipping_cost": null,
+        "pre_payment_credit_notes_amount": 0, "receipt_number": null, "rendering": rendering, "shipping_cost": null,
         "shipping_details": null, "starting_balance": 0, "statement_descriptor": null, "status": "draft",
         "status_transitions": { "finalized_at": null, "marked_uncollectible_at": null, "paid_at": null, "voided_at": null },
         "subtotal": 0, "subtotal_excluding_tax": 0, "test_clock": null, "total": 0, "total_discount_amounts": [],
@@ -90,45 +93,7 @@ pub(super) fn add_lines(state: &mut State, id: &str, lines: &[Line]) {
         });
     }
     lines::link_items(state, id);
-    total(state, id);
-}
-
-/// Computes the totals of an invoice from its lines and discounts.
-fn total(state: &mut State, id: &str) {
-    let invoice = state.read(id);
-    let mut data = invoice["lines"]["data"]
-        .as_array()
-        .cloned()
-        .unwrap_or_default();
-    let subtotal: i64 = data.iter().map(|line| int(line, "amount")).sum();
-    let mut left = subtotal.max(0);
-    let mut amounts = Vec::new();
-    for discount in invoice["discounts"].as_array().into_iter().flatten() {
-        let discount = discount.as_str().unwrap_or_default();
-        let amount = discounts::amount(state, discount, left).min(left);
-        left -= amount;
-        amounts.push(json!({ "amount": amount, "discount": discount }));
-    }
-    if let Some(first) = data.iter_mut().find(|line| int(line, "amount") > 0) {
-        first["discount_amounts"] = json!(amounts);
-    }
-    let total = if subtotal < 0 { subtotal } else { left };
-    let due = total.max(0);
-    state.edit(id, |invoice| {
-        invoice["lines"]["total_count"] = json!(data.len());
-        invoice["lines"]["data"] = json!(data);
-        invoice["subtotal"] = json!(subtotal);
-        invoice["subtotal_excluding_tax"] = json!(subtotal);
-        invoice["total"] = json!(total);
-        invoice["total_excluding_tax"] = json!(total);
-        invoice["amount_due"] = json!(due);
-        invoice["amount_remaining"] = json!(due);
-        invoice["total_discount_amounts"] = json!(amounts);
-        invoice["total_pretax_credit_amounts"] = amounts
-            .iter()
-            .map(|amount| json!({ "amount": amount["amount"], "discount": amount["discount"], "type": "discount" }))
-            .collect();
-    });
+    totals::compute(state, id);
 }
 
 /// Finalises a draft; one over nothing is paid at once.
@@ -137,6 +102,9 @@ pub(super) fn finalize(state: &mut State, id: &str) {
     if invoice["status"] != "draft" {
         return;
     }
+    totals::count_usage(state, id);
+    totals::apply_balance(state, id);
+    let invoice = state.read(id);
     let now = state.now();
     let customer = text(&invoice, "customer").to_owned();
     let sequence = int(&state.read(&customer), "next_invoice_sequence");
@@ -155,7 +123,6 @@ pub(super) fn finalize(state: &mut State, id: &str) {
         invoice["status"] = json!("open");
         invoice["number"] = json!(number);
         invoice["effective_at"] = json!(now);
-        invoice["ending_balance"] = json!(0);
         invoice["hosted_invoice_url"] = json!(page);
         invoice["invoice_pdf"] = json!(pdf);
         invoice["automatically_finalizes_at"] = Value::Null;
@@ -238,7 +205,7 @@ pub(super) fn collect(state: &mut State, id: &str, method: Option<String>) -> Re
         attempt_failed(state, id);
         return Err(no_method());
     };
-    let attempt = payments::charge(state, &intent, &method);
+    let attempt = payments::charge(state, &intent, &method, None);
     payments::settle(state, &intent, &attempt);
     match attempt {
         Attempt::Paid => Ok(()),
@@ -301,9 +268,12 @@ pub(super) fn attempt_failed(state: &mut State, id: &str) {
 
 /// Records that an open invoice waits for its customer's authentication.
 pub(super) fn action_required(state: &mut State, id: &str) {
-    let first = state.read(id)["billing_reason"] == "subscription_create";
-    count_attempt(state, id, !first);
-    if !first {
+    if state.read(id)["billing_reason"] == "subscription_create" {
+        state.update(id, "invoice.updated", |invoice| {
+            invoice["attempted"] = json!(true)
+        });
+    } else {
+        count_attempt(state, id, true);
         state.emit("invoice.payment_failed", id);
     }
     state.emit("invoice.payment_action_required", id);

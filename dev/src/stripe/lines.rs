@@ -12,6 +12,8 @@ pub(super) struct Line {
     pub(super) item: Option<String>,
     /// Invoice item that the line comes from.
     pub(super) invoice_item: Option<String>,
+    /// Discounts of this line alone.
+    pub(super) discounts: Vec<String>,
     pub(super) quantity: i64,
     pub(super) amount: i64,
     pub(super) currency: String,
@@ -23,16 +25,17 @@ pub(super) struct Line {
 impl Line {
     pub(super) fn value(&self, state: &mut State, invoice: &str) -> Value {
         let id = state.id("il");
-        let proration_details = json!({ "credited_items": null });
+        let proration_details = json!({ "credited_items": self.credited_items(state) });
         let parent = match &self.item {
-            Some(item) if self.invoice_item.is_none() => json!({
+            Some(item) => json!({
                 "invoice_item_details": null, "type": "subscription_item_details",
                 "subscription_item_details": {
-                    "invoice_item": null, "proration": self.proration, "proration_details": proration_details,
+                    "invoice_item": self.invoice_item, "proration": self.proration,
+                    "proration_details": proration_details,
                     "subscription": self.subscription, "subscription_item": item,
                 },
             }),
-            _ => json!({
+            None => json!({
                 "subscription_item_details": null, "type": "invoice_item_details",
                 "invoice_item_details": {
                     "invoice_item": self.invoice_item, "proration": self.proration,
@@ -50,12 +53,32 @@ impl Line {
         };
         json!({
             "id": id, "object": "line_item", "amount": self.amount, "currency": self.currency,
-            "description": self.description, "discount_amounts": [], "discountable": !self.proration, "discounts": [],
-            "invoice": invoice, "livemode": state.livemode, "metadata": {}, "parent": parent,
+            "description": self.description, "discount_amounts": [], "discountable": !self.proration,
+            "discounts": self.discounts, "invoice": invoice, "livemode": state.livemode, "metadata": {}, "parent": parent,
             "period": { "end": self.period.1, "start": self.period.0 }, "pretax_credit_amounts": [],
             "pricing": pricing, "quantity": self.quantity, "quantity_decimal": self.quantity.to_string(),
             "subscription": self.subscription, "subtotal": self.amount, "taxes": [],
         })
+    }
+
+    /// The charge that a credit takes back.
+    fn credited_items(&self, state: &State) -> Value {
+        let Some(item) = self
+            .item
+            .as_deref()
+            .filter(|_| self.proration && self.amount < 0)
+        else {
+            return Value::Null;
+        };
+        let charged = state.all("invoice").rev().find_map(|invoice| {
+            let lines = invoice["lines"]["data"].as_array()?;
+            let line = lines.iter().find(|line| {
+                line["parent"]["subscription_item_details"]["subscription_item"] == item
+                    && line["amount"].as_i64() > Some(0)
+            })?;
+            Some(json!({ "invoice": invoice["id"], "invoice_line_items": [line["id"]] }))
+        });
+        charged.unwrap_or(Value::Null)
     }
 
     /// Stores the line as an invoice item that the next invoice takes up.
@@ -116,6 +139,12 @@ pub(super) fn of_item(state: &State, item: &Value) -> Line {
         subscription: details["subscription"].as_str().map(Into::into),
         item: details["subscription_item"].as_str().map(Into::into),
         invoice_item: item["id"].as_str().map(Into::into),
+        discounts: item["discounts"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|discount| discount.as_str().map(Into::into))
+            .collect(),
         quantity: item["quantity"].as_i64().unwrap_or(1),
         amount: item["amount"].as_i64().unwrap_or(0),
         currency: text(item, "currency").into(),
@@ -135,7 +164,11 @@ pub(super) fn link_items(state: &mut State, invoice: &str) {
         .cloned()
         .unwrap_or_default();
     for line in lines {
-        if let Some(item) = line["parent"]["invoice_item_details"]["invoice_item"].as_str() {
+        let details = ["invoice_item_details", "subscription_item_details"];
+        let item = details
+            .iter()
+            .find_map(|details| line["parent"][*details]["invoice_item"].as_str());
+        if let Some(item) = item {
             state.edit(item, |item| item["invoice"] = json!(invoice));
         }
     }

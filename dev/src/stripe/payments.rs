@@ -37,6 +37,10 @@ pub(super) fn insert_intent(state: &mut State, new: &NewIntent<'_>) -> String {
     } else {
         json!({ "allow_redirects": "always", "enabled": true })
     };
+    let configuration = new
+        .invoice
+        .is_none()
+        .then(|| json!({ "id": format!("pmc_{}", state.salt()), "parent": null }));
     let intent = json!({
         "id": id, "object": "payment_intent", "allowed_payment_method_types": null, "amount": new.amount,
         "amount_capturable": 0, "amount_details": { "tip": {} }, "amount_received": 0, "application": null,
@@ -47,7 +51,7 @@ pub(super) fn insert_intent(state: &mut State, new: &NewIntent<'_>) -> String {
         "excluded_payment_method_types": null, "last_payment_error": null, "latest_charge": null,
         "livemode": state.livemode, "managed_payments": null, "metadata": new.metadata, "next_action": null,
         "on_behalf_of": null, "payment_details": { "customer_reference": null, "order_reference": new.invoice },
-        "payment_method": null, "payment_method_configuration_details": null,
+        "payment_method": null, "payment_method_configuration_details": configuration,
         "payment_method_options": { "card": {
             "installments": null, "mandate_options": null, "network": null, "request_three_d_secure": "automatic",
         } },
@@ -62,7 +66,12 @@ pub(super) fn insert_intent(state: &mut State, new: &NewIntent<'_>) -> String {
 }
 
 /// Charges a payment method for an intent.
-pub(super) fn charge(state: &mut State, intent: &str, method: &str) -> Attempt {
+pub(super) fn charge(
+    state: &mut State,
+    intent: &str,
+    method: &str,
+    return_url: Option<&str>,
+) -> Attempt {
     match methods::behaviour(state, method) {
         Behaviour::Pays => {
             succeed(state, intent, method);
@@ -70,13 +79,18 @@ pub(super) fn charge(state: &mut State, intent: &str, method: &str) -> Attempt {
         }
         Behaviour::NeedsAuthentication => {
             let url = format!("{}/authenticate/{intent}", state.url);
+            let next = if return_url.is_some() {
+                json!({ "type": "redirect_to_url", "redirect_to_url": { "return_url": return_url, "url": url } })
+            } else {
+                json!({ "type": "use_stripe_sdk", "use_stripe_sdk": {
+                    "type": "three_d_secure_redirect", "stripe_js": url, "source": "src_fake",
+                } })
+            };
             state.update(intent, "payment_intent.requires_action", |intent| {
                 intent["status"] = json!("requires_action");
                 intent["payment_method"] = json!(method);
                 intent["last_payment_error"] = Value::Null;
-                intent["next_action"] = json!({
-                    "type": "redirect_to_url", "redirect_to_url": { "return_url": null, "url": url },
-                });
+                intent["next_action"] = next;
             });
             Attempt::NeedsAuthentication
         }
@@ -204,7 +218,7 @@ pub(super) fn balance_transaction(
     state.insert(json!({
         "id": id, "object": "balance_transaction", "amount": amount, "available_on": now, "balance_type": "payments",
         "created": now, "currency": currency, "description": null, "exchange_rate": null, "fee": 0, "fee_details": [],
-        "net": amount, "reporting_category": kind, "source": source, "status": "available", "type": kind,
+        "net": amount, "reporting_category": kind, "source": source, "status": "pending", "type": kind,
     }))
 }
 

@@ -152,6 +152,7 @@ fn line(state: &State, subscription: &str, item: &Value, now: i64, credit: bool)
         subscription: Some(subscription.into()),
         item: Some(text(item, "id").into()),
         invoice_item: None,
+        discounts: Vec::new(),
         quantity,
         amount: if credit { -share } else { share },
         currency: text(price, "currency").into(),

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{
-    checkout, invoices, periods,
+    checkout, cycles, invoices, periods,
     state::{State, int, text},
     subscriptions::{self, items, period_end},
 };
@@ -126,7 +126,10 @@ fn happen(state: &mut State, due: Due) {
         }
         Due::TrialEnd(id) => end_trial(state, &id),
         Due::Renewal(id) => renew(state, &id),
-        Due::Cancellation(id) => subscriptions::end(state, &id, "cancellation_requested"),
+        Due::Cancellation(id) => {
+            subscriptions::end(state, &id, "cancellation_requested");
+            cycles::last_usage_invoice(state, &id);
+        }
         Due::IncompleteExpiry(id) => subscriptions::end(state, &id, "expired"),
         Due::PauseEnd(id) => state.update(&id, "customer.subscription.updated", |value| {
             value["pause_collection"] = Value::Null;
@@ -171,7 +174,7 @@ pub(super) fn end_trial(state: &mut State, id: &str) {
             value["trial_end"] = json!(now);
         }
     });
-    let invoice = subscriptions::cycle_invoice(state, id, "subscription_cycle", false);
+    let invoice = cycles::cycle_invoice(state, id, "subscription_cycle", false);
     if ended_early {
         invoices::finalize(state, &invoice);
         collect_unless_paused(state, &invoice);
@@ -182,7 +185,7 @@ pub(super) fn end_trial(state: &mut State, id: &str) {
 fn renew(state: &mut State, id: &str) {
     let unpaid = state.read(id)["status"] == "unpaid";
     advance_periods(state, id, None, |_| {});
-    let invoice = subscriptions::cycle_invoice(state, id, "subscription_cycle", false);
+    let invoice = cycles::cycle_invoice(state, id, "subscription_cycle", false);
     if unpaid {
         state.edit(&invoice, |invoice| {
             invoice["auto_advance"] = json!(false);
@@ -269,6 +272,6 @@ pub(super) fn resume(state: &mut State, id: &str) {
         id,
         serde_json::Map::from_iter([("status".to_owned(), before["status"].clone())]),
     );
-    let invoice = subscriptions::cycle_invoice(state, id, "subscription_cycle", false);
+    let invoice = cycles::cycle_invoice(state, id, "subscription_cycle", false);
     finalise(state, &invoice);
 }

@@ -12,26 +12,26 @@ use std::{
 
 use axum::{
     Router,
-    body::{Body, Bytes},
+    body::Bytes,
     extract::State as Extract,
-    http::{HeaderMap, Method, StatusCode, Uri, header},
-    response::{IntoResponse, Response},
+    http::{HeaderMap, Method, Uri, header},
+    response::Response,
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
-use serde_json::{Value, json};
 use tokio::{runtime::Handle, task::JoinSet};
 
 use super::{
     account::Account,
+    answers::{answer_of, cut, internal_error, refuse, respond},
     control,
     error::{Result, StripeError},
     expand::expand,
-    faults::{FaultAction, FaultBody},
+    faults::FaultAction,
     form::Params,
     idempotency::Answer,
     log::LoggedRequest,
     pages, routes,
-    state::{API_VERSION, State},
+    state::State,
 };
 
 const LOGGED: usize = 10_000;
@@ -169,7 +169,10 @@ async fn call(
     }
     let account = match secret_key(&headers) {
         Ok(key) => shared.account(&key),
-        Err(error) => return respond(&answer_of(&Err(error), "req_unauthorized"), false),
+        Err(error) => {
+            let answer = answer_of(&Err(error), "req_unauthorized");
+            return respond(&answer, "req_unauthorized", false);
+        }
     };
     let header = |name: &str| Some(headers.get(name)?.to_str().ok()?.to_owned());
     let query = uri.query().unwrap_or_default().as_bytes();
@@ -237,7 +240,7 @@ async fn execute(account: &Arc<Account>, call: &Call) -> (Response, Option<u16>,
         && *status != 500
     {
         tokio::time::sleep(Duration::from_millis(delay)).await;
-        return refuse(call, refusal.unwrap_or_default());
+        return refuse(&call.request_id, refusal.unwrap_or_default());
     }
     // A retry with the same key while this call waits must find it executing.
     let signature = format!("{} {} {}", call.method, call.path, call.all.tree());
@@ -246,7 +249,7 @@ async fn execute(account: &Arc<Account>, call: &Call) -> (Response, Option<u16>,
         Err((answer, replayed)) => {
             tokio::time::sleep(Duration::from_millis(delay)).await;
             return (
-                respond(&answer, replayed),
+                respond(&answer, &call.request_id, replayed),
                 Some(answer.status.as_u16()),
                 replayed,
             );
@@ -254,21 +257,25 @@ async fn execute(account: &Arc<Account>, call: &Call) -> (Response, Option<u16>,
     };
     tokio::time::sleep(Duration::from_millis(delay)).await;
     let mut answer = if refusal.is_some() {
-        internal_error(call)
+        internal_error(&call.request_id)
     } else {
         account.with(|state| perform(state, call))
     };
     if error_after {
-        answer = internal_error(call);
+        answer = internal_error(&call.request_id);
     }
     held.finish(&answer);
     if let Some(refusal) = refusal {
-        return refuse(call, refusal);
+        return refuse(&call.request_id, refusal);
     }
     if cut_after {
         return (cut(), None, false);
     }
-    (respond(&answer, false), Some(answer.status.as_u16()), false)
+    (
+        respond(&answer, &call.request_id, false),
+        Some(answer.status.as_u16()),
+        false,
+    )
 }
 
 /// A key whose call executes; forgotten if the client goes away before it began.
@@ -322,98 +329,4 @@ fn perform(state: &mut State, call: &Call) -> Answer {
         });
     state.cause = None;
     answer_of(&result, &call.request_id)
-}
-
-fn answer_of(result: &Result, request_id: &str) -> Answer {
-    let (status, body, kept) = match result {
-        Ok(body) => (StatusCode::OK, body.clone(), true),
-        Err(error) => (error.status, error.body(request_id), error.executed),
-    };
-    Answer {
-        status,
-        body: serde_json::to_vec_pretty(&body).unwrap_or_default(),
-        request_id: request_id.into(),
-        kept,
-    }
-}
-
-fn internal_error(call: &Call) -> Answer {
-    Answer {
-        status: StatusCode::INTERNAL_SERVER_ERROR,
-        body: serde_json::to_vec_pretty(&api_error(&call.request_id)).unwrap_or_default(),
-        request_id: call.request_id.clone(),
-        kept: true,
-    }
-}
-
-fn api_error(request_id: &str) -> Value {
-    json!({ "error": {
-        "type": "api_error", "message": "An unknown error occurred",
-        "request_log_url": format!("https://dashboard.stripe.com/test/logs/{request_id}"),
-    } })
-}
-
-fn respond(answer: &Answer, replayed: bool) -> Response {
-    let mut response = (
-        answer.status,
-        [
-            ("content-type", "application/json"),
-            ("request-id", &answer.request_id),
-            ("stripe-version", API_VERSION),
-        ],
-        answer.body.clone(),
-    )
-        .into_response();
-    let headers = response.headers_mut();
-    if let Ok(id) = answer.request_id.parse() {
-        headers.insert("original-request", id);
-    }
-    let retry = answer.status == StatusCode::CONFLICT;
-    headers.insert(
-        "stripe-should-retry",
-        header::HeaderValue::from_static(if retry { "true" } else { "false" }),
-    );
-    if replayed {
-        headers.insert(
-            "idempotent-replayed",
-            header::HeaderValue::from_static("true"),
-        );
-    }
-    response
-}
-
-fn refuse(
-    call: &Call,
-    (status, body, headers): (u16, FaultBody, Vec<(String, String)>),
-) -> (Response, Option<u16>, bool) {
-    let code = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut response = match body {
-        FaultBody::Json if status == 429 => axum::Json(json!({ "error": {
-            "type": "invalid_request_error", "code": "rate_limit", "message": "Request rate limit exceeded.",
-        } }))
-        .into_response(),
-        FaultBody::Json => axum::Json(api_error(&call.request_id)).into_response(),
-        FaultBody::Html => axum::response::Html("<html><body><h1>502 Bad Gateway</h1></body></html>").into_response(),
-        FaultBody::Empty => ().into_response(),
-    };
-    *response.status_mut() = code;
-    let given = response.headers_mut();
-    if let Ok(id) = call.request_id.parse() {
-        given.insert("request-id", id);
-    }
-    for (name, value) in headers {
-        if let (Ok(name), Ok(value)) = (name.parse::<header::HeaderName>(), value.parse()) {
-            given.insert(name, value);
-        }
-    }
-    (response, Some(status), false)
-}
-
-/// A response whose body fails at once, so that the connection closes without an answer.
-fn cut() -> Response {
-    let failure = std::io::Error::other("cut by a fault");
-    let body = Body::from_stream(futures_util::stream::once(async {
-        Err::<Bytes, _>(failure)
-    }));
-    ([("content-length", "1")], body).into_response()
 }

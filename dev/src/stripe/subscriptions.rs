@@ -3,12 +3,11 @@
 use serde_json::{Value, json};
 
 use super::{
-    catalog::{amount_of, is_metered, plan_of},
+    catalog::{is_metered, plan_of},
+    cycles,
     discounts::{self, Reduction},
     error::{Result, StripeError},
-    invoices::{self, NewInvoice},
-    lines::{self, Line},
-    periods,
+    invoices, periods,
     state::{AfterRetries, State, int, sublist, text},
 };
 
@@ -75,7 +74,7 @@ pub(super) fn item_value(
     let id = state.id("si");
     let price = state.read(price);
     let mut item = json!({
-        "id": id, "object": "subscription_item", "billed_until": null, "billing_thresholds": null,
+        "id": id, "object": "subscription_item", "billing_thresholds": null,
         "created": state.now(), "current_period_end": period.1, "current_period_start": period.0,
         "current_trial": null, "discounts": [], "metadata": {}, "plan": plan_of(&price), "price": price,
         "subscription": subscription, "tax_rates": [],
@@ -171,124 +170,13 @@ pub(super) fn begin(state: &mut State, new: &NewSubscription) -> String {
         .collect();
     state.edit(&id, |subscription| subscription["discounts"] = json!(made));
     state.emit("customer.subscription.created", &id);
-    let invoice = cycle_invoice(state, &id, "subscription_create", on_trial);
+    let invoice = cycles::cycle_invoice(state, &id, "subscription_create", on_trial);
     invoices::finalize(state, &invoice);
     id
 }
 
 pub(super) fn no_cancellation() -> Value {
     json!({ "comment": null, "feedback": null, "feedback_option": null, "reason": null })
-}
-
-/// Drafts the invoice of the running period.
-pub(super) fn cycle_invoice(state: &mut State, id: &str, reason: &str, free: bool) -> String {
-    let subscription = state.read(id);
-    let customer = text(&subscription, "customer").to_owned();
-    let mut new_lines = lines::take_waiting(state, &customer, Some(id));
-    for item in items(&subscription) {
-        new_lines.extend(cycle_line(state, id, item, free, reason));
-    }
-    let now = state.now();
-    let first = reason == "subscription_create";
-    let start = if first {
-        now
-    } else {
-        period_start_before(&subscription)
-    };
-    invoices::draft(
-        state,
-        NewInvoice {
-            customer: &customer,
-            subscription: Some(id),
-            reason,
-            currency: text(&subscription, "currency"),
-            period: (start, now),
-            lines: new_lines,
-            discounts: if free {
-                Vec::new()
-            } else {
-                discounts::running(state, &subscription)
-            },
-            finalizes_at: (!first).then_some(now + 3600),
-            metadata: json!({}),
-        },
-    )
-}
-
-fn period_start_before(subscription: &Value) -> i64 {
-    let recurring = &items(subscription)
-        .first()
-        .map_or(&Value::Null, |item| &item["price"])["recurring"];
-    let start = period_start(subscription);
-    let length = periods::add(
-        start,
-        start,
-        text(recurring, "interval"),
-        int(recurring, "interval_count"),
-    ) - start;
-    (start - length).max(int(subscription, "start_date"))
-}
-
-fn cycle_line(
-    state: &State,
-    subscription: &str,
-    item: &Value,
-    free: bool,
-    reason: &str,
-) -> Option<Line> {
-    let price = price_of(item);
-    let mut period = (
-        int(item, "current_period_start"),
-        int(item, "current_period_end"),
-    );
-    let product = state.read(text(price, "product"));
-    let name = text(&product, "name");
-    let (quantity, amount, description);
-    if is_metered(price) {
-        if reason == "subscription_create" || free {
-            return None;
-        }
-        // The usage of the period that has ended.
-        let hidden = state.hidden(subscription);
-        period = (
-            hidden["metered_from"].as_i64().unwrap_or(period.0),
-            period.0,
-        );
-        let customer = text(&state.read(subscription), "customer").to_owned();
-        quantity =
-            super::meters::total(state, text(&price["recurring"], "meter"), &customer, period);
-        amount = amount_of(price, quantity);
-        description = format!("{quantity} × {name}");
-    } else {
-        quantity = item["quantity"].as_i64().unwrap_or(1);
-        amount = if free { 0 } else { amount_of(price, quantity) };
-        description = if free {
-            format!("Free trial for {quantity} × {name}")
-        } else {
-            format!(
-                "{quantity} × {name} (at {} / {})",
-                money(int(price, "unit_amount")),
-                text(&price["recurring"], "interval")
-            )
-        };
-    }
-    Some(Line {
-        price: price.clone(),
-        subscription: Some(subscription.into()),
-        item: Some(text(item, "id").into()),
-        invoice_item: None,
-        quantity,
-        amount,
-        currency: text(price, "currency").into(),
-        period,
-        proration: false,
-        description,
-    })
-}
-
-/// An amount with two decimals, for descriptions.
-pub(super) fn money(amount: i64) -> String {
-    format!("{}.{:02}", amount / 100, (amount % 100).abs())
 }
 
 /// Activates the subscription of an invoice that is paid.
@@ -358,6 +246,13 @@ pub(super) fn end(state: &mut State, id: &str, reason: &str) {
             "canceled"
         });
         subscription["ended_at"] = json!(now);
+        if subscription["cancel_at"]
+            .as_i64()
+            .is_some_and(|at| at > now)
+        {
+            subscription["cancel_at"] = Value::Null;
+            subscription["cancel_at_period_end"] = json!(false);
+        }
         if subscription["canceled_at"].is_null() {
             subscription["canceled_at"] = json!(now);
         }

@@ -2,5 +2,9 @@
 
 mod calls;
 mod clock;
+mod control;
 mod pages;
+mod recorded;
+mod schema;
 mod support;
+mod types;

@@ -13,11 +13,11 @@ use serde_json::Value;
 
 use super::html::{Escaped, button, error, message_of, not_found, page, redirect};
 use crate::stripe::{
+    cycles::money,
     error::StripeError,
     invoices, methods, payments,
     server::Shared,
     state::{State as Objects, int, text},
-    subscriptions::money,
 };
 
 pub(super) fn router() -> Router<Arc<Shared>> {

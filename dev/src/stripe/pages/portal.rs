@@ -13,10 +13,11 @@ use serde_json::Value;
 use super::html::{Escaped, button, error, message_of, not_found, page, redirect};
 use crate::stripe::{
     catalog::is_metered,
+    cycles::money,
     portal_acts::{PortalAct, act as perform, subscription_of},
     server::Shared,
     state::{State as Objects, int, text},
-    subscriptions::{items, money, period_end},
+    subscriptions::{items, period_end},
 };
 
 pub(super) fn router() -> Router<Arc<Shared>> {

@@ -35,6 +35,18 @@ impl StripeApp {
         self.account.objects("payment_intent")
     }
 
+    /// Loses the next responses of creations, after their effect or before it, and refuses searches.
+    fn lose(&self, is_made: bool) {
+        if is_made {
+            self.account
+                .fault(fault("POST", INTENTS, 1, FaultAction::CutAfterEffect));
+        }
+        self.account
+            .fault(fault("POST", INTENTS, 1_000, FaultAction::CutBefore));
+        self.account
+            .fault(fault("GET", INTENTS, 1_000, status(429)));
+    }
+
     /// Calls that create a payment intent.
     fn creations(&self) -> usize {
         let calls = self.account.requests();
@@ -335,15 +347,15 @@ async fn a_refusal_of_stripe_is_one_of_the_field_or_of_the_settings() {
     // The settings were corrected: the request goes out under a key of its own.
     ada.pay("k-1", &usd(500)).await.assert_status(201);
     let statuses: Vec<String> =
-        sqlx::query_scalar("SELECT detailed_status FROM payments ORDER BY id")
+        sqlx::query_scalar("SELECT detailed_status FROM payments ORDER BY detailed_status")
             .fetch_all(&it.app.owner_db)
             .await
             .expect("they are read");
     assert_eq!(
         statuses,
         [
-            "requires_payment_method",
             "canceled",
+            "requires_payment_method",
             "requires_payment_method"
         ]
     );

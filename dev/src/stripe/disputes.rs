@@ -66,7 +66,8 @@ pub(super) fn open(state: &mut State, charge: &str, reason: &str) -> Result {
             "past_due": false, "submission_count": 0 },
         "is_charge_refundable": false, "livemode": state.livemode, "metadata": {},
         "payment_intent": before["payment_intent"],
-        "payment_method_details": { "card": { "brand": "visa", "case_type": "chargeback", "network_reason_code": "10.4" },
+        "payment_method_details": { "card": { "brand": "visa", "case_type": "chargeback", "network": "visa",
+            "network_reason_code": "10.4" },
             "type": "card" },
         "reason": reason, "status": "needs_response",
     }));

@@ -37,8 +37,8 @@ async fn a_lost_response_is_found_again_and_creates_no_second_payment() {
         assert_eq!(created.body["client_secret"], intents[0]["client_secret"]);
 
         // Nothing can be read either: the outcome stays unknown until the request is repeated.
-        it.account.fault(fault("POST", INTENTS, ALWAYS, action));
-        it.account.fault(fault("GET", INTENTS, ALWAYS, status(429)));
+        it.account.fault(fault("POST", INTENTS, 1, action));
+        it.lose(false);
         let unknown = ada.pay("k-2", &usd(600)).await;
         unknown.assert_problem(503, "billing_unavailable");
         assert!(unknown.headers.contains_key("retry-after"));
@@ -108,13 +108,7 @@ async fn a_crash_between_any_two_steps_leaves_one_payment() {
     for (name, is_made) in [("before", false), ("after", true)] {
         let it = stripe_app(&format!("crash{name}")).await;
         let ada = it.app.sign_in("ada").await;
-        let action = if is_made {
-            FaultAction::CutAfterEffect
-        } else {
-            FaultAction::CutBefore
-        };
-        it.account.fault(fault("POST", INTENTS, ALWAYS, action));
-        it.account.fault(fault("GET", INTENTS, ALWAYS, status(429)));
+        it.lose(is_made);
         ada.pay("k-1", &usd(500)).await.assert_status(503);
         assert_eq!(it.intents().len(), usize::from(is_made));
         it.account.clear_faults();
@@ -134,13 +128,7 @@ async fn an_outcome_older_than_stripes_keys_is_settled_by_reading() {
     for (name, is_made) in [("there", true), ("gone", false)] {
         let it = stripe_app(&format!("old{name}")).await;
         let ada = it.app.sign_in("ada").await;
-        let action = if is_made {
-            FaultAction::CutAfterEffect
-        } else {
-            FaultAction::CutBefore
-        };
-        it.account.fault(fault("POST", INTENTS, ALWAYS, action));
-        it.account.fault(fault("GET", INTENTS, ALWAYS, status(429)));
+        it.lose(is_made);
         ada.pay("k-1", &usd(500)).await.assert_status(503);
         it.account.clear_faults();
         it.account.clear_requests();
@@ -164,13 +152,7 @@ async fn the_daily_job_settles_payments_that_nobody_asks_for_again() {
     for (name, is_made) in [("there", true), ("gone", false)] {
         let it = stripe_app(&format!("job{name}")).await;
         let ada = it.app.sign_in("ada").await;
-        let action = if is_made {
-            FaultAction::CutAfterEffect
-        } else {
-            FaultAction::CutBefore
-        };
-        it.account.fault(fault("POST", INTENTS, ALWAYS, action));
-        it.account.fault(fault("GET", INTENTS, ALWAYS, status(429)));
+        it.lose(is_made);
         ada.pay("k-1", &usd(500)).await.assert_status(503);
         it.account.clear_faults();
         it.run_settlement().await;

@@ -8,7 +8,7 @@ use groundwork::scope::{Exception, Scope};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{PAYMENTS, usd};
+use super::{PAYMENTS, row, usd};
 use crate::harness::Session;
 use crate::kit::stripe::{StripeApp, stripe_app};
 
@@ -181,15 +181,9 @@ async fn a_payment_whose_id_is_in_anothers_metadata_is_not_changed() {
 
 #[tokio::test]
 async fn a_pending_payment_is_linked_by_a_read_and_its_reply_can_still_be_fetched() {
-    use super::{INTENTS, row};
-    use crate::kit::stripe::{fault, status};
-    use groundwork_dev::stripe::FaultAction;
-
     let it = stripe_app("linked").await;
     let ada = it.app.sign_in("ada").await;
-    it.account
-        .fault(fault("POST", INTENTS, 100, FaultAction::CutAfterEffect));
-    it.account.fault(fault("GET", INTENTS, 100, status(429)));
+    it.lose(true);
     ada.pay("k-1", &usd(500)).await.assert_status(503);
     it.account.clear_faults();
     it.follow().await;

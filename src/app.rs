@@ -24,7 +24,7 @@ use crate::state::AppState;
 use crate::web::Code;
 use crate::{
     admin, api_keys, audit, auth, billing, dashboard, events, health, idempotency, organisations,
-    plans, usage, users,
+    payments, plans, usage, users,
 };
 
 const API: &str = "/api/v1";
@@ -120,6 +120,19 @@ fn groups(draining: Draining) -> Groups {
             "/api/v1/events",
             signed_in().scope(Area::Events),
             events::routes(),
+        )
+        .group(
+            "/api/v1/payments",
+            signed_in()
+                .scope(Area::Payments)
+                .idempotency_keys(KeyUse::Required)
+                .exempt_from_quota(),
+            payments::routes(),
+        )
+        .group(
+            "/api/v1/billing",
+            signed_in().scope(Area::Billing).exempt_from_quota(),
+            billing::invoice_routes(),
         )
         .group("/api/v1/admin", policy::admin(), admin::routes())
 }

@@ -39,6 +39,9 @@ job_queue::payload_jobs! {
     /// Stores what is true of a customer, after webhook events.
     SyncCustomer "billing.sync_customer" { customer: String }
 
+    /// Finds the customer of an event that names only a payment, such as a dispute.
+    SyncEvent "billing.sync_event" { event: String }
+
     /// Ends a second subscription of an account, and refunds what was paid for it.
     EndDuplicate "billing.end_duplicate" { account_id: AccountId, subscription: String }
 }
@@ -46,6 +49,12 @@ job_queue::payload_jobs! {
 impl SyncCustomer {
     async fn run_with(&self, state: &AppState) -> Result<(), Error> {
         webhook::process(state, &self.customer).await
+    }
+}
+
+impl SyncEvent {
+    async fn run_with(&self, state: &AppState) -> Result<(), Error> {
+        webhook::find_customer(state, &self.event).await
     }
 }
 

@@ -5,6 +5,7 @@
 //! `Request-Id` of an error, so that only its requests and types are used.
 
 mod client;
+mod currencies;
 mod error;
 mod form;
 pub mod metrics;
@@ -21,6 +22,7 @@ pub use stripe_shared as shared;
 pub use stripe_types as types;
 
 pub use client::{Stripe, StripeOptions};
+pub use currencies::{CurrencyRules, parse_currency};
 pub use error::{CallError, Refusal};
 pub use form::PostForm;
 pub use response::Listed;

@@ -60,6 +60,34 @@ pub(super) async fn list_waiting(
     .await
 }
 
+/// Raw body of an event that waits.
+pub(super) async fn find_waiting(
+    conn: impl PgExecutor<'_>,
+    id: &str,
+) -> Result<Option<Vec<u8>>, sqlx::Error> {
+    sqlx::query_scalar!(
+        "SELECT payload FROM stripe_events WHERE id = $1 AND processed_at IS NULL",
+        id,
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+pub(super) async fn set_customer(
+    conn: impl PgExecutor<'_>,
+    id: &str,
+    customer: &str,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "UPDATE stripe_events SET stripe_customer_id = $2 WHERE id = $1",
+        id,
+        customer,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 pub(super) async fn mark_processed(
     conn: impl PgExecutor<'_>,
     ids: &[String],

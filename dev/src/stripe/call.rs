@@ -147,7 +147,7 @@ impl Faults {
         for action in actions {
             match action {
                 FaultAction::Delay(milliseconds) => {
-                    faults.delay += Duration::from_millis(milliseconds)
+                    faults.delay += Duration::from_millis(milliseconds);
                 }
                 FaultAction::DelayAnswer(milliseconds) => {
                     faults.delay_answer += Duration::from_millis(milliseconds);

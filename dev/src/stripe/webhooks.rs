@@ -1,6 +1,6 @@
 //! Webhooks: signed deliveries, retried until 2xx, which tests hold, drop, duplicate and reorder.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, fmt::Write, sync::Arc, time::Duration};
 
 use aws_lc_rs::hmac;
 use chrono::Utc;
@@ -108,7 +108,7 @@ impl State {
         };
         let endpoints = self.ids_where("webhook_endpoint", wants);
         self.edit(id, |event| {
-            event["pending_webhooks"] = json!(endpoints.len())
+            event["pending_webhooks"] = json!(endpoints.len());
         });
         self.deliveries.unfinished += endpoints.len();
         self.deliveries
@@ -185,7 +185,7 @@ pub(super) fn signature(secrets: &[&str], at: i64, body: &[u8]) -> String {
         context.update(body);
         out.push_str(",v1=");
         for byte in context.sign().as_ref() {
-            out.push_str(&format!("{byte:02x}"));
+            let _ = write!(out, "{byte:02x}");
         }
     }
     out

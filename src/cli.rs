@@ -3,8 +3,10 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use chrono::{DateTime, Utc};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use crypto::Step;
+use uuid::Uuid;
 
 /// A SaaS backend: accounts, sessions and API keys over HTTP, and a worker for background jobs.
 #[derive(Debug, Parser)]
@@ -51,6 +53,9 @@ pub enum Command {
     /// Manage accounts
     #[command(subcommand)]
     Users(Users),
+    /// Repair what was missed of Stripe
+    #[command(subcommand)]
+    Billing(Billing),
 }
 
 /// What to print of the settings.
@@ -129,6 +134,27 @@ pub enum Users {
     /// List or clear lockouts after too many failed attempts to sign in
     #[command(subcommand)]
     Lockouts(Lockouts),
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Billing {
+    /// Compare the subscriptions of all accounts with those at Stripe, and list the differences
+    ///
+    /// Also finds what no webhook has reported. Exits with 1 when an account differs or cannot be compared.
+    Reconcile {
+        /// Store what is true at Stripe
+        #[arg(long)]
+        apply: bool,
+        /// Only this account
+        #[arg(long)]
+        account: Option<Uuid>,
+    },
+    /// Process webhook events again: those that were never processed, or all since a time
+    Replay {
+        /// Time in RFC 3339, such as 2026-11-28T09:00:00Z
+        #[arg(long)]
+        since: Option<DateTime<Utc>>,
+    },
 }
 
 #[derive(Debug, Subcommand)]

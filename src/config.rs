@@ -13,6 +13,7 @@ mod mail;
 mod mfa;
 mod organisations;
 mod pages;
+mod payments;
 mod plans;
 mod process;
 mod ring;
@@ -41,6 +42,7 @@ pub use mail::MailConfig;
 pub use mfa::{MfaConfig, MfaRequired};
 pub use organisations::OrganisationsConfig;
 pub use pages::{env_example, markdown};
+pub use payments::PaymentsConfig;
 pub use plans::{PlansConfig, PriceId, Quota, TierConfig, YearPrice};
 pub use ring::{read_encryption_ring, read_signing_ring, read_token_ring};
 use settings::{Environment, Fault, Faults};
@@ -65,6 +67,7 @@ settings::sections! {
         encryption: mfa::EncryptionSettings,
         plans: plans::PlanSettings,
         billing: billing::BillingSettings,
+        payments: payments::PaymentSettings,
         organisations: organisations::OrganisationSettings,
         usage: usage::UsageSettings,
         audit: usage::AuditSettings,
@@ -82,7 +85,7 @@ const SERVICE: &str = env!("CARGO_PKG_NAME");
 pub(crate) const USER_AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
 
 /// Prefixes that only our variables have: others with one of them are reported as misspelt.
-const FAMILIES: [&str; 17] = [
+const FAMILIES: [&str; 18] = [
     "BILLING_",
     "DB_",
     "DENY_",
@@ -93,6 +96,7 @@ const FAMILIES: [&str; 17] = [
     "MAIL_",
     "MFA_",
     "PASSWORD_",
+    "PAYMENT_",
     "PLAN_",
     "REFRESH_",
     "SESSION_",
@@ -119,6 +123,7 @@ pub struct Config {
     pub breaches: Option<password_checks::BreachOptions>,
     pub plans: PlansConfig,
     pub billing: BillingConfig,
+    pub payments: PaymentsConfig,
     pub organisations: OrganisationsConfig,
     pub usage: UsageConfig,
     pub audit: AuditConfig,
@@ -173,6 +178,7 @@ impl Config {
         let auth = all.auth.build(all.password.build()?)?;
         let limits = all.limits.into_config(auth.reset_password_ttl)?;
         let public_url = all.http.public_url.clone()?;
+        let plans = all.plans.into_config()?;
         Some(Self {
             environment,
             docs_enabled: all.process.docs_enabled?,
@@ -186,8 +192,9 @@ impl Config {
             mfa: all.mfa.build()?,
             encryption_keys: all.encryption.keys?,
             breaches: all.breaches.into_options(USER_AGENT)?,
-            plans: all.plans.into_config()?,
             billing: all.billing.into_config(public_url)?,
+            payments: all.payments.into_config(&plans.currency)?,
+            plans,
             organisations: all.organisations.build()?,
             usage: all.usage.build()?,
             audit: all.audit.build()?,

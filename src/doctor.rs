@@ -8,8 +8,8 @@ use health_checks::{Findings, none_of};
 use settings::Environment;
 
 use crate::config::Config;
-use crate::migrate;
 use crate::state::AppState;
+use crate::{billing, migrate};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -47,6 +47,7 @@ pub async fn examine(state: &AppState, config: &Config) -> Findings {
             .run("breach check responds", breaches.ping(), |()| Ok(()))
             .await;
     }
+    billing::findings(state, &mut findings).await;
     findings.add("mail server responds", state.mailer.check(TIMEOUT).await);
     findings
 }

@@ -39,6 +39,8 @@ pub mod usage;
 
 pub mod customers;
 
+pub mod payments;
+
 pub mod billing;
 
 pub mod admin;

@@ -10,12 +10,15 @@ use clap::Parser as _;
 use clock::{Clock, Rng};
 use crypto::{Key32, KeyRing, read_password};
 use email_transport::EmailAddress;
-use groundwork::cli::{Cli, Command, Keys, LockoutSubject, Lockouts, Ring, Rotation, Users};
+use groundwork::cli::{
+    Billing, Cli, Command, Keys, LockoutSubject, Lockouts, Ring, Rotation, Users,
+};
 use groundwork::config::{Config, read_bind_addr};
 use groundwork::ctx::Ctx;
+use groundwork::ids::AccountId;
 use groundwork::state::{AppState, StateError};
 use groundwork::tasks::{self, Process};
-use groundwork::{api_keys, app, auth, config, doctor, migrate};
+use groundwork::{api_keys, app, auth, billing, config, doctor, migrate};
 use settings::Faults;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -56,6 +59,9 @@ fn run(command: Command) -> Outcome {
         Command::Doctor => with_config(&variables, examine),
         Command::Users(command) => with_config(&variables, async |config| {
             users(started_state(&config).await?, command).await
+        }),
+        Command::Billing(command) => with_config(&variables, async |config| {
+            billing(started_state(&config).await?, command).await
         }),
         Command::Healthcheck => {
             let is_ready = http_toolkit::probe_readiness(read_bind_addr(&variables)?)?;
@@ -190,6 +196,36 @@ fn read_ring(ring: Ring, variables: &HashMap<String, String>) -> Result<KeyRing,
         Ring::Signing => config::read_signing_ring(variables),
         Ring::Encryption => config::read_encryption_ring(variables),
         Ring::Token => config::read_token_ring(variables),
+    }
+}
+
+async fn billing(state: AppState, command: Billing) -> Outcome {
+    let ctx = Ctx::system(&state);
+    match command {
+        Billing::Reconcile { apply, account } => {
+            let outcome =
+                billing::reconcile(&ctx, account.map(AccountId), apply, |line| print(&line))
+                    .await?;
+            let billing::Reconciled {
+                accounts,
+                different,
+                failed,
+            } = outcome;
+            print(&format!(
+                "{accounts} accounts, {different} different, {failed} not compared"
+            ));
+            (apply || different == 0)
+                .then_some(())
+                .filter(|()| failed == 0)
+                .ok_or_else(|| "not every account is as at Stripe".into())
+        }
+        Billing::Replay { since } => {
+            let customers = billing::replay(&ctx, since).await?;
+            print(&format!(
+                "events of {customers} customers are processed again"
+            ));
+            Ok(())
+        }
     }
 }
 

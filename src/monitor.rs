@@ -17,7 +17,7 @@ use crate::metrics;
 use crate::partitions::{self, Table};
 use crate::scope;
 use crate::state::AppState;
-use crate::worker;
+use crate::{billing, worker};
 
 const POOL_EVERY: Duration = Duration::from_secs(5);
 const QUEUE_EVERY: Duration = Duration::from_secs(15);
@@ -104,6 +104,9 @@ async fn sample_pool(state: &AppState) {
 
 async fn sample_queue(state: &AppState) {
     job_queue::metrics::set_queue(job_queue::queue_state(&state.db).await.ok());
+    if let Ok(seconds) = billing::webhook_lag(&state.db, state.clock.now()).await {
+        metrics::set_webhook_lag(seconds);
+    }
 }
 
 /// After a failure the gauges keep their values, since partitions do not disappear.

@@ -367,3 +367,34 @@ fn document_keys(operation: &mut Operation, key_use: KeyUse) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use utoipa::OpenApi as _;
+
+    use super::*;
+
+    /// Pay.
+    #[utoipa::path(post, path = "/payments", responses((status = 201, description = "Paid.")))]
+    #[expect(dead_code, reason = "only its documentation is read")]
+    fn create_payment() {}
+
+    #[derive(utoipa::OpenApi)]
+    #[openapi(paths(create_payment))]
+    struct Api;
+
+    #[test]
+    fn a_group_that_requires_idempotency_keys_documents_them_as_required() {
+        let mut api = Api::openapi();
+        let policy = signed_in().idempotency_keys(KeyUse::Required);
+        policy.document(&mut api);
+        let document = serde_json::to_value(&api).expect("it is JSON");
+        let operation = &document["paths"]["/payments"]["post"];
+        let parameters = operation["parameters"].as_array().expect("it has some");
+        let header = parameters.iter().find(|it| it["name"] == "Idempotency-Key");
+        assert_eq!(header.map(|it| &it["required"]), Some(&true.into()));
+        let refusals = &operation["responses"]["400"]["content"]["application/problem+json"];
+        assert!(refusals["examples"]["idempotency_key_required"].is_object());
+        assert!(operation["responses"]["201"]["headers"]["Idempotency-Replayed"].is_object());
+    }
+}

@@ -19,8 +19,9 @@ use stripe_client::{Stripe, StripeOptions};
 use usage_meter::Meter;
 
 use crate::config::{
-    ApiKeyConfig, AttemptsConfig, AuditConfig, AuthConfig, BillingConfig, Config, IdempotencyConfig, LimitsConfig,
-    MailConfig, MfaConfig, OrganisationsConfig, PlansConfig, USER_AGENT, UsageConfig,
+    ApiKeyConfig, AttemptsConfig, AuditConfig, AuthConfig, BillingConfig, Config,
+    IdempotencyConfig, LimitsConfig, MailConfig, MfaConfig, OrganisationsConfig, PaymentsConfig,
+    PlansConfig, USER_AGENT, UsageConfig,
 };
 use crate::ids::ApiKeyId;
 use crate::migrate;
@@ -80,6 +81,7 @@ pub struct Parts {
     pub mfa: Arc<MfaConfig>,
     pub plans: Arc<PlansConfig>,
     pub billing: Arc<BillingConfig>,
+    pub payments: Arc<PaymentsConfig>,
     /// `None` if billing is not configured.
     pub stripe: Option<Stripe>,
     pub organisations: Arc<OrganisationsConfig>,
@@ -185,6 +187,7 @@ impl AppState {
             mfa: Arc::new(config.mfa.clone()),
             plans: Arc::new(config.plans.clone()),
             billing: Arc::new(config.billing.clone()),
+            payments: Arc::new(config.payments.clone()),
             stripe: stripe(&config.billing, rng.clone())?,
             organisations: Arc::new(config.organisations.clone()),
             reports: ConcurrencyLimit::new(config.usage.reports_at_once, REPORTS_PER_ACCOUNT),

@@ -10,11 +10,15 @@ use crate::auth::{
     ConfirmNewEmail, NotifyEmailChanging, NotifyNewAdmin, NotifyPasswordChanged, PurgeExpired,
     SendAlreadyRegistered, SendEmailUndo, SendReset, SendUnlock, SendVerification,
 };
+use crate::billing::{
+    EndDuplicate, FollowAccounts, NotifyBilling, PurgeBilling, ReconcileStale, SyncCustomer, SyncEvent,
+};
 use crate::events::{self, PurgeEventTotals};
 use crate::idempotency::PurgeIdempotencyKeys;
 use crate::mfa::{NotifySecondFactor, ResealSecrets};
 use crate::organisations::{CheckSeats, NotifyMember, PurgeOrganisations, SendInvitation};
 use crate::partitions::{MaintainPartitions, PartitionedTables, Table};
+use crate::payments::SettlePayments;
 use crate::state::AppState;
 use crate::usage::{self, BackfillRollups, PurgeUsage};
 
@@ -55,6 +59,14 @@ pub async fn worker(
         .define_job::<PurgeOrganisations>()
         .define_job::<CheckSeats>()
         .define_job::<PurgeIdempotencyKeys>()
+        .define_job::<SyncCustomer>()
+        .define_job::<SyncEvent>()
+        .define_job::<EndDuplicate>()
+        .define_job::<NotifyBilling>()
+        .define_job::<FollowAccounts>()
+        .define_job::<ReconcileStale>()
+        .define_job::<PurgeBilling>()
+        .define_job::<SettlePayments>()
         .define_job::<PurgeDeadJobs>()
         .with_cron(Cron::daily_at::<PurgeExpired>(3, 17).expect(VALID_TIME))
         .with_cron(Cron::daily_at::<PurgeKeys>(3, 37).expect(VALID_TIME))
@@ -67,6 +79,10 @@ pub async fn worker(
         .with_cron(Cron::daily_at::<PurgeOrganisations>(5, 7).expect(VALID_TIME))
         .with_cron(Cron::daily_at::<CheckSeats>(5, 27).expect(VALID_TIME))
         .with_cron(Cron::daily_at::<PurgeIdempotencyKeys>(5, 17).expect(VALID_TIME))
+        .with_cron(Cron::every_n_minutes::<FollowAccounts>(1).expect(VALID_TIME))
+        .with_cron(Cron::every_n_minutes::<ReconcileStale>(30).expect(VALID_TIME))
+        .with_cron(Cron::daily_at::<PurgeBilling>(5, 37).expect(VALID_TIME))
+        .with_cron(Cron::daily_at::<SettlePayments>(5, 47).expect(VALID_TIME))
         .with_cron(Cron::daily_at::<PurgeDeadJobs>(4, 57).expect(VALID_TIME))
         .add_extension(PartitionedTables(partitioned_tables(&state)))
         .add_extension(DeadJobsRetention(config.dead_jobs_retention))

@@ -96,6 +96,8 @@ pub enum Event {
     DuplicateSubscriptionEnded,
     /// The account had more sessions than `SESSION_MAX_COUNT`.
     SessionDisplaced,
+    /// `detail` has amount and currency.
+    PaymentCreated,
 }
 
 impl fmt::Display for Event {

@@ -4,7 +4,7 @@ use http_toolkit::Problem;
 use stripe_client::CallError;
 
 use crate::web::Code;
-use crate::{customers, organisations};
+use crate::{customers, organisations, payments};
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -30,6 +30,8 @@ pub enum Error {
     Overtaken,
     #[error(transparent)]
     Customer(#[from] customers::Error),
+    #[error(transparent)]
+    Payment(#[from] payments::Error),
     #[error(transparent)]
     Seats(#[from] organisations::Error),
     #[error(transparent)]
@@ -64,6 +66,7 @@ impl From<Error> for Problem {
                 Self::new(Code::Internal)
             }
             Error::Customer(error) => error.into(),
+            Error::Payment(error) => error.into(),
             Error::Seats(error) => error.into(),
             Error::Plan(error) => error.into(),
             Error::Database(error) => error.into(),

@@ -39,6 +39,9 @@ job_queue::payload_jobs! {
     /// Stores what is true of a customer, after webhook events.
     SyncCustomer "billing.sync_customer" { customer: String }
 
+    /// Finds the customer of an event that names only a payment, such as a dispute.
+    SyncEvent "billing.sync_event" { event: String }
+
     /// Ends a second subscription of an account, and refunds what was paid for it.
     EndDuplicate "billing.end_duplicate" { account_id: AccountId, subscription: String }
 }
@@ -46,6 +49,12 @@ job_queue::payload_jobs! {
 impl SyncCustomer {
     async fn run_with(&self, state: &AppState) -> Result<(), Error> {
         webhook::process(state, &self.customer).await
+    }
+}
+
+impl SyncEvent {
+    async fn run_with(&self, state: &AppState) -> Result<(), Error> {
+        webhook::find_customer(state, &self.event).await
     }
 }
 
@@ -113,7 +122,7 @@ async fn refund(stripe: &Stripe, subscription: &str) -> Result<(), CallError> {
 job_queue::jobs! {
     /// Runs every minute: seats, addresses and deletions of accounts follow at Stripe.
     FollowAccounts "billing.follow_accounts" => accounts::follow;
-    /// Runs every hour: reads subscriptions whose renewal, end or payment no event has reported.
+    /// Runs every half hour: reads subscriptions whose renewal, end or payment no event has reported.
     ReconcileStale "billing.reconcile" => reconcile::reconcile_stale;
     /// Runs daily.
     PurgeBilling "billing.purge" => purge;

@@ -19,6 +19,7 @@ use crate::audit::Event;
 use crate::config::PlansConfig;
 use crate::ctx::{Ctx, Tx};
 use crate::ids::{AccountId, InvoiceId, SubscriptionId};
+use crate::payments::{self, ReadPayments};
 use crate::plans::{self, ProvidedSubscription, SubscriptionStatus};
 use crate::scope::{Exception, Scope};
 use crate::{customers, organisations};
@@ -64,6 +65,7 @@ impl Areas {
 pub(super) struct ReadObjects {
     pub subscriptions: Option<Vec<Subscription>>,
     pub invoices: Option<Vec<Invoice>>,
+    pub payments: Option<ReadPayments>,
 }
 
 /// Repetitions of a read that a later one has overtaken.
@@ -129,6 +131,9 @@ pub(super) async fn read_objects(
     }
     if areas.invoices {
         objects.invoices = Some(list_invoices(stripe, customer).await?);
+    }
+    if areas.payments {
+        objects.payments = Some(payments::read(stripe, customer).await?);
     }
     Ok(objects)
 }
@@ -204,8 +209,23 @@ async fn store_objects(
             };
             let id = InvoiceId::new(provided.created_at, &ctx.rng);
             store::upsert_invoice(&mut *tx, id, account_id, &provided, ctx.now()).await?;
-            notices::notify_of_invoice(&mut tx, account_id, &provided, false, ctx.now()).await?;
+            let payments = objects.payments.as_ref();
+            let needs_authentication = payments.is_some_and(|payments| {
+                let mut intents = provided.payment_intents.iter();
+                intents.any(|intent| payments.requires_action(intent))
+            });
+            notices::notify_of_invoice(
+                &mut tx,
+                account_id,
+                &provided,
+                needs_authentication,
+                ctx.now(),
+            )
+            .await?;
         }
+    }
+    if let Some(read) = &objects.payments {
+        payments::store_read(&mut tx, account_id, read, ctx.now()).await?;
     }
     tx.commit().await?;
     Ok(true)

@@ -7,6 +7,6 @@ mod store;
 pub use error::Error;
 pub use service::{CREATION_KEYS_KEPT, ensure, stripe};
 pub use store::{
-    Customer, begin_read, clear, find, find_account, is_newest_read, lock, mark_trial_used,
-    set_email,
+    Customer, begin_read, clear, find, find_account, find_payer, is_newest_read, lock,
+    mark_trial_used, set_email,
 };

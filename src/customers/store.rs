@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgExecutor;
 
-use crate::ids::AccountId;
+use crate::ids::{AccountId, UserId};
 
 /// Customer of an account.
 #[derive(Clone, Debug)]
@@ -35,6 +35,25 @@ pub(super) async fn find_address(
     )
     .fetch_optional(conn)
     .await
+}
+
+/// User of an account's payments: its own, or the first owner of an organisation.
+pub async fn find_payer(
+    conn: impl PgExecutor<'_>,
+    account_id: AccountId,
+) -> Result<Option<UserId>, sqlx::Error> {
+    let user_id = sqlx::query_scalar!(
+        r#"SELECT coalesce(a.user_id, (
+               SELECT user_id FROM memberships
+               WHERE account_id = a.id AND role = 'owner'
+               ORDER BY created_at, user_id LIMIT 1
+           )) AS "id: UserId"
+           FROM accounts AS a WHERE a.id = $1"#,
+        account_id.0,
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(user_id.flatten())
 }
 
 pub async fn find(

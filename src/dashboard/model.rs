@@ -8,7 +8,8 @@ use utoipa::ToSchema;
 
 use crate::ids::{AccountId, UserId};
 use crate::organisations::Slug;
-use crate::plans::{Offer, Payment, Subscription};
+use crate::payments::Payment;
+use crate::plans::{Offer, Subscription};
 use crate::users::PersonName;
 
 /// Dashboard of an account.

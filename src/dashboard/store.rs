@@ -8,7 +8,8 @@ use sqlx::types::Json;
 use super::model::{DayUsage, Facts};
 use crate::ids::AccountId;
 use crate::organisations::Slug;
-use crate::plans::{Payment, Subscription};
+use crate::payments::Payment;
+use crate::plans::Subscription;
 use crate::users::PersonName;
 
 /// Reads an account, a month of its usage and its newest payments in one snapshot.
@@ -53,7 +54,8 @@ pub(super) async fn find(
                       GROUP BY start ORDER BY start
                   ) AS d), '[]') AS "days!: Json<Vec<DayUsage>>",
                   coalesce((SELECT jsonb_agg(p) FROM (
-                      SELECT id, amount, currency, status, created_at
+                      SELECT id, amount, amount_refunded, currency, coalesce(detailed_status, status) AS status,
+                             description, failure_code, dispute_status, created_at
                       FROM payments
                       WHERE account_id = $1
                       ORDER BY created_at DESC, id DESC

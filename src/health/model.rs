@@ -38,6 +38,10 @@ pub(super) struct Readiness {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub(super) redis: Option<Status>,
+    /// `ok` if Stripe responded to the last call; absent if billing is not configured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub(super) stripe: Option<Status>,
 }
 
 impl Readiness {
@@ -46,10 +50,11 @@ impl Readiness {
         migrations: Status,
         queue: Status,
         redis: Option<Status>,
+        stripe: Option<Status>,
     ) -> Self {
         let status = if [database, migrations].contains(&Status::Down) {
             Status::Down
-        } else if [Some(queue), redis].contains(&Some(Status::Degraded)) {
+        } else if [Some(queue), redis, stripe].contains(&Some(Status::Degraded)) {
             Status::Degraded
         } else {
             Status::Ok
@@ -60,6 +65,7 @@ impl Readiness {
             migrations,
             queue,
             redis,
+            stripe,
         }
     }
 }

@@ -47,7 +47,7 @@ async fn run_checks(state: &AppState) -> Readiness {
         Ok(Err(error)) if database::is_missing_table(&error) => (Status::Ok, Status::Down),
         Ok(Err(_)) | Err(_) => (Status::Down, Status::Down),
     };
-    Readiness::new(database, migrations, queue, redis)
+    Readiness::new(database, migrations, queue, redis, stripe(state))
 }
 
 /// Runs the script of the rate limiter, since Redis may respond and reject it.
@@ -56,6 +56,16 @@ async fn redis(state: &AppState) -> Option<Status> {
     Some(match state.limiter.probe().await {
         Ok(()) => Status::Ok,
         Err(_) => Status::Degraded,
+    })
+}
+
+/// Of the last call, so that probes call nothing.
+fn stripe(state: &AppState) -> Option<Status> {
+    let stripe = state.stripe.as_ref()?;
+    Some(if stripe.is_failing() {
+        Status::Degraded
+    } else {
+        Status::Ok
     })
 }
 

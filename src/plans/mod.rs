@@ -1,5 +1,4 @@
-//! Plans, and which one an account has. Owns the tables `subscriptions` and `payments`, and the route
-//! `/pricing`.
+//! Plans, and which one an account has. Owns the table `subscriptions`, and the route `/pricing`.
 
 mod limit;
 mod model;
@@ -9,8 +8,8 @@ mod store;
 
 pub use limit::limit_by_plan;
 pub use model::{
-    Entitlement, Feature, Interval, Offer, Payment, PaymentStatus, Plan, Price,
-    ProvidedSubscription, StoredSubscription, Subscription, SubscriptionStatus,
+    Entitlement, Feature, Interval, Offer, Plan, Price, ProvidedSubscription, StoredSubscription,
+    Subscription, SubscriptionStatus,
 };
 pub use routes::routes;
 pub use service::{changed, plan_of};

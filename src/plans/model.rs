@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::config::{PlansConfig, PriceId, TierConfig};
-use crate::ids::PaymentId;
 
 /// Plan of an account.
 #[derive(
@@ -286,41 +285,6 @@ pub struct StoredSubscription {
     pub trial_end: Option<DateTime<Utc>>,
     pub ended_at: Option<DateTime<Utc>>,
     pub past_due_since: Option<DateTime<Utc>>,
-}
-
-/// Payment of an account.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct Payment {
-    /// Id of the payment.
-    pub id: PaymentId,
-    /// In minor units of the currency, such as cents.
-    #[schema(example = 2_900)]
-    pub amount: i64,
-    /// Currency (ISO 4217).
-    #[schema(example = "USD", min_length = 3, max_length = 3)]
-    pub currency: String,
-    /// Status.
-    pub status: PaymentStatus,
-    /// Time at which the payment was initiated.
-    pub created_at: DateTime<Utc>,
-}
-
-/// Status of a payment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum PaymentStatus {
-    /// In progress.
-    Pending,
-    /// Received.
-    Succeeded,
-    /// Declined.
-    Failed,
-    /// Refunded in part.
-    PartiallyRefunded,
-    /// Refunded in full.
-    Refunded,
-    /// Disputed by the payer (chargeback).
-    Disputed,
 }
 
 /// The plan that an account's subscription entitles it to, and until when.

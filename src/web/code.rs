@@ -89,6 +89,12 @@ impl PartialEq<Code> for ProblemCode {
 }
 
 problem_groups! {
+    /// Responses of a route that calls Stripe.
+    BillingProblems [
+        Code::BillingNotConfigured,
+        Code::BillingMisconfigured,
+        Code::BillingUnavailable
+    ];
     /// Responses of a route for signed-in callers.
     AuthProblems [
         Code::Unauthenticated,

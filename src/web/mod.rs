@@ -3,6 +3,6 @@
 mod code;
 
 pub use code::{
-    AuthProblems, CancelProblems, CheckoutProblems, Code, PortalProblems, QuotaProblem,
-    ReauthenticationProblems, ResumeProblems, WebhookProblems,
+    AuthProblems, BillingProblems, CancelProblems, CheckoutProblems, Code, PortalProblems,
+    QuotaProblem, ReauthenticationProblems, ResumeProblems, WebhookProblems,
 };

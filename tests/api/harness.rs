@@ -466,6 +466,9 @@ impl Replica {
         if let Some(body) = body {
             request = request.json(&body);
         }
+        if requires_key(&method, path) {
+            request = request.header("idempotency-key", hex(&Rng::system().bytes::<16>()));
+        }
         self.send(&method, path, request).await
     }
 
@@ -495,6 +498,16 @@ impl Replica {
         self.call(Method::POST, "/api/v1/auth/refresh", None, Some(body))
             .await
     }
+}
+
+/// Whether the document requires an `Idempotency-Key`.
+fn requires_key(method: &Method, path: &str) -> bool {
+    let path = path.split('?').next().unwrap_or_default();
+    let parameters = &DOCUMENT["paths"][path][method.as_str().to_lowercase()]["parameters"];
+    let is_it = |it: &Value| it["name"] == "Idempotency-Key" && it["required"] == true;
+    parameters
+        .as_array()
+        .is_some_and(|all| all.iter().any(is_it))
 }
 
 /// Holds that the document knows this status of this operation. Paths that it does not have are

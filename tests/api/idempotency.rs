@@ -69,17 +69,18 @@ async fn every_operation_that_accepts_a_key_has_its_effect_once_and_replays_its_
             let header =
                 parameters.and_then(|all| all.iter().find(|it| it["name"] == "Idempotency-Key"));
             if let Some(header) = header {
-                assert_eq!(
-                    (method.as_str(), &header["required"]),
-                    ("post", &json!(false))
-                );
+                assert_eq!(method, "post");
+                // It calls Stripe: tests/api/payments.rs.
+                assert_eq!(header["required"] == true, path == "/api/v1/payments");
                 for status in ["400", "409", "422"] {
                     assert!(
                         operation["responses"][status].is_object(),
                         "{path} {status}"
                     );
                 }
-                accepting.push(path.clone());
+                if header["required"] == false {
+                    accepting.push(path.clone());
+                }
             }
         }
     }

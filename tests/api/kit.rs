@@ -2,6 +2,7 @@
 
 mod clients;
 mod headers;
+pub mod stripe;
 mod transport;
 
 use std::time::{Duration, Instant};

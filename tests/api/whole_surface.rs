@@ -4,9 +4,12 @@
 use std::collections::BTreeMap;
 
 use groundwork::app;
+use groundwork::ids::UserId;
+use groundwork::scope::{self, Scope};
 use reqwest::Method;
 use serde_json::{Value, json};
 use sqlx::AssertSqlSafe;
+use uuid::Uuid;
 
 use crate::harness::{Session, TestApp};
 
@@ -108,11 +111,31 @@ async fn ids_of(account: &Session) -> Vec<(&'static str, String)> {
         ("/api/v1/admin/users/{id}", account.user_id().await),
         ("/api/v1/admin/organisations/{id}", organisation.clone()),
         ("/api/v1/organisations/{id}", organisation),
+        ("/api/v1/payments/{id}", a_payment(account).await),
         (
             "/api/v1/invitations/{id}",
             account.invited_to("by-another").await,
         ),
     ]
+}
+
+/// A payment of the personal account, as the release before wrote one.
+async fn a_payment(account: &Session) -> String {
+    let user: Uuid = account.user_id().await.parse().expect("it is an id");
+    let scope = Scope::Account(UserId(user).personal_account());
+    let mut tx = scope::begin(&account.replica.state.db, scope)
+        .await
+        .expect("it begins");
+    let id: Uuid = sqlx::query_scalar(
+        "INSERT INTO payments (id, user_id, amount, currency, status, created_at, updated_at)
+         VALUES (gen_random_uuid(), $1, 1, 'USD', 'succeeded', now(), now()) RETURNING id",
+    )
+    .bind(user)
+    .fetch_one(&mut *tx)
+    .await
+    .expect("it is written");
+    tx.commit().await.expect("it commits");
+    id.to_string()
 }
 
 #[tokio::test]

@@ -21,7 +21,7 @@ organisations accounts account_slugs memberships invitations invitation_blocks
 
 /// Tables that a slice reads though another one owns them, each in a statement that must see both at one
 /// moment, or in one round trip.
-pub(super) const READS: [(&str, &str, &str); 19] = [
+pub(super) const READS: [(&str, &str, &str); 21] = [
     (
         "auth",
         "users",
@@ -71,6 +71,16 @@ pub(super) const READS: [(&str, &str, &str); 19] = [
         "organisations",
         "payments",
         "the account row of an organisation that has paid is kept",
+    ),
+    (
+        "payments",
+        "invoices",
+        "the subscription of an invoice's payment",
+    ),
+    (
+        "payments",
+        "subscriptions",
+        "the subscription of an invoice's payment",
     ),
     ("dashboard", "users", "one statement"),
     ("dashboard", "accounts", "one statement"),

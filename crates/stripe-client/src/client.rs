@@ -1,6 +1,7 @@
 //! The client: one call with its retries.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clock::Rng;
@@ -49,6 +50,7 @@ struct Inner {
     options: StripeOptions,
     pace: Pace,
     rng: Rng,
+    is_failing: AtomicBool,
 }
 
 /// How a try ended that did not succeed.
@@ -72,6 +74,7 @@ impl Stripe {
             options,
             pace,
             rng,
+            is_failing: AtomicBool::new(false),
         })))
     }
 
@@ -79,6 +82,12 @@ impl Stripe {
     #[must_use]
     pub fn is_live(&self) -> bool {
         is_live_key(&self.0.options.secret_key)
+    }
+
+    /// Whether Stripe did not respond to the last call.
+    #[must_use]
+    pub fn is_failing(&self) -> bool {
+        self.0.is_failing.load(Ordering::Relaxed)
     }
 
     /// Reads an object.
@@ -132,6 +141,11 @@ impl Stripe {
             span.record("otel.status_code", "ERROR");
         }
         metrics::observe_call(began.elapsed(), result.as_ref().err());
+        let is_failing = matches!(
+            result,
+            Err(CallError::Unavailable { .. } | CallError::Unknown(_))
+        );
+        self.0.is_failing.store(is_failing, Ordering::Relaxed);
         result
     }
 

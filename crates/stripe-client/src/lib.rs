@@ -5,6 +5,7 @@
 //! `Request-Id` of an error, so that only its requests and types are used.
 
 mod client;
+mod currencies;
 mod error;
 mod form;
 pub mod metrics;
@@ -21,10 +22,11 @@ pub use stripe_shared as shared;
 pub use stripe_types as types;
 
 pub use client::{Stripe, StripeOptions};
+pub use currencies::{CurrencyRules, parse_currency};
 pub use error::{CallError, Refusal};
 pub use form::PostForm;
 pub use response::Listed;
-pub use signature::{body_digest, is_signed};
+pub use signature::is_signed;
 
 /// API version of every call: that of async-stripe's types.
 pub const API_VERSION: &str = "2026-09-30.endive";

@@ -1,7 +1,6 @@
 //! Signature of a webhook: HMAC-SHA256 over the time and the raw body, as Stripe describes it.
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
-use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::hmac;
 use secrecy::{ExposeSecret as _, SecretString};
 
@@ -45,14 +44,6 @@ pub fn is_signed(header: &str, body: &[u8], secrets: &[SecretString], now: i64) 
         let mut all = signatures.iter();
         all.any(|signature| verify_slices_are_equal(expected.as_ref(), signature).is_ok())
     })
-}
-
-/// Digest of a body in hexadecimal, for an event without an id.
-#[must_use]
-pub fn body_digest(body: &[u8]) -> String {
-    let hash = digest(&SHA256, body);
-    let digits = hash.as_ref().iter().map(|byte| format!("{byte:02x}"));
-    digits.collect()
 }
 
 /// 32 bytes in hexadecimal.

@@ -21,6 +21,7 @@ pub(super) struct Event {
     pub object_id: Option<String>,
     /// Of refunds and disputes, which name no customer.
     pub payment_intent: Option<String>,
+    pub charge: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -61,6 +62,7 @@ impl Event {
             }),
             object_id: id_of(&object["id"]),
             payment_intent: id_of(&object["payment_intent"]),
+            charge: id_of(&object["charge"]),
         })
     }
 }

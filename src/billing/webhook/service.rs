@@ -1,45 +1,56 @@
 //! Storing an event, and processing those of a customer.
 
-use stripe_client::{CallError, Stripe, body_digest};
+use crypto::sha256;
+use stripe_client::{CallError, Stripe};
 
 use super::envelope::{self, Event};
 use super::store;
 use crate::billing::error::Error;
-use crate::billing::jobs;
+use crate::billing::jobs::{self, SyncEvent};
 use crate::billing::sync::{self, Areas};
 use crate::ctx::Ctx;
 use crate::customers;
 use crate::metrics::Webhook;
+use crate::payments::{self, PaymentRef};
 use crate::scope::{Exception, Scope};
 use crate::state::AppState;
 
 /// Events that one job processes; the rest is left to the next.
 const AT_ONCE: i64 = 1_000;
 
+/// What an event leads to.
+enum Effect {
+    /// The customer is read.
+    Customer(String),
+    /// The customer of the payment is found, and then read.
+    Payment,
+}
+
 /// Stores an event whose signature is valid.
 pub(super) async fn accept(state: &AppState, body: &[u8]) -> Result<(), Error> {
     let event = Event::parse(body).ok_or(Error::NotAnEvent)?;
     // An event without an id is stored once as well.
-    let id = event
-        .id
-        .clone()
-        .unwrap_or_else(|| format!("sha256:{}", body_digest(body)));
+    let id = event.id.clone();
+    let id = id.unwrap_or_else(|| format!("sha256:{}", digest(body)));
     let is_live = state.stripe.as_ref().is_some_and(Stripe::is_live);
     let effect = effect(&event, is_live);
+    let is_live = event.is_live.unwrap_or(is_live);
     let now = state.clock.now();
     let is_new = match &effect {
-        Some(customer) => {
+        None => store::insert(&state.db, &id, &event, is_live, body, false, now).await?,
+        Some(effect) => {
             let mut tx = database::begin(&state.db).await?;
             let is_new = store::insert(&mut *tx, &id, &event, is_live, body, true, now).await?;
-            if is_new {
-                jobs::enqueue_sync(&mut *tx, customer).await?;
+            match effect {
+                _ if !is_new => {}
+                Effect::Customer(customer) => jobs::enqueue_sync(&mut *tx, customer).await?,
+                Effect::Payment => {
+                    let job = SyncEvent::of(id.clone());
+                    job_queue::enqueue(&mut *tx, &job, None).await?;
+                }
             }
             tx.commit().await?;
             is_new
-        }
-        None => {
-            let is_live = event.is_live.unwrap_or(is_live);
-            store::insert(&state.db, &id, &event, is_live, body, false, now).await?
         }
     };
     let outcome = match (is_new, effect) {
@@ -51,25 +62,55 @@ pub(super) async fn accept(state: &AppState, body: &[u8]) -> Result<(), Error> {
     Ok(())
 }
 
-/// The customer to read; `None` if the event has no effect.
-fn effect(event: &Event, is_live: bool) -> Option<String> {
+/// Id of an event that has none, in hexadecimal.
+fn digest(body: &[u8]) -> String {
+    sha256(body)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+/// `None` if the event changes nothing here.
+fn effect(event: &Event, is_live: bool) -> Option<Effect> {
     envelope::areas(&event.kind)?;
     let id = event.id.as_deref().unwrap_or_default();
     if event.is_live.is_some_and(|live| live != is_live) {
-        tracing::warn!(
-            event = id,
-            "a webhook event of the other mode has no effect"
-        );
+        tracing::warn!(event = id, "a webhook event of the other mode has no effect");
         return None;
     }
     if event.connected_account.is_some() {
-        tracing::warn!(
-            event = id,
-            "a webhook event of a connected account has no effect"
-        );
+        tracing::warn!(event = id, "a webhook event of a connected account has no effect");
         return None;
     }
-    event.customer.clone()
+    let names_payment = event.payment_intent.is_some() || event.charge.is_some();
+    match &event.customer {
+        Some(customer) => Some(Effect::Customer(customer.clone())),
+        None => names_payment.then_some(Effect::Payment),
+    }
+}
+
+/// Finds the customer of an event that names only a payment, and enqueues its job.
+pub(in crate::billing) async fn find_customer(state: &AppState, id: &str) -> Result<(), Error> {
+    let Some(body) = store::find_waiting(&state.db, id).await? else {
+        return Ok(());
+    };
+    let event = Event::parse(&body).ok_or(Error::NotAnEvent)?;
+    let intent = event.payment_intent.as_deref().map(PaymentRef::Intent);
+    let payment = intent.or(event.charge.as_deref().map(PaymentRef::Charge));
+    let customer = match payment {
+        Some(payment) => payments::find_customer_of(state, payment).await?,
+        None => None,
+    };
+    let Some(customer) = customer else {
+        tracing::warn!(event = id, "an event of a payment without a customer is ignored");
+        store::mark_processed(&state.db, &[id.to_owned()], state.clock.now()).await?;
+        return Ok(());
+    };
+    let mut tx = database::begin(&state.db).await?;
+    store::set_customer(&mut *tx, id, &customer).await?;
+    jobs::enqueue_sync(&mut *tx, &customer).await?;
+    tx.commit().await?;
+    Ok(())
 }
 
 /// Reads what the waiting events of a customer are about, and stores that.

@@ -60,6 +60,34 @@ pub(super) async fn list_waiting(
     .await
 }
 
+/// Raw body of an event that waits.
+pub(super) async fn find_waiting(
+    conn: impl PgExecutor<'_>,
+    id: &str,
+) -> Result<Option<Vec<u8>>, sqlx::Error> {
+    sqlx::query_scalar!(
+        "SELECT payload FROM stripe_events WHERE id = $1 AND processed_at IS NULL",
+        id,
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+pub(super) async fn set_customer(
+    conn: impl PgExecutor<'_>,
+    id: &str,
+    customer: &str,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "UPDATE stripe_events SET stripe_customer_id = $2 WHERE id = $1",
+        id,
+        customer,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 pub(super) async fn mark_processed(
     conn: impl PgExecutor<'_>,
     ids: &[String],
@@ -97,10 +125,7 @@ pub(in crate::billing) async fn list_customers_to_replay(
 }
 
 /// Seconds that the oldest event has waited; 0 if none waits.
-pub(in crate::billing) async fn lag(
-    conn: impl PgExecutor<'_>,
-    now: DateTime<Utc>,
-) -> Result<f64, sqlx::Error> {
+pub async fn lag(conn: impl PgExecutor<'_>, now: DateTime<Utc>) -> Result<f64, sqlx::Error> {
     sqlx::query_scalar!(
         r#"SELECT coalesce(extract(epoch FROM $1 - min(received_at)), 0)::float8 AS "seconds!"
            FROM stripe_events WHERE processed_at IS NULL"#,

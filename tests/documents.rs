@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The pages whose paths are checked.
-const PAGES: [&str; 19] = [
+const PAGES: [&str; 20] = [
     "README.md",
     "CLAUDE.md",
     "CONTRIBUTING.md",
@@ -16,6 +16,7 @@ const PAGES: [&str; 19] = [
     "docs/browser.md",
     "docs/configuration.md",
     "docs/deployment.md",
+    "docs/fake-stripe.md",
     "docs/faults.md",
     "docs/glossary.md",
     "docs/idempotency.md",

@@ -3,6 +3,7 @@
 
 mod account;
 mod answers;
+mod call;
 mod catalog;
 mod checkout;
 mod checkout_pay;

@@ -29,14 +29,18 @@ impl Account {
         let ready = std::mem::take(&mut state.deliveries.ready);
         drop(state);
         if let (Some(shared), Some(me)) = (self.shared.upgrade(), self.me.upgrade()) {
-            for delivery in ready {
-                shared.spawn(webhooks::deliver(
-                    Arc::clone(&me),
-                    delivery,
-                    shared.client.clone(),
-                ));
+            for batch in ready {
+                let client = shared.client.clone();
+                shared.spawn(webhooks::deliver(Arc::clone(&me), batch, client));
             }
         }
         result
+    }
+
+    /// Runs a task that ends with the server.
+    pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        if let Some(shared) = self.shared.upgrade() {
+            shared.spawn(task);
+        }
     }
 }

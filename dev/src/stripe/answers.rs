@@ -7,7 +7,12 @@ use axum::{
 };
 use serde_json::{Value, json};
 
-use super::{error::Result, faults::FaultBody, idempotency::Answer, state::API_VERSION};
+use super::{
+    error::Result,
+    faults::{FaultBody, Refusal},
+    idempotency::Answer,
+    state::API_VERSION,
+};
 
 pub(super) fn answer_of(result: &Result, request_id: &str) -> Answer {
     let (status, body, kept) = match result {
@@ -67,10 +72,13 @@ pub(super) fn respond(answer: &Answer, request_id: &str, replayed: bool) -> Resp
     response
 }
 
-pub(super) fn refuse(
-    request_id: &str,
-    (status, body, headers): (u16, FaultBody, Vec<(String, String)>),
-) -> (Response, Option<u16>, bool) {
+/// The response of a refusal that a test asked for.
+pub(super) fn refuse(refusal: Refusal, request_id: &str) -> Response {
+    let Refusal {
+        status,
+        body,
+        headers,
+    } = refusal;
     let code = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = match body {
         FaultBody::Json if status == 429 => axum::Json(json!({ "error": {
@@ -91,7 +99,7 @@ pub(super) fn refuse(
             given.insert(name, value);
         }
     }
-    (response, Some(status), false)
+    response
 }
 
 /// A response whose body fails at once, so that the connection closes without an answer.

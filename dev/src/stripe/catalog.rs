@@ -194,7 +194,7 @@ fn fill_price(state: &mut State, params: &Params, price: &mut Value) -> Result<(
                 .param("lookup_key"));
             }
             state.update(&other, "price.updated", |other| {
-                other["lookup_key"] = Value::Null
+                other["lookup_key"] = Value::Null;
             });
         }
     }

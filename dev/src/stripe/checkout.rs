@@ -337,7 +337,7 @@ pub(super) fn line_items(state: &mut State, params: &Params, id: &str) -> Result
         .cloned()
         .unwrap_or_default();
     Ok(sublist(
-        lines,
+        &lines,
         &format!("/v1/checkout/sessions/{id}/line_items"),
     ))
 }

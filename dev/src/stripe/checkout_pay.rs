@@ -9,7 +9,7 @@ use super::{
     form::Params,
     invoices, methods,
     payments::{self, Attempt, NewIntent},
-    state::{State, int, text},
+    state::{State, int, secret_of, text},
     subscriptions::{self, NewSubscription},
 };
 
@@ -181,7 +181,7 @@ fn insert_intent(
 
 fn set_up(state: &mut State, session: &Value, customer: &str, method: &str) {
     let id = state.id("seti");
-    let secret = state.secret_of(&id);
+    let secret = secret_of(&id);
     state.insert(json!({
         "id": id, "object": "setup_intent", "allowed_payment_method_types": null, "application": null,
         "automatic_payment_methods": null, "cancellation_reason": null, "client_secret": secret,
@@ -194,7 +194,7 @@ fn set_up(state: &mut State, session: &Value, customer: &str, method: &str) {
     }));
     state.emit("setup_intent.succeeded", &id);
     state.edit(text(session, "id"), |session| {
-        session["setup_intent"] = json!(id)
+        session["setup_intent"] = json!(id);
     });
 }
 

@@ -114,10 +114,8 @@ enum Control {
     },
 }
 
-fn account(shared: &Arc<Shared>, headers: &HeaderMap) -> Result<StripeAccount, Response> {
-    secret_key(headers)
-        .map(|key| StripeAccount::new(shared.account(&key)))
-        .map_err(|error| refused(&error))
+fn account(shared: &Arc<Shared>, headers: &HeaderMap) -> Result<StripeAccount, StripeError> {
+    secret_key(headers).map(|key| StripeAccount::new(shared.account(&key)))
 }
 
 fn refused(error: &StripeError) -> Response {
@@ -140,7 +138,7 @@ async fn act(
 ) -> Response {
     let account = match account(&shared, &headers) {
         Ok(account) => account,
-        Err(response) => return response,
+        Err(error) => return refused(&error),
     };
     let body = if body.is_empty() {
         b"{}".as_slice()
@@ -244,7 +242,7 @@ async fn read(
 ) -> Response {
     let account = match account(&shared, &headers) {
         Ok(account) => account,
-        Err(response) => return response,
+        Err(error) => return refused(&error),
     };
     match what.as_str() {
         "now" => Json(json!({ "now": account.now() })).into_response(),
@@ -262,7 +260,7 @@ async fn read_objects(
 ) -> Response {
     match account(&shared, &headers) {
         Ok(account) => Json(account.objects(&kind)).into_response(),
-        Err(response) => response,
+        Err(error) => refused(&error),
     }
 }
 
@@ -275,6 +273,6 @@ async fn read_object(
         Ok(account) => account
             .object(&id)
             .map_or_else(missing, |object| Json(object).into_response()),
-        Err(response) => response,
+        Err(error) => refused(&error),
     }
 }

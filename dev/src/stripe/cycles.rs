@@ -41,7 +41,7 @@ pub(super) fn cycle_invoice(state: &mut State, id: &str, reason: &str, free: boo
     };
     invoices::draft(
         state,
-        NewInvoice {
+        &NewInvoice {
             customer: &customer,
             subscription: Some(id),
             reason,
@@ -76,7 +76,7 @@ pub(super) fn last_usage_invoice(state: &mut State, id: &str) {
     }
     invoices::draft(
         state,
-        NewInvoice {
+        &NewInvoice {
             customer: text(&subscription, "customer"),
             subscription: Some(id),
             reason: "subscription_cycle",

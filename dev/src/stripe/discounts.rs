@@ -219,7 +219,7 @@ pub(super) fn apply(
     state.insert(discount);
     for used in std::iter::once(&reduction.coupon).chain(&reduction.code) {
         state.edit(used, |value| {
-            value["times_redeemed"] = json!(int(value, "times_redeemed") + 1)
+            value["times_redeemed"] = json!(int(value, "times_redeemed") + 1);
         });
     }
     state.emit("customer.discount.created", &id);

@@ -87,7 +87,7 @@ pub(super) fn close(state: &mut State, id: &str, won: bool) -> Result {
         return Err(StripeError::invalid("This dispute is already closed."));
     }
     let previous = state.edit(id, |dispute| {
-        dispute["status"] = json!(if won { "won" } else { "lost" })
+        dispute["status"] = json!(if won { "won" } else { "lost" });
     });
     state.emit_change("charge.dispute.closed", id, previous);
     if won {

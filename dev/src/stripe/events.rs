@@ -15,18 +15,18 @@ impl State {
     /// Emits an event about an object as it is now.
     pub(super) fn emit(&mut self, kind: &str, id: &str) {
         let object = self.read(id);
-        self.emit_value(kind, object, None);
+        self.emit_value(kind, &object, None);
     }
 
     pub(super) fn emit_change(&mut self, kind: &str, id: &str, previous: Map<String, Value>) {
         let object = self.read(id);
-        self.emit_value(kind, object, Some(previous));
+        self.emit_value(kind, &object, Some(previous));
     }
 
     pub(super) fn emit_value(
         &mut self,
         kind: &str,
-        object: Value,
+        object: &Value,
         previous: Option<Map<String, Value>>,
     ) {
         let id = self.id("evt");

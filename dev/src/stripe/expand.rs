@@ -89,12 +89,12 @@ fn includable(state: &State, node: &Value, key: &str) -> Option<Value> {
                 .cloned()
                 .unwrap_or_default();
             Some(sublist(
-                lines,
+                &lines,
                 &format!("/v1/checkout/sessions/{id}/line_items"),
             ))
         }
         ("charge", "refunds") => Some(sublist(
-            belonging("refund", "charge"),
+            &belonging("refund", "charge"),
             &format!("/v1/charges/{id}/refunds"),
         )),
         ("customer", "subscriptions") => {
@@ -106,16 +106,12 @@ fn includable(state: &State, node: &Value, key: &str) -> Option<Value> {
                 )
             });
             Some(sublist(
-                living,
+                &living,
                 &format!("/v1/customers/{id}/subscriptions"),
             ))
         }
-        ("customer", "sources") => {
-            Some(sublist(Vec::new(), &format!("/v1/customers/{id}/sources")))
-        }
-        ("customer", "tax_ids") => {
-            Some(sublist(Vec::new(), &format!("/v1/customers/{id}/tax_ids")))
-        }
+        ("customer", "sources") => Some(sublist(&[], &format!("/v1/customers/{id}/sources"))),
+        ("customer", "tax_ids") => Some(sublist(&[], &format!("/v1/customers/{id}/tax_ids"))),
         ("customer", "invoice_credit_balance") => Some(json!({})),
         ("customer", "tax") => Some(json!({
             "automatic_tax": "unrecognized_location", "ip_address": null, "location": null, "provider": "stripe",

@@ -26,8 +26,10 @@ pub struct StripeFault {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FaultAction {
-    /// Waits this many milliseconds, then goes on.
+    /// Waits this many milliseconds before the call executes.
     Delay(u64),
+    /// Executes the call, then holds its answer back this many milliseconds.
+    DelayAnswer(u64),
     /// Refuses with a status before any effect.
     Status {
         /// HTTP status; a 500 is kept under the idempotency key, as at Stripe.
@@ -64,6 +66,14 @@ fn once() -> u32 {
     1
 }
 
+/// A refusal that a test asked for.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    pub(super) status: u16,
+    pub(super) body: FaultBody,
+    pub(super) headers: Vec<(String, String)>,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Faults(Vec<StripeFault>);
 
@@ -94,7 +104,10 @@ impl Faults {
             }
             fault.count -= 1;
             met.push(fault.action.clone());
-            if !matches!(fault.action, FaultAction::Delay(_)) {
+            if !matches!(
+                fault.action,
+                FaultAction::Delay(_) | FaultAction::DelayAnswer(_)
+            ) {
                 break;
             }
         }

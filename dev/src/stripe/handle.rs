@@ -157,7 +157,7 @@ impl StripeAccount {
 
     /// Refunds a part of a charge, or all that is left.
     pub fn refund(&self, charge: &str, amount: Option<i64>) -> Result {
-        self.with(|state| refunds::refund(state, charge, amount, None, json!({})))
+        self.with(|state| refunds::refund(state, charge, amount, None, &json!({})))
     }
 
     /// Adds a fault of the next matching calls.

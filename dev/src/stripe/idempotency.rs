@@ -33,8 +33,10 @@ pub(super) struct Keys(HashMap<String, Key>);
 impl Keys {
     /// Begins a call under a key, or returns the kept answer of the first one.
     pub(super) fn begin(&mut self, key: &str, call: &str, now: i64) -> Result<Option<Answer>> {
-        self.0
-            .retain(|_, known| known.answer.is_none() || known.created > now - KEPT_SECONDS);
+        let is_old = |known: &Key| known.answer.is_some() && known.created <= now - KEPT_SECONDS;
+        if self.0.get(key).is_some_and(is_old) {
+            self.0.remove(key);
+        }
         match self.0.get(key) {
             Some(known) if known.call != call => Err(StripeError::idempotency(
                 StatusCode::BAD_REQUEST,
@@ -71,10 +73,5 @@ impl Keys {
         } else if let Some(known) = self.0.get_mut(key) {
             known.answer = Some(answer.clone());
         }
-    }
-
-    /// Forgets a call that ended without an answer.
-    pub(super) fn abandon(&mut self, key: &str) {
-        self.0.remove(key);
     }
 }

@@ -62,7 +62,7 @@ pub(super) fn create(state: &mut State, params: &Params) -> Result {
     let advance = params.flag("auto_advance")?.unwrap_or(false);
     let id = invoices::draft(
         state,
-        NewInvoice {
+        &NewInvoice {
             customer: &customer,
             subscription,
             reason: "manual",

@@ -27,7 +27,7 @@ pub(super) struct NewInvoice<'a> {
 }
 
 /// Makes a draft.
-pub(super) fn draft(state: &mut State, new: NewInvoice<'_>) -> String {
+pub(super) fn draft(state: &mut State, new: &NewInvoice<'_>) -> String {
     let id = state.id("in");
     let customer = state.read(new.customer);
     let parent = new.subscription.map(|subscription| {
@@ -62,7 +62,7 @@ pub(super) fn draft(state: &mut State, new: NewInvoice<'_>) -> String {
         "default_tax_rates": [], "description": null, "discounts": new.discounts, "due_date": null,
         "effective_at": null, "ending_balance": null, "footer": null, "from_invoice": null, "hosted_invoice_url": null,
         "invoice_pdf": null, "issuer": { "type": "self" }, "last_finalization_error": null, "latest_revision": null,
-        "lines": sublist(Vec::new(), &format!("/v1/invoices/{id}/lines")), "livemode": state.livemode,
+        "lines": sublist(&[], &format!("/v1/invoices/{id}/lines")), "livemode": state.livemode,
         "metadata": new.metadata, "next_payment_attempt": new.finalizes_at, "number": null, "on_behalf_of": null,
         "parent": parent,
         "payment_settings": { "default_mandate": null, "payment_method_options": null, "payment_method_types": null },
@@ -113,7 +113,7 @@ pub(super) fn finalize(state: &mut State, id: &str) {
         text(&state.read(&customer), "invoice_prefix")
     );
     state.edit(&customer, |customer| {
-        customer["next_invoice_sequence"] = json!(sequence + 1)
+        customer["next_invoice_sequence"] = json!(sequence + 1);
     });
     let (page, pdf) = (
         format!("{}/i/{id}", state.url),
@@ -270,7 +270,7 @@ pub(super) fn attempt_failed(state: &mut State, id: &str) {
 pub(super) fn action_required(state: &mut State, id: &str) {
     if state.read(id)["billing_reason"] == "subscription_create" {
         state.update(id, "invoice.updated", |invoice| {
-            invoice["attempted"] = json!(true)
+            invoice["attempted"] = json!(true);
         });
     } else {
         count_attempt(state, id, true);

@@ -163,7 +163,7 @@ pub(super) fn create(state: &mut State, params: &Params) -> Result {
     params.required("type")?;
     let id = resolve(state, token, None, "type")?;
     state.edit(&id, |method| {
-        method["metadata"] = params.metadata("metadata")
+        method["metadata"] = params.metadata("metadata");
     });
     Ok(state.read(&id))
 }
@@ -188,7 +188,7 @@ pub(super) fn detach(state: &mut State, params: &Params, id: &str) -> Result {
         });
     }
     state.update(id, "payment_method.detached", |method| {
-        method["customer"] = Value::Null
+        method["customer"] = Value::Null;
     });
     Ok(state.read(id))
 }

@@ -6,7 +6,7 @@ use super::{
     error::StripeError,
     invoices, methods,
     methods::Behaviour,
-    state::{State, int, text},
+    state::{State, int, secret_of, text},
 };
 
 /// A payment intent to be made.
@@ -46,7 +46,7 @@ pub(super) fn insert_intent(state: &mut State, new: &NewIntent<'_>) -> String {
         "amount_capturable": 0, "amount_details": { "tip": {} }, "amount_received": 0, "application": null,
         "application_fee_amount": null, "automatic_payment_methods": automatic,
         "canceled_at": null, "cancellation_reason": null, "capture_method": "automatic_async",
-        "client_secret": state.secret_of(&id), "confirmation_method": "automatic", "created": state.now(),
+        "client_secret": secret_of(&id), "confirmation_method": "automatic", "created": state.now(),
         "currency": new.currency, "customer": new.customer, "customer_account": null, "description": new.description,
         "excluded_payment_method_types": null, "last_payment_error": null, "latest_charge": null,
         "livemode": state.livemode, "managed_payments": null, "metadata": new.metadata, "next_action": null,

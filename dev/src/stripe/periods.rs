@@ -13,7 +13,7 @@ pub(super) fn add(from: i64, anchor: i64, interval: &str, count: i64) -> i64 {
     let (Some(from_date), Some(anchor_date)) = (date(from), date(anchor)) else {
         return from;
     };
-    let gone = (0..).find(|gone| {
+    let gone = (0..=12_000).find(|gone| {
         anchor_date
             .checked_add_months(Months::new(*gone))
             .is_none_or(|date| date >= from_date)

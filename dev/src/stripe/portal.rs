@@ -186,7 +186,7 @@ pub(super) fn update_configuration(state: &mut State, params: &Params, id: &str)
     fill(params, &mut value)?;
     value["updated"] = json!(state.now());
     state.update(id, "billing_portal.configuration.updated", |old| {
-        *old = value
+        *old = value;
     });
     Ok(state.read(id))
 }

@@ -188,7 +188,7 @@ pub(super) fn invoice_waiting(state: &mut State, id: &str) -> Option<String> {
     let now = state.now();
     let invoice = invoices::draft(
         state,
-        NewInvoice {
+        &NewInvoice {
             customer: &customer,
             subscription: Some(id),
             reason: "subscription_update",

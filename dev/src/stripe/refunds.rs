@@ -32,7 +32,7 @@ pub(super) fn create(state: &mut State, params: &Params) -> Result {
         &["duplicate", "fraudulent", "requested_by_customer"],
     )?;
     let amount = params.int("amount")?;
-    refund(state, &charge, amount, reason, params.metadata("metadata"))
+    refund(state, &charge, amount, reason, &params.metadata("metadata"))
 }
 
 /// Refunds a part of a charge, or all that is left of it.
@@ -41,7 +41,7 @@ pub(super) fn refund(
     charge: &str,
     amount: Option<i64>,
     reason: Option<&str>,
-    metadata: Value,
+    metadata: &Value,
 ) -> Result {
     let before = state.find("charge", charge, "charge")?.clone();
     if before["paid"] != true {
@@ -111,7 +111,7 @@ pub(super) fn update(state: &mut State, params: &Params, id: &str) -> Result {
     params.allow("metadata.*")?;
     state.find("refund", id, "id")?;
     state.update(id, "refund.updated", |refund| {
-        params.merge_metadata("metadata", &mut refund["metadata"])
+        params.merge_metadata("metadata", &mut refund["metadata"]);
     });
     Ok(state.read(id))
 }

@@ -12,6 +12,7 @@ use super::{
     subscription_calls, test_clocks,
 };
 
+#[expect(clippy::too_many_lines, reason = "it is a table")]
 pub(super) fn route(state: &mut State, method: &str, path: &str, params: &Params) -> Result {
     let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
     let (s, p) = (state, params);

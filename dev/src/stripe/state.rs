@@ -105,11 +105,6 @@ impl State {
         format!("{prefix}_{}{}", self.salt, base36(self.counter))
     }
 
-    /// A secret that belongs to an id.
-    pub(super) fn secret_of(&self, id: &str) -> String {
-        format!("{id}_secret_{}", salt(id, 7))
-    }
-
     /// Stores a new object and returns its id.
     pub(super) fn insert(&mut self, value: Value) -> String {
         self.insert_with(value, Value::Object(Map::new()))
@@ -245,8 +240,13 @@ pub(super) fn int(value: &Value, field: &str) -> i64 {
     value[field].as_i64().unwrap_or_default()
 }
 
+/// A secret that belongs to an id.
+pub(super) fn secret_of(id: &str) -> String {
+    format!("{id}_secret_{}", salt(id, 7))
+}
+
 /// A list inside an object, complete.
-pub(super) fn sublist(data: Vec<Value>, url: &str) -> Value {
+pub(super) fn sublist(data: &[Value], url: &str) -> Value {
     json!({ "object": "list", "total_count": data.len(), "data": data, "has_more": false, "url": url })
 }
 

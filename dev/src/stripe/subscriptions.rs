@@ -29,7 +29,7 @@ pub(super) struct NewSubscription {
 }
 
 /// The price of an item.
-pub(super) fn price_of<'a>(item: &'a Value) -> &'a Value {
+pub(super) fn price_of(item: &Value) -> &Value {
     &item["price"]
 }
 
@@ -134,7 +134,7 @@ pub(super) fn begin(state: &mut State, new: &NewSubscription) -> String {
             "account_tax_ids": null, "custom_fields": null, "description": null, "footer": null,
             "issuer": { "type": "self" },
         },
-        "items": sublist(data, &format!("/v1/subscription_items?subscription={id}")), "latest_invoice": null,
+        "items": sublist(&data, &format!("/v1/subscription_items?subscription={id}")), "latest_invoice": null,
         "livemode": state.livemode, "managed_payments": null, "metadata": new.metadata,
         "next_pending_invoice_item_invoice": null, "on_behalf_of": null, "pause_collection": null,
         "payment_settings": {
@@ -219,7 +219,7 @@ pub(super) fn invoice_failed(state: &mut State, invoice: &str) {
         }
     } else if matches!(status.as_str(), "active" | "trialing") {
         state.update(&id, "customer.subscription.updated", |value| {
-            value["status"] = json!("past_due")
+            value["status"] = json!("past_due");
         });
     }
 }

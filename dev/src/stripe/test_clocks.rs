@@ -60,7 +60,7 @@ pub(super) fn advance(state: &mut State, params: &Params, id: &str) -> Result {
     }
     state.advance_to(to);
     state.update(id, "test_helpers.test_clock.ready", |clock| {
-        clock["frozen_time"] = json!(to)
+        clock["frozen_time"] = json!(to);
     });
     Ok(state.read(id))
 }

@@ -119,6 +119,6 @@ pub(super) fn apply_balance(state: &mut State, id: &str) {
         invoice["amount_remaining"] = json!(due);
     });
     state.update(&customer, "customer.updated", |customer| {
-        customer["balance"] = json!(rest)
+        customer["balance"] = json!(rest);
     });
 }

@@ -1,6 +1,6 @@
 //! Webhooks: signed deliveries, retried until 2xx, which tests hold, drop, duplicate and reorder.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, fmt::Write, sync::Arc, time::Duration};
 
 use aws_lc_rs::hmac;
 use chrono::Utc;
@@ -55,7 +55,8 @@ pub(super) struct Delivery {
 /// State of the deliveries of one account.
 #[derive(Debug, Default)]
 pub(super) struct Deliveries {
-    pub(super) ready: Vec<Delivery>,
+    /// Batches that are delivered side by side, each in its order.
+    pub(super) ready: Vec<Vec<Delivery>>,
     held: Option<Vec<String>>,
     drop_next: usize,
     duplicate_next: usize,
@@ -107,15 +108,17 @@ impl State {
         };
         let endpoints = self.ids_where("webhook_endpoint", wants);
         self.edit(id, |event| {
-            event["pending_webhooks"] = json!(endpoints.len())
+            event["pending_webhooks"] = json!(endpoints.len());
         });
         self.deliveries.unfinished += endpoints.len();
         self.deliveries
             .ready
-            .extend(endpoints.into_iter().map(|endpoint| Delivery {
-                event: id.into(),
-                endpoint,
-                version: version.map(Into::into),
+            .extend(endpoints.into_iter().map(|endpoint| {
+                vec![Delivery {
+                    event: id.into(),
+                    endpoint,
+                    version: version.map(Into::into),
+                }]
             }));
     }
 
@@ -134,9 +137,12 @@ impl State {
             Release::Reversed => held.reverse(),
             Release::Given(ids) => held.clone_from(ids),
         }
+        let before = std::mem::take(&mut self.deliveries.ready);
         for id in held {
             self.queue_event(&id);
         }
+        let batch = std::mem::replace(&mut self.deliveries.ready, before).concat();
+        self.deliveries.ready.push(batch);
     }
 
     pub(super) fn drop_events(&mut self, count: usize) {
@@ -179,52 +185,67 @@ pub(super) fn signature(secrets: &[&str], at: i64, body: &[u8]) -> String {
         context.update(body);
         out.push_str(",v1=");
         for byte in context.sign().as_ref() {
-            out.push_str(&format!("{byte:02x}"));
+            let _ = write!(out, "{byte:02x}");
         }
     }
     out
 }
 
-/// Delivers one event to one endpoint until it is accepted or the attempts are used up.
-pub(super) async fn deliver(account: Arc<Account>, delivery: Delivery, client: reqwest::Client) {
-    let permits = account.with(|state| {
-        let permits = &mut state.deliveries.permits;
-        Arc::clone(
-            permits
-                .entry(delivery.endpoint.clone())
-                .or_insert_with(|| Arc::new(Semaphore::new(PARALLEL))),
-        )
-    });
-    for attempt in 0..=BACKOFF.len() {
-        let Ok(permit) = permits.acquire().await else {
-            break;
-        };
-        let Some(status) = attempt_once(&account, &delivery, &client).await else {
-            break;
-        };
-        drop(permit);
-        account.with(|state| {
-            state.deliveries.attempts.push(DeliveryAttempt {
-                event: delivery.event.clone(),
-                endpoint: delivery.endpoint.clone(),
-                attempt: attempt + 1,
-                status: status.ok(),
-            });
-        });
-        if matches!(status, Ok(200..=299)) {
-            account.with(|state| {
-                state.edit(&delivery.event, |event| {
-                    let pending = event["pending_webhooks"].as_i64().unwrap_or(1);
-                    event["pending_webhooks"] = json!((pending - 1).max(0));
-                });
-            });
-            break;
+/// Delivers a batch in its order; what is refused is retried on the side.
+pub(super) async fn deliver(account: Arc<Account>, batch: Vec<Delivery>, client: reqwest::Client) {
+    for delivery in batch {
+        if !attempt(&account, &delivery, &client, 1).await {
+            account.spawn(retry(Arc::clone(&account), delivery, client.clone()));
         }
-        if let Some(seconds) = BACKOFF.get(attempt) {
-            tokio::time::sleep(Duration::from_secs(*seconds)).await;
+    }
+}
+
+/// Retries a delivery until it is accepted or the attempts are used up.
+async fn retry(account: Arc<Account>, delivery: Delivery, client: reqwest::Client) {
+    for (number, seconds) in (2..).zip(BACKOFF) {
+        tokio::time::sleep(Duration::from_secs(seconds)).await;
+        if attempt(&account, &delivery, &client, number).await {
+            return;
         }
     }
     account.with(|state| state.deliveries.unfinished -= 1);
+}
+
+/// One attempt; whether the delivery is finished.
+async fn attempt(
+    account: &Account,
+    delivery: &Delivery,
+    client: &reqwest::Client,
+    number: usize,
+) -> bool {
+    let permits = account.with(|state| {
+        let permits = &mut state.deliveries.permits;
+        let new = || Arc::new(Semaphore::new(PARALLEL));
+        Arc::clone(permits.entry(delivery.endpoint.clone()).or_insert_with(new))
+    });
+    let permit = permits.acquire().await;
+    let status = attempt_once(account, delivery, client).await;
+    drop(permit);
+    account.with(|state| {
+        // Without a status the endpoint is deleted.
+        let accepted = status.is_none_or(|status| matches!(status, Ok(200..=299)));
+        if let Some(status) = status {
+            state.deliveries.attempts.push(DeliveryAttempt {
+                event: delivery.event.clone(),
+                endpoint: delivery.endpoint.clone(),
+                attempt: number,
+                status: status.ok(),
+            });
+        }
+        if accepted {
+            state.deliveries.unfinished -= 1;
+            state.edit(&delivery.event, |event| {
+                let pending = event["pending_webhooks"].as_i64().unwrap_or(1);
+                event["pending_webhooks"] = json!((pending - 1).max(0));
+            });
+        }
+        accepted
+    })
 }
 
 /// The status of one attempt; None where the endpoint or the event no longer exists.

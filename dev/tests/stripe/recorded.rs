@@ -140,8 +140,8 @@ async fn replay(
         return;
     }
     let (mut theirs, mut ours) = (BTreeSet::new(), BTreeSet::new());
-    fields(&exchange["body"], String::new(), &mut theirs);
-    fields(&answer.body, String::new(), &mut ours);
+    fields(&exchange["body"], "", &mut theirs);
+    fields(&answer.body, "", &mut ours);
     let kind = exchange["body"]["object"].as_str().unwrap_or("error");
     for (set, other, sign, excepted) in [
         (&theirs, &ours, "-", ONLY_RECORDED),
@@ -159,8 +159,8 @@ async fn replay(
         }
     }
     let (mut theirs, mut ours) = (BTreeMap::new(), BTreeMap::new());
-    values(&exchange["body"], String::new(), &mut theirs);
-    values(&answer.body, String::new(), &mut ours);
+    values(&exchange["body"], "", &mut theirs);
+    values(&answer.body, "", &mut ours);
     for (field, value) in theirs {
         if ours.get(&field).is_some_and(|ours| *ours != value) {
             faults.insert(format!("{at} {field}: {} instead of {value}", ours[&field]));
@@ -200,7 +200,7 @@ const COMPARED: &[&str] = &[
 ];
 
 /// Values of the compared fields by their paths.
-fn values(value: &Value, at: String, out: &mut BTreeMap<String, Value>) {
+fn values(value: &Value, at: &str, out: &mut BTreeMap<String, Value>) {
     match value {
         Value::Object(object) => {
             for (name, value) in object {
@@ -209,13 +209,13 @@ fn values(value: &Value, at: String, out: &mut BTreeMap<String, Value>) {
                     out.insert(path.clone(), value.clone());
                 }
                 if !INSIDE_DIFFERS.iter().any(|field| path.ends_with(field)) {
-                    values(value, path, out);
+                    values(value, &path, out);
                 }
             }
         }
         Value::Array(items) => {
             for (place, item) in items.iter().enumerate() {
-                values(item, format!("{at}[{place}]"), out);
+                values(item, &format!("{at}[{place}]"), out);
             }
         }
         _ => {}
@@ -223,7 +223,7 @@ fn values(value: &Value, at: String, out: &mut BTreeMap<String, Value>) {
 }
 
 /// Paths of all fields; the elements of a list share theirs.
-fn fields(value: &Value, at: String, out: &mut BTreeSet<String>) {
+fn fields(value: &Value, at: &str, out: &mut BTreeSet<String>) {
     match value {
         Value::Object(object) => {
             for (name, value) in object {
@@ -234,14 +234,14 @@ fn fields(value: &Value, at: String, out: &mut BTreeSet<String>) {
                 };
                 out.insert(path.clone());
                 if name != "metadata" && !INSIDE_DIFFERS.iter().any(|field| path.ends_with(field)) {
-                    fields(value, path, out);
+                    fields(value, &path, out);
                 }
             }
         }
         Value::Array(items) => {
             for item in items {
                 out.insert(format!("{at}[]"));
-                fields(item, format!("{at}[]"), out);
+                fields(item, &format!("{at}[]"), out);
             }
         }
         _ => {}

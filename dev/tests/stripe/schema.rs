@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::support::Fake;
 
 /// The data beside the repository, unless it is not there.
+#[expect(clippy::print_stdout, reason = "a skipped test says so")]
 pub(crate) fn stripe_data() -> Option<PathBuf> {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/stripe-data");
     if folder.is_dir() {

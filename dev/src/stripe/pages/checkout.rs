@@ -55,18 +55,17 @@ fn over(session: &Value) -> Response {
 fn form(session: &Value, lines: &Value, message: &str) -> Response {
     let id = text(session, "id");
     let base = format!("/c/pay/{id}");
-    let rows: String = lines
-        .as_array()
-        .into_iter()
-        .flatten()
+    let lines = lines.as_array().into_iter().flatten();
+    let rows: Vec<String> = lines
         .map(|line| {
+            let quantity = line["quantity"].as_i64().unwrap_or(1);
             format!(
-                "<li>{} × {}</li>",
-                line["quantity"].as_i64().unwrap_or(1),
+                "<li>{quantity} × {}</li>",
                 Escaped(text(line, "description"))
             )
         })
         .collect();
+    let rows = rows.concat();
     let code = if session["allow_promotion_codes"] == true {
         format!(
             "<form method=\"post\" action=\"{base}/code\"><label>Promotion code <input id=\"promotion-code\" name=\"code\"></label> \

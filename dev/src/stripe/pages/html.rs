@@ -65,6 +65,16 @@ pub(super) fn button(action: &str, id: &str, label: &str) -> String {
     )
 }
 
+/// A link in a paragraph of its own.
+pub(super) fn anchor(id: &str, url: &str, label: &str) -> String {
+    format!(
+        "<p><a id=\"{}\" href=\"{}\">{}</a></p>",
+        Escaped(id),
+        Escaped(url),
+        Escaped(label)
+    )
+}
+
 pub(super) fn error(message: &str) -> String {
     if message.is_empty() {
         return String::new();

@@ -11,7 +11,7 @@ use axum::{
 };
 use serde_json::Value;
 
-use super::html::{Escaped, button, error, message_of, not_found, page, redirect};
+use super::html::{Escaped, anchor, button, error, message_of, not_found, page, redirect};
 use crate::stripe::{
     cycles::money,
     error::StripeError,
@@ -39,18 +39,18 @@ async fn show(State(shared): State<Arc<Shared>>, Path(id): Path<String>) -> Resp
 
 fn render(state: &Objects, id: &str, message: &str) -> Response {
     let invoice = state.read(id);
-    let rows: String = invoice["lines"]["data"]
-        .as_array()
-        .into_iter()
-        .flatten()
+    let lines = invoice["lines"]["data"].as_array().into_iter().flatten();
+    let rows: Vec<String> = lines
         .map(|line| {
+            let (description, amount) = (text(line, "description"), int(line, "amount"));
             format!(
                 "<tr><td>{}</td><td>{}</td></tr>",
-                Escaped(text(line, "description")),
-                money(int(line, "amount"))
+                Escaped(description),
+                money(amount)
             )
         })
         .collect();
+    let rows = rows.concat();
     let mut body = format!(
         "{}<p>{}: <strong id=\"status\">{}</strong></p><table>{rows}<tr><th>Total</th><th>{} {}</th></tr></table>",
         error(message),
@@ -64,9 +64,8 @@ fn render(state: &Objects, id: &str, message: &str) -> Response {
         if let Some((_, intent)) = invoices::payment_of(state, id)
             && state.read(&intent)["status"] == "requires_action"
         {
-            body.push_str(&format!(
-                "<p><a id=\"authenticate\" href=\"/authenticate/{intent}\">Authenticate</a></p>"
-            ));
+            let link = format!("/authenticate/{intent}");
+            body.push_str(&anchor("authenticate", &link, "Authenticate"));
         }
     }
     page("Invoice", &body)

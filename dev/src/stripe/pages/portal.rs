@@ -10,7 +10,7 @@ use axum::{
 };
 use serde_json::Value;
 
-use super::html::{Escaped, button, error, message_of, not_found, page, redirect};
+use super::html::{Escaped, anchor, button, error, message_of, not_found, page, redirect};
 use crate::stripe::{
     catalog::is_metered,
     cycles::money,
@@ -67,10 +67,7 @@ fn render(state: &Objects, id: &str, message: &str) -> Response {
     }
     body.push_str("</table>");
     if let Some(url) = session["return_url"].as_str() {
-        body.push_str(&format!(
-            "<p><a id=\"return\" href=\"{}\">Return</a></p>",
-            Escaped(url)
-        ));
+        body.push_str(&anchor("return", url, "Return"));
     }
     page("Your subscription", &body)
 }

@@ -11,7 +11,8 @@ use crate::auth::{
     SendAlreadyRegistered, SendEmailUndo, SendReset, SendUnlock, SendVerification,
 };
 use crate::billing::{
-    EndDuplicate, FollowAccounts, NotifyBilling, PurgeBilling, ReconcileStale, SyncCustomer, SyncEvent,
+    EndDuplicate, FollowAccounts, NotifyBilling, PurgeBilling, ReconcileStale, SyncCustomer,
+    SyncEvent,
 };
 use crate::events::{self, PurgeEventTotals};
 use crate::idempotency::PurgeIdempotencyKeys;

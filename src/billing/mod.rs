@@ -28,7 +28,9 @@ pub use commands::{Reconciled, reconcile, replay};
 pub use doctor::findings;
 pub use error::Error;
 pub use invoices::routes as invoice_routes;
-pub use jobs::{EndDuplicate, FollowAccounts, PurgeBilling, ReconcileStale, SyncCustomer, SyncEvent};
+pub use jobs::{
+    EndDuplicate, FollowAccounts, PurgeBilling, ReconcileStale, SyncCustomer, SyncEvent,
+};
 pub use notices::NotifyBilling;
 pub use pages::page_routes;
 pub use routes::routes;

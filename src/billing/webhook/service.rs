@@ -75,11 +75,17 @@ fn effect(event: &Event, is_live: bool) -> Option<Effect> {
     envelope::areas(&event.kind)?;
     let id = event.id.as_deref().unwrap_or_default();
     if event.is_live.is_some_and(|live| live != is_live) {
-        tracing::warn!(event = id, "a webhook event of the other mode has no effect");
+        tracing::warn!(
+            event = id,
+            "a webhook event of the other mode has no effect"
+        );
         return None;
     }
     if event.connected_account.is_some() {
-        tracing::warn!(event = id, "a webhook event of a connected account has no effect");
+        tracing::warn!(
+            event = id,
+            "a webhook event of a connected account has no effect"
+        );
         return None;
     }
     let names_payment = event.payment_intent.is_some() || event.charge.is_some();
@@ -102,7 +108,10 @@ pub(in crate::billing) async fn find_customer(state: &AppState, id: &str) -> Res
         None => None,
     };
     let Some(customer) = customer else {
-        tracing::warn!(event = id, "an event of a payment without a customer is ignored");
+        tracing::warn!(
+            event = id,
+            "an event of a payment without a customer is ignored"
+        );
         store::mark_processed(&state.db, &[id.to_owned()], state.clock.now()).await?;
         return Ok(());
     };

@@ -34,14 +34,23 @@ pub(super) async fn start(ctx: &CallerCtx, wanted: NewCheckout) -> Result<String
     let stripe = customers::stripe(ctx)?;
     let customer = customers::ensure(ctx, account_id).await?;
     loop {
-        let begun = begin(ctx, price.as_str(), &customer).await?;
-        match begun {
+        let checkout = match begin(ctx, price.as_str(), &customer).await? {
             Begun::New(checkout) => return create(ctx, stripe, &customer, &checkout).await,
-            Begun::Same(Checkout { url: Some(url), .. }) => return Ok(url),
-            Begun::Same(checkout) => return create(ctx, stripe, &customer, &checkout).await,
-            Begun::Other(checkout) => end(ctx, stripe, &customer, &checkout).await?,
-        }
+            Begun::Same(checkout) => match (&checkout.stripe_session_id, &checkout.url) {
+                (Some(id), Some(url)) if is_open(stripe, id).await? => return Ok(url.clone()),
+                (Some(_), Some(_)) => checkout,
+                _ => return create(ctx, stripe, &customer, &checkout).await,
+            },
+            Begun::Other(checkout) => checkout,
+        };
+        end(ctx, stripe, &customer, &checkout).await?;
     }
+}
+
+async fn is_open(stripe: &Stripe, id: &str) -> Result<bool, CallError> {
+    let request = session::RetrieveCheckoutSession::new(CheckoutSessionId::from(id));
+    let found: CheckoutSession = stripe.read(&request).await?;
+    Ok(found.status == Some(CheckoutSessionStatus::Open))
 }
 
 enum Begun {

@@ -19,8 +19,8 @@ use crate::scope::Scope;
 
 /// Returns whether a subscription has not ended, paid or not.
 pub(super) fn is_running(subscription: &StoredSubscription) -> bool {
-    use SubscriptionStatus::{Canceled, IncompleteExpired, Unknown};
-    !matches!(subscription.status, Canceled | IncompleteExpired | Unknown)
+    use SubscriptionStatus::{Canceled, IncompleteExpired};
+    !matches!(subscription.status, Canceled | IncompleteExpired)
 }
 
 /// Returns whether a subscription ends by itself.

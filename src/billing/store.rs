@@ -102,26 +102,19 @@ pub(super) async fn find_session_account(
     .await
 }
 
-/// The user who bought a subscription: by its checkout, else the account's user or the first owner.
+/// The user who began a checkout.
 pub(super) async fn find_buyer(
     conn: impl PgExecutor<'_>,
     account_id: AccountId,
-    checkout_id: Option<CheckoutId>,
+    id: CheckoutId,
 ) -> Result<Option<UserId>, sqlx::Error> {
     sqlx::query_scalar!(
-        r#"SELECT coalesce(
-               (SELECT user_id FROM checkouts WHERE account_id = a.id AND id = $2),
-               a.user_id,
-               (SELECT user_id FROM memberships WHERE account_id = a.id AND role = 'owner'
-                ORDER BY created_at, user_id LIMIT 1)
-           ) AS "id: UserId"
-           FROM accounts AS a WHERE a.id = $1"#,
+        r#"SELECT user_id AS "id: UserId" FROM checkouts WHERE account_id = $1 AND id = $2"#,
         account_id.0,
-        checkout_id.map(|id| id.0),
+        id.0,
     )
     .fetch_optional(conn)
     .await
-    .map(Option::flatten)
 }
 
 /// Members of an organisation; 1 for a personal account.

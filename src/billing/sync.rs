@@ -18,7 +18,7 @@ use super::subscriptions::{self, checkout_of, time};
 use crate::audit::Event;
 use crate::config::PlansConfig;
 use crate::ctx::{Ctx, Tx};
-use crate::ids::{AccountId, InvoiceId, SubscriptionId};
+use crate::ids::{AccountId, CheckoutId, InvoiceId, SubscriptionId, UserId};
 use crate::payments::{self, ReadPayments};
 use crate::plans::{self, ProvidedSubscription, SubscriptionStatus};
 use crate::scope::{Exception, Scope};
@@ -253,7 +253,7 @@ async fn store_subscriptions(
         if let Some(checkout) = checkout {
             store::finish_checkout(&mut **tx, account_id, checkout, true, now).await?;
         }
-        let Some(user_id) = store::find_buyer(&mut **tx, account_id, checkout).await? else {
+        let Some(user_id) = find_buyer(tx, account_id, checkout).await? else {
             tracing::warn!(account_id = %account_id, "a subscription of an account without a user is skipped");
             continue;
         };
@@ -269,6 +269,20 @@ async fn store_subscriptions(
     }
     audit_change(tx, account_id, &before, current.map(|at| &provided[at])).await?;
     Ok(())
+}
+
+/// Who bought a subscription: by its checkout, else who pays for the account.
+async fn find_buyer(
+    tx: &mut Tx<'_>,
+    account_id: AccountId,
+    checkout: Option<CheckoutId>,
+) -> Result<Option<UserId>, sqlx::Error> {
+    if let Some(id) = checkout
+        && let Some(user_id) = store::find_buyer(&mut **tx, account_id, id).await?
+    {
+        return Ok(Some(user_id));
+    }
+    customers::find_payer(&mut **tx, account_id).await
 }
 
 pub(super) fn provided_subscriptions(

@@ -93,6 +93,7 @@ async fn it_shows_the_account_its_plan_its_use_by_day_and_its_last_payments() {
     let subscription = json!({
         "plan": "pro", "status": "active", "cancel_at_period_end": false,
         "current_period_start": "2026-03-14T09:26:53Z", "current_period_end": "2026-04-13T09:26:53Z",
+        "cancel_at": null, "past_due_since": null,
     });
     assert_eq!(body["subscription"], subscription);
     let usage = json!({

@@ -135,7 +135,7 @@ async fn of_twenty_subscriptions_that_begin_at_once_one_lives() {
         let error = error.into_database_error().expect("it is the database's");
         assert_eq!(
             error.constraint(),
-            Some("subscriptions_account_id_living_key")
+            Some("subscriptions_account_id_current_key")
         );
     }
     // One that has ended makes room.
@@ -244,7 +244,7 @@ async fn prices_are_public_and_come_from_the_settings() {
     assert_eq!(plans[0]["price"]["amount"], 0);
     let pro = json!({
         "plan": "pro", "name": "Pro",
-        "price": { "amount": 1900, "currency": "EUR", "interval": "month" },
+        "price": { "amount": 1900, "currency": "EUR", "interval": "month" }, "yearly_price": null,
         "requests_per_minute": 777, "monthly_quota": 1_000_000, "quota_is_hard": false,
         "monthly_events": 1_000_000, "monthly_event_bytes": 1_073_741_824,
         "features": ["api_keys", "usage_reports", "email_support"],

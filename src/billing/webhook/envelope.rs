@@ -71,7 +71,8 @@ impl Event {
 pub(super) fn areas(kind: &str) -> Option<Areas> {
     let (family, _) = kind.rsplit_once('.')?;
     match family {
-        "customer.subscription" | "checkout.session" | "customer" => Some(Areas::SUBSCRIPTIONS),
+        "customer.subscription" | "checkout.session" => Some(Areas::SUBSCRIPTIONS),
+        "customer" if kind == "customer.deleted" => Some(Areas::SUBSCRIPTIONS),
         // A payment changes the status of its subscription.
         "invoice" | "invoice_payment" => Some(Areas::ALL),
         "payment_intent" | "charge" | "refund" | "charge.refund" | "charge.dispute" => {

@@ -39,6 +39,14 @@ async fn fill(app: &TestApp, owner: AccountId) {
              VALUES (gen_random_uuid(), '{owner}', '{owner}', 'pro', 'active', now(), now(), now(), now());
          INSERT INTO payments (id, user_id, account_id, amount, currency, status, created_at, updated_at)
              VALUES (gen_random_uuid(), '{owner}', '{owner}', 1, 'USD', 'succeeded', now(), now());
+         INSERT INTO billing_customers (account_id, creation_began_at, email, created_at, updated_at)
+             VALUES ('{owner}', now(), 'x@example.com', now(), now());
+         INSERT INTO checkouts (id, account_id, user_id, stripe_price_id, quantity, trial_days, status, created_at, updated_at)
+             VALUES (gen_random_uuid(), '{owner}', '{owner}', 'price_x', 1, 0, 'expired', now(), now());
+         INSERT INTO invoices (id, account_id, stripe_invoice_id, status, total, amount_due, amount_paid, amount_remaining,
+                               currency, attempt_count, period_start, period_end, created_at, updated_at)
+             VALUES (gen_random_uuid(), '{owner}', 'in_{slug}', 'paid', 1, 1, 1, 0, 'USD', 1, now(), now(), now(), now());
+         INSERT INTO billing_notices (account_id, fact, created_at) VALUES ('{owner}', 'x', now());
          INSERT INTO accounts (id, kind, name, created_at, updated_at)
              VALUES ('{organisation}', 'organisation', 'x', now(), now());
          INSERT INTO account_slugs (slug, account_id) VALUES ('x-{slug}', '{organisation}');

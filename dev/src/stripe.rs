@@ -61,7 +61,7 @@ pub use log::LoggedRequest;
 pub use portal_acts::PortalAct;
 pub use seed::{Catalog, CatalogCode, CatalogMeter, CatalogPrice, CatalogProduct, Interval};
 pub use state::AfterRetries;
-pub use webhooks::{DeliveryAttempt, Release};
+pub use webhooks::{DeliveryAttempt, Release, signature};
 
 use crate::error::{Doing, Result};
 use server::Shared;

@@ -28,11 +28,6 @@ pub(super) struct NewSubscription {
     pub(super) cancel_at_period_end: bool,
 }
 
-/// The price of an item.
-pub(super) fn price_of(item: &Value) -> &Value {
-    &item["price"]
-}
-
 pub(super) fn items(subscription: &Value) -> &[Value] {
     subscription["items"]["data"]
         .as_array()
@@ -79,7 +74,7 @@ pub(super) fn item_value(
         "current_trial": null, "discounts": [], "metadata": {}, "plan": plan_of(&price), "price": price,
         "subscription": subscription, "tax_rates": [],
     });
-    if !is_metered(price_of(&item)) {
+    if !is_metered(&item["price"]) {
         item["quantity"] = json!(quantity);
     }
     item

@@ -175,8 +175,9 @@ impl State {
     }
 }
 
-/// `Stripe-Signature`: one `v1` for each secret.
-pub(super) fn signature(secrets: &[&str], at: i64, body: &[u8]) -> String {
+/// `Stripe-Signature` of a body at a time in Unix seconds: one `v1` for each secret.
+#[must_use]
+pub fn signature(secrets: &[&str], at: i64, body: &[u8]) -> String {
     let mut out = format!("t={at}");
     for secret in secrets {
         let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());

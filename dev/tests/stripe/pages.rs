@@ -87,6 +87,46 @@ async fn a_checkout_page_takes_a_code_declines_and_pays() {
 }
 
 #[tokio::test]
+async fn the_first_page_says_that_no_money_moves() {
+    let fake = Fake::start().await;
+    let (status, _, html) = fake.page("GET", "/", "").await;
+    assert_eq!(status, 200);
+    assert!(html.contains("This is a fake Stripe. No money moves."));
+}
+
+#[tokio::test]
+async fn an_invoice_is_authenticated_on_its_page() {
+    let fake = Fake::start().await;
+    let customer = fake.customer_with("pm_card_authenticationRequired").await;
+    let id = fake.subscribe(&customer, "").await;
+    let invoice = fake.account.objects("invoice").pop().unwrap();
+    let path = format!("/i/{}", invoice["id"].as_str().unwrap());
+    assert_eq!(
+        invoice["hosted_invoice_url"],
+        format!("{}{path}", fake.stripe.url())
+    );
+    let html = fake.page("GET", &path, "").await.2;
+    let link = html
+        .split("id=\"authenticate\" href=\"")
+        .nth(1)
+        .unwrap()
+        .split('"')
+        .next()
+        .unwrap();
+    assert!(
+        fake.page("GET", link, "")
+            .await
+            .2
+            .contains("id=\"approve\"")
+    );
+    fake.page("POST", &format!("{link}/approve"), "").await;
+    assert_eq!(fake.status(&id), "active");
+    assert!(fake.page("GET", &path, "").await.2.contains("paid"));
+    let pdf = fake.page("GET", &format!("{path}/pdf"), "").await.2;
+    assert!(pdf.starts_with("%PDF"));
+}
+
+#[tokio::test]
 async fn a_portal_page_changes_the_plan_cancels_and_resumes() {
     let fake = Fake::start().await;
     let customer = fake.customer_with("pm_card_visa").await;

@@ -250,15 +250,9 @@ async fn objects_of(fake: &Fake, kind: &str) -> Vec<Value> {
     match kind {
         "line_item" => inside("invoice", "lines"),
         "subscription_item" => inside("subscription", "items"),
-        "billing.meter_event" => {
-            let customer = fake.customer().await;
-            let form = format!(
-                "event_name=requests&payload[stripe_customer_id]={customer}&payload[value]=3"
-            );
-            vec![fake.post("/v1/billing/meter_events", &form).await.body]
-        }
+        "billing.meter_event" => vec![meter_event(fake).await],
         "billing.meter_event_summary" => {
-            let event = &objects_of_event(fake).await;
+            let event = meter_event(fake).await;
             let customer = event["payload"]["stripe_customer_id"].as_str().unwrap();
             let hour = fake.account.now() / 3600 * 3600;
             let path = format!(
@@ -274,7 +268,7 @@ async fn objects_of(fake: &Fake, kind: &str) -> Vec<Value> {
     }
 }
 
-async fn objects_of_event(fake: &Fake) -> Value {
+async fn meter_event(fake: &Fake) -> Value {
     let customer = fake.customer().await;
     let form =
         format!("event_name=requests&payload[stripe_customer_id]={customer}&payload[value]=3");

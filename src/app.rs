@@ -108,7 +108,7 @@ fn groups(draining: Draining) -> Groups {
         .group(
             "/api/v1/billing",
             signed_in().scope(Area::Billing).exempt_from_quota(),
-            billing::routes(),
+            billing::routes().merge(billing::invoice_routes()),
         )
         .group("/api/v1/webhooks", unlimited(), billing::webhook_routes())
         .group(
@@ -128,11 +128,6 @@ fn groups(draining: Draining) -> Groups {
                 .idempotency_keys(KeyUse::Required)
                 .exempt_from_quota(),
             payments::routes(),
-        )
-        .group(
-            "/api/v1/billing",
-            signed_in().scope(Area::Billing).exempt_from_quota(),
-            billing::invoice_routes(),
         )
         .group("/api/v1/admin", policy::admin(), admin::routes())
 }

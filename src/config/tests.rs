@@ -351,3 +351,23 @@ fn the_second_factor_is_asked_of_administrators_in_production_unless_it_says_oth
     }
     assert_eq!(faulty(&[("MFA_REQUIRED", "true")]), ["MFA_REQUIRED"]);
 }
+
+#[test]
+fn payments_have_the_currency_of_the_plans_or_those_of_a_list_that_stripe_charges() {
+    let currencies = |overrides: &[(&str, &str)]| {
+        let config = read(overrides).expect("they are good");
+        config.payments.currencies
+    };
+    assert_eq!(currencies(&[]), ["USD"]);
+    assert_eq!(currencies(&[("PLAN_CURRENCY", "eur")]), ["EUR"]);
+    let listed = [("PAYMENT_CURRENCIES", "jpy, KWD")];
+    assert_eq!(currencies(&listed), ["JPY", "KWD"]);
+    for wrong in [
+        ("PAYMENT_CURRENCIES", "USD,XXX"),
+        ("PAYMENT_CURRENCIES", "dollars"),
+        ("PAYMENT_MAX_AMOUNT", "0"),
+        ("PAYMENT_MAX_AMOUNT", "100000000"),
+    ] {
+        assert_eq!(faulty(&[wrong]), [wrong.0], "{wrong:?}");
+    }
+}

@@ -1,7 +1,7 @@
 //! Settles payments whose creation at Stripe is not confirmed.
 
 use chrono::TimeDelta;
-use stripe_client::Stripe;
+use stripe_client::{CallError, Stripe};
 
 use super::error::Error;
 use super::model::ReadPayment;
@@ -46,13 +46,27 @@ async fn settle(state: &AppState) -> Result<(), JobError> {
         let pending = store::list_pending(&mut *tx, before, last, BATCH).await?;
         tx.commit().await?;
         for payment in &pending {
-            settle_one(state, stripe, *payment).await?;
+            match settle_one(state, stripe, *payment).await {
+                Err(Error::Customer(customers::Error::Stripe(error))) if !is_about_one(&error) => {
+                    return Err(Error::from(error).into());
+                }
+                Err(error) => {
+                    let id = payment.id;
+                    tracing::warn!(payment = %id, %error, "a payment stays pending until the next run");
+                }
+                Ok(()) => {}
+            }
         }
         last = pending.last().copied();
         if last.is_none() {
             return Ok(());
         }
     }
+}
+
+/// Whether other payments can be settled nevertheless.
+const fn is_about_one(error: &CallError) -> bool {
+    matches!(error, CallError::Refused(_) | CallError::Malformed)
 }
 
 async fn settle_one(state: &AppState, stripe: &Stripe, payment: Pending) -> Result<(), Error> {

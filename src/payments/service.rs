@@ -91,7 +91,8 @@ async fn begin(ctx: &CallerCtx, new: &NewPayment, key: &[u8; 32]) -> Result<Begu
     let is_new = store::insert(&mut *tx, owner, &requested, key).await?;
     if !is_new {
         let stored = store::find_requested(&mut *tx, owner, key).await?;
-        requested = stored.ok_or(Error::NotFound)?;
+        // None if another process has answered the request, whose key it has taken over.
+        requested = stored.ok_or_else(unsettled)?;
     }
     tx.commit().await?;
     if !requested.is_for(new) {
@@ -123,12 +124,12 @@ async fn replace(
     let owner = (account_id, ctx.user_id());
     let is_stored = store::insert(&mut *tx, owner, &requested, key).await?;
     tx.commit().await?;
-    // False if Stripe has reported the former one meanwhile.
+    // False if a read of Stripe has stored the former one meanwhile.
     is_stored.then_some(requested).ok_or_else(unsettled)
 }
 
 fn unsettled() -> Error {
-    CallError::Unknown("the payment was reported meanwhile").into()
+    CallError::Unknown("the payment was settled meanwhile").into()
 }
 
 async fn create_intent(
@@ -265,7 +266,8 @@ pub(super) async fn search(
             None => return Ok(None),
         }
     }
-    Err(CallError::Unknown("too many payment intents to search"))
+    tracing::error!(payment = %id, "a customer has too many payment intents to find one");
+    Err(CallError::Malformed)
 }
 
 /// Finds the customer at Stripe of a payment, for events whose object names none: by the row, or else by reading Stripe.

@@ -223,3 +223,52 @@ async fn the_customer_of_a_refund_or_dispute_is_found_by_the_row_or_at_stripe() 
     assert!(it.account.requests().is_empty());
     assert_eq!(find(PaymentRef::Intent("pi_unknown")).await, None);
 }
+
+#[tokio::test]
+async fn a_payment_of_an_invoice_has_its_subscription() {
+    let it = stripe_app("invoiced").await;
+    let ada = it.app.sign_in("ada").await;
+    ada.pay("k-1", &usd(1_000)).await.assert_status(201);
+    let customer = it.intents()[0]["customer"].clone();
+    let made = json!({ "amount": 2_900, "currency": "usd", "customer": customer });
+    let intent = it
+        .account
+        .call("POST", "/v1/payment_intents", &made)
+        .expect("it is made");
+    let intent = intent["id"].as_str().expect("an id").to_owned();
+    it.account.edit_object(&intent, "", |intent| {
+        intent["payment_details"]["order_reference"] = json!("in_1");
+    });
+    sqlx::raw_sql(
+        "INSERT INTO subscriptions (id, user_id, plan, status, stripe_subscription_id, current_period_start,
+                                    current_period_end, created_at, updated_at)
+         SELECT gen_random_uuid(), id, 'pro', 'active', 'sub_1', now(), now(), now(), now() FROM users;
+         INSERT INTO invoices (id, account_id, stripe_invoice_id, stripe_subscription_id, status, total, amount_due,
+                               amount_paid, amount_remaining, currency, attempt_count, period_start, period_end,
+                               created_at, updated_at)
+         SELECT gen_random_uuid(), id, 'in_1', 'sub_1', 'open', 2900, 2900, 0, 2900, 'USD', 1, now(), now(), now(), now()
+         FROM users",
+    )
+    .execute(&it.app.owner_db)
+    .await
+    .expect("they are written");
+    it.follow().await;
+    it.account
+        .confirm_payment_intent(&intent, "pm_card_visa")
+        .expect("it is paid");
+    it.follow().await;
+    let linked: (String, bool, bool) = sqlx::query_as(
+        "SELECT detailed_status, subscription_id = (SELECT id FROM subscriptions), stripe_charge_id IS NOT NULL
+         FROM payments WHERE stripe_invoice_id = 'in_1'",
+    )
+    .fetch_one(&it.app.owner_db)
+    .await
+    .expect("it is stored");
+    assert_eq!(linked, ("succeeded".to_owned(), true, true));
+    assert_eq!(
+        ada.get(PAYMENTS).await.body["items"]
+            .as_array()
+            .map(Vec::len),
+        Some(2)
+    );
+}

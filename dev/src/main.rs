@@ -26,10 +26,13 @@ struct Cli {
 enum Command {
     /// Runs the service with everything around it until Ctrl-C
     ///
-    /// Starts PostgreSQL and the mail inbox, migrates, serves, creates a demo user and an admin, and
+    /// Starts PostgreSQL, the mail inbox and a fake Stripe, migrates, serves, creates a demo user and an admin, and
     /// prints where everything is; `.dev/urls.json` says the same. Data, ports and secrets stay in
-    /// `.dev/`. Redis is used when `REDIS_URL` is set or one answers at 127.0.0.1:6379.
+    /// `.dev/`. Redis is used when `REDIS_URL` is set or one answers at 127.0.0.1:6379. With your own
+    /// `STRIPE_SECRET_KEY` no fake starts and Stripe is called.
     Run,
+    /// Runs a fake Stripe with the plans of the service until Ctrl-C; no money moves
+    Stripe(commands::StripeOptions),
     /// Runs every test on a PostgreSQL and a Redis that live as long as the tests
     ///
     /// Uses cargo-nextest where it is installed, else `cargo test`, and ends with the runner's code.
@@ -70,6 +73,7 @@ enum Command {
 async fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run => commands::run().await,
+        Command::Stripe(options) => commands::stripe(options).await,
         Command::Test { args } => commands::test(args).await,
         Command::Db {
             empty,

@@ -24,6 +24,7 @@ mod intents;
 mod invoice_calls;
 mod invoices;
 mod item_calls;
+mod kept;
 mod lines;
 mod list;
 mod log;
@@ -48,7 +49,12 @@ mod totals;
 mod versions;
 mod webhooks;
 
-use std::{net::TcpListener, sync::Arc, time::Duration};
+use std::{
+    net::{SocketAddr, TcpListener},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use chrono::Utc;
 use url::Url;
@@ -64,13 +70,18 @@ pub use state::AfterRetries;
 pub use webhooks::{DeliveryAttempt, Release, signature};
 
 use crate::error::{Doing, Result};
+use kept::Kept;
 use server::Shared;
+
+/// How long a change may take to reach the file.
+const SAVE_INTERVAL: Duration = Duration::from_millis(200);
 
 /// A running fake Stripe; dropping it ends it.
 #[derive(Debug)]
 pub struct Stripe {
-    url: String,
+    address: SocketAddr,
     shared: Arc<Shared>,
+    kept: Option<Arc<Kept>>,
 }
 
 impl Stripe {
@@ -80,35 +91,59 @@ impl Stripe {
     /// When 127.0.0.1 has no free port left.
     pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        Self::run(listener, None, 0)
+        Self::run(listener, None, 0, None)
             .await
             .expect("a fresh listener serves")
     }
 
     /// Serves on a listener; pages are linked at the public URL if one is given.
     ///
-    /// Ids differ from those of the last run, which a database may still hold.
-    pub async fn serve(listener: TcpListener, public_url: Option<Url>) -> Result<Self> {
-        Self::run(listener, public_url, Utc::now().timestamp()).await
+    /// With a file the accounts of the last run go on. Without one ids differ from those of the last run, which a
+    /// database may still hold.
+    pub async fn serve(
+        listener: TcpListener,
+        public_url: Option<Url>,
+        file: Option<PathBuf>,
+    ) -> Result<Self> {
+        Self::run(listener, public_url, Utc::now().timestamp(), file).await
     }
 
     #[expect(
         clippy::unused_async,
         reason = "it registers with the runtime, so it needs one"
     )]
-    async fn run(listener: TcpListener, public_url: Option<Url>, epoch: i64) -> Result<Self> {
+    async fn run(
+        listener: TcpListener,
+        public_url: Option<Url>,
+        epoch: i64,
+        file: Option<PathBuf>,
+    ) -> Result<Self> {
         let adopt = |listener: TcpListener| {
             listener.set_nonblocking(true)?;
             let address = listener.local_addr()?;
             Ok((tokio::net::TcpListener::from_std(listener)?, address))
         };
         let (listener, address) = adopt(listener).doing(|| "serve the fake Stripe".into())?;
-        let url = format!("http://{address}");
         let public = public_url.map_or_else(
-            || url.clone(),
+            || format!("http://{address}"),
             |public| public.as_str().trim_end_matches('/').to_owned(),
         );
         let shared = Shared::new(public, epoch);
+        let kept = match file {
+            Some(path) => Some(Arc::new(Kept::open(path, &shared)?)),
+            None => None,
+        };
+        if let Some(kept) = kept.clone() {
+            let accounts = Arc::downgrade(&shared);
+            shared.spawn(async move {
+                while let Some(shared) = accounts.upgrade() {
+                    // A full disk may have room again.
+                    let _ = kept.save(&shared);
+                    drop(shared);
+                    tokio::time::sleep(SAVE_INTERVAL).await;
+                }
+            });
+        }
         let router = server::router(Arc::clone(&shared));
         shared.spawn(async move {
             let _ = axum::serve(listener, router).await;
@@ -128,13 +163,23 @@ impl Stripe {
                 }
             }
         });
-        Ok(Self { url, shared })
+        Ok(Self {
+            address,
+            shared,
+            kept,
+        })
     }
 
     /// Address of the API, without a slash at the end.
     #[must_use]
     pub fn url(&self) -> String {
-        self.url.clone()
+        format!("http://{}", self.address)
+    }
+
+    /// Port of the API.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.address.port()
     }
 
     /// Account of a secret key, which exists from its first use.
@@ -147,5 +192,8 @@ impl Stripe {
 impl Drop for Stripe {
     fn drop(&mut self) {
         self.shared.stop();
+        if let Some(kept) = &self.kept {
+            let _ = kept.save(&self.shared);
+        }
     }
 }

@@ -44,6 +44,7 @@ pub(super) struct Ports {
     pub(super) inbox: Option<u16>,
     pub(super) smtp: Option<u16>,
     pub(super) postgres: Option<u16>,
+    pub(super) stripe: Option<u16>,
 }
 
 impl Home {
@@ -75,6 +76,17 @@ impl Home {
 
     pub(super) fn keep_ports(&self, ports: &Ports) -> Result<()> {
         files::write_private(&self.path.join("ports.json"), &json(ports))
+    }
+
+    /// Where the fake Stripe keeps its accounts.
+    pub(super) fn stripe_file(&self) -> PathBuf {
+        self.path.join("stripe.json")
+    }
+
+    /// Forgets what belongs to a database that is gone.
+    pub(super) fn forget_data(&self) -> Result<()> {
+        let _ = fs::remove_file(self.stripe_file());
+        self.set_seeded(false)
     }
 
     /// Writes where everything is, for scripts.

@@ -7,6 +7,7 @@ mod run;
 mod seed;
 mod service;
 mod sqlx;
+mod stripe;
 mod test;
 
 use std::{
@@ -16,7 +17,13 @@ use std::{
 
 use groundwork_dev::Result;
 
-pub(crate) use self::{db::db, run::run, sqlx::sqlx, test::test};
+pub(crate) use self::{
+    db::db,
+    run::run,
+    sqlx::sqlx,
+    stripe::{Options as StripeOptions, stripe},
+    test::test,
+};
 
 /// `clean`: forgets everything about this checkout.
 pub(crate) fn clean() -> Result<ExitCode> {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use groundwork_dev::{
-    Error, Inbox, Postgres, Result,
+    Error, Inbox, Postgres, Result, Stripe,
     error::Doing,
     ports::{self, Reserved},
     process::{Server, Signal},
@@ -22,7 +22,7 @@ use tokio::{
 use super::{
     foreground::Interrupts,
     home::{Home, Ports},
-    say, seed, service,
+    say, seed, service, stripe,
 };
 
 const DATABASE: &str = "app";
@@ -75,6 +75,8 @@ struct World {
     api: Reserved,
     inbox: Inbox,
     redis_url: Option<String>,
+    /// None where the caller's own key calls Stripe.
+    stripe: Option<Stripe>,
     database: service::Database,
     postgres: Postgres,
 }
@@ -82,28 +84,41 @@ struct World {
 impl World {
     async fn start(home: &Home) -> Result<Self> {
         let last = home.ports();
-        let secrets = home.secrets(service::make_secrets)?;
+        let secrets =
+            home.secrets(|| Ok(service::make_secrets()? + &stripe::make_webhook_secret()?))?;
         let (postgres, inbox, redis_url) = tokio::try_join!(
             Postgres::keep(home.path(), last.postgres),
             Inbox::start_friendly(last.smtp, last.inbox),
             async { Ok(find_redis().await) },
         )?;
         if postgres.is_new {
-            home.set_seeded(false)?;
+            home.forget_data()?;
         }
         postgres.ensure_database(DATABASE).await?;
         let api = ports::reserve(last.api, 8000)?;
+        let stripe = if stripe::has_own_key() {
+            None
+        } else {
+            let listener = ports::listen(last.stripe, stripe::FRIENDLY_PORT)?;
+            let secret = stripe::webhook_secret(&secrets)?;
+            Some(stripe::start(home, listener, api.port, secret).await?)
+        };
         home.keep_ports(&Ports {
             api: Some(api.port),
             inbox: Some(inbox.http_addr().port()),
             smtp: Some(inbox.smtp_addr().port()),
             postgres: Some(postgres.port()),
+            stripe: stripe.as_ref().map(Stripe::port).or(last.stripe),
         })?;
 
         let database = service::Database::new(&postgres, DATABASE);
         let mut settings = service::settings(&database, api.port, &inbox.smtp_url(), &secrets);
         if let Some(url) = &redis_url {
             settings.push(("REDIS_URL".into(), url.clone()));
+        }
+        match &stripe {
+            Some(stripe) => settings.extend(stripe::settings(&stripe.url())),
+            None => settings.retain(|(name, _)| name != stripe::WEBHOOK_SECRETS),
         }
 
         let mut command = service::command(&["serve", "--migrate"])?;
@@ -115,6 +130,7 @@ impl World {
             api,
             inbox,
             redis_url,
+            stripe,
             database,
             postgres,
         };
@@ -164,6 +180,10 @@ impl World {
             smtp: self.inbox.smtp_url(),
             database: self.database.owner_url.clone(),
             redis: self.redis_url.clone(),
+            stripe: self.stripe.as_ref().map(|stripe| FakeStripe {
+                url: stripe.url(),
+                secret_key: stripe::SECRET_KEY,
+            }),
             demo: DEMO,
             admin: ADMIN,
         }
@@ -248,6 +268,13 @@ impl Login {
     }
 }
 
+/// The fake Stripe: its page, and the key of its API and control routes.
+#[derive(Serialize)]
+struct FakeStripe {
+    url: String,
+    secret_key: &'static str,
+}
+
 /// Where everything is.
 #[derive(Serialize)]
 struct Urls {
@@ -259,6 +286,7 @@ struct Urls {
     smtp: String,
     database: String,
     redis: Option<String>,
+    stripe: Option<FakeStripe>,
     demo: Login,
     admin: Login,
 }
@@ -270,6 +298,16 @@ impl Urls {
             .redis
             .as_deref()
             .unwrap_or("not used: REDIS_URL is not set and none is at 127.0.0.1:6379");
+        let stripe = self.stripe.as_ref().map_or_else(
+            || "called with your STRIPE_SECRET_KEY".to_owned(),
+            |stripe| {
+                format!(
+                    "{}   fake: no money moves; promotion code {}",
+                    stripe.url,
+                    stripe::PROMOTION_CODE
+                )
+            },
+        );
         let demo = login(&self.demo);
         let admin = login(&self.admin);
         let organisation = format!(
@@ -289,6 +327,7 @@ impl Urls {
             ("SMTP", &self.smtp),
             ("PostgreSQL", &self.database),
             ("Redis", redis),
+            ("Stripe", &stripe),
             ("Demo user", &demo),
             ("Admin", &admin),
             ("Acme", &organisation),

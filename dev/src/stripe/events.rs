@@ -9,7 +9,7 @@ use super::{
     state::{API_VERSION, State, int, text},
 };
 
-const KEPT_SECONDS: i64 = 30 * 86_400;
+pub(super) const KEPT_SECONDS: i64 = 30 * 86_400;
 
 impl State {
     /// Emits an event about an object as it is now.

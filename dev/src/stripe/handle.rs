@@ -178,12 +178,27 @@ impl StripeAccount {
         api_version: Option<&str>,
         events: &[&str],
     ) -> String {
+        let id = self.with(|state| state.id("we"));
+        self.put_endpoint(&id, url, secret, api_version, events);
+        id
+    }
+
+    /// Adds or replaces the webhook endpoint with this id.
+    pub fn put_endpoint(
+        &self,
+        id: &str,
+        url: &str,
+        secret: &str,
+        api_version: Option<&str>,
+        events: &[&str],
+    ) {
         let events: Vec<String> = events.iter().map(|event| (*event).to_owned()).collect();
-        self.with(|state| {
-            let id = state.id("we");
-            endpoints::insert(state, &id, url, secret, api_version, &events);
-            id
-        })
+        self.with(|state| endpoints::insert(state, id, url, secret, api_version, &events));
+    }
+
+    /// Sends again every event that an endpoint has not accepted.
+    pub fn resend_pending(&self) {
+        self.with(State::resend_pending);
     }
 
     /// Gives an endpoint a new secret; the old ones sign too while they are kept.

@@ -69,6 +69,12 @@ impl Shared {
         accounts.values().cloned().collect()
     }
 
+    pub(super) fn accounts_by_key(&self) -> Vec<(String, Arc<Account>)> {
+        let accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
+        let copy = |(key, account): (&String, &Arc<Account>)| (key.clone(), Arc::clone(account));
+        accounts.iter().map(copy).collect()
+    }
+
     /// The account that has an object.
     pub(super) fn owner_of(&self, id: &str) -> Option<Arc<Account>> {
         self.accounts()

@@ -1,5 +1,7 @@
 //! Objects of one account, their ids, and its clock.
 
+pub(super) mod snapshot;
+
 use std::collections::{HashMap, VecDeque};
 
 use chrono::Utc;
@@ -42,6 +44,7 @@ pub(super) struct State {
     pub(super) url: String,
     salt: String,
     counter: u64,
+    revision: u64,
     objects: HashMap<String, Stored>,
     kinds: HashMap<String, Vec<String>>,
     /// Seconds that the account's clock is ahead of real time.
@@ -65,6 +68,7 @@ impl State {
             url: url.into(),
             salt: salt(key, epoch),
             counter: 0,
+            revision: 0,
             objects: HashMap::new(),
             kinds: HashMap::new(),
             offset: 0,
@@ -96,12 +100,14 @@ impl State {
 
     /// Moves the clock forward to a time; a time in the past is ignored.
     pub(super) fn move_to(&mut self, unix: i64) {
+        self.revision += 1;
         self.offset = self.offset.max(unix - Utc::now().timestamp());
     }
 
     /// The next id with a prefix such as `cus`.
     pub(super) fn id(&mut self, prefix: &str) -> String {
         self.counter += 1;
+        self.revision += 1;
         format!("{prefix}_{}{}", self.salt, base36(self.counter))
     }
 
@@ -111,6 +117,7 @@ impl State {
     }
 
     pub(super) fn insert_with(&mut self, value: Value, hidden: Value) -> String {
+        self.revision += 1;
         let id = value["id"].as_str().unwrap_or_default().to_owned();
         let kind = value["object"].as_str().unwrap_or_default().to_owned();
         let ids = self.kinds.entry(kind).or_default();
@@ -125,6 +132,7 @@ impl State {
     }
 
     pub(super) fn remove(&mut self, id: &str) {
+        self.revision += 1;
         if let Some(stored) = self.objects.remove(id)
             && let Some(ids) = stored.value["object"]
                 .as_str()
@@ -158,6 +166,7 @@ impl State {
 
     pub(super) fn hide(&mut self, id: &str, name: &str, value: Value) {
         if let Some(stored) = self.objects.get_mut(id) {
+            self.revision += 1;
             stored.hidden[name] = value;
         }
     }
@@ -185,7 +194,9 @@ impl State {
         };
         let before = stored.value.clone();
         change(&mut stored.value);
-        changed(&before, &stored.value)
+        let changed = changed(&before, &stored.value);
+        self.revision += u64::from(!changed.is_empty());
+        changed
     }
 
     /// Changes an object and emits an event if that changed anything.

@@ -11,8 +11,7 @@ use stripe_client::shared::{
 use stripe_client::{CallError, Stripe};
 
 use super::error::Error;
-use super::model::{Checkout, CheckoutTerms, NewCheckout, return_page};
-use super::pages::RETURN_PATH;
+use super::model::{Checkout, CheckoutTerms, NewCheckout, RETURN_PATH, return_page};
 use super::subscriptions::CHECKOUT;
 use super::sync::{self, Areas};
 use super::{manage, store};

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::error::Error;
 use super::store::accounts;
-use super::{jobs, reconcile as compare, webhook};
+use super::{queue, reconcile as compare, webhook};
 use crate::ctx::Ctx;
 use crate::ids::AccountId;
 use crate::scope::{Exception, Scope};
@@ -65,7 +65,7 @@ pub async fn replay(ctx: &Ctx, since: Option<DateTime<Utc>>) -> Result<usize, Er
     let mut tx = ctx.begin_scoped(Scope::Exception(Exception::Job)).await?;
     let customers = webhook::list_customers_to_replay(&mut *tx, since).await?;
     for customer in &customers {
-        jobs::enqueue_sync(&mut *tx, customer).await?;
+        queue::enqueue_sync(&mut *tx, customer).await?;
     }
     tx.commit().await?;
     Ok(customers.len())

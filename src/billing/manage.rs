@@ -7,8 +7,7 @@ use stripe_client::shared::{Subscription, SubscriptionId};
 use stripe_client::{CallError, PostForm, Stripe};
 
 use super::error::Error;
-use super::model::return_page;
-use super::pages::RETURN_PATH;
+use super::model::{RETURN_PATH, return_page};
 use super::sync::{self, Areas};
 use crate::audit::Event;
 use crate::ctx::{CallerCtx, Ctx};

@@ -9,6 +9,7 @@ mod accounts;
 mod checkout;
 mod commands;
 mod doctor;
+mod duplicates;
 mod error;
 mod invoices;
 mod jobs;
@@ -17,6 +18,7 @@ mod model;
 mod money;
 mod notices;
 mod pages;
+mod queue;
 mod reconcile;
 mod routes;
 mod store;
@@ -28,10 +30,9 @@ pub use commands::{Reconciled, reconcile, replay};
 pub use doctor::findings;
 pub use error::Error;
 pub use invoices::routes as invoice_routes;
-pub use jobs::{
-    EndDuplicate, FollowAccounts, PurgeBilling, ReconcileStale, SyncCustomer, SyncEvent,
-};
+pub use jobs::{FollowAccounts, PurgeBilling, ReconcileStale};
 pub use notices::NotifyBilling;
 pub use pages::page_routes;
+pub use queue::{EndDuplicate, SyncCustomer, SyncEvent};
 pub use routes::routes;
 pub use webhook::{webhook_lag, webhook_routes};

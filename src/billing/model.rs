@@ -134,7 +134,10 @@ pub(super) struct ProvidedInvoice {
     pub payment_intents: Vec<String>,
 }
 
-/// Page of the product that a user returns to.
+/// Path of the page that users return to.
+pub(super) const RETURN_PATH: &str = "/billing-return";
+
+/// Page of the service that a user returns to.
 pub(super) fn return_page(public_url: &Url, path: &str) -> String {
     let root = public_url.as_str().trim_end_matches('/');
     format!("{root}{path}")

@@ -15,8 +15,6 @@ use crate::ids::AccountId;
 use crate::scope::{self, Exception, Scope};
 use crate::state::AppState;
 
-pub(super) const RETURN_PATH: &str = "/billing-return";
-
 pub fn page_routes() -> Routes<AppState> {
     Routes::new().routes(routes!(show_billing_return))
 }

@@ -10,9 +10,10 @@ use stripe_client::shared::{CustomerId, Invoice, InvoiceStatus, Subscription};
 use stripe_client::{CallError, Listed, Stripe};
 
 use super::error::Error;
-use super::jobs::EndDuplicate;
+
 use super::model::ProvidedInvoice;
 use super::notices::{self, Fact};
+use super::queue::EndDuplicate;
 use super::store;
 use super::subscriptions::{self, checkout_of, time};
 use crate::audit::Event;

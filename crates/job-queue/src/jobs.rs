@@ -28,7 +28,7 @@ macro_rules! payload_jobs {
         $(#[$doc])*
         #[derive(Clone, Debug, serde::Deserialize, serde::Serialize)]
         pub struct $name {
-            $($field: $type,)+
+            $(pub $field: $type,)+
         }
 
         impl $name {

@@ -7,6 +7,5 @@ mod service;
 mod store;
 
 pub use routes::webhook_routes;
-pub(super) use service::{find_customer, process};
 pub use store::lag as webhook_lag;
 pub(super) use store::list_customers_to_replay;

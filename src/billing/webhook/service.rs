@@ -6,7 +6,7 @@ use stripe_client::{CallError, Stripe};
 use super::envelope::{self, Event};
 use super::store;
 use crate::billing::error::Error;
-use crate::billing::jobs::{self, SyncEvent};
+use crate::billing::queue::{self, SyncCustomer, SyncEvent};
 use crate::billing::sync::{self, Areas};
 use crate::ctx::Ctx;
 use crate::customers;
@@ -43,7 +43,7 @@ pub(super) async fn accept(state: &AppState, body: &[u8]) -> Result<(), Error> {
             let is_new = store::insert(&mut *tx, &id, &event, is_live, body, true, now).await?;
             match effect {
                 _ if !is_new => {}
-                Effect::Customer(customer) => jobs::enqueue_sync(&mut *tx, customer).await?,
+                Effect::Customer(customer) => queue::enqueue_sync(&mut *tx, customer).await?,
                 Effect::Payment => {
                     let job = SyncEvent::of(id.clone());
                     job_queue::enqueue(&mut *tx, &job, None).await?;
@@ -95,8 +95,20 @@ fn effect(event: &Event, is_live: bool) -> Option<Effect> {
     }
 }
 
+impl SyncEvent {
+    pub(in crate::billing) async fn run_with(&self, state: &AppState) -> Result<(), Error> {
+        find_customer(state, &self.event).await
+    }
+}
+
+impl SyncCustomer {
+    pub(in crate::billing) async fn run_with(&self, state: &AppState) -> Result<(), Error> {
+        process(state, &self.customer).await
+    }
+}
+
 /// Finds the customer of an event that names only a payment, and enqueues its job.
-pub(in crate::billing) async fn find_customer(state: &AppState, id: &str) -> Result<(), Error> {
+async fn find_customer(state: &AppState, id: &str) -> Result<(), Error> {
     let Some(body) = store::find_waiting(&state.db, id).await? else {
         return Ok(());
     };
@@ -117,13 +129,13 @@ pub(in crate::billing) async fn find_customer(state: &AppState, id: &str) -> Res
     };
     let mut tx = database::begin(&state.db).await?;
     store::set_customer(&mut *tx, id, &customer).await?;
-    jobs::enqueue_sync(&mut *tx, &customer).await?;
+    queue::enqueue_sync(&mut *tx, &customer).await?;
     tx.commit().await?;
     Ok(())
 }
 
 /// Reads what the waiting events of a customer are about, and stores that.
-pub(in crate::billing) async fn process(state: &AppState, customer: &str) -> Result<(), Error> {
+async fn process(state: &AppState, customer: &str) -> Result<(), Error> {
     let ctx = Ctx::system(state);
     let waiting = store::list_waiting(&state.db, customer, AT_ONCE).await?;
     if waiting.is_empty() {
@@ -154,7 +166,7 @@ pub(in crate::billing) async fn process(state: &AppState, customer: &str) -> Res
     let ids: Vec<_> = waiting.into_iter().map(|event| event.id).collect();
     store::mark_processed(&state.db, &ids, ctx.now()).await?;
     if ids.len() as i64 == AT_ONCE {
-        jobs::enqueue_sync(&state.db, customer).await?;
+        queue::enqueue_sync(&state.db, customer).await?;
     }
     Ok(())
 }

@@ -14,6 +14,7 @@ mod api_keys;
 mod audit_log;
 mod audit_retention;
 mod bad_values;
+mod billing;
 mod browser;
 mod brute_force;
 mod cache;

@@ -139,7 +139,7 @@ async fn create(
     };
     let url = created.url.ok_or(CallError::Malformed)?;
     let mut tx = ctx.begin().await?;
-    store::open_checkout(
+    let is_opened = store::open_checkout(
         &mut *tx,
         account_id,
         checkout.id,
@@ -149,6 +149,11 @@ async fn create(
     )
     .await?;
     tx.commit().await?;
+    if !is_opened {
+        // A checkout of another plan, at the same time, has found no session to expire.
+        expire(stripe, created.id.as_str()).await?;
+        return Err(Error::InProgress);
+    }
     Ok(url)
 }
 

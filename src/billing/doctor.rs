@@ -127,8 +127,11 @@ fn compare(
         (
             price.unit_amount != Some(wanted.amount.into()),
             format!(
-                "its amount is {:?}, not {}",
-                price.unit_amount, wanted.amount
+                "its amount is {}, not {}",
+                price
+                    .unit_amount
+                    .map_or_else(|| "none".to_owned(), |amount| amount.to_string()),
+                wanted.amount
             ),
         ),
         (

@@ -46,7 +46,7 @@ pub(super) async fn insert_checkout(
     Ok(())
 }
 
-/// Stores the session that Stripe made for a checkout, unless the checkout is finished.
+/// Stores the session that Stripe made for a checkout. Returns false if the checkout is finished.
 pub(super) async fn open_checkout(
     conn: impl PgExecutor<'_>,
     account_id: AccountId,
@@ -54,8 +54,8 @@ pub(super) async fn open_checkout(
     stripe_session_id: &str,
     url: &str,
     now: DateTime<Utc>,
-) -> Result<(), sqlx::Error> {
-    sqlx::query!(
+) -> Result<bool, sqlx::Error> {
+    let done = sqlx::query!(
         "UPDATE checkouts SET status = 'open', stripe_session_id = $3, url = $4, updated_at = $5
          WHERE account_id = $1 AND id = $2 AND status IN ('pending', 'open')",
         account_id.0,
@@ -66,7 +66,7 @@ pub(super) async fn open_checkout(
     )
     .execute(conn)
     .await?;
-    Ok(())
+    Ok(done.rows_affected() == 1)
 }
 
 pub(super) async fn finish_checkout(

@@ -2,9 +2,11 @@
 
 mod checkout;
 mod convergence;
+mod operations;
 mod organisations;
 mod property;
 mod races;
+mod reconciliation;
 mod subscriptions;
 mod webhook;
 
@@ -117,13 +119,21 @@ impl StripeApp {
         self.app
             .clock
             .advance(Duration::from_secs(behind.try_into().unwrap_or(0)));
+        self.sign_by_our_clock();
+    }
+
+    fn sign_by_our_clock(&self) {
         let offset = self.app.clock.now().timestamp() - chrono::Utc::now().timestamp();
         self.account.signature_offset(offset);
     }
 
     /// Moves both clocks; what becomes due at Stripe happens.
     pub async fn advance(&self, by: Duration) {
+        self.synchronize();
+        // Ours first: what becomes due is delivered at once.
         let to = self.account.now() + i64::try_from(by.as_secs()).expect("it is short");
+        self.app.clock.advance(by);
+        self.sign_by_our_clock();
         self.account.advance_to(to).await;
         self.synchronize();
     }
@@ -172,8 +182,10 @@ impl StripeApp {
 
     /// Statuses of the stored subscriptions, the oldest first.
     pub async fn statuses(&self) -> Vec<String> {
-        self.read("SELECT status FROM subscriptions ORDER BY stripe_created_at, id")
-            .await
+        self.read(
+            "SELECT status FROM subscriptions ORDER BY stripe_created_at, stripe_subscription_id",
+        )
+        .await
     }
 
     /// Facts that emails were sent about, without the objects' ids.

@@ -89,9 +89,15 @@ async fn set_seats(ctx: &Ctx, it: &store::SeatChange) -> Result<(), Error> {
 async fn set_address(ctx: &Ctx, it: &store::AddressChange) -> Result<(), Error> {
     let stripe = customers::stripe(ctx)?;
     let request = UpdateCustomer::new(CustomerId::from(it.customer.as_str())).email(&it.email);
-    let _: Customer = stripe
-        .write(&request, &one_time_key(ctx, "address"))
-        .await?;
+    let written = stripe.write(&request, &one_time_key(ctx, "address")).await;
+    match written.map(|_: Customer| ()) {
+        Ok(()) => {}
+        Err(error) if error.is_missing() => {
+            sync::forget_customer(ctx, it.account_id, &it.customer).await?;
+            return Ok(());
+        }
+        Err(error) => return Err(error.into()),
+    }
     let mut tx = ctx.begin_scoped(Scope::Account(it.account_id)).await?;
     customers::set_email(&mut *tx, it.account_id, &it.email, ctx.now()).await?;
     tx.commit().await?;

@@ -20,6 +20,7 @@ use crate::ctx::{CallerCtx, Ctx};
 use crate::customers::{self, CREATION_KEYS_KEPT};
 use crate::ids::{AccountId, CheckoutId};
 use crate::plans::{self, Plan};
+use crate::scope::Scope;
 
 /// Begins a checkout, or returns to the one that is open and sells the same. Returns the address of its page.
 pub(super) async fn start(ctx: &CallerCtx, wanted: NewCheckout) -> Result<String, Error> {
@@ -31,18 +32,27 @@ pub(super) async fn start(ctx: &CallerCtx, wanted: NewCheckout) -> Result<String
     let price = wanted.plan.price_id(wanted.interval, &ctx.plans);
     let price = price.ok_or(Error::NotForSale { field: "interval" })?;
     let stripe = customers::stripe(ctx)?;
-    let customer = customers::ensure(ctx, account_id).await?;
     loop {
-        let checkout = match begin(ctx, price.as_str(), &customer).await? {
-            Begun::New(checkout) => return create(ctx, stripe, &customer, &checkout).await,
+        let customer = customers::ensure(ctx, account_id).await?;
+        let (checkout, is_over) = match begin(ctx, price.as_str(), &customer).await? {
+            Begun::New(checkout) => (checkout, false),
             Begun::Same(checkout) => match (&checkout.stripe_session_id, &checkout.url) {
                 (Some(id), Some(url)) if is_open(stripe, id).await? => return Ok(url.clone()),
-                (Some(_), Some(_)) => checkout,
-                _ => return create(ctx, stripe, &customer, &checkout).await,
+                (Some(_), Some(_)) => (checkout, true),
+                _ => (checkout, false),
             },
-            Begun::Other(checkout) => checkout,
+            Begun::Other(checkout) => (checkout, true),
         };
-        end(ctx, stripe, &customer, &checkout).await?;
+        if is_over {
+            end(ctx, stripe, &customer, &checkout).await?;
+            continue;
+        }
+        match create(ctx, stripe, &customer, &checkout).await {
+            Err(Error::Customer(customers::Error::Stripe(error)))
+                if error.is_missing_param("customer")
+                    && sync::forget_customer(ctx, account_id, &customer).await? => {}
+            created => return created,
+        }
     }
 }
 
@@ -107,18 +117,28 @@ async fn begin(ctx: &CallerCtx, price: &str, customer: &str) -> Result<Begun, Er
 
 /// Creates the session at Stripe under the key of the checkout, or gets it again.
 async fn create(
-    ctx: &Ctx,
+    ctx: &CallerCtx,
     stripe: &Stripe,
     customer: &str,
     checkout: &Checkout,
 ) -> Result<String, Error> {
     let key = format!("checkout-{}", checkout.id);
     let request = request(ctx, customer, checkout);
-    let created: CheckoutSession = stripe.write(&request, &key).await?;
+    let account_id = ctx.account_id();
+    let created: CheckoutSession = match stripe.write(&request, &key).await {
+        Ok(created) => created,
+        // Under this key Stripe repeats the error, also if the session exists.
+        Err(error) if error.is_kept() => match find(stripe, customer, checkout.id).await? {
+            Some(found) if found.url.is_some() => found,
+            _ => {
+                finish(ctx, account_id, checkout.id, false).await?;
+                return Err(error.into());
+            }
+        },
+        Err(error) => return Err(error.into()),
+    };
     let url = created.url.ok_or(CallError::Malformed)?;
-    let caller = ctx.caller().ok_or(customers::Error::NotFound)?;
     let mut tx = ctx.begin().await?;
-    let account_id = caller.account_id();
     store::open_checkout(
         &mut *tx,
         account_id,
@@ -197,17 +217,22 @@ async fn end(
         Some(id) => Some(expire(stripe, id).await?),
         None => expire_unknown(stripe, customer, checkout.id, is_expired).await?,
     };
-    if session == Some(CheckoutSessionStatus::Complete) {
+    let is_complete = session == Some(CheckoutSessionStatus::Complete);
+    if is_complete {
         sync::sync(ctx, account_id, customer, Areas::SUBSCRIPTIONS).await?;
-        let mut tx = ctx.begin().await?;
-        store::finish_checkout(&mut *tx, account_id, checkout.id, true, ctx.now()).await?;
-        tx.commit().await?;
-        return Ok(());
     }
-    let mut tx = ctx.begin().await?;
-    store::finish_checkout(&mut *tx, account_id, checkout.id, false, ctx.now()).await?;
-    tx.commit().await?;
-    Ok(())
+    finish(ctx, account_id, checkout.id, is_complete).await
+}
+
+async fn finish(
+    ctx: &Ctx,
+    account_id: AccountId,
+    id: CheckoutId,
+    is_complete: bool,
+) -> Result<(), Error> {
+    let mut tx = ctx.begin_scoped(Scope::Account(account_id)).await?;
+    store::finish_checkout(&mut *tx, account_id, id, is_complete, ctx.now()).await?;
+    Ok(tx.commit().await?)
 }
 
 /// Expires a session; returns what it has become.
@@ -240,26 +265,37 @@ async fn expire_unknown(
         // A session lives for a day, and nobody was given the address of this one.
         return Ok(None);
     }
-    let request = session::ListCheckoutSession::new()
-        .customer(customer)
-        .limit(100);
-    let page = stripe.list::<_, CheckoutSession>(&request).await?;
-    let wanted = checkout.to_string();
-    let found = page.objects.iter().find(|session| {
-        let metadata = session.metadata.as_ref();
-        metadata.and_then(|all| all.get(CHECKOUT)) == Some(&wanted)
-    });
-    match found {
+    match find(stripe, customer, checkout).await? {
         Some(session) => Ok(Some(expire(stripe, session.id.as_str()).await?)),
         None => Ok(None),
     }
 }
 
+/// Finds the session of a checkout at Stripe.
+async fn find(
+    stripe: &Stripe,
+    customer: &str,
+    checkout: CheckoutId,
+) -> Result<Option<CheckoutSession>, CallError> {
+    let request = session::ListCheckoutSession::new()
+        .customer(customer)
+        .limit(100);
+    let page = stripe.list::<_, CheckoutSession>(&request).await?;
+    let wanted = checkout.to_string();
+    let mut all = page.objects.into_iter();
+    Ok(all.find(|session| {
+        let metadata = session.metadata.as_ref();
+        metadata.and_then(|all| all.get(CHECKOUT)) == Some(&wanted)
+    }))
+}
+
 /// After the return from a checkout: stores what was bought, also if no webhook came. Returns whether a subscription is
 /// running.
-pub(super) async fn finish(ctx: &Ctx, account_id: AccountId) -> Result<bool, Error> {
+pub(super) async fn complete(ctx: &Ctx, account_id: AccountId) -> Result<bool, Error> {
     let customer = manage::customer(ctx, account_id).await?;
-    sync::sync(ctx, account_id, &customer, Areas::SUBSCRIPTIONS).await?;
+    if let Err(error) = sync::sync(ctx, account_id, &customer, Areas::SUBSCRIPTIONS).await {
+        tracing::warn!(%error, "what was bought is stored when the webhook comes");
+    }
     let subscriptions = manage::list(ctx, account_id).await?;
     Ok(subscriptions.iter().any(manage::is_running))
 }

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::error::Error;
+use super::queue::SyncEvent;
 use super::store::accounts;
 use super::{queue, reconcile as compare, webhook};
 use crate::ctx::Ctx;
@@ -66,6 +67,10 @@ pub async fn replay(ctx: &Ctx, since: Option<DateTime<Utc>>) -> Result<usize, Er
     let customers = webhook::list_customers_to_replay(&mut *tx, since).await?;
     for customer in &customers {
         queue::enqueue_sync(&mut *tx, customer).await?;
+    }
+    for event in webhook::list_events_without_customer(&mut *tx).await? {
+        let job = SyncEvent::of(event);
+        job_queue::enqueue(&mut *tx, &job, None).await?;
     }
     tx.commit().await?;
     Ok(customers.len())

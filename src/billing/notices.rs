@@ -153,7 +153,9 @@ pub(super) async fn notify_of_subscription(
 ) -> Result<(), sqlx::Error> {
     let it = subscription;
     let id = &it.stripe_subscription_id;
+    let is_canceled = it.cancel_at_period_end || it.cancel_at.is_some();
     if it.status == SubscriptionStatus::Trialing
+        && !is_canceled
         && let Some(end) = it.trial_end
         && end - now < BEFORE_TRIAL_END
     {

@@ -62,10 +62,10 @@ async fn is_complete(ctx: &Ctx, session: &str) -> bool {
     let Some(account_id) = find_account(ctx, session).await else {
         return false;
     };
-    match checkout::finish(ctx, account_id).await {
+    match checkout::complete(ctx, account_id).await {
         Ok(is_complete) => is_complete,
         Err(error) => {
-            tracing::warn!(%error, "what was bought is stored when the webhook comes");
+            tracing::warn!(%error, "the subscription of a checkout cannot be read");
             false
         }
     }

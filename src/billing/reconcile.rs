@@ -67,7 +67,7 @@ async fn differences(
     let mut tx = ctx.begin_scoped(Scope::Account(account_id)).await?;
     let stored = plans::list_subscriptions(&mut *tx, account_id, true).await?;
     tx.commit().await?;
-    let read = objects.subscriptions.as_deref().unwrap_or_default();
+    let read = objects.subscriptions.iter().flat_map(|it| &it.objects);
     let mut provided = sync::provided_subscriptions(read, &ctx.plans);
     subscriptions::mark_duplicates(&mut provided);
     let describe = |plan: Option<plans::Plan>, status: SubscriptionStatus, rest: String| {
@@ -88,8 +88,17 @@ async fn differences(
             )
         })
         .collect();
+    // Those that ended may be of a customer that was deleted at Stripe.
+    let has_ended = |status| {
+        use SubscriptionStatus::{Canceled, IncompleteExpired};
+        matches!(status, Canceled | IncompleteExpired)
+    };
     let here: BTreeMap<_, _> = stored
         .iter()
+        .filter(|it| {
+            let id = it.stripe_subscription_id.as_ref();
+            !has_ended(it.status) || id.is_some_and(|id| there.contains_key(id))
+        })
         .filter_map(|it| {
             let rest = format!(
                 "to {}, {:?}",

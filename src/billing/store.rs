@@ -90,6 +90,23 @@ pub(super) async fn finish_checkout(
     Ok(())
 }
 
+/// Finishes the checkout of an account that is not paid and no longer can be.
+pub(super) async fn expire_open_checkout(
+    conn: impl PgExecutor<'_>,
+    account_id: AccountId,
+    now: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "UPDATE checkouts SET status = 'expired', updated_at = $2
+         WHERE account_id = $1 AND status IN ('pending', 'open')",
+        account_id.0,
+        now,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 /// Finds the account of a checkout session.
 pub(super) async fn find_session_account(
     conn: impl PgExecutor<'_>,

@@ -64,9 +64,19 @@ impl Areas {
 /// Objects of one customer.
 #[derive(Debug, Default)]
 pub(super) struct ReadObjects {
-    pub subscriptions: Option<Vec<Subscription>>,
+    pub subscriptions: Option<ReadSubscriptions>,
     pub invoices: Option<Vec<Invoice>>,
     pub payments: Option<ReadPayments>,
+}
+
+/// Subscriptions of one customer, ended ones included.
+#[derive(Debug, Default)]
+pub(super) struct ReadSubscriptions {
+    pub objects: Vec<Subscription>,
+    /// Ids of those that do not fit their type.
+    unreadable: Vec<String>,
+    /// Whether there are no more than these.
+    is_complete: bool,
 }
 
 /// Repetitions of a read that a later one has overtaken.
@@ -85,7 +95,7 @@ pub(super) async fn sync(
     let stripe = customers::stripe(ctx)?;
     for _ in 0..ATTEMPTS {
         let mut tx = ctx.begin_scoped(Scope::Account(account_id)).await?;
-        let read = customers::begin_read(&mut *tx, account_id).await?;
+        let read = customers::begin_read(&mut *tx, account_id, customer).await?;
         tx.commit().await?;
         let read = read.ok_or(customers::Error::NotFound)?;
         let objects = read_objects(stripe, customer, areas).await?;
@@ -100,25 +110,32 @@ pub(super) async fn sync(
     Err(Error::Overtaken)
 }
 
-/// A customer was deleted at Stripe, which ends its subscriptions: the next purchase creates another one.
+/// A customer was deleted at Stripe, which ends its subscriptions: the next purchase creates another one. Returns false
+/// if it was not.
 pub(super) async fn forget_customer(
     ctx: &Ctx,
     account_id: AccountId,
     customer: &str,
-) -> Result<(), Error> {
+) -> Result<bool, Error> {
     let request = RetrieveCustomer::new(CustomerId::from(customer));
     match customers::stripe(ctx)?.read(&request).await {
-        Ok(RetrieveCustomerReturned::Customer(_)) => return Ok(()),
+        Ok(RetrieveCustomerReturned::Customer(_)) => return Ok(false),
         Ok(RetrieveCustomerReturned::DeletedCustomer(_)) => {}
         Err(error) if error.is_missing() => {}
         Err(error) => return Err(error.into()),
     }
+    let now = ctx.now();
     let mut tx = ctx.begin_scoped(Scope::Account(account_id)).await?;
-    plans::end_subscriptions(&mut *tx, account_id, ctx.now()).await?;
-    customers::clear(&mut *tx, customer, ctx.now()).await?;
+    // Counts as a read, so that none that began before it is stored later.
+    if let Some(read) = customers::begin_read(&mut *tx, account_id, customer).await? {
+        customers::is_newest_read(&mut *tx, account_id, read, now).await?;
+        plans::end_missing_subscriptions(&mut *tx, account_id, &[], now).await?;
+        store::expire_open_checkout(&mut *tx, account_id, now).await?;
+        customers::clear(&mut *tx, customer, now).await?;
+    }
     tx.commit().await?;
     plans::changed(ctx, account_id).await;
-    Ok(())
+    Ok(true)
 }
 
 pub(super) async fn read_objects(
@@ -142,21 +159,25 @@ pub(super) async fn read_objects(
 async fn list_subscriptions(
     stripe: &Stripe,
     customer: &str,
-) -> Result<Vec<Subscription>, CallError> {
+) -> Result<ReadSubscriptions, CallError> {
     let mut request = ListSubscription::new()
         .customer(customer)
         .status(ListSubscriptionStatus::All)
         .limit(100);
-    let mut all = Vec::new();
+    let mut read = ReadSubscriptions::default();
     for _ in 0..PAGES {
         let page = stripe.list::<_, Subscription>(&request).await?;
-        let next = keep("subscription", page, &mut all);
+        read.unreadable.extend_from_slice(&page.unreadable);
+        let next = keep("subscription", page, &mut read.objects);
         match next {
             Some(next) => request = request.starting_after(next),
-            None => break,
+            None => {
+                read.is_complete = true;
+                break;
+            }
         }
     }
-    Ok(all)
+    Ok(read)
 }
 
 async fn list_invoices(stripe: &Stripe, customer: &str) -> Result<Vec<Invoice>, CallError> {
@@ -236,11 +257,16 @@ async fn store_subscriptions(
     ctx: &Ctx,
     tx: &mut Tx<'_>,
     account_id: AccountId,
-    read: &[Subscription],
+    read: &ReadSubscriptions,
 ) -> Result<(), Error> {
     let now = ctx.now();
     let before = plans::list_subscriptions(&mut **tx, account_id, false).await?;
-    let mut provided = provided_subscriptions(read, &ctx.plans);
+    let mut provided = provided_subscriptions(&read.objects, &ctx.plans);
+    if read.is_complete {
+        let readable = provided.iter().map(|it| &it.stripe_subscription_id);
+        let there: Vec<_> = readable.chain(&read.unreadable).cloned().collect();
+        plans::end_missing_subscriptions(&mut **tx, account_id, &there, now).await?;
+    }
     let current = subscriptions::mark_duplicates(&mut provided);
     let current_id = current.map(|at| provided[at].stripe_subscription_id.clone());
     plans::mark_duplicates(&mut **tx, account_id, current_id.as_deref(), now).await?;
@@ -249,7 +275,7 @@ async fn store_subscriptions(
         .filter(|at| Some(*at) != current)
         .chain(current);
     for at in order {
-        let (subscription, it) = (&read[at], &provided[at]);
+        let (subscription, it) = (&read.objects[at], &provided[at]);
         let checkout = checkout_of(subscription);
         if let Some(checkout) = checkout {
             store::finish_checkout(&mut **tx, account_id, checkout, true, now).await?;
@@ -286,11 +312,11 @@ async fn find_buyer(
     customers::find_payer(&mut **tx, account_id).await
 }
 
-pub(super) fn provided_subscriptions(
-    read: &[Subscription],
+pub(super) fn provided_subscriptions<'a>(
+    read: impl IntoIterator<Item = &'a Subscription>,
     config: &PlansConfig,
 ) -> Vec<ProvidedSubscription> {
-    let all = read.iter();
+    let all = read.into_iter();
     all.map(|subscription| subscriptions::provided(subscription, config))
         .collect()
 }

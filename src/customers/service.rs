@@ -44,7 +44,20 @@ pub async fn ensure(ctx: &Ctx, account_id: AccountId) -> Result<String, Error> {
         return Ok(id);
     }
     let id = if ctx.now() - customer.creation_began_at < CREATION_KEYS_KEPT {
-        create(stripe, account_id, &customer).await?
+        match create(stripe, account_id, &customer).await {
+            // Under this key Stripe repeats the error, also if the customer exists.
+            Err(error) if error.is_kept() => {
+                let began = customer.creation_began_at;
+                match search(stripe, account_id, began).await? {
+                    Some(id) => id,
+                    None => {
+                        restart(ctx, account_id, began).await?;
+                        return Err(error.into());
+                    }
+                }
+            }
+            created => created?,
+        }
     } else {
         settle(ctx, stripe, account_id, customer).await?
     };
@@ -74,25 +87,32 @@ async fn settle(
     ctx: &Ctx,
     stripe: &Stripe,
     account_id: AccountId,
-    mut customer: Customer,
+    customer: Customer,
 ) -> Result<String, Error> {
     let began = customer.creation_began_at;
     if let Some(id) = search(stripe, account_id, began).await? {
         return Ok(id);
     }
-    let now = ctx.now();
-    let mut tx = ctx.begin_scoped(Scope::Account(account_id)).await?;
-    let email = store::find_address(&mut *tx, account_id).await?;
-    let email = email.ok_or(Error::NotFound)?;
-    store::restart_creation(&mut *tx, account_id, began, &email, now).await?;
-    if let Some(found) = store::find(&mut *tx, account_id).await? {
-        customer = found;
-    }
-    tx.commit().await?;
+    let customer = restart(ctx, account_id, began).await?;
     match customer.stripe_customer_id {
         Some(id) => Ok(id),
         None => Ok(create(stripe, account_id, &customer).await?),
     }
+}
+
+/// Begins the creation anew, under another key, unless another request has.
+async fn restart(
+    ctx: &Ctx,
+    account_id: AccountId,
+    began: DateTime<Utc>,
+) -> Result<Customer, Error> {
+    let mut tx = ctx.begin_scoped(Scope::Account(account_id)).await?;
+    let email = store::find_address(&mut *tx, account_id).await?;
+    let email = email.ok_or(Error::NotFound)?;
+    store::restart_creation(&mut *tx, account_id, began, &email, ctx.now()).await?;
+    let customer = store::find(&mut *tx, account_id).await?;
+    tx.commit().await?;
+    customer.ok_or(Error::NotFound)
 }
 
 /// Finds a customer that was created within the life of the key.

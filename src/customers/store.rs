@@ -192,14 +192,17 @@ pub async fn mark_trial_used(
     Ok(())
 }
 
-/// Numbers a read of Stripe that is about to begin. `None` if the account has no customer.
+/// Numbers a read of Stripe that is about to begin. `None` if this is not the account's customer.
 pub async fn begin_read(
     conn: impl PgExecutor<'_>,
     account_id: AccountId,
+    stripe_customer_id: &str,
 ) -> Result<Option<i64>, sqlx::Error> {
     sqlx::query_scalar!(
-        "UPDATE billing_customers SET reads_begun = reads_begun + 1 WHERE account_id = $1 RETURNING reads_begun",
+        "UPDATE billing_customers SET reads_begun = reads_begun + 1
+         WHERE account_id = $1 AND stripe_customer_id = $2 RETURNING reads_begun",
         account_id.0,
+        stripe_customer_id,
     )
     .fetch_optional(conn)
     .await

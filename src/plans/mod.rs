@@ -13,4 +13,6 @@ pub use model::{
 };
 pub use routes::routes;
 pub use service::{changed, plan_of};
-pub use store::{end_subscriptions, list_subscriptions, mark_duplicates, upsert_subscription};
+pub use store::{
+    end_missing_subscriptions, list_subscriptions, mark_duplicates, upsert_subscription,
+};

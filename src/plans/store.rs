@@ -128,17 +128,19 @@ pub async fn upsert_subscription(
     Ok(())
 }
 
-/// Ends the subscriptions of an account whose customer was deleted at the payment provider.
-pub async fn end_subscriptions(
+/// Ends the subscriptions of an account that the payment provider no longer has, such as those of a deleted customer.
+pub async fn end_missing_subscriptions(
     conn: impl PgExecutor<'_>,
     account_id: AccountId,
+    there: &[String],
     now: DateTime<Utc>,
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
-        "UPDATE subscriptions SET status = 'canceled', ended_at = $2, past_due_since = NULL, updated_at = $2
-         WHERE account_id = $1 AND stripe_subscription_id IS NOT NULL
+        "UPDATE subscriptions SET status = 'canceled', ended_at = $3, past_due_since = NULL, updated_at = $3
+         WHERE account_id = $1 AND stripe_subscription_id IS NOT NULL AND stripe_subscription_id <> ALL ($2)
            AND status NOT IN ('canceled', 'incomplete_expired')",
         account_id.0,
+        there,
         now,
     )
     .execute(conn)

@@ -1,5 +1,11 @@
 //! Billing with a fake Stripe: webhooks, checkout, subscriptions, and rows that follow what is true at Stripe.
 
+mod checkout;
+mod convergence;
+mod organisations;
+mod property;
+mod races;
+mod subscriptions;
 mod webhook;
 
 use std::time::Duration;

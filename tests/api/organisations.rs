@@ -6,7 +6,7 @@ mod api_keys;
 mod lifecycle;
 mod members;
 mod permissions;
-mod property;
+pub mod property;
 pub mod races;
 
 use reqwest::Method;

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use tracing::Instrument as _;
 use url::Url;
 
-use crate::error::{CallError, Refusal};
+use crate::error::{CallError, Refusal, SERVER_ERROR};
 use crate::pace::Pace;
 use crate::response::{Listed, parse, parse_list};
 use crate::{API_VERSION, metrics};
@@ -292,7 +292,8 @@ fn refused(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Failed {
             tracing::debug!(%refusal, "a call to Stripe is in progress");
             CallError::Unknown("a call under the same key is in progress")
         }
-        (500.., _) => CallError::Unknown("an error of the server"),
+        (500, _) => CallError::Unknown(SERVER_ERROR),
+        (501.., _) => CallError::Unknown("the server or a proxy is not available"),
         (_, Some(refusal)) => CallError::Refused(refusal),
         (_, None) => CallError::Unknown("a response that is not Stripe's"),
     };

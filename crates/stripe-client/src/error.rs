@@ -56,11 +56,31 @@ impl std::fmt::Display for Refusal {
     }
 }
 
+/// Reason of [`CallError::Unknown`] after status 500.
+pub(crate) const SERVER_ERROR: &str = "an error of the server";
+
 impl CallError {
+    /// Whether Stripe can repeat this error to every call under the same key for a day.
+    #[must_use]
+    pub fn is_kept(&self) -> bool {
+        match self {
+            Self::Refused(_) => true,
+            Self::Unknown(reason) => *reason == SERVER_ERROR,
+            Self::Unavailable { .. } | Self::Malformed => false,
+        }
+    }
+
     /// Whether Stripe does not have the object that the call names.
     #[must_use]
     pub fn is_missing(&self) -> bool {
         matches!(self, Self::Refused(refusal) if refusal.code.as_deref() == Some("resource_missing"))
+    }
+
+    /// Whether Stripe does not have the object that this parameter names.
+    #[must_use]
+    pub fn is_missing_param(&self, name: &str) -> bool {
+        self.is_missing()
+            && matches!(self, Self::Refused(refusal) if refusal.param.as_deref() == Some(name))
     }
 
     /// Code of a refusal.

@@ -201,6 +201,11 @@ impl StripeAccount {
         self.with(|state| endpoints::insert(state, id, url, secret, api_version, &events));
     }
 
+    /// Sends the events of an endpoint to another address than the one that it shows.
+    pub fn forward(&self, endpoint: &str, url: &str) {
+        self.with(|state| state.hide(endpoint, "forward_to", json!(url)));
+    }
+
     /// Sends again every event that an endpoint has not accepted.
     pub fn resend_pending(&self) {
         self.with(State::resend_pending);

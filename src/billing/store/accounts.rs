@@ -107,7 +107,7 @@ pub(in crate::billing) async fn list_stale(
            WHERE s.status NOT IN ('canceled', 'incomplete_expired')
              AND (c.synced_at IS NULL OR c.synced_at < $1)
              AND (s.status NOT IN ('trialing', 'active')
-                  OR least(s.current_period_end, s.cancel_at, s.trial_end) < $1)
+                  OR least(s.current_period_end, s.cancel_at) < $1)
            LIMIT $2"#,
         before,
         limit,

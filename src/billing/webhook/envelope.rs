@@ -7,6 +7,9 @@ use serde_json::Value;
 
 use crate::billing::sync::Areas;
 
+/// The end of the year 9999.
+const LATEST: i64 = 253_402_300_799;
+
 /// An event, as far as it is known.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Event {
@@ -41,12 +44,14 @@ impl Event {
     /// `None` if the body is no JSON object.
     pub(super) fn parse(body: &[u8]) -> Option<Self> {
         let raw: Raw = serde_json::from_slice(body).ok()?;
-        let text = |value: &Value| value.as_str().map(str::to_owned);
+        // Longer texts, and those that PostgreSQL cannot store, name nothing of ours.
+        let is_name = |text: &&str| text.len() <= 255 && !text.contains('\0');
+        let text = |value: &Value| value.as_str().filter(is_name).map(str::to_owned);
         let id_of = |value: &Value| text(value).or_else(|| text(&value["id"]));
         let object = &raw.data["object"];
         let is_customer = object["object"] == "customer";
         Some(Self {
-            id: text(&raw.id).filter(|id| (1..=255).contains(&id.len())),
+            id: text(&raw.id).filter(|id| !id.is_empty()),
             kind: text(&raw.kind).unwrap_or_default(),
             api_version: text(&raw.api_version),
             is_live: raw.livemode.as_bool(),
@@ -54,6 +59,7 @@ impl Event {
             created_at: raw
                 .created
                 .as_i64()
+                .filter(|seconds| (0..=LATEST).contains(seconds))
                 .and_then(|seconds| DateTime::from_timestamp(seconds, 0)),
             customer: id_of(if is_customer {
                 &object["id"]

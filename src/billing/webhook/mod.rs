@@ -8,4 +8,4 @@ mod store;
 
 pub use routes::webhook_routes;
 pub use store::lag as webhook_lag;
-pub(super) use store::list_customers_to_replay;
+pub(super) use store::{list_customers_to_replay, list_events_without_customer};

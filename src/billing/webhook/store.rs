@@ -173,6 +173,17 @@ pub(in crate::billing) async fn list_customers_to_replay(
     .await
 }
 
+/// Events that wait for their customer to be found.
+pub(in crate::billing) async fn list_events_without_customer(
+    conn: impl PgExecutor<'_>,
+) -> Result<Vec<String>, sqlx::Error> {
+    sqlx::query_scalar!(
+        "SELECT id FROM stripe_events WHERE processed_at IS NULL AND stripe_customer_id IS NULL",
+    )
+    .fetch_all(conn)
+    .await
+}
+
 /// Seconds that the oldest event has waited; 0 if none waits.
 pub async fn lag(conn: impl PgExecutor<'_>, now: DateTime<Utc>) -> Result<f64, sqlx::Error> {
     sqlx::query_scalar!(

@@ -1,5 +1,6 @@
 //! The service with a fake Stripe.
 
+use clock::Clock;
 use groundwork_dev::Stripe;
 use groundwork_dev::stripe::{FaultAction, FaultBody, StripeAccount, StripeFault};
 
@@ -19,6 +20,12 @@ pub async fn stripe_app(name: &str) -> StripeApp {
 }
 
 pub async fn stripe_app_with(name: &str, overrides: &[(&str, &str)]) -> StripeApp {
+    let start = "2026-03-14T09:26:53Z".parse().expect("it is a time");
+    stripe_app_at(name, overrides, Clock::fixed(start)).await
+}
+
+/// The service with another clock than that of every test.
+pub async fn stripe_app_at(name: &str, overrides: &[(&str, &str)], clock: Clock) -> StripeApp {
     let stripe = Stripe::start().await;
     let (key, url) = (format!("sk_test_{name}"), stripe.url());
     let mut all = vec![
@@ -28,7 +35,7 @@ pub async fn stripe_app_with(name: &str, overrides: &[(&str, &str)]) -> StripeAp
     ];
     all.extend(overrides);
     StripeApp {
-        app: TestApp::with(&all).await,
+        app: TestApp::with_clock(&all, clock).await,
         account: stripe.account(&key),
         _stripe: stripe,
     }

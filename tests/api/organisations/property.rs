@@ -18,10 +18,10 @@ const SEATS: i64 = 3;
 const MORE_SEATS: i64 = 4;
 
 /// Numbers from a seed (`SplitMix64`).
-struct Numbers(u64);
+pub struct Numbers(pub u64);
 
 impl Numbers {
-    fn below(&mut self, bound: usize) -> usize {
+    pub fn below(&mut self, bound: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -320,11 +320,12 @@ fn after_of(before: &World, step: Step) -> World {
     world
 }
 
+/// `PROPERTY_ROUNDS`.
 #[expect(
     clippy::disallowed_methods,
     reason = "the tests have no configuration of their own"
 )]
-fn rounds() -> usize {
+pub fn rounds() -> usize {
     let given = std::env::var("PROPERTY_ROUNDS").ok();
     given.and_then(|text| text.parse().ok()).unwrap_or(60)
 }

@@ -19,7 +19,7 @@ use crate::audit::Event;
 use crate::ctx::{CallerCtx, Ctx};
 use crate::customers::{self, CREATION_KEYS_KEPT};
 use crate::ids::{AccountId, CheckoutId};
-use crate::plans;
+use crate::plans::{self, Plan};
 use crate::scope::Scope;
 
 /// Begins a checkout, or returns to the one that is open and sells the same. Returns the address of its page.
@@ -163,6 +163,15 @@ fn request(ctx: &Ctx, customer: &str, checkout: &Checkout) -> CreateCheckoutSess
     let mut item = session::CreateCheckoutSessionLineItems::new();
     item.price = Some(checkout.stripe_price_id.clone());
     item.quantity = checkout.quantity.try_into().ok();
+    let mut items = vec![item];
+    let plan = Plan::of_price(&checkout.stripe_price_id, &ctx.plans);
+    let usage_price = plan.and_then(|plan| plan.tier(&ctx.plans).usage_price_id.as_ref());
+    if let Some(price) = usage_price {
+        // Without a quantity, which the meter has.
+        let mut usage = session::CreateCheckoutSessionLineItems::new();
+        usage.price = Some(price.as_str().to_owned());
+        items.push(usage);
+    }
     let mut subscription = session::CreateCheckoutSessionSubscriptionData::new();
     subscription.metadata = Some(metadata.clone());
     subscription.trial_period_days = u32::try_from(checkout.trial_days)
@@ -171,7 +180,7 @@ fn request(ctx: &Ctx, customer: &str, checkout: &Checkout) -> CreateCheckoutSess
     let mut request = CreateCheckoutSession::new()
         .mode(CheckoutSessionMode::Subscription)
         .customer(customer)
-        .line_items(vec![item])
+        .line_items(items)
         .metadata(metadata)
         .allow_promotion_codes(config.promotion_codes)
         .success_url(return_page(

@@ -47,6 +47,11 @@ impl StripeAccount {
         self.with(|state| routes::route(state, method, path, &Params::of(params)))
     }
 
+    /// Rejects accepted meter events, as Stripe does later when it cannot count them.
+    pub fn reject_meter_events(&self) {
+        self.with(|state| state.meter_events.clear());
+    }
+
     /// Objects of one kind, such as `subscription`, the oldest first.
     pub fn objects(&self, kind: &str) -> Vec<Value> {
         self.with(|state| state.all(kind).cloned().collect())

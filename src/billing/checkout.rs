@@ -58,8 +58,12 @@ pub(super) async fn start(ctx: &CallerCtx, wanted: NewCheckout) -> Result<String
 
 async fn is_open(stripe: &Stripe, id: &str) -> Result<bool, CallError> {
     let request = session::RetrieveCheckoutSession::new(CheckoutSessionId::from(id));
-    let found: CheckoutSession = stripe.read(&request).await?;
-    Ok(found.status == Some(CheckoutSessionStatus::Open))
+    match stripe.read(&request).await {
+        Ok(CheckoutSession { status, .. }) => Ok(status == Some(CheckoutSessionStatus::Open)),
+        // The key is that of another account at Stripe now.
+        Err(error) if error.is_missing() => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 enum Begun {
@@ -249,6 +253,7 @@ async fn expire(stripe: &Stripe, id: &str) -> Result<CheckoutSessionStatus, Call
         .await
     {
         Ok(CheckoutSession { .. }) => Ok(CheckoutSessionStatus::Expired),
+        Err(error) if error.is_missing() => Ok(CheckoutSessionStatus::Expired),
         // It is complete or expired.
         Err(CallError::Refused(_)) => {
             let request = session::RetrieveCheckoutSession::new(session);

@@ -1,7 +1,7 @@
 # The image of the service: one binary on a base without a shell. A plain `docker build .` makes it.
 # docs/deployment.md says what it promises, and tests/container/run holds it to that.
 
-FROM rust:1.95-slim-bookworm AS build
+FROM rust:1.95-slim-bookworm AS dependencies
 WORKDIR /build
 ENV CARGO_INCREMENTAL=0 SQLX_OFFLINE=true
 
@@ -18,6 +18,7 @@ RUN mkdir -p src bench/src dev/src \
  && echo 'fn main() {}' >>src/main.rs \
  && cargo build --release --locked --bin groundwork
 
+FROM dependencies AS build
 COPY .sqlx .sqlx
 COPY migrations migrations
 COPY src src
@@ -25,6 +26,25 @@ ARG BUILD_COMMIT
 # COPY keeps the files' times, which are older than the stand-ins that Cargo has just compiled.
 RUN touch src/main.rs src/lib.rs \
  && cargo build --release --locked --bin groundwork
+
+# The fake Stripe of docker-compose.yml, for a developer's machine: `--target fake-stripe`. The production image takes
+# nothing from these two stages.
+FROM dependencies AS build-fake-stripe
+COPY dev/src dev/src
+RUN mkdir /data \
+ && touch dev/src/lib.rs dev/src/main.rs \
+ && cargo build --release --locked --bin groundwork-dev
+
+FROM gcr.io/distroless/cc-debian12:nonroot AS fake-stripe
+COPY --from=build-fake-stripe --chmod=0755 /build/target/release/groundwork-dev /usr/local/bin/groundwork-dev
+COPY --from=build-fake-stripe --chown=65532:65532 /data /data
+USER 65532:65532
+EXPOSE 12111
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=3s --retries=3 --start-period=30s --start-interval=500ms \
+  CMD ["/usr/local/bin/groundwork-dev", "stripe", "--healthcheck"]
+ENTRYPOINT ["/usr/local/bin/groundwork-dev", "stripe"]
+CMD ["--listen", "0.0.0.0:12111", "--data", "/data/stripe.json"]
 
 FROM gcr.io/distroless/cc-debian12:nonroot
 ARG APP_VERSION

@@ -15,7 +15,7 @@ help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: run
-run: ## Run the service with a private PostgreSQL and a mail inbox, until Ctrl-C
+run: ## Run the service with a private PostgreSQL, a mail inbox and a fake Stripe, until Ctrl-C
 	@$(BUILD) && $(DEV) run
 
 .PHONY: test

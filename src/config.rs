@@ -31,7 +31,7 @@ use settings::Reader;
 pub use api_keys::ApiKeyConfig;
 pub use attempts::AttemptsConfig;
 pub use auth::AuthConfig;
-pub use billing::BillingConfig;
+pub use billing::{BillingConfig, Meter};
 use crypto::Key32;
 use database::DatabaseConfig;
 use http_toolkit::{DenyConfig, HttpConfig};

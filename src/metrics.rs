@@ -38,7 +38,7 @@ metric_families::families! {
     WEBHOOK_LAG "stripe_webhook_lag_seconds" Gauge Seconds []
         "How long the oldest webhook event has waited to be processed; 0 if none waits."
     BILLING_DRIFT "billing_drift_total" Counter Count []
-        "Subscriptions that a reconciliation found to differ from those at Stripe."
+        "Subscriptions, and accounts by their usage, that were found to differ from Stripe."
     PARTITION_MONTHS "partition_months_ahead" Gauge Count ["table"]
         "Months after this one that have a partition, without a gap; -1 when this one has none."
     PARTITION_DEFAULT_ROWS "partition_default_rows" Gauge Count ["table"]

@@ -11,8 +11,8 @@ use crate::auth::{
     SendAlreadyRegistered, SendEmailUndo, SendReset, SendUnlock, SendVerification,
 };
 use crate::billing::{
-    EndDuplicate, FollowAccounts, NotifyBilling, PurgeBilling, ReconcileStale, SyncCustomer,
-    SyncEvent,
+    CompareUsage, EndDuplicate, FollowAccounts, NotifyBilling, PurgeBilling, ReconcileStale,
+    SendUsage, SyncCustomer, SyncEvent,
 };
 use crate::events::{self, PurgeEventTotals};
 use crate::idempotency::PurgeIdempotencyKeys;
@@ -66,6 +66,8 @@ pub async fn worker(
         .define_job::<NotifyBilling>()
         .define_job::<FollowAccounts>()
         .define_job::<ReconcileStale>()
+        .define_job::<SendUsage>()
+        .define_job::<CompareUsage>()
         .define_job::<PurgeBilling>()
         .define_job::<SettlePayments>()
         .define_job::<PurgeDeadJobs>()
@@ -82,6 +84,8 @@ pub async fn worker(
         .with_cron(Cron::daily_at::<PurgeIdempotencyKeys>(5, 17).expect(VALID_TIME))
         .with_cron(Cron::every_n_minutes::<FollowAccounts>(1).expect(VALID_TIME))
         .with_cron(Cron::every_n_minutes::<ReconcileStale>(30).expect(VALID_TIME))
+        .with_cron(Cron::hourly_at::<SendUsage>(5).expect(VALID_TIME))
+        .with_cron(Cron::daily_at::<CompareUsage>(6, 7).expect(VALID_TIME))
         .with_cron(Cron::daily_at::<PurgeBilling>(5, 37).expect(VALID_TIME))
         .with_cron(Cron::daily_at::<SettlePayments>(5, 47).expect(VALID_TIME))
         .with_cron(Cron::daily_at::<PurgeDeadJobs>(4, 57).expect(VALID_TIME))

@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::hmac;
 use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
+use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode};
@@ -21,6 +23,8 @@ use serde_json::{Value, json};
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 use sqlx::types::Uuid;
+
+use crate::billing::{STRIPE_KEY, WEBHOOK_SECRET};
 
 /// As many connections as the service that it is compared with opens at first.
 const POOL: u32 = 10;
@@ -45,10 +49,13 @@ struct Claims {
 struct Bare {
     db: PgPool,
     keys: Arc<(EncodingKey, DecodingKey, Validation)>,
+    /// Keeps its connections.
+    client: reqwest::Client,
+    stripe_url: Arc<str>,
 }
 
 /// Serves on `addr` until it is killed.
-pub(crate) async fn serve(addr: SocketAddr, database_url: &str) -> Result<()> {
+pub(crate) async fn serve(addr: SocketAddr, database_url: &str, stripe_url: &str) -> Result<()> {
     let pool = PgPoolOptions::new()
         .max_connections(POOL)
         .min_connections(POOL);
@@ -62,6 +69,8 @@ pub(crate) async fn serve(addr: SocketAddr, database_url: &str) -> Result<()> {
             DecodingKey::from_secret(KEY),
             Validation::new(Algorithm::HS256),
         )),
+        client: reqwest::Client::new(),
+        stripe_url: stripe_url.into(),
     };
     let app = Router::new()
         .route(
@@ -74,6 +83,8 @@ pub(crate) async fn serve(addr: SocketAddr, database_url: &str) -> Result<()> {
         )
         .route("/me", get(me))
         .route("/rotate", post(rotate))
+        .route("/webhook", post(webhook))
+        .route("/payment", post(payment))
         .with_state(bare);
     let listener = tokio::net::TcpListener::bind(addr).await;
     let listener = listener.map_err(|error| Error::Other(error.to_string()))?;
@@ -148,4 +159,93 @@ async fn rotate(
         "access_token": token.map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?,
         "refresh_token": new,
     })))
+}
+
+#[derive(Deserialize)]
+struct WebhookEvent {
+    id: String,
+    #[serde(rename = "type")]
+    kind: String,
+    data: Value,
+}
+
+async fn webhook(State(bare): State<Bare>, headers: HeaderMap, body: Bytes) -> StatusCode {
+    let header = headers
+        .get("stripe-signature")
+        .and_then(|it| it.to_str().ok());
+    let parts = header.and_then(|it| it.strip_prefix("t=")?.split_once(",v1="));
+    let Some((time, signature)) = parts else {
+        return StatusCode::BAD_REQUEST;
+    };
+    let signature: Option<Vec<u8>> = (0..signature.len() / 2)
+        .map(|at| u8::from_str_radix(signature.get(2 * at..2 * at + 2)?, 16).ok())
+        .collect();
+    let key = hmac::Key::new(hmac::HMAC_SHA256, WEBHOOK_SECRET.as_bytes());
+    let signed = [time.as_bytes(), b".", &body].concat();
+    let is_signed = hmac::verify(&key, &signed, &signature.unwrap_or_default()).is_ok();
+    let event = serde_json::from_slice::<WebhookEvent>(&body).ok();
+    let Some(event) = event.filter(|_| is_signed) else {
+        return StatusCode::BAD_REQUEST;
+    };
+    let stored = sqlx::query(
+        "INSERT INTO bare_events (id, type, customer, payload, received_at) VALUES ($1, $2, $3, $4, now())
+         ON CONFLICT (id) DO NOTHING",
+    )
+    .bind(event.id)
+    .bind(event.kind)
+    .bind(event.data["object"]["customer"].as_str())
+    .bind(&body[..])
+    .execute(&bare.db)
+    .await;
+    stored.map_or(StatusCode::SERVICE_UNAVAILABLE, |_| StatusCode::OK)
+}
+
+#[derive(Deserialize)]
+struct Payment {
+    amount: i64,
+    currency: String,
+    description: String,
+}
+
+/// A row, the call, and the row again.
+async fn payment(
+    State(bare): State<Bare>,
+    Json(new): Json<Payment>,
+) -> Result<Json<Value>, StatusCode> {
+    let failed = StatusCode::SERVICE_UNAVAILABLE;
+    let id: Uuid = sqlx::query_scalar(
+        "INSERT INTO bare_payments (id, amount) VALUES (gen_random_uuid(), $1) RETURNING id",
+    )
+    .bind(new.amount)
+    .fetch_one(&bare.db)
+    .await
+    .map_err(|_| failed)?;
+    let form = format!(
+        "amount={}&currency={}&description={}&automatic_payment_methods[enabled]=true",
+        new.amount,
+        new.currency.to_lowercase(),
+        new.description
+    );
+    let reply = bare
+        .client
+        .post(format!("{}/v1/payment_intents", bare.stripe_url))
+        .bearer_auth(STRIPE_KEY)
+        .header("idempotency-key", id.to_string())
+        .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+        .body(form)
+        .send()
+        .await
+        .map_err(|_| failed)?;
+    let reply = reply.bytes().await.map_err(|_| failed)?;
+    let intent: Value = serde_json::from_slice(&reply).map_err(|_| failed)?;
+    let intent_id = intent["id"].as_str().ok_or(failed)?;
+    sqlx::query("UPDATE bare_payments SET intent = $2 WHERE id = $1")
+        .bind(id)
+        .bind(intent_id)
+        .execute(&bare.db)
+        .await
+        .map_err(|_| failed)?;
+    Ok(Json(
+        json!({ "id": id, "client_secret": intent["client_secret"] }),
+    ))
 }

@@ -128,6 +128,12 @@ impl Round {
         f64::from(count) / self.elapsed.as_secs_f64()
     }
 
+    /// The time that a reply took on average.
+    pub(crate) fn mean(&self) -> Duration {
+        let count = u32::try_from(self.took.len()).unwrap_or(u32::MAX);
+        self.took.iter().sum::<Duration>() / count.max(1)
+    }
+
     /// The time that 99 of 100 replies took at most.
     pub(crate) fn p99(&self) -> Duration {
         let mut took = self.took.clone();

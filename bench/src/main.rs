@@ -3,6 +3,7 @@
 
 mod argon;
 mod bare;
+mod billing;
 mod load;
 mod ours;
 mod report;
@@ -41,6 +42,8 @@ enum Command {
         addr: SocketAddr,
         /// The database with the accounts
         database_url: String,
+        /// The fake Stripe
+        stripe_url: String,
     },
 }
 
@@ -48,7 +51,11 @@ enum Command {
 async fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = match &cli.command {
-        Some(Command::Bare { addr, database_url }) => bare::serve(*addr, database_url).await,
+        Some(Command::Bare {
+            addr,
+            database_url,
+            stripe_url,
+        }) => bare::serve(*addr, database_url, stripe_url).await,
         None => measure(&cli).await,
     };
     match done {

@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 
 use groundwork_dev::error::Doing as _;
 use groundwork_dev::process::{self, OnOurDeath, Server, Signal};
-use groundwork_dev::{Error, Inbox, Postgres, Redis, Result, ports};
+use groundwork_dev::{Error, Inbox, Postgres, Redis, Result, Stripe, ports};
 use serde_json::{Value, json};
 
+use crate::billing::{STRIPE_KEY, WEBHOOK_SECRET};
 use crate::load::{Connection, request};
 
 /// The password of every account here.
@@ -50,6 +51,7 @@ impl Setup {
         postgres: &Postgres,
         redis: &Redis,
         inbox: &Inbox,
+        stripe: &Stripe,
     ) -> Result<Self> {
         let me = std::env::current_exe().doing(|| "find this program".into())?;
         let port = ports::any()?.port;
@@ -68,6 +70,11 @@ impl Setup {
             ("REDIS_URL", &redis.url()),
             ("SMTP_URL", &inbox.smtp_url()),
             ("MAIL_FROM", "Bench <bench@example.com>"),
+            ("STRIPE_SECRET_KEY", STRIPE_KEY),
+            ("STRIPE_API_URL", &stripe.url()),
+            ("STRIPE_WEBHOOK_SECRETS", WEBHOOK_SECRET),
+            // The load is above what Stripe allows.
+            ("STRIPE_CALLS_PER_SECOND", "1000"),
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned()));
         let limits = LIMITS.map(|(name, value)| (name.to_owned(), value.to_owned()));
@@ -125,9 +132,13 @@ impl Setup {
 
     /// Starts it, and answers how long it took to be ready.
     pub(crate) async fn start(&self) -> Result<(Ours, Duration)> {
+        self.start_with(&["serve"]).await
+    }
+
+    pub(crate) async fn start_with(&self, args: &[&str]) -> Result<(Ours, Duration)> {
         let began = Instant::now();
         let mut command = self.command();
-        command.arg("serve");
+        command.args(args);
         let server = Server::start("groundwork", &mut command, Signal::TERM, Some(&self.log))?;
         let addr = SocketAddr::from(([127, 0, 0, 1], self.port));
         let mut ours = Ours { addr, server };

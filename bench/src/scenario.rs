@@ -52,10 +52,16 @@ pub(crate) enum Scenario {
     Login,
     /// At rest, and after sign-ins
     Memory,
+    /// `POST /webhooks/stripe`, and `GET /users/me` beside it
+    Webhook,
+    /// `POST /payments`
+    Payments,
+    /// Reads of Stripe that events cost
+    Reads,
 }
 
 impl Scenario {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Start,
         Self::Live,
         Self::Pricing,
@@ -63,6 +69,9 @@ impl Scenario {
         Self::Refresh,
         Self::Login,
         Self::Memory,
+        Self::Webhook,
+        Self::Payments,
+        Self::Reads,
     ];
 }
 
@@ -134,6 +143,7 @@ impl World {
             findings.push(memory_after(&service, sign_ins).await?);
         }
         service.stop().await;
+        findings.extend(self.billing(only, &tokens, length).await?);
         Ok(findings)
     }
 
@@ -253,7 +263,7 @@ impl World {
 }
 
 /// Rounds of two loads, each under load for `length` a round.
-async fn by_turns(
+pub(crate) async fn by_turns(
     what: &str,
     length: Duration,
     mut ours: impl AsyncFnMut(Duration) -> io::Result<Round>,
@@ -416,11 +426,11 @@ fn refresh_token(reply: &Value) -> String {
         .to_owned()
 }
 
-fn vec_of<S>(script: impl Fn(usize) -> S) -> Vec<S> {
+pub(crate) fn vec_of<S>(script: impl Fn(usize) -> S) -> Vec<S> {
     (0..CONNECTIONS).map(script).collect()
 }
 
-fn rates(what: &'static str, ours: &[Round], bare: &[Round], least: f64) -> Finding {
+pub(crate) fn rates(what: &'static str, ours: &[Round], bare: &[Round], least: f64) -> Finding {
     let errors: usize = ours.iter().chain(bare).map(|round| round.errors).sum();
     if errors > 0 {
         tell(&format!("  {errors} errors: {what}"));
@@ -444,11 +454,11 @@ fn memory(what: &'static str, mebibytes: u64, most: f64) -> Finding {
     }
 }
 
-fn millis(round: &Round) -> f64 {
+pub(crate) fn millis(round: &Round) -> f64 {
     round.p99().as_secs_f64() * 1e3
 }
 
-fn median(mut figures: Vec<f64>) -> f64 {
+pub(crate) fn median(mut figures: Vec<f64>) -> f64 {
     figures.sort_by(f64::total_cmp);
     figures.get(figures.len() / 2).copied().unwrap_or_default()
 }

@@ -3,12 +3,14 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use groundwork_dev::error::Doing as _;
 use groundwork_dev::files::Scratch;
 use groundwork_dev::process::{self, OnOurDeath, Server, Signal};
-use groundwork_dev::{Error, Inbox, Postgres, Redis, Result, ports};
+use groundwork_dev::{Error, Inbox, Postgres, Redis, Result, Stripe, ports};
 use sqlx::types::Uuid;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
@@ -32,8 +34,11 @@ pub(crate) struct World {
     bare: Server,
     pub(crate) bare_addr: SocketAddr,
     pub(crate) setup: Setup,
+    /// Events sent, for ids of their own.
+    pub(crate) sent: Arc<AtomicUsize>,
+    pub(crate) stripe: Stripe,
     redis: Redis,
-    postgres: Postgres,
+    pub(crate) postgres: Postgres,
     _inbox: Inbox,
     _home: Scratch,
 }
@@ -45,8 +50,9 @@ impl World {
         let postgres = Postgres::keep(home.path(), None).await?;
         let redis = Redis::throw_away().await?;
         let inbox = Inbox::start().await;
+        let stripe = Stripe::start().await;
         postgres.ensure_database("bench").await?;
-        let setup = Setup::new(home.path(), &postgres, &redis, &inbox)?;
+        let setup = Setup::new(home.path(), &postgres, &redis, &inbox, &stripe)?;
         for client in 0..CONNECTIONS {
             setup.create_account(&email(client))?;
         }
@@ -62,17 +68,23 @@ impl World {
              CREATE TABLE bare_sessions (
                  token_hash bytea PRIMARY KEY, user_id uuid NOT NULL, expires_at timestamptz NOT NULL
              );
+             CREATE TABLE bare_events (
+                 id text PRIMARY KEY, type text NOT NULL, customer text, payload bytea NOT NULL, received_at timestamptz NOT NULL
+             );
+             CREATE TABLE bare_payments (id uuid PRIMARY KEY, amount bigint NOT NULL, intent text);
              ANALYZE"
         );
         sqlx::raw_sql(AssertSqlSafe(crowd))
             .execute(&mut owner)
             .await?;
         owner.close().await?;
-        let (bare, bare_addr) = start_bare(&postgres, home.path())?;
+        let (bare, bare_addr) = start_bare(&postgres, &stripe, home.path())?;
         Ok(Self {
             bare,
             bare_addr,
             setup,
+            sent: Arc::default(),
+            stripe,
             redis,
             postgres,
             _inbox: inbox,
@@ -120,11 +132,16 @@ impl World {
     }
 }
 
-fn start_bare(postgres: &Postgres, home: &Path) -> Result<(Server, SocketAddr)> {
+fn start_bare(postgres: &Postgres, stripe: &Stripe, home: &Path) -> Result<(Server, SocketAddr)> {
     let me = std::env::current_exe().doing(|| "find this program".into())?;
     let addr = SocketAddr::from(([127, 0, 0, 1], ports::any()?.port));
     let mut command = process::command(me.as_os_str(), None, OnOurDeath::Terminate);
-    command.args(["bare", &addr.to_string(), &postgres.url("bench")]);
+    command.args([
+        "bare",
+        &addr.to_string(),
+        &postgres.url("bench"),
+        &stripe.url(),
+    ]);
     let log = home.join("bare.log");
     Ok((
         Server::start("the bare service", &mut command, Signal::TERM, Some(&log))?,

@@ -32,7 +32,7 @@ enum Command {
     /// `STRIPE_SECRET_KEY` no fake starts and Stripe is called.
     Run,
     /// Runs a fake Stripe with the plans of the service until Ctrl-C; no money moves
-    Stripe(commands::StripeOptions),
+    Stripe(Box<commands::StripeOptions>),
     /// Runs every test on a PostgreSQL and a Redis that live as long as the tests
     ///
     /// Uses cargo-nextest where it is installed, else `cargo test`, and ends with the runner's code.
@@ -73,7 +73,7 @@ enum Command {
 async fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run => commands::run().await,
-        Command::Stripe(options) => commands::stripe(options).await,
+        Command::Stripe(options) => commands::stripe(*options).await,
         Command::Test { args } => commands::test(args).await,
         Command::Db {
             empty,

@@ -73,7 +73,7 @@ use crate::error::{Doing, Result};
 use kept::Kept;
 use server::Shared;
 
-/// How long a change may take to reach the file.
+/// How long a change may take to reach the file that no call to the API made.
 const SAVE_INTERVAL: Duration = Duration::from_millis(200);
 
 /// A running fake Stripe; dropping it ends it.
@@ -81,7 +81,6 @@ const SAVE_INTERVAL: Duration = Duration::from_millis(200);
 pub struct Stripe {
     address: SocketAddr,
     shared: Arc<Shared>,
-    kept: Option<Arc<Kept>>,
 }
 
 impl Stripe {
@@ -129,16 +128,13 @@ impl Stripe {
             |public| public.as_str().trim_end_matches('/').to_owned(),
         );
         let shared = Shared::new(public, epoch);
-        let kept = match file {
-            Some(path) => Some(Arc::new(Kept::open(path, &shared)?)),
-            None => None,
-        };
-        if let Some(kept) = kept.clone() {
+        if let Some(path) = file {
+            let kept = Kept::open(path, &shared)?;
+            shared.kept.get_or_init(|| kept);
             let accounts = Arc::downgrade(&shared);
             shared.spawn(async move {
                 while let Some(shared) = accounts.upgrade() {
-                    // A full disk may have room again.
-                    let _ = kept.save(&shared);
+                    shared.save();
                     drop(shared);
                     tokio::time::sleep(SAVE_INTERVAL).await;
                 }
@@ -163,11 +159,7 @@ impl Stripe {
                 }
             }
         });
-        Ok(Self {
-            address,
-            shared,
-            kept,
-        })
+        Ok(Self { address, shared })
     }
 
     /// Address of the API, without a slash at the end.
@@ -192,8 +184,6 @@ impl Stripe {
 impl Drop for Stripe {
     fn drop(&mut self) {
         self.shared.stop();
-        if let Some(kept) = &self.kept {
-            let _ = kept.save(&self.shared);
-        }
+        self.shared.save();
     }
 }

@@ -19,7 +19,7 @@ use crate::audit::Event;
 use crate::ctx::{CallerCtx, Ctx};
 use crate::customers::{self, CREATION_KEYS_KEPT};
 use crate::ids::{AccountId, CheckoutId};
-use crate::plans;
+use crate::plans::{self, Plan};
 use crate::scope::Scope;
 
 /// Checkouts that one request ends, or customers that it finds deleted, before it begins one.
@@ -167,6 +167,15 @@ fn request(ctx: &Ctx, customer: &str, checkout: &Checkout) -> CreateCheckoutSess
     let mut item = session::CreateCheckoutSessionLineItems::new();
     item.price = Some(checkout.stripe_price_id.clone());
     item.quantity = checkout.quantity.try_into().ok();
+    let mut items = vec![item];
+    let plan = Plan::of_price(&checkout.stripe_price_id, &ctx.plans);
+    let usage_price = plan.and_then(|plan| plan.tier(&ctx.plans).usage_price_id.as_ref());
+    if let Some(price) = usage_price {
+        // Without a quantity, which the meter has.
+        let mut usage = session::CreateCheckoutSessionLineItems::new();
+        usage.price = Some(price.as_str().to_owned());
+        items.push(usage);
+    }
     let mut subscription = session::CreateCheckoutSessionSubscriptionData::new();
     subscription.metadata = Some(metadata.clone());
     subscription.trial_period_days = u32::try_from(checkout.trial_days)
@@ -175,7 +184,7 @@ fn request(ctx: &Ctx, customer: &str, checkout: &Checkout) -> CreateCheckoutSess
     let mut request = CreateCheckoutSession::new()
         .mode(CheckoutSessionMode::Subscription)
         .customer(customer)
-        .line_items(vec![item])
+        .line_items(items)
         .metadata(metadata)
         .allow_promotion_codes(config.promotion_codes)
         .success_url(return_page(

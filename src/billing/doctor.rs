@@ -4,11 +4,12 @@ use std::collections::HashSet;
 
 use health_checks::{Findings, none_of};
 use serde::Deserialize;
+use serde_json::Value;
 use stripe_client::product::price::RetrievePrice;
 use stripe_client::shared::{Price, PriceId, RecurringInterval};
 use stripe_client::{API_VERSION, CallError, RequestBuilder, Stripe, StripeMethod};
 
-use crate::config::PlansConfig;
+use crate::config::{Meter, PlansConfig};
 use crate::plans::{Interval, Offer, Plan};
 use crate::state::AppState;
 
@@ -67,6 +68,11 @@ pub async fn findings(state: &AppState, findings: &mut Findings) {
             },
         )
         .await;
+    if let Some(meter) = &state.billing.meter {
+        let name = "Stripe has the meter and the prices of usage";
+        let faults = usage_faults(stripe, meter, &state.plans);
+        findings.run(name, faults, |all| none_of(&all)).await;
+    }
     let url = format!(
         "{}/api/v1/webhooks/stripe",
         state.billing.public_url.as_str().trim_end_matches('/')
@@ -148,6 +154,59 @@ fn compare(
         return Ok(());
     }
     Err(faults.join("; "))
+}
+
+/// Faults of the meter, and of the prices of usage.
+async fn usage_faults(
+    stripe: &Stripe,
+    meter: &Meter,
+    config: &PlansConfig,
+) -> Result<Vec<String>, CallError> {
+    let path = format!("/billing/meters/{}", meter.id);
+    let found = stripe
+        .read_raw(RequestBuilder::new(StripeMethod::Get, path))
+        .await;
+    let mut faults = Vec::new();
+    match found {
+        Ok(body) => {
+            let found: Value = serde_json::from_slice(&body).map_err(|_| CallError::Malformed)?;
+            for (pointer, wanted) in [
+                ("/status", "active"),
+                ("/event_name", &meter.event_name),
+                ("/default_aggregation/formula", "last"),
+                ("/event_time_window", "hour"),
+                ("/customer_mapping/event_payload_key", "stripe_customer_id"),
+                ("/value_settings/event_payload_key", "value"),
+            ] {
+                let value = found.pointer(pointer).unwrap_or(&Value::Null);
+                if value != wanted {
+                    faults.push(format!("{}: {pointer} is {value}, not {wanted}", meter.id));
+                }
+            }
+        }
+        Err(error) if error.is_missing() => faults.push(format!("{} does not exist", meter.id)),
+        Err(error) => return Err(error),
+    }
+    for plan in Plan::ALL {
+        let Some(id) = &plan.tier(config).usage_price_id else {
+            continue;
+        };
+        let fault = match stripe.read(&RetrievePrice::new(id.as_str())).await {
+            Ok(price) if !price.active => "it is archived",
+            Ok(price) => {
+                let recurring = price.recurring.as_ref();
+                let is_it = recurring.and_then(|it| it.meter.as_ref()) == Some(&meter.id);
+                if is_it {
+                    continue;
+                }
+                "it is not of the meter"
+            }
+            Err(error) if error.is_missing() => "it does not exist",
+            Err(error) => return Err(error),
+        };
+        faults.push(format!("{}: {fault}", id.as_str()));
+    }
+    Ok(faults)
 }
 
 #[derive(Deserialize)]

@@ -40,6 +40,16 @@ pub enum Error {
     Database(#[from] sqlx::Error),
 }
 
+impl Error {
+    /// Returns whether Stripe refused a call, so that repeating it is pointless.
+    pub(super) const fn is_refusal(&self) -> bool {
+        matches!(
+            self,
+            Self::Customer(customers::Error::Stripe(CallError::Refused(_)))
+        )
+    }
+}
+
 impl From<CallError> for Error {
     fn from(error: CallError) -> Self {
         Self::Customer(error.into())

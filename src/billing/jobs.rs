@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 use job_queue::{Expired, Purges};
 
-use super::{accounts, reconcile};
+use super::{accounts, reconcile, usage};
 use crate::scope;
 use crate::state::AppState;
 
@@ -11,6 +11,10 @@ use crate::state::AppState;
 const CHECKOUTS_KEPT: TimeDelta = TimeDelta::days(90);
 
 const OLD_CHECKOUTS: Expired = Expired::new("checkouts", "checkouts", "created_at");
+/// How long the hours that were sent are kept.
+const BILLED_USAGE_KEPT: TimeDelta = TimeDelta::days(90);
+
+const OLD_BILLED_USAGE: Expired = Expired::new("billed usage", "billed_usage", "hour");
 const OLD_EVENTS: Expired = Expired::new("webhook events", "stripe_events", "received_at");
 
 job_queue::jobs! {
@@ -18,6 +22,10 @@ job_queue::jobs! {
     FollowAccounts "billing.follow_accounts" => accounts::follow;
     /// Runs every half hour: reads subscriptions whose renewal, end or payment no event has reported.
     ReconcileStale "billing.reconcile" => reconcile::reconcile_stale;
+    /// Runs every hour, soon after it has begun: an invoice is finalised an hour after its period.
+    SendUsage "billing.send_usage" => usage::send_recent;
+    /// Runs daily: compares usage with that at Stripe, and sends what was written late.
+    CompareUsage "billing.compare_usage" => usage::compare_and_send;
     /// Runs daily.
     PurgeBilling "billing.purge" => purge;
 }
@@ -30,6 +38,9 @@ async fn purge(state: &AppState) -> Result<(), job_queue::JobError> {
     purges.run_expired(OLD_EVENTS, events_before).await;
     purges
         .run_expired(OLD_CHECKOUTS, now - CHECKOUTS_KEPT)
+        .await;
+    purges
+        .run_expired(OLD_BILLED_USAGE, now - BILLED_USAGE_KEPT)
         .await;
     Ok(purges.finish()?)
 }

@@ -1,5 +1,5 @@
 //! Subscriptions bought at Stripe: checkout, the customer portal, webhooks, and the rows that follow what is true at
-//! Stripe. Owns the tables `checkouts`, `stripe_events`, `invoices` and `billing_notices`, and the routes `/billing/*` and
+//! Stripe. Owns the tables `checkouts`, `stripe_events`, `invoices`, `billing_notices` and `billed_usage`, and the routes `/billing/*` and
 //! `/webhooks/stripe`.
 //!
 //! A webhook event says that something changed, not what is true: [`sync`] reads the objects of the customer and
@@ -24,13 +24,14 @@ mod routes;
 mod store;
 mod subscriptions;
 mod sync;
+mod usage;
 mod webhook;
 
 pub use commands::{Reconciled, reconcile, replay};
 pub use doctor::findings;
 pub use error::Error;
 pub use invoices::routes as invoice_routes;
-pub use jobs::{FollowAccounts, PurgeBilling, ReconcileStale};
+pub use jobs::{CompareUsage, FollowAccounts, PurgeBilling, ReconcileStale, SendUsage};
 pub use notices::NotifyBilling;
 pub use pages::page_routes;
 pub use queue::{EndDuplicate, SyncCustomer, SyncEvent};

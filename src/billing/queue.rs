@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use job_queue::SerialJob;
 use sqlx::PgExecutor;
 
 use crate::ids::AccountId;
@@ -24,16 +25,19 @@ job_queue::payload_jobs! {
     EndDuplicate "billing.end_duplicate" { account_id: AccountId, subscription: String }
 }
 
-/// Enqueues a [`SyncCustomer`]: one at a time for a customer, and one for a burst.
-pub(super) async fn enqueue_sync(
-    conn: impl PgExecutor<'_>,
-    customer: &str,
-) -> Result<(), sqlx::Error> {
+/// Job that reads a customer: one at a time for a customer, and one for a burst.
+pub(super) fn sync_job(customer: &str) -> Result<SerialJob, sqlx::Error> {
     let job = SyncCustomer::of(customer.to_owned());
     let hash = customer.bytes().fold(2_166_136_261_u32, |hash, byte| {
         (hash ^ u32::from(byte)).wrapping_mul(16_777_619)
     });
     let queue = format!("stripe-{}", hash % QUEUES);
-    let key = format!("stripe:{customer}");
-    job_queue::enqueue_serial(conn, &job, &key, &queue, BURST).await
+    SerialJob::new(&job, format!("stripe:{customer}"), queue, BURST)
+}
+
+pub(super) async fn enqueue_sync(
+    conn: impl PgExecutor<'_>,
+    customer: &str,
+) -> Result<(), sqlx::Error> {
+    job_queue::enqueue_serial(conn, &sync_job(customer)?).await
 }

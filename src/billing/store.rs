@@ -1,6 +1,7 @@
 //! Statements on `checkouts`, `invoices` and `billing_notices`.
 
 pub(super) mod accounts;
+pub(super) mod usage;
 
 use chrono::{DateTime, Utc};
 use sqlx::PgExecutor;

@@ -70,6 +70,10 @@ pub(super) fn provided(subscription: &Subscription, config: &PlansConfig) -> Pro
         trial_end: subscription.trial_end.map(time),
         ended_at: subscription.ended_at.map(time),
         created_at: time(subscription.created),
+        has_usage_item: items.iter().any(|item| {
+            let recurring = item.price.recurring.as_ref();
+            recurring.is_some_and(|recurring| recurring.meter.is_some())
+        }),
         is_duplicate: false,
     }
 }
@@ -119,6 +123,7 @@ mod tests {
             trial_end: None,
             ended_at: None,
             created_at: time(created),
+            has_usage_item: false,
             is_duplicate: false,
         }
     }

@@ -33,6 +33,10 @@ settings::settings! {
         BILLING_AUTOMATIC_TAX => automatic_tax: bool = false;
         /// Configuration of the customer portal, `bpc_…`. By default the one that is marked as default at Stripe.
         STRIPE_PORTAL_CONFIGURATION => portal_configuration: Option<PortalConfiguration>;
+        /// Meter of requests, `mtr_…`: the last value of an hour counts. Without one usage is not billed.
+        STRIPE_METER_ID => meter_id: Option<MeterId>;
+        /// Name of its events. Required with `STRIPE_METER_ID`.
+        STRIPE_METER_EVENT_NAME => meter_event_name: Option<MeterEventName>;
     }
 }
 
@@ -58,6 +62,15 @@ pub struct BillingConfig {
     pub promotion_codes: bool,
     pub automatic_tax: bool,
     pub portal_configuration: Option<String>,
+    /// `None` does not bill usage.
+    pub meter: Option<Meter>,
+}
+
+/// Meter at Stripe.
+#[derive(Clone, Debug)]
+pub struct Meter {
+    pub id: String,
+    pub event_name: String,
 }
 
 impl BillingSettings {
@@ -76,6 +89,10 @@ impl BillingSettings {
             promotion_codes: self.promotion_codes?,
             automatic_tax: self.automatic_tax?,
             portal_configuration: self.portal_configuration?,
+            meter: self
+                .meter_id?
+                .zip(self.meter_event_name?)
+                .map(|(id, event_name)| Meter { id, event_name }),
         })
     }
 }
@@ -131,6 +148,36 @@ impl Setting for PortalConfiguration {
         is_id
             .then(|| text.to_owned())
             .ok_or_else(|| "must be the id of a configuration, such as bpc_1Qx2".to_owned())
+    }
+}
+
+/// Id of a meter.
+#[derive(Debug)]
+pub(super) struct MeterId;
+
+impl Setting for MeterId {
+    type Value = String;
+
+    fn parse(text: &str) -> Result<String, String> {
+        let is_id = text.strip_prefix("mtr_").is_some_and(is_token);
+        is_id
+            .then(|| text.to_owned())
+            .ok_or_else(|| "must be the id of a meter, such as mtr_1Qx2".to_owned())
+    }
+}
+
+/// Name of a meter's events.
+#[derive(Debug)]
+pub(super) struct MeterEventName;
+
+impl Setting for MeterEventName {
+    type Value = String;
+
+    fn parse(text: &str) -> Result<String, String> {
+        let is_name = is_token(text) && text.len() <= 100;
+        is_name
+            .then(|| text.to_owned())
+            .ok_or_else(|| "must be the name of a meter's events, such as requests".to_owned())
     }
 }
 

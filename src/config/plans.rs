@@ -35,6 +35,8 @@ settings::settings! {
         PLAN_PRO_YEAR_PRICE_ID => pro_year_price_id: Option<PriceId>;
         /// Prices that are no longer for sale, and that subscriptions still have.
         PLAN_PRO_FORMER_PRICE_IDS => pro_former_price_ids: List<PriceId>;
+        /// Metered price of requests, which checkout adds to the plan. Requires `STRIPE_METER_ID`.
+        PLAN_PRO_USAGE_PRICE_ID => pro_usage_price_id: Option<PriceId>;
         /// The pro plan: requests a minute.
         PLAN_PRO_RATE => pro_rate: u32 = 1000, within(1..=1000000);
         /// Requests a month; `0` is without limit.
@@ -60,6 +62,8 @@ settings::settings! {
         PLAN_ENTERPRISE_YEAR_PRICE_ID => enterprise_year_price_id: Option<PriceId>;
         /// Prices that are no longer for sale, and that subscriptions still have.
         PLAN_ENTERPRISE_FORMER_PRICE_IDS => enterprise_former_price_ids: List<PriceId>;
+        /// Metered price of requests, which checkout adds to the plan. Requires `STRIPE_METER_ID`.
+        PLAN_ENTERPRISE_USAGE_PRICE_ID => enterprise_usage_price_id: Option<PriceId>;
         /// The enterprise plan: requests a minute.
         PLAN_ENTERPRISE_RATE => enterprise_rate: u32 = 10000, within(1..=1000000);
         /// Requests a month; `0` is without limit.
@@ -110,6 +114,8 @@ pub struct TierConfig {
     pub year: Option<YearPrice>,
     /// Prices that subscriptions have and that are not for sale.
     pub former_price_ids: Vec<PriceId>,
+    /// Price of requests by a meter, besides the plan.
+    pub usage_price_id: Option<PriceId>,
 }
 
 /// Price for a year.
@@ -168,6 +174,7 @@ impl PlanSettings {
                 price_id: None,
                 year: None,
                 former_price_ids: Vec::new(),
+                usage_price_id: None,
             },
             pro: TierConfig {
                 rate: self.pro_rate?,
@@ -183,6 +190,7 @@ impl PlanSettings {
                     .zip(self.pro_year_price_id?)
                     .map(|(price, price_id)| YearPrice { price, price_id }),
                 former_price_ids: self.pro_former_price_ids?,
+                usage_price_id: self.pro_usage_price_id?,
             },
             enterprise: TierConfig {
                 rate: self.enterprise_rate?,
@@ -198,6 +206,7 @@ impl PlanSettings {
                     .zip(self.enterprise_year_price_id?)
                     .map(|(price, price_id)| YearPrice { price, price_id }),
                 former_price_ids: self.enterprise_former_price_ids?,
+                usage_price_id: self.enterprise_usage_price_id?,
             },
         })
     }

@@ -7,7 +7,7 @@ use settings::{Reader, Rule};
 
 use super::{Key32, PriceId, Settings};
 
-pub(super) const RULES: [Rule<Settings>; 9] = [
+pub(super) const RULES: [Rule<Settings>; 10] = [
     Rule {
         variable: "PASSWORD_MEMORY_KIB",
         message: "must be 19456 with 2 `PASSWORD_ITERATIONS`, or as much: 47104 with 1, 12288 with 3, \
@@ -92,6 +92,19 @@ pub(super) const RULES: [Rule<Settings>; 9] = [
                     .webhook_secrets
                     .as_ref()
                     .is_some_and(Vec::is_empty)
+        },
+    },
+    Rule {
+        variable: "STRIPE_METER_ID",
+        message: "is required with `STRIPE_METER_EVENT_NAME` and `PLAN_…_USAGE_PRICE_ID`, and the other way round the name",
+        production: false,
+        broken: |all| {
+            let has_id = matches!(all.billing.meter_id, Some(Some(_)));
+            let has_name = matches!(all.billing.meter_event_name, Some(Some(_)));
+            let plans = &all.plans;
+            let mut prices =
+                [&plans.pro_usage_price_id, &plans.enterprise_usage_price_id].into_iter();
+            has_id != has_name || !has_id && prices.any(|price| matches!(price, Some(Some(_))))
         },
     },
     Rule {

@@ -266,6 +266,8 @@ pub struct ProvidedSubscription {
     pub trial_end: Option<DateTime<Utc>>,
     pub ended_at: Option<DateTime<Utc>>,
     pub created_at: DateTime<Utc>,
+    /// Whether an item bills usage by a meter.
+    pub has_usage_item: bool,
     /// Another one of the account came first.
     pub is_duplicate: bool,
 }

@@ -91,8 +91,8 @@ pub async fn upsert_subscription(
         "INSERT INTO subscriptions AS s (
              id, account_id, user_id, stripe_subscription_id, plan, status, stripe_price_id, quantity,
              current_period_start, current_period_end, cancel_at_period_end, cancel_at, trial_end, ended_at,
-             stripe_created_at, is_duplicate, past_due_since, created_at, updated_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16,
+             stripe_created_at, is_duplicate, has_usage_item, past_due_since, created_at, updated_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $18,
                  CASE WHEN $6 = 'past_due' THEN $17::timestamptz END, $17, $17)
          ON CONFLICT (stripe_subscription_id) DO UPDATE SET
              plan = excluded.plan, status = excluded.status, stripe_price_id = excluded.stripe_price_id,
@@ -100,7 +100,7 @@ pub async fn upsert_subscription(
              current_period_end = excluded.current_period_end,
              cancel_at_period_end = excluded.cancel_at_period_end, cancel_at = excluded.cancel_at,
              trial_end = excluded.trial_end, ended_at = excluded.ended_at,
-             stripe_created_at = excluded.stripe_created_at, is_duplicate = excluded.is_duplicate,
+             stripe_created_at = excluded.stripe_created_at, is_duplicate = excluded.is_duplicate, has_usage_item = excluded.has_usage_item,
              past_due_since = CASE WHEN excluded.status = 'past_due' THEN coalesce(s.past_due_since, $17) END,
              updated_at = $17
          WHERE s.account_id = $2",
@@ -121,6 +121,7 @@ pub async fn upsert_subscription(
         it.created_at,
         it.is_duplicate,
         now,
+        it.has_usage_item,
     )
     .execute(conn)
     .await?;

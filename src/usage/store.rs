@@ -148,3 +148,24 @@ pub(super) async fn purge(
     .await?;
     Ok(())
 }
+
+/// Requests of an account in each hour that began in a time and has ended by its end. Those that failed by our fault do not
+/// count.
+pub async fn list_closed_hours(
+    conn: impl PgExecutor<'_>,
+    account_id: AccountId,
+    from: DateTime<Utc>,
+    until: DateTime<Utc>,
+) -> Result<Vec<(DateTime<Utc>, i64)>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"SELECT created_at AS hour, sum(request_count - server_errors)::int8 AS "count!" FROM usage_hourly
+           WHERE account_id = $1 AND created_at >= $2 AND created_at < date_trunc('hour', $3, 'UTC')
+           GROUP BY created_at"#,
+        account_id.0,
+        from,
+        until,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.hour, row.count)).collect())
+}

@@ -1,6 +1,7 @@
 //! The pages for people, in a real browser: somebody signs up on the docs page, follows the email,
 //! signs in and sees the account, with nothing but the examples that the page shows.
 
+mod billing;
 mod chromium;
 mod invitation;
 mod session;

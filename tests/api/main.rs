@@ -15,6 +15,7 @@ mod audit_log;
 mod audit_retention;
 mod bad_values;
 mod billing;
+mod billing_usage;
 mod browser;
 mod brute_force;
 mod cache;

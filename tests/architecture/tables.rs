@@ -11,7 +11,7 @@ audit audit_log audit_address_progress
 plans subscriptions
 payments payments
 customers billing_customers
-billing checkouts stripe_events invoices billing_notices
+billing checkouts stripe_events invoices billing_notices billed_usage
 idempotency idempotency_keys
 api_keys api_keys
 usage api_usage usage_hourly usage_daily usage_backfill usage_totals usage_writers
@@ -21,7 +21,7 @@ organisations accounts account_slugs memberships invitations invitation_blocks
 
 /// Tables that a slice reads though another one owns them, each in a statement that must see both at one
 /// moment, or in one round trip.
-pub(super) const READS: [(&str, &str, &str); 21] = [
+pub(super) const READS: [(&str, &str, &str); 29] = [
     (
         "auth",
         "users",
@@ -82,6 +82,34 @@ pub(super) const READS: [(&str, &str, &str); 21] = [
         "subscriptions",
         "the subscription of an invoice's payment",
     ),
+    (
+        "customers",
+        "accounts",
+        "the address that invoices of an account go to",
+    ),
+    ("customers", "memberships", "the same, of an organisation"),
+    ("customers", "users", "the same"),
+    (
+        "billing",
+        "accounts",
+        "the buyer and the recipients of emails",
+    ),
+    (
+        "billing",
+        "memberships",
+        "the same, and the seats to pay for",
+    ),
+    (
+        "billing",
+        "users",
+        "accounts whose address at Stripe is another one",
+    ),
+    (
+        "billing",
+        "subscriptions",
+        "accounts whose subscription does not follow them",
+    ),
+    ("billing", "billing_customers", "the same"),
     ("dashboard", "users", "one statement"),
     ("dashboard", "accounts", "one statement"),
     ("dashboard", "account_slugs", "one statement"),

@@ -15,6 +15,7 @@ pub use dead::{DeadJobsRetention, PurgeDeadJobs};
 pub use migrations::{MigrateError, SCHEMA, migrate};
 pub use purge::{PURGE_BATCH, Purges};
 pub use store::{
-    Expired, QueueState, count_dead, enqueue, enqueue_serial, enqueue_urgent, is_late, queue_state,
+    Expired, QueueState, SerialJob, count_dead, enqueue, enqueue_serial, enqueue_urgent, is_late,
+    queue_state,
 };
 pub use worker::{WorkerConfig, WorkerSettings, options, run};

@@ -56,25 +56,49 @@ fn payload<J: TaskHandler>(job: &J) -> Result<String, sqlx::Error> {
     serde_json::to_string(job).map_err(|error| sqlx::Error::Encode(Box::new(error)))
 }
 
-/// Enqueues a job that runs after `delay`, one at a time of all jobs in `queue`. A job that already waits under `key` is
-/// replaced and keeps its time, so that a burst becomes one job. The library keeps a row for each name of a queue.
-pub async fn enqueue_serial<J: TaskHandler>(
-    conn: impl PgExecutor<'_>,
-    job: &J,
-    key: &str,
-    queue: &str,
-    delay: Duration,
-) -> Result<(), sqlx::Error> {
+/// Job that runs after `delay`, one at a time of all jobs in `queue`. A job that already waits under `key` is replaced and
+/// keeps its time, so that a burst becomes one job. The library keeps a row for each name of a queue.
+#[derive(Clone, Debug)]
+pub struct SerialJob {
+    pub identifier: &'static str,
+    /// JSON.
+    pub payload: String,
+    pub max_attempts: i32,
+    pub key: String,
+    pub queue: String,
+    pub delay: Duration,
+}
+
+impl SerialJob {
+    pub fn new<J: TaskHandler>(
+        job: &J,
+        key: String,
+        queue: String,
+        delay: Duration,
+    ) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            identifier: J::IDENTIFIER,
+            payload: payload(job)?,
+            max_attempts: MAX_ATTEMPTS,
+            key,
+            queue,
+            delay,
+        })
+    }
+}
+
+/// Enqueues a [`SerialJob`].
+pub async fn enqueue_serial(conn: impl PgExecutor<'_>, job: &SerialJob) -> Result<(), sqlx::Error> {
     sqlx::query(
         "SELECT 1 FROM graphile_worker.add_job($1, payload => $2::json, max_attempts => $3, job_key => $4,
              queue_name => $5, run_at => now() + make_interval(secs => $6), job_key_mode => 'preserve_run_at')",
     )
-    .bind(J::IDENTIFIER)
-    .bind(payload(job)?)
-    .bind(MAX_ATTEMPTS)
-    .bind(key)
-    .bind(queue)
-    .bind(delay.as_secs_f64())
+    .bind(job.identifier)
+    .bind(&job.payload)
+    .bind(job.max_attempts)
+    .bind(&job.key)
+    .bind(&job.queue)
+    .bind(job.delay.as_secs_f64())
     .execute(conn)
     .await?;
     Ok(())

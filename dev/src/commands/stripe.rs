@@ -11,7 +11,7 @@ use std::{
 
 use clap::Args;
 use groundwork_dev::{
-    Error, Result, Stripe,
+    Error, Result, Stripe, StripeAccount,
     error::Doing,
     files,
     stripe::{Catalog, CatalogCode, CatalogPrice, CatalogProduct, Interval},
@@ -67,12 +67,15 @@ pub(crate) struct Options {
     /// Secret key of the account that sells the plans
     #[arg(long, default_value = SECRET_KEY)]
     secret_key: String,
-    /// Address that events are sent to, such as <http://127.0.0.1:8000/api/v1/webhooks/stripe>
+    /// Address of the webhook endpoint, such as <http://127.0.0.1:8000/api/v1/webhooks/stripe>
     #[arg(long, requires = "webhook_secret")]
     webhook_url: Option<Url>,
     /// Signing secret of the events
     #[arg(long, requires = "webhook_url")]
     webhook_secret: Option<String>,
+    /// Address at which the endpoint is reached from here, if it is another one
+    #[arg(long, requires = "webhook_url")]
+    forward_to: Option<Url>,
     /// File that keeps the accounts for the next run; without it they are forgotten
     #[arg(long)]
     data: Option<PathBuf>,
@@ -96,12 +99,13 @@ pub(crate) async fn stripe(options: Options) -> Result<ExitCode> {
         TcpListener::bind(options.listen).doing(|| format!("listen on {}", options.listen))?;
     let public_url = options.public_url.clone();
     let stripe = Stripe::serve(listener, public_url, options.data).await?;
+    let account = stripe.account(&options.secret_key);
     let webhook = options.webhook_url.as_ref().map(Url::as_str);
-    set_up(
-        &stripe,
-        &options.secret_key,
-        webhook.zip(options.webhook_secret.as_deref()),
-    );
+    set_up(&account, webhook.zip(options.webhook_secret.as_deref()));
+    if let Some(url) = &options.forward_to {
+        account.forward(ENDPOINT, url.as_str());
+    }
+    account.resend_pending();
     let page = options
         .public_url
         .map_or_else(|| stripe.url(), String::from);
@@ -123,7 +127,9 @@ pub(super) async fn start(
 ) -> Result<Stripe> {
     let stripe = Stripe::serve(listener, None, Some(home.stripe_file())).await?;
     let webhook = format!("http://127.0.0.1:{api_port}/api/v1/webhooks/stripe");
-    set_up(&stripe, SECRET_KEY, Some((&webhook, webhook_secret)));
+    let account = stripe.account(SECRET_KEY);
+    set_up(&account, Some((&webhook, webhook_secret)));
+    account.resend_pending();
     Ok(stripe)
 }
 
@@ -157,14 +163,12 @@ pub(super) fn make_webhook_secret() -> Result<String> {
     ))
 }
 
-fn set_up(stripe: &Stripe, secret_key: &str, webhook: Option<(&str, &str)>) {
-    let account = stripe.account(secret_key);
+fn set_up(account: &StripeAccount, webhook: Option<(&str, &str)>) {
     let is_new = account.objects("promotion_code").is_empty();
     account.seed(&catalog(is_new));
     if let Some((url, secret)) = webhook {
         account.put_endpoint(ENDPOINT, url, secret, Some(API_VERSION), &["*"]);
     }
-    account.resend_pending();
 }
 
 /// What the settings sell. Amounts follow the caller's environment, which the service reads too.

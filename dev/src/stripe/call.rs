@@ -127,7 +127,10 @@ pub(super) async fn call(
         });
         end.response
     });
-    ended.await.unwrap_or_else(|_| cut())
+    let response = ended.await.unwrap_or_else(|_| cut());
+    // The caller may store what it learns, so the file has it first.
+    shared.save();
+    response
 }
 
 /// The faults that one call meets.

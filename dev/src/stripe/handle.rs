@@ -47,6 +47,11 @@ impl StripeAccount {
         self.with(|state| routes::route(state, method, path, &Params::of(params)))
     }
 
+    /// Rejects accepted meter events, as Stripe does later when it cannot count them.
+    pub fn reject_meter_events(&self) {
+        self.with(|state| state.meter_events.clear());
+    }
+
     /// Objects of one kind, such as `subscription`, the oldest first.
     pub fn objects(&self, kind: &str) -> Vec<Value> {
         self.with(|state| state.all(kind).cloned().collect())
@@ -194,6 +199,11 @@ impl StripeAccount {
     ) {
         let events: Vec<String> = events.iter().map(|event| (*event).to_owned()).collect();
         self.with(|state| endpoints::insert(state, id, url, secret, api_version, &events));
+    }
+
+    /// Sends the events of an endpoint to another address than the one that it shows.
+    pub fn forward(&self, endpoint: &str, url: &str) {
+        self.with(|state| state.hide(endpoint, "forward_to", json!(url)));
     }
 
     /// Sends again every event that an endpoint has not accepted.

@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     future::Future,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -21,6 +21,7 @@ use super::{
     call::call,
     control,
     error::{Result, StripeError},
+    kept::Kept,
     pages,
 };
 
@@ -31,6 +32,8 @@ pub(super) struct Shared {
     /// Part of every id, so that a server that restarted makes other ids.
     pub(super) epoch: i64,
     pub(super) client: reqwest::Client,
+    /// The file of the accounts, if they are kept.
+    pub(super) kept: OnceLock<Kept>,
     accounts: Mutex<HashMap<String, Arc<Account>>>,
     tasks: Mutex<JoinSet<()>>,
     runtime: Handle,
@@ -48,6 +51,7 @@ impl Shared {
             url,
             epoch,
             client,
+            kept: OnceLock::new(),
             accounts: Mutex::default(),
             tasks: Mutex::default(),
             runtime: Handle::current(),
@@ -73,6 +77,13 @@ impl Shared {
         let accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
         let copy = |(key, account): (&String, &Arc<Account>)| (key.clone(), Arc::clone(account));
         accounts.iter().map(copy).collect()
+    }
+
+    /// Writes what has changed to the file. A full disk may have room for a later attempt.
+    pub(super) fn save(&self) {
+        if let Some(kept) = self.kept.get() {
+            let _ = kept.save(self);
+        }
     }
 
     /// The account that has an object.

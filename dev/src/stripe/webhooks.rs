@@ -256,7 +256,9 @@ async fn attempt_once(
     client: &reqwest::Client,
 ) -> Option<Result<u16, ()>> {
     let (url, (signature, body)) = account.with(|state| {
-        let url = text(state.get(&delivery.endpoint)?, "url").to_owned();
+        let shown = text(state.get(&delivery.endpoint)?, "url");
+        let forward = state.hidden(&delivery.endpoint)["forward_to"].as_str();
+        let url = forward.unwrap_or(shown).to_owned();
         let signed = state.signed(
             &delivery.event,
             &delivery.endpoint,

@@ -178,3 +178,35 @@ async fn a_portal_page_changes_the_plan_cancels_and_resumes() {
         (&json!("paid"), &json!(19000 - 1900))
     );
 }
+
+#[tokio::test]
+async fn the_first_page_shows_objects_moves_the_clock_and_refunds() {
+    let fake = Fake::start().await;
+    let customer = fake.customer_with("pm_card_visa").await;
+    let id = fake.subscribe(&customer, "").await;
+    let (_, _, html) = fake.page("GET", "/", "").await;
+    for wanted in ["No money moves", &id, &customer, "invoice.paid"] {
+        assert!(html.contains(wanted), "{wanted} in {html}");
+    }
+    let account = fake.get("/v1/account").await.body;
+    let account = account["id"].as_str().unwrap();
+    let month = format!("/accounts/{account}/advance/month");
+    let hour = format!("/accounts/{account}/advance/hour");
+    for path in [&month, &hour] {
+        assert_eq!(fake.page("POST", path, "").await.0, 303);
+    }
+    assert_eq!(fake.account.objects("invoice").len(), 2);
+
+    let charge = fake.account.objects("charge")[0].clone();
+    let charge = charge["id"].as_str().unwrap();
+    fake.page("POST", &format!("/objects/{charge}/refund"), "")
+        .await;
+    assert_eq!(
+        fake.account.object(charge).unwrap()["refunded"],
+        json!(true)
+    );
+    let again = format!("/objects/{charge}/refund");
+    let (status, _, html) = fake.page("POST", &again, "").await;
+    assert_eq!(status, 400);
+    assert!(html.contains("id=\"error\""), "{html}");
+}

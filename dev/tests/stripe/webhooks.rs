@@ -3,11 +3,11 @@
 use std::sync::{Arc, Mutex};
 
 use axum::{Router, body::Bytes, routing::post};
-use groundwork_dev::stripe::Release;
+use groundwork_dev::{Stripe, files::Scratch, stripe::Release};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use crate::support::Fake;
+use crate::support::{Fake, KEY, catalog};
 
 /// A receiver that accepts every webhook.
 struct Receiver {
@@ -145,4 +145,34 @@ async fn endpoints_are_managed_by_the_api() {
         true
     );
     assert_eq!(fake.get(&path).await.status, 404);
+}
+
+#[tokio::test]
+async fn accounts_and_undelivered_events_survive_a_restart() {
+    let scratch = Scratch::new(None).unwrap();
+    let serve = || {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        Stripe::serve(listener, None, Some(scratch.path().join("stripe.json")))
+    };
+    let first = serve().await.unwrap();
+    let account = first.account(KEY);
+    account.seed(&catalog());
+    account.put_endpoint("we_a", "http://127.0.0.1:1/", "whsec_a", None, &["*"]);
+    let ada = json!({ "email": "ada@example.com" });
+    let customer = account.call("POST", "/v1/customers", &ada).unwrap();
+    account.advance_to(account.now() + 86_400).await;
+    let now = account.now();
+    drop(first);
+
+    let second = serve().await.unwrap();
+    let account = second.account(KEY);
+    assert!(account.now() >= now, "the clock stays ahead");
+    assert_eq!(account.objects("customer"), [customer.clone()]);
+    let receiver = Receiver::start().await;
+    account.put_endpoint("we_a", &receiver.url, "whsec_a", None, &["*"]);
+    account.resend_pending();
+    account.delivered().await;
+    assert_eq!(receiver.objects(), [customer["id"].clone()]);
+    let other = account.call("POST", "/v1/customers", &ada).unwrap();
+    assert_ne!(other["id"], customer["id"], "ids go on");
 }

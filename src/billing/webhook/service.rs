@@ -38,16 +38,16 @@ pub(super) async fn accept(state: &AppState, body: &[u8]) -> Result<(), Error> {
     let now = state.clock.now();
     let is_new = match &effect {
         None => store::insert(&state.db, &id, &event, is_live, body, false, now).await?,
-        Some(effect) => {
+        Some(Effect::Customer(customer)) => {
+            let job = queue::sync_job(customer)?;
+            store::insert_with_job(&state.db, &id, &event, is_live, body, &job, now).await?
+        }
+        Some(Effect::Payment) => {
             let mut tx = database::begin(&state.db).await?;
             let is_new = store::insert(&mut *tx, &id, &event, is_live, body, true, now).await?;
-            match effect {
-                _ if !is_new => {}
-                Effect::Customer(customer) => queue::enqueue_sync(&mut *tx, customer).await?,
-                Effect::Payment => {
-                    let job = SyncEvent::of(id.clone());
-                    job_queue::enqueue(&mut *tx, &job, None).await?;
-                }
+            if is_new {
+                let job = SyncEvent::of(id.clone());
+                job_queue::enqueue(&mut *tx, &job, None).await?;
             }
             tx.commit().await?;
             is_new

@@ -1,6 +1,7 @@
 //! Every statement on `stripe_events`.
 
 use chrono::{DateTime, Utc};
+use job_queue::SerialJob;
 use sqlx::PgExecutor;
 
 use super::envelope::Event;
@@ -34,6 +35,54 @@ pub(super) async fn insert(
     .execute(conn)
     .await?;
     Ok(done.rows_affected() == 1)
+}
+
+/// Stores an event and enqueues the job of its customer; returns whether the event is new. One statement, since each
+/// round trip holds a connection of the pool. A job that waits already is locked in share mode until the commit, so that
+/// it begins after it, and is not replaced: that would notify the workers, and commits that notify are one at a time.
+/// Not checked at compile time, since the queue's schema is not among the migrations.
+pub(super) async fn insert_with_job(
+    conn: impl PgExecutor<'_>,
+    id: &str,
+    event: &Event,
+    is_live: bool,
+    body: &[u8],
+    job: &SerialJob,
+    now: DateTime<Utc>,
+) -> Result<bool, sqlx::Error> {
+    let (stored, _): (i64, i64) = sqlx::query_as(
+        "WITH stored AS (
+             INSERT INTO stripe_events (
+                 id, type, api_version, livemode, stripe_customer_id, object_id, payload, created_at, received_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+             ON CONFLICT (id) DO NOTHING RETURNING id
+         ), waiting AS MATERIALIZED (
+             SELECT id FROM graphile_worker._private_jobs
+             WHERE key = $10 AND locked_at IS NULL AND attempts = 0 FOR SHARE
+         )
+         SELECT count(*), count(CASE WHEN EXISTS (SELECT FROM waiting) THEN 0 ELSE (graphile_worker.add_job(
+                    $11, payload => $12::json, max_attempts => $13, job_key => $10, queue_name => $14,
+                    run_at => now() + make_interval(secs => $15), job_key_mode => 'preserve_run_at')).id END)
+         FROM stored",
+    )
+    .bind(id)
+    .bind(&event.kind)
+    .bind(&event.api_version)
+    .bind(is_live)
+    .bind(&event.customer)
+    .bind(&event.object_id)
+    .bind(body)
+    .bind(event.created_at.unwrap_or(now))
+    .bind(now)
+    .bind(&job.key)
+    .bind(job.identifier)
+    .bind(&job.payload)
+    .bind(job.max_attempts)
+    .bind(&job.queue)
+    .bind(job.delay.as_secs_f64())
+    .fetch_one(conn)
+    .await?;
+    Ok(stored == 1)
 }
 
 /// An event that waits to be processed.

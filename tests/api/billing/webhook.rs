@@ -293,3 +293,47 @@ async fn raw_events_are_purged_after_their_retention() {
     it.settle().await;
     assert_eq!(it.stored().await, [("evt_new".to_owned(), true)]);
 }
+
+#[tokio::test]
+async fn an_event_that_comes_while_the_job_of_its_customer_begins_gets_another_one() {
+    let it = billing_app("begins").await;
+    let now = it.app.clock.now().timestamp();
+    let deliver = async |id: &str| {
+        let body = event(id, "cus_1").to_string().into_bytes();
+        let signature = sign("whsec_test", now, &body);
+        it.app.replica.deliver_signed(&signature, &body).await
+    };
+    deliver("evt_1").await.assert_status(200);
+    deliver("evt_2").await.assert_status(200);
+    assert_eq!(it.jobs().await, 1);
+    let mut owner = it.app.owner().await;
+    let begins = "BEGIN; UPDATE graphile_worker._private_jobs SET locked_at = now(), locked_by = 'a worker', attempts = 1";
+    sqlx::raw_sql(begins)
+        .execute(&mut owner)
+        .await
+        .expect("it begins");
+    let commit = async {
+        let waiting = "SELECT EXISTS (SELECT FROM pg_stat_activity
+            WHERE datname = current_database() AND wait_event_type = 'Lock')";
+        while !sqlx::query_scalar::<_, bool>(waiting)
+            .fetch_one(&it.app.owner_db)
+            .await
+            .expect("it is reported")
+        {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        sqlx::raw_sql("COMMIT")
+            .execute(&mut owner)
+            .await
+            .expect("it commits");
+    };
+    let (answer, ()) = tokio::join!(deliver("evt_3"), commit);
+    answer.assert_status(200);
+    assert_eq!(it.jobs().await, 2);
+    let ends = "DELETE FROM graphile_worker._private_jobs WHERE locked_by = 'a worker'";
+    sqlx::raw_sql(ends)
+        .execute(&it.app.owner_db)
+        .await
+        .expect("it ends");
+    it.settle().await;
+}

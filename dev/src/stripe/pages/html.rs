@@ -10,8 +10,7 @@ use axum::{
 use crate::stripe::error::StripeError;
 
 // No `form-action`: browsers apply it to redirects after a form too, and the return URL is another origin.
-const POLICY: &str =
-    "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'";
+const POLICY: &str = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'";
 
 const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:40rem;margin:2rem auto;padding:0 1rem;color:#1a1f36}\
     .notice{background:#fff3cd;border:2px solid #b58100;padding:.75rem 1rem;font-size:1.4rem;font-weight:700}\

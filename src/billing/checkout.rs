@@ -22,6 +22,9 @@ use crate::ids::{AccountId, CheckoutId};
 use crate::plans::{self, Plan};
 use crate::scope::Scope;
 
+/// Checkouts that one request ends, or customers that it finds deleted, before it begins one.
+const ATTEMPTS: u32 = 5;
+
 /// Begins a checkout, or returns to the one that is open and sells the same. Returns the address of its page.
 pub(super) async fn start(ctx: &CallerCtx, wanted: NewCheckout) -> Result<String, Error> {
     let account_id = ctx.account_id();
@@ -32,7 +35,7 @@ pub(super) async fn start(ctx: &CallerCtx, wanted: NewCheckout) -> Result<String
     let price = wanted.plan.price_id(wanted.interval, &ctx.plans);
     let price = price.ok_or(Error::NotForSale { field: "interval" })?;
     let stripe = customers::stripe(ctx)?;
-    loop {
+    for _ in 0..ATTEMPTS {
         let customer = customers::ensure(ctx, account_id).await?;
         let (checkout, is_over) = match begin(ctx, price.as_str(), &customer).await? {
             Begun::New(checkout) => (checkout, false),
@@ -54,6 +57,7 @@ pub(super) async fn start(ctx: &CallerCtx, wanted: NewCheckout) -> Result<String
             created => return created,
         }
     }
+    Err(Error::InProgress)
 }
 
 async fn is_open(stripe: &Stripe, id: &str) -> Result<bool, CallError> {

@@ -136,7 +136,8 @@ pub(super) async fn restart_creation(
     now: DateTime<Utc>,
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
-        "UPDATE billing_customers SET creation_began_at = $4, email = $3, updated_at = $4
+        "UPDATE billing_customers SET email = $3, updated_at = $4,
+             creation_began_at = greatest($4, creation_began_at + interval '1 microsecond')
          WHERE account_id = $1 AND creation_began_at = $2 AND stripe_customer_id IS NULL",
         account_id.0,
         began_at,
@@ -148,14 +149,15 @@ pub(super) async fn restart_creation(
     Ok(())
 }
 
-/// Removes a customer that was deleted at Stripe, so that the next purchase creates another one.
+/// Removes a customer that was deleted at Stripe, so that the next purchase creates another one, under another key.
 pub async fn clear(
     conn: impl PgExecutor<'_>,
     stripe_customer_id: &str,
     now: DateTime<Utc>,
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
-        "UPDATE billing_customers SET stripe_customer_id = NULL, creation_began_at = $2, updated_at = $2
+        "UPDATE billing_customers SET stripe_customer_id = NULL, updated_at = $2,
+             creation_began_at = greatest($2, creation_began_at + interval '1 microsecond')
          WHERE stripe_customer_id = $1",
         stripe_customer_id,
         now,

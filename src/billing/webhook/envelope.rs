@@ -43,7 +43,9 @@ struct Raw {
 impl Event {
     /// `None` if the body is no JSON object.
     pub(super) fn parse(body: &[u8]) -> Option<Self> {
-        let raw: Raw = serde_json::from_slice(body).ok()?;
+        // A struct with defaults could also be read from an array.
+        let is_object = body.trim_ascii_start().starts_with(b"{");
+        let raw: Raw = serde_json::from_slice(body).ok().filter(|_| is_object)?;
         // Longer texts, and those that PostgreSQL cannot store, name nothing of ours.
         let is_name = |text: &&str| text.len() <= 255 && !text.contains('\0');
         let text = |value: &Value| value.as_str().filter(is_name).map(str::to_owned);

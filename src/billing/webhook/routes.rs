@@ -1,9 +1,8 @@
 //! `/webhooks/stripe`.
 
-use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
-use http_toolkit::{Problem, Routes, body_limit};
+use http_toolkit::{Problem, RawBody, Routes, body_limit};
 use stripe_client::is_signed;
 use utoipa_axum::router::UtoipaMethodRouterExt as _;
 use utoipa_axum::routes;
@@ -31,7 +30,7 @@ pub fn webhook_routes() -> Routes<AppState> {
 async fn receive_stripe_event(
     State(state): State<AppState>,
     headers: HeaderMap,
-    body: Bytes,
+    RawBody(body): RawBody,
 ) -> Result<StatusCode, Problem> {
     if state.stripe.is_none() {
         return Err(Code::BillingNotConfigured.into());

@@ -42,6 +42,7 @@ async fn checkouts_at_once_have_one_customer_and_one_session() {
     assert_eq!(it.account.objects("checkout.session").len(), 1);
     assert_eq!(it.count("checkouts").await, 1);
     it.account.clear_faults();
+    it.settle().await;
 }
 
 /// Without the lock on the customer both begin a checkout, and the index refuses one with an error.
@@ -86,6 +87,7 @@ async fn checkouts_of_two_plans_at_once_leave_one_open_session() {
             .await,
         1
     );
+    it.settle().await;
 }
 
 #[tokio::test]

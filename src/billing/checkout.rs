@@ -27,6 +27,7 @@ const ATTEMPTS: u32 = 5;
 
 /// Begins a checkout, or returns to the one that is open and sells the same. Returns the address of its page.
 pub(super) async fn start(ctx: &CallerCtx, wanted: NewCheckout) -> Result<String, Error> {
+    let stripe = customers::stripe(ctx)?;
     let account_id = ctx.account_id();
     let tier = wanted.plan.tier(&ctx.plans);
     if tier.price_id.is_none() && tier.year.is_none() {
@@ -34,7 +35,6 @@ pub(super) async fn start(ctx: &CallerCtx, wanted: NewCheckout) -> Result<String
     }
     let price = wanted.plan.price_id(wanted.interval, &ctx.plans);
     let price = price.ok_or(Error::NotForSale { field: "interval" })?;
-    let stripe = customers::stripe(ctx)?;
     for _ in 0..ATTEMPTS {
         let customer = customers::ensure(ctx, account_id).await?;
         let (checkout, is_over) = match begin(ctx, price.as_str(), &customer).await? {

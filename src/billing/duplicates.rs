@@ -6,6 +6,7 @@ use stripe_client::shared::{Invoice, Refund};
 use stripe_client::{CallError, Stripe};
 
 use super::error::Error;
+use super::invoices::provided_invoice;
 use super::manage::end_now;
 use super::queue::EndDuplicate;
 use super::sync::{self, Areas};
@@ -48,7 +49,7 @@ async fn refund(stripe: &Stripe, subscription: &str) -> Result<(), CallError> {
     let page = stripe.list::<_, Invoice>(&request).await?;
     let invoices = page.objects.iter();
     let paid = invoices
-        .filter_map(sync::provided_invoice)
+        .filter_map(provided_invoice)
         .filter(|it| it.amount_paid > 0);
     for intent in paid.flat_map(|invoice| invoice.payment_intents) {
         let request = CreateRefund::new().payment_intent(&intent);

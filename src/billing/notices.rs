@@ -15,7 +15,7 @@ use crate::state::AppState;
 use crate::users;
 
 /// Older facts cause no email: they were found by a reconciliation or when a database was restored.
-const NEWS: TimeDelta = TimeDelta::days(3);
+const RECENT: TimeDelta = TimeDelta::days(3);
 
 /// Stripe announces the end of a trial three days before; a trial that is shorter at once.
 const BEFORE_TRIAL_END: TimeDelta = TimeDelta::hours(73);
@@ -126,9 +126,9 @@ pub(super) async fn notify_of_invoice(
     now: DateTime<Utc>,
 ) -> Result<(), sqlx::Error> {
     let id = &invoice.stripe_invoice_id;
-    let is_news = |time: DateTime<Utc>| now - time < NEWS;
+    let is_recent = |time: DateTime<Utc>| now - time < RECENT;
     match invoice.status {
-        "paid" if invoice.amount_paid > 0 && invoice.paid_at.is_some_and(is_news) => {
+        "paid" if invoice.amount_paid > 0 && invoice.paid_at.is_some_and(is_recent) => {
             notify(tx, account_id, Fact::Receipt, id, None, now).await?;
         }
         "open" if invoice.attempt_count > 0 && invoice.amount_remaining > 0 => {
@@ -170,7 +170,7 @@ pub(super) async fn notify_of_subscription(
         .await?;
     }
     if it.status == SubscriptionStatus::Canceled
-        && it.ended_at.is_some_and(|ended| now - ended < NEWS)
+        && it.ended_at.is_some_and(|ended| now - ended < RECENT)
         && !store::is_known(&mut **tx, account_id, &name(Fact::DuplicateEnded, id, None)).await?
     {
         notify(tx, account_id, Fact::Ended, id, None, now).await?;

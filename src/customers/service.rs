@@ -100,7 +100,7 @@ async fn settle(
     }
 }
 
-/// Begins the creation anew, under another key, unless another request has.
+/// Begins the creation again, under another key, unless another request has.
 async fn restart(
     ctx: &Ctx,
     account_id: AccountId,

@@ -127,7 +127,7 @@ pub(super) async fn set_customer(
     Ok(stored.flatten())
 }
 
-/// Begins the creation anew, unless somebody else has.
+/// Begins the creation again, unless somebody else has.
 pub(super) async fn restart_creation(
     conn: impl PgExecutor<'_>,
     account_id: AccountId,

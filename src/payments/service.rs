@@ -110,7 +110,7 @@ fn request(ctx: &CallerCtx, new: &NewPayment) -> Requested {
     Requested::new(PaymentId::new(now, &ctx.rng), new, now)
 }
 
-/// Cancels a request that Stripe never got, and stores it anew.
+/// Cancels a request that Stripe never got, and stores it again.
 async fn replace(
     ctx: &CallerCtx,
     new: &NewPayment,

@@ -198,6 +198,16 @@ async fn the_page_and_a_scrape_name_the_same_metrics() {
     let redis = monitored.app.state.redis.clone();
     let redis = redis.expect("it is configured");
     redis.ping().await.expect("it answers");
+    let stripe = stripe_client::StripeOptions {
+        api_url: "http://127.0.0.1:1".parse().expect("it is a URL"),
+        secret_key: "sk_test_metrics".into(),
+        timeout: Duration::from_secs(1),
+        calls_per_second: 10,
+        user_agent: "test",
+    };
+    let stripe = stripe_client::Stripe::new(stripe, clock::Rng::system()).expect("it is built");
+    let account = stripe_client::RequestBuilder::new(stripe_client::StripeMethod::Get, "/account");
+    stripe.read_raw(account).await.expect_err("nobody listens");
     // The first samples come at once, though not before the first scrape.
     let names: BTreeSet<&str> = metrics::all().map(|family| family.name).collect();
     let mut scrape = monitored.scrape().await;

@@ -46,6 +46,7 @@ async fn fill(app: &TestApp, owner: AccountId) {
          INSERT INTO invoices (id, account_id, stripe_invoice_id, status, total, amount_due, amount_paid, amount_remaining,
                                currency, attempt_count, period_start, period_end, created_at, updated_at)
              VALUES (gen_random_uuid(), '{owner}', 'in_{slug}', 'paid', 1, 1, 1, 0, 'USD', 1, now(), now(), now(), now());
+         INSERT INTO billed_usage (account_id, hour, count) VALUES ('{owner}', date_trunc('hour', now(), 'UTC'), 1);
          INSERT INTO billing_notices (account_id, fact, created_at) VALUES ('{owner}', 'x', now());
          INSERT INTO accounts (id, kind, name, created_at, updated_at)
              VALUES ('{organisation}', 'organisation', 'x', now(), now());

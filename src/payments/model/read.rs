@@ -190,7 +190,7 @@ mod tests {
     fn a_status_follows_from_the_intent_the_refunds_and_the_dispute() {
         use PaymentIntentStatus as At;
         use PaymentStatus as Is;
-        let odd = At::Unknown("requires_patience".to_owned());
+        let odd = At::Unknown("requires_review".to_owned());
         for (intent, refunded, dispute, expected) in [
             (
                 &At::RequiresPaymentMethod,

@@ -178,7 +178,7 @@ pub(super) async fn notify_of_subscription(
     Ok(())
 }
 
-/// Name in `billing_notices`. `detail` tells facts of one object apart.
+/// Name in `billing_notices`. `detail` separates facts of one object apart.
 fn name(fact: Fact, object: &str, detail: Option<i64>) -> String {
     match detail {
         Some(detail) => format!("{}:{object}:{detail}", fact.name()),

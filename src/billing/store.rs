@@ -195,7 +195,7 @@ pub(super) async fn upsert_invoice(
     Ok(())
 }
 
-/// Returns whether a fact is new, and remembers it.
+/// Returns whether a fact is new, and stores it.
 pub(super) async fn insert_notice(
     conn: impl PgExecutor<'_>,
     account_id: AccountId,
@@ -213,7 +213,7 @@ pub(super) async fn insert_notice(
     Ok(done.rows_affected() == 1)
 }
 
-/// Returns whether a fact is remembered.
+/// Returns whether a fact is stored.
 pub(super) async fn is_known(
     conn: impl PgExecutor<'_>,
     account_id: AccountId,

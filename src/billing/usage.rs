@@ -1,5 +1,5 @@
 //! Usage at Stripe: the count of each closed hour, sent to a meter whose last value of an hour counts. A count can
-//! therefore be sent again at any time. Stripe remembers the identifier of an event for a day only.
+//! therefore be sent again at any time. Stripe keeps the identifier of an event for a day only.
 
 use std::collections::{BTreeMap, HashMap};
 

@@ -13,7 +13,7 @@ use crate::ids::AccountId;
 use crate::scope::Scope;
 use crate::state::AppState;
 
-/// Stripe remembers an `Idempotency-Key` for at least 24 hours. A call older than this is settled by reading.
+/// Stripe keeps an `Idempotency-Key` for at least 24 hours. A call older than this is settled by reading.
 pub const CREATION_KEYS_KEPT: TimeDelta = TimeDelta::hours(23);
 
 /// Difference between Stripe's clock and ours that a search for a customer allows for.

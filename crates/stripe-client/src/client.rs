@@ -113,7 +113,7 @@ impl Stripe {
         self.call(request, None).await
     }
 
-    /// Changes something. All tries are under `key`, which the caller has stored or can derive again: Stripe remembers
+    /// Changes something. All tries are under `key`, which the caller has stored or can derive again: Stripe keeps
     /// it for a day, and replays the first response.
     pub async fn write<R>(&self, request: &R, key: &str) -> Result<R::Output, CallError>
     where

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Gives each call the next turn; turns are evenly spaced.
+/// Gives each call the next turn; calls are evenly spaced.
 #[derive(Debug)]
 pub(crate) struct Pace {
     interval: Duration,
@@ -25,7 +25,7 @@ impl Pace {
         let now = Instant::now();
         let turn = {
             let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
-            // A second's worth of unused turns may be taken at once.
+            // A second's worth of unused calls may be taken at once.
             let earliest = now.checked_sub(Duration::from_secs(1)).unwrap_or(now);
             let turn = next.map_or(earliest, |next| next.max(earliest));
             if turn >= deadline {

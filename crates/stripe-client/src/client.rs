@@ -78,13 +78,13 @@ impl Stripe {
         })))
     }
 
-    /// Whether the key is one of live mode.
+    /// True for a key of live mode.
     #[must_use]
     pub fn is_live(&self) -> bool {
         is_live_key(&self.0.options.secret_key)
     }
 
-    /// Whether Stripe did not respond to the last call.
+    /// True after a call to which Stripe did not respond.
     #[must_use]
     pub fn is_failing(&self) -> bool {
         self.0.is_failing.load(Ordering::Relaxed)
@@ -232,7 +232,7 @@ impl Stripe {
     }
 }
 
-/// Whether a key has the form of live mode.
+/// True for the form of live-mode keys.
 fn is_live_key(key: &SecretString) -> bool {
     let key = key.expose_secret();
     key.starts_with("sk_live_") || key.starts_with("rk_live_")

@@ -25,7 +25,7 @@ pub enum CallError {
     Malformed,
 }
 
-/// What Stripe says about a refused call. Its message is not kept, since it can repeat personal data.
+/// Details of a refused call, without Stripe's message, since it can repeat personal data.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// HTTP status.
@@ -60,7 +60,7 @@ impl std::fmt::Display for Refusal {
 pub(crate) const SERVER_ERROR: &str = "an error of the server";
 
 impl CallError {
-    /// Whether Stripe can repeat this error to every call under the same key for a day.
+    /// True for an error that Stripe can repeat to every call under the same key for a day.
     #[must_use]
     pub fn is_kept(&self) -> bool {
         match self {
@@ -70,13 +70,13 @@ impl CallError {
         }
     }
 
-    /// Whether Stripe does not have the object that the call names.
+    /// True if the object that the call names does not exist at Stripe.
     #[must_use]
     pub fn is_missing(&self) -> bool {
         matches!(self, Self::Refused(refusal) if refusal.code.as_deref() == Some("resource_missing"))
     }
 
-    /// Whether Stripe does not have the object that this parameter names.
+    /// True if the object that this parameter names does not exist at Stripe.
     #[must_use]
     pub fn is_missing_param(&self, name: &str) -> bool {
         self.is_missing()

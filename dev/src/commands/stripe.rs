@@ -150,7 +150,7 @@ pub(super) fn settings(url: &str) -> Vec<(String, String)> {
     settings
 }
 
-/// Whether the caller's environment has a key of their own at Stripe.
+/// True if the caller's environment has a Stripe key.
 pub(super) fn has_own_key() -> bool {
     env::var("STRIPE_SECRET_KEY").is_ok_and(|key| !key.is_empty())
 }
@@ -171,7 +171,7 @@ fn set_up(account: &StripeAccount, webhook: Option<(&str, &str)>) {
     }
 }
 
-/// What the settings sell. Amounts follow the caller's environment, which the service reads too.
+/// Catalogue of the prices in the settings. Amounts follow the caller's environment, which the service reads too.
 fn catalog(with_codes: bool) -> Catalog {
     let currency = env::var("PLAN_CURRENCY").unwrap_or_default().to_lowercase();
     let currency = if currency.is_empty() {

@@ -251,7 +251,7 @@ pub(super) fn amount_of(price: &Value, quantity: i64) -> i64 {
     (millionths * quantity + 500_000).div_euclid(1_000_000)
 }
 
-/// Whether the quantity of a price is counted by a meter.
+/// True for a price whose quantity is counted by a meter.
 pub(super) fn is_metered(price: &Value) -> bool {
     price["recurring"]["usage_type"] == "metered"
 }

@@ -1,4 +1,4 @@
-//! What a customer does on a checkout page.
+//! Actions of a customer on a checkout page.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -13,7 +13,7 @@ use super::{
     subscriptions::{self, NewSubscription},
 };
 
-/// What becomes of a payment on a checkout page.
+/// Outcome of a payment on a checkout page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {

@@ -6,7 +6,6 @@ use stripe_client::shared::{Invoice, Refund};
 use stripe_client::{CallError, Stripe};
 
 use super::error::Error;
-use super::invoices::provided_invoice;
 use super::manage::end_now;
 use super::queue::EndDuplicate;
 use super::sync::{self, Areas};
@@ -47,16 +46,23 @@ async fn refund(stripe: &Stripe, subscription: &str) -> Result<(), CallError> {
         .expand(["data.payments".to_owned()])
         .limit(100);
     let page = stripe.list::<_, Invoice>(&request).await?;
-    let invoices = page.objects.iter();
-    let paid = invoices
-        .filter_map(provided_invoice)
-        .filter(|it| it.amount_paid > 0);
-    for intent in paid.flat_map(|invoice| invoice.payment_intents) {
+    let lists = page.objects.iter().filter_map(|it| it.payments.as_ref());
+    let payments = lists.flat_map(|list| &list.data);
+    let paid = payments.filter(|it| it.status == "paid");
+    for intent in paid.filter_map(|it| it.payment.payment_intent.as_ref()) {
+        let intent = intent.id().to_string();
         let request = CreateRefund::new().payment_intent(&intent);
         let refunded = stripe.write(&request, &format!("refund-{intent}")).await;
         match refunded.map(|_: Refund| ()) {
             Ok(()) => {}
             Err(error) if error.code() == Some("charge_already_refunded") => {}
+            // The bank has taken the money back, or decides about it.
+            Err(error) if error.code() == Some("charge_disputed") => {
+                tracing::warn!(
+                    intent,
+                    "a payment of a second subscription is disputed and not refunded"
+                );
+            }
             Err(error) => return Err(error),
         }
     }

@@ -79,6 +79,9 @@ pub(super) struct ReadSubscriptions {
     is_complete: bool,
 }
 
+/// Age up to which a second subscription is ended and refunded by itself.
+const AGE_TO_REFUND: chrono::TimeDelta = chrono::TimeDelta::days(7);
+
 /// Repetitions of a read that a later one has overtaken.
 const ATTEMPTS: u32 = 3;
 
@@ -321,7 +324,8 @@ pub(super) fn provided_subscriptions<'a>(
         .collect()
 }
 
-/// A second subscription of our checkout is ended and refunded. Others are only reported: somebody made them at Stripe.
+/// A second subscription of our checkout is ended and refunded. Others are only reported: somebody made them at Stripe, or
+/// they have been used for long.
 async fn end_duplicate(
     tx: &mut Tx<'_>,
     account_id: AccountId,
@@ -330,7 +334,8 @@ async fn end_duplicate(
     now: chrono::DateTime<chrono::Utc>,
 ) -> Result<(), Error> {
     let id = &duplicate.stripe_subscription_id;
-    if !is_ours || duplicate.plan.is_none() {
+    let is_recent = now - duplicate.created_at < AGE_TO_REFUND;
+    if !is_ours || !is_recent || duplicate.plan.is_none() {
         tracing::warn!(account_id = %account_id, subscription = %id, "an account has more than one subscription");
         return Ok(());
     }

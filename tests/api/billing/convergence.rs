@@ -155,6 +155,38 @@ async fn of_two_checkouts_that_are_paid_the_second_is_ended_and_refunded() {
 }
 
 #[tokio::test]
+async fn a_second_subscription_whose_payment_is_disputed_ends_without_a_refund() {
+    let it = billing_app("disputed").await;
+    let ada = it.app.sign_in("ada").await;
+    it.buy(&ada).await;
+    let second = second(&it, &it.newest("customer"));
+    it.account
+        .dispute(&it.newest("charge"), "fraudulent")
+        .expect("it is disputed");
+    it.settle().await;
+    let ended = it.account.object(&second).expect("it is there");
+    assert_eq!(ended["status"], "canceled");
+    assert!(it.account.objects("refund").is_empty());
+    assert_eq!(it.app.audited("duplicate_subscription_ended").await, 1);
+}
+
+#[tokio::test]
+async fn a_second_subscription_that_is_found_late_is_only_reported() {
+    let it = billing_app("aged").await;
+    let ada = it.app.sign_in("ada").await;
+    it.buy(&ada).await;
+    it.account.hold();
+    let second = second(&it, &it.newest("customer"));
+    it.advance_days(8).await;
+    it.account.release(&Release::AsSent);
+    it.settle().await;
+    let running = it.account.object(&second).expect("it is there");
+    assert_eq!(running["status"], "active");
+    assert!(it.account.objects("refund").is_empty());
+    assert_eq!(it.statuses().await, ["active", "active"]);
+}
+
+#[tokio::test]
 async fn subscriptions_that_were_made_at_stripe_are_reported_and_go_on() {
     let it = billing_app("made").await;
     let ada = it.app.sign_in("ada").await;

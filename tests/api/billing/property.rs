@@ -150,7 +150,13 @@ impl Arena {
                 return;
             }
         }
-        panic!("jobs go on for ever");
+        let left: Vec<String> = self
+            .it
+            .read(
+                "SELECT concat(payload::text, ': ', last_error) FROM graphile_worker._private_jobs",
+            )
+            .await;
+        panic!("jobs go on for ever: {left:?}");
     }
 
     fn objects(&self, kind: &str) -> Vec<Value> {

@@ -16,6 +16,6 @@ pub use migrations::{MigrateError, SCHEMA, migrate};
 pub use purge::{PURGE_BATCH, Purges};
 pub use store::{
     Expired, QueueState, SerialJob, count_dead, enqueue, enqueue_serial, enqueue_urgent, is_late,
-    queue_state,
+    queue_state, wake,
 };
 pub use worker::{WorkerConfig, WorkerSettings, options, run};

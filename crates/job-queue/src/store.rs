@@ -104,6 +104,15 @@ pub async fn enqueue_serial(conn: impl PgExecutor<'_>, job: &SerialJob) -> Resul
     Ok(())
 }
 
+/// Makes a worker run a job that is due. Workers look for jobs when one is enqueued, which a delayed one does before it is
+/// due, and every `WORKER_POLL_INTERVAL` for as many as they run at once.
+pub async fn wake(conn: impl PgExecutor<'_>) -> Result<(), sqlx::Error> {
+    sqlx::query("SELECT pg_notify('jobs:insert', '{\"r\":0,\"count\":1}')")
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
 /// Makes the current attempt of a running job its last one.
 pub(crate) async fn stop_retrying(conn: impl PgExecutor<'_>, id: i64) -> Result<(), sqlx::Error> {
     sqlx::query("UPDATE graphile_worker._private_jobs SET max_attempts = attempts WHERE id = $1")

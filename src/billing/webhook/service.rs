@@ -168,6 +168,8 @@ async fn process(state: &AppState, customer: &str) -> Result<(), Error> {
     if ids.len() as i64 == AT_ONCE {
         queue::enqueue_sync(&state.db, customer).await?;
     }
+    // After a burst of many customers their jobs follow each other without a pause.
+    job_queue::wake(&state.db).await?;
     Ok(())
 }
 

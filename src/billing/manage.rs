@@ -13,13 +13,12 @@ use crate::audit::Event;
 use crate::ctx::{CallerCtx, Ctx};
 use crate::customers;
 use crate::ids::AccountId;
-use crate::plans::{self, StoredSubscription, SubscriptionStatus};
+use crate::plans::{self, StoredSubscription};
 use crate::scope::Scope;
 
 /// Returns whether a subscription has not ended, paid or not.
 pub(super) fn is_running(subscription: &StoredSubscription) -> bool {
-    use SubscriptionStatus::{Canceled, IncompleteExpired};
-    !matches!(subscription.status, Canceled | IncompleteExpired)
+    !subscription.status.has_ended()
 }
 
 /// Returns whether a subscription ends by itself.
@@ -85,10 +84,7 @@ pub(super) async fn cancel(ctx: &CallerCtx) -> Result<(), Error> {
     }
     let id = running.stripe_subscription_id.as_deref();
     let id = id.ok_or(Error::NothingToCancel)?;
-    let done = if matches!(
-        running.status,
-        SubscriptionStatus::Active | SubscriptionStatus::PastDue | SubscriptionStatus::Trialing
-    ) {
+    let done = if running.status.is_live() {
         let request = UpdateSubscription::new(SubscriptionId::from(id)).cancel_at_period_end(true);
         let key = one_time_key(ctx, "cancel");
         stripe.write(&request, &key).await.map(|_: Subscription| ())

@@ -88,16 +88,12 @@ async fn differences(
             )
         })
         .collect();
-    // Those that ended may be of a customer that was deleted at Stripe.
-    let has_ended = |status| {
-        use SubscriptionStatus::{Canceled, IncompleteExpired};
-        matches!(status, Canceled | IncompleteExpired)
-    };
+    // Those that ended may be of a customer that was deleted at Stripe, and are not compared then.
     let here: BTreeMap<_, _> = stored
         .iter()
         .filter(|it| {
             let id = it.stripe_subscription_id.as_ref();
-            !has_ended(it.status) || id.is_some_and(|id| there.contains_key(id))
+            !it.status.has_ended() || id.is_some_and(|id| there.contains_key(id))
         })
         .filter_map(|it| {
             let rest = format!(

@@ -78,24 +78,19 @@ pub(super) fn provided(subscription: &Subscription, config: &PlansConfig) -> Pro
     }
 }
 
-const fn is_live(status: SubscriptionStatus) -> bool {
-    use SubscriptionStatus::{Active, PastDue, Trialing};
-    matches!(status, Trialing | Active | PastDue)
-}
-
 /// Marks all but one of the subscriptions that could give a plan as duplicates: the first that was made counts. Returns
 /// the position of the one that gives the plan.
 pub(super) fn mark_duplicates(subscriptions: &mut [ProvidedSubscription]) -> Option<usize> {
     let candidates = subscriptions.iter().enumerate();
     let current = candidates
-        .filter(|(_, it)| is_live(it.status))
+        .filter(|(_, it)| it.status.is_live())
         .max_by_key(|(_, it)| {
             let id = it.stripe_subscription_id.clone();
             (it.plan.is_some(), Reverse((it.created_at, id)))
         })
         .map(|(at, _)| at);
     for (at, it) in subscriptions.iter_mut().enumerate() {
-        it.is_duplicate = is_live(it.status) && Some(at) != current;
+        it.is_duplicate = it.status.is_live() && Some(at) != current;
     }
     current
 }

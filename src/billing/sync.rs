@@ -354,11 +354,7 @@ async fn audit_change(
     current: Option<&ProvidedSubscription>,
 ) -> Result<(), sqlx::Error> {
     let state = |plan: Option<plans::Plan>, status: SubscriptionStatus| serde_json::json!({ "plan": plan, "status": status });
-    let is_live = |status: SubscriptionStatus| {
-        use SubscriptionStatus::{Active, PastDue, Trialing};
-        matches!(status, Trialing | Active | PastDue)
-    };
-    let old = before.iter().find(|it| is_live(it.status));
+    let old = before.iter().find(|it| it.status.is_live());
     let old = old.map(|it| state(it.plan, it.status));
     let new = current.map(|it| state(it.plan, it.status));
     if old != new {

@@ -263,6 +263,10 @@ async fn the_nul_character_is_refused_in_every_text_of_a_body() {
     let document = serde_json::to_value(app::openapi()).expect("it is JSON");
     let paths = document["paths"].as_object().expect("there are paths");
     let mut tried = 0;
+    // A webhook is stored as it is.
+    let paths = paths
+        .iter()
+        .filter(|(path, _)| !path.contains("/webhooks/"));
     for (path, item) in paths {
         for (method, spec) in item.as_object().expect("it has methods") {
             let content = &spec["requestBody"]["content"]["application/json"];

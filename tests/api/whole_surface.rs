@@ -206,6 +206,10 @@ async fn no_body_sets_what_it_does_not_name() {
     let before = digests(&app).await;
     let mut tried = 0;
     for operation in Operation::all() {
+        // A webhook is stored as it is.
+        if operation.path.contains("/webhooks/") {
+            continue;
+        }
         let own = if operation.path.starts_with("/api/v1/organisations/") {
             organisation.as_str()
         } else {

@@ -22,10 +22,10 @@ impl Fake {
 #[tokio::test]
 async fn a_key_whose_call_executes_is_refused() {
     let fake = Fake::start().await;
-    fake.next_customer(FaultAction::Delay(300));
+    fake.next_customer(FaultAction::Delay(1_000));
     let slow = fake.send("POST", "/v1/customers", "name=a", Some("k"));
     let quick = async {
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        fake.wait_for(|calls| !calls.is_empty()).await;
         fake.send("POST", "/v1/customers", "name=a", Some("k"))
             .await
     };
@@ -133,7 +133,7 @@ async fn a_client_that_gives_up_does_not_stop_the_call() {
             .await
             .is_err()
     );
-    tokio::time::sleep(Duration::from_millis(400)).await;
+    fake.wait_for(|calls| calls[0].status.is_some()).await;
     assert_eq!(fake.account.objects("customer").len(), 1);
     assert_eq!(fake.account.requests()[0].status, Some(200));
 }
@@ -147,11 +147,13 @@ async fn a_slow_answer_shows_what_was_true_when_it_was_read() {
         path: format!("/v1/customers/{id}"),
         skip: 0,
         count: 1,
-        action: FaultAction::DelayAnswer(200),
+        action: FaultAction::DelayAnswer(1_000),
     });
     let path = format!("/v1/customers/{id}");
     let change = async {
-        tokio::time::sleep(Duration::from_millis(80)).await;
+        fake.wait_for(|calls| calls.len() == 2).await;
+        // The call reads at once after it is logged.
+        tokio::time::sleep(Duration::from_millis(50)).await;
         fake.post(&path, "name=Later").await;
     };
     let (slow, ()) = tokio::join!(fake.get(&path), change);

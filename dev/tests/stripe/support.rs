@@ -1,9 +1,11 @@
 //! A fake with a small catalog, and calls over HTTP.
 
+use std::time::Duration;
+
 use axum::http::HeaderMap;
 use groundwork_dev::stripe::{
-    Catalog, CatalogCode, CatalogMeter, CatalogPrice, CatalogProduct, Interval, Stripe,
-    StripeAccount,
+    Catalog, CatalogCode, CatalogMeter, CatalogPrice, CatalogProduct, Interval, LoggedRequest,
+    Stripe, StripeAccount,
 };
 use serde_json::Value;
 
@@ -31,6 +33,17 @@ impl Fake {
             account,
             client: reqwest::Client::new(),
         }
+    }
+
+    /// Waits until the logged calls are as wanted.
+    pub(crate) async fn wait_for(&self, are_wanted: impl Fn(&[LoggedRequest]) -> bool) {
+        let wanted = async {
+            while !are_wanted(&self.account.requests()) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let waited = tokio::time::timeout(Duration::from_secs(10), wanted).await;
+        waited.expect("the calls are logged");
     }
 
     pub(crate) async fn send(

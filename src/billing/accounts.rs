@@ -41,7 +41,7 @@ pub(super) async fn follow(state: &AppState) -> Result<(), Error> {
         );
     }
     for it in seats {
-        let result = set_seats(&ctx, &it).await;
+        let result = Box::pin(set_seats(&ctx, &it)).await;
         report("set the seats of a subscription", it.account_id, result);
     }
     for it in addresses {

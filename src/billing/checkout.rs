@@ -47,10 +47,10 @@ pub(super) async fn start(ctx: &CallerCtx, wanted: NewCheckout) -> Result<String
             Begun::Other(checkout) => (checkout, true),
         };
         if is_over {
-            end(ctx, stripe, &customer, &checkout).await?;
+            Box::pin(end(ctx, stripe, &customer, &checkout)).await?;
             continue;
         }
-        match create(ctx, stripe, &customer, &checkout).await {
+        match Box::pin(create(ctx, stripe, &customer, &checkout)).await {
             Err(Error::Customer(customers::Error::Stripe(error)))
                 if error.is_missing_param("customer")
                     && sync::forget_customer(ctx, account_id, &customer).await? => {}
@@ -228,7 +228,7 @@ async fn end(
     let is_expired = ctx.now() - checkout.created_at > TimeDelta::hours(25);
     let session = match &checkout.stripe_session_id {
         Some(id) => Some(expire(stripe, id).await?),
-        None => expire_unknown(stripe, customer, checkout.id, is_expired).await?,
+        None => Box::pin(expire_unknown(stripe, customer, checkout.id, is_expired)).await?,
     };
     let is_complete = session == Some(CheckoutSessionStatus::Complete);
     if is_complete {

@@ -9,7 +9,7 @@ use super::store;
 use crate::ctx::Tx;
 use crate::ids::{AccountId, UserId};
 use crate::mail::{self, EmailMessage, email_jobs};
-use crate::plans::{ProvidedSubscription, SubscriptionStatus, list_subscriptions};
+use crate::plans::{Plan, ProvidedSubscription, SubscriptionStatus, list_subscriptions};
 use crate::scope::{self, Exception, Scope};
 use crate::state::AppState;
 use crate::users;
@@ -85,7 +85,7 @@ impl NotifyBilling {
         });
         let message = EmailMessage::BillingNotice {
             fact: self.fact.name(),
-            plan: subscription.and_then(|it| it.plan).map(|plan| plan.name()),
+            plan: subscription.and_then(|it| it.plan).map(Plan::name),
             number: invoice.as_ref().and_then(|invoice| invoice.number.clone()),
             amount,
             link: invoice.and_then(|invoice| invoice.hosted_url),

@@ -29,9 +29,9 @@ pub(super) async fn reconcile_stale(state: &AppState) -> Result<(), Error> {
     }
     let ctx = Ctx::system(state);
     let mut tx = ctx.begin_scoped(Scope::Exception(Exception::Job)).await?;
-    let stale = accounts::list_stale(&mut *tx, ctx.now() - LATE, AT_ONCE).await?;
+    let late = accounts::list_stale(&mut *tx, ctx.now() - LATE, AT_ONCE).await?;
     tx.commit().await?;
-    for (account_id, customer) in stale {
+    for (account_id, customer) in late {
         if let Err(error) = reconcile(&ctx, account_id, &customer, true).await {
             tracing::warn!(account_id = %account_id, %error, "an account could not be reconciled");
         }

@@ -172,13 +172,11 @@ async fn list_subscriptions(
         let page = stripe.list::<_, Subscription>(&request).await?;
         read.unreadable.extend_from_slice(&page.unreadable);
         let next = keep("subscription", page, &mut read.objects);
-        match next {
-            Some(next) => request = request.starting_after(next),
-            None => {
-                read.is_complete = true;
-                break;
-            }
-        }
+        let Some(next) = next else {
+            read.is_complete = true;
+            break;
+        };
+        request = request.starting_after(next);
     }
     Ok(read)
 }

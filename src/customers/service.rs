@@ -48,13 +48,11 @@ pub async fn ensure(ctx: &Ctx, account_id: AccountId) -> Result<String, Error> {
             // Under this key Stripe repeats the error, also if the customer exists.
             Err(error) if error.is_kept() => {
                 let began = customer.creation_began_at;
-                match search(stripe, account_id, began).await? {
-                    Some(id) => id,
-                    None => {
-                        restart(ctx, account_id, began).await?;
-                        return Err(error.into());
-                    }
-                }
+                let Some(id) = search(stripe, account_id, began).await? else {
+                    restart(ctx, account_id, began).await?;
+                    return Err(error.into());
+                };
+                id
             }
             created => created?,
         }

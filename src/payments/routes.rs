@@ -35,7 +35,7 @@ async fn create_payment(
     ctx: CallerCtx,
     Json(new): Json<NewPayment>,
 ) -> Result<(StatusCode, Json<CreatedPayment>), Problem> {
-    let created = service::create(&ctx, &new).await?;
+    let created = Box::pin(service::create(&ctx, &new)).await?;
     Ok((StatusCode::CREATED, Json(created)))
 }
 

@@ -51,15 +51,14 @@ pub(super) async fn create(ctx: &CallerCtx, new: &NewPayment) -> Result<CreatedP
         None if is_old => search(stripe, &customer, requested.id, requested.created_at).await?,
         None => None,
     };
-    let intent = match known {
-        Some(intent) => intent,
-        None => {
-            if is_old {
-                requested = replace(ctx, new, &key, requested.id).await?;
-                is_new = true;
-            }
-            create_intent(ctx, stripe, &requested, &customer, is_new).await?
+    let intent = if let Some(intent) = known {
+        intent
+    } else {
+        if is_old {
+            requested = replace(ctx, new, &key, requested.id).await?;
+            is_new = true;
         }
+        Box::pin(create_intent(ctx, stripe, &requested, &customer, is_new)).await?
     };
     finish(ctx, requested.id, intent).await
 }
@@ -77,14 +76,14 @@ async fn begin(ctx: &CallerCtx, new: &NewPayment, key: &[u8; 32]) -> Result<Begu
     let account_id = ctx.account_id();
     let mut tx = ctx.begin().await?;
     let known = customers::find(&mut *tx, account_id).await?;
-    let customer = match known.and_then(|customer| customer.stripe_customer_id) {
-        Some(customer) => customer,
-        None => {
-            tx.commit().await?;
-            let customer = customers::ensure(ctx, account_id).await?;
-            tx = ctx.begin().await?;
-            customer
-        }
+    let known = known.and_then(|customer| customer.stripe_customer_id);
+    let customer = if let Some(customer) = known {
+        customer
+    } else {
+        tx.commit().await?;
+        let customer = customers::ensure(ctx, account_id).await?;
+        tx = ctx.begin().await?;
+        customer
     };
     let mut requested = request(ctx, new);
     let owner = (account_id, ctx.user_id());

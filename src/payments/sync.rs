@@ -38,9 +38,9 @@ pub async fn read(stripe: &Stripe, customer: &str) -> Result<ReadPayments, CallE
     for _ in 0..MAX_PAGES {
         let page = stripe.list::<_, PaymentIntent>(&request).await?;
         report_unreadable("payment intent", &page.unreadable);
-        for intent in page.objects {
-            let disputes = read_disputes(stripe, &intent).await?;
-            let payment = ReadPayment::of(&intent, &disputes);
+        for intent in &page.objects {
+            let disputes = read_disputes(stripe, intent).await?;
+            let payment = ReadPayment::of(intent, &disputes);
             if payment.is_storable() {
                 payments.push(payment);
             } else {
@@ -100,7 +100,7 @@ pub async fn store(
             store::insert_read(&mut **tx, (account_id, user_id), &columns, now).await?;
         }
         None => {
-            tracing::warn!(%account_id, "payments of an account without an owner are not stored")
+            tracing::warn!(%account_id, "payments of an account without an owner are not stored");
         }
     }
     Ok(())

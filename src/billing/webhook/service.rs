@@ -1,5 +1,7 @@
 //! Storing an event, and processing those of a customer.
 
+use std::fmt::Write as _;
+
 use crypto::sha256;
 use stripe_client::{CallError, Stripe};
 
@@ -64,10 +66,11 @@ pub(super) async fn accept(state: &AppState, body: &[u8]) -> Result<(), Error> {
 
 /// Id of an event that has none, in hexadecimal.
 fn digest(body: &[u8]) -> String {
-    sha256(body)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    let mut digits = String::with_capacity(64);
+    for byte in sha256(body) {
+        let _ = write!(digits, "{byte:02x}");
+    }
+    digits
 }
 
 /// `None` if the event changes nothing here.
@@ -165,7 +168,7 @@ async fn process(state: &AppState, customer: &str) -> Result<(), Error> {
     }
     let ids: Vec<_> = waiting.into_iter().map(|event| event.id).collect();
     store::mark_processed(&state.db, &ids, ctx.now()).await?;
-    if ids.len() as i64 == AT_ONCE {
+    if i64::try_from(ids.len()) == Ok(AT_ONCE) {
         queue::enqueue_sync(&state.db, customer).await?;
     }
     // After a burst of many customers their jobs follow each other without a pause.

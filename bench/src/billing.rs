@@ -1,10 +1,12 @@
 //! Billing: webhooks, payments, and the reads of Stripe that events cost, with the fake Stripe in this process.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use aws_lc_rs::hmac;
+use clock::Clock;
 use groundwork_dev::error::Doing as _;
 use groundwork_dev::{Error, Postgres, Result};
 use serde_json::{Value, json};
@@ -64,13 +66,13 @@ fn event(path: &str, number: usize, customer: &str) -> Vec<u8> {
         "data": { "object": { "id": "in_1", "object": "invoice", "customer": customer, "description": padding } },
     })
     .to_string();
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    let now = now.unwrap_or_default().as_secs();
+    let now = Clock::system().now().timestamp();
     let key = hmac::Key::new(hmac::HMAC_SHA256, WEBHOOK_SECRET.as_bytes());
     let signature = hmac::sign(&key, format!("{now}.{body}").as_bytes());
-    let hex: String = (signature.as_ref().iter())
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let mut hex = String::new();
+    for byte in signature.as_ref() {
+        let _ = write!(hex, "{byte:02x}");
+    }
     let length = body.len();
     format!(
         "POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\nstripe-signature: t={now},v1={hex}\r\n\

@@ -123,7 +123,7 @@ impl StripeApp {
     }
 
     fn sign_by_our_clock(&self) {
-        let offset = self.app.clock.now().timestamp() - chrono::Utc::now().timestamp();
+        let offset = self.app.clock.now().timestamp() - clock::Clock::system().now().timestamp();
         self.account.signature_offset(offset);
     }
 

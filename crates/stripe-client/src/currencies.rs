@@ -138,7 +138,6 @@ mod tests {
     }
 
     #[test]
-    #[expect(clippy::print_stderr, reason = "says what was not compared")]
     fn the_table_is_that_of_the_facts() {
         if !Path::new(FACTS).exists() {
             eprintln!("not compared: there is no {FACTS}");

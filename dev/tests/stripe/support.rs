@@ -42,8 +42,8 @@ impl Fake {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        let waited = tokio::time::timeout(Duration::from_secs(10), wanted).await;
-        waited.expect("the calls are logged");
+        let result = tokio::time::timeout(Duration::from_secs(10), wanted).await;
+        result.expect("the calls are logged");
     }
 
     pub(crate) async fn send(

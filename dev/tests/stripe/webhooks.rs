@@ -167,7 +167,7 @@ async fn accounts_and_undelivered_events_survive_a_restart() {
     let second = serve().await.unwrap();
     let account = second.account(KEY);
     assert!(account.now() >= now, "the clock stays ahead");
-    assert_eq!(account.objects("customer"), [customer.clone()]);
+    assert_eq!(account.objects("customer"), std::slice::from_ref(&customer));
     let receiver = Receiver::start().await;
     account.put_endpoint("we_a", &receiver.url, "whsec_a", None, &["*"]);
     account.resend_pending();

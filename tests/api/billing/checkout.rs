@@ -23,9 +23,9 @@ impl StripeApp {
 
     /// The form of the newest call that created a session.
     fn session_form(&self) -> Value {
-        let calls = self.account.requests().into_iter();
-        let made = calls.filter(|call| call.method == "POST" && call.path == SESSIONS);
-        made.last().expect("there is a call").form
+        let mut calls = self.account.requests().into_iter();
+        let made = calls.rfind(|call| call.method == "POST" && call.path == SESSIONS);
+        made.expect("there is a call").form
     }
 }
 

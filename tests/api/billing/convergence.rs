@@ -72,10 +72,8 @@ async fn an_update_after_the_end_or_in_its_second_revives_nothing() {
         };
         it.account.release(&order);
         it.settle().await;
-        let updated = it.account.events().into_iter();
-        let updated = updated
-            .filter(|event| event["type"] == "customer.subscription.updated")
-            .next_back();
+        let mut updated = it.account.events().into_iter();
+        let updated = updated.rfind(|event| event["type"] == "customer.subscription.updated");
         let updated = updated.expect("there is one");
         it.account
             .resend(updated["id"].as_str().expect("an id"), true, None)
@@ -218,11 +216,11 @@ async fn objects_that_cannot_be_read_hide_no_others() {
     let odd = it.newest("subscription");
     it.account
         .edit_object(&odd, "customer.subscription.updated", |it| {
-            it["items"] = json!("much")
+            it["items"] = json!("much");
         });
     it.account
         .edit_object(&it.newest("invoice"), "invoice.updated", |it| {
-            it["total"] = json!("much")
+            it["total"] = json!("much");
         });
     it.account.cancel_subscription(&id).expect("it ends");
     it.buy(&bob).await;

@@ -88,7 +88,7 @@ impl Arena {
         let is_lossy = numbers.below(3) == 0;
         let mut done = Vec::new();
         let mut waiting = std::mem::take(&mut self.late);
-        for _ in 0..1 + numbers.below(8) {
+        for _ in 0..=numbers.below(8) {
             let act = Act::random(numbers, self.customers.len());
             if act.perform(&self.it, &self.customers).await {
                 *self.acts.entry(act.name()).or_default() += 1;

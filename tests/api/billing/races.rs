@@ -124,7 +124,7 @@ async fn kill_when(server: Server, is_time: impl AsyncFn() -> bool) {
     panic!("the time to kill does not come: {}", server.written());
 }
 
-async fn buy_from(server: &Server, session: &Session) {
+fn buy_from(server: &Server, session: &Session) {
     let url = server.root.join(CHECKOUT).expect("it is a path");
     let request = reqwest::Client::new()
         .request(Method::POST, url)
@@ -146,7 +146,7 @@ async fn a_process_killed_between_two_steps_of_a_checkout_leaves_one_customer_an
         it.account
             .fault(fault("POST", path, 1, FaultAction::DelayAnswer(60_000)));
         let server = Server::start(&it.app.settings, &["serve", "--no-worker"]).await;
-        buy_from(&server, &ada).await;
+        buy_from(&server, &ada);
         kill_when(server, async || !it.account.objects(kind).is_empty()).await;
         assert_eq!(
             it.count("checkouts WHERE stripe_session_id IS NOT NULL")

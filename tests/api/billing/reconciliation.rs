@@ -92,12 +92,12 @@ async fn events_whose_jobs_are_lost_are_replayed() {
     assert_eq!(it.statuses().await, ["canceled"]);
     let waiting: i64 = it.count("stripe_events WHERE processed_at IS NULL").await;
     assert_eq!(waiting, 0);
-    let disputed: Vec<String> = it.read("SELECT detailed_status FROM payments").await;
-    assert_eq!(disputed, ["disputed"]);
+    let states: Vec<String> = it.read("SELECT detailed_status FROM payments").await;
+    assert_eq!(states, ["disputed"]);
 
     it.account.drop_next(100);
-    let change = json!({ "metadata": { "a": "b" } });
-    it.account.update_subscription(&id, &change).ok();
+    let update = json!({ "metadata": { "a": "b" } });
+    it.account.update_subscription(&id, &update).ok();
     let since = (it.app.clock.now() - chrono::TimeDelta::hours(1)).to_rfc3339();
     it.account.clear_requests();
     let (report, is_done) = it.command(&["replay", "--since", &since]).await;

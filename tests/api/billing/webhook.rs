@@ -227,9 +227,9 @@ async fn a_fact_that_comes_twenty_times_or_under_two_ids_has_one_effect_and_one_
     it.account
         .pay_checkout(&session, Outcome::Paid)
         .expect("it is paid");
-    let paid = it.account.events().into_iter();
-    let paid = paid.filter(|event| event["type"] == "invoice.paid");
-    let paid = paid.last().expect("the invoice is paid");
+    let mut events = it.account.events().into_iter();
+    let paid = events.rfind(|event| event["type"] == "invoice.paid");
+    let paid = paid.expect("the invoice is paid");
     let id = paid["id"].as_str().expect("an id");
     let (signature, body) = it.account.signed(id).expect("there is an endpoint");
     let all = (0..20).map(|_| it.app.replica.deliver_signed(&signature, &body));

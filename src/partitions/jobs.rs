@@ -2,7 +2,6 @@
 
 use database::partitions::{self, Retention};
 use graphile_worker::{IntoTaskHandlerResult, TaskHandler, WorkerContext};
-use serde::{Deserialize, Serialize};
 
 use crate::state::AppState;
 
@@ -26,9 +25,10 @@ enum JobError {
     Database(&'static str, #[source] sqlx::Error),
 }
 
-/// Attaches partitions for the coming months and drops those past their retention.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
-pub struct MaintainPartitions {}
+job_queue::without_payload! {
+    /// Attaches partitions for the coming months and drops those past their retention.
+    pub struct MaintainPartitions;
+}
 
 impl TaskHandler for MaintainPartitions {
     const IDENTIFIER: &'static str = "partitions.maintain";

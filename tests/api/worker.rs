@@ -171,19 +171,34 @@ async fn a_job_that_outlives_the_grace_is_handed_back_and_done_by_the_next_worke
 }
 
 #[tokio::test]
-async fn the_daily_jobs_are_on_the_schedule() {
+async fn every_job_of_the_schedule_runs_as_the_schedule_enqueues_it() {
     let app = TestApp::new().await;
     let (running, stop) = start(&app);
     let listed = "SELECT count(*) FROM graphile_worker._private_known_crontabs
-        WHERE identifier IN ('auth.purge_expired', 'usage.purge', 'partitions.maintain')";
+        WHERE identifier IN ('auth.purge_expired', 'billing.follow_accounts', 'usage.purge', 'partitions.maintain')";
     let mut looks = 0;
-    while count(&app, listed).await < 3 {
+    while count(&app, listed).await < 4 {
         looks += 1;
         assert!(looks < 1_200, "the schedule is not known");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     stop.cancel();
     ends(running).await;
+
+    sqlx::query(
+        "SELECT graphile_worker.add_job(identifier, 'null'::json) FROM graphile_worker._private_known_crontabs",
+    )
+    .execute(&app.state.db)
+    .await
+    .expect("they are enqueued");
+    app.run_jobs().await;
+    let failed: Vec<String> = sqlx::query_scalar(
+        "SELECT concat(task_identifier, ': ', last_error) FROM graphile_worker.jobs WHERE last_error IS NOT NULL",
+    )
+    .fetch_all(&app.state.db)
+    .await
+    .expect("they are read");
+    assert_eq!(failed, Vec::<String>::new());
 }
 
 #[tokio::test]

@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use graphile_worker::{IntoTaskHandlerResult, TaskHandler, WorkerContext};
-use serde::{Deserialize, Serialize};
 
 use crate::{JobError, extension, report, store};
 
@@ -14,9 +13,10 @@ const BATCH: i64 = 1_000;
 #[derive(Clone, Copy, Debug)]
 pub struct DeadJobsRetention(pub Duration);
 
-/// Deletes old dead jobs in batches, and logs how many of each task.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
-pub struct PurgeDeadJobs {}
+crate::without_payload! {
+    /// Deletes old dead jobs in batches, and logs how many of each task.
+    pub struct PurgeDeadJobs;
+}
 
 impl TaskHandler for PurgeDeadJobs {
     const IDENTIFIER: &'static str = "jobs.purge_dead";

@@ -6,9 +6,10 @@
 #[macro_export]
 macro_rules! jobs {
     ($($(#[$doc:meta])* $name:ident $identifier:literal => $run:path;)+) => {$(
-        $(#[$doc])*
-        #[derive(Clone, Debug, Default, serde::Deserialize, serde::Serialize)]
-        pub struct $name {}
+        $crate::without_payload! {
+            $(#[$doc])*
+            pub struct $name;
+        }
 
         impl graphile_worker::TaskHandler for $name {
             const IDENTIFIER: &'static str = $identifier;
@@ -47,4 +48,21 @@ macro_rules! payload_jobs {
             }
         }
     )+};
+}
+
+/// The type of a job without a payload. Accepts any payload: a schedule enqueues its jobs with `null`.
+#[macro_export]
+macro_rules! without_payload {
+    ($(#[$doc:meta])* pub struct $name:ident;) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, Default, serde::Deserialize, serde::Serialize)]
+        #[serde(from = "serde::de::IgnoredAny")]
+        pub struct $name {}
+
+        impl From<serde::de::IgnoredAny> for $name {
+            fn from(_: serde::de::IgnoredAny) -> Self {
+                Self {}
+            }
+        }
+    };
 }

@@ -33,7 +33,7 @@ FROM dependencies AS build-fake-stripe
 COPY dev/src dev/src
 RUN mkdir /data \
  && touch dev/src/lib.rs dev/src/main.rs \
- && cargo build --release --locked --bin groundwork-dev
+ && cargo build --release --locked --package groundwork-dev
 
 FROM gcr.io/distroless/cc-debian12:nonroot AS fake-stripe
 COPY --from=build-fake-stripe --chmod=0755 /build/target/release/groundwork-dev /usr/local/bin/groundwork-dev

@@ -2,6 +2,7 @@
 
 mod groups;
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use axum::Router;
@@ -202,30 +203,45 @@ fn organisation_groups(groups: Groups) -> Groups {
 
 /// Middleware of public groups, from top to bottom.
 async fn public_stack(group: Arc<Group>, request: Request, next: Next) -> MiddlewareResult {
-    middleware_stack!(request, next, [
+    let rest = |request| next.run(request);
+    middleware_stack!(request, rest, [
         limit_client, &group.client_limits;
         fail_fast, &group.state.heartbeat;
     ])
     .await
 }
 
-/// Middleware of signed-in groups, from top to bottom.
+/// Middleware of signed-in groups, from top to bottom, up to the session and the account.
 async fn signed_in_stack(group: Arc<Group>, request: Request, next: Next) -> MiddlewareResult {
     let (state, policy) = (&group.state, &group.policy);
-    middleware_stack!(request, next, [
+    let rest = |request| authenticated_stack(&group, request, next);
+    middleware_stack!(request, rest, [
         fail_fast, &state.heartbeat;
         limit_rejected_credentials, &group.client_limits;
         api_keys::authenticate, state, policy;
         auth::require_session, state;
         organisations::resolve_account, state, policy;
+    ])
+    .await
+}
+
+/// The second half of the signed-in middleware. Boxed, since the time to compile a stack grows exponentially with its
+/// length.
+fn authenticated_stack(
+    group: &Group,
+    request: Request,
+    next: Next,
+) -> Pin<Box<dyn Future<Output = MiddlewareResult> + Send + '_>> {
+    let (state, policy) = (&group.state, &group.policy);
+    let rest = |request| next.run(request);
+    Box::pin(middleware_stack!(request, rest, [
         plans::limit_by_plan, state;
         auth::require_second_factor, state, policy;
         usage::meter, &group.metering;
         organisations::require_permission, policy;
         auth::require_admin, state, policy;
         idempotency::replay_reply, state, policy;
-    ])
-    .await
+    ]))
 }
 
 /// The whole service: what production serves, and what the tests talk to.

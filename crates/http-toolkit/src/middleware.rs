@@ -72,16 +72,16 @@ where
     }
 }
 
-/// Runs a request through a list of middleware functions from top to bottom, then through `next`, as
+/// Runs a request through a list of middleware functions from top to bottom, then through the closure `rest`, as
 /// one future. A layer for each would copy and box the rest of the stack for every request.
 ///
 /// Each function takes the listed arguments, the request, and a closure that runs the rest.
 #[macro_export]
 macro_rules! middleware_stack {
-    ($request:expr, $next:expr, []) => { $next.run($request) };
-    ($request:expr, $next:expr, [$first:path $(, $argument:expr)* ; $($rest:tt)*]) => {
+    ($request:expr, $rest:expr, []) => { $rest($request) };
+    ($request:expr, $rest:expr, [$first:path $(, $argument:expr)* ; $($further:tt)*]) => {
         $first($($argument,)* $request, |request| {
-            $crate::middleware_stack!(request, $next, [$($rest)*])
+            $crate::middleware_stack!(request, $rest, [$($further)*])
         })
     };
 }

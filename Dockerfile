@@ -28,12 +28,12 @@ RUN touch src/main.rs src/lib.rs \
  && cargo build --release --locked --bin groundwork
 
 # The fake Stripe of docker-compose.yml, for a developer's machine: `--target fake-stripe`. The production image takes
-# nothing from these two stages.
+# nothing from these two stages. Naming both packages keeps the dependencies' features, and so their compiled code.
 FROM dependencies AS build-fake-stripe
 COPY dev/src dev/src
 RUN mkdir /data \
  && touch dev/src/lib.rs dev/src/main.rs \
- && cargo build --release --locked --package groundwork-dev
+ && cargo build --release --locked --package groundwork --package groundwork-dev --bin groundwork-dev
 
 FROM gcr.io/distroless/cc-debian12:nonroot AS fake-stripe
 COPY --from=build-fake-stripe --chmod=0755 /build/target/release/groundwork-dev /usr/local/bin/groundwork-dev

@@ -12,17 +12,20 @@ pub(super) const EXPIRED: Expired =
     Expired::new("idempotency keys", "idempotency_keys", "expires_at");
 
 /// Reserves a key that is new, expired, or reserved by a request whose lease has ended; returns false for all others.
-/// One statement, which names the account for row-level security itself.
+/// One statement, which names the account for row-level security itself, and does not wait for the disk: a crash of the
+/// database that loses the reservation also loses all that its request has committed later.
 pub(super) async fn insert(
     conn: impl PgExecutor<'_>,
     new: &NewReservation,
     now: DateTime<Utc>,
 ) -> Result<bool, sqlx::Error> {
     let done = sqlx::query!(
-        "WITH scope AS MATERIALIZED (SELECT set_config('app.account', $1::uuid::text, true) AS name)
+        "WITH scope AS MATERIALIZED (SELECT set_config('app.account', $1::uuid::text, true) AS name,
+                                            set_config('synchronous_commit', 'off', true) AS commits)
          INSERT INTO idempotency_keys AS k
              (account_id, user_id, key_hash, request_mac, holder, locked_until, created_at, expires_at)
-         SELECT $1, $2, $3, $4, $5, $6, $7, $8 FROM scope WHERE scope.name IS NOT NULL
+         SELECT $1, $2, $3, $4, $5, $6, $7, $8 FROM scope
+         WHERE scope.name IS NOT NULL AND scope.commits IS NOT NULL
          ON CONFLICT ON CONSTRAINT idempotency_keys_pkey DO UPDATE SET
              request_mac = excluded.request_mac, holder = excluded.holder, locked_until = excluded.locked_until,
              status = NULL, body = NULL, created_at = excluded.created_at, expires_at = excluded.expires_at

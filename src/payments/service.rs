@@ -74,6 +74,16 @@ struct Begun {
 /// Stores the request, or finds it if it was stored before.
 async fn begin(ctx: &CallerCtx, new: &NewPayment, key: &[u8; 32]) -> Result<Begun, Error> {
     let account_id = ctx.account_id();
+    let mut requested = request(ctx, new);
+    let owner = (account_id, ctx.user_id());
+    let stored = store::insert_for_customer(&ctx.db, owner, &requested, key).await?;
+    if let Some(customer) = stored {
+        return Ok(Begun {
+            requested,
+            customer,
+            is_new: true,
+        });
+    }
     let mut tx = ctx.begin().await?;
     let known = customers::find(&mut *tx, account_id).await?;
     let known = known.and_then(|customer| customer.stripe_customer_id);
@@ -85,8 +95,6 @@ async fn begin(ctx: &CallerCtx, new: &NewPayment, key: &[u8; 32]) -> Result<Begu
         tx = ctx.begin().await?;
         customer
     };
-    let mut requested = request(ctx, new);
-    let owner = (account_id, ctx.user_id());
     let is_new = store::insert(&mut *tx, owner, &requested, key).await?;
     if !is_new {
         let stored = store::find_requested(&mut *tx, owner, key).await?;

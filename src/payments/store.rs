@@ -86,6 +86,41 @@ pub(super) async fn insert(
     Ok(done.rows_affected() == 1)
 }
 
+/// As [`insert`], for an account that has a customer at Stripe, whose id it returns. One statement, which names the
+/// account for row-level security itself.
+pub(super) async fn insert_for_customer(
+    conn: impl PgExecutor<'_>,
+    (account_id, user_id): (AccountId, UserId),
+    requested: &Requested,
+    key_hash: &[u8; 32],
+) -> Result<Option<String>, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"WITH scope AS MATERIALIZED (SELECT set_config('app.account', $2::uuid::text, true) AS account_id),
+         -- The lateral join sets the scope before it reads the table.
+         customer AS MATERIALIZED (
+             SELECT c.stripe_customer_id
+             FROM scope, LATERAL (SELECT stripe_customer_id FROM billing_customers
+                                  WHERE account_id = scope.account_id::uuid OFFSET 0) AS c
+             WHERE c.stripe_customer_id IS NOT NULL
+         )
+         INSERT INTO payments (id, account_id, user_id, amount, currency, description, request_key_hash, status,
+                               detailed_status, created_at, updated_at)
+         SELECT $1, $2, $3, $4, $5, $6, $7, 'pending', 'pending', $8, $8 FROM customer
+         ON CONFLICT (account_id, user_id, request_key_hash) WHERE request_key_hash IS NOT NULL DO NOTHING
+         RETURNING (SELECT stripe_customer_id FROM customer) AS "id!""#,
+        requested.id.0,
+        account_id.0,
+        user_id.0,
+        requested.amount,
+        requested.currency,
+        requested.description,
+        key_hash,
+        requested.created_at,
+    )
+    .fetch_optional(conn)
+    .await
+}
+
 /// Finds the request with an idempotency key, as long as no reply to it is stored.
 pub(super) async fn find_requested(
     conn: impl PgExecutor<'_>,

@@ -21,7 +21,7 @@ organisations accounts account_slugs memberships invitations invitation_blocks
 
 /// Tables that a slice reads though another one owns them, each in a statement that must see both at one
 /// moment, or in one round trip.
-pub(super) const READS: [(&str, &str, &str); 29] = [
+pub(super) const READS: [(&str, &str, &str); 30] = [
     (
         "auth",
         "users",
@@ -110,6 +110,11 @@ pub(super) const READS: [(&str, &str, &str); 29] = [
         "accounts whose subscription does not follow them",
     ),
     ("billing", "billing_customers", "the same"),
+    (
+        "payments",
+        "billing_customers",
+        "a request and its customer in one round trip",
+    ),
     ("dashboard", "users", "one statement"),
     ("dashboard", "accounts", "one statement"),
     ("dashboard", "account_slugs", "one statement"),

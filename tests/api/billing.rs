@@ -101,7 +101,7 @@ pub fn sign(secret: &str, time: i64, body: &[u8]) -> String {
 
 impl Replica {
     /// Delivers a body with a header that signs it.
-    async fn deliver_signed(&self, signature: &str, body: &[u8]) -> Answer {
+    pub async fn deliver_signed(&self, signature: &str, body: &[u8]) -> Answer {
         let request = self.request(Method::POST, WEBHOOK);
         let request = request
             .header("stripe-signature", signature)

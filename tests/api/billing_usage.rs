@@ -58,6 +58,7 @@ async fn start(settings: &[(&str, &str)]) -> (TestApp, StripeAccount, Stripe) {
             name: "Pro".to_owned(),
             prices: vec![
                 price("price_pro", 2_900, Interval::Month),
+                price("price_pro_year", 29_000, Interval::Year),
                 price("price_usage", 1, metered),
             ],
         }],
@@ -82,11 +83,9 @@ async fn start(settings: &[(&str, &str)]) -> (TestApp, StripeAccount, Stripe) {
 }
 
 /// Buys the plan.
-async fn buy(app: &TestApp, account: &StripeAccount) -> Session {
+async fn buy(app: &TestApp, account: &StripeAccount, terms: Value) -> Session {
     let ada = app.sign_in("ada").await;
-    let begun = ada
-        .post("/api/v1/billing/checkout", json!({ "plan": "pro" }))
-        .await;
+    let begun = ada.post("/api/v1/billing/checkout", terms).await;
     begun.assert_status(200);
     let page = begun.body["url"].as_str().expect("a page");
     let session = page.rsplit('/').next().expect("it names the session");
@@ -101,7 +100,7 @@ async fn buy(app: &TestApp, account: &StripeAccount) -> Session {
 impl Billed {
     async fn new() -> Self {
         let (app, stripe, server) = start(&SETTINGS).await;
-        let ada = buy(&app, &stripe).await;
+        let ada = buy(&app, &stripe, json!({ "plan": "pro" })).await;
         let account = Uuid::parse_str(&ada.user_id().await).expect("an id");
         let customer = stripe.objects("customer")[0]["id"].clone();
         Self {
@@ -264,7 +263,7 @@ async fn nothing_that_is_older_than_35_days_is_sent() {
 #[tokio::test]
 async fn usage_is_not_billed_unless_a_meter_and_a_price_are_set() {
     let (app, stripe, _server) = start(&SETTINGS[..1]).await;
-    buy(&app, &stripe).await;
+    buy(&app, &stripe, json!({ "plan": "pro" })).await;
     let items = stripe.objects("subscription")[0]["items"]["data"].clone();
     assert_eq!(items.as_array().map(Vec::len), Some(1));
     app.clock.advance(3 * HOUR);
@@ -336,4 +335,29 @@ async fn the_usage_of_a_period_is_on_its_invoice() {
     let invoices = billed.stripe.objects("invoice");
     let totals: Vec<_> = invoices.iter().map(|it| it["total"].clone()).collect();
     assert_eq!(totals, [json!(2_900), json!(2_940)]);
+}
+
+#[tokio::test]
+async fn a_yearly_plan_is_paid_by_the_year_and_its_usage_by_the_month() {
+    let yearly = [
+        ("PLAN_PRO_PRICE", "2900"),
+        ("PLAN_PRO_YEAR_PRICE", "29000"),
+        ("PLAN_PRO_YEAR_PRICE_ID", "price_pro_year"),
+    ];
+    let (app, stripe, _server) = start(&[&SETTINGS[..], &yearly].concat()).await;
+    buy(&app, &stripe, json!({ "plan": "pro", "interval": "year" })).await;
+
+    let bought = &stripe.objects("subscription")[0]["items"]["data"];
+    let items: Vec<_> = bought.as_array().expect("items").iter().collect();
+    let prices: Vec<_> = items.iter().map(|it| &it["price"]["id"]).collect();
+    assert_eq!(prices, ["price_pro_year", "price_usage"]);
+    let (days, has_usage): (f64, bool) = sqlx::query_as(
+        "SELECT extract(epoch FROM current_period_end - current_period_start)::float8 / 86400, has_usage_item
+         FROM subscriptions",
+    )
+    .fetch_one(&app.owner_db)
+    .await
+    .expect("it is stored");
+    assert!(days >= 365.0, "the plan is paid for {days} days");
+    assert!(has_usage);
 }

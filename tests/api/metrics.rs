@@ -6,12 +6,13 @@ use std::time::Duration;
 use groundwork::metrics::{self, Kind};
 use groundwork::monitor;
 use groundwork::usage;
-use groundwork_dev::RangeServer;
+use groundwork_dev::{RangeServer, Stripe};
 use reqwest::Method;
 use serde_json::json;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::billing::sign;
 use crate::harness::{PASSWORD, TestApp, config, given};
 
 /// The service with its internal listener, which ends before the service's database does: a
@@ -26,6 +27,10 @@ struct Monitored {
 
 impl Monitored {
     async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    async fn start_with(further: &[(&str, &str)]) -> Self {
         let redis = given("TEST_REDIS_URL");
         let breaches = RangeServer::start().await;
         let settings = [
@@ -33,7 +38,7 @@ impl Monitored {
             ("REDIS_URL", &redis),
             ("BREACH_CHECK_URL", &breaches.url()),
         ];
-        let app = TestApp::with(&settings).await;
+        let app = TestApp::with(&[&settings[..], further].concat()).await;
         let stop = CancellationToken::new();
         let config = config(&app.settings);
         let monitor = monitor::start(&app.state, &config, stop.clone()).await;
@@ -279,4 +284,47 @@ async fn nothing_is_listened_on_unless_asked_for() {
     let config = config(&app.settings);
     let monitor = monitor::start(&app.state, &config, CancellationToken::new()).await;
     assert!(monitor.expect("it is no fault").is_none());
+}
+
+#[tokio::test]
+async fn webhooks_are_counted_by_outcome_and_the_one_that_waits_longest_is_the_lag() {
+    let stripe = Stripe::start().await;
+    let url = stripe.url();
+    let monitored = Monitored::start_with(&[
+        ("STRIPE_SECRET_KEY", "sk_test_metrics"),
+        ("STRIPE_API_URL", &url),
+        ("STRIPE_WEBHOOK_SECRETS", "whsec_test"),
+    ])
+    .await;
+    let app = &monitored.app;
+    let now = app.clock.now().timestamp();
+    let deliver = async |id: &str, kind: &str, secret: &str| {
+        let event = json!({
+            "id": id, "object": "event", "type": kind, "created": now, "livemode": false,
+            "data": { "object": { "id": "in_1", "object": "invoice", "customer": "cus_1" } },
+        });
+        let body = event.to_string().into_bytes();
+        let signature = sign(secret, now, &body);
+        app.replica.deliver_signed(&signature, &body).await.status
+    };
+    let before = monitored.scrape().await;
+    assert_eq!(deliver("evt_1", "invoice.paid", "whsec_test").await, 200);
+    assert_eq!(deliver("evt_1", "invoice.paid", "whsec_test").await, 200);
+    assert_eq!(deliver("evt_2", "balance.available", "whsec_test").await, 200);
+    assert_eq!(deliver("evt_3", "invoice.paid", "whsec_other").await, 400);
+
+    let after = monitored.scrape().await;
+    for outcome in ["stored", "repeated", "ignored", "refused"] {
+        let labels = [("outcome", outcome)];
+        let count = |scrape: &Scrape| scrape.sum("stripe_webhooks_total", &labels);
+        assert!(count(&after) > count(&before), "{outcome}");
+    }
+    app.clock.advance(Duration::from_mins(10));
+    let mut looks = 0;
+    while monitored.scrape().await.sum("stripe_webhook_lag_seconds", &[]) < 600.0 {
+        looks += 1;
+        assert!(looks < 600, "the lag is not seen");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    monitored.end().await;
 }

@@ -1,4 +1,5 @@
-//! Accounts whose state at Stripe is not theirs.
+//! Accounts whose state at Stripe is not theirs. The lists are in random order: accounts whose calls to Stripe fail keep
+//! no other account from its turn.
 
 use sqlx::PgExecutor;
 
@@ -41,7 +42,7 @@ pub(in crate::billing) async fn list_deleted(
            LEFT JOIN users AS u ON u.id = a.user_id
            WHERE s.status NOT IN ('canceled', 'incomplete_expired') AND s.stripe_subscription_id IS NOT NULL
              AND (a.deleted_at IS NOT NULL OR u.deleted_at IS NOT NULL)
-           ORDER BY s.updated_at LIMIT $1"#,
+           ORDER BY random() LIMIT $1"#,
         limit,
     )
     .fetch_all(conn)
@@ -64,7 +65,7 @@ pub(in crate::billing) async fn list_seat_changes(
            ) AS m
            WHERE s.status IN ('trialing', 'active', 'past_due') AND NOT s.is_duplicate AND s.plan IS NOT NULL
              AND s.stripe_subscription_id IS NOT NULL AND s.quantity <> m.members
-           ORDER BY s.updated_at LIMIT $1"#,
+           ORDER BY random() LIMIT $1"#,
         limit,
     )
     .fetch_all(conn)
@@ -87,7 +88,7 @@ pub(in crate::billing) async fn list_address_changes(
            ) AS o ON a.user_id IS NULL
            JOIN users AS u ON u.id = coalesce(a.user_id, o.user_id) AND u.deleted_at IS NULL
            WHERE c.stripe_customer_id IS NOT NULL AND u.email <> c.email
-           ORDER BY c.updated_at LIMIT $1"#,
+           ORDER BY random() LIMIT $1"#,
         limit,
     )
     .fetch_all(conn)
@@ -101,14 +102,14 @@ pub(in crate::billing) async fn list_stale(
     limit: i64,
 ) -> Result<Vec<(AccountId, String)>, sqlx::Error> {
     let rows = sqlx::query!(
-        r#"SELECT DISTINCT s.account_id AS "account_id!: AccountId", c.stripe_customer_id AS "customer!"
+        r#"SELECT s.account_id AS "account_id!: AccountId", c.stripe_customer_id AS "customer!"
            FROM subscriptions AS s
            JOIN billing_customers AS c ON c.account_id = s.account_id AND c.stripe_customer_id IS NOT NULL
            WHERE s.status NOT IN ('canceled', 'incomplete_expired')
              AND (c.synced_at IS NULL OR c.synced_at < $1)
              AND (s.status NOT IN ('trialing', 'active')
                   OR least(s.current_period_end, s.cancel_at) < $1)
-           LIMIT $2"#,
+           GROUP BY s.account_id, c.stripe_customer_id ORDER BY random() LIMIT $2"#,
         before,
         limit,
     )

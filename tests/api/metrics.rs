@@ -334,5 +334,7 @@ async fn webhooks_are_counted_by_outcome_and_the_one_that_waits_longest_is_the_l
         assert!(looks < 600, "the lag is not seen");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+    app.hurry_jobs().await;
+    app.run_jobs().await;
     monitored.end().await;
 }

@@ -1,6 +1,6 @@
 //! Subscriptions bought at Stripe: checkout, the customer portal, webhooks, and the rows that follow what is true at
-//! Stripe. Owns the tables `checkouts`, `stripe_events`, `invoices`, `billing_notices` and `billed_usage`, and the routes `/billing/*` and
-//! `/webhooks/stripe`.
+//! Stripe. Owns the tables `checkouts`, `stripe_events`, `invoices`, `billing_notices` and `billed_usage`, and the routes
+//! `/billing/*` and `/webhooks/stripe`.
 //!
 //! A webhook event says that something changed, not what is true: [`sync`] reads the objects of the customer and
 //! stores those, so that order, duplicates and losses of events do not matter.

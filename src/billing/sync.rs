@@ -11,7 +11,6 @@ use stripe_client::{CallError, Listed, Stripe};
 
 use super::error::Error;
 use super::invoices::provided_invoice;
-
 use super::notices::{self, Fact};
 use super::queue::EndDuplicate;
 use super::store;

@@ -79,7 +79,10 @@ fn next_due(state: &State, until: i64) -> Option<(i64, Due)> {
             offer(at, Due::PauseEnd, id);
         }
         if status == "trialing" {
-            let end = int(subscription, "trial_end");
+            // One that a test has edited may have none.
+            let Some(end) = subscription["trial_end"].as_i64() else {
+                continue;
+            };
             if state.hidden(id)["trial_end_announced"] != end {
                 offer(end - 3 * DAY, Due::TrialWillEnd, id);
             }

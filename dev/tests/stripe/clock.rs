@@ -128,6 +128,21 @@ async fn a_trial_is_announced_and_then_paid() {
 }
 
 #[tokio::test]
+async fn a_status_that_was_edited_by_hand_lets_the_clock_move() {
+    let fake = Fake::start().await;
+    let customer = fake.customer_with("pm_card_visa").await;
+    let id = fake.subscribe(&customer, "").await;
+    fake.account
+        .edit_object(&id, "customer.subscription.updated", |it| {
+            it["status"] = "trialing".into();
+        });
+    let to = fake.account.now() + 40 * DAY;
+    fake.account.advance_to(to).await;
+    assert!(fake.account.now() >= to);
+    assert_eq!(fake.status(&id), "trialing");
+}
+
+#[tokio::test]
 async fn a_trial_without_a_card_is_paused() {
     let fake = Fake::start().await;
     let customer = fake.customer().await;

@@ -24,6 +24,8 @@ pub mod audit;
 pub mod mail;
 pub mod partitions;
 
+pub mod sealed;
+
 pub mod health;
 pub mod idempotency;
 pub mod plans;

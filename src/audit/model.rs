@@ -98,6 +98,8 @@ pub enum Event {
     SessionDisplaced,
     /// `detail` has amount and currency.
     PaymentCreated,
+    /// A stored value was changed, moved, or encrypted under a key that is gone. `detail` has table and column.
+    DecryptionFailed,
 }
 
 impl fmt::Display for Event {

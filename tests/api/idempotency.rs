@@ -16,7 +16,7 @@ const KEYS: &str = "/api/v1/api-keys";
 
 impl Session {
     /// A POST with this key.
-    async fn post_once(&self, key: &str, path: &str, body: &Value) -> Answer {
+    pub async fn post_once(&self, key: &str, path: &str, body: &Value) -> Answer {
         self.post_with(&[("idempotency-key", key)], path, body)
             .await
     }

@@ -58,6 +58,7 @@ mod register;
 mod request_context;
 mod revocations;
 mod row_security;
+mod sealed;
 mod sentry;
 mod sessions;
 mod sign_ups;

@@ -310,7 +310,10 @@ async fn webhooks_are_counted_by_outcome_and_the_one_that_waits_longest_is_the_l
     let before = monitored.scrape().await;
     assert_eq!(deliver("evt_1", "invoice.paid", "whsec_test").await, 200);
     assert_eq!(deliver("evt_1", "invoice.paid", "whsec_test").await, 200);
-    assert_eq!(deliver("evt_2", "balance.available", "whsec_test").await, 200);
+    assert_eq!(
+        deliver("evt_2", "balance.available", "whsec_test").await,
+        200
+    );
     assert_eq!(deliver("evt_3", "invoice.paid", "whsec_other").await, 400);
 
     let after = monitored.scrape().await;
@@ -321,7 +324,12 @@ async fn webhooks_are_counted_by_outcome_and_the_one_that_waits_longest_is_the_l
     }
     app.clock.advance(Duration::from_mins(10));
     let mut looks = 0;
-    while monitored.scrape().await.sum("stripe_webhook_lag_seconds", &[]) < 600.0 {
+    while monitored
+        .scrape()
+        .await
+        .sum("stripe_webhook_lag_seconds", &[])
+        < 600.0
+    {
         looks += 1;
         assert!(looks < 600, "the lag is not seen");
         tokio::time::sleep(Duration::from_millis(50)).await;

@@ -21,6 +21,7 @@ use crate::organisations::{CheckSeats, NotifyMember, PurgeOrganisations, SendInv
 use crate::partitions::{MaintainPartitions, PartitionedTables, Table};
 use crate::payments::SettlePayments;
 use crate::sealed::ResealColumns;
+use crate::secrets::{NotifySecretRevealed, PurgeSecrets};
 use crate::state::AppState;
 use crate::usage::{self, BackfillRollups, PurgeUsage};
 
@@ -71,6 +72,8 @@ pub async fn worker(
         .define_job::<CompareUsage>()
         .define_job::<PurgeBilling>()
         .define_job::<SettlePayments>()
+        .define_job::<NotifySecretRevealed>()
+        .define_job::<PurgeSecrets>()
         .define_job::<PurgeDeadJobs>()
         .with_cron(Cron::daily_at::<PurgeExpired>(3, 17).expect(VALID_TIME))
         .with_cron(Cron::daily_at::<PurgeKeys>(3, 37).expect(VALID_TIME))
@@ -89,6 +92,7 @@ pub async fn worker(
         .with_cron(Cron::daily_at::<CompareUsage>(6, 7).expect(VALID_TIME))
         .with_cron(Cron::daily_at::<PurgeBilling>(5, 37).expect(VALID_TIME))
         .with_cron(Cron::daily_at::<SettlePayments>(5, 47).expect(VALID_TIME))
+        .with_cron(Cron::daily_at::<PurgeSecrets>(5, 57).expect(VALID_TIME))
         .with_cron(Cron::daily_at::<PurgeDeadJobs>(4, 57).expect(VALID_TIME))
         .add_extension(PartitionedTables(partitioned_tables(&state)))
         .add_extension(DeadJobsRetention(config.dead_jobs_retention))

@@ -10,7 +10,7 @@ mod store;
 pub use error::{DecryptionError, ResealError};
 pub use jobs::ResealColumns;
 pub use model::{
-    ColumnKeys, IDEMPOTENT_REPLIES, Progress, SEALED_COLUMNS, SealedColumn, TOTP_SECRETS,
-    hash_uuids,
+    ColumnKeys, IDEMPOTENT_REPLIES, Progress, SEALED_COLUMNS, SECRET_VALUES, SealedColumn,
+    TOTP_SECRETS, hash_uuids,
 };
 pub use service::{count_rows, keys_in_use, reseal, sample};

@@ -20,6 +20,8 @@ pub(super) enum KeyColumn {
     Uuid(&'static str),
     /// `bytea` of 32 bytes: two UUIDs of the associated data.
     Hash(&'static str),
+    /// `integer` of at least 0: a UUID of the same number.
+    Number(&'static str),
 }
 
 macro_rules! sealed_columns {
@@ -41,6 +43,8 @@ sealed_columns! {
     TOTP_SECRETS "mfa_factors" "secret" [Uuid "user_id"]
     /// Replies to requests with an idempotency key.
     IDEMPOTENT_REPLIES "idempotency_keys" "body" [Uuid "account_id", Uuid "user_id", Hash "key_hash"]
+    /// Secrets of accounts.
+    SECRET_VALUES "secret_versions" "value" [Uuid "account_id", Uuid "secret_id", Number "version"]
 }
 
 impl SealedColumn {
@@ -74,7 +78,7 @@ impl fmt::Display for SealedColumn {
 impl KeyColumn {
     pub(super) const fn name(&self) -> &'static str {
         match self {
-            Self::Uuid(name) | Self::Hash(name) => name,
+            Self::Uuid(name) | Self::Hash(name) | Self::Number(name) => name,
         }
     }
 
@@ -83,6 +87,7 @@ impl KeyColumn {
         match self {
             Self::Uuid(_) => "uuid",
             Self::Hash(_) => "bytea",
+            Self::Number(_) => "integer",
         }
     }
 
@@ -93,6 +98,7 @@ impl KeyColumn {
             Self::Hash(name) => format!(
                 "encode(substr({name}, 1, 16), 'hex')::uuid, encode(substr({name}, 17), 'hex')::uuid"
             ),
+            Self::Number(name) => format!("lpad(to_hex({name}), 32, '0')::uuid"),
         }
     }
 }

@@ -59,6 +59,7 @@ mod request_context;
 mod revocations;
 mod row_security;
 mod sealed;
+mod secrets;
 mod sentry;
 mod sessions;
 mod sign_ups;

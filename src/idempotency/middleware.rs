@@ -49,7 +49,7 @@ async fn run_once<F: Future<Output = MiddlewareResult>>(
     let (mut parts, body) = request.into_parts();
     let request = Request::from_parts(parts.clone(), body);
     let RawBody(body) = RawBody::from_request(request, &()).await?;
-    let held = match reserve(ctx, state, caller, key, message(&parts, &body)).await? {
+    let held = match reserve(ctx, caller, key, message(&parts, &body)).await? {
         Outcome::Reserved(held) => held,
         Outcome::Stored(reply) => return replay(&reply),
     };

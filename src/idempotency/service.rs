@@ -27,40 +27,36 @@ pub(super) enum Outcome {
 /// reservation is made and then released.
 pub(super) async fn reserve(
     ctx: Ctx,
-    state: &AppState,
     caller: Caller,
     hash: KeyHash,
     message: Vec<u8>,
 ) -> Result<Outcome, Error> {
-    let state = state.clone();
     let key = ReservedKey {
         account_id: caller.account_id(),
         user_id: caller.user_id,
         hash: hash.0,
     };
-    let reserving = async move { reserve_now(&ctx, state, key, &message).await };
+    let reserving = async move { reserve_now(&ctx, key, &message).await };
     tokio::spawn(reserving.in_current_span()).await?
 }
 
-async fn reserve_now(
-    ctx: &Ctx,
-    state: AppState,
-    key: ReservedKey,
-    message: &[u8],
-) -> Result<Outcome, Error> {
-    let now = state.clock.now();
+async fn reserve_now(ctx: &Ctx, key: ReservedKey, message: &[u8]) -> Result<Outcome, Error> {
+    let now = ctx.now();
     let new = NewReservation {
         key,
-        holder: clock::uuid_v7(now, &state.rng),
-        request_mac: state.idempotency_macs.sign(&[message]),
-        locked_until: now + state.request_timeout + LEASE_MARGIN,
-        expires_at: now + state.idempotency.ttl,
+        holder: clock::uuid_v7(now, &ctx.rng),
+        request_mac: ctx.idempotency_macs.sign(&[message]),
+        locked_until: now + ctx.request_timeout + LEASE_MARGIN,
+        expires_at: now + ctx.idempotency.ttl,
     };
-    if store::insert(&state.db, &new, now).await? {
+    if store::insert(&ctx.db, &new, now).await? {
         let reservation = Reservation::new(key, new.holder);
-        return Ok(Outcome::Reserved(Held(Some((state, reservation)))));
+        return Ok(Outcome::Reserved(Held(Some((
+            AppState::clone(ctx),
+            reservation,
+        )))));
     }
-    let mut tx = scope::begin(&state.db, Scope::Account(key.account_id)).await?;
+    let mut tx = scope::begin(&ctx.db, Scope::Account(key.account_id)).await?;
     let used = store::find(&mut *tx, &key).await?;
     tx.commit().await?;
     // None if the other request has released it meanwhile.

@@ -56,7 +56,7 @@ impl TryFrom<String> for SecretName {
 /// Value of a secret, redacted in `Debug` and wiped on drop.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(try_from = "String")]
-#[schema(value_type = String, min_length = 1, max_length = 65_536, example = "sk_live_4eC39HqLyjWDarjtT1zdp7dc")]
+#[schema(value_type = String, min_length = 1, max_length = 65_536, example = "token_4eC39HqLyjWDarjtT1zdp7dc")]
 pub struct SecretValue(SecretString);
 
 impl SecretValue {
@@ -202,7 +202,7 @@ pub(super) struct RevealedSecret {
     /// Number of the current version.
     pub(super) version: Version,
     /// The value.
-    #[schema(example = "sk_live_4eC39HqLyjWDarjtT1zdp7dc")]
+    #[schema(example = "token_4eC39HqLyjWDarjtT1zdp7dc")]
     pub(super) value: String,
 }
 

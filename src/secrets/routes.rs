@@ -71,7 +71,7 @@ async fn list_secrets(
     params(("name" = SecretName, Path, description = "Name of the secret."),
         ("If-Match" = Option<String>, Header, description = "Entity tag of the version to replace."),
         ("If-None-Match" = Option<String>, Header, description = "`*`: only if there is no secret of this name.")),
-    request_body(content = NewValue, example = json!({ "value": "sk_live_4eC39HqLyjWDarjtT1zdp7dc" })),
+    request_body(content = NewValue, example = json!({ "value": "token_4eC39HqLyjWDarjtT1zdp7dc" })),
     responses(
         (status = 200, description = "The secret with its next version.", body = TaggedSecret,
             headers(("ETag" = String, description = "Entity tag of the version."))),

@@ -82,8 +82,7 @@ pub(super) async fn restore(
     Ok(stored)
 }
 
-/// Shows the value to a person who has proved their identity again, and tells those who manage secrets by email, once
-/// a day and secret.
+/// Shows the value to a person after reauthentication. Those who manage secrets get an email, once a day for each secret.
 pub(super) async fn reveal(
     ctx: &UserCtx,
     name: &SecretName,

@@ -1,5 +1,6 @@
 //! Sealed columns: the list is complete, damaged values are internal errors, and keys are rotated while rows need them.
 
+mod load;
 mod rotation;
 
 use std::time::Duration;

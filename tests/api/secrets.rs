@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::harness::{Answer, Session, TestApp};
 
 pub const SECRETS: &str = "/api/v1/secrets";
-pub const VALUE: &str = "sk_live_4eC39HqLyjWDarjtT1zdp7dc";
+pub const VALUE: &str = "token_4eC39HqLyjWDarjtT1zdp7dc";
 
 pub fn path(name: &str) -> String {
     format!("{SECRETS}/{name}")

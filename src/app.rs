@@ -25,11 +25,12 @@ use crate::state::AppState;
 use crate::web::Code;
 use crate::{
     admin, api_keys, audit, auth, billing, dashboard, events, health, idempotency, organisations,
-    payments, plans, usage, users,
+    payments, plans, secrets, usage, users,
 };
 
 const API: &str = "/api/v1";
 const AUTH: &str = "/api/v1/auth";
+const SECRETS: &str = "/api/v1/secrets";
 const USERS: &str = "/api/v1/users";
 const INVITATIONS: &str = "/api/v1/invitations";
 const ORGANISATIONS: &str = "/api/v1/organisations";
@@ -129,6 +130,18 @@ fn groups(draining: Draining) -> Groups {
                 .idempotency_keys(KeyUse::Required)
                 .exempt_from_quota(),
             payments::routes(),
+        )
+        .group(
+            SECRETS,
+            signed_in().scope(Area::Secrets).exempt_from_quota(),
+            secrets::routes(),
+        )
+        .group(
+            SECRETS,
+            signed_in()
+                .permission(Permission::SecretsWrite, Permission::SecretsWrite)
+                .exempt_from_quota(),
+            secrets::reveal_routes(),
         )
         .group("/api/v1/admin", policy::admin(), admin::routes())
 }
@@ -318,6 +331,7 @@ pub fn openapi() -> OpenApi {
         (name = "organisations", description = "Organisations, their members and invitations"),
         (name = "users", description = "The account of the current user"),
         (name = "api keys", description = "API keys"),
+        (name = "secrets", description = "Credentials of other services that the account stores"),
         (name = "admin", description = "Administration of all accounts"),
         (name = "billing", description = "Plans, subscriptions, payments and invoices"),
         (name = "usage", description = "Metered requests and remaining quota"),

@@ -75,6 +75,8 @@ pub enum Keys {
     /// Print new random secrets, one variable a line; needs no configuration
     Generate,
     /// List the keys of a ring by their ids, and the use of each; never a key
+    ///
+    /// Of the encryption keys also how many rows of each column are encrypted under which, read from the database.
     Status {
         /// The key ring
         #[arg(long, value_enum, default_value_t = Ring::Signing)]
@@ -84,8 +86,14 @@ pub enum Keys {
     ///
     /// Reads the current ring from the configuration and changes nothing: set the new value on
     /// every replica before the next step. Replicas before and after a step accept each other's
-    /// tokens, so that a rolling restart refuses nobody.
+    /// tokens, so that a rolling restart refuses nobody. An encryption key is dropped only if no row
+    /// of the database needs it.
     Rotate(Rotation),
+    /// Re-encrypt stored values under the first of the encryption keys
+    ///
+    /// Runs beside the service and can be interrupted: the next run goes on. Exits with 1 when a value
+    /// cannot be decrypted, or is still under another key at the end.
+    Reseal,
 }
 
 #[derive(Debug, Args)]

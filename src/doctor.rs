@@ -9,7 +9,7 @@ use settings::Environment;
 
 use crate::config::Config;
 use crate::state::AppState;
-use crate::{billing, migrate};
+use crate::{billing, migrate, sealed};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -72,6 +72,17 @@ async fn examine_database(state: &AppState, config: &Config, findings: &mut Find
         let faults = migrate::row_security_faults(db);
         let name = "row-level security is on, forced and not bypassed";
         findings.run(name, faults, |all| none_of(&all)).await;
+    }
+    if is_migrated {
+        let name = "encryption keys of stored values";
+        findings
+            .run_described(name, sealed::count_rows(state), |columns| {
+                let lines: Vec<String> = columns.iter().map(ToString::to_string).collect();
+                let is_known = columns.iter().all(|column| column.unknown_rows() == 0);
+                let lines = lines.join("; ");
+                if is_known { Ok(lines) } else { Err(lines) }
+            })
+            .await;
     }
     // In development one role may be both owner and runtime role.
     if is_migrated && config.environment == Environment::Production {

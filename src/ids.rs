@@ -23,6 +23,8 @@ clock::typed_ids! {
     AuditId,
     /// `events.id`
     EventId,
+    /// `secrets.id`
+    SecretId,
     /// `one_time_tokens.id`
     OneTimeTokenId,
 }

@@ -24,6 +24,8 @@ pub mod audit;
 pub mod mail;
 pub mod partitions;
 
+pub mod sealed;
+
 pub mod health;
 pub mod idempotency;
 pub mod plans;
@@ -46,6 +48,7 @@ pub mod billing;
 pub mod admin;
 pub mod api_keys;
 pub mod dashboard;
+pub mod secrets;
 
 pub mod app;
 pub mod doctor;

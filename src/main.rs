@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::error::Error;
 use std::io;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use chrono::SecondsFormat;
 use clap::Parser as _;
 use clock::{Clock, Rng};
-use crypto::{Key32, KeyRing, read_password};
+use crypto::{Key32, KeyRing, KeyUsage, Step, read_password};
 use email_transport::EmailAddress;
 use groundwork::cli::{
     Billing, Cli, Command, Keys, LockoutSubject, Lockouts, Ring, Rotation, Users,
@@ -18,7 +19,7 @@ use groundwork::ctx::Ctx;
 use groundwork::ids::AccountId;
 use groundwork::state::{AppState, StateError};
 use groundwork::tasks::{self, Process};
-use groundwork::{api_keys, app, auth, billing, config, doctor, migrate};
+use groundwork::{api_keys, app, auth, billing, config, doctor, migrate, sealed};
 use settings::Faults;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -29,7 +30,10 @@ use tokio_util::sync::CancellationToken;
 use mimalloc as _;
 
 /// For writing the last uses of API keys, and for closing the pool.
-const LAST_WRITES_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(2);
+const LAST_WRITES_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Interval of the progress of `keys reseal`.
+const PROGRESS_EVERY: Duration = Duration::from_secs(5);
 
 type Outcome = Result<(), Box<dyn Error>>;
 
@@ -112,6 +116,15 @@ fn with_config(
     runtime()?.block_on(work(config))
 }
 
+/// Runs a command on the database without a log, since its standard output is read by programs.
+fn with_state<T>(
+    variables: &HashMap<String, String>,
+    work: impl AsyncFnOnce(AppState) -> Result<T, Box<dyn Error>>,
+) -> Result<T, Box<dyn Error>> {
+    let config = Config::read(variables)?;
+    runtime()?.block_on(async { work(started_state(&config).await?).await })
+}
+
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -177,9 +190,33 @@ fn keys(command: Keys, variables: &HashMap<String, String>) -> Outcome {
                 print(&format!("{variable}={}", Key32::new(rng.bytes()).encode()));
             }
         }
-        Keys::Status { ring } => print(&read_ring(ring, variables)?.status()?),
+        Keys::Status { ring } => {
+            print(&read_ring(ring, variables)?.status()?);
+            if ring == Ring::Encryption {
+                let columns = with_state(variables, async |state| {
+                    Ok(sealed::count_rows(&state).await?)
+                })?;
+                columns.iter().for_each(|column| print(&column.to_string()));
+            }
+        }
+        Keys::Reseal => with_state(variables, async |state| {
+            let mut printed = Instant::now();
+            let mut report = |progress: &sealed::Progress| {
+                if progress.remaining.is_some() || printed.elapsed() >= PROGRESS_EVERY {
+                    print(&progress.to_string());
+                    printed = Instant::now();
+                }
+            };
+            Ok(sealed::reseal(&state, &mut report).await?)
+        })?,
         Keys::Rotate(Rotation { ring, step, out }) => {
-            let ring = read_ring(ring, variables)?;
+            let mut ring = read_ring(ring, variables)?;
+            if step == Step::Drop && ring.usage == KeyUsage::Encryption {
+                let in_use = with_state(variables, async |state| {
+                    Ok(sealed::keys_in_use(&state).await?)
+                })?;
+                ring.in_use = Some(in_use);
+            }
             let rotated = ring.rotate(step, &Rng::system())?;
             match &out {
                 Some(path) => rotated.write(path)?,

@@ -39,6 +39,8 @@ metric_families::families! {
         "How long the oldest webhook event has waited to be processed; 0 if none waits."
     BILLING_DRIFT "billing_drift_total" Counter Count []
         "Subscriptions, and accounts by their usage, that were found to differ from Stripe."
+    SEALED_ROWS "sealed_rows" Gauge Count ["column" "key"]
+        "Encrypted values of a column, by the id of their key in ENCRYPTION_KEYS; unknown: not in the ring."
     PARTITION_MONTHS "partition_months_ahead" Gauge Count ["table"]
         "Months after this one that have a partition, without a gap; -1 when this one has none."
     PARTITION_DEFAULT_ROWS "partition_default_rows" Gauge Count ["table"]
@@ -93,6 +95,13 @@ label_values! {
 pub fn set_partitions(table: &'static str, months_ahead: i32, default_rows: u32) {
     gauge!(PARTITION_MONTHS, "table" => table).set(f64::from(months_ahead));
     gauge!(PARTITION_DEFAULT_ROWS, "table" => table).set(f64::from(default_rows));
+}
+
+/// Values of a sealed column under a key of the ring, or under `unknown` ones.
+#[expect(clippy::cast_precision_loss, reason = "a gauge")]
+pub fn set_sealed_rows(column: &str, key: &str, rows: u64) {
+    let labels = [("column", column.to_owned()), ("key", key.to_owned())];
+    gauge!(SEALED_ROWS, &labels).set(rows as f64);
 }
 
 /// `exception` is a constant of ours; zero starts its series.

@@ -17,11 +17,12 @@ use crate::metrics;
 use crate::partitions::{self, Table};
 use crate::scope;
 use crate::state::AppState;
-use crate::{billing, worker};
+use crate::{billing, sealed, worker};
 
 const POOL_EVERY: Duration = Duration::from_secs(5);
 const QUEUE_EVERY: Duration = Duration::from_secs(15);
 const PARTITIONS_EVERY: Duration = Duration::from_mins(5);
+const SEALED_EVERY: Duration = Duration::from_hours(1);
 
 #[derive(Debug, thiserror::Error)]
 pub enum MonitorError {
@@ -81,6 +82,7 @@ impl Monitor {
                 every(POOL_EVERY, || sample_pool(state)),
                 every(QUEUE_EVERY, || sample_queue(state)),
                 every(PARTITIONS_EVERY, || sample_partitions(state, tables)),
+                every(SEALED_EVERY, || sealed::sample(state)),
             )
         };
         let _ = self.stop.run_until_cancelled(work).await;

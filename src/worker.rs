@@ -16,10 +16,12 @@ use crate::billing::{
 };
 use crate::events::{self, PurgeEventTotals};
 use crate::idempotency::PurgeIdempotencyKeys;
-use crate::mfa::{NotifySecondFactor, ResealSecrets};
+use crate::mfa::NotifySecondFactor;
 use crate::organisations::{CheckSeats, NotifyMember, PurgeOrganisations, SendInvitation};
 use crate::partitions::{MaintainPartitions, PartitionedTables, Table};
 use crate::payments::SettlePayments;
+use crate::sealed::ResealColumns;
+use crate::secrets::{NotifySecretRevealed, PurgeSecrets};
 use crate::state::AppState;
 use crate::usage::{self, BackfillRollups, PurgeUsage};
 
@@ -45,7 +47,7 @@ pub async fn worker(
         .define_job::<SendEmailUndo>()
         .define_job::<NotifyNewAdmin>()
         .define_job::<NotifySecondFactor>()
-        .define_job::<ResealSecrets>()
+        .define_job::<ResealColumns>()
         .define_job::<PurgeExpired>()
         .define_job::<NotifyKeyCreated>()
         .define_job::<NotifyKeyRotated>()
@@ -70,10 +72,12 @@ pub async fn worker(
         .define_job::<CompareUsage>()
         .define_job::<PurgeBilling>()
         .define_job::<SettlePayments>()
+        .define_job::<NotifySecretRevealed>()
+        .define_job::<PurgeSecrets>()
         .define_job::<PurgeDeadJobs>()
         .with_cron(Cron::daily_at::<PurgeExpired>(3, 17).expect(VALID_TIME))
         .with_cron(Cron::daily_at::<PurgeKeys>(3, 37).expect(VALID_TIME))
-        .with_cron(Cron::daily_at::<ResealSecrets>(4, 37).expect(VALID_TIME))
+        .with_cron(Cron::daily_at::<ResealColumns>(4, 37).expect(VALID_TIME))
         .with_cron(Cron::daily_at::<PurgeUsage>(3, 57).expect(VALID_TIME))
         .with_cron(Cron::daily_at::<MaintainPartitions>(4, 17).expect(VALID_TIME))
         .with_cron(Cron::every_n_minutes::<BackfillRollups>(10).expect(VALID_TIME))
@@ -88,6 +92,7 @@ pub async fn worker(
         .with_cron(Cron::daily_at::<CompareUsage>(6, 7).expect(VALID_TIME))
         .with_cron(Cron::daily_at::<PurgeBilling>(5, 37).expect(VALID_TIME))
         .with_cron(Cron::daily_at::<SettlePayments>(5, 47).expect(VALID_TIME))
+        .with_cron(Cron::daily_at::<PurgeSecrets>(5, 57).expect(VALID_TIME))
         .with_cron(Cron::daily_at::<PurgeDeadJobs>(4, 57).expect(VALID_TIME))
         .add_extension(PartitionedTables(partitioned_tables(&state)))
         .add_extension(DeadJobsRetention(config.dead_jobs_retention))

@@ -98,6 +98,17 @@ pub enum Event {
     SessionDisplaced,
     /// `detail` has amount and currency.
     PaymentCreated,
+    SecretCreated,
+    SecretChanged,
+    /// `detail` has the version that was restored.
+    SecretRestored,
+    /// Shown to a person.
+    SecretRevealed,
+    /// By the product's own code.
+    SecretUsed,
+    SecretDeleted,
+    /// A stored value was changed, moved, or encrypted under a key that is gone. `detail` has table and column.
+    DecryptionFailed,
 }
 
 impl fmt::Display for Event {

@@ -25,6 +25,8 @@ settings::settings! {
         PLAN_FREE_ORGANISATIONS => free_organisations: Unlimited<u32> = 3, within(0..=1000000);
         /// Members of an organisation on this plan; `0` is without limit.
         PLAN_FREE_SEATS => free_seats: Unlimited<u32> = 5, within(0..=1000000);
+        /// Secrets that an account on this plan may store; `0` is without limit.
+        PLAN_FREE_SECRETS => free_secrets: Unlimited<u32> = 10, within(0..=1000000);
         /// The pro plan: for a month, in minor units of the currency.
         PLAN_PRO_PRICE => pro_price: u32 = 2900, within(0..=100000000);
         /// The payment provider's name for that price: `price_…`.
@@ -52,6 +54,8 @@ settings::settings! {
         PLAN_PRO_ORGANISATIONS => pro_organisations: Unlimited<u32> = 10, within(0..=1000000);
         /// Members of an organisation on this plan; `0` is without limit.
         PLAN_PRO_SEATS => pro_seats: Unlimited<u32> = 25, within(0..=1000000);
+        /// Secrets that an account on this plan may store; `0` is without limit.
+        PLAN_PRO_SECRETS => pro_secrets: Unlimited<u32> = 100, within(0..=1000000);
         /// The enterprise plan: for a month, in minor units of the currency.
         PLAN_ENTERPRISE_PRICE => enterprise_price: u32 = 29900, within(0..=100000000);
         /// The payment provider's name for that price: `price_…`.
@@ -79,6 +83,8 @@ settings::settings! {
         PLAN_ENTERPRISE_ORGANISATIONS => enterprise_organisations: Unlimited<u32> = 0, within(0..=1000000);
         /// Members of an organisation on this plan; `0` is without limit.
         PLAN_ENTERPRISE_SEATS => enterprise_seats: Unlimited<u32> = 0, within(0..=1000000);
+        /// Secrets that an account on this plan may store; `0` is without limit.
+        PLAN_ENTERPRISE_SECRETS => enterprise_secrets: Unlimited<u32> = 1000, within(0..=1000000);
     }
 }
 
@@ -106,6 +112,8 @@ pub struct TierConfig {
     pub organisations: Option<u32>,
     /// Members of an organisation; `None` is unlimited.
     pub seats: Option<u32>,
+    /// Secrets that an account may store; `None` is unlimited.
+    pub secrets: Option<u32>,
     /// For a month, in minor units of the currency.
     pub price: u32,
     /// Id of the price at the payment provider, if the plan can be bought.
@@ -170,6 +178,7 @@ impl PlanSettings {
                 event_bytes: self.free_event_bytes?,
                 organisations: self.free_organisations?,
                 seats: self.free_seats?,
+                secrets: self.free_secrets?,
                 price: 0,
                 price_id: None,
                 year: None,
@@ -183,6 +192,7 @@ impl PlanSettings {
                 event_bytes: self.pro_event_bytes?,
                 organisations: self.pro_organisations?,
                 seats: self.pro_seats?,
+                secrets: self.pro_secrets?,
                 price: self.pro_price?,
                 price_id: self.pro_price_id?,
                 year: self
@@ -199,6 +209,7 @@ impl PlanSettings {
                 event_bytes: self.enterprise_event_bytes?,
                 organisations: self.enterprise_organisations?,
                 seats: self.enterprise_seats?,
+                secrets: self.enterprise_secrets?,
                 price: self.enterprise_price?,
                 price_id: self.enterprise_price_id?,
                 year: self

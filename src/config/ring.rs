@@ -26,6 +26,7 @@ pub fn read_signing_ring(variables: &HashMap<String, String>) -> Result<KeyRing,
             },
             keys: keys?,
             outlived_by: Some(access_ttl?.saturating_add(leeway?.saturating_mul(2))),
+            in_use: None,
             command: "keys rotate",
         })
     })
@@ -41,6 +42,7 @@ pub fn read_token_ring(variables: &HashMap<String, String>) -> Result<KeyRing, F
             usage: KeyUsage::Mac,
             keys: AuthSettings::token_secrets(reader)?,
             outlived_by: Some(Duration::from_hours(24)),
+            in_use: None,
             command: "keys rotate --ring token",
         })
     })
@@ -55,6 +57,7 @@ pub fn read_encryption_ring(variables: &HashMap<String, String>) -> Result<KeyRi
             usage: KeyUsage::Encryption,
             keys: EncryptionSettings::keys(reader)?,
             outlived_by: None,
+            in_use: None,
             command: "keys rotate --ring encryption",
         })
     })

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http_toolkit::Problem;
 
+use crate::sealed::DecryptionError;
 use crate::web::Code;
 
 /// A request mostly ends within it.
@@ -19,8 +20,10 @@ pub enum Error {
     InUse,
     #[error("another request has used this key")]
     Reused,
-    #[error("the reply was too large, or cannot be decrypted")]
+    #[error("the reply was too large")]
     ReplyUnavailable,
+    #[error(transparent)]
+    Decryption(#[from] DecryptionError),
     #[error(transparent)]
     Reserving(#[from] tokio::task::JoinError),
     #[error(transparent)]
@@ -36,6 +39,7 @@ impl From<Error> for Problem {
             Error::InUse => Self::new(Code::IdempotencyKeyInUse).retry_after(RETRY_AFTER),
             Error::Reused => Self::new(Code::IdempotencyKeyReused),
             Error::ReplyUnavailable => Self::new(Code::IdempotencyReplyUnavailable),
+            Error::Decryption(error) => Self::internal(error),
             Error::Reserving(error) => Self::internal(error),
             Error::Database(error) => error.into(),
         }

@@ -10,7 +10,7 @@ use http_toolkit::{MiddlewareResult, Problem, RawBody};
 
 use super::model::{KeyHash, StoredReply};
 use super::service::{Outcome, reserve};
-use crate::ctx::Caller;
+use crate::ctx::{Caller, Ctx};
 use crate::policy::Policy;
 use crate::state::AppState;
 
@@ -45,10 +45,11 @@ async fn run_once<F: Future<Output = MiddlewareResult>>(
     next: impl FnOnce(Request) -> F,
 ) -> MiddlewareResult {
     let caller = Caller::of(&request)?;
+    let ctx = Ctx::of(state, request.headers(), request.extensions());
     let (mut parts, body) = request.into_parts();
     let request = Request::from_parts(parts.clone(), body);
     let RawBody(body) = RawBody::from_request(request, &()).await?;
-    let held = match reserve(state, caller, key, message(&parts, &body)).await? {
+    let held = match reserve(ctx, caller, key, message(&parts, &body)).await? {
         Outcome::Reserved(held) => held,
         Outcome::Stored(reply) => return replay(&reply),
     };

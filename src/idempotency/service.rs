@@ -7,12 +7,11 @@ use tokio::task::JoinHandle;
 use tracing::Instrument as _;
 
 use super::error::Error;
-use super::model::{
-    KeyHash, MAX_REPLY, NewReservation, StoredReply, UsedKey, associated_data, row_ids,
-};
+use super::model::{KeyHash, MAX_REPLY, NewReservation, StoredReply, UsedKey, row_ids};
 use super::store;
-use crate::ctx::{Caller, Reservation, ReservedKey, Tx};
+use crate::ctx::{Caller, Ctx, Reservation, ReservedKey, Tx};
 use crate::scope::{self, Scope};
+use crate::sealed::IDEMPOTENT_REPLIES;
 use crate::state::AppState;
 
 /// How much longer than the request timeout a key stays reserved after a crash.
@@ -27,58 +26,61 @@ pub(super) enum Outcome {
 /// Reserves a key, or returns the stored reply. In a task of its own: if the client disconnects meanwhile, the
 /// reservation is made and then released.
 pub(super) async fn reserve(
-    state: &AppState,
+    ctx: Ctx,
     caller: Caller,
     hash: KeyHash,
     message: Vec<u8>,
 ) -> Result<Outcome, Error> {
-    let state = state.clone();
     let key = ReservedKey {
         account_id: caller.account_id(),
         user_id: caller.user_id,
         hash: hash.0,
     };
-    let reserving = async move { reserve_now(state, key, &message).await };
+    let reserving = async move { reserve_now(&ctx, key, &message).await };
     tokio::spawn(reserving.in_current_span()).await?
 }
 
-async fn reserve_now(state: AppState, key: ReservedKey, message: &[u8]) -> Result<Outcome, Error> {
-    let now = state.clock.now();
+async fn reserve_now(ctx: &Ctx, key: ReservedKey, message: &[u8]) -> Result<Outcome, Error> {
+    let now = ctx.now();
     let new = NewReservation {
         key,
-        holder: clock::uuid_v7(now, &state.rng),
-        request_mac: state.idempotency_macs.sign(&[message]),
-        locked_until: now + state.request_timeout + LEASE_MARGIN,
-        expires_at: now + state.idempotency.ttl,
+        holder: clock::uuid_v7(now, &ctx.rng),
+        request_mac: ctx.idempotency_macs.sign(&[message]),
+        locked_until: now + ctx.request_timeout + LEASE_MARGIN,
+        expires_at: now + ctx.idempotency.ttl,
     };
-    if store::insert(&state.db, &new, now).await? {
+    if store::insert(&ctx.db, &new, now).await? {
         let reservation = Reservation::new(key, new.holder);
-        return Ok(Outcome::Reserved(Held(Some((state, reservation)))));
+        return Ok(Outcome::Reserved(Held(Some((
+            AppState::clone(ctx),
+            reservation,
+        )))));
     }
-    let mut tx = scope::begin(&state.db, Scope::Account(key.account_id)).await?;
+    let mut tx = scope::begin(&ctx.db, Scope::Account(key.account_id)).await?;
     let used = store::find(&mut *tx, &key).await?;
     tx.commit().await?;
     // None if the other request has released it meanwhile.
     let used = used.ok_or(Error::InUse)?;
-    read_reply(&state, &key, &used, message).map(Outcome::Stored)
+    read_reply(ctx, &key, &used, message)
+        .await
+        .map(Outcome::Stored)
 }
 
-fn read_reply(
-    state: &AppState,
+async fn read_reply(
+    ctx: &Ctx,
     key: &ReservedKey,
     used: &UsedKey,
     message: &[u8],
 ) -> Result<StoredReply, Error> {
-    if !state.idempotency_macs.verifies(message, &used.request_mac) {
+    if !ctx.idempotency_macs.verifies(message, &used.request_mac) {
         return Err(Error::Reused);
     }
     let status = used.status.ok_or(Error::InUse)?;
     let sealed = used.body.as_ref().ok_or(Error::ReplyUnavailable)?;
-    let body = state.cipher.open(&associated_data(&row_ids(key)), sealed);
-    let body = body.map_err(|error| {
-        tracing::warn!(%error, "a stored reply cannot be decrypted");
-        Error::ReplyUnavailable
-    })?;
+    let row = row_ids(key);
+    let body = IDEMPOTENT_REPLIES
+        .open(ctx, key.account_id, &row, sealed)
+        .await?;
     Ok(StoredReply { status, body })
 }
 
@@ -152,7 +154,7 @@ impl Tx<'_> {
         let body = serde_json::to_vec(reply).map_err(|error| sqlx::Error::Encode(error.into()))?;
         let row = row_ids(&key);
         let is_stored = body.len() <= MAX_REPLY;
-        let sealed = is_stored.then(|| ctx.cipher.seal(&associated_data(&row), &body));
+        let sealed = is_stored.then(|| IDEMPOTENT_REPLIES.seal(ctx, &row, &body));
         let scope = Scope::Account(key.account_id);
         if self.scope() != Some(scope) {
             scope::set(&mut *self, scope).await?;

@@ -73,6 +73,9 @@ messages! {
     BillingNotice "billing_notice" "Billing at {}"
         { fact: &'static str, plan: Option<&'static str>, number: Option<String>, amount: Option<String>,
           link: Option<String>, trial_ends_on: Option<String> }
+    /// To those who manage secrets. `by` is the address of the user to whom it was shown.
+    SecretRevealed "secret_revealed" "A secret was shown at {}"
+        { name: String, organisation: Option<String>, by: Option<String> }
     /// Sign-up with the address of an account.
     AlreadyRegistered "already_registered" "You already have an account at {}" { email: String }
 }

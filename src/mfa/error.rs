@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use crypto::OpenError;
 use http_toolkit::Problem;
 use mfa_codes::{NotOne, QrError};
 
+use crate::sealed::DecryptionError;
 use crate::web::Code;
 
 #[derive(Debug, thiserror::Error)]
@@ -24,8 +24,8 @@ pub enum Error {
     NotEnabled,
     #[error("no authenticator app is waiting to be confirmed")]
     NoPendingAuthenticator,
-    #[error("a stored secret cannot be decrypted")]
-    Decryption(#[from] OpenError),
+    #[error(transparent)]
+    Decryption(#[from] DecryptionError),
     #[error("the QR code cannot be drawn")]
     QrCode(#[from] QrError),
     #[error(transparent)]

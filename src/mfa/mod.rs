@@ -4,12 +4,11 @@
 mod error;
 mod jobs;
 mod model;
-mod secret;
 mod service;
 mod store;
 
 pub use error::Error;
-pub use jobs::{FactorEvent, NotifySecondFactor, ResealSecrets};
+pub use jobs::{FactorEvent, NotifySecondFactor};
 pub use mfa_codes::{NotOne, Proof, RecoveryCode, TotpCode};
 pub use model::{Enrolment, Method, MfaStatus, RecoveryCodes};
 pub use service::{begin, confirm, remove_since, renew_codes, turn_off, verify, verify_pending};

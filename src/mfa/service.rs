@@ -9,9 +9,10 @@ use sqlx::PgConnection;
 use super::error::Error;
 use super::jobs::{FactorEvent, NotifySecondFactor};
 use super::model::{Enrolment, RecoveryCodes};
-use super::secret::associated_data;
 use super::store::{self, Factor};
+use crate::ctx::Ctx;
 use crate::ids::UserId;
+use crate::sealed::TOTP_SECRETS;
 use crate::state::AppState;
 use crate::users::{CredentialsChange, CredentialsVersion, OwnCredentials};
 
@@ -31,9 +32,7 @@ pub async fn begin(
     proven: &OwnCredentials,
 ) -> Result<Enrolment, Error> {
     let secret = TotpSecret::new(&state.rng);
-    let sealed = state
-        .cipher
-        .seal(&associated_data(&[owner.0]), secret.expose());
+    let sealed = TOTP_SECRETS.seal(state, &[owner.0], secret.expose());
     if !store::insert_pending(conn, owner, proven.version, &sealed, state.clock.now()).await? {
         return Err(Error::AlreadyEnabled);
     }
@@ -49,12 +48,12 @@ pub async fn begin(
 /// code counts, so the caller commits in either case.
 pub async fn verify_pending(
     conn: &mut PgConnection,
-    state: &AppState,
+    ctx: &Ctx,
     owner: UserId,
     version: CredentialsVersion,
     code: &TotpCode,
 ) -> Result<bool, Error> {
-    let now = state.clock.now();
+    let now = ctx.now();
     let waiting = store::lock(&mut *conn, owner).await?;
     let is_fresh = |factor: &Factor| factor.version == version && now - factor.created_at < PENDING;
     let factor = waiting
@@ -63,7 +62,7 @@ pub async fn verify_pending(
     if factor.is_confirmed {
         return Err(Error::AlreadyEnabled);
     }
-    verify_code(conn, state, owner, &factor, code, now).await
+    verify_code(conn, ctx, owner, &factor, code, now).await
 }
 
 /// Enables the pending authenticator, and returns recovery codes.
@@ -81,17 +80,17 @@ pub async fn confirm(
 /// Verifies a second factor. A wrong code counts, so the caller commits in either case.
 pub async fn verify(
     conn: &mut PgConnection,
-    state: &AppState,
+    ctx: &Ctx,
     owner: UserId,
     proof: &Proof,
 ) -> Result<bool, Error> {
-    let now = state.clock.now();
+    let now = ctx.now();
     let factor = store::lock(&mut *conn, owner).await?;
     let factor = factor
         .filter(|it| it.is_confirmed)
         .ok_or(Error::NotEnabled)?;
     match proof {
-        Proof::Totp(code) => verify_code(conn, state, owner, &factor, code, now).await,
+        Proof::Totp(code) => verify_code(conn, ctx, owner, &factor, code, now).await,
         // Not limited like codes of six digits: 120 bits cannot be guessed, and an owner locked out by a
         // stranger's guesses can sign in with one.
         Proof::Recovery(code) => {
@@ -145,20 +144,26 @@ pub async fn renew_codes(
 /// Checks the number of wrong codes first, and that the code was not used before.
 async fn verify_code(
     conn: &mut PgConnection,
-    state: &AppState,
+    ctx: &Ctx,
     owner: UserId,
     factor: &Factor,
     code: &TotpCode,
     now: DateTime<Utc>,
 ) -> Result<bool, Error> {
-    let most = state.mfa.failures_per_hour as usize;
+    let most = ctx.mfa.failures_per_hour as usize;
     if let Some(wait) = factor.failures.wait(most, now) {
         return Err(Error::TooManyFailures(wait.to_std().unwrap_or_default()));
     }
-    let opened = state
-        .cipher
-        .open(&associated_data(&[owner.0]), &factor.secret)?;
-    let secret = TotpSecret::of(opened.expose()).ok_or(OpenError::Damaged)?;
+    let (account_id, row) = (owner.personal_account(), [owner.0]);
+    let opened = TOTP_SECRETS
+        .open(ctx, account_id, &row, &factor.secret)
+        .await?;
+    let Some(secret) = TotpSecret::of(opened.expose()) else {
+        return Err(TOTP_SECRETS
+            .report(ctx, account_id, OpenError::Damaged)
+            .await
+            .into());
+    };
     if let Some(step) = secret.step_of(code, now)
         && store::use_step(&mut *conn, owner, step).await?
     {

@@ -1,7 +1,7 @@
 //! Every statement on `mfa_factors` and `recovery_codes`.
 
 use chrono::{DateTime, Utc};
-use crypto::{KeyId, Sealed};
+use crypto::Sealed;
 use mfa_codes::Failures;
 use sqlx::PgExecutor;
 
@@ -220,42 +220,4 @@ pub async fn delete_pending(
     .execute(conn)
     .await?;
     Ok(done.rows_affected())
-}
-
-/// Secrets that are not encrypted under this key, in the order of the accounts.
-pub(super) async fn lock_with_other_keys(
-    conn: impl PgExecutor<'_>,
-    key: KeyId,
-    after: UserId,
-    most: i64,
-) -> Result<Vec<(UserId, Sealed)>, sqlx::Error> {
-    let rows = sqlx::query!(
-        r#"SELECT user_id AS "user_id: UserId", secret AS "secret: Sealed" FROM mfa_factors
-           WHERE substr(secret, 2, 8) <> $1 AND user_id > $2
-           ORDER BY user_id LIMIT $3 FOR UPDATE"#,
-        key.as_bytes(),
-        after.0,
-        most,
-    )
-    .fetch_all(conn)
-    .await?;
-    Ok(rows
-        .into_iter()
-        .map(|row| (row.user_id, row.secret))
-        .collect())
-}
-
-pub(super) async fn update_secret(
-    conn: impl PgExecutor<'_>,
-    owner: UserId,
-    secret: &Sealed,
-) -> Result<(), sqlx::Error> {
-    sqlx::query!(
-        "UPDATE mfa_factors SET secret = $2 WHERE user_id = $1",
-        owner.0,
-        secret as _,
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
 }

@@ -43,6 +43,7 @@ codes! {
     RequestTimeout: ProblemCode::REQUEST_TIMEOUT;
     Conflict: ProblemCode::CONFLICT;
     TooManyApiKeys: problem_code!(409, "too_many_api_keys", "The account has reached its limit of API keys.");
+    TooManySecrets: problem_code!(409, "too_many_secrets", "The account has reached its limit of secrets.");
     TooManyOrganisations: problem_code!(409, "too_many_organisations", "You have reached your limit of organisations.");
     SlugTaken: problem_code!(409, "slug_taken", "The slug is taken.");
     NoSeats: problem_code!(409, "no_seats", "All seats of the plan are taken.");
@@ -56,6 +57,7 @@ codes! {
     LastAdmin: problem_code!(409, "last_admin", "The last administrator cannot be removed.");
     IdempotencyKeyInUse: problem_code!(409, "idempotency_key_in_use", "A request with this idempotency key is in progress.");
     IdempotencyReplyUnavailable: problem_code!(409, "idempotency_reply_unavailable", "The request with this idempotency key succeeded, and its reply is not stored.");
+    PreconditionFailed: problem_code!(412, "precondition_failed", "The condition of the request does not hold.");
     PayloadTooLarge: ProblemCode::PAYLOAD_TOO_LARGE;
     UriTooLong: ProblemCode::URI_TOO_LONG;
     UnsupportedMediaType: ProblemCode::UNSUPPORTED_MEDIA_TYPE;

@@ -58,6 +58,8 @@ mod register;
 mod request_context;
 mod revocations;
 mod row_security;
+mod sealed;
+mod secrets;
 mod sentry;
 mod sessions;
 mod sign_ups;

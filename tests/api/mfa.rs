@@ -64,7 +64,7 @@ impl TestApp {
             .to_owned()
     }
 
-    async fn try_code(&self, mfa_token: &str, code: &str) -> Answer {
+    pub async fn try_code(&self, mfa_token: &str, code: &str) -> Answer {
         try_code_at(&self.replica, mfa_token, code).await
     }
 
@@ -83,7 +83,7 @@ impl Session {
     }
 }
 
-async fn try_code_at(replica: &Replica, mfa_token: &str, code: &str) -> Answer {
+pub async fn try_code_at(replica: &Replica, mfa_token: &str, code: &str) -> Answer {
     let body = json!({ "mfa_token": mfa_token, "code": code });
     replica
         .call(Method::POST, LOGIN_MFA, None, Some(body))

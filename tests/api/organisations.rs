@@ -127,6 +127,7 @@ pub fn fill_path(path: &str, organisation: &str, id: &str) -> String {
         id
     };
     path.replace("{id}", own)
+        .replace("{name}", id)
         .replace("{user_id}", UNKNOWN)
         .replace("{invitation_id}", UNKNOWN)
 }

@@ -14,6 +14,7 @@ customers billing_customers
 billing checkouts stripe_events invoices billing_notices billed_usage
 idempotency idempotency_keys
 api_keys api_keys
+secrets secrets secret_versions
 usage api_usage usage_hourly usage_daily usage_backfill usage_totals usage_writers
 events events event_totals
 organisations accounts account_slugs memberships invitations invitation_blocks
@@ -21,7 +22,12 @@ organisations accounts account_slugs memberships invitations invitation_blocks
 
 /// Tables that a slice reads though another one owns them, each in a statement that must see both at one
 /// moment, or in one round trip.
-pub(super) const READS: [(&str, &str, &str); 30] = [
+pub(super) const READS: [(&str, &str, &str); 31] = [
+    (
+        "secrets",
+        "accounts",
+        "secrets of an organisation whose purge has kept its account row",
+    ),
     (
         "auth",
         "users",

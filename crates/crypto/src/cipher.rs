@@ -121,6 +121,13 @@ impl Cipher {
     pub fn sealing_key(&self) -> KeyId {
         self.first.id
     }
+
+    /// Ids of all keys, the encrypting key first.
+    #[must_use]
+    pub fn key_ids(&self) -> Vec<KeyId> {
+        let all = std::iter::once(&self.first).chain(&self.older);
+        all.map(|member| member.id).collect()
+    }
 }
 
 impl std::fmt::Debug for Cipher {
@@ -185,6 +192,12 @@ impl Sealed {
         let whole = self.0.len() >= HEADER + TAG && self.0[0] == VERSION;
         let id = self.0.get(1..).and_then(<[u8]>::first_chunk)?;
         whole.then_some(KeyId(*id))
+    }
+
+    /// The value as it is stored.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
     }
 }
 
@@ -291,6 +304,8 @@ mod tests {
         let after = rotated.seal(&place(&[ADA]), b"hunter2");
         assert_eq!(after.key_id(), Some(rotated.sealing_key()));
         assert_ne!(before.key_id(), after.key_id());
+        let ids = [after.key_id(), before.key_id()].map(|id| id.expect("it is whole"));
+        assert_eq!(rotated.key_ids(), ids);
         for cipher in [ring(&[1]), ring(&[3, 4])] {
             let error = cipher.open(&place(&[ADA]), &after).unwrap_err();
             assert_eq!(error, OpenError::UnknownKey);

@@ -24,6 +24,8 @@ pub struct KeyRing {
     /// How long data signed under a key stays valid after the key is no longer used; `None` is for as long as it is
     /// stored.
     pub outlived_by: Option<Duration>,
+    /// Keys that stored values are encrypted under. `None` if this is not known: no encryption key is dropped then.
+    pub in_use: Option<Vec<KeyId>>,
     /// The command that prints the ring after a step, as advice quotes it: `keys rotate`.
     pub command: &'static str,
 }
@@ -47,7 +49,7 @@ pub enum Step {
     Add,
     /// Move the last key to the front, where it is used
     Promote,
-    /// Remove the last key, which no replica uses any more; not of the encryption keys
+    /// Remove the last key, which no replica uses any more; refused while a row needs it
     Drop,
 }
 
@@ -57,9 +59,9 @@ pub enum RotationError {
     #[error("the ring has one key only: `keys rotate --step add` makes another")]
     OneKey,
     #[error(
-        "the command does not drop encryption keys: values that are still encrypted under one would be lost"
+        "stored values may be encrypted under the key {0}: `keys status --ring encryption` counts them, `keys reseal` re-encrypts them"
     )]
-    StillSealed,
+    StillSealed(String),
     #[error(transparent)]
     Signing(#[from] BadKey),
     #[error("the ring cannot be written to that file")]
@@ -101,14 +103,25 @@ impl KeyRing {
                 keys.rotate_right(1);
                 keys.first().cloned()
             }
-            Step::Drop if self.usage == KeyUsage::Encryption => {
-                return Err(RotationError::StillSealed);
+            Step::Drop => {
+                let last = keys.pop();
+                if let Some(key) = &last
+                    && self.is_needed(key)
+                {
+                    return Err(RotationError::StillSealed(KeyId::of(key).to_string()));
+                }
+                last
             }
-            Step::Drop => keys.pop(),
         };
         let id = self.usage.ids(subject.as_slice())?.join(", ");
         let advice = self.advice(step, &id);
         Ok(Rotated { keys, advice })
+    }
+
+    /// Returns whether stored values are, or may be, encrypted under a key.
+    fn is_needed(&self, key: &Key32) -> bool {
+        let in_use = self.in_use.as_ref();
+        self.usage == KeyUsage::Encryption && in_use.is_none_or(|ids| ids.contains(&KeyId::of(key)))
     }
 
     fn advice(&self, step: Step, id: &str) -> String {
@@ -135,14 +148,18 @@ impl KeyRing {
                         "{} s after the last of them has restarted, nothing depends on the last key any more. Then: {command} --step drop",
                         wait.as_secs(),
                     ),
-                    None => "Keep the other keys: they decrypt what was encrypted under them."
-                        .to_owned(),
+                    None => format!(
+                        "The other keys decrypt what was encrypted under them. After the last replica has restarted: keys reseal. Then: {command} --step drop"
+                    ),
                 };
                 format!("The key {id} {used} from now on. {restart} {next}")
             }
             Step::Drop if self.usage == KeyUsage::Mac => {
                 format!("The key {id} is dropped. {restart}")
             }
+            Step::Drop if self.usage == KeyUsage::Encryption => format!(
+                "The key {id} is dropped. Keep a copy of it for as long as backups of before are kept. {restart}"
+            ),
             Step::Drop => {
                 format!("The key {id} is dropped, and what it signed is rejected. {restart}")
             }
@@ -210,6 +227,7 @@ mod tests {
             command: "keys rotate",
             keys: bytes.iter().map(|byte| Key32::new([*byte; 32])).collect(),
             outlived_by: Some(Duration::from_mins(16)),
+            in_use: None,
         }
     }
 
@@ -272,9 +290,21 @@ mod tests {
     }
 
     #[test]
-    fn an_encryption_key_is_not_dropped() {
-        let ring = ring(KeyUsage::Encryption, &[1, 2]);
-        let dropped = ring.rotate(Step::Drop, &Rng::seeded(1));
-        assert!(matches!(dropped, Err(RotationError::StillSealed)));
+    fn an_encryption_key_is_dropped_only_if_no_stored_value_needs_it() {
+        let mut ring = ring(KeyUsage::Encryption, &[1, 2]);
+        let ids: Vec<KeyId> = ring.keys.iter().map(KeyId::of).collect();
+        for in_use in [None, Some(vec![ids[1]]), Some(ids.clone())] {
+            ring.in_use = in_use;
+            let dropped = ring.rotate(Step::Drop, &Rng::seeded(1));
+            let Err(RotationError::StillSealed(key)) = dropped else {
+                panic!("{:?}", ring.in_use)
+            };
+            assert_eq!(key, ids[1].to_string());
+        }
+        for in_use in [vec![], vec![ids[0]]] {
+            ring.in_use = Some(in_use);
+            let dropped = ring.rotate(Step::Drop, &Rng::seeded(1));
+            assert_eq!(bytes(&dropped.expect("it is dropped").keys), [1]);
+        }
     }
 }

@@ -8,7 +8,8 @@ use tokio::time::timeout;
 /// Results of checks, by their names.
 #[derive(Debug)]
 pub struct Findings {
-    results: Vec<(&'static str, Result<(), String>)>,
+    /// A good result can have a description.
+    results: Vec<(&'static str, Result<Option<String>, String>)>,
     timeout: Duration,
 }
 
@@ -30,7 +31,11 @@ impl Findings {
 
     /// Adds the result of a check; returns whether it is good.
     pub fn add<E: fmt::Display>(&mut self, check: &'static str, result: Result<(), E>) -> bool {
-        let result = result.map_err(|error| error.to_string());
+        let result = result.map_err(|error| error.to_string()).map(|()| None);
+        self.push(check, result)
+    }
+
+    fn push(&mut self, check: &'static str, result: Result<Option<String>, String>) -> bool {
         let is_ok = result.is_ok();
         self.results.push((check, result));
         is_ok
@@ -44,12 +49,33 @@ impl Findings {
         check: impl Future<Output = Result<T, E>>,
         judge: impl FnOnce(T) -> Result<(), String>,
     ) -> bool {
+        let judge = |value| judge(value).map(|()| None);
+        self.run_with(name, check, judge).await
+    }
+
+    /// As [`Findings::run`], with a description of what was found.
+    pub async fn run_described<T, E: fmt::Display>(
+        &mut self,
+        name: &'static str,
+        check: impl Future<Output = Result<T, E>>,
+        judge: impl FnOnce(T) -> Result<String, String>,
+    ) -> bool {
+        let judge = |value| judge(value).map(Some);
+        self.run_with(name, check, judge).await
+    }
+
+    async fn run_with<T, E: fmt::Display>(
+        &mut self,
+        name: &'static str,
+        check: impl Future<Output = Result<T, E>>,
+        judge: impl FnOnce(T) -> Result<Option<String>, String>,
+    ) -> bool {
         let result = match timeout(self.timeout, check).await {
             Ok(Ok(value)) => judge(value),
             Ok(Err(error)) => Err(error.to_string()),
             Err(_) => Err("timed out".to_owned()),
         };
-        self.add(name, result)
+        self.push(name, result)
     }
 }
 
@@ -57,7 +83,8 @@ impl fmt::Display for Findings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (check, result) in &self.results {
             match result {
-                Ok(()) => writeln!(f, "ok     {check}")?,
+                Ok(None) => writeln!(f, "ok     {check}")?,
+                Ok(Some(found)) => writeln!(f, "ok     {check}: {found}")?,
                 Err(fault) => writeln!(f, "FAULT  {check}: {fault}")?,
             }
         }
@@ -87,9 +114,12 @@ mod tests {
         let pending = std::future::pending::<Result<(), String>>();
         assert!(!findings.run("c", pending, Ok).await);
         assert!(!findings.is_healthy());
+        let found = async || Ok::<_, String>(7);
+        let describe = |count| Ok(format!("{count} rows"));
+        assert!(findings.run_described("d", found(), describe).await);
         assert_eq!(
             findings.to_string(),
-            "ok     a\nFAULT  b: x; y\nFAULT  c: timed out\n"
+            "ok     a\nFAULT  b: x; y\nFAULT  c: timed out\nok     d: 7 rows\n"
         );
     }
 }

@@ -1,8 +1,14 @@
-//! Entity tags (RFC 9110 §8.8.3), and replies that are served with one.
+//! Entity tags (RFC 9110 §8.8.3), replies that are served with one, and conditions of requests that write.
+
+use std::convert::Infallible;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use axum::body::Bytes;
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
+use axum::extract::FromRequestParts;
+use axum::http::header::{
+    AsHeaderName, CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_MATCH, IF_NONE_MATCH,
+};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
@@ -34,13 +40,49 @@ impl Etag {
     /// Evaluates `If-None-Match` (RFC 9110 §13.1.2) with weak comparison.
     #[must_use]
     pub fn is_held(&self, headers: &HeaderMap) -> bool {
-        headers
-            .get_all(IF_NONE_MATCH)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
-            .map(str::trim)
+        tags(headers, IF_NONE_MATCH)
             .any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == self.0)
+    }
+}
+
+/// Entity tags of all lines of a header.
+fn tags(headers: &HeaderMap, name: impl AsHeaderName) -> impl Iterator<Item = &str> {
+    let values = headers.get_all(name).into_iter();
+    values
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+}
+
+/// `If-Match` and `If-None-Match` of a request that changes a resource (RFC 9110 §13.1).
+#[derive(Clone, Debug)]
+pub struct Preconditions(HeaderMap);
+
+impl Preconditions {
+    /// Returns whether they hold for a resource with this tag, or for none. `If-Match` compares strongly; a malformed
+    /// one does not hold.
+    #[must_use]
+    pub fn hold(&self, current: Option<&Etag>) -> bool {
+        let has_match = || {
+            let mut tags = tags(&self.0, IF_MATCH);
+            current.is_some_and(|current| tags.any(|tag| tag == "*" || tag == current.0))
+        };
+        let is_held = current.is_some_and(|current| current.is_held(&self.0));
+        !is_held && (!self.0.contains_key(IF_MATCH) || has_match())
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Preconditions {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let mut headers = HeaderMap::new();
+        for name in [IF_MATCH, IF_NONE_MATCH] {
+            for value in parts.headers.get_all(&name) {
+                headers.append(&name, value.clone());
+            }
+        }
+        Ok(Self(headers))
     }
 }
 
@@ -76,6 +118,34 @@ impl PreparedJson {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn preconditions_hold_for_the_current_tag_alone() {
+        let tag = Etag::of(b"page");
+        let own = tag.header();
+        let own = own.to_str().unwrap();
+        let weak = format!("W/{own}");
+        let listed = format!("\"x\", {own}");
+        for (name, value, with_tag, without) in [
+            (IF_MATCH, own, true, false),
+            (IF_MATCH, &*listed, true, false),
+            (IF_MATCH, "*", true, false),
+            (IF_MATCH, &*weak, false, false),
+            (IF_MATCH, "\"x\"", false, false),
+            (IF_MATCH, "", false, false),
+            (IF_NONE_MATCH, "*", false, true),
+            (IF_NONE_MATCH, &*weak, false, true),
+            (IF_NONE_MATCH, "\"x\"", true, true),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.append(&name, value.parse().unwrap());
+            let conditions = Preconditions(headers);
+            let held = (conditions.hold(Some(&tag)), conditions.hold(None));
+            assert_eq!(held, (with_tag, without), "{name}: {value}");
+        }
+        let none = Preconditions(HeaderMap::new());
+        assert!(none.hold(Some(&tag)) && none.hold(None));
+    }
 
     #[test]
     fn a_tag_is_found_in_any_line_and_weak_ones_count() {

@@ -74,7 +74,7 @@ pub use document::{
     BodyProblems, ConflictProblem, FieldProblems, ForbiddenProblem, NotFoundProblem, PathProblems,
     QueryProblems, RateProblem, Responses, add_problems, document_common, operations, problems,
 };
-pub use etag::{Etag, PreparedJson};
+pub use etag::{Etag, Preconditions, PreparedJson};
 pub use except_probes::ExceptProbes;
 pub use exempt::ExemptNetworks;
 pub use extract::{Json, Path, Query};

@@ -7,7 +7,7 @@ use sqlx::PgExecutor;
 
 use crate::ids::{AccountId, UserId};
 use crate::organisations::model::members::Member;
-use crate::roles::AccountRole;
+use crate::roles::{AccountRole, Permission};
 use crate::users::PersonName;
 
 pub(in crate::organisations) async fn insert(
@@ -150,6 +150,25 @@ pub(in crate::organisations) async fn list_owners(
         r#"SELECT user_id AS "user_id: UserId" FROM memberships WHERE account_id = $1 AND role = 'owner'
            ORDER BY created_at, user_id"#,
         account_id.0,
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Members whose role has a permission.
+pub async fn list_with_permission(
+    conn: impl PgExecutor<'_>,
+    account_id: AccountId,
+    permission: Permission,
+) -> Result<Vec<UserId>, sqlx::Error> {
+    let roles = AccountRole::ALL.into_iter();
+    let roles = roles.filter(|role| role.permissions().has(permission));
+    let roles: Vec<String> = roles.map(|role| role.to_string()).collect();
+    sqlx::query_scalar!(
+        r#"SELECT user_id AS "user_id: UserId" FROM memberships WHERE account_id = $1 AND role = ANY ($2)
+           ORDER BY created_at, user_id"#,
+        account_id.0,
+        &roles,
     )
     .fetch_all(conn)
     .await

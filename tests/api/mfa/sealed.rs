@@ -1,6 +1,6 @@
 //! What the database knows of a second factor, and what it does not.
 
-use groundwork::mfa::ResealSecrets;
+use groundwork::sealed::ResealColumns;
 use serde_json::json;
 
 use super::{CONFIRM, begin};
@@ -112,7 +112,7 @@ async fn every_night_what_an_older_key_sealed_is_sealed_under_the_first() {
         .another_replica_with(&[("ENCRYPTION_KEYS", &both)])
         .await;
     app.state = rotated.state;
-    job_queue::enqueue(&app.state.db, &ResealSecrets::default(), None)
+    job_queue::enqueue(&app.state.db, &ResealColumns::default(), None)
         .await
         .expect("it is enqueued");
     app.run_jobs().await;
@@ -128,6 +128,9 @@ async fn every_night_what_an_older_key_sealed_is_sealed_under_the_first() {
         .fetch_one(&app.owner_db)
         .await
         .expect("it waits for its next try");
-    assert!(error.contains("1 secret(s) cannot be decrypted"), "{error}");
+    assert!(
+        error.contains("1 value(s) cannot be decrypted, 0 value(s)"),
+        "{error}"
+    );
     app.expect_dead_jobs();
 }

@@ -59,6 +59,10 @@ async fn fill(app: &TestApp, owner: AccountId) {
          INSERT INTO invitations (id, account_id, email, role, created_at, expires_at)
              VALUES (gen_random_uuid(), '{owner}', 'x@example.com', 'member', now(), now());
          INSERT INTO invitation_blocks (account_id, email, created_at) VALUES ('{owner}', 'x@example.com', now());
+         INSERT INTO secrets (id, account_id, name, version, created_at, updated_at)
+             VALUES ('{owner}', '{owner}', 'x', 1, now(), now());
+         INSERT INTO secret_versions (account_id, secret_id, version, value, created_at)
+             VALUES ('{owner}', '{owner}', 1, 'x', now());
          INSERT INTO idempotency_keys (account_id, user_id, key_hash, request_mac, holder, locked_until, created_at, expires_at)
              VALUES ('{owner}', '{owner}', sha256('x'), sha256('x'), gen_random_uuid(), now(), now(), now());",
         slug = &organisation.simple().to_string()[20..],

@@ -36,7 +36,7 @@ const INVITATIONS: &str = "/api/v1/invitations";
 const ORGANISATIONS: &str = "/api/v1/organisations";
 
 fn groups(draining: Draining) -> Groups {
-    Groups::default()
+    let groups = Groups::default()
         .group("/health", unlimited(), health::routes(draining))
         .group("/.well-known", unlimited(), auth::well_known_routes())
         .group("", unlimited(), auth::page_routes())
@@ -131,6 +131,13 @@ fn groups(draining: Draining) -> Groups {
                 .exempt_from_quota(),
             payments::routes(),
         )
+        .group("/api/v1/admin", policy::admin(), admin::routes());
+    entrusted_groups(groups)
+}
+
+/// Groups of what accounts entrust to the product.
+fn entrusted_groups(groups: Groups) -> Groups {
+    groups
         .group(
             SECRETS,
             signed_in().scope(Area::Secrets).exempt_from_quota(),
@@ -143,7 +150,6 @@ fn groups(draining: Draining) -> Groups {
                 .exempt_from_quota(),
             secrets::reveal_routes(),
         )
-        .group("/api/v1/admin", policy::admin(), admin::routes())
 }
 
 /// Groups of organisations, in which `{id}` of the path is the account acted for.

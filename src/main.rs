@@ -196,7 +196,9 @@ fn keys(command: Keys, variables: &HashMap<String, String>) -> Outcome {
                 let columns = with_state(variables, async |state| {
                     Ok(sealed::count_rows(&state).await?)
                 })?;
-                columns.iter().for_each(|column| print(&column.to_string()));
+                for column in columns {
+                    print(&column.to_string());
+                }
             }
         }
         Keys::Reseal => with_state(variables, async |state| {

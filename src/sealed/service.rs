@@ -99,7 +99,9 @@ pub async fn count_rows(state: &AppState) -> Result<Vec<ColumnKeys>, sqlx::Error
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let digit = |nibble: u8| char::from_digit(nibble.into(), 16).unwrap_or_default();
+    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    digits.map(digit).collect()
 }
 
 /// Keys of the ring that a row needs.

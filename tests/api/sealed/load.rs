@@ -126,10 +126,28 @@ async fn write(
     }
 }
 
-#[expect(
-    clippy::print_stdout,
-    reason = "the figure is the point of the whole form"
-)]
+/// Decrypts the current version of every secret: it is the one that was written last.
+async fn verify(app: &TestApp, ctx: &Ctx, account: AccountId, written: &[AtomicU32]) {
+    let stored: Vec<(String, Uuid, i32, Sealed)> = sqlx::query_as(
+        "SELECT s.name, s.id, v.version, v.value FROM secrets AS s
+         JOIN secret_versions AS v ON v.secret_id = s.id AND v.version = s.version",
+    )
+    .fetch_all(&app.owner_db)
+    .await
+    .expect("they are read");
+    assert_eq!(stored.len(), written.len());
+    for (name, id, current, sealed) in stored {
+        let number: usize = name[1..].parse().expect("it is a number");
+        let current = u32::try_from(current).expect("it is a version");
+        let row = [account.0, id, Uuid::from_u128(current.into())];
+        let opened = SECRET_VALUES.open(ctx, account, &row, &sealed).await;
+        let opened = opened.expect("it is decrypted");
+        let read = String::from_utf8_lossy(opened.expose());
+        assert_eq!(version(number, &read), current);
+        assert_eq!(written[number].load(Ordering::SeqCst), current);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn values_are_re_encrypted_beside_readers_and_writers_and_survive_two_kills() {
     #[expect(clippy::disallowed_methods, reason = "the size of this test")]
@@ -217,24 +235,7 @@ async fn values_are_re_encrypted_beside_readers_and_writers_and_survive_two_kill
     let dropped = [("ENCRYPTION_KEYS", another_key())];
     let replica = app.another_replica_with(&dropped).await;
     let ctx = Ctx::system(&replica.state);
-    let stored: Vec<(String, Uuid, i32, Sealed)> = sqlx::query_as(
-        "SELECT s.name, s.id, v.version, v.value FROM secrets AS s
-         JOIN secret_versions AS v ON v.secret_id = s.id AND v.version = s.version",
-    )
-    .fetch_all(&app.owner_db)
-    .await
-    .expect("they are read");
-    assert_eq!(stored.len(), rows);
-    for (name, id, current, sealed) in stored {
-        let number: usize = name[1..].parse().expect("it is a number");
-        let current = u32::try_from(current).expect("it is a version");
-        let row = [account.0, id, Uuid::from_u128(current.into())];
-        let opened = SECRET_VALUES.open(&ctx, account, &row, &sealed).await;
-        let opened = opened.expect("it is decrypted");
-        let read = String::from_utf8_lossy(opened.expose());
-        assert_eq!(version(number, &read), current);
-        assert_eq!(written[number].load(Ordering::SeqCst), current);
-    }
+    verify(&app, &ctx, account, &written).await;
     let others: i64 =
         sqlx::query_scalar("SELECT count(*) FROM secret_versions WHERE substr(value, 2, 8) <> $1")
             .bind(key)

@@ -12,6 +12,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::harness::{PASSWORD, Session, TestApp};
+use crate::organisations::races::until_waiting;
 
 pub const USAGE: &str = "/api/v1/usage";
 pub const CURRENT: &str = "/api/v1/usage/current";
@@ -29,20 +30,9 @@ pub async fn flush(app: &TestApp) {
 /// Begins to write and leaves while the statement waits for a lock in PostgreSQL.
 pub async fn interrupt_flush(app: &TestApp) {
     let mut observer = app.owner().await;
-    let blocked = async {
-        let waiting = "SELECT EXISTS (SELECT FROM pg_stat_activity
-            WHERE datname = current_database() AND wait_event_type = 'Lock')";
-        while !sqlx::query_scalar::<_, bool>(waiting)
-            .fetch_one(&mut observer)
-            .await
-            .expect("it is reported")
-        {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
     tokio::select! {
         written = usage::flush(&app.state) => panic!("it did not wait: {written:?}"),
-        () = blocked => {}
+        () = until_waiting(&mut observer, 1) => {}
     }
 }
 

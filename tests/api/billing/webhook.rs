@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::{API_VERSION, WEBHOOK, billing_app, billing_app_with, sign};
 use crate::harness::TestApp;
 use crate::kit::stripe::StripeApp;
+use crate::organisations::races::until_waiting;
 
 /// An event about a subscription of a customer.
 fn event(id: &str, customer: &str) -> Value {
@@ -306,22 +307,14 @@ async fn an_event_that_comes_while_the_job_of_its_customer_begins_gets_another_o
     deliver("evt_1").await.assert_status(200);
     deliver("evt_2").await.assert_status(200);
     assert_eq!(it.jobs().await, 1);
-    let mut owner = it.app.owner().await;
+    let (mut owner, mut observer) = (it.app.owner().await, it.app.owner().await);
     let begins = "BEGIN; UPDATE graphile_worker._private_jobs SET locked_at = now(), locked_by = 'a worker', attempts = 1";
     sqlx::raw_sql(begins)
         .execute(&mut owner)
         .await
         .expect("it begins");
     let commit = async {
-        let waiting = "SELECT EXISTS (SELECT FROM pg_stat_activity
-            WHERE datname = current_database() AND wait_event_type = 'Lock')";
-        while !sqlx::query_scalar::<_, bool>(waiting)
-            .fetch_one(&it.app.owner_db)
-            .await
-            .expect("it is reported")
-        {
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-        }
+        until_waiting(&mut observer, 1).await;
         sqlx::raw_sql("COMMIT")
             .execute(&mut owner)
             .await

@@ -1,12 +1,11 @@
 //! Keys of an organisation: no more than their creator, listed for its admins, counted under a lock.
 
-use std::time::Duration;
-
 use reqwest::Method;
 use serde_json::{Value, json};
 use sqlx::Connection as _;
 
 use super::ORGANISATIONS;
+use super::races::until_waiting;
 use crate::harness::{Answer, PASSWORD, Session, TestApp};
 
 const KEYS: &str = "/api/v1/api-keys";
@@ -79,7 +78,7 @@ async fn two_admins_at_once_get_no_more_keys_than_an_organisation_may_have() {
     let ada = app.sign_in("ada").await;
     let acme = ada.new_organisation("acme").await;
     let bob = app.join(&ada, &acme, "bob", "admin").await;
-    let mut holder = app.owner().await;
+    let (mut holder, mut observer) = (app.owner().await, app.owner().await);
     let mut held = holder.begin().await.expect("it begins");
     sqlx::query("SELECT FROM accounts WHERE id = $1 FOR UPDATE")
         .bind(acme.parse::<uuid::Uuid>().expect("an id"))
@@ -87,18 +86,7 @@ async fn two_admins_at_once_get_no_more_keys_than_an_organisation_may_have() {
         .await
         .expect("it is free");
     let release = async {
-        let waiting = "SELECT count(*) FROM pg_stat_activity
-            WHERE datname = current_database() AND wait_event_type = 'Lock'";
-        for _ in 0..400 {
-            let count: i64 = sqlx::query_scalar(waiting)
-                .fetch_one(&app.owner_db)
-                .await
-                .expect("it counts");
-            if count == 2 {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        until_waiting(&mut observer, 2).await;
         held.commit().await.expect("it is released");
     };
     let (first, second, ()) = tokio::join!(

@@ -10,13 +10,14 @@ use serde_json::json;
 use super::{SECRETS, VALUE, names, path};
 use crate::harness::TestApp;
 use crate::organisations::proof;
+use crate::organisations::races::until_waiting;
 
 #[tokio::test]
 async fn concurrent_requests_never_exceed_the_number_of_the_plan() {
     let app = TestApp::with(&[("PLAN_FREE_SECRETS", "3")]).await;
     let ada = Arc::new(app.sign_in("ada").await);
     ada.put_secret("a", VALUE).await.assert_status(201);
-    let mut owner = app.owner().await;
+    let (mut owner, mut observer) = (app.owner().await, app.owner().await);
     sqlx::raw_sql("BEGIN; SELECT 1 FROM accounts FOR UPDATE")
         .execute(&mut owner)
         .await
@@ -27,18 +28,7 @@ async fn concurrent_requests_never_exceed_the_number_of_the_plan() {
             tokio::spawn(async move { ada.put_secret(&format!("s{number}"), VALUE).await })
         })
         .collect();
-    let waiting = async || -> i64 {
-        sqlx::query_scalar(
-            "SELECT count(*) FROM pg_stat_activity
-             WHERE datname = current_database() AND wait_event_type = 'Lock'",
-        )
-        .fetch_one(&app.owner_db)
-        .await
-        .expect("they are counted")
-    };
-    while waiting().await < 5 {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    until_waiting(&mut observer, 5).await;
     sqlx::raw_sql("COMMIT")
         .execute(&mut owner)
         .await
@@ -63,7 +53,7 @@ async fn concurrent_changes_under_one_entity_tag_are_one_change() {
     let ada = Arc::new(app.sign_in("ada").await);
     let created = ada.put_secret("a", VALUE).await;
     let tag = super::etag(&created).to_owned();
-    let mut owner = app.owner().await;
+    let (mut owner, mut observer) = (app.owner().await, app.owner().await);
     sqlx::raw_sql("BEGIN; SELECT 1 FROM secrets FOR UPDATE")
         .execute(&mut owner)
         .await
@@ -78,7 +68,7 @@ async fn concurrent_changes_under_one_entity_tag_are_one_change() {
             })
         })
         .collect();
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    until_waiting(&mut observer, 4).await;
     sqlx::raw_sql("COMMIT")
         .execute(&mut owner)
         .await

@@ -52,7 +52,7 @@ pub(super) struct SubscriptionInfo {
     /// End of the current billing period.
     #[schema(example = "2026-04-14T09:26:53Z")]
     pub current_period_end: DateTime<Utc>,
-    /// Whether the subscription ends with the period.
+    /// True if the subscription ends with the period.
     pub cancel_at_period_end: bool,
     /// Time at which the subscription ends, if it is canceled.
     pub cancel_at: Option<DateTime<Utc>>,

@@ -59,7 +59,7 @@ pub struct Subscription {
     pub current_period_start: DateTime<Utc>,
     /// End of the current billing period.
     pub current_period_end: DateTime<Utc>,
-    /// Whether the subscription ends with the period.
+    /// True if the subscription ends with the period.
     pub cancel_at_period_end: bool,
     /// Time at which the subscription ends, if it is canceled.
     pub cancel_at: Option<DateTime<Utc>>,
@@ -83,7 +83,7 @@ pub struct ProvidedSubscription {
     pub trial_end: Option<DateTime<Utc>>,
     pub ended_at: Option<DateTime<Utc>>,
     pub created_at: DateTime<Utc>,
-    /// Whether an item bills usage by a meter.
+    /// True if an item bills usage by a meter.
     pub has_usage_item: bool,
     /// Another one of the account came first.
     pub is_duplicate: bool,

@@ -24,13 +24,14 @@ use crate::roles::Permission;
 use crate::state::AppState;
 use crate::web::Code;
 use crate::{
-    admin, api_keys, audit, auth, billing, dashboard, events, health, idempotency, organisations,
-    payments, plans, secrets, usage, users,
+    admin, api_keys, audit, auth, billing, dashboard, events, files, health, idempotency,
+    organisations, payments, plans, secrets, usage, users,
 };
 
 const API: &str = "/api/v1";
 const AUTH: &str = "/api/v1/auth";
 const SECRETS: &str = "/api/v1/secrets";
+const FILES: &str = "/api/v1/files";
 const USERS: &str = "/api/v1/users";
 const INVITATIONS: &str = "/api/v1/invitations";
 const ORGANISATIONS: &str = "/api/v1/organisations";
@@ -123,6 +124,7 @@ fn groups(draining: Draining) -> Groups {
             signed_in().scope(Area::Events),
             events::routes(),
         )
+        .group(FILES, signed_in().scope(Area::Files), files::routes())
         .group(
             "/api/v1/payments",
             signed_in()
@@ -342,6 +344,7 @@ pub fn openapi() -> OpenApi {
         (name = "billing", description = "Plans, subscriptions, payments and invoices"),
         (name = "usage", description = "Metered requests and remaining quota"),
         (name = "events", description = "Events of the account's product"),
+        (name = "files", description = "Files of the account, in an object store"),
         (name = "health", description = "Health checks for probes and load balancers"),
         (name = "pages", description = "Pages behind the links in emails"),
     ),

@@ -39,7 +39,8 @@ pub enum Command {
     Migrate,
     /// Check the configuration and the services it names, and list every fault
     ///
-    /// Connects to the database (and checks its clock, schema and privileges), Redis and the mail server.
+    /// Connects to the database (and checks its clock, schema and privileges), Redis, the object store and the mail
+    /// server.
     Doctor,
     /// Check whether the service in this container is ready: exits with 0 or 1
     Healthcheck,
@@ -56,6 +57,17 @@ pub enum Command {
     /// Repair what was missed of Stripe
     #[command(subcommand)]
     Billing(Billing),
+    /// Prepare the object store
+    #[command(subcommand)]
+    Storage(Storage),
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Storage {
+    /// Create the bucket `STORAGE_BUCKET` unless it exists
+    ///
+    /// Waits for a store that does not respond yet, for at most a minute.
+    CreateBucket,
 }
 
 /// What to print of the settings.

@@ -7,6 +7,7 @@ mod api_keys;
 mod attempts;
 mod auth;
 mod billing;
+mod files;
 mod idempotency;
 mod limits;
 mod mail;
@@ -34,12 +35,14 @@ pub use auth::AuthConfig;
 pub use billing::{BillingConfig, Meter};
 use crypto::Key32;
 use database::DatabaseConfig;
+pub use files::{Downloads, FileLimits, FilesConfig};
 use http_toolkit::{DenyConfig, HttpConfig};
 pub use idempotency::IdempotencyConfig;
 use job_queue::WorkerConfig;
 pub use limits::LimitsConfig;
 pub use mail::MailConfig;
 pub use mfa::{MfaConfig, MfaRequired};
+use object_store::StorageConfig;
 pub use organisations::OrganisationsConfig;
 pub use pages::{env_example, markdown};
 pub use payments::PaymentsConfig;
@@ -73,6 +76,8 @@ settings::sections! {
         audit: usage::AuditSettings,
         mail: mail::MailSettings,
         api_keys: api_keys::ApiKeySettings,
+        storage: object_store::StorageSettings,
+        files: files::FileSettings,
         idempotency: idempotency::IdempotencySettings,
         worker: job_queue::WorkerSettings,
         telemetry: TelemetrySettings,
@@ -85,11 +90,12 @@ const SERVICE: &str = env!("CARGO_PKG_NAME");
 pub(crate) const USER_AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
 
 /// Prefixes that only our variables have: others with one of them are reported as misspelt.
-const FAMILIES: [&str; 18] = [
+const FAMILIES: [&str; 20] = [
     "BILLING_",
     "DB_",
     "DENY_",
     "ENCRYPTION_",
+    "FILE_",
     "IDEMPOTENCY_",
     "JWT_",
     "LIMIT_",
@@ -101,6 +107,7 @@ const FAMILIES: [&str; 18] = [
     "REFRESH_",
     "SESSION_",
     "SMTP_",
+    "STORAGE_",
     "STRIPE_",
     "USAGE_",
     "WORKER_",
@@ -129,6 +136,9 @@ pub struct Config {
     pub audit: AuditConfig,
     pub api_keys: ApiKeyConfig,
     pub idempotency: IdempotencyConfig,
+    /// `None` disables files.
+    pub storage: Option<StorageConfig>,
+    pub files: FilesConfig,
     pub mail: MailConfig,
     pub worker: WorkerConfig,
     pub telemetry: TelemetryConfig,
@@ -200,6 +210,8 @@ impl Config {
             audit: all.audit.build()?,
             api_keys: all.api_keys.into_config(production)?,
             idempotency: all.idempotency.build()?,
+            storage: all.storage.into_config()?,
+            files: all.files.build()?,
             mail: all.mail.build()?,
             worker: all.worker.build()?,
             telemetry: all.telemetry.build(SERVICE, environment.as_str())?,

@@ -48,6 +48,12 @@ pub async fn examine(state: &AppState, config: &Config) -> Findings {
             .await;
     }
     billing::findings(state, &mut findings).await;
+    if let Some(storage) = &state.storage {
+        let listed = storage.list("", None, 1);
+        findings
+            .run("bucket can be listed", listed, |_| Ok(()))
+            .await;
+    }
     findings.add("mail server responds", state.mailer.check(TIMEOUT).await);
     findings
 }

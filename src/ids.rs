@@ -21,6 +21,8 @@ clock::typed_ids! {
     InvitationId,
     /// `audit_log.id`
     AuditId,
+    /// `files.id`
+    FileId,
     /// `events.id`
     EventId,
     /// `secrets.id`

@@ -48,6 +48,7 @@ pub mod billing;
 pub mod admin;
 pub mod api_keys;
 pub mod dashboard;
+pub mod files;
 pub mod secrets;
 
 pub mod app;

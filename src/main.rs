@@ -12,7 +12,7 @@ use clock::{Clock, Rng};
 use crypto::{Key32, KeyRing, KeyUsage, Step, read_password};
 use email_transport::EmailAddress;
 use groundwork::cli::{
-    Billing, Cli, Command, Keys, LockoutSubject, Lockouts, Ring, Rotation, Users,
+    Billing, Cli, Command, Keys, LockoutSubject, Lockouts, Ring, Rotation, Storage, Users,
 };
 use groundwork::config::{Config, read_bind_addr};
 use groundwork::ctx::Ctx;
@@ -20,6 +20,7 @@ use groundwork::ids::AccountId;
 use groundwork::state::{AppState, StateError};
 use groundwork::tasks::{self, Process};
 use groundwork::{api_keys, app, auth, billing, config, doctor, migrate, sealed};
+use object_store::ObjectStore;
 use settings::Faults;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -34,6 +35,9 @@ const LAST_WRITES_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Interval of the progress of `keys reseal`.
 const PROGRESS_EVERY: Duration = Duration::from_secs(5);
+
+/// For a store that starts beside this process.
+const STORAGE_TIMEOUT: Duration = Duration::from_mins(1);
 
 type Outcome = Result<(), Box<dyn Error>>;
 
@@ -67,6 +71,7 @@ fn run(command: Command) -> Outcome {
         Command::Billing(command) => with_config(&variables, async |config| {
             billing(started_state(&config).await?, command).await
         }),
+        Command::Storage(Storage::CreateBucket) => with_config(&variables, create_bucket),
         Command::Healthcheck => {
             let is_ready = http_toolkit::probe_readiness(read_bind_addr(&variables)?)?;
             is_ready
@@ -180,6 +185,19 @@ async fn examine(config: Config) -> Outcome {
         return Ok(());
     }
     Err("the service is not fit to run".into())
+}
+
+async fn create_bucket(config: Config) -> Outcome {
+    let storage = config.storage.ok_or("STORAGE_BUCKET is not set")?;
+    let is_created = ObjectStore::new(&storage)
+        .ensure_bucket(STORAGE_TIMEOUT)
+        .await?;
+    print(if is_created {
+        "the bucket is created"
+    } else {
+        "the bucket exists"
+    });
+    Ok(())
 }
 
 fn keys(command: Keys, variables: &HashMap<String, String>) -> Outcome {

@@ -41,6 +41,10 @@ metric_families::families! {
         "Subscriptions, and accounts by their usage, that were found to differ from Stripe."
     SEALED_ROWS "sealed_rows" Gauge Count ["column" "key"]
         "Encrypted values of a column, by the id of their key in ENCRYPTION_KEYS; unknown: not in the ring."
+    FILE_SWEEPS "file_sweeps_total" Counter Count ["outcome"]
+        "Comparisons of files with their objects: ok, failed."
+    FILE_REPAIRS "file_repairs_total" Counter Count ["repair"]
+        "What sweeps of files have done: removed deleted files, staged uploads and objects without a row, and marked files as lost or found."
     PARTITION_MONTHS "partition_months_ahead" Gauge Count ["table"]
         "Months after this one that have a partition, without a gap; -1 when this one has none."
     PARTITION_DEFAULT_ROWS "partition_default_rows" Gauge Count ["table"]
@@ -62,7 +66,7 @@ const CACHE_FAMILIES: [&str; 6] = [
 ];
 
 /// Families by crate.
-const TABLES: [&[Family]; 11] = [
+const TABLES: [&[Family]; 12] = [
     FAMILIES,
     cache::metrics::FAMILIES,
     crypto::metrics::FAMILIES,
@@ -70,6 +74,7 @@ const TABLES: [&[Family]; 11] = [
     email_transport::metrics::FAMILIES,
     http_toolkit::metrics::FAMILIES,
     job_queue::metrics::FAMILIES,
+    object_store::metrics::FAMILIES,
     password_checks::metrics::FAMILIES,
     rate_limit::metrics::FAMILIES,
     redis_client::metrics::FAMILIES,
@@ -142,10 +147,13 @@ pub fn start(version: &str, commit: Option<&str>) -> Result<(), telemetry::prome
 fn begin(version: &str, commit: &str) {
     gauge!(BUILD_INFO, "version" => version.to_owned(), "commit" => commit.to_owned()).set(1.0);
     Webhook::init(WEBHOOKS, "outcome");
+    Repair::init(FILE_REPAIRS, "repair");
+    Sweep::init(FILE_SWEEPS, "outcome");
     for name in [LOG_LINES_DROPPED, USAGE_DROPPED, BILLING_DRIFT] {
         counter!(name).absolute(0);
     }
     crypto::metrics::init();
+    object_store::metrics::init();
     http_toolkit::metrics::init();
     http_toolkit::metrics::init_refused("reports");
     cache::metrics::init(&CACHE_FAMILIES);
@@ -270,6 +278,38 @@ pub fn observe_usage_flush(began: Instant, outcome: CallOutcome) {
 
 pub fn count_dropped_usage() {
     counter!(USAGE_DROPPED).increment(1);
+}
+
+label_values! {
+    /// What a sweep of files does.
+    Repair {
+        /// A deleted file is removed.
+        Purged "purged"
+        /// Bytes of an upload are removed.
+        Staged "staged"
+        /// An object without a row is removed.
+        Orphan "orphan"
+        /// A file has no object.
+        Lost "lost"
+        /// A lost file has its object again.
+        Found "found"
+    }
+}
+
+pub fn count_file_repair(repair: Repair) {
+    counter!(FILE_REPAIRS, "repair" => repair.as_str()).increment(1);
+}
+
+label_values! {
+    Sweep {
+        Ok "ok"
+        Failed "failed"
+    }
+}
+
+pub fn count_file_sweep(is_ok: bool) {
+    let outcome = if is_ok { Sweep::Ok } else { Sweep::Failed };
+    counter!(FILE_SWEEPS, "outcome" => outcome.as_str()).increment(1);
 }
 
 label_values! {

@@ -11,6 +11,7 @@ use crypto::{BadKey, Cipher, Hasher, MacRing, NoKey};
 use database::{Db, Heartbeat};
 use email_transport::Mailer;
 use http_toolkit::TrustedOrigins;
+use object_store::ObjectStore;
 use password_checks::Breaches;
 use rate_limit::{AttemptSlots, ConcurrencyLimit, Limiter};
 use redis_client::Redis;
@@ -19,7 +20,7 @@ use stripe_client::{Stripe, StripeOptions};
 use usage_meter::Meter;
 
 use crate::config::{
-    ApiKeyConfig, AttemptsConfig, AuditConfig, AuthConfig, BillingConfig, Config,
+    ApiKeyConfig, AttemptsConfig, AuditConfig, AuthConfig, BillingConfig, Config, FilesConfig,
     IdempotencyConfig, LimitsConfig, MailConfig, MfaConfig, OrganisationsConfig, PaymentsConfig,
     PlansConfig, USER_AGENT, UsageConfig,
 };
@@ -84,6 +85,9 @@ pub struct Parts {
     pub payments: Arc<PaymentsConfig>,
     /// `None` if billing is not configured.
     pub stripe: Option<Stripe>,
+    /// `None` if storage is not configured.
+    pub storage: Option<ObjectStore>,
+    pub files: Arc<FilesConfig>,
     pub organisations: Arc<OrganisationsConfig>,
     /// Concurrent usage reports.
     pub reports: ConcurrencyLimit,
@@ -189,6 +193,8 @@ impl AppState {
             billing: Arc::new(config.billing.clone()),
             payments: Arc::new(config.payments.clone()),
             stripe: stripe(&config.billing, rng.clone())?,
+            storage: config.storage.as_ref().map(ObjectStore::new),
+            files: Arc::new(config.files.clone()),
             organisations: Arc::new(config.organisations.clone()),
             reports: ConcurrencyLimit::new(config.usage.reports_at_once, REPORTS_PER_ACCOUNT),
             event_writes: ConcurrencyLimit::per_caller(EVENT_WRITES_PER_ACCOUNT),

@@ -15,6 +15,7 @@ pub mod postgres;
 pub mod proxy;
 pub mod range_server;
 pub mod redis;
+pub mod s3;
 pub mod sentry_sink;
 pub mod stripe;
 
@@ -24,5 +25,6 @@ pub use postgres::Postgres;
 pub use proxy::{Fault, Proxy};
 pub use range_server::{Mood, RangeServer};
 pub use redis::Redis;
+pub use s3::{S3, S3Effect, S3Fault};
 pub use sentry_sink::SentrySink;
 pub use stripe::{Stripe, StripeAccount};

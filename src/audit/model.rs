@@ -109,6 +109,10 @@ pub enum Event {
     SecretDeleted,
     /// A stored value was changed, moved, or encrypted under a key that is gone. `detail` has table and column.
     DecryptionFailed,
+    /// `detail` has its size and type.
+    FileUploaded,
+    /// Its bytes are kept for `FILE_RETENTION`.
+    FileDeleted,
 }
 
 impl fmt::Display for Event {

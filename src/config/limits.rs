@@ -35,6 +35,8 @@ day. [limits.md](limits.md) says what each counts. Those of signed-in callers ar
         LIMIT_EMAIL_CHANGE => email_change: Rate = "5/1h";
         /// Emails with invitations, by organisation.
         LIMIT_INVITATIONS => invitations: Rate = "20/1h";
+        /// Uploads of files begun, by user.
+        LIMIT_UPLOAD => upload: Rate = "5/1m";
         /// Wrong passwords, by client.
         LIMIT_FAILURES_CLIENT => failures_client: Rate = "5/15m";
         /// Wrong passwords, by account.
@@ -71,6 +73,7 @@ pub struct LimitsConfig {
     pub reauthentication: Limit,
     pub email_change: Limit,
     pub invitations: Limit,
+    pub upload: Limit,
     pub failures_client: Limit,
     pub failures_account: Limit,
     pub exempt: ExemptNetworks,
@@ -92,6 +95,7 @@ impl LimitSettings {
             reauthentication: Limit::new("reauthentication", self.reauthentication?),
             email_change: Limit::new("email-change", self.email_change?),
             invitations: Limit::new("invitations", self.invitations?),
+            upload: Limit::new("upload", self.upload?),
             failures_client: Limit::new("failures-client", self.failures_client?),
             failures_account: Limit::new("failures-account", self.failures_account?),
             exempt: self.exempt?.into(),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::files::FileLimits;
 use settings::{CurrencyCode, DurationOrZero, List, Mebibytes, Setting, Unlimited};
 
 settings::settings! {
@@ -27,6 +28,12 @@ settings::settings! {
         PLAN_FREE_SEATS => free_seats: Unlimited<u32> = 5, within(0..=1000000);
         /// Secrets that an account on this plan may store; `0` is without limit.
         PLAN_FREE_SECRETS => free_secrets: Unlimited<u32> = 10, within(0..=1000000);
+        /// MiB of one file.
+        PLAN_FREE_FILE_MIB => free_file_size: Mebibytes<u64> = 25, within(1..=5120);
+        /// Files, uploads in progress included; `0` is without limit.
+        PLAN_FREE_FILES => free_files: Unlimited<u32> = 100, within(0..=100000000);
+        /// MiB of all files; `0` is without limit.
+        PLAN_FREE_STORAGE_MIB => free_storage: Unlimited<Mebibytes<u64>> = 250, within(0..=1000000000);
         /// The pro plan: for a month, in minor units of the currency.
         PLAN_PRO_PRICE => pro_price: u32 = 2900, within(0..=100000000);
         /// The payment provider's name for that price: `price_…`.
@@ -56,6 +63,12 @@ settings::settings! {
         PLAN_PRO_SEATS => pro_seats: Unlimited<u32> = 25, within(0..=1000000);
         /// Secrets that an account on this plan may store; `0` is without limit.
         PLAN_PRO_SECRETS => pro_secrets: Unlimited<u32> = 100, within(0..=1000000);
+        /// MiB of one file.
+        PLAN_PRO_FILE_MIB => pro_file_size: Mebibytes<u64> = 250, within(1..=5120);
+        /// Files, uploads in progress included; `0` is without limit.
+        PLAN_PRO_FILES => pro_files: Unlimited<u32> = 10000, within(0..=100000000);
+        /// MiB of all files; `0` is without limit.
+        PLAN_PRO_STORAGE_MIB => pro_storage: Unlimited<Mebibytes<u64>> = 10240, within(0..=1000000000);
         /// The enterprise plan: for a month, in minor units of the currency.
         PLAN_ENTERPRISE_PRICE => enterprise_price: u32 = 29900, within(0..=100000000);
         /// The payment provider's name for that price: `price_…`.
@@ -85,6 +98,12 @@ settings::settings! {
         PLAN_ENTERPRISE_SEATS => enterprise_seats: Unlimited<u32> = 0, within(0..=1000000);
         /// Secrets that an account on this plan may store; `0` is without limit.
         PLAN_ENTERPRISE_SECRETS => enterprise_secrets: Unlimited<u32> = 1000, within(0..=1000000);
+        /// MiB of one file.
+        PLAN_ENTERPRISE_FILE_MIB => enterprise_file_size: Mebibytes<u64> = 5120, within(1..=5120);
+        /// Files, uploads in progress included; `0` is without limit.
+        PLAN_ENTERPRISE_FILES => enterprise_files: Unlimited<u32> = 0, within(0..=100000000);
+        /// MiB of all files; `0` is without limit.
+        PLAN_ENTERPRISE_STORAGE_MIB => enterprise_storage: Unlimited<Mebibytes<u64>> = 0, within(0..=1000000000);
     }
 }
 
@@ -114,6 +133,7 @@ pub struct TierConfig {
     pub seats: Option<u32>,
     /// Secrets that an account may store; `None` is unlimited.
     pub secrets: Option<u32>,
+    pub files: FileLimits,
     /// For a month, in minor units of the currency.
     pub price: u32,
     /// Id of the price at the payment provider, if the plan can be bought.
@@ -179,6 +199,11 @@ impl PlanSettings {
                 organisations: self.free_organisations?,
                 seats: self.free_seats?,
                 secrets: self.free_secrets?,
+                files: FileLimits {
+                    size: self.free_file_size?,
+                    count: self.free_files?,
+                    bytes: self.free_storage?,
+                },
                 price: 0,
                 price_id: None,
                 year: None,
@@ -193,6 +218,11 @@ impl PlanSettings {
                 organisations: self.pro_organisations?,
                 seats: self.pro_seats?,
                 secrets: self.pro_secrets?,
+                files: FileLimits {
+                    size: self.pro_file_size?,
+                    count: self.pro_files?,
+                    bytes: self.pro_storage?,
+                },
                 price: self.pro_price?,
                 price_id: self.pro_price_id?,
                 year: self
@@ -210,6 +240,11 @@ impl PlanSettings {
                 organisations: self.enterprise_organisations?,
                 seats: self.enterprise_seats?,
                 secrets: self.enterprise_secrets?,
+                files: FileLimits {
+                    size: self.enterprise_file_size?,
+                    count: self.enterprise_files?,
+                    bytes: self.enterprise_storage?,
+                },
                 price: self.enterprise_price?,
                 price_id: self.enterprise_price_id?,
                 year: self

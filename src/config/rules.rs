@@ -7,7 +7,7 @@ use settings::{Reader, Rule};
 
 use super::{Key32, PriceId, Settings};
 
-pub(super) const RULES: [Rule<Settings>; 10] = [
+pub(super) const RULES: [Rule<Settings>; 13] = [
     Rule {
         variable: "PASSWORD_MEMORY_KIB",
         message: "must be 19456 with 2 `PASSWORD_ITERATIONS`, or as much: 47104 with 1, 12288 with 3, \
@@ -106,6 +106,24 @@ pub(super) const RULES: [Rule<Settings>; 10] = [
                 [&plans.pro_usage_price_id, &plans.enterprise_usage_price_id].into_iter();
             has_id != has_name || !has_id && prices.any(|price| matches!(price, Some(Some(_))))
         },
+    },
+    Rule {
+        variable: "STORAGE_BUCKET",
+        message: "is required with `STORAGE_ENDPOINT`, `STORAGE_PUBLIC_ENDPOINT` and `STORAGE_ACCESS_KEY_ID`",
+        production: false,
+        broken: |all| all.storage.lacks_bucket(),
+    },
+    Rule {
+        variable: "STORAGE_SECRET_ACCESS_KEY",
+        message: "is required with `STORAGE_ACCESS_KEY_ID`, and the other way round",
+        production: false,
+        broken: |all| all.storage.has_half_a_key(),
+    },
+    Rule {
+        variable: "STORAGE_PUBLIC_ENDPOINT",
+        message: "is required if `STORAGE_ENDPOINT` is not `https`: presigned URLs permit what they are signed for",
+        production: true,
+        broken: |all| all.storage.exposes_urls(),
     },
     Rule {
         variable: "METRICS_ADDR",

@@ -42,6 +42,10 @@ pub(super) struct Readiness {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub(super) stripe: Option<Status>,
+    /// `ok` if the object store responded to the last call; absent if storage is not configured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub(super) storage: Option<Status>,
 }
 
 impl Readiness {
@@ -51,10 +55,11 @@ impl Readiness {
         queue: Status,
         redis: Option<Status>,
         stripe: Option<Status>,
+        storage: Option<Status>,
     ) -> Self {
         let status = if [database, migrations].contains(&Status::Down) {
             Status::Down
-        } else if [Some(queue), redis, stripe].contains(&Some(Status::Degraded)) {
+        } else if [Some(queue), redis, stripe, storage].contains(&Some(Status::Degraded)) {
             Status::Degraded
         } else {
             Status::Ok
@@ -66,6 +71,7 @@ impl Readiness {
             queue,
             redis,
             stripe,
+            storage,
         }
     }
 }

@@ -5,6 +5,8 @@ use std::time::Duration;
 use database::Db;
 use health_checks::{CachedCheck, Status};
 use http_toolkit::Draining;
+use object_store::ObjectStore;
+use stripe_client::Stripe;
 use tokio::time::timeout;
 
 use super::model::Readiness;
@@ -47,7 +49,11 @@ async fn run_checks(state: &AppState) -> Readiness {
         Ok(Err(error)) if database::is_missing_table(&error) => (Status::Ok, Status::Down),
         Ok(Err(_)) | Err(_) => (Status::Down, Status::Down),
     };
-    Readiness::new(database, migrations, queue, redis, stripe(state))
+    let stripe = state.stripe.as_ref().map(Stripe::is_failing);
+    let storage = state.storage.as_ref().map(ObjectStore::is_failing);
+    // Of the last call, so that probes call nothing.
+    let [stripe, storage] = [stripe, storage].map(|is_failing| is_failing.map(degraded_if));
+    Readiness::new(database, migrations, queue, redis, stripe, storage)
 }
 
 /// Runs the script of the rate limiter, since Redis may respond and reject it.
@@ -59,14 +65,12 @@ async fn redis(state: &AppState) -> Option<Status> {
     })
 }
 
-/// Of the last call, so that probes call nothing.
-fn stripe(state: &AppState) -> Option<Status> {
-    let stripe = state.stripe.as_ref()?;
-    Some(if stripe.is_failing() {
+const fn degraded_if(is_failing: bool) -> Status {
+    if is_failing {
         Status::Degraded
     } else {
         Status::Ok
-    })
+    }
 }
 
 async fn queue(db: &Db) -> Status {

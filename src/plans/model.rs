@@ -144,6 +144,15 @@ pub struct Offer {
     /// Bytes of events stored in a month; those beyond are rejected. `null` is unlimited.
     #[schema(example = 1_073_741_824)]
     pub monthly_event_bytes: Option<u64>,
+    /// Bytes of one file.
+    #[schema(example = 262_144_000)]
+    pub file_size: u64,
+    /// Files. `null` is unlimited.
+    #[schema(example = 10_000)]
+    pub files: Option<u32>,
+    /// Bytes of all files. `null` is unlimited.
+    #[schema(example = 10_737_418_240_u64)]
+    pub storage: Option<u64>,
     /// Included features.
     pub features: Vec<Feature>,
 }
@@ -202,6 +211,9 @@ impl Offer {
             quota_is_hard: tier.quota.is_some_and(|quota| quota.hard),
             monthly_events: tier.events,
             monthly_event_bytes: tier.event_bytes,
+            file_size: tier.files.size,
+            files: tier.files.count,
+            storage: tier.files.bytes,
             features: plan.features().to_vec(),
         }
     }

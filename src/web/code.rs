@@ -55,12 +55,19 @@ codes! {
     NothingToResume: problem_code!(409, "nothing_to_resume", "The account has no subscription whose cancellation could be undone.");
     NothingToManage: problem_code!(409, "nothing_to_manage", "The account has bought nothing yet.");
     LastAdmin: problem_code!(409, "last_admin", "The last administrator cannot be removed.");
+    TooManyFiles: problem_code!(409, "too_many_files", "The account has reached its limit of files.");
+    StorageFull: problem_code!(409, "storage_full", "The account has used up its storage.");
+    UploadMissing: problem_code!(409, "upload_missing", "The bytes of the file have not arrived.");
+    UploadDiffers: problem_code!(409, "upload_differs", "The bytes that have arrived are not those that were announced.");
+    UploadExpired: problem_code!(409, "upload_expired", "The upload has expired.");
     IdempotencyKeyInUse: problem_code!(409, "idempotency_key_in_use", "A request with this idempotency key is in progress.");
     IdempotencyReplyUnavailable: problem_code!(409, "idempotency_reply_unavailable", "The request with this idempotency key succeeded, and its reply is not stored.");
     PreconditionFailed: problem_code!(412, "precondition_failed", "The condition of the request does not hold.");
     PayloadTooLarge: ProblemCode::PAYLOAD_TOO_LARGE;
     UriTooLong: ProblemCode::URI_TOO_LONG;
     UnsupportedMediaType: ProblemCode::UNSUPPORTED_MEDIA_TYPE;
+    FileTypeNotAllowed: problem_code!(415, "file_type_not_allowed", "Files of this type are not allowed.");
+    RangeNotSatisfiable: problem_code!(416, "range_not_satisfiable", "The range is beyond the end of the file.");
     MisdirectedRequest: ProblemCode::MISDIRECTED_REQUEST;
     InvalidFields: ProblemCode::INVALID_FIELDS;
     InvalidToken: problem_code!(422, "invalid_token", "The link is unknown, used or expired.");
@@ -75,6 +82,8 @@ codes! {
     BillingNotConfigured: problem_code!(503, "billing_not_configured", "Billing is not configured.");
     BillingMisconfigured: problem_code!(503, "billing_misconfigured", "The payment provider rejects the settings of this service.");
     BillingUnavailable: problem_code!(503, "billing_unavailable", "The payment provider does not respond.");
+    StorageNotConfigured: problem_code!(503, "storage_not_configured", "Storage of files is not configured.");
+    StorageUnavailable: problem_code!(503, "storage_unavailable", "The object store does not respond.");
     DeadlineExceeded: ProblemCode::DEADLINE_EXCEEDED;
 }
 
@@ -97,6 +106,24 @@ problem_groups! {
         Code::BillingMisconfigured,
         Code::BillingUnavailable
     ];
+    /// Responses of a route that reaches the object store.
+    StorageProblems [Code::StorageNotConfigured, Code::StorageUnavailable];
+    /// Responses of the route that starts an upload.
+    UploadProblems [
+        Code::TooManyFiles,
+        Code::StorageFull,
+        Code::FileTypeNotAllowed,
+        Code::NotFound
+    ];
+    /// Responses of the route that completes an upload.
+    CompletionProblems [
+        Code::UploadMissing,
+        Code::UploadDiffers,
+        Code::UploadExpired,
+        Code::FileTypeNotAllowed
+    ];
+    /// Responses of the route that downloads a file.
+    DownloadProblems [Code::RangeNotSatisfiable];
     /// Responses of a route for signed-in callers.
     AuthProblems [
         Code::Unauthenticated,

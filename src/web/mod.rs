@@ -3,6 +3,7 @@
 mod code;
 
 pub use code::{
-    AuthProblems, BillingProblems, CancelProblems, CheckoutProblems, Code, PortalProblems,
-    QuotaProblem, ReauthenticationProblems, ResumeProblems, WebhookProblems,
+    AuthProblems, BillingProblems, CancelProblems, CheckoutProblems, Code, CompletionProblems,
+    DownloadProblems, PortalProblems, QuotaProblem, ReauthenticationProblems, ResumeProblems,
+    StorageProblems, UploadProblems, WebhookProblems,
 };

@@ -399,6 +399,7 @@ pub fn settings(database: &str, smtp: &str, overrides: &[(&str, &str)]) -> HashM
         ("LIMIT_NOTICE", "100000/1h"),
         ("LIMIT_REAUTHENTICATION", "100000/1h"),
         ("LIMIT_EMAIL_CHANGE", "100000/1h"),
+        ("LIMIT_UPLOAD", "100000/1m"),
         ("PLAN_FREE_RATE", "100000"),
         // Wrong passwords are what many tests are about, and the clock stands still.
         ("LIMIT_FAILURES_CLIENT", "10000/1m"),

@@ -1,6 +1,7 @@
 //! What every route has from the HTTP kit: one shape of refusal for whatever cannot be read.
 
 mod clients;
+pub mod files;
 mod headers;
 pub mod stripe;
 mod transport;

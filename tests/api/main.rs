@@ -30,6 +30,7 @@ mod email_limits;
 mod email_undo;
 mod event_quota;
 mod events;
+mod files;
 mod health;
 mod idempotency;
 mod invitations;

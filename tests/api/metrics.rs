@@ -213,6 +213,19 @@ async fn the_page_and_a_scrape_name_the_same_metrics() {
     let stripe = stripe_client::Stripe::new(stripe, clock::Rng::system()).expect("it is built");
     let account = stripe_client::RequestBuilder::new(stripe_client::StripeMethod::Get, "/account");
     stripe.read_raw(account).await.expect_err("nobody listens");
+    let storage = object_store::ObjectStore::new(&object_store::StorageConfig {
+        bucket: "metrics".to_owned(),
+        endpoint: Some("http://127.0.0.1:1".parse().expect("it is a URL")),
+        public_endpoint: None,
+        region: "us-east-1".to_owned(),
+        access_key: Some(object_store::AccessKey {
+            id: "metrics".to_owned(),
+            secret: "of-a-test".into(),
+        }),
+        timeout: Duration::from_secs(1),
+    });
+    let listed = storage.list("", None, 1).await;
+    listed.expect_err("nobody listens");
     // The first samples come at once, though not before the first scrape.
     let names: BTreeSet<&str> = metrics::all().map(|family| family.name).collect();
     let mut scrape = monitored.scrape().await;

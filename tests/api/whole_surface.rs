@@ -114,6 +114,7 @@ async fn ids_of(account: &Session) -> Vec<(&'static str, String)> {
         ("/api/v1/organisations/{id}", organisation),
         ("/api/v1/payments/{id}", a_payment(account).await),
         ("/api/v1/secrets/{name}", a_secret(account).await),
+        ("/api/v1/files/{id}", a_file(account).await),
         (
             "/api/v1/invitations/{id}",
             account.invited_to("by-another").await,
@@ -130,19 +131,32 @@ async fn a_secret(account: &Session) -> String {
 
 /// A payment of the personal account, as the release before wrote one.
 async fn a_payment(account: &Session) -> String {
+    let sql = "INSERT INTO payments (id, user_id, amount, currency, status, created_at, updated_at)
+         VALUES (gen_random_uuid(), $1, 1, 'USD', 'succeeded', now(), now()) RETURNING id";
+    a_row(account, sql).await
+}
+
+/// A complete file of the personal account.
+async fn a_file(account: &Session) -> String {
+    let sql = "INSERT INTO files (id, account_id, user_id, name, size, content_type, sha256, state, object_id, created_at,
+                            upload_expires_at, completed_at)
+         VALUES (gen_random_uuid(), $1, $1, 'x', 1, 'image/png', sha256('x'), 'complete', gen_random_uuid(), now(), now(),
+                 now()) RETURNING id";
+    a_row(account, sql).await
+}
+
+/// A row of the personal account; returns its id.
+async fn a_row(account: &Session, sql: &'static str) -> String {
     let user: Uuid = account.user_id().await.parse().expect("it is an id");
     let scope = Scope::Account(UserId(user).personal_account());
     let mut tx = scope::begin(&account.replica.state.db, scope)
         .await
         .expect("it begins");
-    let id: Uuid = sqlx::query_scalar(
-        "INSERT INTO payments (id, user_id, amount, currency, status, created_at, updated_at)
-         VALUES (gen_random_uuid(), $1, 1, 'USD', 'succeeded', now(), now()) RETURNING id",
-    )
-    .bind(user)
-    .fetch_one(&mut *tx)
-    .await
-    .expect("it is written");
+    let id: Uuid = sqlx::query_scalar(sql)
+        .bind(user)
+        .fetch_one(&mut *tx)
+        .await
+        .expect("it is written");
     tx.commit().await.expect("it commits");
     id.to_string()
 }

@@ -17,16 +17,27 @@ api_keys api_keys
 secrets secrets secret_versions
 usage api_usage usage_hourly usage_daily usage_backfill usage_totals usage_writers
 events events event_totals
+files files
 organisations accounts account_slugs memberships invitations invitation_blocks
 ";
 
 /// Tables that a slice reads though another one owns them, each in a statement that must see both at one
 /// moment, or in one round trip.
-pub(super) const READS: [(&str, &str, &str); 31] = [
+pub(super) const READS: [(&str, &str, &str); 33] = [
     (
         "secrets",
         "accounts",
         "secrets of an organisation whose purge has kept its account row",
+    ),
+    (
+        "files",
+        "accounts",
+        "files of an organisation whose row is kept after its purge",
+    ),
+    (
+        "files",
+        "account_slugs",
+        "an organisation without a slug is purged",
     ),
     (
         "auth",

@@ -29,9 +29,9 @@ const BUFFER: usize = 64 * 1024;
 const FLUSH_DELAY: Duration = Duration::from_millis(2);
 
 /// Libraries that log too much; `LOG_LEVEL` can enable them again by name. The queue's lines have the
-/// payload of each job that fails, which may hold an address.
+/// payload of each job that fails, which may hold an address, those of the S3 client its requests with their headers.
 const QUIET: &str =
-    "graphile_worker=off,graphile_worker_migrations=warn,sqlx::postgres::notice=warn";
+    "aws_=warn,graphile_worker=off,graphile_worker_migrations=warn,sqlx::postgres::notice=warn";
 
 static DROPPED: OnceLock<ErrorCounter> = OnceLock::new();
 

@@ -45,6 +45,7 @@ pub(super) struct Ports {
     pub(super) smtp: Option<u16>,
     pub(super) postgres: Option<u16>,
     pub(super) stripe: Option<u16>,
+    pub(super) s3: Option<u16>,
 }
 
 impl Home {
@@ -83,9 +84,15 @@ impl Home {
         self.path.join("stripe.json")
     }
 
+    /// Where the S3 server keeps its objects.
+    pub(super) fn s3_directory(&self) -> PathBuf {
+        self.path.join("s3")
+    }
+
     /// Forgets what belongs to a database that is gone.
     pub(super) fn forget_data(&self) -> Result<()> {
         let _ = fs::remove_file(self.stripe_file());
+        let _ = fs::remove_dir_all(self.s3_directory());
         self.set_seeded(false)
     }
 

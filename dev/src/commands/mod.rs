@@ -4,6 +4,7 @@ mod db;
 mod foreground;
 mod home;
 mod run;
+mod s3;
 mod seed;
 mod service;
 mod sqlx;

@@ -7,7 +7,7 @@ use std::{
 };
 
 use groundwork_dev::{
-    Error, Inbox, Postgres, Result, Stripe,
+    Error, Inbox, Postgres, Result, S3, Stripe,
     error::Doing,
     ports::{self, Reserved},
     process::{Server, Signal},
@@ -22,7 +22,7 @@ use tokio::{
 use super::{
     foreground::Interrupts,
     home::{Home, Ports},
-    say, seed, service, stripe,
+    s3, say, seed, service, stripe,
 };
 
 const DATABASE: &str = "app";
@@ -77,6 +77,8 @@ struct World {
     redis_url: Option<String>,
     /// None where the caller's own key calls Stripe.
     stripe: Option<Stripe>,
+    /// None where the caller has a store of their own.
+    s3: Option<S3>,
     database: service::Database,
     postgres: Postgres,
 }
@@ -103,12 +105,18 @@ impl World {
             let secret = stripe::webhook_secret(&secrets)?;
             Some(stripe::start(home, listener, api.port, secret).await?)
         };
+        let s3 = if s3::has_own_store() {
+            None
+        } else {
+            Some(s3::start(home, last.s3).await?)
+        };
         home.keep_ports(&Ports {
             api: Some(api.port),
             inbox: Some(inbox.http_addr().port()),
             smtp: Some(inbox.smtp_addr().port()),
             postgres: Some(postgres.port()),
             stripe: stripe.as_ref().map(Stripe::port).or(last.stripe),
+            s3: s3.as_ref().map(S3::port).or(last.s3),
         })?;
 
         let database = service::Database::new(&postgres, DATABASE);
@@ -121,6 +129,10 @@ impl World {
             None => settings.retain(|(name, _)| name != stripe::WEBHOOK_SECRETS),
         }
 
+        if let Some(s3) = &s3 {
+            settings.extend(s3::settings(&s3.url()));
+        }
+
         let mut command = service::command(&["serve", "--migrate"])?;
         command.envs(settings.iter().cloned());
         let service = Server::start("the service", &mut command, Signal::TERM, None)?;
@@ -131,6 +143,7 @@ impl World {
             inbox,
             redis_url,
             stripe,
+            s3,
             database,
             postgres,
         };
@@ -184,6 +197,7 @@ impl World {
                 url: stripe.url(),
                 secret_key: stripe::SECRET_KEY,
             }),
+            s3: self.s3.as_ref().map(S3::url),
             demo: DEMO,
             admin: ADMIN,
         }
@@ -287,6 +301,7 @@ struct Urls {
     database: String,
     redis: Option<String>,
     stripe: Option<FakeStripe>,
+    s3: Option<String>,
     demo: Login,
     admin: Login,
 }
@@ -308,6 +323,10 @@ impl Urls {
                 )
             },
         );
+        let s3 = self.s3.as_ref().map_or_else(
+            || "called with your STORAGE_BUCKET".to_owned(),
+            |url| format!("{url}   bucket {}", s3::BUCKET),
+        );
         let demo = login(&self.demo);
         let admin = login(&self.admin);
         let organisation = format!(
@@ -328,6 +347,7 @@ impl Urls {
             ("PostgreSQL", &self.database),
             ("Redis", redis),
             ("Stripe", &stripe),
+            ("S3", &s3),
             ("Demo user", &demo),
             ("Admin", &admin),
             ("Acme", &organisation),

@@ -48,6 +48,8 @@ async fn fill(app: &TestApp, owner: AccountId) {
              VALUES (gen_random_uuid(), '{owner}', 'in_{slug}', 'paid', 1, 1, 1, 0, 'USD', 1, now(), now(), now(), now());
          INSERT INTO billed_usage (account_id, hour, count) VALUES ('{owner}', date_trunc('hour', now(), 'UTC'), 1);
          INSERT INTO billing_notices (account_id, fact, created_at) VALUES ('{owner}', 'x', now());
+         INSERT INTO files (id, account_id, user_id, name, size, content_type, sha256, state, created_at, upload_expires_at)
+             VALUES (gen_random_uuid(), '{owner}', '{owner}', 'x', 1, 'image/png', sha256('x'), 'pending', now(), now());
          INSERT INTO accounts (id, kind, name, created_at, updated_at)
              VALUES ('{organisation}', 'organisation', 'x', now(), now());
          INSERT INTO account_slugs (slug, account_id) VALUES ('x-{slug}', '{organisation}');

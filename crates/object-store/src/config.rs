@@ -1,0 +1,180 @@
+//! Settings of the store.
+
+use std::time::Duration;
+
+use secrecy::SecretString;
+use settings::{OneLine, Setting, WebUrl};
+use url::{Host, Url};
+
+settings::settings! {
+    "Object storage": "Without `STORAGE_BUCKET` there are no files: their routes respond 503 `storage_not_configured`, and all else works. [files.md](files.md) says what the bucket needs.", StorageSettings {
+        /// Private bucket of the service.
+        STORAGE_BUCKET => bucket: Option<BucketName>;
+        /// Address of the S3 API of a store other than AWS, as this service reaches it.
+        STORAGE_ENDPOINT => endpoint: Option<WebUrl>;
+        /// The same as clients reach it, for uploads and downloads straight to the store. By default `STORAGE_ENDPOINT`.
+        STORAGE_PUBLIC_ENDPOINT => public_endpoint: Option<WebUrl>, production(is_safe, "must be `https`, except on this machine");
+        /// Region of the bucket. Stores other than AWS mostly accept any.
+        STORAGE_REGION => region: RegionName = "us-east-1";
+        /// Access key. Without one the role of the machine in AWS is used.
+        STORAGE_ACCESS_KEY_ID => access_key_id: Option<OneLine<128>>;
+        /// Its secret.
+        STORAGE_SECRET_ACCESS_KEY => secret_access_key: Option<SecretKey>, secret;
+        /// For one call with its retry. A copy within the store may take twice as long.
+        STORAGE_TIMEOUT => timeout: Duration = "4s", within("1s"..="30s");
+    }
+}
+
+/// A bucket and the way to it.
+#[derive(Clone, Debug)]
+pub struct StorageConfig {
+    pub bucket: String,
+    /// `None` is AWS.
+    pub endpoint: Option<Url>,
+    pub public_endpoint: Option<Url>,
+    pub region: String,
+    /// `None` is the role of the machine in AWS.
+    pub access_key: Option<AccessKey>,
+    /// For one call with its retry.
+    pub timeout: Duration,
+}
+
+#[derive(Clone, Debug)]
+pub struct AccessKey {
+    pub id: String,
+    pub secret: SecretString,
+}
+
+impl StorageSettings {
+    /// `Some(None)` without a bucket.
+    pub fn into_config(self) -> Option<Option<StorageConfig>> {
+        let (endpoint, public_endpoint) = (self.endpoint?, self.public_endpoint?);
+        let access_key = self.access_key_id?.zip(self.secret_access_key?);
+        let (region, timeout) = (self.region?, self.timeout?);
+        Some(self.bucket?.map(|bucket| StorageConfig {
+            bucket,
+            endpoint,
+            public_endpoint,
+            region,
+            access_key: access_key.map(|(id, secret)| AccessKey { id, secret }),
+            timeout,
+        }))
+    }
+
+    /// Returns whether only one of the two parts of the access key is set.
+    #[must_use]
+    pub fn has_half_a_key(&self) -> bool {
+        let has_id = matches!(self.access_key_id, Some(Some(_)));
+        has_id != matches!(self.secret_access_key, Some(Some(_)))
+    }
+
+    /// Returns whether settings of a store are set without a bucket.
+    #[must_use]
+    pub fn lacks_bucket(&self) -> bool {
+        let has_endpoint = [&self.endpoint, &self.public_endpoint]
+            .into_iter()
+            .any(|url| matches!(url, Some(Some(_))));
+        let has_key = matches!(self.access_key_id, Some(Some(_)));
+        matches!(self.bucket, Some(None)) && (has_endpoint || has_key)
+    }
+
+    /// Returns whether presigned URLs would be sent in plain text: they permit what they are signed for.
+    #[must_use]
+    pub fn exposes_urls(&self) -> bool {
+        let (Some(Some(endpoint)), Some(None)) = (&self.endpoint, &self.public_endpoint) else {
+            return false;
+        };
+        !is_safe(endpoint)
+    }
+}
+
+fn is_safe(url: &Url) -> bool {
+    let is_loopback = match url.host() {
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost",
+        None => false,
+    };
+    url.scheme() == "https" || is_loopback
+}
+
+/// Name of a bucket, without dots: certificates of virtual hosts do not cover them.
+#[derive(Debug)]
+pub struct BucketName;
+
+impl Setting for BucketName {
+    type Value = String;
+
+    fn parse(text: &str) -> Result<String, String> {
+        let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+        let fits = (3..=63).contains(&text.len())
+            && text.bytes().all(|byte| is_plain(byte) || byte == b'-')
+            && text.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && text.ends_with(|c: char| c.is_ascii_alphanumeric());
+        fits.then(|| text.to_owned())
+            .ok_or_else(|| "must be 3 to 63 of a-z, 0-9 and hyphens, such as acme-files".to_owned())
+    }
+}
+
+/// Name of a region.
+#[derive(Debug)]
+pub struct RegionName;
+
+impl Setting for RegionName {
+    type Value = String;
+
+    fn parse(text: &str) -> Result<String, String> {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+        let fits = (1..=64).contains(&text.len()) && text.bytes().all(is_plain);
+        fits.then(|| text.to_owned())
+            .ok_or_else(|| "must be the name of a region, such as eu-central-1".to_owned())
+    }
+}
+
+/// Secret of an access key.
+#[derive(Debug)]
+pub struct SecretKey;
+
+impl Setting for SecretKey {
+    type Value = SecretString;
+
+    fn parse(text: &str) -> Result<SecretString, String> {
+        let fits =
+            (8..=256).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+        fits.then(|| text.into()).ok_or_else(|| {
+            "must be the secret of an access key: 8 to 256 printable characters".to_owned()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_buckets_fit_a_host_name() {
+        for good in ["acme-files", "a1b", &"x".repeat(63)] {
+            assert!(BucketName::parse(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            "ab",
+            "Acme",
+            "a.b.c",
+            "-acme",
+            "acme-",
+            "a/b",
+            "../x",
+            &"x".repeat(64),
+        ] {
+            assert!(BucketName::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn plain_http_is_for_this_machine() {
+        let is_safe = |url: &str| super::is_safe(&url.parse().expect("it is a URL"));
+        assert!(is_safe("https://s3.example.com") && is_safe("http://127.0.0.1:9000"));
+        assert!(!is_safe("http://storage:9000"));
+    }
+}

@@ -1,0 +1,14 @@
+//! Objects in one bucket of an S3-compatible store: AWS, R2, `RustFS`, `SeaweedFS`, Garage. Calls have a deadline and one
+//! retry; presigned URLs name the address of the store as clients reach it.
+
+mod config;
+mod connect;
+mod error;
+pub mod metrics;
+mod store;
+mod types;
+
+pub use config::{AccessKey, StorageConfig, StorageSettings};
+pub use error::StoreError;
+pub use store::ObjectStore;
+pub use types::{Body, Download, Hashed, Listed, ListedPage, ObjectInfo, Presigned, Upload};

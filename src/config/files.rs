@@ -1,0 +1,53 @@
+//! Files of accounts.
+
+use std::time::Duration;
+
+use file_types::FileType;
+use settings::{List, Setting};
+
+settings::settings! {
+    /// Files of accounts.
+    pub struct FilesConfig {}
+    "Files", FileSettings {
+        /// Media types that files may have, by their first bytes. Types with active content, such as HTML and SVG, cannot
+        /// be allowed.
+        FILE_TYPES => types: List<FileType> = "image/png,image/jpeg,image/webp,image/gif,application/pdf,text/plain,text/csv,application/zip";
+        /// How files are downloaded: `store` redirects to a URL of the store that is valid for 5 minutes, `service` sends the
+        /// bytes, where clients cannot reach the store.
+        FILE_DOWNLOADS => downloads: Downloads = "store";
+        /// How long the bytes of a deleted file are kept, out of reach, so that a restored database finds them.
+        FILE_RETENTION => retention: Duration = "30d", within("1d"..="365d");
+    }
+}
+
+/// How files are downloaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Downloads {
+    /// By a redirect to the store.
+    Store,
+    /// Through the service.
+    Service,
+}
+
+impl Setting for Downloads {
+    type Value = Self;
+
+    fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "store" => Ok(Self::Store),
+            "service" => Ok(Self::Service),
+            _ => Err("must be store or service".to_owned()),
+        }
+    }
+}
+
+/// Files that a plan includes.
+#[derive(Clone, Copy, Debug)]
+pub struct FileLimits {
+    /// Bytes of one.
+    pub size: u64,
+    /// `None` is unlimited.
+    pub count: Option<u32>,
+    /// Bytes of all; `None` is unlimited.
+    pub bytes: Option<u64>,
+}

@@ -1,0 +1,79 @@
+//! Errors of files, and their responses.
+
+use std::time::Duration;
+
+use cache::LoadError;
+use http_toolkit::Problem;
+use object_store::StoreError;
+
+use crate::web::Code;
+
+/// After which a client may try again.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    #[error("there is no such file")]
+    NotFound,
+    #[error("the account is gone")]
+    NoAccount,
+    #[error("the type is not allowed, or the first bytes are of another one")]
+    TypeNotAllowed,
+    #[error("a file may have {0} bytes")]
+    TooLarge(u64),
+    #[error("the account has {0} files")]
+    TooMany(u32),
+    #[error("the account may store {0} bytes")]
+    Full(u64),
+    #[error("the bytes have not arrived")]
+    UploadMissing,
+    #[error("other bytes have arrived")]
+    UploadDiffers,
+    #[error("the upload has expired")]
+    UploadExpired,
+    #[error("the range is beyond the end of a file of {0} bytes")]
+    Range(i64),
+    #[error("too many uploads")]
+    Limited(Problem),
+    #[error("storage is not configured")]
+    NotConfigured,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Plan(#[from] LoadError),
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::NotFound | Error::NoAccount => Self::new(Code::NotFound),
+            Error::TypeNotAllowed => Self::new(Code::FileTypeNotAllowed),
+            Error::TooLarge(most) => Self::new(Code::PayloadTooLarge)
+                .detail(format!("a file of this plan may have {most} bytes")),
+            Error::TooMany(most) => Self::new(Code::TooManyFiles)
+                .detail(format!("the plan has {most} files: delete one first")),
+            Error::Full(most) => Self::new(Code::StorageFull)
+                .detail(format!("the plan has {most} bytes: delete files first")),
+            Error::UploadMissing => Self::new(Code::UploadMissing),
+            Error::UploadDiffers => Self::new(Code::UploadDiffers),
+            Error::UploadExpired => Self::new(Code::UploadExpired),
+            Error::Range(size) => {
+                Self::new(Code::RangeNotSatisfiable).detail(format!("the file has {size} bytes"))
+            }
+            Error::Limited(problem) => problem,
+            Error::NotConfigured => Self::new(Code::StorageNotConfigured).retry_after(RETRY_AFTER),
+            Error::Store(error) => {
+                if let StoreError::Unavailable(_) = error {
+                    tracing::warn!(%error, "a file cannot be reached");
+                } else {
+                    tracing::error!(%error, "a file cannot be reached");
+                }
+                Self::new(Code::StorageUnavailable).retry_after(RETRY_AFTER)
+            }
+            Error::Plan(error) => error.into(),
+            Error::Database(error) => error.into(),
+        }
+    }
+}

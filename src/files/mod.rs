@@ -1,0 +1,20 @@
+//! Files of accounts. Owns the table `files`, the routes `/files`, and the objects below `staging/` and `files/` of the
+//! bucket.
+//!
+//! - An upload goes straight to the store, to a staging key, by a URL that is signed for one size, type and hash.
+//!   Completing it copies the object to a key of its own, checks that copy, and only then does the file exist. The URL,
+//!   used again, writes to the staging key, which nothing reads after that.
+//! - No lock is held during a call to the store. Of concurrent completions one sets the row; the others delete their copy.
+//! - A deleted file keeps its object for `FILE_RETENTION`, so that a restored database finds it.
+
+mod error;
+mod jobs;
+mod key;
+mod model;
+mod range;
+mod routes;
+mod service;
+mod store;
+
+pub use jobs::SweepFiles;
+pub use routes::routes;

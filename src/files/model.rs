@@ -1,0 +1,383 @@
+//! Files, uploads, and what each may be.
+
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+use file_types::FileType;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::error::Error;
+use super::key::ObjectKey;
+use crate::config::{FileLimits, FilesConfig};
+use crate::ids::{AccountId, FileId, UserId};
+
+const NAME_MAX: usize = 255;
+
+/// Name of a file: 1 to 255 bytes of UTF-8 in one line. It is a label, and part of no path.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema, sqlx::Type)]
+#[serde(try_from = "String")]
+#[sqlx(transparent)]
+#[schema(value_type = String, min_length = 1, max_length = 255, example = "invoice 2026-03.pdf")]
+pub(super) struct FileName(String);
+
+impl FileName {
+    /// Value of the header `Content-Disposition` (RFC 6266, RFC 8187). Clients save under a name without separators.
+    pub(super) fn disposition(&self) -> String {
+        let name: String = self.0.chars().map(plain).collect();
+        let ascii: String = name
+            .chars()
+            .map(|c| if c.is_ascii() { c } else { '_' })
+            .collect();
+        let encoded: String = name.bytes().map(percent_encode).collect();
+        format!("attachment; filename=\"{ascii}\"; filename*=UTF-8''{encoded}")
+    }
+}
+
+/// Replaces what a path, a quoted string or a URL would read.
+fn plain(c: char) -> char {
+    if matches!(c, '/' | '\\' | '"' | '%' | ':') {
+        '_'
+    } else {
+        c
+    }
+}
+
+fn percent_encode(byte: u8) -> String {
+    if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+        char::from(byte).into()
+    } else {
+        format!("%{byte:02X}")
+    }
+}
+
+/// Controls of text direction, which let a name look like another, and line breaks besides the control characters.
+const fn is_deceptive(c: char) -> bool {
+    matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}')
+}
+
+impl TryFrom<String> for FileName {
+    type Error = &'static str;
+
+    fn try_from(raw: String) -> Result<Self, &'static str> {
+        let is_bad = |c: char| c.is_control() || is_deceptive(c);
+        let fits = (1..=NAME_MAX).contains(&raw.len()) && !raw.contains(is_bad);
+        (fits && !raw.trim().is_empty())
+            .then_some(Self(raw))
+            .ok_or("must be 1 to 255 bytes in one line, without controls of text direction")
+    }
+}
+
+/// Size of a file in bytes: at least 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(try_from = "u64")]
+#[schema(value_type = u64, minimum = 1, example = 48_213)]
+pub(super) struct FileSize(i64);
+
+impl FileSize {
+    pub(super) const fn get(self) -> i64 {
+        self.0
+    }
+}
+
+impl TryFrom<u64> for FileSize {
+    type Error = &'static str;
+
+    fn try_from(raw: u64) -> Result<Self, &'static str> {
+        i64::try_from(raw)
+            .ok()
+            .filter(|size| *size > 0)
+            .map(Self)
+            .ok_or("must be at least 1")
+    }
+}
+
+/// SHA-256 hash in 64 lower-case hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(try_from = "String", into = "String")]
+#[schema(value_type = String, pattern = "^[0-9a-f]{64}$",
+    example = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08")]
+pub(super) struct Sha256([u8; 32]);
+
+impl Sha256 {
+    pub(super) const fn bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    pub(super) fn hex(self) -> String {
+        let digits = self.0.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+        digits
+            .filter_map(|digit| char::from_digit(digit.into(), 16))
+            .collect()
+    }
+}
+
+impl fmt::Debug for Sha256 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.hex())
+    }
+}
+
+impl From<Sha256> for String {
+    fn from(hash: Sha256) -> Self {
+        hash.hex()
+    }
+}
+
+/// Bytes in the database, where a check has their number.
+impl From<Vec<u8>> for Sha256 {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self(bytes.try_into().unwrap_or_default())
+    }
+}
+
+impl TryFrom<String> for Sha256 {
+    type Error = &'static str;
+
+    fn try_from(raw: String) -> Result<Self, &'static str> {
+        let digit = |c: u8| match c {
+            b'0'..=b'9' => Some(c - b'0'),
+            b'a'..=b'f' => Some(c - b'a' + 10),
+            _ => None,
+        };
+        let pairs = raw.as_bytes().chunks_exact(2);
+        let bytes: Option<Vec<u8>> = pairs
+            .map(|pair| Some(digit(pair[0])? << 4 | digit(pair[1])?))
+            .collect();
+        bytes
+            .and_then(|bytes| bytes.try_into().ok())
+            .filter(|_| raw.len() == 64)
+            .map(Self)
+            .ok_or("must be 64 lower-case hexadecimal digits")
+    }
+}
+
+/// Request to upload a file.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewFile {
+    /// Name for lists and downloads.
+    pub(super) name: FileName,
+    /// Size in bytes.
+    pub(super) size: FileSize,
+    /// Media type without parameters. The first bytes of the file must be of this type.
+    #[schema(example = "application/pdf", max_length = 127)]
+    pub(super) content_type: String,
+    /// SHA-256 of the bytes, in hexadecimal.
+    pub(super) sha256: Sha256,
+}
+
+impl NewFile {
+    /// Returns the type if the settings allow it and the plan the size.
+    pub(super) fn check(
+        &self,
+        config: &FilesConfig,
+        limits: &FileLimits,
+    ) -> Result<FileType, Error> {
+        let file_type = FileType::named(&self.content_type)
+            .filter(|it| config.types.contains(it))
+            .ok_or(Error::TypeNotAllowed)?;
+        let size = self.size.get().unsigned_abs();
+        if size > limits.size {
+            return Err(Error::TooLarge(limits.size));
+        }
+        Ok(file_type)
+    }
+}
+
+/// File of an account.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub(super) struct File {
+    /// Id of the file.
+    pub(super) id: FileId,
+    /// Name.
+    pub(super) name: FileName,
+    /// Size in bytes.
+    #[schema(example = 48_213)]
+    pub(super) size: i64,
+    /// Media type.
+    #[schema(example = "application/pdf")]
+    pub(super) content_type: String,
+    /// SHA-256 of the bytes.
+    pub(super) sha256: Sha256,
+    /// The user who uploaded it.
+    pub(super) uploaded_by: UserId,
+    /// Time at which the upload was begun.
+    pub(super) created_at: DateTime<Utc>,
+}
+
+/// Upload that has begun. The file exists once it is completed.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct StartedUpload {
+    /// Id of the file.
+    pub(super) id: FileId,
+    /// Request that uploads the bytes.
+    pub(super) upload: UploadRequest,
+}
+
+/// Request to the object store. It is signed for the size, the type and the hash, and needs no other credential.
+#[derive(Serialize, ToSchema)]
+pub(super) struct UploadRequest {
+    /// Method.
+    #[schema(example = "PUT")]
+    pub(super) method: &'static str,
+    /// URL, a secret of the uploading client.
+    #[schema(example = "https://files.example.com/acme/staging/…?X-Amz-Signature=…")]
+    pub(super) url: String,
+    /// Headers that the request must have, besides the `Content-Length` that clients add.
+    #[schema(value_type = std::collections::BTreeMap<String, String>,
+        example = json!({ "content-type": "application/pdf",
+            "x-amz-checksum-sha256": "n4bQgYhMfWWaL+qgxVrQFaO/TxsrC4Is0V1sFbDwCgg=" }))]
+    pub(super) headers: std::collections::BTreeMap<String, String>,
+    /// When the upload can no longer be sent or completed.
+    pub(super) expires_at: DateTime<Utc>,
+}
+
+impl fmt::Debug for UploadRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UploadRequest").finish_non_exhaustive()
+    }
+}
+
+/// State of a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
+#[sqlx(type_name = "text", rename_all = "snake_case")]
+pub(super) enum State {
+    /// The upload is not completed.
+    Pending,
+    Complete,
+    /// Complete, and the last sweep found no object.
+    Lost,
+    Deleted,
+}
+
+/// Row of a file in any state.
+#[derive(Clone, Debug)]
+pub(super) struct Row {
+    pub(super) id: FileId,
+    pub(super) name: FileName,
+    pub(super) size: i64,
+    pub(super) content_type: String,
+    pub(super) sha256: Sha256,
+    pub(super) uploaded_by: UserId,
+    pub(super) created_at: DateTime<Utc>,
+    pub(super) state: State,
+    /// `None` while it is pending.
+    pub(super) object_id: Option<Uuid>,
+    pub(super) upload_expires_at: DateTime<Utc>,
+}
+
+impl Row {
+    /// The object, if the file is complete.
+    pub(super) fn object(&self, account_id: AccountId) -> Option<ObjectKey> {
+        let object_id = self.object_id.filter(|_| self.state == State::Complete)?;
+        Some(ObjectKey {
+            account_id,
+            id: self.id,
+            object_id,
+        })
+    }
+}
+
+impl From<Row> for File {
+    fn from(row: Row) -> Self {
+        Self {
+            id: row.id,
+            name: row.name,
+            size: row.size,
+            content_type: row.content_type,
+            sha256: row.sha256,
+            uploaded_by: row.uploaded_by,
+            created_at: row.created_at,
+        }
+    }
+}
+
+/// What an account has, uploads in progress included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stored {
+    pub(super) count: i64,
+    pub(super) bytes: i64,
+}
+
+impl Stored {
+    /// Checks that one more file of this size is within the limits.
+    pub(super) fn check(self, size: i64, limits: &FileLimits) -> Result<(), Error> {
+        if let Some(most) = limits.count
+            && self.count >= i64::from(most)
+        {
+            return Err(Error::TooMany(most));
+        }
+        let bytes = self.bytes.saturating_add(size).unsigned_abs();
+        if let Some(most) = limits.bytes
+            && bytes > most
+        {
+            return Err(Error::Full(most));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(raw: &str) -> Option<FileName> {
+        FileName::try_from(raw.to_owned()).ok()
+    }
+
+    #[test]
+    fn names_are_labels_of_one_line() {
+        for good in [
+            "a.png",
+            "../../etc/passwd",
+            "it's \"quoted\".txt",
+            "דוח.pdf",
+            "a\u{200f}b",
+        ] {
+            assert!(name(good).is_some(), "{good}");
+        }
+        for bad in [
+            "",
+            " ",
+            "a\0b",
+            "a\r\nb",
+            "gpj.\u{202e}exe",
+            "a\u{2066}b",
+            &"x".repeat(256),
+            &"é".repeat(128),
+        ] {
+            assert!(name(bad).is_none(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_disposition_is_one_header_value_with_a_plain_name() {
+        let disposition = |raw| name(raw).expect("it is good").disposition();
+        assert_eq!(
+            disposition("../a\"b;c.png"),
+            "attachment; filename=\".._a_b;c.png\"; filename*=UTF-8''.._a_b%3Bc.png"
+        );
+        assert_eq!(
+            disposition("é.txt"),
+            "attachment; filename=\"_.txt\"; filename*=UTF-8''%C3%A9.txt"
+        );
+    }
+
+    #[test]
+    fn hashes_have_64_digits() {
+        let hex = "00".repeat(31) + "a9";
+        let hash = Sha256::try_from(hex.clone()).expect("it is good");
+        assert_eq!(hash.hex(), hex);
+        for bad in [
+            "",
+            &"A9".repeat(32),
+            &"g0".repeat(32),
+            &"00".repeat(33),
+            &"0".repeat(63),
+        ] {
+            assert!(Sha256::try_from(bad.to_owned()).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! Upload, completion, download and deletion.
+
+use std::time::Duration;
+
+use clock::{after, uuid_v7};
+use http_toolkit::spend;
+use object_store::{Hashed, ObjectInfo, ObjectStore, Upload};
+use rate_limit::{Key, LimitCheck};
+use serde_json::json;
+
+use super::error::Error;
+use super::key::{self, ObjectKey};
+use super::model::{File, NewFile, Row, StartedUpload, State, UploadRequest};
+use super::store;
+use crate::audit::Event;
+use crate::ctx::CallerCtx;
+use crate::ids::FileId;
+use crate::organisations;
+use crate::plans;
+use crate::state::AppState;
+
+/// How long an upload can be sent and completed.
+const UPLOAD_TTL: Duration = Duration::from_hours(1);
+
+/// How long a URL to download is valid.
+const DOWNLOAD_TTL: Duration = Duration::from_mins(5);
+
+pub(super) fn storage(state: &AppState) -> Result<&ObjectStore, Error> {
+    state.storage.as_ref().ok_or(Error::NotConfigured)
+}
+
+/// Reserves the file within the limits of the plan, and signs its upload.
+pub(super) async fn start(ctx: &CallerCtx, new: NewFile) -> Result<StartedUpload, Error> {
+    let storage = storage(ctx)?;
+    let account_id = ctx.account_id();
+    let plan = plans::plan_of(ctx, account_id).await?;
+    let limits = plan.tier(&ctx.plans).files;
+    let file_type = new.check(&ctx.files, &limits)?;
+    let check = LimitCheck::spend(ctx.limits.upload, Key::user(ctx.user_id().0));
+    spend(&ctx.limiter, &[check])
+        .await
+        .map_err(Error::Limited)?;
+
+    let now = ctx.now();
+    let id = FileId::new(now, &ctx.rng);
+    let expires_at = after(now, UPLOAD_TTL);
+    let upload = Upload {
+        size: new.size.get().unsigned_abs(),
+        content_type: file_type.as_str(),
+        sha256: new.sha256.bytes(),
+    };
+    let staging = key::staging(account_id, id);
+    let signed = storage.presign_put(&staging, upload, UPLOAD_TTL).await?;
+
+    let mut tx = ctx.begin().await?;
+    // Serializes uploads of the account, so that each counts the ones before.
+    if !organisations::lock_account(&mut *tx, account_id).await? {
+        return Err(Error::NoAccount);
+    }
+    let stored = store::count(&mut *tx, account_id, now).await?;
+    stored.check(new.size.get(), &limits)?;
+    let owner = (account_id, ctx.user_id(), id);
+    store::insert(&mut *tx, owner, &new, expires_at, now).await?;
+    tx.commit().await?;
+    // Clients set these two themselves.
+    let is_set = |name: &str| matches!(name, "host" | "content-length");
+    let headers = signed.headers.into_iter();
+    Ok(StartedUpload {
+        id,
+        upload: UploadRequest {
+            method: "PUT",
+            url: signed.url,
+            headers: headers.filter(|(name, _)| !is_set(name)).collect(),
+            expires_at,
+        },
+    })
+}
+
+/// Makes the file of what has arrived. Repeated, it returns the same file.
+pub(super) async fn complete(ctx: &CallerCtx, id: FileId) -> Result<File, Error> {
+    let row = find(ctx, id).await?;
+    match row.state {
+        State::Pending if row.upload_expires_at <= ctx.now() => return Err(Error::UploadExpired),
+        State::Pending => {}
+        State::Complete => return Ok(row.into()),
+        State::Lost | State::Deleted => return Err(Error::NotFound),
+    }
+    let storage = storage(ctx)?;
+    let account_id = ctx.account_id();
+    let staging = key::staging(account_id, id);
+    // What is obviously no such file is not copied.
+    match storage.find(&staging).await? {
+        None => return completed_by_another(ctx, id, Error::UploadMissing).await,
+        Some(found) if !may_be(&row, found) => return Err(Error::UploadDiffers),
+        Some(_) => {}
+    }
+    // Of this attempt alone, so that no other one can write to what is checked here.
+    let object = ObjectKey {
+        account_id,
+        id,
+        object_id: uuid_v7(ctx.now(), &ctx.rng),
+    };
+    let copy = object.text();
+    if !storage.copy(&staging, &copy, &row.content_type).await? {
+        return completed_by_another(ctx, id, Error::UploadMissing).await;
+    }
+    let completed = match check(ctx, storage, &copy, &row).await {
+        Ok(()) => finish(ctx, &row, object).await,
+        Err(error) => Err(error),
+    };
+    if let Err(Error::TypeNotAllowed) = completed {
+        let mut tx = ctx.begin().await?;
+        store::delete_pending(&mut *tx, account_id, id).await?;
+        tx.commit().await?;
+    }
+    // What cannot be deleted now the sweep deletes.
+    match &completed {
+        Ok(true) => delete_object(storage, &staging).await,
+        Ok(false) | Err(Error::UploadDiffers | Error::UploadMissing) => {
+            delete_object(storage, &copy).await;
+        }
+        Err(Error::TypeNotAllowed) => {
+            delete_object(storage, &copy).await;
+            delete_object(storage, &staging).await;
+        }
+        // The outcome of the transaction may be unknown.
+        Err(_) => {}
+    }
+    if completed? {
+        return Ok(row.into());
+    }
+    completed_by_another(ctx, id, Error::UploadExpired).await
+}
+
+/// The file of an attempt that was faster, or `otherwise`.
+async fn completed_by_another(
+    ctx: &CallerCtx,
+    id: FileId,
+    otherwise: Error,
+) -> Result<File, Error> {
+    let row = find(ctx, id).await?;
+    match row.state {
+        State::Complete => Ok(row.into()),
+        State::Pending => Err(otherwise),
+        State::Lost | State::Deleted => Err(Error::NotFound),
+    }
+}
+
+/// Checks that an object is what was announced.
+async fn check(ctx: &CallerCtx, storage: &ObjectStore, copy: &str, row: &Row) -> Result<(), Error> {
+    let found = storage.find(copy).await?.ok_or(Error::UploadMissing)?;
+    if !may_be(row, found) {
+        return Err(Error::UploadDiffers);
+    }
+    let most = file_types::START;
+    let start = if found.sha256.is_some() {
+        storage.read_start(copy, most).await?
+    } else {
+        // The store keeps no checksum.
+        let hashed = storage.hash(copy, most).await?;
+        let is_other = |hashed: &Hashed| hashed.sha256 != *row.sha256.bytes();
+        if hashed.as_ref().is_some_and(is_other) {
+            return Err(Error::UploadDiffers);
+        }
+        hashed.map(|hashed| hashed.start)
+    };
+    let start = start.ok_or(Error::UploadMissing)?;
+    let mut allowed = ctx.files.types.iter();
+    let is_of_type = allowed.any(|it| it.as_str() == row.content_type && it.fits(&start));
+    is_of_type.then_some(()).ok_or(Error::TypeNotAllowed)
+}
+
+/// Compares an object with what was announced, by what the store knows of it.
+fn may_be(row: &Row, found: ObjectInfo) -> bool {
+    found.size == row.size.unsigned_abs()
+        && found.sha256.is_none_or(|hash| hash == *row.sha256.bytes())
+}
+
+/// Completes the row; false if another attempt has, or the upload has expired.
+async fn finish(ctx: &CallerCtx, row: &Row, object: ObjectKey) -> Result<bool, Error> {
+    let ObjectKey {
+        account_id,
+        id,
+        object_id,
+    } = object;
+    let mut tx = ctx.begin().await?;
+    if !store::complete(&mut *tx, account_id, id, object_id, ctx.now()).await? {
+        return Ok(false);
+    }
+    let detail = json!({
+        "file": id, "size": row.size, "content_type": row.content_type,
+        "api_key": ctx.credential().api_key_id(),
+    });
+    tx.audit(Event::FileUploaded.detail(detail)).await?;
+    tx.commit().await?;
+    Ok(true)
+}
+
+async fn delete_object(storage: &ObjectStore, key: &str) {
+    if let Err(error) = storage.delete(key).await {
+        tracing::debug!(%error, "an object is left to the sweep");
+    }
+}
+
+/// Row of a file in any state.
+async fn find(ctx: &CallerCtx, id: FileId) -> Result<Row, Error> {
+    let mut tx = ctx.begin().await?;
+    let row = store::find(&mut *tx, ctx.account_id(), id).await?;
+    tx.commit().await?;
+    row.ok_or(Error::NotFound)
+}
+
+/// A complete file, and the key of its object.
+pub(super) async fn get(ctx: &CallerCtx, id: FileId) -> Result<(File, ObjectKey), Error> {
+    let row = find(ctx, id).await?;
+    let object = row.object(ctx.account_id()).ok_or(Error::NotFound)?;
+    Ok((row.into(), object))
+}
+
+/// URL that downloads a file from the store.
+pub(super) async fn sign_download(
+    ctx: &CallerCtx,
+    file: &File,
+    object: ObjectKey,
+) -> Result<String, Error> {
+    let (key, disposition) = (object.text(), file.name.disposition());
+    let signed = storage(ctx)?.presign_get(&key, &file.content_type, &disposition, DOWNLOAD_TTL);
+    Ok(signed.await?.url)
+}
+
+pub(super) async fn delete(ctx: &CallerCtx, id: FileId) -> Result<(), Error> {
+    let mut tx = ctx.begin().await?;
+    if !store::delete(&mut *tx, ctx.account_id(), id, ctx.now()).await? {
+        return Err(Error::NotFound);
+    }
+    let detail = json!({ "file": id, "api_key": ctx.credential().api_key_id() });
+    tx.audit(Event::FileDeleted.detail(detail)).await?;
+    tx.commit().await?;
+    Ok(())
+}

@@ -25,6 +25,6 @@ pub use postgres::Postgres;
 pub use proxy::{Fault, Proxy};
 pub use range_server::{Mood, RangeServer};
 pub use redis::Redis;
-pub use s3::{S3, S3Effect, S3Fault};
+pub use s3::{S3, S3Effect, S3Fault, S3Hang};
 pub use sentry_sink::SentrySink;
 pub use stripe::{Stripe, StripeAccount};

@@ -2,6 +2,8 @@
 
 use std::{
     fs,
+    future::pending,
+    mem,
     net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
@@ -56,7 +58,17 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Book {
     faults: Vec<S3Fault>,
+    hangs: Vec<S3Hang>,
+    hanging: usize,
     calls: Vec<String>,
+}
+
+/// A call without a response: the next one of a method whose path has this part.
+#[derive(Clone, Debug)]
+pub struct S3Hang {
+    pub method: Method,
+    pub path: String,
+    pub effect: S3Effect,
 }
 
 /// A fault of the next call of a method whose path has this part.
@@ -206,6 +218,18 @@ impl S3 {
         self.shared.with(|book| book.faults.push(fault));
     }
 
+    /// Leaves the next call that fits without a response.
+    pub fn hang(&self, hang: S3Hang) {
+        self.shared.with(|book| book.hangs.push(hang));
+    }
+
+    /// Waits until a call has been left without a response.
+    pub async fn until_hanging(&self) {
+        while self.shared.with(|book| mem::take(&mut book.hanging)) == 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
     /// Method and path of each call so far.
     #[must_use]
     pub fn calls(&self) -> Vec<String> {
@@ -241,6 +265,18 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
         return with_cors(StatusCode::NO_CONTENT.into_response());
     }
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let hang = shared.with(|book| {
+        let fits = |it: &S3Hang| it.method == method && path.contains(&it.path);
+        let place = book.hangs.iter().position(fits)?;
+        Some(book.hangs.remove(place))
+    });
+    if let Some(hang) = hang {
+        if hang.effect == S3Effect::Made {
+            call(&shared.service, request).await;
+        }
+        shared.with(|book| book.hanging += 1);
+        return pending().await;
+    }
     let fault = shared.with(|book| {
         book.calls.push(format!("{method} {path}"));
         let fits = |it: &S3Fault| it.method == method && path.contains(&it.path);

@@ -1,5 +1,6 @@
 //! Files: uploaded straight to the store, completed, listed, downloaded and deleted; of one account.
 
+mod crashes;
 mod faults;
 mod limits;
 mod refusals;

@@ -1,11 +1,11 @@
-//! The store is down, slow, refuses, or cuts connections; the process ends between two steps.
+//! The store is down, slow, refuses, or cuts connections.
 
 use std::time::{Duration, Instant};
 
 use groundwork_dev::{Fault, Proxy, S3Effect, S3Fault};
 use reqwest::{Method, StatusCode};
 
-use crate::kit::files::{BUCKET, FILES, FilesApp, files_app, files_app_with, new_file, png};
+use crate::kit::files::{BUCKET, FILES, files_app, files_app_with, new_file, png};
 
 fn fault(method: Method, path: &str, effect: S3Effect) -> S3Fault {
     S3Fault {
@@ -103,66 +103,6 @@ async fn readiness_is_degraded_while_the_store_fails() {
     ready.assert_status(200);
     assert_eq!(ready.body["storage"], "degraded");
     assert_eq!(ready.body["status"], "degraded");
-}
-
-/// Lets both tries of a call fail, with their effect or without: as if the process had ended there.
-fn end_at(it: &FilesApp, method: &Method, path: &str, effect: S3Effect) {
-    for _ in 0..2 {
-        it.s3.fault(fault(method.clone(), path, effect));
-    }
-}
-
-#[tokio::test]
-async fn after_a_crash_between_any_two_steps_the_sweep_makes_rows_and_objects_agree() {
-    let it = files_app().await;
-    let ada = it.app.sign_in("ada").await;
-    // Before and after the copy, the check of its size, of its first bytes, and the removal of the staged bytes.
-    let steps = [
-        (Method::PUT, "/files/"),
-        (Method::HEAD, "/files/"),
-        (Method::GET, "/files/"),
-        (Method::DELETE, "/staging/"),
-    ];
-    let mut size = 0;
-    for is_repeated in [false, true] {
-        for (method, path) in &steps {
-            for effect in [S3Effect::None, S3Effect::Made] {
-                size += 1;
-                let started = ada.start_file("image/png", &png(size)).await;
-                started.send(&png(size)).await;
-                end_at(&it, method, path, effect);
-                let ended = ada.complete(&started).await;
-                assert_eq!(ended.status == 200, *method == Method::DELETE);
-                if is_repeated {
-                    ada.complete(&started).await.assert_status(200);
-                }
-            }
-        }
-    }
-    // An upload that is never sent, and one that is never completed.
-    ada.start_file("image/png", &png(99)).await;
-    ada.start_file("image/png", &png(98))
-        .await
-        .send(&png(98))
-        .await;
-    it.sweep_later(Duration::from_hours(4)).await;
-    it.assert_agreement().await;
-    let states = it.states().await;
-    assert_eq!(
-        states, ["complete"; 10],
-        "eight repeated, and two that only left staged bytes"
-    );
-    // Every file can still be read.
-    let ada = it.app.log_in("ada@example.com").await;
-    for file in ada.get(FILES).await.body["items"]
-        .as_array()
-        .expect("items")
-    {
-        let path = format!("{FILES}/{}/content", file["id"].as_str().expect("an id"));
-        let url = ada.get(&path).await.headers["location"].clone();
-        let url = url.to_str().expect("it is text").to_owned();
-        assert_eq!(reqwest::get(url).await.expect("it answers").status(), 200);
-    }
 }
 
 #[tokio::test]

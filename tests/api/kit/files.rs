@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use clock::Clock;
 use groundwork_dev::S3;
 use groundwork_dev::s3::{ACCESS_KEY_ID, SECRET_ACCESS_KEY};
 use reqwest::{Method, StatusCode};
@@ -23,13 +24,22 @@ pub async fn files_app() -> FilesApp {
 }
 
 pub async fn files_app_with(overrides: &[(&str, &str)]) -> FilesApp {
+    let s3 = start_store().await;
+    let app = TestApp::with(&[&storage(&s3.url())[..], overrides].concat()).await;
+    FilesApp { app, s3 }
+}
+
+/// By the system's clock, which processes that the test starts have as well.
+pub async fn files_app_now() -> FilesApp {
+    let s3 = start_store().await;
+    let app = TestApp::with_clock(&storage(&s3.url()), Clock::system()).await;
+    FilesApp { app, s3 }
+}
+
+async fn start_store() -> S3 {
     let s3 = S3::throw_away().await;
     s3.ensure_bucket(BUCKET).expect("it is created");
-    let url = s3.url();
-    let mut all = storage(&url).to_vec();
-    all.extend(overrides);
-    let app = TestApp::with(&all).await;
-    FilesApp { app, s3 }
+    s3
 }
 
 /// Settings of a store at an address.

@@ -3,6 +3,7 @@
 
 mod billing;
 mod chromium;
+mod files;
 mod invitation;
 mod session;
 

@@ -1,6 +1,6 @@
 //! Chromium without a window, driven by its `chromedriver`. Both end with the test, however it ends.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use fantoccini::elements::Element;
@@ -22,7 +22,7 @@ const TIMEOUT: Duration = Duration::from_mins(1);
 pub struct Browser {
     client: Client,
     _driver: Server,
-    _profile: Scratch,
+    profile: Scratch,
 }
 
 /// What `make test` says of the machine; nothing where there is no browser.
@@ -67,7 +67,7 @@ impl Browser {
         Some(Self {
             client,
             _driver: driver,
-            _profile: profile,
+            profile,
         })
     }
 
@@ -195,10 +195,28 @@ impl Browser {
             .expect("it is written");
     }
 
+    /// Waits for a downloaded file of this name; answers its bytes.
+    pub async fn downloaded(&self, name: &str) -> Vec<u8> {
+        let path = downloads(self.profile.path()).join(name);
+        let began = Instant::now();
+        loop {
+            // Chromium gives a file its name once it is whole.
+            if let Ok(bytes) = std::fs::read(&path) {
+                return bytes;
+            }
+            assert!(began.elapsed() < TIMEOUT, "{name} was not downloaded");
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+    }
+
     /// Ends the browser in good order.
     pub async fn close(self) {
         self.client.close().await.expect("the browser ends");
     }
+}
+
+fn downloads(profile: &Path) -> PathBuf {
+    profile.join("downloads")
 }
 
 /// Opens a session as soon as the driver listens.
@@ -221,7 +239,11 @@ async fn connect(driver: &str, chromium: &str, profile: &Path, server: &mut Serv
         "about:blank",
     ];
     let capabilities = json!({
-        "goog:chromeOptions": { "binary": chromium, "args": arguments },
+        "goog:chromeOptions": {
+            "binary": chromium,
+            "args": arguments,
+            "prefs": { "download.default_directory": downloads(profile) },
+        },
         "goog:loggingPrefs": { "browser": "ALL", "performance": "ALL" },
     });
     let mut builder = ClientBuilder::new(HttpConnector::new());

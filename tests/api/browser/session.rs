@@ -11,7 +11,7 @@ use super::chromium::Browser;
 use crate::harness::{PASSWORD, TestApp};
 
 /// Serves an empty page and answers where, until the test ends.
-async fn page() -> Url {
+pub async fn page() -> Url {
     let listener = TcpListener::bind("127.0.0.1:0")
         .await
         .expect("a port is free");

@@ -27,6 +27,7 @@ use s3s_fs::FileSystem;
 use tokio::task::JoinHandle;
 
 use crate::{
+    certificates::{LoopbackTls, TlsAcceptor, TlsListener},
     error::{Doing, Error, Result},
     files::Scratch,
 };
@@ -39,13 +40,17 @@ pub const REGION: &str = "us-east-1";
 /// An object that is uploaded with a checksum, which is read into memory.
 const MAX_UPLOAD: usize = 512 * 1024 * 1024;
 
+/// File with the authority of a server over https.
+const AUTHORITY: &str = "authority.pem";
+
 /// A running server; dropping it ends it.
 #[derive(Debug)]
 pub struct S3 {
+    scheme: &'static str,
     address: SocketAddr,
     shared: Arc<Shared>,
     task: JoinHandle<()>,
-    _scratch: Option<Scratch>,
+    scratch: Option<Scratch>,
 }
 
 #[derive(Debug)]
@@ -96,14 +101,29 @@ impl S3 {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let scratch = Scratch::new(None).expect("a temporary directory");
         let directory = scratch.path().to_owned();
-        Self::run(listener, directory, Some(scratch))
+        Self::run(listener, directory, Some(scratch), None)
+            .await
+            .expect("a fresh listener serves")
+    }
+
+    /// The same over https.
+    ///
+    /// # Panics
+    /// When 127.0.0.1 has no free port left, or there is no temporary directory.
+    pub async fn throw_away_https() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let scratch = Scratch::new(None).expect("a temporary directory");
+        let directory = scratch.path().join("buckets");
+        let tls = LoopbackTls::issue();
+        fs::write(scratch.path().join(AUTHORITY), &tls.authority).expect("it is written");
+        Self::run(listener, directory, Some(scratch), Some(tls.acceptor))
             .await
             .expect("a fresh listener serves")
     }
 
     /// Serves a directory, which has a folder for each bucket.
     pub async fn serve(listener: TcpListener, directory: PathBuf) -> Result<Self> {
-        Self::run(listener, directory, None).await
+        Self::run(listener, directory, None, None).await
     }
 
     #[expect(
@@ -114,6 +134,7 @@ impl S3 {
         listener: TcpListener,
         directory: PathBuf,
         scratch: Option<Scratch>,
+        tls: Option<TlsAcceptor>,
     ) -> Result<Self> {
         let adopt = |listener: TcpListener| {
             fs::create_dir_all(&directory)?;
@@ -134,22 +155,36 @@ impl S3 {
         let app = Router::new()
             .fallback(answer)
             .with_state(Arc::clone(&shared));
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        // Ends with the task alone.
         let task = tokio::spawn(async move {
-            // Ends with the task alone.
-            let _ = axum::serve(listener, app).await;
+            match tls {
+                Some(acceptor) => {
+                    drop(axum::serve(TlsListener::new(listener, acceptor), app).await)
+                }
+                None => drop(axum::serve(listener, app).await),
+            }
         });
         Ok(Self {
+            scheme,
             address,
             shared,
             task,
-            _scratch: scratch,
+            scratch,
         })
     }
 
     /// Its address, without a slash at the end.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("{}://{}", self.scheme, self.address)
+    }
+
+    /// File with the certificate of its authority, of a server over https.
+    #[must_use]
+    pub fn authority(&self) -> Option<PathBuf> {
+        let scratch = self.scratch.as_ref()?;
+        Some(scratch.path().join(AUTHORITY)).filter(|_| self.scheme == "https")
     }
 
     #[must_use]

@@ -35,8 +35,8 @@ settings::settings! {
         /// may look it up.
         SMTP_HELO_NAME => hello_name: Ehlo,
             computed("host of `PUBLIC_URL`, else domain of `MAIL_FROM`", hello_name);
-        /// File of certificate authorities in PEM that the mail server's certificate may be from,
-        /// besides the public ones.
+        /// File of certificate authorities in PEM. The mail server's certificate may be from these besides the public ones;
+        /// for calls over https, such as those of the object store, they replace the public ones.
         SSL_CERT_FILE => certificates: OrDefault<Certificates>;
     }
 }

@@ -9,6 +9,8 @@ pub enum StoreError {
     /// No connection, no response in time, or an error of the server. A call that changes something may have had its effect.
     #[error("the object store does not respond: {0}")]
     Unavailable(&'static str),
+    #[error("the certificate of the object store is not from a known authority")]
+    Untrusted,
     /// The store refused the call: its settings are wrong, or the store lacks a feature.
     #[error("the object store refused a call: status {status}, {code}")]
     Refused { status: u16, code: String },
@@ -45,6 +47,9 @@ where
                 }
             }
             SdkError::TimeoutError(_) => StoreError::Unavailable("no response in time"),
+            SdkError::DispatchFailure(_) if has_untrusted_certificate(&error) => {
+                StoreError::Untrusted
+            }
             SdkError::DispatchFailure(failure) if failure.is_timeout() => {
                 StoreError::Unavailable("no response in time")
             }
@@ -55,4 +60,16 @@ where
             _ => StoreError::Unavailable("no response"),
         })
     }
+}
+
+/// Reads the text: the error's own type is not reachable through those of the SDK.
+fn has_untrusted_certificate(error: &(impl std::error::Error + 'static)) -> bool {
+    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = next {
+        if error.to_string().contains("invalid peer certificate") {
+            return true;
+        }
+        next = error.source();
+    }
+    false
 }

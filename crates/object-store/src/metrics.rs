@@ -6,7 +6,7 @@ use metrics::{counter, histogram};
 
 metric_families::families! {
     CALLS "object_store_call_duration_seconds" Histogram Seconds ["operation" "outcome"]
-        "Calls to the object store, with their retries: ok, missing, refused, unavailable, malformed."
+        "Calls to the object store, with their retries: ok, missing, refused, unavailable, untrusted, malformed."
     READ_BYTES "object_store_read_bytes_total" Counter Bytes []
         "Bytes of objects that this service has read from the object store."
 }

@@ -291,6 +291,7 @@ impl ObjectStore {
             Ok(None) => "missing",
             Err(StoreError::Refused { .. }) => "refused",
             Err(StoreError::Unavailable(_)) => "unavailable",
+            Err(StoreError::Untrusted) => "untrusted",
             Err(StoreError::Malformed(_)) => "malformed",
         };
         metrics::observe_call(operation, outcome, began.elapsed());

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 use groundwork_dev::{Fault, Proxy, S3Effect, S3Fault};
 use reqwest::{Method, StatusCode};
 
-use crate::kit::files::{BUCKET, FILES, files_app, files_app_with, new_file, png};
+use crate::harness::TestApp;
+use crate::kit::files::{BUCKET, FILES, files_app, files_app_with, new_file, png, storage};
+use crate::process;
 
 fn fault(method: Method, path: &str, effect: S3Effect) -> S3Fault {
     S3Fault {
@@ -111,4 +113,26 @@ async fn a_start_needs_no_store() {
     let ada = it.app.sign_in("ada").await;
     let started = ada.post(FILES, new_file("x", "image/png", &png(0))).await;
     started.assert_status(201);
+}
+
+#[tokio::test]
+async fn a_store_over_https_is_called_if_its_authority_is_known() {
+    let app = TestApp::new().await;
+    let s3 = groundwork_dev::S3::throw_away_https().await;
+    let settings = process::with(&app.settings, &storage(&s3.url()));
+    let create = ["storage", "create-bucket"];
+    let refused = process::run(&settings, &create).await;
+    assert_eq!(refused.status.code(), Some(1));
+    let reported = process::stderr(&refused);
+    assert!(reported.contains("certificate"), "{reported}");
+
+    let authority = s3.authority().expect("it has one");
+    let authority = authority.to_str().expect("it is text");
+    let settings = process::with(&settings, &[("SSL_CERT_FILE", authority)]);
+    for said in ["created", "exists"] {
+        let output = process::run(&settings, &create).await;
+        let reported = process::stdout(&output) + &process::stderr(&output);
+        assert_eq!(output.status.code(), Some(0), "{reported}");
+        assert!(reported.contains(said), "{reported}");
+    }
 }

@@ -5,12 +5,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use clock::Rng;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use groundwork_dev::{LoopbackTls, TlsAcceptor};
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
-use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 
 /// When the server speaks TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +49,11 @@ impl Server {
     pub async fn start_at(addr: &str, tls: Tls, replies: Replies) -> Self {
         let listener = TcpListener::bind(addr).await.expect("a port is free");
         let addr = listener.local_addr().expect("it has an address");
-        let (acceptor, authority) = certify();
+        let certified = LoopbackTls::issue();
+        let random = u64::from_be_bytes(Rng::system().bytes());
+        let authority = std::env::temp_dir().join(format!("authority-{random:x}.pem"));
+        std::fs::write(&authority, certified.authority).expect("it is written");
+        let acceptor = certified.acceptor;
         let received = Arc::new(Mutex::new(Vec::new()));
         let log = Arc::clone(&received);
         let task = tokio::spawn(async move {
@@ -89,26 +90,6 @@ impl Server {
 }
 
 /// A certificate for the loopback addresses, and its authority in a file.
-fn certify() -> (TlsAcceptor, PathBuf) {
-    let mut params = CertificateParams::new(Vec::new()).expect("no names are fine");
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let key = KeyPair::generate().expect("a key is made");
-    let authority = CertifiedIssuer::self_signed(params, key).expect("it is signed");
-    let names = ["127.0.0.1", "::1"].map(str::to_owned).to_vec();
-    let params = CertificateParams::new(names).expect("they are names");
-    let key = KeyPair::generate().expect("a key is made");
-    let certificate = params.signed_by(&key, &authority).expect("it is signed");
-    let key = PrivateKeyDer::try_from(key.serialize_der()).expect("it is a key");
-    let config = ServerConfig::builder()
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate.der().clone()], key)
-        .expect("they belong together");
-    let random = u64::from_be_bytes(Rng::system().bytes());
-    let path = std::env::temp_dir().join(format!("authority-{random:x}.pem"));
-    std::fs::write(&path, authority.pem()).expect("it is written");
-    (TlsAcceptor::from(Arc::new(config)), path)
-}
-
 async fn converse(
     stream: TcpStream,
     tls: Tls,

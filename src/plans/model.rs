@@ -144,6 +144,9 @@ pub struct Offer {
     /// Bytes of events stored in a month; those beyond are rejected. `null` is unlimited.
     #[schema(example = 1_073_741_824)]
     pub monthly_event_bytes: Option<u64>,
+    /// Secrets. `null` is unlimited.
+    #[schema(example = 100)]
+    pub secrets: Option<u32>,
     /// Bytes of one file.
     #[schema(example = 262_144_000)]
     pub file_size: u64,
@@ -211,6 +214,7 @@ impl Offer {
             quota_is_hard: tier.quota.is_some_and(|quota| quota.hard),
             monthly_events: tier.events,
             monthly_event_bytes: tier.event_bytes,
+            secrets: tier.secrets,
             file_size: tier.files.size,
             files: tier.files.count,
             storage: tier.files.bytes,

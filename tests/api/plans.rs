@@ -247,7 +247,7 @@ async fn prices_are_public_and_come_from_the_settings() {
         "price": { "amount": 1900, "currency": "EUR", "interval": "month" }, "yearly_price": null,
         "requests_per_minute": 777, "monthly_quota": 1_000_000, "quota_is_hard": false,
         "monthly_events": 1_000_000, "monthly_event_bytes": 1_073_741_824,
-        "file_size": 262_144_000, "files": 10_000, "storage": 10_737_418_240_u64,
+        "secrets": 100, "file_size": 262_144_000, "files": 10_000, "storage": 10_737_418_240_u64,
         "features": ["api_keys", "usage_reports", "email_support"],
     });
     assert_eq!(plans[1], pro);

@@ -85,6 +85,12 @@ settings: ## Refresh docs/configuration.md and .env.production.example
 	@"$(TARGET_DIR)/debug/groundwork" config --env > "$(TARGET_DIR)/settings"
 	@cp "$(TARGET_DIR)/settings" .env.production.example
 
+.PHONY: privacy
+privacy: ## Refresh docs/privacy/data.md, the record of what is kept about people
+	@$(BUILD)
+	@"$(TARGET_DIR)/debug/groundwork" privacy record > "$(TARGET_DIR)/privacy"
+	@mkdir -p docs/privacy && cp "$(TARGET_DIR)/privacy" docs/privacy/data.md
+
 .PHONY: clean-dev
 clean-dev: ## Forget the data, secrets and ports of `make run`
 	@$(BUILD) && $(DEV) clean

@@ -60,6 +60,17 @@ pub enum Command {
     /// Prepare the object store
     #[command(subcommand)]
     Storage(Storage),
+    /// Report what is kept about people
+    #[command(subcommand)]
+    Privacy(Privacy),
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Privacy {
+    /// Print every column with its purpose, retention, export and erasure; needs no configuration
+    ///
+    /// It is the page docs/privacy/data.md, the record of processing of Art. 30 GDPR.
+    Record,
 }
 
 #[derive(Debug, Subcommand)]

@@ -51,6 +51,8 @@ pub mod dashboard;
 pub mod files;
 pub mod secrets;
 
+pub mod privacy;
+
 pub mod app;
 pub mod doctor;
 pub mod worker;

@@ -12,14 +12,14 @@ use clock::{Clock, Rng};
 use crypto::{Key32, KeyRing, KeyUsage, Step, read_password};
 use email_transport::EmailAddress;
 use groundwork::cli::{
-    Billing, Cli, Command, Keys, LockoutSubject, Lockouts, Ring, Rotation, Storage, Users,
+    Billing, Cli, Command, Keys, LockoutSubject, Lockouts, Privacy, Ring, Rotation, Storage, Users,
 };
 use groundwork::config::{Config, read_bind_addr};
 use groundwork::ctx::Ctx;
 use groundwork::ids::AccountId;
 use groundwork::state::{AppState, StateError};
 use groundwork::tasks::{self, Process};
-use groundwork::{api_keys, app, auth, billing, config, doctor, migrate, sealed};
+use groundwork::{api_keys, app, auth, billing, config, doctor, migrate, privacy, sealed};
 use object_store::ObjectStore;
 use settings::Faults;
 use tokio::net::TcpListener;
@@ -72,6 +72,10 @@ fn run(command: Command) -> Outcome {
             billing(started_state(&config).await?, command).await
         }),
         Command::Storage(Storage::CreateBucket) => with_config(&variables, create_bucket),
+        Command::Privacy(Privacy::Record) => {
+            print(privacy::record_of_processing().trim_end());
+            Ok(())
+        }
         Command::Healthcheck => {
             let is_ready = http_toolkit::probe_readiness(read_bind_addr(&variables)?)?;
             is_ready

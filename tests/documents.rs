@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The pages whose paths are checked.
-const PAGES: [&str; 21] = [
+const PAGES: [&str; 22] = [
     "README.md",
     "CLAUDE.md",
     "CONTRIBUTING.md",
@@ -26,6 +26,7 @@ const PAGES: [&str; 21] = [
     "docs/migrations.md",
     "docs/observability.md",
     "docs/performance.md",
+    "docs/privacy/data.md",
     "docs/security/asvs.md",
     "docs/security/threat-model.md",
 ];
@@ -80,15 +81,25 @@ fn every_setting_is_described_and_nothing_else() {
         ("docs/configuration.md", "--markdown"),
         (".env.production.example", "--env"),
     ] {
-        // The binary, because linking the library into this test would cost seconds at each build.
-        let output = Command::new(env!("CARGO_BIN_EXE_groundwork"))
-            .args(["config", format])
-            .output();
-        let output = output.expect("the binary runs");
-        let rendered = String::from_utf8_lossy(&output.stdout);
         let stale = format!("{path} is not what src/config/ declares: `make settings` writes it");
-        assert!(read(path) == rendered, "{stale}");
+        assert!(read(path) == rendered(&["config", format]), "{stale}");
     }
+}
+
+#[test]
+fn the_record_of_processing_is_that_of_the_inventory() {
+    let stale = "docs/privacy/data.md is not what src/privacy/ declares: `make privacy` writes it";
+    let rendered = rendered(&["privacy", "record"]);
+    assert!(read("docs/privacy/data.md") == rendered, "{stale}");
+}
+
+/// What the binary prints. Linking the library into this test would cost seconds at each build.
+fn rendered(args: &[&str]) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_groundwork"))
+        .args(args)
+        .output();
+    let output = output.expect("the binary runs");
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 #[test]

@@ -52,6 +52,7 @@ mod password_forms;
 mod passwords;
 mod payments;
 mod plans;
+mod privacy;
 mod process;
 mod refresh;
 mod refresh_tokens;

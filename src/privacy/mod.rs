@@ -1,0 +1,10 @@
+//! What the product keeps about people: the inventory of every column, job payload and Redis key, and the record of
+//! processing (Art. 30 GDPR) that is generated from it.
+
+mod inventory;
+mod model;
+mod record;
+
+pub use inventory::{JOBS, REDIS, TABLES};
+pub use model::{Column, Kind, Store};
+pub use record::record_of_processing;

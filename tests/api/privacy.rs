@@ -1,0 +1,3 @@
+//! What is kept about people.
+
+mod inventory;

@@ -4,7 +4,7 @@
 //! Label values come from an enum, a route template or a status, never from a client, so that the number of
 //! series is bounded. Without `METRICS_ADDR` nothing is recorded.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use metric_families::label_values;
 pub use metric_families::{Family, Kind};
@@ -45,6 +45,8 @@ metric_families::families! {
         "Comparisons of files with their objects: ok, failed."
     FILE_REPAIRS "file_repairs_total" Counter Count ["repair"]
         "What sweeps of files have done: removed deleted files, staged uploads and objects without a row, and marked files as lost or found."
+    RETENTION_OVERDUE "retention_overdue_seconds" Gauge Seconds ["rows"]
+        "Age of the oldest row beyond its retention; 0 when no row is too old."
     PARTITION_MONTHS "partition_months_ahead" Gauge Count ["table"]
         "Months after this one that have a partition, without a gap; -1 when this one has none."
     PARTITION_DEFAULT_ROWS "partition_default_rows" Gauge Count ["table"]
@@ -305,6 +307,10 @@ label_values! {
         Ok "ok"
         Failed "failed"
     }
+}
+
+pub fn set_retention_overdue(rows: &'static str, overdue: Duration) {
+    gauge!(RETENTION_OVERDUE, "rows" => rows).set(overdue.as_secs_f64());
 }
 
 pub fn count_file_sweep(is_ok: bool) {

@@ -17,12 +17,13 @@ use crate::metrics;
 use crate::partitions::{self, Table};
 use crate::scope;
 use crate::state::AppState;
-use crate::{billing, sealed, worker};
+use crate::{billing, privacy, sealed, worker};
 
 const POOL_EVERY: Duration = Duration::from_secs(5);
 const QUEUE_EVERY: Duration = Duration::from_secs(15);
 const PARTITIONS_EVERY: Duration = Duration::from_mins(5);
 const SEALED_EVERY: Duration = Duration::from_hours(1);
+const RETENTION_EVERY: Duration = Duration::from_hours(1);
 
 #[derive(Debug, thiserror::Error)]
 pub enum MonitorError {
@@ -83,6 +84,7 @@ impl Monitor {
                 every(QUEUE_EVERY, || sample_queue(state)),
                 every(PARTITIONS_EVERY, || sample_partitions(state, tables)),
                 every(SEALED_EVERY, || sealed::sample(state)),
+                every(RETENTION_EVERY, || privacy::sample_retention(state)),
             )
         };
         let _ = self.stop.run_until_cancelled(work).await;

@@ -109,7 +109,7 @@ pub async fn worker(
 pub fn partitioned_tables(state: &AppState) -> Vec<Table> {
     let table = |name, retention| Table { name, retention };
     vec![
-        table(audit::TABLE, state.audit.retention),
+        table(audit::TABLE, Some(state.audit.retention)),
         table(usage::TABLE, Some(state.usage.retention)),
         table(usage::HOURLY_TABLE, Some(state.usage.retention)),
         table(usage::DAILY_TABLE, Some(state.usage.retention)),

@@ -1,16 +1,13 @@
 //! Emails about API keys, and the purge of old keys.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, Utc};
 use email_transport::EmailAddress;
-use job_queue::Purges;
+use job_queue::{Expired, Purges};
 
 use super::store;
 use crate::mail::{self, EmailMessage, JobError, email_jobs};
 use crate::scope;
 use crate::state::AppState;
-
-/// How long expired and revoked keys are kept, to investigate incidents.
-const KEPT: TimeDelta = TimeDelta::days(30);
 
 email_jobs! {
     /// `hint` is the end of the key.
@@ -42,10 +39,14 @@ job_queue::jobs! {
     PurgeKeys "api_keys.purge" => purge;
 }
 
+/// Rows that are deleted once their time has passed, each with that time.
+pub fn retained(state: &AppState) -> [(Expired, DateTime<Utc>); 2] {
+    let before = clock::before(state.clock.now(), state.api_keys.retention);
+    [(store::EXPIRED, before), (store::REVOKED, before)]
+}
+
 async fn purge(state: &AppState) -> Result<(), JobError> {
-    let before = state.clock.now() - KEPT;
     let mut purges = Purges::new(&state.db, scope::begin_job(state.job_statement_timeout));
-    purges.run_expired(store::EXPIRED, before).await;
-    purges.run_expired(store::REVOKED, before).await;
+    purges.run_all(&retained(state)).await;
     Ok(purges.finish()?)
 }

@@ -11,7 +11,7 @@ mod service;
 mod store;
 
 pub use error::Error;
-pub use jobs::{NotifyKeyCreated, NotifyKeyRotated, PurgeKeys};
+pub use jobs::{NotifyKeyCreated, NotifyKeyRotated, PurgeKeys, retained};
 pub use middleware::authenticate;
 pub use routes::{document_keys, routes};
 pub use service::{watch_uses, write_uses};

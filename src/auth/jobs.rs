@@ -1,8 +1,8 @@
 //! The daily purge of what has expired.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use clock::before;
-use job_queue::{JobError, Purges};
+use job_queue::{Expired, JobError, Purges};
 
 use super::{credentials, links, sessions, sign_in};
 use crate::audit::Event;
@@ -11,9 +11,6 @@ use crate::mfa;
 use crate::scope;
 use crate::state::AppState;
 use crate::users;
-
-/// How long expired rows are kept, to look into incidents.
-const KEPT: TimeDelta = TimeDelta::days(30);
 
 /// How long an unconfirmed authenticator is kept.
 const UNCONFIRMED: TimeDelta = TimeDelta::days(1);
@@ -29,30 +26,38 @@ job_queue::jobs! {
     PurgeExpired "auth.purge_expired" => purge;
 }
 
+/// Rows that are deleted once their time has passed, each with that time.
+pub fn retained(state: &AppState) -> Vec<(Expired, DateTime<Utc>)> {
+    let now = state.clock.now();
+    let sessions_before = before(now, state.auth.session_retention);
+    let links_before = before(now, state.auth.link_retention);
+    let revocations_before = now - state.access_tokens.longest_validity() - REVOCATIONS_KEPT;
+    let mut retained = vec![
+        (links::EXPIRED, links_before),
+        (sign_in::EXPIRED, links_before),
+        (sessions::REVOCATIONS, revocations_before),
+        (credentials::EXPIRED_CHANGES, now),
+    ];
+    retained.extend(sessions::EXPIRED.map(|rows| (rows, sessions_before)));
+    retained
+}
+
 /// A failed purge does not stop the others; the next run retries it.
 async fn purge(state: &AppState) -> Result<(), JobError> {
-    let now = state.clock.now();
-    let (expired, unconfirmed) = (now - KEPT, now - UNCONFIRMED);
-    let ran_out = now - (state.access_tokens.longest_validity()) - REVOCATIONS_KEPT;
+    let unconfirmed = state.clock.now() - UNCONFIRMED;
     let mut purges = Purges::new(&state.db, scope::begin_job(state.job_statement_timeout));
     let unverified = purge_unverified(&Ctx::system(state)).await;
-    purges.run_expired(links::EXPIRED, expired).await;
-    purges.run_expired(sign_in::EXPIRED, expired).await;
+    purges.run_all(&retained(state)).await;
     purges
         .run("pending factors", |conn, most| {
             Box::pin(mfa::delete_pending(conn, unconfirmed, most))
         })
         .await;
-    for rows in sessions::EXPIRED {
-        purges.run_expired(rows, expired).await;
-    }
-    purges.run_expired(sessions::REVOCATIONS, ran_out).await;
     purges
         .run("sign-ups", |conn, most| {
             Box::pin(users::delete_verified_sign_ups(conn, most))
         })
         .await;
-    purges.run_expired(credentials::EXPIRED_CHANGES, now).await;
     purges.finish()?;
     unverified
 }

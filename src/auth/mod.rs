@@ -31,7 +31,7 @@ pub use credentials::{
 };
 pub use credentials_change::begin_credentials_change;
 pub use error::Error;
-pub use jobs::PurgeExpired;
+pub use jobs::{PurgeExpired, retained};
 pub use links::{ASSETS, page_assets, page_routes};
 pub(crate) use links::{PAGE_HEAD, PAGE_POLICY, link_to};
 pub use mfa::{enrolment_routes, mfa_routes};

@@ -1,19 +1,14 @@
 //! Jobs of the schedule.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, Utc};
+use clock::before;
 use job_queue::{Expired, Purges};
 
 use super::{accounts, reconcile, usage};
 use crate::scope;
 use crate::state::AppState;
 
-/// How long finished checkouts are kept.
-const CHECKOUTS_KEPT: TimeDelta = TimeDelta::days(90);
-
 const OLD_CHECKOUTS: Expired = Expired::new("checkouts", "checkouts", "created_at");
-/// How long the hours that were sent are kept.
-const BILLED_USAGE_KEPT: TimeDelta = TimeDelta::days(90);
-
 const OLD_BILLED_USAGE: Expired = Expired::new("billed usage", "billed_usage", "hour");
 const OLD_EVENTS: Expired = Expired::new("webhook events", "stripe_events", "received_at");
 
@@ -30,17 +25,21 @@ job_queue::jobs! {
     PurgeBilling "billing.purge" => purge;
 }
 
+/// Rows that are deleted once their time has passed, each with that time.
+pub fn retained(state: &AppState) -> [(Expired, DateTime<Utc>); 3] {
+    let (now, billing) = (state.clock.now(), &state.billing);
+    [
+        (OLD_EVENTS, before(now, billing.event_retention)),
+        (OLD_CHECKOUTS, before(now, billing.checkout_retention)),
+        (
+            OLD_BILLED_USAGE,
+            before(now, billing.billed_usage_retention),
+        ),
+    ]
+}
+
 async fn purge(state: &AppState) -> Result<(), job_queue::JobError> {
-    let now = state.clock.now();
-    let events_before =
-        now - TimeDelta::from_std(state.billing.event_retention).unwrap_or(TimeDelta::MAX);
     let mut purges = Purges::new(&state.db, scope::begin_job(state.job_statement_timeout));
-    purges.run_expired(OLD_EVENTS, events_before).await;
-    purges
-        .run_expired(OLD_CHECKOUTS, now - CHECKOUTS_KEPT)
-        .await;
-    purges
-        .run_expired(OLD_BILLED_USAGE, now - BILLED_USAGE_KEPT)
-        .await;
+    purges.run_all(&retained(state)).await;
     Ok(purges.finish()?)
 }

@@ -31,7 +31,7 @@ pub use commands::{Reconciled, reconcile, replay};
 pub use doctor::findings;
 pub use error::Error;
 pub use invoices::routes as invoice_routes;
-pub use jobs::{CompareUsage, FollowAccounts, PurgeBilling, ReconcileStale, SendUsage};
+pub use jobs::{CompareUsage, FollowAccounts, PurgeBilling, ReconcileStale, SendUsage, retained};
 pub use notices::NotifyBilling;
 pub use pages::page_routes;
 pub use queue::{EndDuplicate, SyncCustomer, SyncEvent};

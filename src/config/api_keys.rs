@@ -18,6 +18,8 @@ refused.", ApiKeySettings {
         API_KEY_MAX_TTL => max_ttl: Duration = "365d";
         /// Active keys that an account may have.
         API_KEY_MAX_COUNT => max_count: u32 = 20, within(1..=1000);
+        /// How long revoked and expired keys are kept, to investigate incidents.
+        API_KEY_RETENTION => retention: Duration = "30d", within("1d"..="365d");
     }
 }
 

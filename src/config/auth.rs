@@ -50,6 +50,10 @@ settings::settings! {
         /// An account that nobody verifies for so long is deleted, once it has no link left to be
         /// verified by.
         UNVERIFIED_TTL => unverified_ttl: Duration = "7d";
+        /// How long sessions that have ended or expired are kept, to investigate incidents. They have addresses of clients.
+        SESSION_RETENTION => session_retention: Duration = "30d", within("1d"..="365d");
+        /// How long links of emails and unfinished sign-ins are kept after they have expired.
+        LINK_RETENTION => link_retention: Duration = "30d", within("1d"..="365d");
     }
 }
 

@@ -21,6 +21,10 @@ settings::settings! {
         STRIPE_CALLS_PER_SECOND => calls_per_second: u32 = 20, within(1..=1000);
         /// How long raw webhook events are kept. They contain personal data.
         STRIPE_EVENT_RETENTION => event_retention: Duration = "30d", within("1d"..="365d");
+        /// How long checkouts are kept after they were begun.
+        CHECKOUT_RETENTION => checkout_retention: Duration = "90d", within("2d"..="730d");
+        /// How long the hours of billed usage are kept.
+        BILLED_USAGE_RETENTION => billed_usage_retention: Duration = "90d", within("40d"..="730d");
         /// Page of the product that users return to from checkout and the portal. By default a page of this service.
         BILLING_RETURN_URL => return_url: Option<WebUrl>;
         /// Days of the free trial of an account's first subscription; `0` is none.
@@ -52,6 +56,8 @@ pub struct BillingConfig {
     pub timeout: Duration,
     pub calls_per_second: u32,
     pub event_retention: Duration,
+    pub checkout_retention: Duration,
+    pub billed_usage_retention: Duration,
     /// Of this service.
     pub public_url: Url,
     /// Page of the product.
@@ -82,6 +88,8 @@ impl BillingSettings {
             timeout: self.timeout?,
             calls_per_second: self.calls_per_second?,
             event_retention: self.event_retention?,
+            checkout_retention: self.checkout_retention?,
+            billed_usage_retention: self.billed_usage_retention?,
             public_url,
             return_url: self.return_url?,
             trial_days: self.trial_days?,

@@ -11,6 +11,8 @@ settings::settings! {
         ORGANISATIONS => enabled: bool = true;
         /// How long an invitation can be accepted.
         INVITATION_TTL => invitation_ttl: Duration = "7d", within("1h"..="30d");
+        /// How long expired invitations are listed.
+        INVITATION_RETENTION => invitation_retention: Duration = "30d", within("1d"..="365d");
         /// Open invitations of an organisation.
         INVITATION_MAX_COUNT => max_invitations: u32 = 50, within(1..=1000);
         /// How long a deleted organisation can be restored.

@@ -34,9 +34,8 @@ settings::settings! {
     "Audit log", AuditSettings {
         /// How long client addresses and user agents are kept in audit entries; the entries stay.
         AUDIT_ADDRESS_RETENTION => address_retention: Duration = "90d", within("30d"..="3650d");
-        /// How long entries are kept: months or days, `12mo` or `366d` at least; unset is for ever.
-        /// Whole months go.
-        AUDIT_RETENTION => retention: Option<Retention>,
+        /// How long entries are kept: months or days, `12mo` or `366d` at least. Whole months go.
+        AUDIT_RETENTION => retention: Retention = "24mo",
             check(|kept| kept.is_a_year(), "must be at least 12mo, or 366d");
     }
 }

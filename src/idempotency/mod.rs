@@ -23,5 +23,5 @@ mod model;
 mod service;
 mod store;
 
-pub use jobs::PurgeKeys as PurgeIdempotencyKeys;
+pub use jobs::{PurgeKeys as PurgeIdempotencyKeys, retained};
 pub use middleware::replay_reply;

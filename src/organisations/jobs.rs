@@ -1,7 +1,7 @@
 //! Emails about organisations, the daily purge, and the daily check of seats.
 
-use chrono::TimeDelta;
-use job_queue::{JobError, Purges};
+use chrono::{DateTime, Utc};
+use job_queue::{Expired, JobError, Purges};
 use serde::{Deserialize, Serialize};
 
 use super::store::invitations::EXPIRED;
@@ -16,9 +16,6 @@ use crate::users;
 
 /// Organisations of one purge.
 const PURGED_AT_ONCE: i64 = 100;
-
-/// How long expired invitations are listed.
-const INVITATIONS_KEPT: TimeDelta = TimeDelta::days(30);
 
 /// Subject of an email to a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -121,6 +118,12 @@ job_queue::jobs! {
     PurgeOrganisations "organisations.purge" => purge;
 }
 
+/// Rows that are deleted once their time has passed, each with that time.
+pub fn retained(state: &AppState) -> [(Expired, DateTime<Utc>); 1] {
+    let kept = state.organisations.invitation_retention;
+    [(EXPIRED, clock::before(state.clock.now(), kept))]
+}
+
 async fn purge(state: &AppState) -> Result<(), JobError> {
     let (ctx, now) = (Ctx::system(state), state.clock.now());
     loop {
@@ -142,6 +145,6 @@ async fn purge(state: &AppState) -> Result<(), JobError> {
             Box::pin(store::delete_former_slugs(conn, replaced_before, most))
         })
         .await;
-    purges.run_expired(EXPIRED, now - INVITATIONS_KEPT).await;
+    purges.run_all(&retained(state)).await;
     Ok(purges.finish()?)
 }

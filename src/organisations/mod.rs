@@ -20,7 +20,7 @@ pub use invitations::{
     SendInvitation, invitation_routes, invite_routes, own_routes, page_assets, page_routes,
     public_routes,
 };
-pub use jobs::{NotifyMember, PurgeOrganisations};
+pub use jobs::{NotifyMember, PurgeOrganisations, retained};
 pub use members::{member_routes, membership_routes, transfer_routes};
 pub use middleware::{require_permission, resolve_account};
 pub use model::{Member, OrganisationFilter, OrganisationSummary};

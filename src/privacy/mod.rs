@@ -4,7 +4,9 @@
 mod inventory;
 mod model;
 mod record;
+mod retention;
 
 pub use inventory::{JOBS, REDIS, TABLES};
 pub use model::{Column, Kind, Store};
 pub use record::record_of_processing;
+pub use retention::sample as sample_retention;

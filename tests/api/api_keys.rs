@@ -85,7 +85,7 @@ impl Session {
         self.post(&format!("{KEYS}/{id}/rotate"), body).await
     }
 
-    async fn revoke(&self, id: &str) -> Answer {
+    pub async fn revoke(&self, id: &str) -> Answer {
         let path = format!("{KEYS}/{id}");
         self.replica
             .call(Method::DELETE, &path, Some(self.access()), None)

@@ -9,13 +9,13 @@ use session_tokens::RevocationStatus;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::harness::{Session, TestApp, fastest};
+use crate::harness::{Answer, Session, TestApp, fastest};
 
-const LOGOUT: &str = "/api/v1/auth/logout";
+pub const LOGOUT: &str = "/api/v1/auth/logout";
 const LOGOUT_ALL: &str = "/api/v1/auth/logout-all";
 
 impl Session {
-    async fn log_out(&self, path: &str) -> crate::harness::Answer {
+    pub async fn log_out(&self, path: &str) -> Answer {
         self.replica
             .call(Method::POST, path, Some(self.access()), None)
             .await

@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use groundwork::auth::PurgeExpired;
 use groundwork::metrics::{self, Kind};
 use groundwork::monitor;
+use groundwork::privacy;
 use groundwork::usage;
 use groundwork_dev::{RangeServer, Stripe};
 use reqwest::Method;
@@ -14,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::billing::sign;
 use crate::harness::{PASSWORD, TestApp, config, given};
+use crate::logout::LOGOUT;
 
 /// The service with its internal listener, which ends before the service's database does: a
 /// connection that is half open when everything stands still would hold that up for a minute.
@@ -349,5 +352,31 @@ async fn webhooks_are_counted_by_outcome_and_the_one_that_waits_longest_is_the_l
     }
     app.hurry_jobs().await;
     app.run_jobs().await;
+    monitored.end().await;
+}
+
+#[tokio::test]
+async fn rows_past_their_retention_are_reported_until_a_job_deletes_them() {
+    let monitored = Monitored::start_with(&[("SESSION_RETENTION", "2d")]).await;
+    let app = &monitored.app;
+    let ada = app.sign_in("ada").await;
+    ada.log_out(LOGOUT).await.assert_status(204);
+    let overdue = async || {
+        privacy::sample_retention(&app.state).await;
+        let labels = [("rows", "ended sessions")];
+        monitored
+            .scrape()
+            .await
+            .sum("retention_overdue_seconds", &labels)
+    };
+    app.clock.advance(Duration::from_hours(47));
+    assert_eq!(overdue().await, 0.0);
+    app.clock.advance(Duration::from_hours(24));
+    let seconds = overdue().await;
+    assert!((80_000.0..90_000.0).contains(&seconds), "{seconds}");
+    let enqueued = job_queue::enqueue(&app.state.db, &PurgeExpired::default(), None).await;
+    enqueued.expect("it is enqueued");
+    app.run_jobs().await;
+    assert_eq!(overdue().await, 0.0);
     monitored.end().await;
 }

@@ -1,3 +1,4 @@
 //! What is kept about people.
 
 mod inventory;
+mod retention;

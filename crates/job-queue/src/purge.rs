@@ -59,11 +59,18 @@ impl<'a> Purges<'a> {
         }
     }
 
-    pub async fn run_expired(&mut self, rows: Expired, before: DateTime<Utc>) {
+    async fn run_expired(&mut self, rows: Expired, before: DateTime<Utc>) {
         self.run(rows.what, |conn, most| {
             Box::pin(rows.delete(conn, before, most))
         })
         .await;
+    }
+
+    /// Deletes rows whose time is before the one beside them.
+    pub async fn run_all(&mut self, retained: &[(Expired, DateTime<Utc>)]) {
+        for (rows, before) in retained {
+            self.run_expired(*rows, *before).await;
+        }
     }
 
     async fn batch<F>(&self, delete: &F) -> Result<u64, sqlx::Error>

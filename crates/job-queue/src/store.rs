@@ -233,7 +233,6 @@ pub(crate) async fn delete_dead(
 /// Rows that a purge deletes once the time in `column` has passed. Needs an index on the columns of `order`.
 #[derive(Clone, Copy, Debug)]
 pub struct Expired {
-    /// Name in the log.
     pub(crate) what: &'static str,
     table: &'static str,
     column: &'static str,
@@ -255,6 +254,31 @@ impl Expired {
     #[must_use]
     pub const fn ordered_by(self, order: &'static str) -> Self {
         Self { order, ..self }
+    }
+
+    /// Name in logs and metrics.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        self.what
+    }
+
+    /// Time in `column` of the oldest row.
+    pub async fn oldest(
+        self,
+        conn: impl PgExecutor<'_>,
+    ) -> Result<Option<DateTime<Utc>>, sqlx::Error> {
+        let Self {
+            table,
+            column,
+            order,
+            ..
+        } = self;
+        let sql = format!(
+            "SELECT {column} FROM {table} WHERE {column} IS NOT NULL ORDER BY {order} LIMIT 1"
+        );
+        sqlx::query_scalar(sqlx::AssertSqlSafe(sql))
+            .fetch_optional(conn)
+            .await
     }
 
     /// Deletes at most `most` unlocked rows; returns how many.

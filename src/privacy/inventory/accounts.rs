@@ -61,8 +61,8 @@ pub(super) const STORES: &[Store] = &[
             Owner::Address("email"),
             Owner::User("invited_by"),
         ],
-        retention: Retention::Fixed {
-            time: "30 days",
+        retention: Retention::Setting {
+            name: "INVITATION_RETENTION",
             from: "the invitation has expired",
         },
         export: Export::Included,
@@ -95,8 +95,8 @@ pub(super) const STORES: &[Store] = &[
         name: "api_keys",
         purpose: Purpose::Security,
         owners: &[Owner::User("user_id")],
-        retention: Retention::Fixed {
-            time: "30 days",
+        retention: Retention::Setting {
+            name: "API_KEY_RETENTION",
             from: "the key is revoked or has expired",
         },
         export: Export::Included,

@@ -115,8 +115,8 @@ pub(super) const STORES: &[Store] = &[
         name: "checkouts",
         purpose: Purpose::Billing,
         owners: &[Owner::Account("account_id"), Owner::User("user_id")],
-        retention: Retention::Fixed {
-            time: "90 days",
+        retention: Retention::Setting {
+            name: "CHECKOUT_RETENTION",
             from: "the purchase was begun",
         },
         export: Export::Included,
@@ -152,8 +152,8 @@ pub(super) const STORES: &[Store] = &[
         name: "billed_usage",
         purpose: Purpose::Billing,
         owners: &[Owner::Account("account_id")],
-        retention: Retention::Fixed {
-            time: "90 days",
+        retention: Retention::Setting {
+            name: "BILLED_USAGE_RETENTION",
             from: "the hour",
         },
         export: Export::LeftOut("sums of the usage that is included"),

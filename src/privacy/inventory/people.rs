@@ -50,9 +50,9 @@ pub(super) const STORES: &[Store] = &[
         name: "sessions",
         purpose: Purpose::Security,
         owners: &[Owner::User("user_id")],
-        retention: Retention::Fixed {
-            time: "30 days",
-            from: "the session has expired",
+        retention: Retention::Setting {
+            name: "SESSION_RETENTION",
+            from: "the session has ended or expired",
         },
         export: Export::Included,
         erasure: Erasure::Deleted,
@@ -97,8 +97,8 @@ pub(super) const STORES: &[Store] = &[
         name: "refresh_tokens",
         purpose: Purpose::Security,
         owners: &[Owner::Row("sessions", "session_id")],
-        retention: Retention::Fixed {
-            time: "30 days",
+        retention: Retention::Setting {
+            name: "SESSION_RETENTION",
             from: "the token has expired",
         },
         export: Export::LeftOut("of a former release, about sessions"),
@@ -147,8 +147,8 @@ pub(super) const STORES: &[Store] = &[
         name: "mfa_challenges",
         purpose: Purpose::Security,
         owners: &[Owner::User("user_id")],
-        retention: Retention::Fixed {
-            time: "30 days",
+        retention: Retention::Setting {
+            name: "LINK_RETENTION",
             from: "the sign-in has expired",
         },
         export: Export::LeftOut("sign-ins that ended before the second factor"),
@@ -167,8 +167,8 @@ pub(super) const STORES: &[Store] = &[
         name: "one_time_tokens",
         purpose: Purpose::Security,
         owners: &[Owner::User("user_id")],
-        retention: Retention::Fixed {
-            time: "30 days",
+        retention: Retention::Setting {
+            name: "LINK_RETENTION",
             from: "the link has expired",
         },
         export: Export::LeftOut("links that were sent to the person"),

@@ -1,0 +1,29 @@
+//! Rows that are past their retention and still there.
+
+use std::time::Duration;
+
+use crate::metrics;
+use crate::scope::{self, Exception, Scope};
+use crate::state::AppState;
+use crate::{api_keys, auth, billing, idempotency, organisations};
+
+/// Sets the gauges of all rows that the daily jobs delete. After a failure they keep their values.
+pub async fn sample(state: &AppState) {
+    let mut retained = auth::retained(state);
+    retained.extend(api_keys::retained(state));
+    retained.extend(billing::retained(state));
+    retained.extend(idempotency::retained(state));
+    retained.extend(organisations::retained(state));
+    for (rows, before) in retained {
+        let oldest = async {
+            let mut tx = scope::begin(&state.db, Scope::Exception(Exception::Job)).await?;
+            let oldest = rows.oldest(&mut *tx).await?;
+            tx.commit().await?;
+            Ok::<_, sqlx::Error>(oldest)
+        };
+        if let Ok(oldest) = oldest.await {
+            let overdue = oldest.and_then(|oldest| (before - oldest).to_std().ok());
+            metrics::set_retention_overdue(rows.name(), overdue.unwrap_or(Duration::ZERO));
+        }
+    }
+}

@@ -71,6 +71,29 @@ async fn deleted_files_are_kept_for_thirty_days_and_then_removed() {
 }
 
 #[tokio::test]
+async fn a_database_of_twenty_days_ago_finds_the_objects_of_its_files() {
+    let it = files_app().await;
+    let ada = it.app.sign_in("ada").await;
+    let started = ada.upload("image/png", &png(1)).await;
+    run(&it, "CREATE TABLE backup AS SELECT * FROM files").await;
+    ada.delete_file(&started).await.assert_status(204);
+    it.sweep_later(20 * DAY).await;
+    run(&it, "DELETE FROM files; INSERT INTO files SELECT * FROM backup").await;
+    it.sweep().await;
+    assert_eq!(it.states().await, ["complete"]);
+    let ada = it.app.log_in("ada@example.com").await;
+    let redirect = ada.content(&started, &[]).await;
+    let url = redirect.headers["location"].to_str().expect("it is text");
+    let found = reqwest::get(url).await.expect("the store answers");
+    assert_eq!(found.bytes().await.expect("they are read"), png(1));
+}
+
+async fn run(it: &FilesApp, sql: &'static str) {
+    let done = sqlx::raw_sql(sql).execute(&it.app.owner_db).await;
+    done.unwrap_or_else(|error| panic!("{sql}: {error}"));
+}
+
+#[tokio::test]
 async fn a_file_without_its_object_is_lost_until_the_object_is_back() {
     let it = files_app().await;
     let ada = it.app.sign_in("ada").await;

@@ -124,7 +124,11 @@ fn groups(draining: Draining) -> Groups {
             signed_in().scope(Area::Events),
             events::routes(),
         )
-        .group(FILES, signed_in().scope(Area::Files), files::routes())
+        .group(
+            FILES,
+            signed_in().scope(Area::Files),
+            files::routes().merge(files::upload_routes()),
+        )
         .group(
             "/api/v1/payments",
             signed_in()

@@ -1,7 +1,10 @@
 //! Files: uploaded straight to the store, completed, listed, downloaded and deleted; of one account.
 
 mod faults;
+mod forms;
+mod interrupted;
 mod limits;
+mod memory;
 mod refusals;
 mod sweep;
 

@@ -124,10 +124,12 @@ fn groups(draining: Draining) -> Groups {
             signed_in().scope(Area::Events),
             events::routes(),
         )
+        .group(FILES, signed_in().scope(Area::Files), files::routes())
+        // Without idempotency keys also where the others accept them: to compare requests, their bodies are buffered.
         .group(
             FILES,
             signed_in().scope(Area::Files),
-            files::routes().merge(files::upload_routes()),
+            files::upload_routes(),
         )
         .group(
             "/api/v1/payments",

@@ -35,7 +35,6 @@ pub fn routes() -> Routes<AppState> {
         .routes(routes!(get_file_content))
 }
 
-/// Its body is not read before the handler, so that idempotency keys are none of its.
 pub fn upload_routes() -> Routes<AppState> {
     Routes::new().routes(routes!(upload_file))
 }

@@ -8,7 +8,8 @@ CREATE TABLE files (
     name text NOT NULL CONSTRAINT files_name_check CHECK (octet_length(name) BETWEEN 1 AND 255),
     size bigint NOT NULL CONSTRAINT files_size_check CHECK (size > 0),
     content_type text NOT NULL,
-    sha256 bytea NOT NULL CONSTRAINT files_sha256_check CHECK (octet_length(sha256) = 32),
+    -- NULL while an upload through the service is received.
+    sha256 bytea CONSTRAINT files_sha256_check CHECK (octet_length(sha256) = 32),
     -- pending: the upload is not completed. lost: complete, and the last sweep found no object.
     state text NOT NULL CONSTRAINT files_state_check CHECK (state IN ('pending', 'complete', 'lost', 'deleted')),
     -- Part of the object's key, new for each attempt to complete: a complete object is never written again.
@@ -19,6 +20,7 @@ CREATE TABLE files (
     deleted_at timestamptz,
     CONSTRAINT files_completed_check CHECK (
         (state = 'pending') = (object_id IS NULL) AND (state = 'pending') = (completed_at IS NULL)
+        AND (state = 'pending' OR sha256 IS NOT NULL)
     ),
     CONSTRAINT files_deleted_check CHECK ((state = 'deleted') = (deleted_at IS NOT NULL))
 );

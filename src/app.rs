@@ -125,6 +125,12 @@ fn groups(draining: Draining) -> Groups {
             events::routes(),
         )
         .group(FILES, signed_in().scope(Area::Files), files::routes())
+        // Without idempotency keys also where the others accept them: to compare requests, their bodies are buffered.
+        .group(
+            FILES,
+            signed_in().scope(Area::Files),
+            files::upload_routes(),
+        )
         .group(
             "/api/v1/payments",
             signed_in()

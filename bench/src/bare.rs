@@ -25,6 +25,7 @@ use sqlx::postgres::PgPoolOptions;
 use sqlx::types::Uuid;
 
 use crate::billing::{STRIPE_KEY, WEBHOOK_SECRET};
+use crate::{bare_files, files};
 
 /// As many connections as the service that it is compared with opens at first.
 const POOL: u32 = 10;
@@ -55,7 +56,12 @@ struct Bare {
 }
 
 /// Serves on `addr` until it is killed.
-pub(crate) async fn serve(addr: SocketAddr, database_url: &str, stripe_url: &str) -> Result<()> {
+pub(crate) async fn serve(
+    addr: SocketAddr,
+    database_url: &str,
+    stripe_url: &str,
+    store_url: &str,
+) -> Result<()> {
     let pool = PgPoolOptions::new()
         .max_connections(POOL)
         .min_connections(POOL);
@@ -72,6 +78,7 @@ pub(crate) async fn serve(addr: SocketAddr, database_url: &str, stripe_url: &str
         client: reqwest::Client::new(),
         stripe_url: stripe_url.into(),
     };
+    let files = bare_files::routes(bare.db.clone(), files::store(store_url)?);
     let app = Router::new()
         .route(
             "/static",
@@ -85,7 +92,8 @@ pub(crate) async fn serve(addr: SocketAddr, database_url: &str, stripe_url: &str
         .route("/rotate", post(rotate))
         .route("/webhook", post(webhook))
         .route("/payment", post(payment))
-        .with_state(bare);
+        .with_state(bare)
+        .merge(files);
     let listener = tokio::net::TcpListener::bind(addr).await;
     let listener = listener.map_err(|error| Error::Other(error.to_string()))?;
     let served = axum::serve(listener, app).await;

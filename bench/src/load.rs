@@ -115,6 +115,15 @@ pub(crate) struct Round {
 }
 
 impl Round {
+    /// A round of another load, without errors.
+    pub(crate) fn of(took: Vec<Duration>, elapsed: Duration) -> Self {
+        Self {
+            took,
+            elapsed,
+            errors: 0,
+        }
+    }
+
     /// Adds what a later part of the round came to.
     pub(crate) fn add(&mut self, part: Self) {
         self.took.extend(part.took);

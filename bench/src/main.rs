@@ -3,7 +3,9 @@
 
 mod argon;
 mod bare;
+mod bare_files;
 mod billing;
+mod files;
 mod load;
 mod ours;
 mod report;
@@ -44,6 +46,8 @@ enum Command {
         database_url: String,
         /// The fake Stripe
         stripe_url: String,
+        /// The object store
+        store_url: String,
     },
 }
 
@@ -55,7 +59,8 @@ async fn main() -> ExitCode {
             addr,
             database_url,
             stripe_url,
-        }) => bare::serve(*addr, database_url, stripe_url).await,
+            store_url,
+        }) => bare::serve(*addr, database_url, stripe_url, store_url).await,
         None => measure(&cli).await,
     };
     match done {

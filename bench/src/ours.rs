@@ -8,23 +8,28 @@ use std::time::{Duration, Instant};
 
 use groundwork_dev::error::Doing as _;
 use groundwork_dev::process::{self, OnOurDeath, Server, Signal};
-use groundwork_dev::{Error, Inbox, Postgres, Redis, Result, Stripe, ports};
+use groundwork_dev::s3::{ACCESS_KEY_ID, SECRET_ACCESS_KEY};
+use groundwork_dev::{Error, Inbox, Postgres, Redis, Result, S3, Stripe, ports};
 use serde_json::{Value, json};
 
 use crate::billing::{STRIPE_KEY, WEBHOOK_SECRET};
+use crate::files::BUCKET;
 use crate::load::{Connection, request};
 
 /// The password of every account here.
 const PASSWORD: &str = "correct horse battery staple";
 
 /// Limits that are counted like any other and that the load does not reach.
-const LIMITS: [(&str, &str); 9] = [
+const LIMITS: [(&str, &str); 12] = [
     ("LIMIT_GUARD", "1000000/1s"),
     ("LIMIT_ANONYMOUS", "1000000/1m"),
     ("LIMIT_AUTH", "1000000/1m"),
     ("LIMIT_SESSION", "1000000/1m"),
     ("LIMIT_FAILURES_CLIENT", "1000000/1m"),
     ("LIMIT_FAILURES_ACCOUNT", "1000000/1m"),
+    ("LIMIT_UPLOAD", "1000000/1m"),
+    ("PLAN_FREE_FILES", "0"),
+    ("PLAN_FREE_STORAGE_MIB", "0"),
     ("PLAN_FREE_RATE", "1000000"),
     ("PLAN_FREE_QUOTA", "4000000000"),
     ("HTTP_MAX_CONNECTIONS", "1000"),
@@ -52,6 +57,7 @@ impl Setup {
         redis: &Redis,
         inbox: &Inbox,
         stripe: &Stripe,
+        s3: &S3,
     ) -> Result<Self> {
         let me = std::env::current_exe().doing(|| "find this program".into())?;
         let port = ports::any()?.port;
@@ -70,6 +76,10 @@ impl Setup {
             ("REDIS_URL", &redis.url()),
             ("SMTP_URL", &inbox.smtp_url()),
             ("MAIL_FROM", "Bench <bench@example.com>"),
+            ("STORAGE_BUCKET", BUCKET),
+            ("STORAGE_ENDPOINT", &s3.url()),
+            ("STORAGE_ACCESS_KEY_ID", ACCESS_KEY_ID),
+            ("STORAGE_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY),
             ("STRIPE_SECRET_KEY", STRIPE_KEY),
             ("STRIPE_API_URL", &stripe.url()),
             ("STRIPE_WEBHOOK_SECRETS", WEBHOOK_SECRET),

@@ -58,10 +58,14 @@ pub(crate) enum Scenario {
     Payments,
     /// Reads of Stripe that events cost
     Reads,
+    /// `POST /files/upload`
+    Upload,
+    /// `POST /files` and its completion
+    Presigned,
 }
 
 impl Scenario {
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Start,
         Self::Live,
         Self::Pricing,
@@ -72,6 +76,8 @@ impl Scenario {
         Self::Webhook,
         Self::Payments,
         Self::Reads,
+        Self::Upload,
+        Self::Presigned,
     ];
 }
 
@@ -144,6 +150,7 @@ impl World {
         }
         service.stop().await;
         findings.extend(self.billing(only, &tokens, length).await?);
+        findings.extend(self.files(only, &tokens, length).await?);
         Ok(findings)
     }
 

@@ -10,11 +10,12 @@ use std::time::Duration;
 use groundwork_dev::error::Doing as _;
 use groundwork_dev::files::Scratch;
 use groundwork_dev::process::{self, OnOurDeath, Server, Signal};
-use groundwork_dev::{Error, Inbox, Postgres, Redis, Result, Stripe, ports};
+use groundwork_dev::{Error, Inbox, Postgres, Redis, Result, S3, Stripe, ports};
 use sqlx::types::Uuid;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 use crate::bare;
+use crate::files;
 use crate::load::Connection;
 use crate::ours::Setup;
 use crate::report::tell;
@@ -37,6 +38,7 @@ pub(crate) struct World {
     /// Events sent, for ids of their own.
     pub(crate) sent: Arc<AtomicUsize>,
     pub(crate) stripe: Stripe,
+    pub(crate) s3: Arc<S3>,
     redis: Redis,
     pub(crate) postgres: Postgres,
     _inbox: Inbox,
@@ -52,7 +54,8 @@ impl World {
         let inbox = Inbox::start().await;
         let stripe = Stripe::start().await;
         postgres.ensure_database("bench").await?;
-        let setup = Setup::new(home.path(), &postgres, &redis, &inbox, &stripe)?;
+        let s3 = files::start_store().await?;
+        let setup = Setup::new(home.path(), &postgres, &redis, &inbox, &stripe, &s3)?;
         for client in 0..CONNECTIONS {
             setup.create_account(&email(client))?;
         }
@@ -72,19 +75,28 @@ impl World {
                  id text PRIMARY KEY, type text NOT NULL, customer text, payload bytea NOT NULL, received_at timestamptz NOT NULL
              );
              CREATE TABLE bare_payments (id uuid PRIMARY KEY, amount bigint NOT NULL, intent text);
+             CREATE TABLE bare_accounts (id int PRIMARY KEY);
+             INSERT INTO bare_accounts SELECT generate_series(0, {CONNECTIONS} - 1);
+             CREATE TABLE bare_files (
+                 id uuid PRIMARY KEY, account int NOT NULL, name text NOT NULL, size bigint NOT NULL, content_type text NOT NULL,
+                 state text NOT NULL, object_id uuid, created_at timestamptz NOT NULL
+             );
+             CREATE INDEX ON bare_files (account) INCLUDE (size);
+             CREATE TABLE bare_entries (file_id uuid NOT NULL, created_at timestamptz NOT NULL);
              ANALYZE"
         );
         sqlx::raw_sql(AssertSqlSafe(crowd))
             .execute(&mut owner)
             .await?;
         owner.close().await?;
-        let (bare, bare_addr) = start_bare(&postgres, &stripe, home.path())?;
+        let (bare, bare_addr) = start_bare(&postgres, &stripe, &s3, home.path())?;
         Ok(Self {
             bare,
             bare_addr,
             setup,
             sent: Arc::default(),
             stripe,
+            s3,
             redis,
             postgres,
             _inbox: inbox,
@@ -132,7 +144,12 @@ impl World {
     }
 }
 
-fn start_bare(postgres: &Postgres, stripe: &Stripe, home: &Path) -> Result<(Server, SocketAddr)> {
+fn start_bare(
+    postgres: &Postgres,
+    stripe: &Stripe,
+    s3: &S3,
+    home: &Path,
+) -> Result<(Server, SocketAddr)> {
     let me = std::env::current_exe().doing(|| "find this program".into())?;
     let addr = SocketAddr::from(([127, 0, 0, 1], ports::any()?.port));
     let mut command = process::command(me.as_os_str(), None, OnOurDeath::Terminate);
@@ -141,6 +158,7 @@ fn start_bare(postgres: &Postgres, stripe: &Stripe, home: &Path) -> Result<(Serv
         &addr.to_string(),
         &postgres.url("bench"),
         &stripe.url(),
+        &s3.url(),
     ]);
     let log = home.join("bare.log");
     Ok((

@@ -31,6 +31,12 @@ pub(super) enum Error {
     UploadDiffers,
     #[error("the upload has expired")]
     UploadExpired,
+    #[error("the file of a form has another size than announced")]
+    SizeDiffers,
+    #[error("the file of a form has another hash than announced")]
+    HashDiffers,
+    #[error("the form cannot be read, or is none of a file")]
+    Form(Problem),
     #[error("the range is beyond the end of a file of {0} bytes")]
     Range(i64),
     #[error("too many uploads")]
@@ -41,6 +47,8 @@ pub(super) enum Error {
     Store(#[from] StoreError),
     #[error(transparent)]
     Plan(#[from] LoadError),
+    #[error(transparent)]
+    Task(#[from] tokio::task::JoinError),
     #[error(transparent)]
     Database(#[from] sqlx::Error),
 }
@@ -62,7 +70,9 @@ impl From<Error> for Problem {
             Error::Range(size) => {
                 Self::new(Code::RangeNotSatisfiable).detail(format!("the file has {size} bytes"))
             }
-            Error::Limited(problem) => problem,
+            Error::SizeDiffers => invalid("size", "is not the size of the file"),
+            Error::HashDiffers => invalid("sha256", "is not the hash of the file"),
+            Error::Limited(problem) | Error::Form(problem) => problem,
             Error::NotConfigured => Self::new(Code::StorageNotConfigured).retry_after(RETRY_AFTER),
             Error::Store(error) => {
                 if let StoreError::Unavailable(_) = error {
@@ -72,8 +82,19 @@ impl From<Error> for Problem {
                 }
                 Self::new(Code::StorageUnavailable).retry_after(RETRY_AFTER)
             }
+            Error::Task(error) => Self::internal(error),
             Error::Plan(error) => error.into(),
             Error::Database(error) => error.into(),
         }
     }
+}
+
+/// A field of a form has a value that it must not have.
+pub(super) fn invalid(field: &'static str, message: &'static str) -> Problem {
+    Problem::new(Code::InvalidFields).field(field, "invalid", message)
+}
+
+/// A form lacks a field.
+pub(super) fn missing(field: &'static str, message: &'static str) -> Problem {
+    Problem::new(Code::InvalidFields).field(field, "required", message)
 }

@@ -4,6 +4,8 @@
 //! - An upload goes straight to the store, to a staging key, by a URL that is signed for one size, type and hash.
 //!   Completing it copies the object to a key of its own, checks that copy, and only then does the file exist. The URL,
 //!   used again, writes to the staging key, which nothing reads after that.
+//! - An upload through the service goes to a key of its own at once, since nobody else can write there. The last bytes are
+//!   sent once all have been checked, so that no other object is ever made.
 //! - No lock is held during a call to the store. Of concurrent completions one sets the row; the others delete their copy.
 //! - A deleted file keeps its object for `FILE_RETENTION`, so that a restored database finds it.
 
@@ -15,6 +17,7 @@ mod range;
 mod routes;
 mod service;
 mod store;
+mod upload;
 
 pub use jobs::SweepFiles;
-pub use routes::routes;
+pub use routes::{routes, upload_routes};

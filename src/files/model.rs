@@ -79,6 +79,29 @@ impl FileSize {
     pub(super) const fn get(self) -> i64 {
         self.0
     }
+
+    pub(super) const fn bytes(self) -> u64 {
+        self.0.unsigned_abs()
+    }
+
+    /// Checks that the plan allows a file of this size.
+    pub(super) const fn check(self, limits: &FileLimits) -> Result<(), Error> {
+        if self.bytes() > limits.size {
+            return Err(Error::TooLarge(limits.size));
+        }
+        Ok(())
+    }
+}
+
+/// Decimal digits, as in a form.
+impl TryFrom<String> for FileSize {
+    type Error = &'static str;
+
+    fn try_from(raw: String) -> Result<Self, &'static str> {
+        let is_number = !raw.is_empty() && raw.bytes().all(|byte| byte.is_ascii_digit());
+        let size = raw.parse::<u64>().ok().filter(|_| is_number);
+        size.ok_or("must be a number of bytes")?.try_into()
+    }
 }
 
 impl TryFrom<u64> for FileSize {
@@ -94,13 +117,18 @@ impl TryFrom<u64> for FileSize {
 }
 
 /// SHA-256 hash in 64 lower-case hexadecimal digits.
-#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema, sqlx::Type)]
 #[serde(try_from = "String", into = "String")]
+#[sqlx(transparent)]
 #[schema(value_type = String, pattern = "^[0-9a-f]{64}$",
     example = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08")]
 pub(super) struct Sha256([u8; 32]);
 
 impl Sha256 {
+    pub(super) const fn new(hash: [u8; 32]) -> Self {
+        Self(hash)
+    }
+
     pub(super) const fn bytes(&self) -> &[u8; 32] {
         &self.0
     }
@@ -122,13 +150,6 @@ impl fmt::Debug for Sha256 {
 impl From<Sha256> for String {
     fn from(hash: Sha256) -> Self {
         hash.hex()
-    }
-}
-
-/// Bytes in the database, where a check has their number.
-impl From<Vec<u8>> for Sha256 {
-    fn from(bytes: Vec<u8>) -> Self {
-        Self(bytes.try_into().unwrap_or_default())
     }
 }
 
@@ -169,21 +190,59 @@ pub(super) struct NewFile {
 }
 
 impl NewFile {
-    /// Returns the type if the settings allow it and the plan the size.
+    /// What is reserved for it, if the settings allow the type and the plan the size.
     pub(super) fn check(
-        &self,
+        self,
         config: &FilesConfig,
         limits: &FileLimits,
-    ) -> Result<FileType, Error> {
-        let file_type = FileType::named(&self.content_type)
-            .filter(|it| config.types.contains(it))
-            .ok_or(Error::TypeNotAllowed)?;
-        let size = self.size.get().unsigned_abs();
-        if size > limits.size {
-            return Err(Error::TooLarge(limits.size));
-        }
-        Ok(file_type)
+    ) -> Result<Announced, Error> {
+        let file_type = FileType::named(&self.content_type);
+        let file_type = allowed(file_type, config)?;
+        self.size.check(limits)?;
+        Ok(Announced {
+            name: self.name,
+            size: self.size,
+            file_type,
+            sha256: Some(self.sha256),
+        })
     }
+}
+
+/// Returns the type if the settings allow it.
+pub(super) fn allowed(
+    file_type: Option<FileType>,
+    config: &FilesConfig,
+) -> Result<FileType, Error> {
+    file_type
+        .filter(|it| config.types.contains(it))
+        .ok_or(Error::TypeNotAllowed)
+}
+
+/// File that an upload is begun for.
+#[derive(Clone, Debug)]
+pub(super) struct Announced {
+    pub(super) name: FileName,
+    pub(super) size: FileSize,
+    pub(super) file_type: FileType,
+    /// `None` of bytes that the service hashes as they arrive.
+    pub(super) sha256: Option<Sha256>,
+}
+
+/// Form with a file. The fields come before the file, which is the last part.
+#[derive(ToSchema)]
+#[schema(as = UploadForm)]
+#[expect(dead_code, reason = "the schema of a body that is read part by part")]
+pub(super) struct UploadForm {
+    /// Name for lists and downloads. By default that of the part `file`.
+    name: Option<FileName>,
+    /// SHA-256 that the bytes must have, in hexadecimal.
+    sha256: Option<Sha256>,
+    /// Size of the file in bytes.
+    size: FileSize,
+    /// The bytes. The type is decided by the first of them; the part's `Content-Type` decides between `text/plain` and
+    /// `text/csv` alone.
+    #[schema(value_type = String, format = Binary)]
+    file: Vec<u8>,
 }
 
 /// File of an account.
@@ -259,7 +318,8 @@ pub(super) struct Row {
     pub(super) name: FileName,
     pub(super) size: i64,
     pub(super) content_type: String,
-    pub(super) sha256: Sha256,
+    /// `None` while an upload through the service is received.
+    pub(super) sha256: Option<Sha256>,
     pub(super) uploaded_by: UserId,
     pub(super) created_at: DateTime<Utc>,
     pub(super) state: State,
@@ -269,6 +329,19 @@ pub(super) struct Row {
 }
 
 impl Row {
+    /// The file. `None` while an upload through the service is received.
+    pub(super) fn into_file(self) -> Option<File> {
+        Some(File {
+            id: self.id,
+            name: self.name,
+            size: self.size,
+            content_type: self.content_type,
+            sha256: self.sha256?,
+            uploaded_by: self.uploaded_by,
+            created_at: self.created_at,
+        })
+    }
+
     /// The object, if the file is complete.
     pub(super) fn object(&self, account_id: AccountId) -> Option<ObjectKey> {
         let object_id = self.object_id.filter(|_| self.state == State::Complete)?;
@@ -277,20 +350,6 @@ impl Row {
             id: self.id,
             object_id,
         })
-    }
-}
-
-impl From<Row> for File {
-    fn from(row: Row) -> Self {
-        Self {
-            id: row.id,
-            name: row.name,
-            size: row.size,
-            content_type: row.content_type,
-            sha256: row.sha256,
-            uploaded_by: row.uploaded_by,
-            created_at: row.created_at,
-        }
     }
 }
 

@@ -9,21 +9,23 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use file_types::FileType;
 use http_toolkit::{
-    BodyProblems, Json, Page, PageParams, PageRequest, Path, PathProblems, Problem, QueryProblems,
-    Routes, TimeCursor,
+    BodyProblems, Json, Multipart, Page, PageParams, PageRequest, Path, PathProblems, Problem,
+    QueryProblems, Routes, TimeCursor,
 };
 use utoipa_axum::routes;
 
 use super::error::Error;
 use super::key::ObjectKey;
-use super::model::{File, NewFile, StartedUpload};
+use super::model::{File, NewFile, StartedUpload, UploadForm};
 use super::range::ByteRange;
-use super::{service, store};
+use super::{service, store, upload};
 use crate::config::Downloads;
 use crate::ctx::CallerCtx;
 use crate::ids::FileId;
 use crate::state::AppState;
-use crate::web::{CompletionProblems, DownloadProblems, StorageProblems, UploadProblems};
+use crate::web::{
+    CompletionProblems, DownloadProblems, StorageProblems, UploadExpiredProblem, UploadProblems,
+};
 
 pub fn routes() -> Routes<AppState> {
     Routes::new()
@@ -31,6 +33,25 @@ pub fn routes() -> Routes<AppState> {
         .routes(routes!(get_file, delete_file))
         .routes(routes!(complete_file))
         .routes(routes!(get_file_content))
+}
+
+pub fn upload_routes() -> Routes<AppState> {
+    Routes::new().routes(routes!(upload_file))
+}
+
+/// Upload a file through the service.
+///
+/// A form with the size, optionally the name and the SHA-256, and then one file. It is streamed to the object store: a fault
+/// of any part leaves no file. Clients that can reach the store upload to it directly, by `POST /files`. An
+/// `Idempotency-Key` is ignored.
+#[utoipa::path(post, path = "/upload", tag = "files",
+    request_body(content = UploadForm, content_type = "multipart/form-data",
+        example = json!({ "size": 14, "file": "id,name\r\n1,Ada" })),
+    responses((status = 201, description = "The file.", body = File), BodyProblems, UploadProblems,
+        UploadExpiredProblem, StorageProblems))]
+async fn upload_file(ctx: CallerCtx, form: Multipart) -> Result<(StatusCode, Json<File>), Problem> {
+    let file = upload::receive(ctx, form).await?;
+    Ok((StatusCode::CREATED, Json(file)))
 }
 
 /// Start the upload of a file.

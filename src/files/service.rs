@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use clock::{after, uuid_v7};
 use http_toolkit::spend;
 use object_store::{Hashed, ObjectInfo, ObjectStore, Upload};
@@ -10,9 +11,10 @@ use serde_json::json;
 
 use super::error::Error;
 use super::key::{self, ObjectKey};
-use super::model::{File, NewFile, Row, StartedUpload, State, UploadRequest};
+use super::model::{Announced, File, NewFile, Row, StartedUpload, State, UploadRequest};
 use super::store;
 use crate::audit::Event;
+use crate::config::FileLimits;
 use crate::ctx::CallerCtx;
 use crate::ids::FileId;
 use crate::organisations;
@@ -29,60 +31,102 @@ pub(super) fn storage(state: &AppState) -> Result<&ObjectStore, Error> {
     state.storage.as_ref().ok_or(Error::NotConfigured)
 }
 
+/// Limits of the account's plan.
+pub(super) async fn limits(ctx: &CallerCtx) -> Result<FileLimits, Error> {
+    let plan = plans::plan_of(ctx, ctx.account_id()).await?;
+    Ok(plan.tier(&ctx.plans).files)
+}
+
+/// Upload that begins now.
+pub(super) struct Begun {
+    pub(super) id: FileId,
+    pub(super) at: DateTime<Utc>,
+    expires_at: DateTime<Utc>,
+}
+
+impl Begun {
+    /// Counts it towards the rate limit of the user.
+    pub(super) async fn new(ctx: &CallerCtx) -> Result<Self, Error> {
+        let check = LimitCheck::spend(ctx.limits.upload, Key::user(ctx.user_id().0));
+        let spent = spend(&ctx.limiter, &[check]).await;
+        spent.map_err(Error::Limited)?;
+        let at = ctx.now();
+        Ok(Self {
+            id: FileId::new(at, &ctx.rng),
+            at,
+            expires_at: after(at, UPLOAD_TTL),
+        })
+    }
+}
+
 /// Reserves the file within the limits of the plan, and signs its upload.
 pub(super) async fn start(ctx: &CallerCtx, new: NewFile) -> Result<StartedUpload, Error> {
     let storage = storage(ctx)?;
-    let account_id = ctx.account_id();
-    let plan = plans::plan_of(ctx, account_id).await?;
-    let limits = plan.tier(&ctx.plans).files;
-    let file_type = new.check(&ctx.files, &limits)?;
-    let check = LimitCheck::spend(ctx.limits.upload, Key::user(ctx.user_id().0));
-    spend(&ctx.limiter, &[check])
-        .await
-        .map_err(Error::Limited)?;
-
-    let now = ctx.now();
-    let id = FileId::new(now, &ctx.rng);
-    let expires_at = after(now, UPLOAD_TTL);
+    let limits = limits(ctx).await?;
+    let sha256 = new.sha256;
+    let new = new.check(&ctx.files, &limits)?;
+    let begun = Begun::new(ctx).await?;
     let upload = Upload {
-        size: new.size.get().unsigned_abs(),
-        content_type: file_type.as_str(),
-        sha256: new.sha256.bytes(),
+        size: new.size.bytes(),
+        content_type: new.file_type.as_str(),
+        sha256: sha256.bytes(),
     };
-    let staging = key::staging(account_id, id);
+    let staging = key::staging(ctx.account_id(), begun.id);
     let signed = storage.presign_put(&staging, upload, UPLOAD_TTL).await?;
+    reserve(ctx, &begun, &limits, &new).await?;
+    // Clients set these two themselves.
+    let is_set = |name: &str| matches!(name, "host" | "content-length");
+    let headers = signed.headers.into_iter();
+    Ok(StartedUpload {
+        id: begun.id,
+        upload: UploadRequest {
+            method: "PUT",
+            url: signed.url,
+            headers: headers.filter(|(name, _)| !is_set(name)).collect(),
+            expires_at: begun.expires_at,
+        },
+    })
+}
 
+/// Inserts the pending row of an upload, if the file is within the limits of the plan.
+pub(super) async fn reserve(
+    ctx: &CallerCtx,
+    begun: &Begun,
+    limits: &FileLimits,
+    new: &Announced,
+) -> Result<(), Error> {
+    let account_id = ctx.account_id();
     let mut tx = ctx.begin().await?;
     // Serializes uploads of the account, so that each counts the ones before.
     if !organisations::lock_account(&mut *tx, account_id).await? {
         return Err(Error::NoAccount);
     }
-    let stored = store::count(&mut *tx, account_id, now).await?;
-    stored.check(new.size.get(), &limits)?;
-    let owner = (account_id, ctx.user_id(), id);
-    store::insert(&mut *tx, owner, &new, expires_at, now).await?;
+    let stored = store::count(&mut *tx, account_id, begun.at).await?;
+    stored.check(new.size.get(), limits)?;
+    let owner = (account_id, ctx.user_id(), begun.id);
+    store::insert(&mut *tx, owner, new, begun.expires_at, begun.at).await?;
     tx.commit().await?;
-    // Clients set these two themselves.
-    let is_set = |name: &str| matches!(name, "host" | "content-length");
-    let headers = signed.headers.into_iter();
-    Ok(StartedUpload {
-        id,
-        upload: UploadRequest {
-            method: "PUT",
-            url: signed.url,
-            headers: headers.filter(|(name, _)| !is_set(name)).collect(),
-            expires_at,
-        },
-    })
+    Ok(())
+}
+
+/// Deletes the pending row of an upload whose bytes can never be a file.
+pub(super) async fn abandon(ctx: &CallerCtx, id: FileId) -> Result<(), Error> {
+    let mut tx = ctx.begin().await?;
+    store::delete_pending(&mut *tx, ctx.account_id(), id).await?;
+    tx.commit().await?;
+    Ok(())
 }
 
 /// Makes the file of what has arrived. Repeated, it returns the same file.
 pub(super) async fn complete(ctx: &CallerCtx, id: FileId) -> Result<File, Error> {
     let row = find(ctx, id).await?;
-    match row.state {
-        State::Pending if row.upload_expires_at <= ctx.now() => return Err(Error::UploadExpired),
+    let (state, expires_at) = (row.state, row.upload_expires_at);
+    // One that is received through the service is not completed by its client.
+    let file = row.into_file().ok_or(Error::NotFound)?;
+    match state {
+        State::Pending if expires_at <= ctx.now() => return Err(Error::UploadExpired),
         State::Pending => {}
-        State::Complete => return Ok(row.into()),
+        State::Complete => return Ok(file),
         State::Lost | State::Deleted => return Err(Error::NotFound),
     }
     let storage = storage(ctx)?;
@@ -91,27 +135,21 @@ pub(super) async fn complete(ctx: &CallerCtx, id: FileId) -> Result<File, Error>
     // What is obviously no such file is not copied.
     match storage.find(&staging).await? {
         None => return completed_by_another(ctx, id, Error::UploadMissing).await,
-        Some(found) if !may_be(&row, found) => return Err(Error::UploadDiffers),
+        Some(found) if !may_be(&file, found) => return Err(Error::UploadDiffers),
         Some(_) => {}
     }
     // Of this attempt alone, so that no other one can write to what is checked here.
-    let object = ObjectKey {
-        account_id,
-        id,
-        object_id: uuid_v7(ctx.now(), &ctx.rng),
-    };
+    let object = new_object(ctx, id);
     let copy = object.text();
-    if !storage.copy(&staging, &copy, &row.content_type).await? {
+    if !storage.copy(&staging, &copy, &file.content_type).await? {
         return completed_by_another(ctx, id, Error::UploadMissing).await;
     }
-    let completed = match check(ctx, storage, &copy, &row).await {
-        Ok(()) => finish(ctx, &row, object).await,
+    let completed = match check(ctx, storage, &copy, &file).await {
+        Ok(()) => finish(ctx, &file, object).await,
         Err(error) => Err(error),
     };
     if let Err(Error::TypeNotAllowed) = completed {
-        let mut tx = ctx.begin().await?;
-        store::delete_pending(&mut *tx, account_id, id).await?;
-        tx.commit().await?;
+        abandon(ctx, id).await?;
     }
     // What cannot be deleted now the sweep deletes.
     match &completed {
@@ -127,7 +165,7 @@ pub(super) async fn complete(ctx: &CallerCtx, id: FileId) -> Result<File, Error>
         Err(_) => {}
     }
     if completed? {
-        return Ok(row.into());
+        return Ok(file);
     }
     completed_by_another(ctx, id, Error::UploadExpired).await
 }
@@ -140,16 +178,21 @@ async fn completed_by_another(
 ) -> Result<File, Error> {
     let row = find(ctx, id).await?;
     match row.state {
-        State::Complete => Ok(row.into()),
+        State::Complete => row.into_file().ok_or(Error::NotFound),
         State::Pending => Err(otherwise),
         State::Lost | State::Deleted => Err(Error::NotFound),
     }
 }
 
 /// Checks that an object is what was announced.
-async fn check(ctx: &CallerCtx, storage: &ObjectStore, copy: &str, row: &Row) -> Result<(), Error> {
+async fn check(
+    ctx: &CallerCtx,
+    storage: &ObjectStore,
+    copy: &str,
+    file: &File,
+) -> Result<(), Error> {
     let found = storage.find(copy).await?.ok_or(Error::UploadMissing)?;
-    if !may_be(row, found) {
+    if !may_be(file, found) {
         return Err(Error::UploadDiffers);
     }
     let most = file_types::START;
@@ -158,7 +201,7 @@ async fn check(ctx: &CallerCtx, storage: &ObjectStore, copy: &str, row: &Row) ->
     } else {
         // The store keeps no checksum.
         let hashed = storage.hash(copy, most).await?;
-        let is_other = |hashed: &Hashed| hashed.sha256 != *row.sha256.bytes();
+        let is_other = |hashed: &Hashed| hashed.sha256 != *file.sha256.bytes();
         if hashed.as_ref().is_some_and(is_other) {
             return Err(Error::UploadDiffers);
         }
@@ -166,29 +209,39 @@ async fn check(ctx: &CallerCtx, storage: &ObjectStore, copy: &str, row: &Row) ->
     };
     let start = start.ok_or(Error::UploadMissing)?;
     let mut allowed = ctx.files.types.iter();
-    let is_of_type = allowed.any(|it| it.as_str() == row.content_type && it.fits(&start));
+    let is_of_type = allowed.any(|it| it.as_str() == file.content_type && it.fits(&start));
     is_of_type.then_some(()).ok_or(Error::TypeNotAllowed)
 }
 
 /// Compares an object with what was announced, by what the store knows of it.
-fn may_be(row: &Row, found: ObjectInfo) -> bool {
-    found.size == row.size.unsigned_abs()
-        && found.sha256.is_none_or(|hash| hash == *row.sha256.bytes())
+fn may_be(file: &File, found: ObjectInfo) -> bool {
+    found.size == file.size.unsigned_abs()
+        && found.sha256.is_none_or(|hash| hash == *file.sha256.bytes())
+}
+
+/// Key of an object that nothing has written to.
+pub(super) fn new_object(ctx: &CallerCtx, id: FileId) -> ObjectKey {
+    ObjectKey {
+        account_id: ctx.account_id(),
+        id,
+        object_id: uuid_v7(ctx.now(), &ctx.rng),
+    }
 }
 
 /// Completes the row; false if another attempt has, or the upload has expired.
-async fn finish(ctx: &CallerCtx, row: &Row, object: ObjectKey) -> Result<bool, Error> {
+pub(super) async fn finish(ctx: &CallerCtx, file: &File, object: ObjectKey) -> Result<bool, Error> {
     let ObjectKey {
         account_id,
         id,
         object_id,
     } = object;
     let mut tx = ctx.begin().await?;
-    if !store::complete(&mut *tx, account_id, id, object_id, ctx.now()).await? {
+    let bytes = (object_id, file.sha256);
+    if !store::complete(&mut *tx, account_id, id, bytes, ctx.now()).await? {
         return Ok(false);
     }
     let detail = json!({
-        "file": id, "size": row.size, "content_type": row.content_type,
+        "file": id, "size": file.size, "content_type": file.content_type,
         "api_key": ctx.credential().api_key_id(),
     });
     tx.audit(Event::FileUploaded.detail(detail)).await?;
@@ -196,7 +249,7 @@ async fn finish(ctx: &CallerCtx, row: &Row, object: ObjectKey) -> Result<bool, E
     Ok(true)
 }
 
-async fn delete_object(storage: &ObjectStore, key: &str) {
+pub(super) async fn delete_object(storage: &ObjectStore, key: &str) {
     if let Err(error) = storage.delete(key).await {
         tracing::debug!(%error, "an object is left to the sweep");
     }
@@ -214,7 +267,7 @@ async fn find(ctx: &CallerCtx, id: FileId) -> Result<Row, Error> {
 pub(super) async fn get(ctx: &CallerCtx, id: FileId) -> Result<(File, ObjectKey), Error> {
     let row = find(ctx, id).await?;
     let object = row.object(ctx.account_id()).ok_or(Error::NotFound)?;
-    Ok((row.into(), object))
+    Ok((row.into_file().ok_or(Error::NotFound)?, object))
 }
 
 /// URL that downloads a file from the store.

@@ -5,7 +5,7 @@ use http_toolkit::{PageSize, TimeCursor};
 use sqlx::PgExecutor;
 use uuid::Uuid;
 
-use super::model::{File, FileName, NewFile, Row, State, Stored};
+use super::model::{Announced, File, FileName, Row, Sha256, State, Stored};
 use crate::ids::{AccountId, FileId, UserId};
 
 mod sweep;
@@ -37,7 +37,7 @@ pub(super) async fn count(
 pub(super) async fn insert(
     conn: impl PgExecutor<'_>,
     (account_id, user_id, id): (AccountId, UserId, FileId),
-    new: &NewFile,
+    new: &Announced,
     upload_expires_at: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> Result<(), sqlx::Error> {
@@ -49,8 +49,8 @@ pub(super) async fn insert(
         user_id.0,
         &new.name as &FileName,
         new.size.get(),
-        new.content_type,
-        new.sha256.bytes(),
+        new.file_type.as_str(),
+        new.sha256 as Option<Sha256>,
         now,
         upload_expires_at,
     )
@@ -66,7 +66,7 @@ pub(super) async fn find(
 ) -> Result<Option<Row>, sqlx::Error> {
     sqlx::query_as!(
         Row,
-        r#"SELECT id AS "id: FileId", name AS "name: FileName", size, content_type, sha256,
+        r#"SELECT id AS "id: FileId", name AS "name: FileName", size, content_type, sha256 AS "sha256: Sha256",
                   user_id AS "uploaded_by: UserId", created_at, state AS "state: State", object_id, upload_expires_at
            FROM files WHERE account_id = $1 AND id = $2"#,
         account_id.0,
@@ -86,7 +86,7 @@ pub(super) async fn list(
     let (created_at, id) = after.map(|TimeCursor(at, id)| (at, id)).unzip();
     sqlx::query_as!(
         File,
-        r#"SELECT id AS "id: FileId", name AS "name: FileName", size, content_type, sha256,
+        r#"SELECT id AS "id: FileId", name AS "name: FileName", size, content_type, sha256 AS "sha256!: Sha256",
                   user_id AS "uploaded_by: UserId", created_at
            FROM files
            WHERE account_id = $1 AND state = 'complete'
@@ -107,15 +107,16 @@ pub(super) async fn complete(
     conn: impl PgExecutor<'_>,
     account_id: AccountId,
     id: FileId,
-    object_id: Uuid,
+    (object_id, sha256): (Uuid, Sha256),
     now: DateTime<Utc>,
 ) -> Result<bool, sqlx::Error> {
     let done = sqlx::query!(
-        "UPDATE files SET state = 'complete', object_id = $3, completed_at = $4
-         WHERE account_id = $1 AND id = $2 AND state = 'pending' AND upload_expires_at > $4",
+        "UPDATE files SET state = 'complete', object_id = $3, sha256 = $4, completed_at = $5
+         WHERE account_id = $1 AND id = $2 AND state = 'pending' AND upload_expires_at > $5",
         account_id.0,
         id.0,
         object_id,
+        sha256 as Sha256,
         now,
     )
     .execute(conn)

@@ -115,6 +115,8 @@ problem_groups! {
         Code::FileTypeNotAllowed,
         Code::NotFound
     ];
+    /// Response of the route that receives an upload.
+    UploadExpiredProblem [Code::UploadExpired];
     /// Responses of the route that completes an upload.
     CompletionProblems [
         Code::UploadMissing,

@@ -5,5 +5,5 @@ mod code;
 pub use code::{
     AuthProblems, BillingProblems, CancelProblems, CheckoutProblems, Code, CompletionProblems,
     DownloadProblems, PortalProblems, QuotaProblem, ReauthenticationProblems, ResumeProblems,
-    StorageProblems, UploadProblems, WebhookProblems,
+    StorageProblems, UploadExpiredProblem, UploadProblems, WebhookProblems,
 };

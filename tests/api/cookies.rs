@@ -1,6 +1,6 @@
 //! Browser mode: a session whose tokens are cookies, and what keeps other sites' pages from using it.
 
-mod client;
+pub mod client;
 mod forgery;
 mod http_authentication;
 mod public_url;

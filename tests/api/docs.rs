@@ -8,6 +8,7 @@ use reqwest::Method;
 use serde_json::{Map, Value, json};
 
 use crate::harness::{Answer, Replica, TestApp};
+use crate::kit::forms::{FORM, Form};
 
 /// What is served beside the documented routes: a page's own assets, and what the operator's own
 /// listener tells.
@@ -59,9 +60,8 @@ impl Operation {
     }
 
     fn example(&self) -> Option<&Value> {
-        let content = self
-            .spec
-            .pointer("/requestBody/content/application~1json")?;
+        let content = self.spec.pointer("/requestBody/content")?.as_object()?;
+        let content = content.values().next()?;
         content.get("example").or_else(|| {
             let examples = content.get("examples")?.as_object()?;
             examples.values().next()?.get("value")
@@ -89,9 +89,24 @@ impl Operation {
             !path.contains('{'),
             "{path} needs a parameter: teach this test to fill it in"
         );
-        replica
-            .call(self.method.clone(), &path, token, self.example().cloned())
-            .await
+        let (method, example) = (self.method.clone(), self.example());
+        if !self.has_form() {
+            return replica.call(method, &path, token, example.cloned()).await;
+        }
+        let form = Form::of(example.expect("a form has an example")).end();
+        let mut request = replica.request(method.clone(), &path);
+        request = request.header("content-type", FORM).body(form);
+        if let Some(token) = token {
+            request = request.bearer_auth(token);
+        }
+        replica.send(&method, &path, request).await
+    }
+
+    /// Whether its body is a form instead of JSON.
+    fn has_form(&self) -> bool {
+        self.spec
+            .pointer("/requestBody/content/multipart~1form-data")
+            .is_some()
     }
 }
 
@@ -206,7 +221,9 @@ fn every_operation_is_described_for_people_and_programs() {
         if let Some(body) = operation.spec.get("requestBody") {
             let content = body["content"].as_object().expect("a body has content");
             assert!(
-                content.keys().eq(["application/json"]) && operation.example().is_some(),
+                content.len() == 1
+                    && (content.contains_key("application/json") || operation.has_form())
+                    && operation.example().is_some(),
                 "{name}: no example of its body"
             );
         }

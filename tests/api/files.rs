@@ -2,7 +2,10 @@
 
 mod crashes;
 mod faults;
+mod forms;
+mod interrupted;
 mod limits;
+mod memory;
 mod refusals;
 mod sweep;
 

@@ -2,6 +2,7 @@
 
 mod clients;
 pub mod files;
+pub mod forms;
 mod headers;
 pub mod stripe;
 mod transport;

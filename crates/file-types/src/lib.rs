@@ -40,6 +40,18 @@ impl FileType {
         is_known.then(|| Self(name.to_owned()))
     }
 
+    /// Type by the first [`START`] bytes of a file, or all of a shorter one. `hint` decides between types that have the same
+    /// bytes, and is used for nothing else.
+    #[must_use]
+    pub fn detect(start: &[u8], hint: Option<&str>) -> Option<Self> {
+        let name = match infer::get(start) {
+            Some(found) => found.mime_type(),
+            None if hint == Some("text/csv") => "text/csv",
+            None => "text/plain",
+        };
+        Self::named(name).filter(|it| it.fits(start))
+    }
+
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -156,6 +168,34 @@ mod tests {
                     other == name || is_both || !fits(other, start),
                     "{name} as {other}"
                 );
+            }
+        }
+    }
+
+    #[test]
+    fn a_hint_decides_between_texts_alone() {
+        let detect = |start, hint| FileType::detect(start, hint).map(|it| it.0);
+        let png = || Some("image/png".to_owned());
+        for hint in [None, Some("image/png"), Some("text/csv"), Some("text/html")] {
+            assert_eq!(detect(PNG, hint), png(), "{hint:?}");
+            let text = if hint == Some("text/csv") {
+                "text/csv"
+            } else {
+                "text/plain"
+            };
+            assert_eq!(
+                detect(b"a,b\r\n1,2", hint).as_deref(),
+                Some(text),
+                "{hint:?}"
+            );
+            for none in [
+                &b"<html>"[..],
+                b"\0\0",
+                b"",
+                b"GIF89a=1;alert(1)",
+                b"\x7fELF",
+            ] {
+                assert_eq!(detect(none, hint), None, "{none:?}");
             }
         }
     }

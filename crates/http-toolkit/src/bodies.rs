@@ -46,6 +46,28 @@ impl Bodies {
                 .closing()
         })
     }
+
+    /// Reserves memory for a body; `None` if there is not so much.
+    pub(super) fn reserve(&self, bytes: usize, client: IpAddr) -> Option<Reserved> {
+        Some(Reserved {
+            of_all: self.memory_of_all(bytes)?,
+            of_client: self.memory_by_client.count(client, bytes)?,
+        })
+    }
+
+    fn memory_of_all(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        let permits = u32::try_from(bytes).ok()?;
+        Arc::clone(&self.memory)
+            .try_acquire_many_owned(permits)
+            .ok()
+    }
+}
+
+pub(super) fn no_memory() -> Problem {
+    metrics::count_refused("body_memory");
+    Problem::new(ProblemCode::BUSY)
+        .retry_after(RETRY_AFTER)
+        .closing()
 }
 
 /// A body as it is put together. Its parts are copied: each of them would otherwise keep the whole
@@ -59,7 +81,7 @@ pub(super) struct Whole {
 
 /// Memory permits, released on drop.
 #[derive(Debug)]
-struct Reserved {
+pub(super) struct Reserved {
     of_all: OwnedSemaphorePermit,
     of_client: Counted,
 }
@@ -89,12 +111,7 @@ impl Whole {
             let capacity = needed.max(doubled.min(self.limit));
             let more = capacity - self.bytes.capacity();
             if let Some((bodies, client)) = bodies {
-                self.reserve(more, bodies, client).ok_or_else(|| {
-                    metrics::count_refused("body_memory");
-                    Problem::new(ProblemCode::BUSY)
-                        .retry_after(RETRY_AFTER)
-                        .closing()
-                })?;
+                self.reserve(more, bodies, client).ok_or_else(no_memory)?;
             }
             self.bytes.reserve_exact(capacity - self.bytes.len());
         }
@@ -103,18 +120,12 @@ impl Whole {
     }
 
     fn reserve(&mut self, more: usize, bodies: &Bodies, client: IpAddr) -> Option<()> {
-        let permits = u32::try_from(more).ok()?;
-        let permit = Arc::clone(&bodies.memory).try_acquire_many_owned(permits);
-        let permit = permit.ok()?;
         if let Some(reserved) = &mut self.reserved {
+            let permit = bodies.memory_of_all(more)?;
             reserved.of_client.grow(more).then_some(())?;
             reserved.of_all.merge(permit);
         } else {
-            let of_client = bodies.memory_by_client.count(client, more)?;
-            self.reserved = Some(Reserved {
-                of_all: permit,
-                of_client,
-            });
+            self.reserved = Some(bodies.reserve(more, client)?);
         }
         Some(())
     }

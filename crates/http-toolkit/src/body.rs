@@ -25,7 +25,7 @@ pub struct BodyLimit(usize);
 
 /// What a route that takes JSON mostly needs.
 const DEFAULT_LIMIT: BodyLimit = BodyLimit(16 * 1024);
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Layer with the maximum body size of its routes in bytes; of two, the inner one counts. The default is 16 KiB.
 pub fn body_limit(bytes: usize) -> Extension<BodyLimit> {
@@ -111,20 +111,22 @@ async fn collect(
 
 /// The data of a frame; trailers have none.
 fn data(frame: Result<Frame<Bytes>, axum::Error>) -> Result<Bytes, Problem> {
-    let frame = frame.map_err(|_| {
-        Problem::new(ProblemCode::BAD_REQUEST)
-            .detail("the body ended before it was whole")
-            .closing()
-    })?;
+    let frame = frame.map_err(|_| cut_off())?;
     Ok(frame.into_data().unwrap_or_default())
 }
 
-fn too_late() -> Problem {
+pub(super) fn cut_off() -> Problem {
+    Problem::new(ProblemCode::BAD_REQUEST)
+        .detail("the body ended before it was whole")
+        .closing()
+}
+
+pub(super) fn too_late() -> Problem {
     Problem::new(ProblemCode::REQUEST_TIMEOUT).closing()
 }
 
 /// Nothing here decompresses, so that a small request cannot become a large one.
-fn refuse_encoded(headers: &HeaderMap) -> Result<(), Problem> {
+pub(super) fn refuse_encoded(headers: &HeaderMap) -> Result<(), Problem> {
     match headers.get(CONTENT_ENCODING) {
         Some(coding) if !coding.as_bytes().eq_ignore_ascii_case(b"identity") => {
             Err(Problem::new(ProblemCode::UNSUPPORTED_MEDIA_TYPE)
@@ -135,7 +137,7 @@ fn refuse_encoded(headers: &HeaderMap) -> Result<(), Problem> {
     }
 }
 
-fn announced(headers: &HeaderMap, body: &Body) -> u64 {
+pub(super) fn announced(headers: &HeaderMap, body: &Body) -> u64 {
     let header = headers
         .get(CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok()?.parse().ok());

@@ -66,7 +66,7 @@ settings::settings! {
         HTTP_IDLE_TIMEOUT => idle_timeout: Duration = "75s", at_most("1h");
         /// For a whole request head, from its first byte or from the beginning of the connection.
         HTTP_HEADER_TIMEOUT => header_timeout: Duration = "10s", at_most("1h");
-        /// For a request's body to arrive in whole.
+        /// For a request's body to arrive in whole; of an uploaded file, for each 64 KiB of it.
         HTTP_BODY_TIMEOUT => body_timeout: Duration = "10s", at_most("1h");
         /// For a handler to respond, once the body is there; then 503.
         HTTP_REQUEST_TIMEOUT => request_timeout: Duration = "15s", at_most("1h");

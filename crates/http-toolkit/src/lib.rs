@@ -38,6 +38,7 @@ mod limit_document;
 mod load_shed;
 pub mod metrics;
 mod middleware;
+mod multipart;
 mod page;
 mod per_client;
 mod probe;
@@ -86,6 +87,7 @@ pub use limit::{ClientLimits, allows, limit_client, limit_rejected_credentials, 
 pub use limit_document::document_limits;
 pub use load_shed::{LoadShedLayer, Shed, shed};
 pub use middleware::{Next, middleware_fn};
+pub use multipart::{Multipart, Part};
 pub use page::{NoFilter, Page, PageParams, PageRequest, PageSize, Position, TimeCursor};
 pub use probe::{Draining, probe_readiness};
 pub use problem::{FieldError, MiddlewareResult, Problem};

@@ -93,6 +93,18 @@ pub(crate) fn timeouts(whole: Duration) -> TimeoutConfig {
         .build()
 }
 
+/// Of a body that is sent as it arrives: no call can be repeated, and whoever sends it limits how long it stands still.
+pub(crate) fn streaming() -> aws_sdk_s3::config::Builder {
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .disable_operation_attempt_timeout()
+        .disable_operation_timeout();
+    Config::builder()
+        .retry_config(RetryConfig::disabled())
+        .timeout_config(timeouts.build())
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+}
+
 fn credentials(config: &StorageConfig, http: &SharedHttpClient) -> SharedCredentialsProvider {
     let Some(key) = &config.access_key else {
         let region = Some(Region::new(config.region.clone()));

@@ -5,10 +5,12 @@ mod config;
 mod connect;
 mod error;
 pub mod metrics;
+mod put;
 mod store;
 mod types;
 
 pub use config::{AccessKey, StorageConfig, StorageSettings};
 pub use error::StoreError;
+pub use put::Put;
 pub use store::ObjectStore;
 pub use types::{Body, Download, Hashed, Listed, ListedPage, ObjectInfo, Presigned, Upload};

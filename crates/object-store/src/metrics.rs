@@ -9,6 +9,8 @@ metric_families::families! {
         "Calls to the object store, with their retries: ok, missing, refused, unavailable, untrusted, malformed."
     READ_BYTES "object_store_read_bytes_total" Counter Bytes []
         "Bytes of objects that this service has read from the object store."
+    WRITTEN_BYTES "object_store_written_bytes_total" Counter Bytes []
+        "Bytes of objects that this service has written to the object store."
 }
 
 metric_families::label_values! {
@@ -16,6 +18,7 @@ metric_families::label_values! {
     Operation {
         Head "head"
         Get "get"
+        Put "put"
         Copy "copy"
         Delete "delete"
         List "list"
@@ -31,7 +34,12 @@ pub(crate) fn count_read(bytes: u64) {
     counter!(READ_BYTES).increment(bytes);
 }
 
+pub(crate) fn count_written(bytes: u64) {
+    counter!(WRITTEN_BYTES).increment(bytes);
+}
+
 /// Starts counters at zero.
 pub fn init() {
     counter!(READ_BYTES).absolute(0);
+    counter!(WRITTEN_BYTES).absolute(0);
 }

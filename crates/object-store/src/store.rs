@@ -22,19 +22,19 @@ use crate::metrics::{self, Operation};
 use crate::types::{Download, Hashed, Listed, ListedPage, ObjectInfo, Presigned, Upload};
 
 /// Content disposition of every object, for readers without a presigned URL.
-const ATTACHMENT: &str = "attachment";
+pub(crate) const ATTACHMENT: &str = "attachment";
 
 const BUCKET_BACKOFF: Duration = Duration::from_millis(500);
 
 /// Client of one bucket; clones share its connections.
 #[derive(Clone)]
-pub struct ObjectStore(Arc<Inner>);
+pub struct ObjectStore(pub(crate) Arc<Inner>);
 
-struct Inner {
+pub(crate) struct Inner {
     clients: Clients,
-    bucket: String,
+    pub(crate) bucket: String,
     region: String,
-    timeout: Duration,
+    pub(crate) timeout: Duration,
     is_failing: AtomicBool,
 }
 
@@ -265,7 +265,7 @@ impl ObjectStore {
         Ok(true)
     }
 
-    fn client(&self) -> &Client {
+    pub(crate) fn client(&self) -> &Client {
         &self.0.clients.inner
     }
 
@@ -286,7 +286,17 @@ impl ObjectStore {
                 Failed::Error(error) => Err(error),
             },
         };
-        let outcome = match &result {
+        self.record(operation, began, &result);
+        result
+    }
+
+    pub(crate) fn record<T>(
+        &self,
+        operation: Operation,
+        began: Instant,
+        result: &Result<Option<T>, StoreError>,
+    ) {
+        let outcome = match result {
             Ok(Some(_)) => "ok",
             Ok(None) => "missing",
             Err(StoreError::Refused { .. }) => "refused",
@@ -296,7 +306,6 @@ impl ObjectStore {
         };
         metrics::observe_call(operation, outcome, began.elapsed());
         self.0.is_failing.store(result.is_err(), Ordering::Relaxed);
-        result
     }
 }
 

@@ -63,7 +63,7 @@ async fn a_user_starts_five_uploads_a_minute() {
 }
 
 /// Requests that wait for a lock.
-async fn waiting(it: &FilesApp) -> i64 {
+pub(super) async fn waiting(it: &FilesApp) -> i64 {
     let sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
     sqlx::query_scalar(sql)
         .fetch_one(&it.app.owner_db)

@@ -161,9 +161,13 @@ impl Server {
         format!("127.0.0.1:{}", self.root.port().expect("it has a port"))
     }
 
+    pub fn pid(&self) -> u32 {
+        self.child.id().expect("the process runs")
+    }
+
     /// Sends SIGTERM.
     pub async fn terminate(&self) {
-        let pid = self.child.id().expect("the process runs");
+        let pid = self.pid();
         let killed = Command::new("sh")
             .arg("-c")
             .arg(format!("kill -TERM {pid}"))

@@ -78,7 +78,11 @@ async fn a_database_of_twenty_days_ago_finds_the_objects_of_its_files() {
     run(&it, "CREATE TABLE backup AS SELECT * FROM files").await;
     ada.delete_file(&started).await.assert_status(204);
     it.sweep_later(20 * DAY).await;
-    run(&it, "DELETE FROM files; INSERT INTO files SELECT * FROM backup").await;
+    run(
+        &it,
+        "DELETE FROM files; INSERT INTO files SELECT * FROM backup",
+    )
+    .await;
     it.sweep().await;
     assert_eq!(it.states().await, ["complete"]);
     let ada = it.app.log_in("ada@example.com").await;

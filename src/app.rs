@@ -124,13 +124,6 @@ fn groups(draining: Draining) -> Groups {
             signed_in().scope(Area::Events),
             events::routes(),
         )
-        .group(FILES, signed_in().scope(Area::Files), files::routes())
-        // Without idempotency keys also where the others accept them: to compare requests, their bodies are buffered.
-        .group(
-            FILES,
-            signed_in().scope(Area::Files),
-            files::upload_routes(),
-        )
         .group(
             "/api/v1/payments",
             signed_in()
@@ -157,6 +150,13 @@ fn entrusted_groups(groups: Groups) -> Groups {
                 .permission(Permission::SecretsWrite, Permission::SecretsWrite)
                 .exempt_from_quota(),
             secrets::reveal_routes(),
+        )
+        .group(FILES, signed_in().scope(Area::Files), files::routes())
+        // Without idempotency keys, even if the others accept them: bodies are buffered to compare requests.
+        .group(
+            FILES,
+            signed_in().scope(Area::Files),
+            files::upload_routes(),
         )
 }
 

@@ -48,6 +48,10 @@ fn new_id() -> Result<Uuid, StatusCode> {
 }
 
 /// The account is locked, its files are counted, and one is inserted.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the load does not interrupt requests"
+)]
 async fn start(
     State(bare): State<Files>,
     Json(new): Json<NewFile>,
@@ -92,6 +96,10 @@ async fn start(
 }
 
 /// The object is found, copied, found and read; the row is updated, and an entry is written of it.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the load does not interrupt requests"
+)]
 async fn complete(
     State(bare): State<Files>,
     Path(id): Path<Uuid>,

@@ -123,7 +123,11 @@ impl Multipart {
     /// The next part. What is unread of the last one is skipped. `None` at the end of the form.
     pub async fn next(&mut self) -> Result<Option<Part>, Problem> {
         self.demand.reset();
-        let field = self.form.next_field().await.map_err(broken)?;
+        let field = self
+            .form
+            .next_field()
+            .await
+            .map_err(|error| broken(&error))?;
         if field.as_ref().is_some_and(|field| field.name().is_none()) {
             return Err(malformed("a part has no name"));
         }
@@ -148,14 +152,15 @@ impl Part {
     /// Media type in lower case, without parameters.
     #[must_use]
     pub fn content_type(&self) -> Option<&str> {
-        self.field.content_type().map(|it| it.essence_str())
+        let content_type = self.field.content_type()?;
+        Some(content_type.essence_str())
     }
 
     /// The next bytes, of at least one. `None` at the end of the part.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, Problem> {
         loop {
             self.demand.reset();
-            match self.field.chunk().await.map_err(broken)? {
+            match self.field.chunk().await.map_err(|error| broken(&error))? {
                 Some(chunk) if chunk.is_empty() => {}
                 chunk => return Ok(chunk),
             }
@@ -207,7 +212,7 @@ enum Broken {
     TooLarge,
 }
 
-fn broken(error: multer::Error) -> Problem {
+fn broken(error: &multer::Error) -> Problem {
     let cause = error
         .source()
         .and_then(|cause| cause.downcast_ref::<Broken>());

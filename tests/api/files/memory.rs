@@ -76,7 +76,6 @@ async fn upload(address: &str, token: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[expect(clippy::print_stderr, reason = "the figures are what it is for")]
 async fn files_of_100_mib_pass_through_the_process_in_little_memory() {
     let (url, stored) = counting_store().await;
     let app = TestApp::new().await;

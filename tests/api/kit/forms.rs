@@ -20,6 +20,7 @@ pub struct Form(Vec<u8>);
 impl Form {
     /// Adds a field.
     #[must_use]
+    #[expect(clippy::needless_pass_by_value, reason = "numbers and texts alike")]
     pub fn field(self, name: &str, value: impl ToString) -> Self {
         let head = format!("content-disposition: form-data; name=\"{name}\"");
         self.part(&head, value.to_string().as_bytes())

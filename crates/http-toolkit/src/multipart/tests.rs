@@ -1,3 +1,5 @@
+//! Forms in pieces of any size, slow, stalled, cut and too large.
+
 use axum::Router;
 use axum::http::StatusCode;
 use axum::response::Response;

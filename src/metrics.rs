@@ -4,7 +4,7 @@
 //! Label values come from an enum, a route template or a status, never from a client, so that the number of
 //! series is bounded. Without `METRICS_ADDR` nothing is recorded.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use metric_families::label_values;
 pub use metric_families::{Family, Kind};
@@ -45,6 +45,10 @@ metric_families::families! {
         "Comparisons of files with their objects: ok, failed."
     FILE_REPAIRS "file_repairs_total" Counter Count ["repair"]
         "What sweeps of files have done: removed deleted files, staged uploads and objects without a row, and marked files as lost or found."
+    FILE_SCANS "file_scan_duration_seconds" Histogram Seconds ["outcome"]
+        "Virus scans of files: clean, infected, unavailable, failed. Without a verdict a file waits and is scanned again."
+    FILE_SCAN_OLDEST "file_scan_oldest_waiting_seconds" Gauge Seconds []
+        "How long the oldest file has waited for its virus scan; 0 if none waits."
     PARTITION_MONTHS "partition_months_ahead" Gauge Count ["table"]
         "Months after this one that have a partition, without a gap; -1 when this one has none."
     PARTITION_DEFAULT_ROWS "partition_default_rows" Gauge Count ["table"]
@@ -167,6 +171,7 @@ fn begin(version: &str, commit: &str) {
     }
     rate_limit::metrics::init();
     gauge!(USAGE_WAITING).set(0.0);
+    gauge!(FILE_SCAN_OLDEST).set(0.0);
 }
 
 label_values! {
@@ -310,6 +315,27 @@ label_values! {
 pub fn count_file_sweep(is_ok: bool) {
     let outcome = if is_ok { Sweep::Ok } else { Sweep::Failed };
     counter!(FILE_SWEEPS, "outcome" => outcome.as_str()).increment(1);
+}
+
+label_values! {
+    /// How a virus scan ended.
+    Scan {
+        Clean "clean"
+        Infected "infected"
+        /// The scanner does not respond.
+        Unavailable "unavailable"
+        /// The scanner or the object store refused, or the file could not be read.
+        Failed "failed"
+    }
+}
+
+pub fn observe_file_scan(began: Instant, outcome: Scan) {
+    histogram!(FILE_SCANS, "outcome" => outcome.as_str()).record(began.elapsed());
+}
+
+/// How long the oldest file has waited for its scan.
+pub fn set_oldest_waiting_file(waited: Duration) {
+    gauge!(FILE_SCAN_OLDEST).set(waited.as_secs_f64());
 }
 
 label_values! {

@@ -18,6 +18,7 @@ use redis_client::Redis;
 use session_tokens::{AccessTokenOptions, AccessTokens, RevocationList};
 use stripe_client::{Stripe, StripeOptions};
 use usage_meter::Meter;
+use virus_scanner::Scanner;
 
 use crate::config::{
     ApiKeyConfig, AttemptsConfig, AuditConfig, AuthConfig, BillingConfig, Config, FilesConfig,
@@ -87,6 +88,8 @@ pub struct Parts {
     pub stripe: Option<Stripe>,
     /// `None` if storage is not configured.
     pub storage: Option<ObjectStore>,
+    /// `None` if files are not scanned.
+    pub scanner: Option<Scanner>,
     pub files: Arc<FilesConfig>,
     pub organisations: Arc<OrganisationsConfig>,
     /// Concurrent usage reports.
@@ -194,6 +197,7 @@ impl AppState {
             payments: Arc::new(config.payments.clone()),
             stripe: stripe(&config.billing, rng.clone())?,
             storage: config.storage.as_ref().map(ObjectStore::new),
+            scanner: config.scanner.as_ref().map(Scanner::new),
             files: Arc::new(config.files.clone()),
             organisations: Arc::new(config.organisations.clone()),
             reports: ConcurrencyLimit::new(config.usage.reports_at_once, REPORTS_PER_ACCOUNT),

@@ -9,6 +9,7 @@ pub mod packages;
 pub mod ports;
 pub mod process;
 
+pub mod clamd;
 pub mod inbox;
 pub mod pgbouncer;
 pub mod postgres;
@@ -19,6 +20,7 @@ pub mod s3;
 pub mod sentry_sink;
 pub mod stripe;
 
+pub use clamd::Clamd;
 pub use error::{Error, Result};
 pub use inbox::Inbox;
 pub use postgres::Postgres;

@@ -113,6 +113,8 @@ pub enum Event {
     FileUploaded,
     /// Its bytes are kept for `FILE_RETENTION`.
     FileDeleted,
+    /// The virus scanner found something, and the bytes are removed. `detail` has the size and the signature.
+    FileInfected,
 }
 
 impl fmt::Display for Event {

@@ -33,6 +33,10 @@ pub(super) enum Error {
     UploadExpired,
     #[error("the range is beyond the end of a file of {0} bytes")]
     Range(i64),
+    #[error("the file waits for the virus scanner")]
+    Scanning,
+    #[error("the file is infected")]
+    Infected,
     #[error("too many uploads")]
     Limited(Problem),
     #[error("storage is not configured")]
@@ -62,6 +66,8 @@ impl From<Error> for Problem {
             Error::Range(size) => {
                 Self::new(Code::RangeNotSatisfiable).detail(format!("the file has {size} bytes"))
             }
+            Error::Scanning => Self::new(Code::FileScanning).retry_after(RETRY_AFTER),
+            Error::Infected => Self::new(Code::FileInfected),
             Error::Limited(problem) => problem,
             Error::NotConfigured => Self::new(Code::StorageNotConfigured).retry_after(RETRY_AFTER),
             Error::Store(error) => {

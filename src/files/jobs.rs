@@ -9,7 +9,7 @@ use object_store::{Listed, ObjectStore, StoreError};
 use uuid::Uuid;
 
 use super::key::{FILES, ObjectKey, STAGING};
-use super::model::State;
+use super::state::State;
 use super::store::{self, FileObject};
 use crate::metrics::{self, Repair};
 use crate::scope::{self, Exception, Scope};
@@ -60,13 +60,20 @@ async fn sweep_all(state: &AppState, storage: &ObjectStore) -> Result<(), JobErr
     compare(state, storage).await
 }
 
-/// Uploads that were never completed, and files of accounts that were purged. Their objects go as those without a row.
+/// Uploads that were never completed, old infected files, and files of accounts that were purged. Their objects go as those
+/// without a row.
 async fn delete_rows(state: &AppState) -> Result<(), JobError> {
-    let before = state.clock.now() - SETTLED;
+    let now = state.clock.now();
+    let (before, kept_since) = (now - SETTLED, now - state.files.retention);
     let mut purges = Purges::new(&state.db, scope::begin_job(state.job_statement_timeout));
     purges
         .run("expired uploads", |conn, most| {
             Box::pin(store::delete_expired(conn, before, most))
+        })
+        .await;
+    purges
+        .run("infected files", |conn, most| {
+            Box::pin(store::delete_infected(conn, kept_since, most))
         })
         .await;
     purges

@@ -5,6 +5,7 @@
 //!   Completing it copies the object to a key of its own, checks that copy, and only then does the file exist. The URL,
 //!   used again, writes to the staging key, which nothing reads after that.
 //! - No lock is held during a call to the store. Of concurrent completions one sets the row; the others delete their copy.
+//! - With a virus scanner a completed file is `scanning` until a job has passed it: before that no URL is signed for it.
 //! - A deleted file keeps its object for `FILE_RETENTION`, so that a restored database finds it.
 
 mod error;
@@ -13,8 +14,11 @@ mod key;
 mod model;
 mod range;
 mod routes;
+mod scan;
 mod service;
+mod state;
 mod store;
 
 pub use jobs::SweepFiles;
 pub use routes::routes;
+pub use scan::{NotifyInfected, ScanFile, ScanWaiting, sample_waiting};

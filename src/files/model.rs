@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::error::Error;
 use super::key::ObjectKey;
+use super::state::{FileStatus, State};
 use crate::config::{FileLimits, FilesConfig};
 use crate::ids::{AccountId, FileId, UserId};
 
@@ -191,6 +192,9 @@ impl NewFile {
 pub(super) struct File {
     /// Id of the file.
     pub(super) id: FileId,
+    /// State of the virus scan: only a complete file can be downloaded.
+    #[schema(example = "complete")]
+    pub(super) status: FileStatus,
     /// Name.
     pub(super) name: FileName,
     /// Size in bytes.
@@ -240,18 +244,6 @@ impl fmt::Debug for UploadRequest {
     }
 }
 
-/// State of a row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
-#[sqlx(type_name = "text", rename_all = "snake_case")]
-pub(super) enum State {
-    /// The upload is not completed.
-    Pending,
-    Complete,
-    /// Complete, and the last sweep found no object.
-    Lost,
-    Deleted,
-}
-
 /// Row of a file in any state.
 #[derive(Clone, Debug)]
 pub(super) struct Row {
@@ -269,28 +261,27 @@ pub(super) struct Row {
 }
 
 impl Row {
-    /// The object, if the file is complete.
+    /// The object of a completed file.
     pub(super) fn object(&self, account_id: AccountId) -> Option<ObjectKey> {
-        let object_id = self.object_id.filter(|_| self.state == State::Complete)?;
         Some(ObjectKey {
             account_id,
             id: self.id,
-            object_id,
+            object_id: self.object_id?,
         })
     }
-}
 
-impl From<Row> for File {
-    fn from(row: Row) -> Self {
-        Self {
-            id: row.id,
-            name: row.name,
-            size: row.size,
-            content_type: row.content_type,
-            sha256: row.sha256,
-            uploaded_by: row.uploaded_by,
-            created_at: row.created_at,
-        }
+    /// `None` where there is no file for clients.
+    pub(super) fn into_file(self) -> Option<File> {
+        Some(File {
+            id: self.id,
+            status: self.state.status()?,
+            name: self.name,
+            size: self.size,
+            content_type: self.content_type,
+            sha256: self.sha256,
+            uploaded_by: self.uploaded_by,
+            created_at: self.created_at,
+        })
     }
 }
 

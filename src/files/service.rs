@@ -10,8 +10,9 @@ use serde_json::json;
 
 use super::error::Error;
 use super::key::{self, ObjectKey};
-use super::model::{File, NewFile, Row, StartedUpload, State, UploadRequest};
-use super::store;
+use super::model::{File, NewFile, Row, StartedUpload, UploadRequest};
+use super::state::{FileStatus, State};
+use super::{scan, store};
 use crate::audit::Event;
 use crate::ctx::CallerCtx;
 use crate::ids::FileId;
@@ -79,11 +80,11 @@ pub(super) async fn start(ctx: &CallerCtx, new: NewFile) -> Result<StartedUpload
 /// Makes the file of what has arrived. Repeated, it returns the same file.
 pub(super) async fn complete(ctx: &CallerCtx, id: FileId) -> Result<File, Error> {
     let row = find(ctx, id).await?;
-    match row.state {
-        State::Pending if row.upload_expires_at <= ctx.now() => return Err(Error::UploadExpired),
-        State::Pending => {}
-        State::Complete => return Ok(row.into()),
-        State::Lost | State::Deleted => return Err(Error::NotFound),
+    if row.state != State::Pending {
+        return row.into_file().ok_or(Error::NotFound);
+    }
+    if row.upload_expires_at <= ctx.now() {
+        return Err(Error::UploadExpired);
     }
     let storage = storage(ctx)?;
     let account_id = ctx.account_id();
@@ -105,7 +106,7 @@ pub(super) async fn complete(ctx: &CallerCtx, id: FileId) -> Result<File, Error>
         return completed_by_another(ctx, id, Error::UploadMissing).await;
     }
     let completed = match check(ctx, storage, &copy, &row).await {
-        Ok(()) => finish(ctx, &row, object).await,
+        Ok(()) => finish(ctx, row, object).await,
         Err(error) => Err(error),
     };
     if let Err(Error::TypeNotAllowed) = completed {
@@ -115,8 +116,8 @@ pub(super) async fn complete(ctx: &CallerCtx, id: FileId) -> Result<File, Error>
     }
     // What cannot be deleted now the sweep deletes.
     match &completed {
-        Ok(true) => delete_object(storage, &staging).await,
-        Ok(false) | Err(Error::UploadDiffers | Error::UploadMissing) => {
+        Ok(Some(_)) => delete_object(storage, &staging).await,
+        Ok(None) | Err(Error::UploadDiffers | Error::UploadMissing) => {
             delete_object(storage, &copy).await;
         }
         Err(Error::TypeNotAllowed) => {
@@ -126,10 +127,10 @@ pub(super) async fn complete(ctx: &CallerCtx, id: FileId) -> Result<File, Error>
         // The outcome of the transaction may be unknown.
         Err(_) => {}
     }
-    if completed? {
-        return Ok(row.into());
+    match completed? {
+        Some(file) => Ok(file),
+        None => completed_by_another(ctx, id, Error::UploadExpired).await,
     }
-    completed_by_another(ctx, id, Error::UploadExpired).await
 }
 
 /// The file of an attempt that was faster, or `otherwise`.
@@ -139,11 +140,10 @@ async fn completed_by_another(
     otherwise: Error,
 ) -> Result<File, Error> {
     let row = find(ctx, id).await?;
-    match row.state {
-        State::Complete => Ok(row.into()),
-        State::Pending => Err(otherwise),
-        State::Lost | State::Deleted => Err(Error::NotFound),
+    if row.state == State::Pending {
+        return Err(otherwise);
     }
+    row.into_file().ok_or(Error::NotFound)
 }
 
 /// Checks that an object is what was announced.
@@ -176,16 +176,17 @@ fn may_be(row: &Row, found: ObjectInfo) -> bool {
         && found.sha256.is_none_or(|hash| hash == *row.sha256.bytes())
 }
 
-/// Completes the row; false if another attempt has, or the upload has expired.
-async fn finish(ctx: &CallerCtx, row: &Row, object: ObjectKey) -> Result<bool, Error> {
-    let ObjectKey {
-        account_id,
-        id,
-        object_id,
-    } = object;
+/// Completes the row, and enqueues the scan where a scanner is configured; `None` if another attempt has completed it, or the
+/// upload has expired.
+async fn finish(ctx: &CallerCtx, row: Row, object: ObjectKey) -> Result<Option<File>, Error> {
+    let id = object.id;
+    let needs_scan = ctx.scanner.is_some();
     let mut tx = ctx.begin().await?;
-    if !store::complete(&mut *tx, account_id, id, object_id, ctx.now()).await? {
-        return Ok(false);
+    if !store::complete(&mut *tx, object, needs_scan, ctx.now()).await? {
+        return Ok(None);
+    }
+    if needs_scan {
+        scan::enqueue(&mut *tx, object.account_id, id).await?;
     }
     let detail = json!({
         "file": id, "size": row.size, "content_type": row.content_type,
@@ -193,10 +194,15 @@ async fn finish(ctx: &CallerCtx, row: &Row, object: ObjectKey) -> Result<bool, E
     });
     tx.audit(Event::FileUploaded.detail(detail)).await?;
     tx.commit().await?;
-    Ok(true)
+    let state = if needs_scan {
+        State::Scanning
+    } else {
+        State::Complete
+    };
+    Ok(Row { state, ..row }.into_file())
 }
 
-async fn delete_object(storage: &ObjectStore, key: &str) {
+pub(super) async fn delete_object(storage: &ObjectStore, key: &str) {
     if let Err(error) = storage.delete(key).await {
         tracing::debug!(%error, "an object is left to the sweep");
     }
@@ -210,11 +216,20 @@ async fn find(ctx: &CallerCtx, id: FileId) -> Result<Row, Error> {
     row.ok_or(Error::NotFound)
 }
 
-/// A complete file, and the key of its object.
-pub(super) async fn get(ctx: &CallerCtx, id: FileId) -> Result<(File, ObjectKey), Error> {
+pub(super) async fn get(ctx: &CallerCtx, id: FileId) -> Result<File, Error> {
+    find(ctx, id).await?.into_file().ok_or(Error::NotFound)
+}
+
+/// A file that can be downloaded, and the key of its object.
+pub(super) async fn get_content(ctx: &CallerCtx, id: FileId) -> Result<(File, ObjectKey), Error> {
     let row = find(ctx, id).await?;
-    let object = row.object(ctx.account_id()).ok_or(Error::NotFound)?;
-    Ok((row.into(), object))
+    let object = row.object(ctx.account_id());
+    let file = row.into_file().ok_or(Error::NotFound)?;
+    match file.status {
+        FileStatus::Scanning => Err(Error::Scanning),
+        FileStatus::Infected => Err(Error::Infected),
+        FileStatus::Complete => Ok((file, object.ok_or(Error::NotFound)?)),
+    }
 }
 
 /// URL that downloads a file from the store.

@@ -60,8 +60,10 @@ codes! {
     UploadMissing: problem_code!(409, "upload_missing", "The bytes of the file have not arrived.");
     UploadDiffers: problem_code!(409, "upload_differs", "The bytes that have arrived are not those that were announced.");
     UploadExpired: problem_code!(409, "upload_expired", "The upload has expired.");
+    FileScanning: problem_code!(409, "file_scanning", "The file is being scanned for viruses.");
     IdempotencyKeyInUse: problem_code!(409, "idempotency_key_in_use", "A request with this idempotency key is in progress.");
     IdempotencyReplyUnavailable: problem_code!(409, "idempotency_reply_unavailable", "The request with this idempotency key succeeded, and its reply is not stored.");
+    FileInfected: problem_code!(410, "file_infected", "The file was infected and its bytes are removed.");
     PreconditionFailed: problem_code!(412, "precondition_failed", "The condition of the request does not hold.");
     PayloadTooLarge: ProblemCode::PAYLOAD_TOO_LARGE;
     UriTooLong: ProblemCode::URI_TOO_LONG;
@@ -123,7 +125,11 @@ problem_groups! {
         Code::FileTypeNotAllowed
     ];
     /// Responses of the route that downloads a file.
-    DownloadProblems [Code::RangeNotSatisfiable];
+    DownloadProblems [
+        Code::FileScanning,
+        Code::FileInfected,
+        Code::RangeNotSatisfiable
+    ];
     /// Responses of a route for signed-in callers.
     AuthProblems [
         Code::Unauthenticated,

@@ -13,7 +13,7 @@ use virus_scanner::{ScanError, Verdict};
 use super::key::ObjectKey;
 use super::model::Row;
 use super::state::State;
-use super::{service, store};
+use super::store;
 use crate::audit::Event;
 use crate::ctx::{Ctx, Tx};
 use crate::ids::{AccountId, FileId, UserId};
@@ -156,8 +156,10 @@ async fn refuse(
     }
     tx.commit().await?;
     // What cannot be deleted now the sweep deletes.
-    if let Some(storage) = &state.storage {
-        service::delete_object(storage, &object.text()).await;
+    if let Some(storage) = &state.storage
+        && let Err(error) = storage.delete(&object.text()).await
+    {
+        tracing::debug!(%error, "an object is left to the sweep");
     }
     Ok(())
 }

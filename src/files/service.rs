@@ -202,7 +202,7 @@ async fn finish(ctx: &CallerCtx, row: Row, object: ObjectKey) -> Result<Option<F
     Ok(Row { state, ..row }.into_file())
 }
 
-pub(super) async fn delete_object(storage: &ObjectStore, key: &str) {
+async fn delete_object(storage: &ObjectStore, key: &str) {
     if let Err(error) = storage.delete(key).await {
         tracing::debug!(%error, "an object is left to the sweep");
     }

@@ -38,6 +38,8 @@ pub enum Event {
     /// From another session of its owner.
     SessionEnded,
     ProfileChanged,
+    AvatarChanged,
+    AvatarRemoved,
     /// An unverified account was deleted: after its time, or because another account proved its address.
     UnverifiedPurged,
     /// By a CLI command.

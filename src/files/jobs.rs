@@ -14,6 +14,7 @@ use super::store::{self, FileObject};
 use crate::metrics::{self, Repair};
 use crate::scope::{self, Exception, Scope};
 use crate::state::AppState;
+use crate::users::{self, AvatarSweepError};
 
 /// Age from which an object or a row is of no request in progress. Uploads can be sent and completed for an hour.
 const SETTLED: TimeDelta = TimeDelta::hours(2);
@@ -36,6 +37,8 @@ pub(super) enum JobError {
     #[error("{orphans} of {objects} objects have no row: is this the bucket of this database?")]
     Strange { orphans: usize, objects: usize },
     #[error(transparent)]
+    Avatars(#[from] AvatarSweepError),
+    #[error(transparent)]
     Database(#[from] sqlx::Error),
 }
 
@@ -57,7 +60,8 @@ async fn sweep_all(state: &AppState, storage: &ObjectStore) -> Result<(), JobErr
     delete_rows(state).await?;
     purge_deleted(state, storage).await?;
     delete_staged(storage).await?;
-    compare(state, storage).await
+    compare(state, storage).await?;
+    Ok(users::sweep_avatars(state, storage).await?)
 }
 
 /// Uploads that were never completed, old infected files, and files of accounts that were purged. Their objects go as those

@@ -73,6 +73,7 @@ codes! {
     MisdirectedRequest: ProblemCode::MISDIRECTED_REQUEST;
     InvalidFields: ProblemCode::INVALID_FIELDS;
     InvalidToken: problem_code!(422, "invalid_token", "The link is unknown, used or expired.");
+    InvalidImage: problem_code!(422, "invalid_image", "The image is damaged, of another format, or has too many pixels.");
     InvalidInvitation: problem_code!(422, "invalid_invitation", "The invitation is unknown, used, expired or for another address.");
     IdempotencyKeyReused: problem_code!(422, "idempotency_key_reused", "The idempotency key was used for another request.");
     RateLimited: ProblemCode::RATE_LIMITED;
@@ -116,6 +117,12 @@ problem_groups! {
         Code::StorageFull,
         Code::FileTypeNotAllowed,
         Code::NotFound
+    ];
+    /// Responses of the route that takes a picture.
+    AvatarProblems [
+        Code::PayloadTooLarge,
+        Code::UnsupportedMediaType,
+        Code::InvalidImage
     ];
     /// Responses of the route that completes an upload.
     CompletionProblems [

@@ -16,6 +16,7 @@ metric_families::label_values! {
     Operation {
         Head "head"
         Get "get"
+        Put "put"
         Copy "copy"
         Delete "delete"
         List "list"

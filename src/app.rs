@@ -83,6 +83,16 @@ fn groups(draining: Draining) -> Groups {
         )
         .group(
             USERS,
+            signed_in().scope(Area::Users).exempt_from_quota(),
+            users::avatar_routes(),
+        )
+        .group(
+            API,
+            public().limit(|of| of.anonymous),
+            users::public_avatar_routes(),
+        )
+        .group(
+            USERS,
             signed_in()
                 .scope(Area::Users)
                 .exempt_from_quota()

@@ -51,6 +51,7 @@ pub use ring::{read_encryption_ring, read_signing_ring, read_token_ring};
 use settings::{Environment, Fault, Faults};
 use telemetry::{TelemetryConfig, TelemetrySettings, statement_log};
 pub use usage::{AuditConfig, UsageConfig};
+use virus_scanner::ScannerConfig;
 
 settings::sections! {
     /// The settings as read, in the order of the reference page. A section follows those that its
@@ -78,6 +79,7 @@ settings::sections! {
         api_keys: api_keys::ApiKeySettings,
         storage: object_store::StorageSettings,
         files: files::FileSettings,
+        scanner: virus_scanner::ScannerSettings,
         idempotency: idempotency::IdempotencySettings,
         worker: job_queue::WorkerSettings,
         telemetry: TelemetrySettings,
@@ -90,7 +92,7 @@ const SERVICE: &str = env!("CARGO_PKG_NAME");
 pub(crate) const USER_AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
 
 /// Prefixes that only our variables have: others with one of them are reported as misspelt.
-const FAMILIES: [&str; 20] = [
+const FAMILIES: [&str; 21] = [
     "BILLING_",
     "DB_",
     "DENY_",
@@ -105,6 +107,7 @@ const FAMILIES: [&str; 20] = [
     "PAYMENT_",
     "PLAN_",
     "REFRESH_",
+    "SCANNER_",
     "SESSION_",
     "SMTP_",
     "STORAGE_",
@@ -139,6 +142,8 @@ pub struct Config {
     /// `None` disables files.
     pub storage: Option<StorageConfig>,
     pub files: FilesConfig,
+    /// `None` disables scans of files.
+    pub scanner: Option<ScannerConfig>,
     pub mail: MailConfig,
     pub worker: WorkerConfig,
     pub telemetry: TelemetryConfig,
@@ -188,7 +193,11 @@ impl Config {
         let auth = all.auth.build(all.password.build()?)?;
         let limits = all.limits.into_config(auth.reset_password_ttl)?;
         let public_url = all.http.public_url.clone()?;
-        let plans = all.plans.into_config()?;
+        let mut plans = all.plans.into_config()?;
+        let scanner = all.scanner.into_config()?;
+        if let Some(scanner) = &scanner {
+            plans.limit_file_size(scanner.max_size);
+        }
         Some(Self {
             environment,
             docs_enabled: all.process.docs_enabled?,
@@ -212,6 +221,7 @@ impl Config {
             idempotency: all.idempotency.build()?,
             storage: all.storage.into_config()?,
             files: all.files.build()?,
+            scanner,
             mail: all.mail.build()?,
             worker: all.worker.build()?,
             telemetry: all.telemetry.build(SERVICE, environment.as_str())?,

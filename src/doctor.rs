@@ -54,6 +54,11 @@ pub async fn examine(state: &AppState, config: &Config) -> Findings {
             .run("bucket can be listed", listed, |_| Ok(()))
             .await;
     }
+    if let Some(scanner) = &state.scanner {
+        findings
+            .run("virus scanner responds", scanner.ping(), |()| Ok(()))
+            .await;
+    }
     findings.add("mail server responds", state.mailer.check(TIMEOUT).await);
     findings
 }

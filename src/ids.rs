@@ -27,6 +27,8 @@ clock::typed_ids! {
     EventId,
     /// `secrets.id`
     SecretId,
+    /// `avatars.id`: random (`UUIDv4`), since whoever has it sees the picture.
+    AvatarId,
     /// `one_time_tokens.id`
     OneTimeTokenId,
 }

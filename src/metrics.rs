@@ -47,6 +47,10 @@ metric_families::families! {
         "What sweeps of files have done: removed deleted files, staged uploads and objects without a row, and marked files as lost or found."
     RETENTION_OVERDUE "retention_overdue_seconds" Gauge Seconds ["rows"]
         "Age of the oldest row beyond its retention; 0 when no row is too old."
+    FILE_SCANS "file_scan_duration_seconds" Histogram Seconds ["outcome"]
+        "Virus scans of files: clean, infected, unavailable, failed. Without a verdict a file waits and is scanned again."
+    FILE_SCAN_OLDEST "file_scan_oldest_waiting_seconds" Gauge Seconds []
+        "How long the oldest file has waited for its virus scan; 0 if none waits."
     PARTITION_MONTHS "partition_months_ahead" Gauge Count ["table"]
         "Months after this one that have a partition, without a gap; -1 when this one has none."
     PARTITION_DEFAULT_ROWS "partition_default_rows" Gauge Count ["table"]
@@ -169,6 +173,7 @@ fn begin(version: &str, commit: &str) {
     }
     rate_limit::metrics::init();
     gauge!(USAGE_WAITING).set(0.0);
+    gauge!(FILE_SCAN_OLDEST).set(0.0);
 }
 
 label_values! {
@@ -316,6 +321,27 @@ pub fn set_retention_overdue(rows: &'static str, overdue: Duration) {
 pub fn count_file_sweep(is_ok: bool) {
     let outcome = if is_ok { Sweep::Ok } else { Sweep::Failed };
     counter!(FILE_SWEEPS, "outcome" => outcome.as_str()).increment(1);
+}
+
+label_values! {
+    /// How a virus scan ended.
+    Scan {
+        Clean "clean"
+        Infected "infected"
+        /// The scanner does not respond.
+        Unavailable "unavailable"
+        /// The scanner or the object store refused, or the file could not be read.
+        Failed "failed"
+    }
+}
+
+pub fn observe_file_scan(began: Instant, outcome: Scan) {
+    histogram!(FILE_SCANS, "outcome" => outcome.as_str()).record(began.elapsed());
+}
+
+/// How long the oldest file has waited for its scan.
+pub fn set_oldest_waiting_file(waited: Duration) {
+    gauge!(FILE_SCAN_OLDEST).set(waited.as_secs_f64());
 }
 
 label_values! {

@@ -17,7 +17,7 @@ use crate::metrics;
 use crate::partitions::{self, Table};
 use crate::scope;
 use crate::state::AppState;
-use crate::{billing, privacy, sealed, worker};
+use crate::{billing, files, privacy, sealed, worker};
 
 const POOL_EVERY: Duration = Duration::from_secs(5);
 const QUEUE_EVERY: Duration = Duration::from_secs(15);
@@ -111,6 +111,7 @@ async fn sample_queue(state: &AppState) {
     if let Ok(seconds) = billing::webhook_lag(&state.db, state.clock.now()).await {
         metrics::set_webhook_lag(seconds);
     }
+    files::sample_waiting(state).await;
 }
 
 /// After a failure the gauges keep their values, since partitions do not disappear.

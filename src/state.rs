@@ -17,7 +17,9 @@ use rate_limit::{AttemptSlots, ConcurrencyLimit, Limiter};
 use redis_client::Redis;
 use session_tokens::{AccessTokenOptions, AccessTokens, RevocationList};
 use stripe_client::{Stripe, StripeOptions};
+use url::Url;
 use usage_meter::Meter;
+use virus_scanner::Scanner;
 
 use crate::config::{
     ApiKeyConfig, AttemptsConfig, AuditConfig, AuthConfig, BillingConfig, Config, FilesConfig,
@@ -34,6 +36,9 @@ const REPORTS_PER_ACCOUNT: usize = 2;
 
 /// Concurrent requests of one account that store events. A row lock serializes them anyway.
 const EVENT_WRITES_PER_ACCOUNT: usize = 2;
+
+/// Concurrent decodings of pictures, each of up to 200 MiB.
+const PICTURES: usize = 2;
 
 /// Cheap to clone, since every middleware clones it.
 #[derive(Clone, Debug)]
@@ -87,7 +92,13 @@ pub struct Parts {
     pub stripe: Option<Stripe>,
     /// `None` if storage is not configured.
     pub storage: Option<ObjectStore>,
+    /// `None` if files are not scanned.
+    pub scanner: Option<Scanner>,
     pub files: Arc<FilesConfig>,
+    /// Address of all avatars, which ends with a slash.
+    pub avatar_root: Arc<str>,
+    /// Concurrent decodings of pictures.
+    pub pictures: ConcurrencyLimit,
     pub organisations: Arc<OrganisationsConfig>,
     /// Concurrent usage reports.
     pub reports: ConcurrencyLimit,
@@ -194,7 +205,10 @@ impl AppState {
             payments: Arc::new(config.payments.clone()),
             stripe: stripe(&config.billing, rng.clone())?,
             storage: config.storage.as_ref().map(ObjectStore::new),
+            scanner: config.scanner.as_ref().map(Scanner::new),
             files: Arc::new(config.files.clone()),
+            avatar_root: avatar_root(&config.billing.public_url),
+            pictures: ConcurrencyLimit::new(PICTURES, 1),
             organisations: Arc::new(config.organisations.clone()),
             reports: ConcurrencyLimit::new(config.usage.reports_at_once, REPORTS_PER_ACCOUNT),
             event_writes: ConcurrencyLimit::per_caller(EVENT_WRITES_PER_ACCOUNT),
@@ -222,6 +236,11 @@ fn access_token_options(config: &AuthConfig) -> AccessTokenOptions {
         ttl: config.access_ttl,
         leeway: config.leeway,
     }
+}
+
+fn avatar_root(public_url: &Url) -> Arc<str> {
+    let root = public_url.as_str().trim_end_matches('/');
+    format!("{root}/api/v1/avatars/").into()
 }
 
 fn stripe(config: &BillingConfig, rng: Rng) -> Result<Option<Stripe>, StateError> {

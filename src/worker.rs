@@ -15,7 +15,7 @@ use crate::billing::{
     SendUsage, SyncCustomer, SyncEvent,
 };
 use crate::events::{self, PurgeEventTotals};
-use crate::files::SweepFiles;
+use crate::files::{NotifyInfected, ScanFile, ScanWaiting, SweepFiles};
 use crate::idempotency::PurgeIdempotencyKeys;
 use crate::mfa::NotifySecondFactor;
 use crate::organisations::{CheckSeats, NotifyMember, PurgeOrganisations, SendInvitation};
@@ -76,6 +76,9 @@ pub async fn worker(
         .define_job::<NotifySecretRevealed>()
         .define_job::<PurgeSecrets>()
         .define_job::<SweepFiles>()
+        .define_job::<ScanFile>()
+        .define_job::<ScanWaiting>()
+        .define_job::<NotifyInfected>()
         .define_job::<PurgeDeadJobs>()
         .with_cron(Cron::daily_at::<PurgeExpired>(3, 17).expect(VALID_TIME))
         .with_cron(Cron::daily_at::<PurgeKeys>(3, 37).expect(VALID_TIME))
@@ -96,6 +99,7 @@ pub async fn worker(
         .with_cron(Cron::daily_at::<SettlePayments>(5, 47).expect(VALID_TIME))
         .with_cron(Cron::daily_at::<PurgeSecrets>(5, 57).expect(VALID_TIME))
         .with_cron(Cron::hourly_at::<SweepFiles>(35).expect(VALID_TIME))
+        .with_cron(Cron::every_n_minutes::<ScanWaiting>(5).expect(VALID_TIME))
         .with_cron(Cron::daily_at::<PurgeDeadJobs>(4, 57).expect(VALID_TIME))
         .add_extension(PartitionedTables(partitioned_tables(&state)))
         .add_extension(DeadJobsRetention(config.dead_jobs_retention))

@@ -10,6 +10,7 @@ pub mod ports;
 pub mod process;
 
 pub mod certificates;
+pub mod clamd;
 pub mod inbox;
 pub mod pgbouncer;
 pub mod postgres;
@@ -21,6 +22,7 @@ pub mod sentry_sink;
 pub mod stripe;
 
 pub use certificates::{LoopbackTls, TlsAcceptor};
+pub use clamd::Clamd;
 pub use error::{Error, Result};
 pub use inbox::Inbox;
 pub use postgres::Postgres;

@@ -20,6 +20,8 @@ pub enum Package {
     Browser,
     /// nginx and `HAProxy`.
     Proxies,
+    /// The virus scanner.
+    Clamd,
 }
 
 impl Package {
@@ -30,6 +32,7 @@ impl Package {
             Self::PgBouncer => &["pgbouncer"],
             Self::Browser => &["chromium", "chromium-driver"],
             Self::Proxies => &["nginx", "haproxy"],
+            Self::Clamd => &["clamav-daemon"],
         }
     }
 
@@ -40,6 +43,7 @@ impl Package {
             Self::PgBouncer => &["pgbouncer"],
             Self::Browser => &["chromedriver", "chromium"],
             Self::Proxies => &["nginx", "haproxy"],
+            Self::Clamd => &["clamav"],
         }
     }
 
@@ -89,7 +93,7 @@ apt-get -q -o DPkg::Lock::Timeout=120 update
 apt-get -q -o DPkg::Lock::Timeout=120 -o Dpkg::Options::=--force-confold install -y --no-install-recommends "$@"
 if [ -d /run/systemd/system ]; then
     for package in "$@"; do
-        case $package in redis-server | pgbouncer) systemctl disable --quiet "$package" || true ;; esac
+        case $package in redis-server | pgbouncer | clamav-daemon) systemctl disable --quiet "$package" || true ;; esac
     done
 fi
 "#;

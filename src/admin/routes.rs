@@ -176,7 +176,8 @@ async fn list_organisation_members(
 ) -> Result<Json<Page<Member>>, Problem> {
     let mut tx = service::begin_reading(&ctx, json!({ "organisation": id })).await?;
     let found = organisations::find_summary(&mut *tx, id).await?;
-    let rows = organisations::list_members(&mut *tx, id, paged.after, paged.limit).await?;
+    let (after, limit, avatars) = (paged.after, paged.limit, &ctx.avatar_root);
+    let rows = organisations::list_members(&mut *tx, id, after, limit, avatars).await?;
     tx.commit().await?;
     found.ok_or(Error::NotFound)?;
     Ok(Json(Page::cut(rows, paged.limit, |member| {

@@ -38,6 +38,8 @@ pub enum Event {
     /// From another session of its owner.
     SessionEnded,
     ProfileChanged,
+    AvatarChanged,
+    AvatarRemoved,
     /// An unverified account was deleted: after its time, or because another account proved its address.
     UnverifiedPurged,
     /// By a CLI command.
@@ -113,6 +115,8 @@ pub enum Event {
     FileUploaded,
     /// Its bytes are kept for `FILE_RETENTION`.
     FileDeleted,
+    /// The virus scanner found something, and the bytes are removed. `detail` has the size and the signature.
+    FileInfected,
 }
 
 impl fmt::Display for Event {

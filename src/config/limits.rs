@@ -35,7 +35,7 @@ day. [limits.md](limits.md) says what each counts. Those of signed-in callers ar
         LIMIT_EMAIL_CHANGE => email_change: Rate = "5/1h";
         /// Emails with invitations, by organisation.
         LIMIT_INVITATIONS => invitations: Rate = "20/1h";
-        /// Uploads of files begun, by user.
+        /// Uploads of files begun, and pictures of users, by user.
         LIMIT_UPLOAD => upload: Rate = "5/1m";
         /// Wrong passwords, by client.
         LIMIT_FAILURES_CLIENT => failures_client: Rate = "5/15m";

@@ -117,6 +117,15 @@ pub struct PlansConfig {
     pub enterprise: TierConfig,
 }
 
+impl PlansConfig {
+    /// Bounds the size of one file in every plan.
+    pub fn limit_file_size(&mut self, most: u64) {
+        for tier in [&mut self.free, &mut self.pro, &mut self.enterprise] {
+            tier.files.size = tier.files.size.min(most);
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub struct TierConfig {
     /// Requests a minute.

@@ -39,6 +39,10 @@ pub(super) enum Error {
     Form(Problem),
     #[error("the range is beyond the end of a file of {0} bytes")]
     Range(i64),
+    #[error("the file waits for the virus scanner")]
+    Scanning,
+    #[error("the file is infected")]
+    Infected,
     #[error("too many uploads")]
     Limited(Problem),
     #[error("storage is not configured")]
@@ -73,6 +77,8 @@ impl From<Error> for Problem {
             Error::SizeDiffers => invalid("size", "is not the size of the file"),
             Error::HashDiffers => invalid("sha256", "is not the hash of the file"),
             Error::Limited(problem) | Error::Form(problem) => problem,
+            Error::Scanning => Self::new(Code::FileScanning).retry_after(RETRY_AFTER),
+            Error::Infected => Self::new(Code::FileInfected),
             Error::NotConfigured => Self::new(Code::StorageNotConfigured).retry_after(RETRY_AFTER),
             Error::Store(error) => {
                 if let StoreError::Unavailable(_) = error {

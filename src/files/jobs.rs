@@ -9,11 +9,12 @@ use object_store::{Listed, ObjectStore, StoreError};
 use uuid::Uuid;
 
 use super::key::{FILES, ObjectKey, STAGING};
-use super::model::State;
+use super::state::State;
 use super::store::{self, FileObject};
 use crate::metrics::{self, Repair};
 use crate::scope::{self, Exception, Scope};
 use crate::state::AppState;
+use crate::users::{self, AvatarSweepError};
 
 /// Age from which an object or a row is of no request in progress. Uploads can be sent and completed for an hour.
 const SETTLED: TimeDelta = TimeDelta::hours(2);
@@ -36,6 +37,8 @@ pub(super) enum JobError {
     #[error("{orphans} of {objects} objects have no row: is this the bucket of this database?")]
     Strange { orphans: usize, objects: usize },
     #[error(transparent)]
+    Avatars(#[from] AvatarSweepError),
+    #[error(transparent)]
     Database(#[from] sqlx::Error),
 }
 
@@ -57,16 +60,24 @@ async fn sweep_all(state: &AppState, storage: &ObjectStore) -> Result<(), JobErr
     delete_rows(state).await?;
     purge_deleted(state, storage).await?;
     delete_staged(storage).await?;
-    compare(state, storage).await
+    compare(state, storage).await?;
+    Ok(users::sweep_avatars(state, storage).await?)
 }
 
-/// Uploads that were never completed, and files of accounts that were purged. Their objects go as those without a row.
+/// Uploads that were never completed, old infected files, and files of accounts that were purged. Their objects go as those
+/// without a row.
 async fn delete_rows(state: &AppState) -> Result<(), JobError> {
-    let before = state.clock.now() - SETTLED;
+    let now = state.clock.now();
+    let (before, kept_since) = (now - SETTLED, now - state.files.retention);
     let mut purges = Purges::new(&state.db, scope::begin_job(state.job_statement_timeout));
     purges
         .run("expired uploads", |conn, most| {
             Box::pin(store::delete_expired(conn, before, most))
+        })
+        .await;
+    purges
+        .run("infected files", |conn, most| {
+            Box::pin(store::delete_infected(conn, kept_since, most))
         })
         .await;
     purges

@@ -7,6 +7,7 @@
 //! - An upload through the service goes to a key of its own at once, since nobody else can write there. The last bytes are
 //!   sent once all have been checked, so that no other object is ever made.
 //! - No lock is held during a call to the store. Of concurrent completions one sets the row; the others delete their copy.
+//! - With a virus scanner a completed file is `scanning` until a job has passed it: before that no URL is signed for it.
 //! - A deleted file keeps its object for `FILE_RETENTION`, so that a restored database finds it.
 
 mod error;
@@ -15,9 +16,12 @@ mod key;
 mod model;
 mod range;
 mod routes;
+mod scan;
 mod service;
+mod state;
 mod store;
 mod upload;
 
 pub use jobs::SweepFiles;
 pub use routes::{routes, upload_routes};
+pub use scan::{NotifyInfected, ScanFile, ScanWaiting, sample_waiting};

@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::error::Error;
 use super::key::ObjectKey;
+use super::state::{FileStatus, State};
 use crate::config::{FileLimits, FilesConfig};
 use crate::ids::{AccountId, FileId, UserId};
 
@@ -250,6 +251,9 @@ pub(super) struct UploadForm {
 pub(super) struct File {
     /// Id of the file.
     pub(super) id: FileId,
+    /// State of the virus scan: only a complete file can be downloaded.
+    #[schema(example = "complete")]
+    pub(super) status: FileStatus,
     /// Name.
     pub(super) name: FileName,
     /// Size in bytes.
@@ -299,18 +303,6 @@ impl fmt::Debug for UploadRequest {
     }
 }
 
-/// State of a row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
-#[sqlx(type_name = "text", rename_all = "snake_case")]
-pub(super) enum State {
-    /// The upload is not completed.
-    Pending,
-    Complete,
-    /// Complete, and the last sweep found no object.
-    Lost,
-    Deleted,
-}
-
 /// Row of a file in any state.
 #[derive(Clone, Debug)]
 pub(super) struct Row {
@@ -329,10 +321,17 @@ pub(super) struct Row {
 }
 
 impl Row {
-    /// The file. `None` while an upload through the service is received.
+    /// The file for clients. `None` where there is none.
     pub(super) fn into_file(self) -> Option<File> {
+        let status = self.state.status()?;
+        self.with_status(status)
+    }
+
+    /// `None` while an upload through the service is received.
+    pub(super) fn with_status(self, status: FileStatus) -> Option<File> {
         Some(File {
             id: self.id,
+            status,
             name: self.name,
             size: self.size,
             content_type: self.content_type,
@@ -342,15 +341,15 @@ impl Row {
         })
     }
 
-    /// The object, if the file is complete.
+    /// The object of a completed file.
     pub(super) fn object(&self, account_id: AccountId) -> Option<ObjectKey> {
-        let object_id = self.object_id.filter(|_| self.state == State::Complete)?;
         Some(ObjectKey {
             account_id,
             id: self.id,
-            object_id,
+            object_id: self.object_id?,
         })
     }
+
 }
 
 /// What an account has, uploads in progress included.

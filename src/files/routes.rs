@@ -76,7 +76,8 @@ async fn create_file(
 /// Complete an upload.
 ///
 /// Checks size, hash and type of the bytes that have arrived, and makes a file of them, which never changes. Repeated, it
-/// returns the same file.
+/// returns the same file. Where files are scanned for viruses, its `status` is `scanning` at first: get the file until it is
+/// `complete` or `infected`.
 #[utoipa::path(post, path = "/{id}/complete", tag = "files",
     params(("id" = FileId, Path, description = "The file's id.")),
     responses((status = 200, description = "The file.", body = File), PathProblems, CompletionProblems,
@@ -106,12 +107,12 @@ async fn list_files(
     params(("id" = FileId, Path, description = "The file's id.")),
     responses((status = 200, description = "The file.", body = File), PathProblems))]
 async fn get_file(ctx: CallerCtx, Path(id): Path<FileId>) -> Result<Json<File>, Problem> {
-    Ok(Json(service::get(&ctx, id).await?.0))
+    Ok(Json(service::get(&ctx, id).await?))
 }
 
 /// Delete a file.
 ///
-/// It cannot be reached from then on. URLs to download it work until they expire, after 5 minutes.
+/// Whatever its `status`, it cannot be reached from then on. URLs to download it work until they expire, after 5 minutes.
 #[utoipa::path(delete, path = "/{id}", tag = "files",
     params(("id" = FileId, Path, description = "The file's id.")),
     responses((status = 204, description = "The file is deleted."), PathProblems))]
@@ -123,6 +124,7 @@ async fn delete_file(ctx: CallerCtx, Path(id): Path<FileId>) -> Result<StatusCod
 /// Download a file.
 ///
 /// Redirects to the object store, or sends the bytes, as the service is set up. Files are attachments: browsers save them.
+/// A file that is still being scanned for viruses responds 409 with `Retry-After`.
 #[utoipa::path(get, path = "/{id}/content", tag = "files",
     params(("id" = FileId, Path, description = "The file's id."),
         ("Range" = Option<String>, Header, description = "One range of bytes, such as `bytes=0-1023`."),
@@ -137,7 +139,7 @@ async fn get_file_content(
     Path(id): Path<FileId>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let (file, object) = service::get(&ctx, id).await?;
+    let (file, object) = service::get_content(&ctx, id).await?;
     match ctx.files.downloads {
         Downloads::Store => {
             let url = service::sign_download(&ctx, &file, object).await?;

@@ -11,8 +11,9 @@ use serde_json::json;
 
 use super::error::Error;
 use super::key::{self, ObjectKey};
-use super::model::{Announced, File, NewFile, Row, StartedUpload, State, UploadRequest};
-use super::store;
+use super::model::{Announced, File, NewFile, Row, StartedUpload, UploadRequest};
+use super::state::{FileStatus, State};
+use super::{scan, store};
 use crate::audit::Event;
 use crate::config::FileLimits;
 use crate::ctx::CallerCtx;
@@ -120,14 +121,14 @@ pub(super) async fn abandon(ctx: &CallerCtx, id: FileId) -> Result<(), Error> {
 /// Makes the file of what has arrived. Repeated, it returns the same file.
 pub(super) async fn complete(ctx: &CallerCtx, id: FileId) -> Result<File, Error> {
     let row = find(ctx, id).await?;
-    let (state, expires_at) = (row.state, row.upload_expires_at);
+    if row.state != State::Pending {
+        return row.into_file().ok_or(Error::NotFound);
+    }
+    let expires_at = row.upload_expires_at;
     // One that is received through the service is not completed by its client.
-    let file = row.into_file().ok_or(Error::NotFound)?;
-    match state {
-        State::Pending if expires_at <= ctx.now() => return Err(Error::UploadExpired),
-        State::Pending => {}
-        State::Complete => return Ok(file),
-        State::Lost | State::Deleted => return Err(Error::NotFound),
+    let file = row.with_status(new_status(ctx)).ok_or(Error::NotFound)?;
+    if expires_at <= ctx.now() {
+        return Err(Error::UploadExpired);
     }
     let storage = storage(ctx)?;
     let account_id = ctx.account_id();
@@ -177,11 +178,10 @@ async fn completed_by_another(
     otherwise: Error,
 ) -> Result<File, Error> {
     let row = find(ctx, id).await?;
-    match row.state {
-        State::Complete => row.into_file().ok_or(Error::NotFound),
-        State::Pending => Err(otherwise),
-        State::Lost | State::Deleted => Err(Error::NotFound),
+    if row.state == State::Pending {
+        return Err(otherwise);
     }
+    row.into_file().ok_or(Error::NotFound)
 }
 
 /// Checks that an object is what was announced.
@@ -228,20 +228,28 @@ pub(super) fn new_object(ctx: &CallerCtx, id: FileId) -> ObjectKey {
     }
 }
 
-/// Completes the row; false if another attempt has, or the upload has expired.
+/// Status of a file that is completed now.
+pub(super) fn new_status(ctx: &CallerCtx) -> FileStatus {
+    if ctx.scanner.is_some() {
+        FileStatus::Scanning
+    } else {
+        FileStatus::Complete
+    }
+}
+
+/// Completes the row, and enqueues the scan of a file that needs one; false if another attempt has completed it, or the
+/// upload has expired.
 pub(super) async fn finish(ctx: &CallerCtx, file: &File, object: ObjectKey) -> Result<bool, Error> {
-    let ObjectKey {
-        account_id,
-        id,
-        object_id,
-    } = object;
+    let needs_scan = file.status == FileStatus::Scanning;
     let mut tx = ctx.begin().await?;
-    let bytes = (object_id, file.sha256);
-    if !store::complete(&mut *tx, account_id, id, bytes, ctx.now()).await? {
+    if !store::complete(&mut *tx, object, file.sha256, needs_scan, ctx.now()).await? {
         return Ok(false);
     }
+    if needs_scan {
+        scan::enqueue(&mut *tx, object.account_id, object.id).await?;
+    }
     let detail = json!({
-        "file": id, "size": file.size, "content_type": file.content_type,
+        "file": file.id, "size": file.size, "content_type": file.content_type,
         "api_key": ctx.credential().api_key_id(),
     });
     tx.audit(Event::FileUploaded.detail(detail)).await?;
@@ -263,11 +271,20 @@ async fn find(ctx: &CallerCtx, id: FileId) -> Result<Row, Error> {
     row.ok_or(Error::NotFound)
 }
 
-/// A complete file, and the key of its object.
-pub(super) async fn get(ctx: &CallerCtx, id: FileId) -> Result<(File, ObjectKey), Error> {
+pub(super) async fn get(ctx: &CallerCtx, id: FileId) -> Result<File, Error> {
+    find(ctx, id).await?.into_file().ok_or(Error::NotFound)
+}
+
+/// A file that can be downloaded, and the key of its object.
+pub(super) async fn get_content(ctx: &CallerCtx, id: FileId) -> Result<(File, ObjectKey), Error> {
     let row = find(ctx, id).await?;
-    let object = row.object(ctx.account_id()).ok_or(Error::NotFound)?;
-    Ok((row.into_file().ok_or(Error::NotFound)?, object))
+    let object = row.object(ctx.account_id());
+    let file = row.into_file().ok_or(Error::NotFound)?;
+    match file.status {
+        FileStatus::Scanning => Err(Error::Scanning),
+        FileStatus::Infected => Err(Error::Infected),
+        FileStatus::Complete => Ok((file, object.ok_or(Error::NotFound)?)),
+    }
 }
 
 /// URL that downloads a file from the store.

@@ -3,16 +3,19 @@
 use chrono::{DateTime, Utc};
 use http_toolkit::{PageSize, TimeCursor};
 use sqlx::PgExecutor;
-use uuid::Uuid;
 
-use super::model::{Announced, File, FileName, Row, Sha256, State, Stored};
+use super::key::ObjectKey;
+use super::model::{Announced, File, FileName, Row, Sha256, Stored};
+use super::state::{FileStatus, State};
 use crate::ids::{AccountId, FileId, UserId};
 
+mod scan;
 mod sweep;
 
+pub(super) use scan::{find_oldest, list_scanning, set_clean, set_infected};
 pub(super) use sweep::{
-    FileObject, delete_expired, delete_of_purged_accounts, list_known, list_stored, purge,
-    set_lost, take_deleted,
+    FileObject, delete_expired, delete_infected, delete_of_purged_accounts, list_known,
+    list_stored, purge, set_lost, take_deleted,
 };
 
 /// Complete files, and uploads that can still be completed.
@@ -26,7 +29,7 @@ pub(super) async fn count(
         r#"SELECT count(*) AS "count!", coalesce(sum(size), 0)::bigint AS "bytes!"
            FROM files
            WHERE account_id = $1
-             AND (state IN ('complete', 'lost') OR state = 'pending' AND upload_expires_at > $2)"#,
+             AND (state IN ('scanning', 'complete', 'lost') OR state = 'pending' AND upload_expires_at > $2)"#,
         account_id.0,
         now,
     )
@@ -76,7 +79,7 @@ pub(super) async fn find(
     .await
 }
 
-/// Complete files, newest first.
+/// Files in any status, newest first.
 pub(super) async fn list(
     conn: impl PgExecutor<'_>,
     account_id: AccountId,
@@ -86,10 +89,11 @@ pub(super) async fn list(
     let (created_at, id) = after.map(|TimeCursor(at, id)| (at, id)).unzip();
     sqlx::query_as!(
         File,
-        r#"SELECT id AS "id: FileId", name AS "name: FileName", size, content_type, sha256 AS "sha256!: Sha256",
+        r#"SELECT id AS "id: FileId", state AS "status: FileStatus", name AS "name: FileName", size, content_type,
+                  sha256 AS "sha256!: Sha256",
                   user_id AS "uploaded_by: UserId", created_at
            FROM files
-           WHERE account_id = $1 AND state = 'complete'
+           WHERE account_id = $1 AND state IN ('scanning', 'complete', 'infected')
              AND ($2::timestamptz IS NULL OR (created_at, id) < ($2, $3))
            ORDER BY created_at DESC, id DESC
            LIMIT $4"#,
@@ -105,19 +109,21 @@ pub(super) async fn list(
 /// Completes an upload with the object of one attempt; false if another attempt has, or the upload has expired.
 pub(super) async fn complete(
     conn: impl PgExecutor<'_>,
-    account_id: AccountId,
-    id: FileId,
-    (object_id, sha256): (Uuid, Sha256),
+    object: ObjectKey,
+    sha256: Sha256,
+    needs_scan: bool,
     now: DateTime<Utc>,
 ) -> Result<bool, sqlx::Error> {
     let done = sqlx::query!(
-        "UPDATE files SET state = 'complete', object_id = $3, sha256 = $4, completed_at = $5
+        "UPDATE files SET state = CASE WHEN $6 THEN 'scanning' ELSE 'complete' END, needs_scan = $6, object_id = $3,
+                          sha256 = $4, completed_at = $5
          WHERE account_id = $1 AND id = $2 AND state = 'pending' AND upload_expires_at > $5",
-        account_id.0,
-        id.0,
-        object_id,
+        object.account_id.0,
+        object.id.0,
+        object.object_id,
         sha256 as Sha256,
         now,
+        needs_scan,
     )
     .execute(conn)
     .await?;
@@ -140,7 +146,7 @@ pub(super) async fn delete_pending(
     Ok(())
 }
 
-/// Marks a complete file as deleted; false if there is none.
+/// Marks a file as deleted; false if there is none.
 pub(super) async fn delete(
     conn: impl PgExecutor<'_>,
     account_id: AccountId,
@@ -149,7 +155,7 @@ pub(super) async fn delete(
 ) -> Result<bool, sqlx::Error> {
     let done = sqlx::query!(
         "UPDATE files SET state = 'deleted', deleted_at = $3
-         WHERE account_id = $1 AND id = $2 AND state = 'complete'",
+         WHERE account_id = $1 AND id = $2 AND state IN ('scanning', 'complete', 'infected')",
         account_id.0,
         id.0,
         now,

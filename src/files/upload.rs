@@ -74,6 +74,7 @@ async fn receive_now(ctx: &CallerCtx, mut form: Multipart) -> Result<File, Error
 fn file(ctx: &CallerCtx, begun: &Begun, new: Announced, sha256: Sha256) -> File {
     File {
         id: begun.id,
+        status: service::new_status(ctx),
         name: new.name,
         size: new.size.get(),
         content_type: new.file_type.as_str().to_owned(),

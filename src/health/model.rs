@@ -46,6 +46,10 @@ pub(super) struct Readiness {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub(super) storage: Option<Status>,
+    /// `ok` if the virus scanner responds; absent if none is configured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub(super) scanner: Option<Status>,
 }
 
 impl Readiness {
@@ -56,10 +60,11 @@ impl Readiness {
         redis: Option<Status>,
         stripe: Option<Status>,
         storage: Option<Status>,
+        scanner: Option<Status>,
     ) -> Self {
         let status = if [database, migrations].contains(&Status::Down) {
             Status::Down
-        } else if [Some(queue), redis, stripe, storage].contains(&Some(Status::Degraded)) {
+        } else if [Some(queue), redis, stripe, storage, scanner].contains(&Some(Status::Degraded)) {
             Status::Degraded
         } else {
             Status::Ok
@@ -72,6 +77,7 @@ impl Readiness {
             redis,
             stripe,
             storage,
+            scanner,
         }
     }
 }

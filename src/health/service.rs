@@ -41,7 +41,8 @@ pub(super) async fn readiness(checks: &Checks, state: &AppState, draining: &Drai
 
 async fn run_checks(state: &AppState) -> Readiness {
     let database = timeout(TIMEOUT, state.heartbeat.is_current());
-    let (database, redis, queue) = tokio::join!(database, redis(state), queue(&state.db));
+    let (database, redis, queue, scanner) =
+        tokio::join!(database, redis(state), queue(&state.db), scanner(state));
     let (database, migrations) = match database {
         Ok(Ok(true)) => (Status::Ok, Status::Ok),
         Ok(Ok(false)) => (Status::Ok, Status::Down),
@@ -53,7 +54,7 @@ async fn run_checks(state: &AppState) -> Readiness {
     let storage = state.storage.as_ref().map(ObjectStore::is_failing);
     // Of the last call, so that probes call nothing.
     let [stripe, storage] = [stripe, storage].map(|is_failing| is_failing.map(degraded_if));
-    Readiness::new(database, migrations, queue, redis, stripe, storage)
+    Readiness::new(database, migrations, queue, redis, stripe, storage, scanner)
 }
 
 /// Runs the script of the rate limiter, since Redis may respond and reject it.
@@ -63,6 +64,13 @@ async fn redis(state: &AppState) -> Option<Status> {
         Ok(()) => Status::Ok,
         Err(_) => Status::Degraded,
     })
+}
+
+/// Connects, since a process that runs no jobs makes no other calls.
+async fn scanner(state: &AppState) -> Option<Status> {
+    let scanner = state.scanner.as_ref()?;
+    let is_failing = !matches!(timeout(TIMEOUT, scanner.ping()).await, Ok(Ok(())));
+    Some(degraded_if(is_failing))
 }
 
 const fn degraded_if(is_failing: bool) -> Status {

@@ -3,6 +3,8 @@
 use serde::Serialize;
 use url::Url;
 
+use crate::ids::FileId;
+
 macro_rules! messages {
     ($($(#[$doc:meta])* $name:ident $template:literal $subject:literal { $($field:ident: $type:ty),* })+) => {
         /// An email. None quotes what a stranger typed, so that nobody can send advertisements through us.
@@ -76,6 +78,9 @@ messages! {
     /// To those who manage secrets. `by` is the address of the user to whom it was shown.
     SecretRevealed "secret_revealed" "A secret was shown at {}"
         { name: String, organisation: Option<String>, by: Option<String> }
+    /// To the user who uploaded a file and the owners of the organisation. `by` is the address of that user.
+    FileInfected "file_infected" "A file at {} is infected"
+        { file: FileId, signature: String, organisation: Option<String>, by: Option<String> }
     /// Sign-up with the address of an account.
     AlreadyRegistered "already_registered" "You already have an account at {}" { email: String }
 }

@@ -1,10 +1,15 @@
-//! Users and their profiles. Owns the tables `users` and `sign_ups`, and the routes `/users/me`.
+//! Users and their profiles. Owns the tables `users` and `sign_ups`, and the routes `/users/me`. Their pictures are in
+//! `avatars`.
 
+mod avatars;
 mod error;
 mod model;
 mod routes;
 mod store;
 
+pub use avatars::{
+    SweepError as AvatarSweepError, avatar_routes, public_avatar_routes, sweep as sweep_avatars,
+};
 pub use error::Error;
 pub use model::{
     Account, AccountCounts, AccountFilter, Credentials, CredentialsChange, CredentialsVersion,

@@ -23,7 +23,9 @@ pub fn identity_routes() -> Routes<AppState> {
 #[utoipa::path(get, path = "/me", tag = "users",
     responses((status = 200, description = "The user.", body = User)))]
 async fn get_me(ctx: CallerCtx) -> Result<Json<User>, Problem> {
-    Ok(Json(store::get(&ctx.db, ctx.user_id()).await?))
+    Ok(Json(
+        store::get(&ctx.db, ctx.user_id(), &ctx.avatar_root).await?,
+    ))
 }
 
 /// Update my profile.
@@ -37,7 +39,8 @@ async fn update_me(
     Json(changes): Json<ProfileChanges>,
 ) -> Result<Json<User>, Problem> {
     let mut tx = ctx.begin().await?;
-    let user = store::update(&mut *tx, ctx.user_id(), &changes, ctx.now()).await?;
+    let (id, root) = (ctx.user_id(), &ctx.avatar_root);
+    let user = store::update(&mut *tx, id, &changes, root, ctx.now()).await?;
     let api_key = ctx.credential().api_key_id();
     let fields: Vec<_> = changes.fields().map(|(name, _)| name).collect();
     let detail = json!({ "fields": fields, "api_key": api_key });

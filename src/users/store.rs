@@ -29,13 +29,20 @@ pub use sign_ups::{
     confirm_sign_up, delete_unverified, delete_verified_sign_ups, list_sign_ups, sign_up,
 };
 
-pub(super) async fn get(conn: impl PgExecutor<'_>, id: UserId) -> Result<User, Error> {
+pub(super) async fn get(
+    conn: impl PgExecutor<'_>,
+    id: UserId,
+    avatar_root: &str,
+) -> Result<User, Error> {
     let row = sqlx::query_as!(
         User,
-        r#"SELECT id AS "id: UserId", email AS "email: EmailAddress", first_name AS "first_name: _",
-                  last_name AS "last_name: _", role AS "role: Role", email_verified_at, created_at, updated_at
-           FROM users WHERE id = $1 AND deleted_at IS NULL"#,
+        r#"SELECT u.id AS "id: UserId", email AS "email: EmailAddress", first_name AS "first_name: _",
+                  last_name AS "last_name: _", $2 || a.id::text AS avatar_url, role AS "role: Role", email_verified_at,
+                  created_at, u.updated_at
+           FROM users AS u LEFT JOIN avatars AS a ON a.user_id = u.id
+           WHERE u.id = $1 AND deleted_at IS NULL"#,
         id.0,
+        avatar_root,
     )
     .fetch_optional(conn)
     .await?;
@@ -46,10 +53,13 @@ pub(super) async fn update(
     conn: impl PgExecutor<'_>,
     id: UserId,
     changes: &ProfileChanges,
+    avatar_root: &str,
     now: DateTime<Utc>,
 ) -> Result<User, Error> {
     let columns =
         "id, email, first_name, last_name, role, email_verified_at, created_at, updated_at";
+    let avatar_url =
+        "$1 || (SELECT a.id::text FROM avatars AS a WHERE a.user_id = users.id) AS avatar_url";
     let text = |name: Option<&PersonName>| Expr::value(name.map(PersonName::as_str));
     let (sql, values) = Query::update()
         .table("users")
@@ -57,7 +67,10 @@ pub(super) async fn update(
         .values(changes.fields().map(|(column, name)| (column, text(name))))
         .and_where(Expr::col("id").eq(id))
         .and_where(Expr::col("deleted_at").is_null())
-        .returning(Query::returning().expr(Expr::cust(columns)))
+        .returning(Query::returning().exprs([
+            Expr::cust(columns),
+            Expr::cust_with_values(avatar_url, [avatar_root]),
+        ]))
         .build_sqlx(PostgresQueryBuilder);
     let row = sqlx::query_as_with(sqlx::AssertSqlSafe(sql), values)
         .fetch_optional(conn)

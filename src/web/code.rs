@@ -60,8 +60,10 @@ codes! {
     UploadMissing: problem_code!(409, "upload_missing", "The bytes of the file have not arrived.");
     UploadDiffers: problem_code!(409, "upload_differs", "The bytes that have arrived are not those that were announced.");
     UploadExpired: problem_code!(409, "upload_expired", "The upload has expired.");
+    FileScanning: problem_code!(409, "file_scanning", "The file is being scanned for viruses.");
     IdempotencyKeyInUse: problem_code!(409, "idempotency_key_in_use", "A request with this idempotency key is in progress.");
     IdempotencyReplyUnavailable: problem_code!(409, "idempotency_reply_unavailable", "The request with this idempotency key succeeded, and its reply is not stored.");
+    FileInfected: problem_code!(410, "file_infected", "The file was infected and its bytes are removed.");
     PreconditionFailed: problem_code!(412, "precondition_failed", "The condition of the request does not hold.");
     PayloadTooLarge: ProblemCode::PAYLOAD_TOO_LARGE;
     UriTooLong: ProblemCode::URI_TOO_LONG;
@@ -71,6 +73,7 @@ codes! {
     MisdirectedRequest: ProblemCode::MISDIRECTED_REQUEST;
     InvalidFields: ProblemCode::INVALID_FIELDS;
     InvalidToken: problem_code!(422, "invalid_token", "The link is unknown, used or expired.");
+    InvalidImage: problem_code!(422, "invalid_image", "The image is damaged, of another format, or has too many pixels.");
     InvalidInvitation: problem_code!(422, "invalid_invitation", "The invitation is unknown, used, expired or for another address.");
     IdempotencyKeyReused: problem_code!(422, "idempotency_key_reused", "The idempotency key was used for another request.");
     RateLimited: ProblemCode::RATE_LIMITED;
@@ -117,6 +120,12 @@ problem_groups! {
     ];
     /// Response of the route that receives an upload.
     UploadExpiredProblem [Code::UploadExpired];
+    /// Responses of the route that takes a picture.
+    AvatarProblems [
+        Code::PayloadTooLarge,
+        Code::UnsupportedMediaType,
+        Code::InvalidImage
+    ];
     /// Responses of the route that completes an upload.
     CompletionProblems [
         Code::UploadMissing,
@@ -125,7 +134,11 @@ problem_groups! {
         Code::FileTypeNotAllowed
     ];
     /// Responses of the route that downloads a file.
-    DownloadProblems [Code::RangeNotSatisfiable];
+    DownloadProblems [
+        Code::FileScanning,
+        Code::FileInfected,
+        Code::RangeNotSatisfiable
+    ];
     /// Responses of a route for signed-in callers.
     AuthProblems [
         Code::Unauthenticated,

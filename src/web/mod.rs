@@ -3,7 +3,7 @@
 mod code;
 
 pub use code::{
-    AuthProblems, BillingProblems, CancelProblems, CheckoutProblems, Code, CompletionProblems,
-    DownloadProblems, PortalProblems, QuotaProblem, ReauthenticationProblems, ResumeProblems,
-    StorageProblems, UploadExpiredProblem, UploadProblems, WebhookProblems,
+    AuthProblems, AvatarProblems, BillingProblems, CancelProblems, CheckoutProblems, Code,
+    CompletionProblems, DownloadProblems, PortalProblems, QuotaProblem, ReauthenticationProblems,
+    ResumeProblems, StorageProblems, UploadExpiredProblem, UploadProblems, WebhookProblems,
 };

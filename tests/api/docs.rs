@@ -23,6 +23,12 @@ const UNDOCUMENTED: [&str; 4] = [
 /// others create or replace, and download in whole or in part.
 const TWO_ENDS: [&str; 3] = ["login", "put_secret", "get_file_content"];
 
+/// Operations whose body is an image. Without a store they refuse before they read its type.
+const IMAGES: [&str; 1] = ["put_avatar"];
+
+/// Public operations with an id, which are 404 to everybody if nobody has it.
+const PUBLIC_BY_ID: [&str; 1] = ["get_avatar"];
+
 /// An operation of the document.
 struct Operation {
     method: Method,
@@ -220,12 +226,14 @@ fn every_operation_is_described_for_people_and_programs() {
         );
         if let Some(body) = operation.spec.get("requestBody") {
             let content = body["content"].as_object().expect("a body has content");
-            assert!(
+            let is_described = if IMAGES.contains(&name) {
+                content.keys().all(|kind| kind.starts_with("image/"))
+            } else {
                 content.len() == 1
                     && (content.contains_key("application/json") || operation.has_form())
-                    && operation.example().is_some(),
-                "{name}: no example of its body"
-            );
+                    && operation.example().is_some()
+            };
+            assert!(is_described, "{name}: no example of its body");
         }
         let works = operation
             .responses()
@@ -383,7 +391,8 @@ async fn every_operation_is_served_takes_its_own_example_and_wants_a_session_whe
             for answer in [&stranger, &member] {
                 // Nobody has the id that stands for a parameter; that the route is there, the
                 // stranger sees, who is not told so much.
-                let may_be_missing = operation.path.contains('{') && answer.body == member.body;
+                let may_be_missing = operation.path.contains('{') && answer.body == member.body
+                    || PUBLIC_BY_ID.contains(&operation.name());
                 assert!(
                     answer.status != 405 && (answer.status != 404 || may_be_missing),
                     "{place} is not served"

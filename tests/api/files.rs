@@ -7,6 +7,7 @@ mod interrupted;
 mod limits;
 mod memory;
 mod refusals;
+mod scanning;
 mod sweep;
 
 use std::time::Duration;
@@ -31,7 +32,7 @@ async fn a_file_exists_once_its_bytes_have_arrived_and_were_checked() {
     let completed = ada.complete(&started).await;
     completed.assert_status(200);
     let file = json!({
-        "id": started.id, "name": "a file", "size": bytes.len(), "content_type": "image/png",
+        "id": started.id, "status": "complete", "name": "a file", "size": bytes.len(), "content_type": "image/png",
         "sha256": hex(&sha256(&bytes)), "uploaded_by": ada.user_id().await,
         "created_at": "2026-03-14T09:26:53Z",
     });

@@ -13,6 +13,7 @@ mod all_faults;
 mod api_keys;
 mod audit_log;
 mod audit_retention;
+mod avatars;
 mod bad_values;
 mod billing;
 mod billing_usage;

@@ -4,7 +4,7 @@ use super::{Files, Source, lists};
 
 /// The slices, and the tables that they own.
 const OWNERS: &str = "
-users users sign_ups
+users users sign_ups avatars
 auth sessions session_revocations refresh_tokens mfa_challenges one_time_tokens email_changes
 mfa mfa_factors recovery_codes
 audit audit_log audit_address_progress
@@ -23,7 +23,7 @@ organisations accounts account_slugs memberships invitations invitation_blocks
 
 /// Tables that a slice reads though another one owns them, each in a statement that must see both at one
 /// moment, or in one round trip.
-pub(super) const READS: [(&str, &str, &str); 33] = [
+pub(super) const READS: [(&str, &str, &str); 34] = [
     (
         "secrets",
         "accounts",
@@ -73,6 +73,11 @@ pub(super) const READS: [(&str, &str, &str); 33] = [
         "organisations",
         "users",
         "names and addresses of members beside their roles",
+    ),
+    (
+        "organisations",
+        "avatars",
+        "addresses of pictures beside the names of members",
     ),
     (
         "organisations",

@@ -17,7 +17,7 @@ use tower::{Layer, Service};
 
 use crate::config::HttpConfig;
 
-const ALWAYS: [(HeaderName, HeaderValue); 7] = [
+const ALWAYS: [(HeaderName, HeaderValue); 6] = [
     (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
     (X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
     // Off, not `1`: the old browsers that still have this filter can be made to leak data by it.
@@ -28,14 +28,11 @@ const ALWAYS: [(HeaderName, HeaderValue); 7] = [
         HeaderValue::from_static(PERMISSIONS),
     ),
     (
-        HeaderName::from_static("cross-origin-resource-policy"),
-        SAME_ORIGIN,
-    ),
-    (
         HeaderName::from_static("cross-origin-opener-policy"),
         SAME_ORIGIN,
     ),
 ];
+const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 const SAME_ORIGIN: HeaderValue = HeaderValue::from_static("same-origin");
 const PERMISSIONS: &str = "accelerometer=(), autoplay=(), browsing-topics=(), camera=(), \
     display-capture=(), fullscreen=(), geolocation=(), gyroscope=(), magnetometer=(), \
@@ -45,7 +42,7 @@ const NO_CONTENT: HeaderValue =
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const HSTS: HeaderValue = HeaderValue::from_static("max-age=63072000; includeSubDomains");
 
-/// Layer. A response keeps its own `Content-Security-Policy` and `Cache-Control`.
+/// Layer. A response keeps its own `Content-Security-Policy`, `Cross-Origin-Resource-Policy` and `Cache-Control`.
 #[derive(Clone, Copy, Debug)]
 pub struct SecurityHeaders {
     https: bool,
@@ -61,9 +58,10 @@ impl SecurityHeaders {
     }
 
     pub(super) fn set(self, headers: &mut HeaderMap) {
-        headers.reserve(ALWAYS.len() + 4);
+        headers.reserve(ALWAYS.len() + 5);
         headers.extend(ALWAYS);
         headers.entry(CONTENT_SECURITY_POLICY).or_insert(NO_CONTENT);
+        headers.entry(RESOURCE_POLICY).or_insert(SAME_ORIGIN);
         headers.entry(CACHE_CONTROL).or_insert(NO_STORE);
         if self.https {
             headers.insert(STRICT_TRANSPORT_SECURITY, HSTS);

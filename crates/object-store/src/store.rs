@@ -170,6 +170,20 @@ impl ObjectStore {
         }))
     }
 
+    /// Creates or replaces an object that is in memory.
+    pub async fn put(&self, key: &str, content_type: &str, bytes: Bytes) -> Result<(), StoreError> {
+        let request = self.client().put_object();
+        let call = request
+            .bucket(&self.0.bucket)
+            .key(key)
+            .content_type(content_type)
+            .content_disposition(ATTACHMENT)
+            .body(bytes.into())
+            .send();
+        let stored = self.observe(Operation::Put, Box::pin(call)).await?;
+        stored.map(|_| ()).ok_or(StoreError::Malformed("a put"))
+    }
+
     /// Copies an object within the bucket; false if there is none.
     pub async fn copy(&self, from: &str, to: &str, content_type: &str) -> Result<bool, StoreError> {
         let request = self.client().copy_object();

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::PgExecutor;
 use uuid::Uuid;
 
-use crate::files::model::State;
+use crate::files::state::State;
 use crate::ids::{AccountId, FileId};
 
 /// Row with an object.
@@ -54,6 +54,25 @@ pub(in crate::files) async fn delete_of_purged_accounts(
     Ok(done.rows_affected())
 }
 
+/// Deletes infected files, whose object is gone, that were completed before a time.
+pub(in crate::files) async fn delete_infected(
+    conn: impl PgExecutor<'_>,
+    before: DateTime<Utc>,
+    most: i64,
+) -> Result<u64, sqlx::Error> {
+    let done = sqlx::query!(
+        "DELETE FROM files WHERE id IN (
+             SELECT id FROM files WHERE state = 'infected' AND completed_at < $1
+             ORDER BY completed_at LIMIT $2 FOR UPDATE SKIP LOCKED
+         )",
+        before,
+        most,
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected())
+}
+
 /// Files that were deleted before a time.
 pub(in crate::files) async fn take_deleted(
     conn: impl PgExecutor<'_>,
@@ -87,13 +106,13 @@ pub(in crate::files) async fn purge(
     Ok(())
 }
 
-/// Objects of these files that rows name, in any state.
+/// Objects of these files that rows name, in any state but infected.
 pub(in crate::files) async fn list_known(
     conn: impl PgExecutor<'_>,
     ids: &[Uuid],
 ) -> Result<Vec<Uuid>, sqlx::Error> {
     sqlx::query_scalar!(
-        r#"SELECT object_id AS "object_id!" FROM files WHERE id = ANY($1) AND object_id IS NOT NULL"#,
+        r#"SELECT object_id AS "object_id!" FROM files WHERE id = ANY($1) AND object_id IS NOT NULL AND state <> 'infected'"#,
         ids,
     )
     .fetch_all(conn)
@@ -112,7 +131,7 @@ pub(in crate::files) async fn list_stored(
         r#"SELECT account_id AS "account_id: AccountId", id AS "id: FileId", object_id AS "object_id!",
                   state AS "state: State"
            FROM files
-           WHERE state IN ('complete', 'lost') AND (account_id, id) > ($1, $2) AND (account_id, id) <= ($3, $4)
+           WHERE state IN ('scanning', 'complete', 'lost') AND (account_id, id) > ($1, $2) AND (account_id, id) <= ($3, $4)
              AND completed_at < $5"#,
         after.0,
         after.1,
@@ -124,15 +143,16 @@ pub(in crate::files) async fn list_stored(
     .await
 }
 
-/// Sets whether the object of a complete file is lost; false if the file was deleted meanwhile.
+/// Sets whether the object of a completed file is lost; false if the file was deleted meanwhile. Found again, a file that was
+/// not scanned waits for that.
 pub(in crate::files) async fn set_lost(
     conn: impl PgExecutor<'_>,
     object: FileObject,
     is_lost: bool,
 ) -> Result<bool, sqlx::Error> {
     let done = sqlx::query!(
-        "UPDATE files SET state = CASE WHEN $3 THEN 'lost' ELSE 'complete' END
-         WHERE account_id = $1 AND id = $2 AND state IN ('complete', 'lost')",
+        "UPDATE files SET state = CASE WHEN $3 THEN 'lost' WHEN needs_scan THEN 'scanning' ELSE 'complete' END
+         WHERE account_id = $1 AND id = $2 AND state IN ('scanning', 'complete', 'lost')",
         object.account_id.0,
         object.id.0,
         is_lost,

@@ -44,7 +44,8 @@ async fn list_members(
     paged: PageRequest<TimeCursor>,
 ) -> Result<Json<Page<Member>>, Problem> {
     let mut tx = ctx.begin().await?;
-    let rows = store::list(&mut *tx, ctx.account_id(), paged.after, paged.limit).await?;
+    let (after, limit) = (paged.after, paged.limit);
+    let rows = store::list(&mut *tx, ctx.account_id(), after, limit, &ctx.avatar_root).await?;
     tx.commit().await?;
     Ok(Json(Page::cut(rows, paged.limit, |member| {
         TimeCursor(member.created_at, member.user_id.0)

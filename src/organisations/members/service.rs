@@ -40,7 +40,7 @@ async fn keep_an_owner(tx: &mut Tx<'_>, ctx: &UserCtx, user_id: UserId) -> Resul
 }
 
 async fn get_member(tx: &mut Tx<'_>, ctx: &UserCtx, user_id: UserId) -> Result<Member, Error> {
-    let member = store::get(&mut **tx, ctx.account_id(), user_id).await?;
+    let member = store::get(&mut **tx, ctx.account_id(), user_id, &ctx.avatar_root).await?;
     member.ok_or(Error::NotFound)
 }
 

@@ -20,6 +20,11 @@ pub struct Member {
     pub first_name: Option<PersonName>,
     /// Family name.
     pub last_name: Option<PersonName>,
+    /// Public address of the picture.
+    #[schema(
+        example = "https://api.example.com/api/v1/avatars/8b3f6a0e-93c1-4f0e-a8a4-1f0d5c2b7e69"
+    )]
+    pub avatar_url: Option<String>,
     /// Role in the organisation.
     pub role: AccountRole,
     /// When the user joined.

@@ -53,15 +53,17 @@ pub async fn list(
     account_id: AccountId,
     after: Option<TimeCursor>,
     limit: PageSize,
+    avatar_root: &str,
 ) -> Result<Vec<Member>, sqlx::Error> {
     let (created_at, id) = after.map(|TimeCursor(at, id)| (at, id)).unzip();
     sqlx::query_as!(
         Member,
         r#"SELECT m.user_id AS "user_id: UserId", u.email AS "email: EmailAddress",
                   u.first_name AS "first_name: PersonName", u.last_name AS "last_name: PersonName",
-                  m.role AS "role: AccountRole", m.created_at
+                  $5 || a.id::text AS avatar_url, m.role AS "role: AccountRole", m.created_at
            FROM memberships AS m
            JOIN users AS u ON u.id = m.user_id
+           LEFT JOIN avatars AS a ON a.user_id = m.user_id
            WHERE m.account_id = $1 AND ($2::timestamptz IS NULL OR (m.created_at, m.user_id) > ($2, $3))
            ORDER BY m.created_at, m.user_id
            LIMIT $4"#,
@@ -69,6 +71,7 @@ pub async fn list(
         created_at,
         id,
         limit.one_more(),
+        avatar_root,
     )
     .fetch_all(conn)
     .await
@@ -78,17 +81,20 @@ pub(in crate::organisations) async fn get(
     conn: impl PgExecutor<'_>,
     account_id: AccountId,
     user_id: UserId,
+    avatar_root: &str,
 ) -> Result<Option<Member>, sqlx::Error> {
     sqlx::query_as!(
         Member,
         r#"SELECT m.user_id AS "user_id: UserId", u.email AS "email: EmailAddress",
                   u.first_name AS "first_name: PersonName", u.last_name AS "last_name: PersonName",
-                  m.role AS "role: AccountRole", m.created_at
+                  $3 || a.id::text AS avatar_url, m.role AS "role: AccountRole", m.created_at
            FROM memberships AS m
            JOIN users AS u ON u.id = m.user_id
+           LEFT JOIN avatars AS a ON a.user_id = m.user_id
            WHERE m.account_id = $1 AND m.user_id = $2"#,
         account_id.0,
         user_id.0,
+        avatar_root,
     )
     .fetch_optional(conn)
     .await

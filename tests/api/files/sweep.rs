@@ -12,7 +12,7 @@ use crate::kit::files::{BUCKET, FILES, FilesApp, files_app, png};
 const DAY: Duration = Duration::from_hours(24);
 
 impl FilesApp {
-    pub(super) async fn sweep(&self) {
+    pub async fn sweep(&self) {
         job_queue::enqueue(&self.app.state.db, &SweepFiles::default(), None)
             .await
             .expect("it is enqueued");
@@ -20,7 +20,7 @@ impl FilesApp {
     }
 
     /// Lets time pass for rows and objects, and sweeps.
-    pub(super) async fn sweep_later(&self, time: Duration) {
+    pub async fn sweep_later(&self, time: Duration) {
         self.app.clock.advance(time);
         self.s3.age(BUCKET, time);
         self.sweep().await;

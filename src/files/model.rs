@@ -349,7 +349,6 @@ impl Row {
             object_id: self.object_id?,
         })
     }
-
 }
 
 /// What an account has, uploads in progress included.

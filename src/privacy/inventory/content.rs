@@ -56,6 +56,7 @@ pub(super) const STORES: &[Store] = &[
             column("content_type", Describes),
             column("sha256", Describes),
             column("state", Describes),
+            column("needs_scan", Technical),
             column("object_id", Technical),
             column("created_at", Describes),
             column("upload_expires_at", Technical),

@@ -176,4 +176,26 @@ pub(super) const STORES: &[Store] = &[
             column("invitation_id", Identifies),
         ],
     ),
+    job(
+        "files.scan",
+        Purpose::Content,
+        &[Owner::Account("account_id")],
+        &[column("account_id", Identifies), column("id", Describes)],
+    ),
+    job(
+        "files.notify_infected",
+        Purpose::Content,
+        &[
+            Owner::Address("email"),
+            Owner::User("uploaded_by"),
+            Owner::Account("account_id"),
+        ],
+        &[
+            column("email", Identifies),
+            column("account_id", Identifies),
+            column("id", Describes),
+            column("uploaded_by", Identifies),
+            column("signature", Describes),
+        ],
+    ),
 ];

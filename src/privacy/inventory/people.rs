@@ -29,6 +29,21 @@ pub(super) const STORES: &[Store] = &[
         ],
     },
     Store {
+        name: "avatars",
+        purpose: Purpose::Account,
+        owners: &[Owner::User("user_id")],
+        retention: Retention::Owner,
+        export: Export::Included,
+        erasure: Erasure::Deleted,
+        columns: &[
+            column("user_id", Identifies),
+            column("id", Identifies),
+            column("object_id", Technical),
+            column("content_type", Technical),
+            column("updated_at", Describes),
+        ],
+    },
+    Store {
         name: "sign_ups",
         purpose: Purpose::Account,
         owners: &[Owner::User("user_id")],

@@ -14,8 +14,8 @@ use crate::ctx::CallerCtx;
 /// Bytes of a field.
 const FIELD_MAX: usize = 1024;
 
-/// Stores the file of a form. In a task of its own, which removes what it has begun also after the client disconnected: then
-/// the body ends early.
+/// Stores the file of a form. Runs in a task of its own, so that the pending row is removed also if the client disconnects:
+/// the body then ends early.
 pub(super) async fn receive(ctx: CallerCtx, form: Multipart) -> Result<File, Error> {
     let receiving = async move { receive_now(&ctx, form).await };
     tokio::spawn(receiving.in_current_span()).await?
@@ -61,7 +61,7 @@ async fn receive_now(ctx: &CallerCtx, mut form: Multipart) -> Result<File, Error
             if let Err(error) = service::abandon(ctx, begun.id).await {
                 tracing::debug!(%error, "an upload is left to the sweep");
             }
-            // Without its last bytes there is no object.
+            // Otherwise the last bytes were not sent, and there is no object.
             if let Error::Store(_) | Error::UploadExpired = error {
                 let (storage, key) = (storage.clone(), object.text());
                 tokio::spawn(async move { service::delete_object(&storage, &key).await });

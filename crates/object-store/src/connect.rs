@@ -93,7 +93,7 @@ pub(crate) fn timeouts(whole: Duration) -> TimeoutConfig {
         .build()
 }
 
-/// Of a body that is sent as it arrives: no call can be repeated, and whoever sends it limits how long it stands still.
+/// For a call whose body is sent as it arrives: no retry, and no timeout but that of [`crate::Put`] for inactivity.
 pub(crate) fn streaming() -> aws_sdk_s3::config::Builder {
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(CONNECT_TIMEOUT)

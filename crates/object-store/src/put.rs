@@ -90,7 +90,7 @@ impl Put {
             Ok(Err(_)) => self.response().await,
             Err(_) => Err(StoreError::Unavailable("the upload stands still")),
         };
-        // A response before the last byte is none of the object.
+        // A success before the last byte cannot be about the whole object.
         let ended = ended.and(Err(StoreError::Malformed("a response before the upload")));
         self.record(ended)
     }
@@ -111,7 +111,7 @@ impl Put {
         match response {
             Ok(Ok(Ok(()))) => Ok(()),
             Ok(Ok(Err(Failed::Error(error)))) => Err(error),
-            // The bucket.
+            // A PUT of an object finds all but the bucket.
             Ok(Ok(Err(Failed::Missing))) => Err(StoreError::Malformed("a bucket that is missing")),
             Ok(Err(_)) => Err(StoreError::Unavailable("no response")),
             Err(_) => Err(StoreError::Unavailable("no response in time")),

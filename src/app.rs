@@ -83,16 +83,6 @@ fn groups(draining: Draining) -> Groups {
         )
         .group(
             USERS,
-            signed_in().scope(Area::Users).exempt_from_quota(),
-            users::avatar_routes(),
-        )
-        .group(
-            API,
-            public().limit(|of| of.anonymous),
-            users::public_avatar_routes(),
-        )
-        .group(
-            USERS,
             signed_in()
                 .scope(Area::Users)
                 .exempt_from_quota()
@@ -146,9 +136,19 @@ fn groups(draining: Draining) -> Groups {
     entrusted_groups(groups)
 }
 
-/// Groups of what accounts entrust to the product.
+/// Groups of what accounts and users entrust to the product.
 fn entrusted_groups(groups: Groups) -> Groups {
     groups
+        .group(
+            USERS,
+            signed_in().scope(Area::Users).exempt_from_quota(),
+            users::avatar_routes(),
+        )
+        .group(
+            API,
+            public().limit(|of| of.anonymous),
+            users::public_avatar_routes(),
+        )
         .group(
             SECRETS,
             signed_in().scope(Area::Secrets).exempt_from_quota(),

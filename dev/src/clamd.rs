@@ -1,6 +1,7 @@
 //! A private clamd for the tests, whose one signature is that of the EICAR test file.
 
 use std::{
+    fmt::Write as _,
     fs,
     net::Ipv4Addr,
     time::{Duration, Instant},
@@ -51,13 +52,13 @@ impl Clamd {
         let port = ports::any()?.port;
         let signatures = scratch.path().join("test.ndb");
         let settings = scratch.path().join("clamd.conf");
-        let hex: String = EICAR
-            .concat()
-            .bytes()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        // Name, any type of file, any offset.
-        let signature = format!("Eicar-Test:0:*:{hex}\n");
+        // Name, any type of file, any offset, bytes.
+        let mut signature = "Eicar-Test:0:*:".to_owned();
+        for byte in EICAR.concat().bytes() {
+            // A string takes everything.
+            let _ = write!(signature, "{byte:02x}");
+        }
+        signature.push('\n');
         let text = format!(
             "Foreground yes\nTCPAddr 127.0.0.1\nTCPSocket {port}\nDatabaseDirectory {directory}\n\
              TemporaryDirectory {directory}\nMaxThreads 2\nStreamMaxLength {MAX_MIB}M\n",

@@ -71,9 +71,10 @@ impl Scanner {
             writer.write_all(b"zPING\0").await.map_err(|_| CUT)?;
             writer.flush().await.map_err(|_| CUT)?;
             let reply = read_reply(reader).await?;
-            (reply == "PONG")
-                .then_some(())
-                .ok_or_else(|| ScanError::Failed(reply))
+            match reply.as_str() {
+                "PONG" => Ok(()),
+                _ => Err(ScanError::Failed(reply)),
+            }
         };
         timeout(PING_TIMEOUT, call).await.unwrap_or(Err(LATE))
     }

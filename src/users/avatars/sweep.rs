@@ -51,7 +51,8 @@ pub async fn sweep(state: &AppState, storage: &ObjectStore) -> Result<(), SweepE
         let listed: Vec<_> = page.objects.iter().filter_map(parse).collect();
         let until = match (&page.next, listed.last()) {
             (None, _) => UserId(Uuid::max()),
-            (Some(_), last) => last.map_or(from, |(object, _)| object.user_id),
+            (Some(_), Some((object, _))) => object.user_id,
+            (Some(_), None) => from,
         };
         let rows = store::list(&state.db, from, until).await?;
         all += listed.len().max(rows.len());

@@ -1,4 +1,4 @@
-//! The protocol against a server that replies as told. A real clamd is in the tests of the service.
+//! The protocol against a server with fixed replies. A real clamd is in the tests of the service.
 
 use http_body_util::Full;
 use tokio::net::TcpListener;

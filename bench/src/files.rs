@@ -85,7 +85,7 @@ async fn write_directly(store: &ObjectStore, length: Duration) -> io::Result<Rou
             while began.elapsed() < length {
                 let sent = Instant::now();
                 let key = format!("files/direct-{client}");
-                let mut put = store.put(&key, SIZE as u64, "image/png");
+                let mut put = store.begin_put(&key, SIZE as u64, "image/png");
                 for _ in 0..SIZE / CHUNK {
                     put.send(chunk.clone()).await.map_err(io::Error::other)?;
                 }

@@ -44,7 +44,7 @@ async fn receive_now(ctx: &CallerCtx, mut form: Multipart) -> Result<File, Error
     service::reserve(ctx, &begun, &limits, &new).await?;
 
     let object = service::new_object(ctx, begun.id);
-    let put = storage.put(&object.text(), size.bytes(), new.file_type.as_str());
+    let put = storage.begin_put(&object.text(), size.bytes(), new.file_type.as_str());
     let stored = Receiver { form, part, put }.pass_on(start, &new).await;
     let finished = match stored {
         Ok(sha256) => {

@@ -36,7 +36,7 @@ pub struct Put {
 impl ObjectStore {
     /// Begins to write an object of `size` bytes.
     #[must_use]
-    pub fn put(&self, key: &str, size: u64, content_type: &str) -> Put {
+    pub fn begin_put(&self, key: &str, size: u64, content_type: &str) -> Put {
         let (chunks, received) = mpsc::channel(1);
         let body = Chunks {
             received,

@@ -27,7 +27,7 @@ clock::typed_ids! {
     EventId,
     /// `secrets.id`
     SecretId,
-    /// `avatars.id`: random (`UUIDv4`), since whoever has it sees the picture.
+    /// `avatars.id`: random (`UUIDv4`), since a client that has it can read the picture.
     AvatarId,
     /// `one_time_tokens.id`
     OneTimeTokenId,

@@ -93,6 +93,20 @@ impl Crash {
         }
         drop(server); // SIGKILL
         run(&mut self.holder, release).await;
+        self.until_committed().await;
+    }
+
+    /// Waits for the commits of a process that is gone.
+    async fn until_committed(&mut self) {
+        let committing = "SELECT EXISTS (SELECT FROM pg_stat_activity
+            WHERE datname = current_database() AND state = 'active' AND query = 'COMMIT')";
+        while sqlx::query_scalar(committing)
+            .fetch_one(&mut self.observer)
+            .await
+            .expect("it is reported")
+        {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     async fn kill_during(&mut self, place: Place, method: Method, path: &str, body: Option<Value>) {

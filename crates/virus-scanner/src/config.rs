@@ -10,9 +10,9 @@ const PORT: u16 = 3310;
 
 settings::settings! {
     "Virus scanner": "Without `SCANNER_URL` files are not scanned.", ScannerSettings {
-        /// Address of clamd, in a network that nobody else can read: the protocol has no encryption. Files are served once it has
-        /// passed them.
-        SCANNER_URL => address: Option<ScannerAddress>, example("tcp://clamav:3310");
+        /// Address of clamd (`tcp://clamav:3310`), in a network that nobody else can read: the protocol has no encryption. Files
+        /// are served once it has passed them.
+        SCANNER_URL => address: Option<ScannerAddress>;
         /// For one file. Longer than clamd's `MaxScanTime`.
         SCANNER_TIMEOUT => timeout: Duration = "3m", within("5s"..="1h");
         /// MiB of the largest file that clamd scans: no more than its `StreamMaxLength` and `MaxFileSize`. Larger files are refused

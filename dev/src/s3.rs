@@ -158,12 +158,11 @@ impl S3 {
         let scheme = if tls.is_some() { "https" } else { "http" };
         // Ends with the task alone.
         let task = tokio::spawn(async move {
-            match tls {
-                Some(acceptor) => {
-                    drop(axum::serve(TlsListener::new(listener, acceptor), app).await)
-                }
-                None => drop(axum::serve(listener, app).await),
-            }
+            let served = match tls {
+                Some(acceptor) => axum::serve(TlsListener::new(listener, acceptor), app).await,
+                None => axum::serve(listener, app).await,
+            };
+            drop(served);
         });
         Ok(Self {
             scheme,

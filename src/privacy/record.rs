@@ -72,16 +72,9 @@ pub fn record_of_processing() -> String {
         );
     }
     page.push_str(WORDS);
-    page.push_str("\n## Tables\n");
-    TABLES
-        .iter()
-        .copied()
-        .flatten()
-        .for_each(|it| write_store(&mut page, it));
-    page.push_str("\n## Payloads of jobs\n");
-    JOBS.iter().for_each(|it| write_store(&mut page, it));
-    page.push_str("\n## Redis\n");
-    REDIS.iter().for_each(|it| write_store(&mut page, it));
+    write_stores(&mut page, "Tables", TABLES.iter().copied().flatten());
+    write_stores(&mut page, "Payloads of jobs", JOBS);
+    write_stores(&mut page, "Redis", REDIS);
     page.push_str(ELSEWHERE);
     page
 }
@@ -96,6 +89,13 @@ fn retentions(purpose: Purpose) -> String {
         }
     }
     times.join("; ")
+}
+
+fn write_stores<'a>(page: &mut String, title: &str, stores: impl IntoIterator<Item = &'a Store>) {
+    let _ = writeln!(page, "\n## {title}");
+    for store in stores {
+        write_store(page, store);
+    }
 }
 
 fn write_store(page: &mut String, store: &Store) {

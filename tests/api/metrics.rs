@@ -371,13 +371,13 @@ async fn rows_past_their_retention_are_reported_until_a_job_deletes_them() {
             .sum("retention_overdue_seconds", &labels)
     };
     app.clock.advance(Duration::from_hours(47));
-    assert_eq!(overdue().await, 0.0);
+    assert!(overdue().await < 1.0);
     app.clock.advance(Duration::from_hours(24));
     let seconds = overdue().await;
     assert!((80_000.0..90_000.0).contains(&seconds), "{seconds}");
     let enqueued = job_queue::enqueue(&app.state.db, &PurgeExpired::default(), None).await;
     enqueued.expect("it is enqueued");
     app.run_jobs().await;
-    assert_eq!(overdue().await, 0.0);
+    assert!(overdue().await < 1.0);
     monitored.end().await;
 }

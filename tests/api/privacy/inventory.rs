@@ -135,7 +135,10 @@ fn read_declarations(tokens: TokenStream, found: &mut BTreeSet<String>) {
     for token in tokens {
         match token {
             TokenTree::Literal(literal) => {
-                identifier = literal.to_string().trim_matches('"').to_owned();
+                literal
+                    .to_string()
+                    .trim_matches('"')
+                    .clone_into(&mut identifier);
             }
             TokenTree::Group(group) if group.delimiter() == Delimiter::Brace => {
                 let fields = fields(group.stream());

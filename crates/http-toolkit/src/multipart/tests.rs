@@ -1,5 +1,7 @@
 //! Forms in pieces of any size, slow, stalled, cut and too large.
 
+use std::fmt::Write as _;
+
 use axum::Router;
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -26,7 +28,7 @@ async fn list_parts(mut form: Multipart) -> Result<String, Problem> {
         while let Some(chunk) = part.chunk().await? {
             size += chunk.len();
         }
-        list += &format!("{}={size};", part.name());
+        write!(list, "{}={size};", part.name()).expect("a string takes it");
     }
     Ok(list)
 }

@@ -33,6 +33,8 @@ enum Command {
     Run,
     /// Runs a fake Stripe with the plans of the service until Ctrl-C; no money moves
     Stripe(Box<commands::StripeOptions>),
+    /// Runs an S3 server that forgets its objects, until Ctrl-C, and prints the settings of a service that uses it
+    S3,
     /// Runs every test on a PostgreSQL and a Redis that live as long as the tests
     ///
     /// Uses cargo-nextest where it is installed, else `cargo test`, and ends with the runner's code.
@@ -74,6 +76,7 @@ async fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run => commands::run().await,
         Command::Stripe(options) => commands::stripe(*options).await,
+        Command::S3 => commands::s3().await,
         Command::Test { args } => commands::test(args).await,
         Command::Db {
             empty,

@@ -21,6 +21,7 @@ use groundwork_dev::Result;
 pub(crate) use self::{
     db::db,
     run::run,
+    s3::s3,
     sqlx::sqlx,
     stripe::{Options as StripeOptions, stripe},
     test::test,

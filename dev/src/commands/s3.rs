@@ -1,13 +1,13 @@
-//! The S3 server of `run`.
+//! The S3 server by itself, and as part of `run`.
 
-use std::env;
+use std::{env, process::ExitCode};
 
 use groundwork_dev::{
     Result, S3, ports,
     s3::{ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY},
 };
 
-use super::home::Home;
+use super::{foreground::Interrupts, home::Home, say};
 
 /// Port that is tried first.
 const FRIENDLY_PORT: u16 = 9000;
@@ -20,6 +20,18 @@ pub(super) async fn start(home: &Home, last: Option<u16>) -> Result<S3> {
     let s3 = S3::serve(listener, home.s3_directory()).await?;
     s3.ensure_bucket(BUCKET)?;
     Ok(s3)
+}
+
+/// `s3`: serves until a signal.
+pub(crate) async fn s3() -> Result<ExitCode> {
+    let mut interrupts = Interrupts::listen()?;
+    let s3 = S3::throw_away().await;
+    s3.ensure_bucket(BUCKET)?;
+    for (name, value) in settings(&s3.url()) {
+        say(&format!("{name}={value}"));
+    }
+    interrupts.next().await;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Settings of a service that keeps its files there.

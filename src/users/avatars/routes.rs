@@ -65,7 +65,7 @@ async fn delete_avatar(ctx: CallerCtx) -> Result<StatusCode, Problem> {
 ///
 /// The address is public, cannot be guessed, and stays the same when the picture changes.
 #[utoipa::path(get, path = "/avatars/{id}", tag = "users",
-    params(("id" = AvatarId, Path, description = "Id of the picture, as in `avatar_url`."),
+    params(("id" = uuid::Uuid, Path, description = "Id of the picture, as in `avatar_url`."),
         ("If-None-Match" = Option<String>, Header, description = "`ETag` of the picture that the client has.")),
     responses(
         (status = 200, description = "The picture.", content(

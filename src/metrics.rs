@@ -288,7 +288,7 @@ pub fn count_dropped_usage() {
 }
 
 label_values! {
-    /// What a sweep of files does.
+    /// Repair by a sweep of files.
     Repair {
         /// A deleted file is removed.
         Purged "purged"

@@ -85,7 +85,7 @@ pub struct S3Fault {
     pub status: StatusCode,
 }
 
-/// Whether a call that fails has its effect.
+/// Effect of a call that fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum S3Effect {
     None,
@@ -247,7 +247,7 @@ impl S3 {
         }
     }
 
-    /// Lets the next call that fits fail. Several are used in order.
+    /// Makes the next call that fits fail. Several are used in order.
     pub fn fault(&self, fault: S3Fault) {
         self.shared.with(|book| book.faults.push(fault));
     }

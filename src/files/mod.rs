@@ -14,6 +14,7 @@ mod error;
 mod jobs;
 mod key;
 mod model;
+mod name;
 mod range;
 mod routes;
 mod scan;

@@ -5,7 +5,8 @@ use http_toolkit::{PageSize, TimeCursor};
 use sqlx::PgExecutor;
 
 use super::key::ObjectKey;
-use super::model::{Announced, File, FileName, Row, Sha256, Stored};
+use super::model::{Announced, File, Row, Sha256, Stored};
+use super::name::FileName;
 use super::state::{FileStatus, State};
 use crate::ids::{AccountId, FileId, UserId};
 

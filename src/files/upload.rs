@@ -7,7 +7,8 @@ use object_store::Put;
 use tracing::Instrument as _;
 
 use super::error::{Error, invalid, missing};
-use super::model::{Announced, File, FileName, FileSize, Sha256, allowed};
+use super::model::{Announced, File, FileSize, Sha256, allowed};
+use super::name::FileName;
 use super::service::{self, Begun};
 use crate::ctx::CallerCtx;
 

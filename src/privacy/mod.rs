@@ -1,4 +1,4 @@
-//! What the product keeps about people: the inventory of every column, job payload and Redis key, and the record of
+//! Personal data that the product keeps: the inventory of every column, job payload and Redis key, and the record of
 //! processing (Art. 30 GDPR) that is generated from it.
 
 mod inventory;

@@ -140,7 +140,7 @@ pub enum Export {
     LeftOut(&'static str),
 }
 
-/// What the erasure of a person's data does (Art. 17 GDPR).
+/// Effect of the erasure of a person's data (Art. 17 GDPR).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Erasure {
     Deleted,

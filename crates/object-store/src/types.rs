@@ -1,4 +1,4 @@
-//! What calls take and return.
+//! Arguments and results of calls.
 
 use std::fmt;
 use std::time::SystemTime;
@@ -6,7 +6,7 @@ use std::time::SystemTime;
 pub use aws_sdk_s3::primitives::SdkBody as Body;
 use bytes::Bytes;
 
-/// What an upload must be: a presigned URL is for nothing else.
+/// Properties that a presigned upload is signed for.
 #[derive(Clone, Copy, Debug)]
 pub struct Upload<'a> {
     /// Bytes.

@@ -1,4 +1,4 @@
-//! What customers entrust to the product, and what is counted.
+//! Content of customers: secrets, files and events; counts of usage.
 
 use crate::privacy::model::Kind::{Describes, Identifies, OfOthers, Secret, Technical};
 use crate::privacy::model::{Erasure, Export, Owner, Purpose, Retention, Store, column};

@@ -2,11 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use futures_util::future::join_all;
 use groundwork_dev::{Fault, Proxy, S3, S3Effect, S3Fault};
 use reqwest::{Method, StatusCode};
 
-use super::limits::waiting;
+use super::limits::FIFTY_FILES;
 use crate::harness::TestApp;
 use crate::kit::files::{
     BUCKET, FILES, FilesApp, files_app, files_app_with, new_file, png, storage,
@@ -150,31 +149,11 @@ async fn a_stalled_client_is_refused_in_time_and_a_slow_one_is_not() {
 
 #[tokio::test]
 async fn two_hundred_uploads_at_once_make_the_fifty_files_that_the_plan_has() {
-    let it = files_app_with(&[
-        ("PLAN_FREE_FILES", "50"),
-        ("DB_POOL_SIZE", "70"),
-        ("DB_POOL_TIMEOUT", "60s"),
-        ("DB_LOCK_TIMEOUT", "60s"),
-        ("HTTP_MAX_BODIES_PER_CLIENT", "200"),
-    ])
-    .await;
+    let settings = [&FIFTY_FILES[..], &[("HTTP_MAX_BODIES_PER_CLIENT", "200")]].concat();
+    let it = files_app_with(&settings).await;
     let ada = it.app.sign_in("ada").await;
-    let mut owner = it.app.owner().await;
-    let mut held = sqlx::Connection::begin(&mut owner)
-        .await
-        .expect("it begins");
-    sqlx::query("SELECT 1 FROM accounts FOR UPDATE")
-        .execute(&mut *held)
-        .await
-        .expect("it is locked");
-    let all = join_all((0..200).map(|size| ada.send_form(image(&png(size)).end())));
-    let release = async {
-        while waiting(&it).await <= 60 {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        held.rollback().await.expect("it ends");
-    };
-    let (answers, ()) = tokio::join!(all, release);
+    let requests = (0..200).map(|size| ada.send_form(image(&png(size)).end()));
+    let answers = it.at_once(requests).await;
     let (created, refused): (Vec<_>, Vec<_>) = answers.iter().partition(|it| it.status == 201);
     assert_eq!(created.len(), 50);
     for answer in refused {

@@ -2,8 +2,11 @@
 
 use futures_util::future::join_all;
 use serde_json::json;
+use sqlx::Connection as _;
 
+use crate::harness::Answer;
 use crate::kit::files::{FILES, FilesApp, files_app_with, new_file, png};
+use crate::organisations::races::until_waiting;
 
 #[tokio::test]
 async fn uploads_count_from_their_start_until_they_expire_or_are_deleted() {
@@ -62,41 +65,41 @@ async fn a_user_starts_five_uploads_a_minute() {
         .assert_status(201);
 }
 
-/// Requests that wait for a lock.
-pub(super) async fn waiting(it: &FilesApp) -> i64 {
-    let sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
-    sqlx::query_scalar(sql)
-        .fetch_one(&it.app.owner_db)
-        .await
-        .expect("it is counted")
+/// Settings under which so many requests can wait for one account that the plan has too few places for them.
+pub(super) const FIFTY_FILES: [(&str, &str); 4] = [
+    ("PLAN_FREE_FILES", "50"),
+    ("DB_POOL_SIZE", "70"),
+    ("DB_POOL_TIMEOUT", "60s"),
+    ("DB_LOCK_TIMEOUT", "60s"),
+];
+
+impl FilesApp {
+    /// Makes requests while all accounts are locked, and unlocks them when so many as the pool has connections wait.
+    pub(super) async fn at_once<F: Future<Output = Answer>>(
+        &self,
+        requests: impl Iterator<Item = F>,
+    ) -> Vec<Answer> {
+        let (mut holder, mut observer) = (self.app.owner().await, self.app.owner().await);
+        let mut held = holder.begin().await.expect("it begins");
+        sqlx::query("SELECT 1 FROM accounts FOR UPDATE")
+            .execute(&mut *held)
+            .await
+            .expect("it is locked");
+        let release = async {
+            until_waiting(&mut observer, 61).await;
+            held.rollback().await.expect("it ends");
+        };
+        tokio::join!(join_all(requests), release).0
+    }
 }
 
 #[tokio::test]
 async fn two_hundred_uploads_at_once_get_the_fifty_that_the_plan_has() {
-    let it = files_app_with(&[
-        ("PLAN_FREE_FILES", "50"),
-        ("DB_POOL_SIZE", "70"),
-        ("DB_POOL_TIMEOUT", "60s"),
-        ("DB_LOCK_TIMEOUT", "60s"),
-    ])
-    .await;
+    let it = files_app_with(&FIFTY_FILES).await;
     let ada = it.app.sign_in("ada").await;
-    let mut owner = it.app.owner().await;
-    let mut held = sqlx::Connection::begin(&mut owner)
-        .await
-        .expect("it begins");
-    sqlx::query("SELECT 1 FROM accounts FOR UPDATE")
-        .execute(&mut *held)
-        .await
-        .expect("it is locked");
-    let all = join_all((0..200).map(|_| ada.post(FILES, new_file("x", "image/png", &png(0)))));
-    let release = async {
-        while waiting(&it).await <= 60 {
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
-        held.rollback().await.expect("it ends");
-    };
-    let (answers, ()) = tokio::join!(all, release);
+    let answers =
+        it.at_once((0..200).map(|_| ada.post(FILES, new_file("x", "image/png", &png(0)))));
+    let answers = answers.await;
     let (started, refused): (Vec<_>, Vec<_>) = answers.iter().partition(|it| it.status == 201);
     assert_eq!(started.len(), 50);
     for answer in refused {

@@ -37,6 +37,19 @@ async fn scanned_app() -> ScannedApp {
 }
 
 impl ScannedApp {
+    /// Waits until readiness has asked the scanner again, which it does every two seconds.
+    async fn until_degraded(&self) {
+        for _ in 0..200 {
+            let ready = self.it.app.get("/health/ready").await;
+            ready.assert_status(200);
+            if ready.body["scanner"] == "degraded" {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("the scanner is not reported");
+    }
+
     /// Lets so much time pass that the job of the schedule finds files that wait.
     async fn scan_waiting(&self) {
         self.it.app.clock.advance(Duration::from_mins(6));
@@ -164,10 +177,7 @@ async fn while_the_scanner_is_away_files_wait_and_pass_when_it_is_back() {
     }
     scanned.proxy.set(Fault::Refuse);
     it.app.clock.advance(Duration::from_secs(3));
-    tokio::time::sleep(Duration::from_millis(2100)).await;
-    let ready = it.app.get("/health/ready").await;
-    ready.assert_status(200);
-    assert_eq!(ready.body["scanner"], "degraded");
+    scanned.until_degraded().await;
     // The job of the schedule changes nothing without a scanner, and then does not wait for the backoff.
     scanned.scan_waiting().await;
     let ada = it.app.log_in("ada@example.com").await;

@@ -5,7 +5,7 @@ use tokio::net::TcpListener;
 
 use super::*;
 
-/// What the server does with a connection.
+/// Behaviour of the server on a connection.
 #[derive(Clone, Copy)]
 enum Server {
     /// Reads the whole stream, replies and closes.

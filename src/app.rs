@@ -24,7 +24,7 @@ use crate::roles::Permission;
 use crate::state::AppState;
 use crate::web::Code;
 use crate::{
-    admin, api_keys, audit, auth, billing, dashboard, events, files, health, idempotency,
+    admin, api_keys, audit, auth, billing, consents, dashboard, events, files, health, idempotency,
     organisations, payments, plans, secrets, usage, users,
 };
 
@@ -75,6 +75,16 @@ fn groups(draining: Draining) -> Groups {
             USERS,
             signed_in().exempt_from_quota(),
             auth::credential_routes(),
+        )
+        .group(
+            USERS,
+            signed_in().exempt_from_quota().exempt_from_second_factor(),
+            consents::routes(),
+        )
+        .group(
+            API,
+            public().limit(|of| of.anonymous),
+            consents::public_routes(),
         )
         .group(
             USERS,
@@ -354,6 +364,7 @@ pub fn openapi() -> OpenApi {
         (name = "auth", description = "Sign-up, sign-in, sessions and credentials"),
         (name = "organisations", description = "Organisations, their members and invitations"),
         (name = "users", description = "The account of the current user"),
+        (name = "privacy", description = "Documents, consents and personal data"),
         (name = "api keys", description = "API keys"),
         (name = "secrets", description = "Credentials of other services that the account stores"),
         (name = "admin", description = "Administration of all accounts"),

@@ -16,6 +16,7 @@ mod organisations;
 mod pages;
 mod payments;
 mod plans;
+mod privacy;
 mod process;
 mod ring;
 mod rules;
@@ -47,6 +48,7 @@ pub use organisations::OrganisationsConfig;
 pub use pages::{env_example, markdown};
 pub use payments::PaymentsConfig;
 pub use plans::{PlansConfig, PriceId, Quota, TierConfig, YearPrice};
+pub use privacy::{Document, DocumentVersion, PrivacyConfig};
 pub use ring::{read_encryption_ring, read_signing_ring, read_token_ring};
 use settings::{Environment, Fault, Faults};
 use telemetry::{TelemetryConfig, TelemetrySettings, statement_log};
@@ -75,6 +77,7 @@ settings::sections! {
         organisations: organisations::OrganisationSettings,
         usage: usage::UsageSettings,
         audit: usage::AuditSettings,
+        privacy: privacy::PrivacySettings,
         mail: mail::MailSettings,
         api_keys: api_keys::ApiKeySettings,
         storage: object_store::StorageSettings,
@@ -92,7 +95,7 @@ const SERVICE: &str = env!("CARGO_PKG_NAME");
 pub(crate) const USER_AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
 
 /// Prefixes that only our variables have: others with one of them are reported as misspelt.
-const FAMILIES: [&str; 21] = [
+const FAMILIES: [&str; 23] = [
     "BILLING_",
     "DB_",
     "DENY_",
@@ -106,12 +109,14 @@ const FAMILIES: [&str; 21] = [
     "PASSWORD_",
     "PAYMENT_",
     "PLAN_",
+    "PRIVACY_",
     "REFRESH_",
     "SCANNER_",
     "SESSION_",
     "SMTP_",
     "STORAGE_",
     "STRIPE_",
+    "TERMS_",
     "USAGE_",
     "WORKER_",
 ];
@@ -137,6 +142,7 @@ pub struct Config {
     pub organisations: OrganisationsConfig,
     pub usage: UsageConfig,
     pub audit: AuditConfig,
+    pub privacy: PrivacyConfig,
     pub api_keys: ApiKeyConfig,
     pub idempotency: IdempotencyConfig,
     /// `None` disables files.
@@ -217,6 +223,7 @@ impl Config {
             organisations: all.organisations.build()?,
             usage: all.usage.build()?,
             audit: all.audit.build()?,
+            privacy: all.privacy.build()?,
             api_keys: all.api_keys.into_config(production)?,
             idempotency: all.idempotency.build()?,
             storage: all.storage.into_config()?,

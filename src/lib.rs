@@ -26,6 +26,7 @@ pub mod partitions;
 
 pub mod sealed;
 
+pub mod consents;
 pub mod health;
 pub mod idempotency;
 pub mod plans;

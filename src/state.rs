@@ -24,7 +24,7 @@ use virus_scanner::Scanner;
 use crate::config::{
     ApiKeyConfig, AttemptsConfig, AuditConfig, AuthConfig, BillingConfig, Config, FilesConfig,
     IdempotencyConfig, LimitsConfig, MailConfig, MfaConfig, OrganisationsConfig, PaymentsConfig,
-    PlansConfig, USER_AGENT, UsageConfig,
+    PlansConfig, PrivacyConfig, USER_AGENT, UsageConfig,
 };
 use crate::ids::ApiKeyId;
 use crate::migrate;
@@ -105,6 +105,7 @@ pub struct Parts {
     /// Concurrent requests that store events.
     pub event_writes: ConcurrencyLimit,
     pub audit: Arc<AuditConfig>,
+    pub privacy: Arc<PrivacyConfig>,
     pub usage: Arc<UsageConfig>,
     pub api_keys: Arc<ApiKeyConfig>,
     /// Last use of API keys, until it is written.
@@ -213,6 +214,7 @@ impl AppState {
             reports: ConcurrencyLimit::new(config.usage.reports_at_once, REPORTS_PER_ACCOUNT),
             event_writes: ConcurrencyLimit::per_caller(EVENT_WRITES_PER_ACCOUNT),
             audit: Arc::new(config.audit.clone()),
+            privacy: Arc::new(config.privacy.clone()),
             usage: Arc::new(config.usage.clone()),
             api_keys: Arc::new(config.api_keys.clone()),
             key_uses: LastSeen::new(TRACKED_KEYS),

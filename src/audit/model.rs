@@ -38,6 +38,10 @@ pub enum Event {
     /// From another session of its owner.
     SessionEnded,
     ProfileChanged,
+    /// `detail` has the versions by document.
+    DocumentsAccepted,
+    /// An optional kind was turned on or off. `detail` has it and the source.
+    ConsentChanged,
     AvatarChanged,
     AvatarRemoved,
     /// An unverified account was deleted: after its time, or because another account proved its address.

@@ -7,7 +7,7 @@ use settings::{Reader, Rule};
 
 use super::{Key32, PriceId, Settings};
 
-pub(super) const RULES: [Rule<Settings>; 13] = [
+pub(super) const RULES: [Rule<Settings>; 14] = [
     Rule {
         variable: "PASSWORD_MEMORY_KIB",
         message: "must be 19456 with 2 `PASSWORD_ITERATIONS`, or as much: 47104 with 1, 12288 with 3, \
@@ -124,6 +124,12 @@ pub(super) const RULES: [Rule<Settings>; 13] = [
         message: "is required if `STORAGE_ENDPOINT` is not `https`: presigned URLs permit what they are signed for",
         production: true,
         broken: |all| all.storage.exposes_urls(),
+    },
+    Rule {
+        variable: "TERMS_VERSION",
+        message: "is required with `TERMS_URL`, and the other way round; as for `PRIVACY_NOTICE_VERSION`",
+        production: false,
+        broken: |all| all.privacy.has_half_a_document(),
     },
     Rule {
         variable: "METRICS_ADDR",

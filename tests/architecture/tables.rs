@@ -8,6 +8,7 @@ users users sign_ups avatars
 auth sessions session_revocations refresh_tokens mfa_challenges one_time_tokens email_changes
 mfa mfa_factors recovery_codes
 audit audit_log audit_address_progress
+consents consents
 plans subscriptions
 payments payments
 customers billing_customers

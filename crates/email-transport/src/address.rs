@@ -2,6 +2,7 @@
 
 use email_address::Options;
 use serde::{Deserialize, Serialize};
+use settings::Setting;
 use utoipa::ToSchema;
 
 /// An e-mail address (RFC 5321 §4.1.2) with a domain name, in lower case: at most 254 characters.
@@ -39,6 +40,14 @@ impl TryFrom<String> for EmailAddress {
             .filter(|address| address.as_str().parse::<lettre::Address>().is_ok())
             .map(|address| Self(address.as_str().to_ascii_lowercase()))
             .ok_or(wrong)
+    }
+}
+
+impl Setting for EmailAddress {
+    type Value = Self;
+
+    fn parse(text: &str) -> Result<Self, String> {
+        Self::try_from(text.to_owned()).map_err(str::to_owned)
     }
 }
 

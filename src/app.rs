@@ -63,22 +63,28 @@ fn groups(draining: Draining) -> Groups {
         )
         .group(
             AUTH,
-            signed_in().exempt_from_quota(),
+            signed_in().exempt_from_quota().exempt_from_acceptance(),
             auth::session_routes().merge(auth::mfa_routes()),
         )
         .group(
             AUTH,
-            signed_in().exempt_from_quota().exempt_from_second_factor(),
+            signed_in()
+                .exempt_from_quota()
+                .exempt_from_acceptance()
+                .exempt_from_second_factor(),
             auth::enrolment_routes().merge(auth::logout_all_routes()),
         )
         .group(
             USERS,
-            signed_in().exempt_from_quota(),
+            signed_in().exempt_from_quota().exempt_from_acceptance(),
             auth::credential_routes(),
         )
         .group(
             USERS,
-            signed_in().exempt_from_quota().exempt_from_second_factor(),
+            signed_in()
+                .exempt_from_quota()
+                .exempt_from_acceptance()
+                .exempt_from_second_factor(),
             consents::routes(),
         )
         .group(
@@ -96,6 +102,7 @@ fn groups(draining: Draining) -> Groups {
             signed_in()
                 .scope(Area::Users)
                 .exempt_from_quota()
+                .exempt_from_acceptance()
                 .exempt_from_second_factor(),
             users::identity_routes(),
         )
@@ -283,6 +290,7 @@ fn authenticated_stack(
     let rest = |request| next.run(request);
     Box::pin(middleware_stack!(request, rest, [
         plans::limit_by_plan, state;
+        auth::require_acceptance, state, policy;
         auth::require_second_factor, state, policy;
         usage::meter, &group.metering;
         organisations::require_permission, policy;

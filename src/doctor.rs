@@ -60,7 +60,28 @@ pub async fn examine(state: &AppState, config: &Config) -> Findings {
             .await;
     }
     findings.add("mail server responds", state.mailer.check(TIMEOUT).await);
+    if config.environment == Environment::Production {
+        warn_of_missing_documents(state, &mut findings);
+    }
     findings
+}
+
+fn warn_of_missing_documents(state: &AppState, findings: &mut Findings) {
+    let privacy = &state.privacy;
+    let all = [
+        ("TERMS_VERSION", privacy.terms_version.is_some()),
+        ("PRIVACY_NOTICE_VERSION", privacy.notice_version.is_some()),
+        ("PRIVACY_CONTACT", privacy.contact.is_some()),
+    ];
+    let missing: Vec<_> = all
+        .iter()
+        .filter(|(_, is_set)| !is_set)
+        .map(|(name, _)| *name)
+        .collect();
+    if !missing.is_empty() {
+        let unset = format!("not set: {}", missing.join(", "));
+        findings.warn("terms, privacy notice and contact", unset);
+    }
 }
 
 async fn examine_database(state: &AppState, config: &Config, findings: &mut Findings) {

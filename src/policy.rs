@@ -112,6 +112,7 @@ pub struct Policy {
     pub area: Option<Area>,
     pub is_exempt_from_quota: bool,
     pub is_exempt_from_second_factor: bool,
+    pub is_exempt_from_acceptance: bool,
     /// Permissions that the routes require in the account acted for.
     pub permission: Option<ReadWrite>,
     /// True if `{id}` in the paths is the account acted for.
@@ -128,6 +129,7 @@ pub fn unlimited() -> Policy {
         area: None,
         is_exempt_from_quota: true,
         is_exempt_from_second_factor: true,
+        is_exempt_from_acceptance: true,
         permission: None,
         names_account: false,
         idempotency_keys: None,
@@ -142,14 +144,15 @@ pub fn public() -> Policy {
     }
 }
 
-/// Signed-in users alone, within the rate limit and the quota of their plan, and with a second factor
-/// where `MFA_REQUIRED` asks for one.
+/// Signed-in users alone, within the rate limit and the quota of their plan, who have accepted the documents that
+/// they were asked for at sign-in, and with a second factor where `MFA_REQUIRED` asks for one.
 #[must_use]
 pub fn signed_in() -> Policy {
     Policy {
         access: Access::SignedIn,
         is_exempt_from_quota: false,
         is_exempt_from_second_factor: false,
+        is_exempt_from_acceptance: false,
         ..unlimited()
     }
 }
@@ -213,6 +216,14 @@ impl Policy {
     #[must_use]
     pub fn exempt_from_second_factor(mut self) -> Self {
         self.is_exempt_from_second_factor = true;
+        self
+    }
+
+    /// Keeps the routes open for users who have documents to accept: to read them, to sign out, to secure the account or to
+    /// leave.
+    #[must_use]
+    pub fn exempt_from_acceptance(mut self) -> Self {
+        self.is_exempt_from_acceptance = true;
         self
     }
 

@@ -6,6 +6,7 @@ use crypto::{Busy, HashError};
 use http_toolkit::Problem;
 use password_checks::Unchecked;
 
+use crate::consents;
 use crate::metrics::{self, CsrfRefusal};
 use crate::mfa;
 use crate::web::Code;
@@ -39,6 +40,8 @@ pub enum Error {
     ForeignPage,
     #[error(transparent)]
     Mfa(#[from] mfa::Error),
+    #[error(transparent)]
+    Consents(#[from] consents::Error),
     #[error("the link is unknown, used or expired")]
     InvalidLink,
     /// With the name of the request field.
@@ -102,6 +105,7 @@ impl From<Error> for Problem {
             Error::InvalidMfaCode => Self::new(Code::InvalidMfaCode),
             Error::ForeignPage => csrf_refused(CsrfRefusal::Page, &error),
             Error::Mfa(error) => error.into(),
+            Error::Consents(error) => error.into(),
             Error::InvalidLink => Self::new(Code::InvalidToken),
             Error::WrongPassword(field) => invalid(field, "wrong_password", "is not your password"),
             Error::PasswordRequired(field) => invalid(

@@ -8,6 +8,7 @@ use http_toolkit::{MiddlewareResult, Problem};
 
 use super::store;
 use crate::config::MfaRequired;
+use crate::consents;
 use crate::ctx::{Caller, Credential};
 use crate::ids::UserId;
 use crate::mfa;
@@ -52,6 +53,23 @@ async fn has_second_factor(state: &AppState, user_id: UserId) -> Result<bool, Pr
 /// second.
 pub(super) async fn invalidate_second_factor(state: &AppState, user_id: UserId) {
     state.cache.invalidate(&SECOND_FACTORS, &user_id).await;
+}
+
+/// Rejects sessions that began with documents to accept, until the user has accepted them.
+pub async fn require_acceptance<F: Future<Output = MiddlewareResult>>(
+    state: &AppState,
+    policy: &Policy,
+    request: Request,
+    next: impl FnOnce(Request) -> F,
+) -> MiddlewareResult {
+    let caller = Caller::of(&request)?;
+    if caller.must_accept()
+        && !policy.is_exempt_from_acceptance
+        && !consents::has_accepted(state, caller.user_id).await?
+    {
+        return Err(Code::AcceptanceRequired.into());
+    }
+    next(request).await
 }
 
 /// Rejects everybody but administrators where the policy asks for them. The role is read on each request, never

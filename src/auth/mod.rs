@@ -35,7 +35,7 @@ pub use jobs::{PurgeExpired, retained};
 pub use links::{ASSETS, page_assets, page_routes};
 pub(crate) use links::{PAGE_HEAD, PAGE_POLICY, link_to};
 pub use mfa::{enrolment_routes, mfa_routes};
-pub use middleware::{require_admin, require_second_factor};
+pub use middleware::{require_acceptance, require_admin, require_second_factor};
 pub use registration::{
     SendAlreadyRegistered, SendVerification, registration_routes, verification_routes,
 };

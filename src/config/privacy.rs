@@ -25,7 +25,7 @@ settings::settings! {
     }
 }
 
-/// Version of a document: 1 to 40 letters, digits, dots, hyphens and underscores.
+/// Version of a document: 1 to 40 characters of A-Z, a-z, 0-9, dot, hyphen and underscore.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema, sqlx::Type)]
 #[serde(try_from = "String")]
 #[sqlx(transparent)]
@@ -47,7 +47,7 @@ impl TryFrom<String> for DocumentVersion {
         one_line(&raw, 40)
             .filter(|text| text.chars().all(is_part))
             .map(Self)
-            .ok_or("must be 1 to 40 letters, digits, dots, hyphens and underscores")
+            .ok_or("must be 1 to 40 characters of A-Z, a-z, 0-9, dot, hyphen and underscore")
     }
 }
 

@@ -16,6 +16,7 @@ pub struct Caller {
     /// Private, so that only the functions below decide it.
     account_id: AccountId,
     permissions: Permissions,
+    must_accept: bool,
 }
 
 /// What a request was authenticated by.
@@ -53,6 +54,7 @@ impl Caller {
             credential: Credential::Session(session_id),
             account_id: user_id.personal_account(),
             permissions: Permissions::ALL,
+            must_accept: false,
         }
     }
 
@@ -69,7 +71,23 @@ impl Caller {
             credential: Credential::ApiKey(id),
             account_id,
             permissions,
+            must_accept: false,
         }
+    }
+
+    /// The same user, in a session that began with documents to accept.
+    #[must_use]
+    pub const fn bound_to_accept(self, must_accept: bool) -> Self {
+        Self {
+            must_accept,
+            ..self
+        }
+    }
+
+    /// True if the user had documents to accept when the session began.
+    #[must_use]
+    pub const fn must_accept(&self) -> bool {
+        self.must_accept
     }
 
     /// The same user as a member of an organisation.

@@ -37,6 +37,7 @@ codes! {
     InsufficientScope: ProblemCode::INSUFFICIENT_SCOPE;
     CsrfRefused: problem_code!(403, "csrf_refused", "CSRF check failed.");
     MfaRequired: problem_code!(403, "mfa_required", "A second factor is required.");
+    AcceptanceRequired: problem_code!(403, "acceptance_required", "A new version of the terms or the privacy notice must be accepted.");
     HttpsRequired: ProblemCode::HTTPS_REQUIRED;
     NotFound: ProblemCode::NOT_FOUND;
     MethodNotAllowed: ProblemCode::METHOD_NOT_ALLOWED;
@@ -145,7 +146,8 @@ problem_groups! {
         Code::SessionRequired,
         Code::InsufficientScope,
         Code::CsrfRefused,
-        Code::MfaRequired
+        Code::MfaRequired,
+        Code::AcceptanceRequired
     ];
     /// Responses of a route that requires reauthentication.
     ReauthenticationProblems [Code::Conflict, Code::TooManyAttempts];

@@ -21,6 +21,7 @@ mod browser;
 mod brute_force;
 mod cache;
 mod clock;
+mod consents;
 mod cookies;
 mod credential_changes;
 mod credentials;

@@ -24,7 +24,7 @@ organisations accounts account_slugs memberships invitations invitation_blocks
 
 /// Tables that a slice reads though another one owns them, each in a statement that must see both at one
 /// moment, or in one round trip.
-pub(super) const READS: [(&str, &str, &str); 34] = [
+pub(super) const READS: [(&str, &str, &str); 35] = [
     (
         "secrets",
         "accounts",
@@ -44,6 +44,11 @@ pub(super) const READS: [(&str, &str, &str); 34] = [
         "auth",
         "users",
         "the account is enabled and at this version of its credentials",
+    ),
+    (
+        "auth",
+        "consents",
+        "documents that a user has to accept, as the session begins",
     ),
     (
         "auth",

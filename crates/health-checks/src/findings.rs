@@ -10,6 +10,7 @@ use tokio::time::timeout;
 pub struct Findings {
     /// A good result can have a description.
     results: Vec<(&'static str, Result<Option<String>, String>)>,
+    warnings: Vec<(&'static str, String)>,
     timeout: Duration,
 }
 
@@ -19,6 +20,7 @@ impl Findings {
     pub const fn new(timeout: Duration) -> Self {
         Self {
             results: Vec::new(),
+            warnings: Vec::new(),
             timeout,
         }
     }
@@ -27,6 +29,11 @@ impl Findings {
     #[must_use]
     pub fn is_healthy(&self) -> bool {
         self.results.iter().all(|(_, result)| result.is_ok())
+    }
+
+    /// Adds a warning, which is no fault.
+    pub fn warn(&mut self, check: &'static str, warning: impl Into<String>) {
+        self.warnings.push((check, warning.into()));
     }
 
     /// Adds the result of a check; returns whether it is good.
@@ -88,6 +95,9 @@ impl fmt::Display for Findings {
                 Err(fault) => writeln!(f, "FAULT  {check}: {fault}")?,
             }
         }
+        for (check, warning) in &self.warnings {
+            writeln!(f, "warn   {check}: {warning}")?;
+        }
         Ok(())
     }
 }
@@ -114,12 +124,13 @@ mod tests {
         let pending = std::future::pending::<Result<(), String>>();
         assert!(!findings.run("c", pending, Ok).await);
         assert!(!findings.is_healthy());
+        findings.warn("e", "old");
         let found = async || Ok::<_, String>(7);
         let describe = |count| Ok(format!("{count} rows"));
         assert!(findings.run_described("d", found(), describe).await);
         assert_eq!(
             findings.to_string(),
-            "ok     a\nFAULT  b: x; y\nFAULT  c: timed out\nok     d: 7 rows\n"
+            "ok     a\nFAULT  b: x; y\nFAULT  c: timed out\nok     d: 7 rows\nwarn   e: old\n"
         );
     }
 }

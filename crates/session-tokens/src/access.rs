@@ -40,6 +40,9 @@ pub struct AccessClaims {
     pub sub: Uuid,
     /// The session.
     pub sid: Uuid,
+    /// True if the user had documents to accept when the session began.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub must_accept: bool,
     iat: i64,
     nbf: i64,
     exp: i64,
@@ -63,6 +66,7 @@ impl AccessTokens {
         &self,
         user: Uuid,
         session: Uuid,
+        must_accept: bool,
         now: DateTime<Utc>,
     ) -> Result<String, serde_json::Error> {
         let issued = now.timestamp();
@@ -71,6 +75,7 @@ impl AccessTokens {
             aud: self.options.audience.clone(),
             sub: user,
             sid: session,
+            must_accept,
             iat: issued,
             nbf: issued,
             exp: issued.saturating_add_unsigned(self.options.ttl.as_secs()),
@@ -116,7 +121,8 @@ mod tests {
         let tokens = AccessTokens::new(&[Key32::new([1; 32])], options).expect("the key works");
         let issued = DateTime::<Utc>::UNIX_EPOCH + TimeDelta::days(20_000);
         let [user, session] = [1, 2].map(Uuid::from_u128);
-        let token = tokens.issue(user, session, issued).expect("it is signed");
+        let issue = |must_accept| tokens.issue(user, session, must_accept, issued);
+        let token = issue(false).expect("it is signed");
         let verify = |seconds| tokens.verify(&token, issued + TimeDelta::seconds(seconds));
         for (seconds, is_valid) in [
             (-31, false),
@@ -129,6 +135,10 @@ mod tests {
         }
         let claims = verify(0).expect("it is valid");
         assert_eq!((claims.sub, claims.sid), (user, session));
+        assert!(!claims.must_accept);
+        let bound = issue(true).expect("it is signed");
+        let claims = tokens.verify(&bound, issued).expect("it is valid");
+        assert!(claims.must_accept);
         assert_eq!(tokens.longest_validity(), TimeDelta::seconds(960));
     }
 }

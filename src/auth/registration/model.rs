@@ -6,6 +6,8 @@ use serde::Deserialize;
 use session_tokens::OpaqueToken;
 use utoipa::ToSchema;
 
+use crate::config::DocumentVersion;
+use crate::consents::AcceptedDocuments;
 use crate::users::PersonName;
 
 /// Request to sign up.
@@ -22,6 +24,21 @@ pub(crate) struct NewAccount {
     /// Family name.
     #[serde(default)]
     pub(crate) last_name: Option<PersonName>,
+    /// Version of the terms that was accepted. Required if the product has terms: `/legal` has the version in force.
+    #[serde(default)]
+    pub(crate) terms: Option<DocumentVersion>,
+    /// Version of the privacy notice that was shown. Required if the product has one.
+    #[serde(default)]
+    pub(crate) privacy_notice: Option<DocumentVersion>,
+}
+
+impl NewAccount {
+    pub(crate) fn documents(&self) -> AcceptedDocuments<'_> {
+        AcceptedDocuments {
+            terms: self.terms.as_ref(),
+            privacy_notice: self.privacy_notice.as_ref(),
+        }
+    }
 }
 
 /// Request to verify an email address.

@@ -10,12 +10,14 @@ use crate::auth::credentials::{apply_email_change, check_new_password};
 use crate::auth::credentials_change::begin_credentials_change;
 use crate::auth::error::Error;
 use crate::auth::links::{self, Link};
+use crate::consents;
 use crate::ctx::Ctx;
 use crate::ids::UserId;
 use crate::users::{self, NewUser, SignUp, SignUpCredentials};
 
 /// A known address costs the same as a new one: one hash, the same statements and one email.
 pub(crate) async fn register(ctx: &Ctx, new: NewAccount) -> Result<(), Error> {
+    let accepted = consents::check_documents(&ctx.privacy, new.documents(), true)?;
     let password = check_new_password(ctx, new.password, &new.email, "password").await?;
     let salt = sign_up_salt(&ctx.sign_up_macs, &new.email);
     let password_hash = ctx.hasher.hash_with_salt(password, salt).await?;
@@ -28,7 +30,8 @@ pub(crate) async fn register(ctx: &Ctx, new: NewAccount) -> Result<(), Error> {
         last_name: new.last_name,
     };
     let mut tx = ctx.begin().await?;
-    let (event, user_id) = match users::sign_up(&mut tx, &user, now).await? {
+    let sign_up = users::sign_up(&mut tx, &user, now).await?;
+    let (event, user_id) = match sign_up {
         SignUp::Pending(id) => {
             let job = SendVerification::to(new.email);
             job_queue::enqueue(&mut *tx, &job, Some(&job.key())).await?;
@@ -40,6 +43,10 @@ pub(crate) async fn register(ctx: &Ctx, new: NewAccount) -> Result<(), Error> {
             (Event::RegisteredAgain, id)
         }
     };
+    if !accepted.is_empty() {
+        let is_pending = matches!(sign_up, SignUp::Pending(_));
+        consents::accept_at_sign_up(&mut tx, user_id, &accepted, is_pending).await?;
+    }
     tx.audit(event.about(user_id)).await?;
     tx.commit().await?;
     Ok(())
@@ -86,6 +93,9 @@ async fn confirm_sign_up(
         || !users::confirm_sign_up(&mut *tx, &change, &chosen, now).await?
     {
         return Err(Error::InvalidLink);
+    }
+    if pending.len() > 1 {
+        consents::delete_of_sign_ups(&mut *tx, link.user_id).await?;
     }
     tx.audit(Event::EmailVerified.by(link.user_id)).await?;
     tx.commit().await?;

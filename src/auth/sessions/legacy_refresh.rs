@@ -79,7 +79,10 @@ async fn replace(
         (next.encode(), rotated)
     };
     rotated
-        .map(|rotated| pair(ctx, who, next, rotated.expires_at, now))
+        .map(|rotated| {
+            let session = (who, rotated.must_accept);
+            pair(ctx, session, next, rotated.expires_at, now)
+        })
         .transpose()
 }
 
@@ -104,7 +107,8 @@ async fn current_of_chain(
             return current_of_converted(ctx, &successors, who, now).await;
         };
         if stored.rotated_at.is_none() {
-            return pair(ctx, who, successor.encode(), stored.expires_at, now);
+            let session = (who, stored.must_accept);
+            return pair(ctx, session, successor.encode(), stored.expires_at, now);
         }
         token = successor;
     }
@@ -126,5 +130,6 @@ async fn current_of_converted(
     };
     let current = successors.iter().find_map(find);
     let current = current.ok_or(Error::InvalidRefreshToken)?;
-    pair(ctx, who, current.encode(), row.expires_at, now)
+    let session = (who, row.must_accept);
+    pair(ctx, session, current.encode(), row.expires_at, now)
 }

@@ -14,6 +14,18 @@ use crate::ids::{SessionId, UserId};
 use crate::state::AppState;
 use crate::web::Code;
 
+/// What a valid access token of an active session says.
+struct VerifiedSession {
+    who: Principal,
+    must_accept: bool,
+}
+
+impl VerifiedSession {
+    fn caller(&self) -> Caller {
+        Caller::new(self.who.user_id, self.who.session_id).bound_to_accept(self.must_accept)
+    }
+}
+
 /// Requires a valid access token of an active session, unless middleware above has authenticated the request.
 pub async fn require_session<F: Future<Output = MiddlewareResult>>(
     state: &AppState,
@@ -26,10 +38,10 @@ pub async fn require_session<F: Future<Output = MiddlewareResult>>(
     if cookie::is_sole_credential(state, request.headers()) {
         return authenticate_browser(state, request, next).await;
     }
-    let who = authenticate(state, request.headers())
+    let session = verify_bearer(state, request.headers())
         .await?
         .ok_or(Code::Unauthenticated)?;
-    Caller::from(who).enter(request.extensions_mut());
+    session.caller().enter(request.extensions_mut());
     next(request).await
 }
 
@@ -40,16 +52,16 @@ async fn authenticate_browser<F: Future<Output = MiddlewareResult>>(
     next: impl FnOnce(Request) -> F,
 ) -> MiddlewareResult {
     let needs_csrf_token = !request.method().is_safe();
-    let Some(who) = find_cookie_principal(state, request.headers()).await? else {
+    let Some(session) = verify_cookie(state, request.headers()).await? else {
         let response = Problem::unauthenticated_token().into_response();
         return Ok(cookie::delete(state, response, &[ACCESS]));
     };
-    if needs_csrf_token && cookie::check_csrf(state, request.headers())? != who.session_id {
+    if needs_csrf_token && cookie::check_csrf(state, request.headers())? != session.who.session_id {
         return Err(Error::ForeignSession.into());
     }
-    Caller::from(who).enter(request.extensions_mut());
+    session.caller().enter(request.extensions_mut());
     let response = next(request).await;
-    if needs_csrf_token && status(state, who) == RevocationStatus::Revoked {
+    if needs_csrf_token && status(state, session.who) == RevocationStatus::Revoked {
         let response = response.into_response();
         return Ok(cookie::delete(state, response, &[ACCESS, REFRESH]));
     }
@@ -61,6 +73,13 @@ pub(super) async fn find_cookie_principal(
     state: &AppState,
     headers: &HeaderMap,
 ) -> Result<Option<Principal>, sqlx::Error> {
+    Ok(verify_cookie(state, headers).await?.map(|it| it.who))
+}
+
+async fn verify_cookie(
+    state: &AppState,
+    headers: &HeaderMap,
+) -> Result<Option<VerifiedSession>, sqlx::Error> {
     match ACCESS.find(state.trusted_origins.cookie_scope(), headers) {
         Ok(Some(token)) => verify_access_token(state, token).await,
         Ok(None) | Err(AmbiguousCookie) => Ok(None),
@@ -72,19 +91,26 @@ pub(super) async fn authenticate(
     state: &AppState,
     headers: &HeaderMap,
 ) -> Result<Option<Principal>, Problem> {
+    Ok(verify_bearer(state, headers).await?.map(|it| it.who))
+}
+
+async fn verify_bearer(
+    state: &AppState,
+    headers: &HeaderMap,
+) -> Result<Option<VerifiedSession>, Problem> {
     if !has_bearer(headers) {
         return Ok(None);
     }
     let token = bearer_token(headers).ok_or_else(Problem::unauthenticated_token)?;
-    let who = verify_access_token(state, token).await?;
-    who.map(Some).ok_or_else(Problem::unauthenticated_token)
+    let session = verify_access_token(state, token).await?;
+    session.map(Some).ok_or_else(Problem::unauthenticated_token)
 }
 
 /// `None` unless the token is valid and its session active.
 async fn verify_access_token(
     state: &AppState,
     token: &str,
-) -> Result<Option<Principal>, sqlx::Error> {
+) -> Result<Option<VerifiedSession>, sqlx::Error> {
     let now = state.clock.now();
     let Ok(claims) = state.access_tokens.verify(token, now) else {
         return Ok(None);
@@ -101,7 +127,10 @@ async fn verify_access_token(
             store::is_active(&state.db, who.user_id, who.session_id, now).await?
         }
     };
-    Ok(is_active.then_some(who))
+    Ok(is_active.then_some(VerifiedSession {
+        who,
+        must_accept: claims.must_accept,
+    }))
 }
 
 fn status(state: &AppState, who: Principal) -> RevocationStatus {

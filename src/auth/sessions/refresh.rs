@@ -72,7 +72,8 @@ async fn rotate(
         let (used, grace) = (token.generation(), ctx.auth.refresh_grace);
         match classify(used, row.generation, &row.rotations, now, grace) {
             TokenUse::InGrace => {
-                let pair = pair(ctx, row.who, current.encode(), row.expires_at, now)?;
+                let session = (row.who, row.must_accept);
+                let pair = pair(ctx, session, current.encode(), row.expires_at, now)?;
                 return Ok((TokenRefresh::Repeated, pair));
             }
             TokenUse::Reused => return end_reused_session(ctx, row.who).await,
@@ -108,7 +109,8 @@ async fn replace(
         user_id: rotated.user_id,
         session_id,
     };
-    pair(ctx, who, next.encode(), rotated.expires_at, now).map(Some)
+    let session = (who, rotated.must_accept);
+    pair(ctx, session, next.encode(), rotated.expires_at, now).map(Some)
 }
 
 /// The session's state and current token, where `token` is one of the same session that we issued.

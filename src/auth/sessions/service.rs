@@ -18,6 +18,7 @@ use crate::audit::{Entry, Event};
 use crate::auth::credentials_change::begin_credentials_change;
 use crate::auth::error::Error;
 use crate::auth::store::find_account_status;
+use crate::consents;
 use crate::ctx::{Ctx, Principal, Tx, UserCtx};
 use crate::ids::{SessionId, UserId};
 use crate::state::AppState;
@@ -64,21 +65,23 @@ pub(crate) async fn begin_session_in(
         expires_at,
         token: legacy.is_none().then(|| (token.hash(), token_expires_at)),
         origin: ctx.origin(),
+        documents: consents::required_documents(&ctx.privacy),
     };
     let most = i64::from(ctx.auth.session_max_count);
     let near = (most - SIMULTANEOUS).max(0);
-    let Some(others) = store::insert(&mut **tx, &session, near, now).await? else {
+    let Some(begun) = store::insert(&mut **tx, &session, near, now).await? else {
         return Err(overtaken_by_change(tx, user_id).await?);
     };
     if let Some(token) = &legacy {
         store::insert_token(&mut **tx, id, token.hash(), now, token_expires_at).await?;
     }
     tx.audit(Event::SignedIn.by(user_id).session(id)).await?;
-    if others >= near {
+    if begun.others >= near {
         limit_sessions(tx, who, most).await?;
     }
     let refresh = legacy.map_or_else(|| token.encode(), |token| token.encode());
-    pair(ctx, who, refresh, token_expires_at, now)
+    let session = (who, begun.must_accept);
+    pair(ctx, session, refresh, token_expires_at, now)
 }
 
 /// Error for a sign-in whose proof is void because the credentials changed meanwhile.
@@ -196,9 +199,10 @@ pub async fn watch_revocations(state: AppState, stop: CancellationToken) {
     list.watch(&state.clock, validity, read, stop).await;
 }
 
+/// Tokens of a session, and whether its user had documents to accept when it began.
 pub(crate) fn pair(
     state: &AppState,
-    who: Principal,
+    (who, must_accept): (Principal, bool),
     refresh_token: String,
     refresh_expires_at: DateTime<Utc>,
     now: DateTime<Utc>,
@@ -207,9 +211,12 @@ pub(crate) fn pair(
         .to_std()
         .unwrap_or(Duration::ZERO);
     Ok(TokenPair {
-        access_token: state
-            .access_tokens
-            .issue(who.user_id.0, who.session_id.0, now)?,
+        access_token: state.access_tokens.issue(
+            who.user_id.0,
+            who.session_id.0,
+            must_accept,
+            now,
+        )?,
         token_type: "Bearer",
         expires_in: state.auth.access_ttl.as_secs(),
         refresh_token,

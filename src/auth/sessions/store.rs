@@ -30,33 +30,51 @@ pub(crate) struct NewSession<'a> {
     /// The first token's hash and expiry; `None` where it is a row of `refresh_tokens`.
     pub(crate) token: Option<(TokenHash, DateTime<Utc>)>,
     pub(crate) origin: &'a Origin,
+    /// Kinds and versions of the documents that the user must have accepted.
+    pub(crate) documents: (Vec<String>, Vec<String>),
 }
 
-/// Returns the number of other active sessions, up to `counted`; `None`, without a session, if the credentials have
-/// changed since they were proved, or the account is disabled or gone. A change locks the account's row, which this
+#[derive(Debug)]
+pub(crate) struct Begun {
+    /// Other active sessions of the account, up to the number that was asked for.
+    pub(crate) others: i64,
+    /// True if a document is yet to be accepted.
+    pub(crate) must_accept: bool,
+}
+
+/// Counts other active sessions up to `counted`; `None`, without a session, if the credentials have changed since they were proved, or the account is disabled or gone. A change locks the account's row, which this
 /// waits for and reads again, so that no session begins with void credentials.
 pub(crate) async fn insert(
     conn: impl PgExecutor<'_>,
     new: &NewSession<'_>,
     counted: i64,
     now: DateTime<Utc>,
-) -> Result<Option<i64>, sqlx::Error> {
-    sqlx::query_scalar!(
+) -> Result<Option<Begun>, sqlx::Error> {
+    sqlx::query_as!(
+        Begun,
         r#"WITH owner AS (
              SELECT id FROM users
              WHERE id = $2 AND credentials_version = $10 AND disabled_at IS NULL AND deleted_at IS NULL
              FOR SHARE
          ), session AS (
-             INSERT INTO sessions (id, user_id, created_at, expires_at, user_agent, ip, token_hash, idle_expires_at)
-             SELECT $1, id, $3, $4, $5, $6, $7, $8 FROM owner
-             RETURNING user_id
+             INSERT INTO sessions (id, user_id, created_at, expires_at, user_agent, ip, token_hash, idle_expires_at,
+                                   must_accept)
+             SELECT $1, id, $3, $4, $5, $6, $7, $8, EXISTS (
+                        SELECT FROM unnest($11::text[], $12::text[]) AS required (kind, version)
+                        WHERE NOT EXISTS (
+                            SELECT FROM consents AS c
+                            WHERE c.user_id = owner.id AND c.kind = required.kind AND c.version = required.version
+                        )
+                    )
+             FROM owner
+             RETURNING user_id, must_accept
          )
          SELECT (SELECT count(*) FROM (
                      SELECT FROM sessions AS s
                      WHERE s.user_id = session.user_id AND s.ended_at IS NULL AND s.expires_at > $3
                        AND (s.idle_expires_at IS NULL OR s.idle_expires_at > $3)
                      LIMIT $9
-                 ) AS others) AS "others!"
+                 ) AS others) AS "others!", must_accept
          FROM session"#,
         new.who.session_id.0,
         new.who.user_id.0,
@@ -68,6 +86,8 @@ pub(crate) async fn insert(
         new.token.map(|(_, expires_at)| expires_at),
         counted,
         new.version.0,
+        &new.documents.0,
+        &new.documents.1,
     )
     .fetch_optional(conn)
     .await

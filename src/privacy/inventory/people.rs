@@ -105,6 +105,7 @@ pub(super) const STORES: &[Store] = &[
             column("idle_expires_at", Describes),
             column("rotations", Secret),
             column("is_revoked", Describes),
+            column("must_accept", Technical),
         ],
     },
     Store {

@@ -50,7 +50,7 @@ pub(crate) async fn convert(
            FROM used, users AS u
            WHERE s.id = used.session_id AND s.token_hash IS NULL AND s.ended_at IS NULL AND s.expires_at > $4
              AND u.id = s.user_id AND u.disabled_at IS NULL AND u.deleted_at IS NULL
-           RETURNING s.user_id AS "user_id: UserId", s.idle_expires_at AS "expires_at!""#,
+           RETURNING s.user_id AS "user_id: UserId", s.idle_expires_at AS "expires_at!", s.must_accept"#,
         &token.0,
         session.0,
         &hash.0,
@@ -77,12 +77,12 @@ pub(crate) async fn rotate_token(
                JOIN users AS u ON u.id = s.user_id AND u.disabled_at IS NULL AND u.deleted_at IS NULL
                WHERE t.token_hash = $1 AND t.rotated_at IS NULL AND t.expires_at > $3
                  AND s.id = t.session_id AND s.ended_at IS NULL AND s.expires_at > $3
-               RETURNING s.id AS session_id, s.user_id, LEAST(s.expires_at, $4) AS expires_at
+               RETURNING s.id AS session_id, s.user_id, LEAST(s.expires_at, $4) AS expires_at, s.must_accept
            ), child AS (
                INSERT INTO refresh_tokens (token_hash, session_id, issued_at, expires_at)
                SELECT $2, session_id, $3, expires_at FROM parent
            )
-           SELECT user_id AS "user_id: UserId", expires_at AS "expires_at!" FROM parent"#,
+           SELECT user_id AS "user_id: UserId", expires_at AS "expires_at!", must_accept FROM parent"#,
         &parent.0,
         &child.0,
         now,
@@ -98,6 +98,7 @@ pub(crate) struct StoredToken {
     user_id: UserId,
     pub(crate) expires_at: DateTime<Utc>,
     pub(crate) rotated_at: Option<DateTime<Utc>>,
+    pub(crate) must_accept: bool,
 }
 
 impl StoredToken {
@@ -117,7 +118,7 @@ pub(crate) async fn find_token(
 ) -> Result<Option<StoredToken>, sqlx::Error> {
     sqlx::query_as!(
         StoredToken,
-        r#"SELECT s.id AS "session_id: SessionId", s.user_id AS "user_id: UserId", t.expires_at, t.rotated_at
+        r#"SELECT s.id AS "session_id: SessionId", s.user_id AS "user_id: UserId", t.expires_at, t.rotated_at, s.must_accept
            FROM refresh_tokens AS t
            JOIN sessions AS s ON s.id = t.session_id AND s.ended_at IS NULL AND s.expires_at > $2
            JOIN users AS u ON u.id = s.user_id AND u.disabled_at IS NULL AND u.deleted_at IS NULL

@@ -23,6 +23,7 @@ pub(crate) struct Rotation {
 pub(crate) struct Rotated {
     pub(crate) user_id: UserId,
     pub(crate) expires_at: DateTime<Utc>,
+    pub(crate) must_accept: bool,
 }
 
 /// Atomic: of concurrent calls exactly one returns `Some`.
@@ -40,7 +41,7 @@ pub(crate) async fn rotate(
            WHERE s.id = $1 AND s.generation = $2 AND s.token_hash = $3
              AND s.ended_at IS NULL AND s.expires_at > $6 AND s.idle_expires_at > $6
              AND u.id = s.user_id AND u.disabled_at IS NULL AND u.deleted_at IS NULL
-           RETURNING s.user_id AS "user_id: UserId", s.idle_expires_at AS "expires_at!""#,
+           RETURNING s.user_id AS "user_id: UserId", s.idle_expires_at AS "expires_at!", s.must_accept"#,
         rotation.session.0,
         rotation.from.0,
         &rotation.from.1.0,
@@ -65,6 +66,7 @@ pub(crate) struct TokenState {
     pub(crate) expires_at: DateTime<Utc>,
     /// When the generations before were rotated away, the newest first.
     pub(crate) rotations: Vec<DateTime<Utc>>,
+    pub(crate) must_accept: bool,
 }
 
 /// `None` unless the session is active.
@@ -75,7 +77,7 @@ pub(crate) async fn find_token_state(
 ) -> Result<Option<TokenState>, sqlx::Error> {
     let row = sqlx::query!(
         r#"SELECT s.user_id AS "user_id: UserId", s.generation, s.token_hash AS "token_hash!",
-                  COALESCE(s.idle_expires_at, s.expires_at) AS "expires_at!", s.rotations
+                  COALESCE(s.idle_expires_at, s.expires_at) AS "expires_at!", s.rotations, s.must_accept
            FROM sessions AS s
            JOIN users AS u ON u.id = s.user_id AND u.disabled_at IS NULL AND u.deleted_at IS NULL
            WHERE s.id = $1 AND s.token_hash IS NOT NULL AND s.ended_at IS NULL AND s.expires_at > $2"#,
@@ -94,6 +96,7 @@ pub(crate) async fn find_token_state(
             hash: TokenHash(row.token_hash.try_into().ok()?),
             expires_at: row.expires_at,
             rotations: row.rotations,
+            must_accept: row.must_accept,
         })
     }))
 }

@@ -25,7 +25,7 @@ use crate::state::AppState;
 use crate::web::Code;
 use crate::{
     admin, api_keys, audit, auth, billing, consents, dashboard, events, files, health, idempotency,
-    organisations, payments, plans, secrets, usage, users,
+    organisations, payments, plans, privacy, secrets, usage, users,
 };
 
 const API: &str = "/api/v1";
@@ -85,7 +85,7 @@ fn groups(draining: Draining) -> Groups {
                 .exempt_from_quota()
                 .exempt_from_acceptance()
                 .exempt_from_second_factor(),
-            consents::routes(),
+            consents::routes().merge(privacy::export_routes()),
         )
         .group(
             API,

@@ -162,6 +162,17 @@ pub enum Users {
         #[arg(long)]
         email: String,
     },
+    /// Write an export of a person's data to a new file, to answer a request under Art. 15 or 20 GDPR
+    ///
+    /// Verify the person's identity first. Exits with 5 when the address has no account.
+    Export {
+        /// The account's address
+        #[arg(long)]
+        email: String,
+        /// Path of the ZIP archive, which must not exist
+        #[arg(long)]
+        output: PathBuf,
+    },
     /// List or clear lockouts after too many failed attempts to sign in
     #[command(subcommand)]
     Lockouts(Lockouts),

@@ -29,6 +29,8 @@ clock::typed_ids! {
     SecretId,
     /// `avatars.id`: random (`UUIDv4`), since a client that has it can read the picture.
     AvatarId,
+    /// `data_exports.id`
+    ExportId,
     /// `one_time_tokens.id`
     OneTimeTokenId,
 }

@@ -19,7 +19,7 @@ use groundwork::ctx::Ctx;
 use groundwork::ids::AccountId;
 use groundwork::state::{AppState, StateError};
 use groundwork::tasks::{self, Process};
-use groundwork::{api_keys, app, auth, billing, config, doctor, migrate, privacy, sealed};
+use groundwork::{api_keys, app, auth, billing, config, doctor, migrate, privacy, sealed, users};
 use object_store::ObjectStore;
 use settings::Faults;
 use tokio::net::TcpListener;
@@ -322,6 +322,13 @@ async fn users(state: AppState, command: Users) -> Outcome {
         }
         Users::RemoveSecondFactor { email } => {
             auth::remove_second_factor(&ctx, &email.try_into()?).await
+        }
+        Users::Export { email, output } => {
+            let found = users::find_credentials(&state.db, &email.try_into()?).await?;
+            let user = found.ok_or(auth::CommandError::NoAccount)?.user_id;
+            let size = privacy::export_to_file(&state, user, &output).await?;
+            print(&format!("{size} bytes written to {}", output.display()));
+            Ok(())
         }
         Users::Lockouts(Lockouts::List) => {
             for lockout in auth::list_lockouts(&state).await? {

@@ -38,6 +38,10 @@ pub enum Event {
     /// From another session of its owner.
     SessionEnded,
     ProfileChanged,
+    /// An export of the personal data.
+    ExportRequested,
+    /// `detail` has its size.
+    ExportDownloaded,
     /// `detail` has the versions by document.
     DocumentsAccepted,
     /// An optional kind was turned on or off. `detail` has it and the source.

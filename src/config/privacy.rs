@@ -1,5 +1,7 @@
 //! Documents that users accept, and the contact for requests about personal data.
 
+use std::time::Duration;
+
 use email_transport::EmailAddress;
 use http_toolkit::one_line;
 use serde::{Deserialize, Serialize};
@@ -22,6 +24,8 @@ settings::settings! {
         PRIVACY_NOTICE_URL => notice_url: Option<WebUrl>;
         /// Email address for requests about personal data, which clients can show.
         PRIVACY_CONTACT => contact: Option<EmailAddress>;
+        /// How long an export of a person's data can be downloaded.
+        EXPORT_RETENTION => export_retention: Duration = "7d", within("1d"..="30d");
     }
 }
 

@@ -47,6 +47,28 @@ impl ObjectKey {
     }
 }
 
+/// Complete file with its object.
+#[derive(Clone, Debug)]
+pub struct ExportedFile {
+    pub id: FileId,
+    pub name: String,
+    pub(super) account_id: AccountId,
+    pub(super) object_id: Uuid,
+}
+
+impl ExportedFile {
+    /// Key of the object in the store.
+    #[must_use]
+    pub fn object_key(&self) -> String {
+        let key = ObjectKey {
+            account_id: self.account_id,
+            id: self.id,
+            object_id: self.object_id,
+        };
+        key.text()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use http_toolkit::{PageSize, TimeCursor};
 use sqlx::PgExecutor;
 
-use super::key::ObjectKey;
+use super::key::{ExportedFile, ObjectKey};
 use super::model::{Announced, File, Row, Sha256, Stored};
 use super::name::FileName;
 use super::state::{FileStatus, State};
@@ -164,4 +164,25 @@ pub(super) async fn delete(
     .execute(conn)
     .await?;
     Ok(done.rows_affected() == 1)
+}
+
+/// Complete files of an account after `after`, in the order of their ids.
+pub async fn list_complete(
+    conn: impl PgExecutor<'_>,
+    account_id: AccountId,
+    after: Option<FileId>,
+    most: i64,
+) -> Result<Vec<ExportedFile>, sqlx::Error> {
+    sqlx::query_as!(
+        ExportedFile,
+        r#"SELECT id AS "id: FileId", name, account_id AS "account_id: AccountId", object_id AS "object_id!"
+           FROM files
+           WHERE account_id = $1 AND state = 'complete' AND object_id IS NOT NULL AND ($2::uuid IS NULL OR id > $2)
+           ORDER BY id LIMIT $3"#,
+        account_id.0,
+        after.map(|id| id.0),
+        most,
+    )
+    .fetch_all(conn)
+    .await
 }

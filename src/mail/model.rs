@@ -81,6 +81,8 @@ messages! {
     /// To the user who uploaded a file and the owners of the organisation. `by` is the address of that user.
     FileInfected "file_infected" "A file at {} is infected"
         { file: FileId, signature: String, organisation: Option<String>, by: Option<String> }
+    /// To a person who asked for an export of their data.
+    DataExport "data_export" "The export of your data at {}" { is_ready: bool, expires_on: String }
     /// Sign-up with the address of an account.
     AlreadyRegistered "already_registered" "You already have an account at {}" { email: String }
 }

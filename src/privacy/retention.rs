@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::exports;
 use crate::metrics;
 use crate::scope::{self, Exception, Scope};
 use crate::state::AppState;
@@ -14,6 +15,7 @@ pub async fn sample(state: &AppState) {
     retained.extend(billing::retained(state));
     retained.extend(idempotency::retained(state));
     retained.extend(organisations::retained(state));
+    retained.extend(exports::retained(state));
     for (rows, before) in retained {
         let oldest = async {
             let mut tx = scope::begin(&state.db, Scope::Exception(Exception::Job)).await?;

@@ -8,7 +8,8 @@ mod routes;
 mod store;
 
 pub use avatars::{
-    SweepError as AvatarSweepError, avatar_routes, public_avatar_routes, sweep as sweep_avatars,
+    SweepError as AvatarSweepError, avatar_routes, find_avatar_key, public_avatar_routes,
+    sweep as sweep_avatars,
 };
 pub use error::Error;
 pub use model::{

@@ -55,6 +55,7 @@ codes! {
     NothingToCancel: problem_code!(409, "nothing_to_cancel", "The account has no subscription that could be canceled.");
     NothingToResume: problem_code!(409, "nothing_to_resume", "The account has no subscription whose cancellation could be undone.");
     NothingToManage: problem_code!(409, "nothing_to_manage", "The account has bought nothing yet.");
+    ExportInProgress: problem_code!(409, "export_in_progress", "An export of your data is being made.");
     LastAdmin: problem_code!(409, "last_admin", "The last administrator cannot be removed.");
     TooManyFiles: problem_code!(409, "too_many_files", "The account has reached its limit of files.");
     StorageFull: problem_code!(409, "storage_full", "The account has used up its storage.");

@@ -1,4 +1,5 @@
 //! What is kept about people.
 
+mod exports;
 mod inventory;
 mod retention;

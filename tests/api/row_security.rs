@@ -1,6 +1,6 @@
 //! Row-level security: every table with an account has it, and no way leads around it.
 
-mod behaviour;
+pub mod behaviour;
 mod census;
 
 use sqlx::{AssertSqlSafe, PgConnection};

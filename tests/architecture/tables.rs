@@ -9,6 +9,7 @@ auth sessions session_revocations refresh_tokens mfa_challenges one_time_tokens 
 mfa mfa_factors recovery_codes
 audit audit_log audit_address_progress
 consents consents
+privacy data_exports data_export_parts
 plans subscriptions
 payments payments
 customers billing_customers

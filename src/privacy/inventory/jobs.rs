@@ -135,6 +135,18 @@ pub(super) const STORES: &[Store] = &[
         ],
     ),
     job(
+        "privacy.make_export",
+        Purpose::Account,
+        &[Owner::Row("data_exports", "id")],
+        &[column("id", Identifies)],
+    ),
+    job(
+        "privacy.notify_export",
+        Purpose::Account,
+        &[Owner::User("user_id")],
+        &[column("user_id", Identifies), column("id", Identifies)],
+    ),
+    job(
         "secrets.notify_revealed",
         Purpose::Security,
         &[

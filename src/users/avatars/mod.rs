@@ -12,4 +12,5 @@ mod store;
 mod sweep;
 
 pub use routes::{avatar_routes, public_avatar_routes};
+pub use service::find_key as find_avatar_key;
 pub use sweep::{SweepError, sweep};

@@ -9,6 +9,7 @@ use object_store::ObjectStore;
 use pictures::{Format, Picture};
 use rate_limit::{Key, LimitCheck};
 use serde_json::json;
+use sqlx::PgExecutor;
 use uuid::{Builder, Uuid};
 
 use super::error::Error;
@@ -16,7 +17,7 @@ use super::model::AvatarObject;
 use super::store;
 use crate::audit::Event;
 use crate::ctx::{CallerCtx, Tx};
-use crate::ids::AvatarId;
+use crate::ids::{AvatarId, UserId};
 use crate::state::AppState;
 use crate::users::model::{ProfileChanges, User};
 use crate::users::store as users;
@@ -101,4 +102,13 @@ async fn delete_object(storage: &ObjectStore, ctx: &CallerCtx, object_id: Option
     if let Err(error) = storage.delete(&object.key()).await {
         tracing::debug!(%error, "an object is left to the sweep");
     }
+}
+
+/// Key of the object of a user's picture.
+pub async fn find_key(
+    conn: impl PgExecutor<'_>,
+    user_id: UserId,
+) -> Result<Option<String>, sqlx::Error> {
+    let object_id = store::find_object(conn, user_id).await?;
+    Ok(object_id.map(|object_id| AvatarObject { user_id, object_id }.key()))
 }

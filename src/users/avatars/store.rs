@@ -105,3 +105,16 @@ pub(super) async fn list(
     .fetch_all(conn)
     .await
 }
+
+/// Object of a user's picture.
+pub(super) async fn find_object(
+    conn: impl PgExecutor<'_>,
+    user_id: UserId,
+) -> Result<Option<Uuid>, sqlx::Error> {
+    sqlx::query_scalar!(
+        "SELECT object_id FROM avatars WHERE user_id = $1",
+        user_id.0
+    )
+    .fetch_optional(conn)
+    .await
+}

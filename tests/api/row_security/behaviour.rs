@@ -31,7 +31,7 @@ async fn account_of(session: &Session) -> AccountId {
 }
 
 /// Gives an account a row in each table.
-async fn fill(app: &TestApp, owner: AccountId) {
+pub(crate) async fn fill(app: &TestApp, owner: AccountId) {
     let organisation = clock::uuid_v7(app.clock.now(), &app.state.rng);
     let sql = format!(
         "INSERT INTO subscriptions (id, user_id, account_id, plan, status, current_period_start, current_period_end,

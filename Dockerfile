@@ -9,7 +9,7 @@ ENV CARGO_INCREMENTAL=0 SQLX_OFFLINE=true
 # layer is rebuilt when Cargo.lock or they change and not when the service does. The box for
 # development and the benchmark are members of the workspace, so Cargo wants to see their manifests and
 # a target; they are never compiled.
-COPY Cargo.toml Cargo.lock ./
+COPY Cargo.toml Cargo.lock build.rs ./
 COPY crates crates
 COPY bench/Cargo.toml bench/
 COPY dev/Cargo.toml dev/

@@ -113,18 +113,24 @@ async fn write_table(
         .await?;
     output.begin(&format!("data/{}.json", table.name), true)?;
     let mut text = String::from("[");
-    let mut rows = store::stream_rows(&mut tx, table, subject);
+    store::open_rows(&mut tx, table, subject).await?;
     let mut separator = "\n";
-    while let Some(row) = rows.try_next().await? {
-        text.push_str(separator);
-        text.push_str(&row);
-        separator = ",\n";
-        if text.len() >= CHUNK {
-            output.write(text.as_bytes()).await?;
-            text.clear();
+    loop {
+        let rows = store::fetch_rows(&mut tx).await?;
+        for row in &rows {
+            text.push_str(separator);
+            text.push_str(row);
+            separator = ",\n";
+            if text.len() >= CHUNK {
+                output.write(text.as_bytes()).await?;
+                text.clear();
+            }
+        }
+        if rows.is_empty() {
+            break;
         }
     }
-    drop(rows);
+    store::close_rows(&mut tx).await?;
     text.push_str("\n]\n");
     output.write(text.as_bytes()).await?;
     Ok(tx.commit().await?)

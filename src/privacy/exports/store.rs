@@ -4,8 +4,6 @@
 use std::fmt::Write as _;
 
 use chrono::{DateTime, Utc};
-use futures_util::StreamExt as _;
-use futures_util::stream::BoxStream;
 use job_queue::Expired;
 use sqlx::{AssertSqlSafe, PgConnection, PgExecutor};
 use uuid::Uuid;
@@ -258,18 +256,42 @@ pub(super) async fn list_types(
         .collect())
 }
 
-/// Rows of a table that belong to a person, each as a JSON object of the columns that are included.
-pub(super) fn stream_rows<'a>(
-    conn: &'a mut PgConnection,
+/// Opens a cursor on the rows of a table that belong to a person, each as a JSON object of the columns that are included. The
+/// time limit of statements is then that of one batch.
+pub(super) async fn open_rows(
+    conn: &mut PgConnection,
     table: &Store,
     subject: &Subject,
-) -> BoxStream<'a, Result<String, sqlx::Error>> {
-    let query = sqlx::query_scalar::<_, String>(AssertSqlSafe(select(table)))
-        .bind(subject.user_id.0)
-        .bind(subject.user_id.personal_account().0)
-        .bind(subject.email.as_str().to_owned())
-        .persistent(false);
-    query.fetch(conn).boxed()
+) -> Result<(), sqlx::Error> {
+    // A cursor takes no parameters.
+    sqlx::query!(
+        "SELECT set_config('app.subject', $1::uuid::text, true) AS user_id,
+                set_config('app.subject_account', $2::uuid::text, true) AS account_id,
+                set_config('app.subject_email', $3, true) AS email",
+        subject.user_id.0,
+        subject.user_id.personal_account().0,
+        subject.email.as_str(),
+    )
+    .fetch_one(&mut *conn)
+    .await?;
+    sqlx::raw_sql(AssertSqlSafe(select(table)))
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// The next rows of the cursor; none at its end.
+pub(super) async fn fetch_rows(conn: &mut PgConnection) -> Result<Vec<String>, sqlx::Error> {
+    sqlx::query_scalar("FETCH 200 FROM included_rows")
+        .persistent(false)
+        .fetch_all(conn)
+        .await
+}
+
+/// Closes the cursor, so that the transaction can open one on another table.
+pub(super) async fn close_rows(conn: &mut PgConnection) -> Result<(), sqlx::Error> {
+    sqlx::raw_sql("CLOSE included_rows").execute(conn).await?;
+    Ok(())
 }
 
 /// Columns of a table in an export.
@@ -278,10 +300,16 @@ pub(super) fn included(table: &'static Store) -> impl Iterator<Item = &'static C
     columns.filter(|column| table.export_of(column) == Part::Included)
 }
 
-/// Statement with the user's id, personal account and address as parameters. Names are those of the inventory.
+const USER: &str = "current_setting('app.subject')::uuid";
+const ACCOUNT: &str = "current_setting('app.subject_account')::uuid";
+const EMAIL: &str = "current_setting('app.subject_email')";
+
+/// Statement that opens the cursor. Names are those of the inventory.
 fn select(table: &Store) -> String {
     let is_audit = table.name == crate::audit::TABLE;
-    let mut sql = String::from("SELECT row_to_json(included)::text FROM (SELECT ");
+    let mut sql = String::from(
+        "DECLARE included_rows NO SCROLL CURSOR FOR SELECT row_to_json(included)::text FROM (SELECT ",
+    );
     let columns = table.columns.iter();
     let columns = columns.filter(|column| table.export_of(column) == Part::Included);
     for (at, column) in columns.enumerate() {
@@ -293,33 +321,32 @@ fn select(table: &Store) -> String {
             // The identity of an administrator is not the person's.
             write!(
                 sql,
-                "CASE WHEN actor_id IS NULL OR actor_id = $1 THEN \"{name}\" END AS \"{name}\""
+                "CASE WHEN actor_id IS NULL OR actor_id = {USER} THEN \"{name}\" END AS \"{name}\""
             )
         } else {
             write!(sql, "\"{name}\"")
         };
     }
-    let _ = write!(
-        sql,
-        " FROM \"{}\" WHERE ROW($1::uuid, $2::uuid, $3::text) IS NOT NULL AND (",
-        table.name
-    );
+    let _ = write!(sql, " FROM \"{}\" WHERE ", table.name);
     if is_audit {
-        sql.push_str("user_id = $1 OR user_id IS NULL AND (actor_id = $1 OR account_id = $2)");
+        let _ = write!(
+            sql,
+            "user_id = {USER} OR user_id IS NULL AND (actor_id = {USER} OR account_id = {ACCOUNT})"
+        );
     } else {
         for (at, owner) in table.owners.iter().enumerate() {
             if at > 0 {
                 sql.push_str(" OR ");
             }
             let _ = match owner {
-                Owner::User(column) => write!(sql, "\"{column}\" = $1"),
-                Owner::Account(column) => write!(sql, "\"{column}\" = $2"),
-                Owner::Address(column) => write!(sql, "\"{column}\" = $3"),
+                Owner::User(column) => write!(sql, "\"{column}\" = {USER}"),
+                Owner::Account(column) => write!(sql, "\"{column}\" = {ACCOUNT}"),
+                Owner::Address(column) => write!(sql, "\"{column}\" = {EMAIL}"),
                 Owner::Customer(_) | Owner::Row(..) => write!(sql, "false"),
             };
         }
     }
-    sql.push_str(")) AS included");
+    sql.push_str(") AS included");
     sql
 }
 

@@ -25,7 +25,7 @@ use crate::state::AppState;
 use crate::web::Code;
 use crate::{
     admin, api_keys, audit, auth, billing, dashboard, events, files, health, idempotency,
-    organisations, payments, plans, secrets, usage, users,
+    organisations, payments, plans, privacy, secrets, usage, users,
 };
 
 const API: &str = "/api/v1";
@@ -49,7 +49,8 @@ fn groups(draining: Draining) -> Groups {
             public().limit(|of| of.auth),
             auth::sign_in_routes()
                 .merge(auth::verification_routes())
-                .merge(auth::recovery_routes()),
+                .merge(auth::recovery_routes())
+                .merge(privacy::cancellation_routes()),
         )
         .group(
             AUTH,
@@ -74,7 +75,7 @@ fn groups(draining: Draining) -> Groups {
         .group(
             USERS,
             signed_in().exempt_from_quota(),
-            auth::credential_routes(),
+            auth::credential_routes().merge(privacy::deletion_routes()),
         )
         .group(
             USERS,

@@ -76,6 +76,14 @@ fn run(command: Command) -> Outcome {
             print(privacy::record_of_processing().trim_end());
             Ok(())
         }
+        Command::Privacy(command) => with_config(&variables, async |config| {
+            let ctx = Ctx::system(&started_state(&config).await?);
+            print_lines(match command {
+                Privacy::Reapply { ids } => privacy::reapply(&ctx, ids.as_deref()).await?,
+                Privacy::Requests | Privacy::Record => privacy::requests(&ctx).await?,
+            });
+            Ok(())
+        }),
         Command::Healthcheck => {
             let is_ready = http_toolkit::probe_readiness(read_bind_addr(&variables)?)?;
             is_ready
@@ -323,6 +331,15 @@ async fn users(state: AppState, command: Users) -> Outcome {
         Users::RemoveSecondFactor { email } => {
             auth::remove_second_factor(&ctx, &email.try_into()?).await
         }
+        Users::Show { email } => {
+            print_lines(privacy::show(&ctx, &email.try_into()?).await?);
+            Ok(())
+        }
+        Users::Erase { email, at_once } => {
+            print_lines(privacy::erase(&ctx, &email.try_into()?, at_once).await?);
+            Ok(())
+        }
+        Users::Hold(options) => privacy::hold(&ctx, options).await,
         Users::Lockouts(Lockouts::List) => {
             for lockout in auth::list_lockouts(&state).await? {
                 let until = lockout.until.to_rfc3339_opts(SecondsFormat::Secs, true);
@@ -359,6 +376,10 @@ fn read_account(
         is_verified: false,
         is_admin: false,
     })
+}
+
+fn print_lines(lines: Vec<String>) {
+    lines.iter().for_each(|line| print(line));
 }
 
 /// Prints advice for a person, apart from the standard output that a program reads.

@@ -85,6 +85,7 @@ impl Monitor {
                 every(PARTITIONS_EVERY, || sample_partitions(state, tables)),
                 every(SEALED_EVERY, || sealed::sample(state)),
                 every(RETENTION_EVERY, || privacy::sample_retention(state)),
+                every(PARTITIONS_EVERY, || privacy::sample_requests(state)),
             )
         };
         let _ = self.stop.run_until_cancelled(work).await;

@@ -38,6 +38,15 @@ pub enum Event {
     /// From another session of its owner.
     SessionEnded,
     ProfileChanged,
+    /// `detail` has the time at which the account is erased.
+    AccountDeletionRequested,
+    AccountDeletionCanceled,
+    /// The account and its rows are deleted. `detail` is empty, as in all earlier entries of the user.
+    AccountErased,
+    /// By a CLI command. `detail` has the end, the reason and the name of the person.
+    LegalHoldPlaced,
+    /// By a CLI command, or at its end.
+    LegalHoldReleased,
     AvatarChanged,
     AvatarRemoved,
     /// An unverified account was deleted: after its time, or because another account proved its address.

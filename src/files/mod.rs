@@ -24,5 +24,7 @@ mod store;
 mod upload;
 
 pub use jobs::SweepFiles;
+pub use key::prefixes_of;
 pub use routes::{routes, upload_routes};
 pub use scan::{NotifyInfected, ScanFile, ScanWaiting, sample_waiting};
+pub use store::ERASED;

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use http_toolkit::{PageSize, TimeCursor};
+use job_queue::OwnedRows;
 use sqlx::PgExecutor;
 
 use super::key::ObjectKey;
@@ -165,3 +166,6 @@ pub(super) async fn delete(
     .await?;
     Ok(done.rows_affected() == 1)
 }
+
+/// Rows that the erasure of a user deletes, by the id of the user, which is that of the personal account.
+pub const ERASED: [OwnedRows; 1] = [OwnedRows::new("files", "account_id")];

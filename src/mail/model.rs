@@ -81,6 +81,8 @@ messages! {
     /// To the user who uploaded a file and the owners of the organisation. `by` is the address of that user.
     FileInfected "file_infected" "A file at {} is infected"
         { file: FileId, signature: String, organisation: Option<String>, by: Option<String> }
+    /// To the owner of an account that is going to be deleted, or that was.
+    AccountDeletion "account_deletion" "The deletion of your account at {}" { event: &'static str, erased_on: String }
     /// Sign-up with the address of an account.
     AlreadyRegistered "already_registered" "You already have an account at {}" { email: String }
 }

@@ -1,11 +1,20 @@
-//! Personal data that the product keeps: the inventory of every column, job payload and Redis key, and the record of
-//! processing (Art. 30 GDPR) that is generated from it.
+//! Personal data that the product keeps: the inventory of every column, job payload and Redis key, the record of
+//! processing (Art. 30 GDPR) that is generated from it, the deletion of accounts and legal holds.
 
+mod commands;
+mod erasure;
+mod holds;
 mod inventory;
 mod model;
 mod record;
 mod retention;
 
+pub use commands::show;
+pub use erasure::{
+    Deferral, EraseDue, Error, NotifyDeletion, PurgeBooks, cancellation_routes, deletion_routes,
+    erase, finding, reapply, requests, sample as sample_requests,
+};
+pub use holds::hold;
 pub use inventory::{JOBS, REDIS, TABLES};
 pub use model::{Column, Kind, Store};
 pub use record::record_of_processing;

@@ -11,5 +11,6 @@ mod service;
 mod store;
 mod sweep;
 
+pub use model::avatar_prefix_of;
 pub use routes::{avatar_routes, public_avatar_routes};
 pub use sweep::{SweepError, sweep};

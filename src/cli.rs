@@ -181,7 +181,7 @@ pub enum Users {
         #[arg(long)]
         email: String,
     },
-    /// Delete an account whose owner has asked for it by email or letter
+    /// Delete an account whose owner has asked for it in writing
     ///
     /// Verify the owner's identity first. Like the request of somebody who is signed in: all sessions end, the owner gets an
     /// email and can cancel it for 30 days. Exits with 5 when the address has no account.

@@ -16,6 +16,6 @@ pub use erasure::{
 };
 pub use holds::hold;
 pub use inventory::{JOBS, REDIS, TABLES};
-pub use model::{Column, Kind, Store};
+pub use model::{Column, Erasure, Kind, Owner, Store};
 pub use record::record_of_processing;
 pub use retention::sample as sample_retention;

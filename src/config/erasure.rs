@@ -8,8 +8,8 @@ settings::settings! {
     "Deletion of accounts", ErasureSettings {
         /// How long the deletion of an account can be canceled; then it is erased.
         ACCOUNT_DELETION_GRACE => grace: Duration = "30d", within("1d"..="60d");
-        /// How long subscriptions, payments and invoices of erased accounts and purged organisations are kept, from the end
-        /// of the year in which they were made.
-        BOOKS_RETENTION => books_retention: Duration = "3653d", within("1826d"..="5479d");
+        /// How long subscriptions, payments and invoices of erased accounts and purged organisations are kept, from a month
+        /// after the year in which they were made.
+        BOOKS_RETENTION => books_retention: Duration = "3650d", within("1826d"..="3650d");
     }
 }

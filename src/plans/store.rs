@@ -184,7 +184,7 @@ pub async fn remove_buyer(
     Ok(done.rows_affected())
 }
 
-/// Deletes subscriptions of accounts that are erased or purged, whose year ended before a time, and that no payment is
+/// Deletes subscriptions of accounts that are erased or purged, whose year ended a month before a time, and that no payment is
 /// for.
 pub async fn delete_books(
     conn: impl PgExecutor<'_>,
@@ -195,7 +195,7 @@ pub async fn delete_books(
         "DELETE FROM subscriptions WHERE id IN (
              SELECT s.id FROM accounts AS a JOIN subscriptions AS s ON s.account_id = a.id
              WHERE a.deleted_at IS NOT NULL AND a.name = '-'
-               AND date_trunc('year', greatest(s.updated_at, s.ended_at), 'UTC') + interval '1 year' < $1
+               AND date_trunc('year', greatest(s.updated_at, s.ended_at), 'UTC') + interval '13 months' < $1
                AND NOT EXISTS (SELECT FROM payments AS p WHERE p.subscription_id = s.id)
              LIMIT $2
          )",

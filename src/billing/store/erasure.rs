@@ -24,7 +24,7 @@ pub async fn move_invoices(
     Ok(done.rows_affected())
 }
 
-/// Deletes invoices of accounts that are erased or purged, whose year ended before a time.
+/// Deletes invoices of accounts that are erased or purged, whose year ended a month before a time.
 pub async fn delete_books(
     conn: impl PgExecutor<'_>,
     before: DateTime<Utc>,
@@ -34,7 +34,7 @@ pub async fn delete_books(
         "DELETE FROM invoices WHERE id IN (
              SELECT i.id FROM accounts AS a JOIN invoices AS i ON i.account_id = a.id
              WHERE a.deleted_at IS NOT NULL AND a.name = '-'
-               AND date_trunc('year', i.created_at, 'UTC') + interval '1 year' < $1
+               AND date_trunc('year', i.created_at, 'UTC') + interval '13 months' < $1
              LIMIT $2
          )",
         before,

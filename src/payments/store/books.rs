@@ -66,7 +66,7 @@ pub async fn remove_payer(
     Ok(done.rows_affected())
 }
 
-/// Deletes payments of accounts that are erased or purged, whose year ended before a time.
+/// Deletes payments of accounts that are erased or purged, whose year ended a month before a time.
 pub async fn delete_books(
     conn: impl PgExecutor<'_>,
     before: DateTime<Utc>,
@@ -76,7 +76,7 @@ pub async fn delete_books(
         "DELETE FROM payments WHERE id IN (
              SELECT p.id FROM accounts AS a JOIN payments AS p ON p.account_id = a.id
              WHERE a.deleted_at IS NOT NULL AND a.name = '-'
-               AND date_trunc('year', p.created_at, 'UTC') + interval '1 year' < $1
+               AND date_trunc('year', p.created_at, 'UTC') + interval '13 months' < $1
              LIMIT $2
          )",
         before,

@@ -39,13 +39,12 @@ body_problem_groups! {
 /// organisations first of which you are the last owner.
 #[utoipa::path(delete, path = "/me", tag = "users",
     request_body(content = AccountDeletion, example = json!({ "password": "correct horse battery staple" })),
-    responses((status = 202, description = "The account is going to be deleted.", body = PendingDeletion), DeletionProblems))]
+    responses((status = 200, description = "The account is going to be deleted.", body = PendingDeletion), DeletionProblems))]
 async fn delete_me(
     ctx: UserCtx,
     Json(deletion): Json<AccountDeletion>,
-) -> Result<(StatusCode, Json<PendingDeletion>), Problem> {
-    let pending = service::request(&ctx, deletion).await?;
-    Ok((StatusCode::ACCEPTED, Json(pending)))
+) -> Result<Json<PendingDeletion>, Problem> {
+    Ok(Json(service::request(&ctx, deletion).await?))
 }
 
 /// Cancel the deletion of an account.

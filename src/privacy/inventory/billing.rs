@@ -33,7 +33,7 @@ pub(super) const STORES: &[Store] = &[
         owners: &[Owner::Account("account_id")],
         retention: Retention::Setting {
             name: "BOOKS_RETENTION",
-            from: "the year in which it was made, if the account is erased or purged",
+            from: "a month after the year in which it was made, if the account is erased or purged",
         },
         export: Export::Included,
         erasure: Erasure::Kept(BOOKS),
@@ -67,7 +67,7 @@ pub(super) const STORES: &[Store] = &[
         owners: &[Owner::Account("account_id")],
         retention: Retention::Setting {
             name: "BOOKS_RETENTION",
-            from: "the year in which it was made, if the account is erased or purged",
+            from: "a month after the year in which it was made, if the account is erased or purged",
         },
         export: Export::Included,
         erasure: Erasure::Kept(BOOKS),
@@ -99,7 +99,7 @@ pub(super) const STORES: &[Store] = &[
         owners: &[Owner::Account("account_id")],
         retention: Retention::Setting {
             name: "BOOKS_RETENTION",
-            from: "the year in which it was made, if the account is erased or purged",
+            from: "a month after the year in which it was made, if the account is erased or purged",
         },
         export: Export::Included,
         erasure: Erasure::Kept(BOOKS),

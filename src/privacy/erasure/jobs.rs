@@ -110,6 +110,7 @@ async fn work_on(ctx: &Ctx, deletion: &mut Deletion) -> Result<(), Error> {
                 Begun::Started => {}
                 Begun::Deferred(reason) => return defer(ctx, deletion.user_id, reason).await,
                 Begun::Gone => return Ok(store::delete(&ctx.db, deletion.user_id).await?),
+                Begun::Canceled => return Ok(()),
             }
         }
         // Boxed, since the future of all steps is large.

@@ -33,6 +33,8 @@ pub(super) enum Begun {
     Deferred(Deferral),
     /// There is no such user, such as an unverified one that was purged.
     Gone,
+    /// The deletion was canceled since it was taken.
+    Canceled,
 }
 
 /// Marks the user as deleted, unless the erasure has to wait.
@@ -44,6 +46,11 @@ pub(super) async fn begin(ctx: &Ctx, user_id: UserId) -> Result<Begun, Error> {
         Err(users::Error::NotFound) => return Ok(Begun::Gone),
         found => found?,
     };
+    // A cancellation holds the lock of the user. There may be another request since then.
+    let waiting = store::find(&mut *tx, user_id).await?;
+    if waiting.is_none_or(|it| it.erase_at > now) {
+        return Ok(Begun::Canceled);
+    }
     if holds::is_held(&mut *tx, user_id).await? {
         return Ok(Begun::Deferred(Deferral::LegalHold));
     }
@@ -67,6 +74,8 @@ pub(super) async fn begin(ctx: &Ctx, user_id: UserId) -> Result<Begun, Error> {
     };
     let why = EndReason::AccountDisabled;
     let ended = auth::end_sessions(&mut *tx, &change, None, why, now).await?;
+    // A key does not work without its creator, and organisations need theirs from now on.
+    api_keys::give_to_owners(&mut *tx, user_id).await?;
     users::begin_erasure(&mut *tx, &change, now).await?;
     store::start(&mut *tx, user_id, now).await?;
     tx.commit().await?;
@@ -243,7 +252,6 @@ async fn finish(ctx: &Ctx, deletion: &mut Deletion) -> Result<(), Error> {
     if billing::has_books(&mut *tx, account_id).await? {
         return Err(sqlx::Error::RowNotFound.into());
     }
-    api_keys::give_to_owners(&mut *tx, user_id).await?;
     for left in organisations::remove_member(&mut *tx, user_id, &email).await? {
         let entry = Event::MemberLeft.in_account(left).about(user_id);
         tx.audit(entry).await?;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use groundwork::billing::FollowAccounts;
 use groundwork::privacy::{Erasure, Owner, REDIS, TABLES};
 use groundwork_dev::S3;
 use redis::AsyncCommands as _;
@@ -126,6 +127,11 @@ async fn nothing_is_left_of_an_erased_account_but_what_the_inventory_keeps() {
 
     ada.delete_account().await.assert_status(200);
     it.settle().await;
+    job_queue::enqueue(&app.state.db, &FollowAccounts::default(), None)
+        .await
+        .expect("it is enqueued");
+    it.settle().await;
+    assert_eq!(it.statuses().await, ["canceled"], "at once");
     it.advance_days(30).await;
     app.erase_due().await;
     it.settle().await;

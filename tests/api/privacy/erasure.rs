@@ -352,3 +352,31 @@ async fn books_are_kept_as_long_as_the_setting_says_from_the_end_of_their_year()
         assert_eq!(app.number("SELECT count(*) FROM accounts").await, left);
     }
 }
+
+#[tokio::test]
+async fn of_requests_at_once_one_deletes_and_a_cancellation_and_the_erasure_exclude_each_other() {
+    let app = TestApp::new().await;
+    for round in 0..4 {
+        let name = format!("ada-{round}");
+        let email = format!("{name}@example.com");
+        let ada = app.sign_in(&name).await;
+        let (first, second) = tokio::join!(ada.delete_account(), ada.delete_account());
+        let mut statuses = [first.status.as_u16(), second.status.as_u16()];
+        statuses.sort_unstable();
+        assert_eq!(statuses[0], 200, "{statuses:?}");
+        assert!([401, 409].contains(&statuses[1]), "{statuses:?}");
+        assert_eq!(app.audited("account_deletion_requested").await, round + 1);
+        app.run_jobs().await;
+        app.clock.advance(30 * DAY);
+        let (canceled, ()) = tokio::join!(app.cancel(&email), app.erase_due());
+        let left = format!("SELECT count(*) FROM users WHERE email = '{email}'");
+        let is_canceled = canceled.status == 204;
+        if is_canceled {
+            app.log_in(&email).await;
+        } else {
+            assert!([401, 409].contains(&canceled.status.as_u16()));
+        }
+        app.erase_due().await;
+        assert_eq!(app.number(&left).await, i64::from(is_canceled));
+    }
+}

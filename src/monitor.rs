@@ -24,7 +24,6 @@ const QUEUE_EVERY: Duration = Duration::from_secs(15);
 const PARTITIONS_EVERY: Duration = Duration::from_mins(5);
 const SEALED_EVERY: Duration = Duration::from_hours(1);
 const RETENTION_EVERY: Duration = Duration::from_hours(1);
-const REQUESTS_EVERY: Duration = Duration::from_mins(5);
 
 #[derive(Debug, thiserror::Error)]
 pub enum MonitorError {
@@ -86,7 +85,6 @@ impl Monitor {
                 every(PARTITIONS_EVERY, || sample_partitions(state, tables)),
                 every(SEALED_EVERY, || sealed::sample(state)),
                 every(RETENTION_EVERY, || privacy::sample_retention(state)),
-                every(REQUESTS_EVERY, || privacy::sample_requests(state)),
             )
         };
         let _ = self.stop.run_until_cancelled(work).await;

@@ -12,7 +12,7 @@ mod retention;
 pub use commands::show;
 pub use erasure::{
     Deferral, EraseDue, Error, NotifyDeletion, PurgeBooks, cancellation_routes, deletion_routes,
-    erase, finding, reapply, requests, sample as sample_requests,
+    erase, finding, reapply, requests,
 };
 pub use holds::hold;
 pub use inventory::{JOBS, REDIS, TABLES};

@@ -379,7 +379,9 @@ fn read_account(
 }
 
 fn print_lines(lines: Vec<String>) {
-    lines.iter().for_each(|line| print(line));
+    for line in lines {
+        print(&line);
+    }
 }
 
 /// Prints advice for a person, apart from the standard output that a program reads.

@@ -186,7 +186,7 @@ async fn purge_books(state: &AppState) -> Result<(), job_queue::JobError> {
 }
 
 /// Sets the gauge of the oldest erasure that is due and not done. After a failure it keeps its value.
-pub async fn sample(state: &AppState) {
+pub(in crate::privacy) async fn sample(state: &AppState) {
     let now = state.clock.now();
     if let Ok(oldest) = store::find_oldest_due(&state.db, now).await {
         let age = oldest.and_then(|at| (now - at).to_std().ok());

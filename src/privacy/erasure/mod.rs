@@ -19,7 +19,8 @@ mod store;
 
 pub use commands::{erase, reapply, requests};
 pub use error::Error;
-pub use jobs::{EraseDue, NotifyDeletion, PurgeBooks, sample};
+pub(super) use jobs::sample;
+pub use jobs::{EraseDue, NotifyDeletion, PurgeBooks};
 pub use list::finding;
 pub use model::Deferral;
 pub use routes::{cancellation_routes, deletion_routes};

@@ -49,7 +49,8 @@ fn groups(draining: Draining) -> Groups {
             public().limit(|of| of.auth),
             auth::sign_in_routes()
                 .merge(auth::verification_routes())
-                .merge(auth::recovery_routes()),
+                .merge(auth::recovery_routes())
+                .merge(privacy::cancellation_routes()),
         )
         .group(
             AUTH,
@@ -77,7 +78,7 @@ fn groups(draining: Draining) -> Groups {
         .group(
             USERS,
             signed_in().exempt_from_quota().exempt_from_acceptance(),
-            auth::credential_routes(),
+            auth::credential_routes().merge(privacy::deletion_routes()),
         )
         .group(
             USERS,

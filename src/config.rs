@@ -7,6 +7,7 @@ mod api_keys;
 mod attempts;
 mod auth;
 mod billing;
+mod erasure;
 mod files;
 mod idempotency;
 mod limits;
@@ -36,6 +37,7 @@ pub use auth::AuthConfig;
 pub use billing::{BillingConfig, Meter};
 use crypto::Key32;
 use database::DatabaseConfig;
+pub use erasure::ErasureConfig;
 pub use files::{Downloads, FileLimits, FilesConfig};
 use http_toolkit::{DenyConfig, HttpConfig};
 pub use idempotency::IdempotencyConfig;
@@ -84,6 +86,7 @@ settings::sections! {
         files: files::FileSettings,
         scanner: virus_scanner::ScannerSettings,
         idempotency: idempotency::IdempotencySettings,
+        erasure: erasure::ErasureSettings,
         worker: job_queue::WorkerSettings,
         telemetry: TelemetrySettings,
     }
@@ -145,6 +148,7 @@ pub struct Config {
     pub privacy: PrivacyConfig,
     pub api_keys: ApiKeyConfig,
     pub idempotency: IdempotencyConfig,
+    pub erasure: ErasureConfig,
     /// `None` disables files.
     pub storage: Option<StorageConfig>,
     pub files: FilesConfig,
@@ -226,6 +230,7 @@ impl Config {
             privacy: all.privacy.build()?,
             api_keys: all.api_keys.into_config(production)?,
             idempotency: all.idempotency.build()?,
+            erasure: all.erasure.build()?,
             storage: all.storage.into_config()?,
             files: all.files.build()?,
             scanner,

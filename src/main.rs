@@ -19,7 +19,7 @@ use groundwork::ctx::Ctx;
 use groundwork::ids::AccountId;
 use groundwork::state::{AppState, StateError};
 use groundwork::tasks::{self, Process};
-use groundwork::{api_keys, app, auth, billing, config, doctor, migrate, privacy, sealed, users};
+use groundwork::{api_keys, app, auth, billing, config, doctor, migrate, privacy, sealed};
 use object_store::ObjectStore;
 use settings::Faults;
 use tokio::net::TcpListener;
@@ -76,6 +76,14 @@ fn run(command: Command) -> Outcome {
             print(privacy::record_of_processing().trim_end());
             Ok(())
         }
+        Command::Privacy(command) => with_config(&variables, async |config| {
+            let ctx = Ctx::system(&started_state(&config).await?);
+            print_lines(match command {
+                Privacy::Reapply { ids } => privacy::reapply(&ctx, ids.as_deref()).await?,
+                Privacy::Requests | Privacy::Record => privacy::requests(&ctx).await?,
+            });
+            Ok(())
+        }),
         Command::Healthcheck => {
             let is_ready = http_toolkit::probe_readiness(read_bind_addr(&variables)?)?;
             is_ready
@@ -324,12 +332,18 @@ async fn users(state: AppState, command: Users) -> Outcome {
             auth::remove_second_factor(&ctx, &email.try_into()?).await
         }
         Users::Export { email, output } => {
-            let found = users::find_credentials(&state.db, &email.try_into()?).await?;
-            let user = found.ok_or(auth::CommandError::NoAccount)?.user_id;
-            let size = privacy::export_to_file(&state, user, &output).await?;
-            print(&format!("{size} bytes written to {}", output.display()));
+            print_lines(privacy::export(&ctx, &email.try_into()?, &output).await?);
             Ok(())
         }
+        Users::Show { email } => {
+            print_lines(privacy::show(&ctx, &email.try_into()?).await?);
+            Ok(())
+        }
+        Users::Erase { email, at_once } => {
+            print_lines(privacy::erase(&ctx, &email.try_into()?, at_once).await?);
+            Ok(())
+        }
+        Users::Hold(options) => privacy::hold(&ctx, options).await,
         Users::Lockouts(Lockouts::List) => {
             for lockout in auth::list_lockouts(&state).await? {
                 let until = lockout.until.to_rfc3339_opts(SecondsFormat::Secs, true);
@@ -366,6 +380,12 @@ fn read_account(
         is_verified: false,
         is_admin: false,
     })
+}
+
+fn print_lines(lines: Vec<String>) {
+    for line in lines {
+        print(&line);
+    }
 }
 
 /// Prints advice for a person, apart from the standard output that a program reads.

@@ -45,6 +45,10 @@ metric_families::families! {
         "Comparisons of files with their objects: ok, failed."
     FILE_REPAIRS "file_repairs_total" Counter Count ["repair"]
         "What sweeps of files have done: removed deleted files, staged uploads and objects without a row, and marked files as lost or found."
+    ERASURES "account_erasures_total" Counter Count ["outcome"]
+        "Attempts to erase a user whose time has come: erased, deferred, failed."
+    DATA_REQUEST_AGE "data_request_oldest_seconds" Gauge Seconds []
+        "Time since the oldest erasure that is not done should have been; 0 if none is due."
     RETENTION_OVERDUE "retention_overdue_seconds" Gauge Seconds ["rows"]
         "Age of the oldest row beyond its retention; 0 when no row is too old."
     FILE_SCANS "file_scan_duration_seconds" Histogram Seconds ["outcome"]
@@ -155,6 +159,7 @@ fn begin(version: &str, commit: &str) {
     Webhook::init(WEBHOOKS, "outcome");
     Repair::init(FILE_REPAIRS, "repair");
     Sweep::init(FILE_SWEEPS, "outcome");
+    Erasure::init(ERASURES, "outcome");
     for name in [LOG_LINES_DROPPED, USAGE_DROPPED, BILLING_DRIFT] {
         counter!(name).absolute(0);
     }
@@ -174,6 +179,7 @@ fn begin(version: &str, commit: &str) {
     rate_limit::metrics::init();
     gauge!(USAGE_WAITING).set(0.0);
     gauge!(FILE_SCAN_OLDEST).set(0.0);
+    gauge!(DATA_REQUEST_AGE).set(0.0);
 }
 
 label_values! {
@@ -188,6 +194,8 @@ label_values! {
         Unverified "unverified"
         /// Right password, disabled account.
         Disabled "disabled"
+        /// Right password; the account is going to be deleted.
+        DeletionPending "deletion_pending"
         /// Right password; a second factor is required.
         Asked "asked"
         /// Wrong code of the second factor, or too many.
@@ -312,6 +320,26 @@ label_values! {
         Ok "ok"
         Failed "failed"
     }
+}
+
+label_values! {
+    /// How an attempt to erase a user ended.
+    Erasure {
+        Erased "erased"
+        /// Something has to be settled first.
+        Deferred "deferred"
+        /// An outside service or the database did not respond.
+        Failed "failed"
+    }
+}
+
+pub fn count_erasure(outcome: Erasure) {
+    counter!(ERASURES, "outcome" => outcome.as_str()).increment(1);
+}
+
+/// Time since the oldest erasure that is not done should have been.
+pub fn set_data_request_age(age: Duration) {
+    gauge!(DATA_REQUEST_AGE).set(age.as_secs_f64());
 }
 
 pub fn set_retention_overdue(rows: &'static str, overdue: Duration) {

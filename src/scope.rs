@@ -4,10 +4,18 @@
 use std::time::Duration;
 
 use database::Db;
+use job_queue::Holds;
 use sqlx::{PgExecutor, Postgres, Transaction};
 
 use crate::ids::AccountId;
 use crate::metrics;
+
+/// Accounts whose rows retention keeps: `privacy` owns the table. The column is that of a user, and of the personal account,
+/// which has the same id.
+pub const LEGAL_HOLDS: Holds = Holds {
+    table: "legal_holds",
+    column: "user_id",
+};
 
 /// What a transaction may see of tables with an account. Without one it sees no rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

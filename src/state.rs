@@ -22,9 +22,9 @@ use usage_meter::Meter;
 use virus_scanner::Scanner;
 
 use crate::config::{
-    ApiKeyConfig, AttemptsConfig, AuditConfig, AuthConfig, BillingConfig, Config, FilesConfig,
-    IdempotencyConfig, LimitsConfig, MailConfig, MfaConfig, OrganisationsConfig, PaymentsConfig,
-    PlansConfig, PrivacyConfig, USER_AGENT, UsageConfig,
+    ApiKeyConfig, AttemptsConfig, AuditConfig, AuthConfig, BillingConfig, Config, ErasureConfig,
+    FilesConfig, IdempotencyConfig, LimitsConfig, MailConfig, MfaConfig, OrganisationsConfig,
+    PaymentsConfig, PlansConfig, PrivacyConfig, USER_AGENT, UsageConfig,
 };
 use crate::ids::ApiKeyId;
 use crate::migrate;
@@ -113,6 +113,7 @@ pub struct Parts {
     /// Last rejection of API keys for a missing scope.
     pub key_refusals: LastSeen<ApiKeyId>,
     pub idempotency: Arc<IdempotencyConfig>,
+    pub erasure: Arc<ErasureConfig>,
     /// `HTTP_REQUEST_TIMEOUT`
     pub request_timeout: Duration,
     pub mail: Arc<MailConfig>,
@@ -220,6 +221,7 @@ impl AppState {
             key_uses: LastSeen::new(TRACKED_KEYS),
             key_refusals: LastSeen::new(TRACKED_KEYS),
             idempotency: Arc::new(config.idempotency.clone()),
+            erasure: Arc::new(config.erasure.clone()),
             request_timeout: config.http.request_timeout,
             mail: Arc::new(config.mail.clone()),
             job_statement_timeout: config.worker.statement_timeout,

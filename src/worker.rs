@@ -21,7 +21,9 @@ use crate::mfa::NotifySecondFactor;
 use crate::organisations::{CheckSeats, NotifyMember, PurgeOrganisations, SendInvitation};
 use crate::partitions::{MaintainPartitions, PartitionedTables, Table};
 use crate::payments::SettlePayments;
-use crate::privacy::{MakeExport, NotifyExport, PurgeExports};
+use crate::privacy::{
+    EraseDue, MakeExport, NotifyDeletion, NotifyExport, PurgeBooks, PurgeExports,
+};
 use crate::sealed::ResealColumns;
 use crate::secrets::{NotifySecretRevealed, PurgeSecrets};
 use crate::state::AppState;
@@ -83,6 +85,9 @@ pub async fn worker(
         .define_job::<MakeExport>()
         .define_job::<NotifyExport>()
         .define_job::<PurgeExports>()
+        .define_job::<EraseDue>()
+        .define_job::<NotifyDeletion>()
+        .define_job::<PurgeBooks>()
         .define_job::<PurgeDeadJobs>()
         .with_cron(Cron::daily_at::<PurgeExpired>(3, 17).expect(VALID_TIME))
         .with_cron(Cron::daily_at::<PurgeKeys>(3, 37).expect(VALID_TIME))
@@ -105,6 +110,8 @@ pub async fn worker(
         .with_cron(Cron::hourly_at::<SweepFiles>(35).expect(VALID_TIME))
         .with_cron(Cron::every_n_minutes::<ScanWaiting>(5).expect(VALID_TIME))
         .with_cron(Cron::hourly_at::<PurgeExports>(45).expect(VALID_TIME))
+        .with_cron(Cron::every_n_minutes::<EraseDue>(10).expect(VALID_TIME))
+        .with_cron(Cron::daily_at::<PurgeBooks>(6, 17).expect(VALID_TIME))
         .with_cron(Cron::daily_at::<PurgeDeadJobs>(4, 57).expect(VALID_TIME))
         .add_extension(PartitionedTables(partitioned_tables(&state)))
         .add_extension(DeadJobsRetention(config.dead_jobs_retention))

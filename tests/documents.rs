@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The pages whose paths are checked.
-const PAGES: [&str; 22] = [
+const PAGES: [&str; 23] = [
     "README.md",
     "CLAUDE.md",
     "CONTRIBUTING.md",
@@ -27,6 +27,7 @@ const PAGES: [&str; 22] = [
     "docs/observability.md",
     "docs/performance.md",
     "docs/privacy/data.md",
+    "docs/privacy/erasure.md",
     "docs/security/asvs.md",
     "docs/security/threat-model.md",
 ];

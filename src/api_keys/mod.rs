@@ -15,4 +15,4 @@ pub use jobs::{NotifyKeyCreated, NotifyKeyRotated, PurgeKeys, retained};
 pub use middleware::authenticate;
 pub use routes::{document_keys, routes};
 pub use service::{watch_uses, write_uses};
-pub use store::revoke_since;
+pub use store::{ERASED, give_to_owners, revoke_personal, revoke_since};

@@ -6,17 +6,18 @@ use chrono::{DateTime, Utc};
 use crypto::{GeneratedApiKey, SecretHash};
 use email_transport::EmailAddress;
 use http_toolkit::{PageSize, TimeCursor};
-use job_queue::Expired;
+use job_queue::{Expired, OwnedRows};
 use sqlx::PgExecutor;
 use uuid::Uuid;
 
 use super::model::{ApiKey, KeyName};
 use super::scope::Scopes;
 use crate::ids::{AccountId, ApiKeyId, UserId};
+use crate::scope;
 
 mod revocation;
 
-pub use revocation::revoke_since;
+pub use revocation::{give_to_owners, revoke_personal, revoke_since};
 
 pub(super) async fn count_active(
     conn: impl PgExecutor<'_>,
@@ -235,5 +236,10 @@ pub(super) async fn update_last_used(
     Ok(())
 }
 
-pub(super) const EXPIRED: Expired = Expired::new("expired API keys", "api_keys", "expires_at");
-pub(super) const REVOKED: Expired = Expired::new("revoked API keys", "api_keys", "revoked_at");
+pub(super) const EXPIRED: Expired = Expired::new("expired API keys", "api_keys", "expires_at")
+    .unless_held(scope::LEGAL_HOLDS, "user_id");
+pub(super) const REVOKED: Expired = Expired::new("revoked API keys", "api_keys", "revoked_at")
+    .unless_held(scope::LEGAL_HOLDS, "user_id");
+
+/// Rows that the erasure of a user deletes, by the id of the user, which is that of the personal account.
+pub const ERASED: [OwnedRows; 1] = [OwnedRows::new("api_keys", "account_id")];

@@ -46,6 +46,15 @@ pub enum Event {
     DocumentsAccepted,
     /// An optional kind was turned on or off. `detail` has it and the source.
     ConsentChanged,
+    /// `detail` has the time at which the account is erased.
+    AccountDeletionRequested,
+    AccountDeletionCanceled,
+    /// The account and its rows are deleted. `detail` is empty, as in all earlier entries of the user.
+    AccountErased,
+    /// By a CLI command. `detail` has the end, the reason and the name of the person.
+    LegalHoldPlaced,
+    /// By a CLI command, or at its end.
+    LegalHoldReleased,
     AvatarChanged,
     AvatarRemoved,
     /// An unverified account was deleted: after its time, or because another account proved its address.

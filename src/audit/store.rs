@@ -11,7 +11,7 @@ use sqlx::PgExecutor;
 use super::entry::Entry;
 use super::record::{Record, RecordFilter};
 use crate::ctx::Origin;
-use crate::ids::AuditId;
+use crate::ids::{AuditId, UserId};
 
 const COLUMNS: &str = "id, created_at, event, account_id, user_id, actor_id, session_id, request_id, ip, user_agent, detail";
 
@@ -99,4 +99,17 @@ pub async fn list_records(
     sqlx::query_as_with(sqlx::AssertSqlSafe(sql), values)
         .fetch_all(conn)
         .await
+}
+
+/// Removes addresses, user agents and details from at most `limit` entries of a user who is deleted; returns from how many.
+/// The function runs with the rights of the schema's owner.
+pub async fn erase_details(
+    conn: impl PgExecutor<'_>,
+    user_id: UserId,
+    limit: i32,
+) -> Result<i32, sqlx::Error> {
+    let changed = sqlx::query_scalar!("SELECT erase_audit_details($1, $2)", user_id.0, limit)
+        .fetch_one(conn)
+        .await?;
+    Ok(changed.unwrap_or_default())
 }

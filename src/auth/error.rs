@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, SecondsFormat, Utc};
 use crypto::{Busy, HashError};
 use http_toolkit::Problem;
 use password_checks::Unchecked;
@@ -19,6 +20,9 @@ pub enum Error {
     EmailNotVerified,
     #[error("the account is disabled")]
     AccountDisabled,
+    /// With the time at which the account is erased.
+    #[error("the account is going to be deleted")]
+    DeletionPending(DateTime<Utc>),
     /// With the time until the next attempt.
     #[error("too many attempts have failed")]
     TooManyAttempts(Duration),
@@ -96,6 +100,10 @@ impl From<Error> for Problem {
             Error::InvalidCredentials => Self::new(Code::InvalidCredentials),
             Error::EmailNotVerified => Self::new(Code::EmailNotVerified),
             Error::AccountDisabled => Self::new(Code::AccountDisabled),
+            Error::DeletionPending(at) => Self::new(Code::AccountDeletionPending).detail(format!(
+                "it will be deleted at {}; POST /auth/cancel-deletion with your credentials cancels that",
+                at.to_rfc3339_opts(SecondsFormat::Secs, true)
+            )),
             Error::TooManyAttempts(wait) => Self::new(Code::TooManyAttempts).retry_after(wait),
             Error::InvalidRefreshToken | Error::ReusedRefreshToken => {
                 Self::new(Code::InvalidRefreshToken)

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use clock::before;
-use job_queue::{Expired, JobError, Purges};
+use job_queue::{Expired, JobError, OwnedRows, Purges};
 
 use super::{credentials, links, sessions, sign_in};
 use crate::audit::Event;
@@ -20,6 +20,14 @@ const REVOCATIONS_KEPT: TimeDelta = TimeDelta::hours(1);
 
 /// Accounts that one transaction deletes.
 const PURGED_AT_ONCE: i64 = 500;
+
+/// Rows that the erasure of a user deletes, by the id of the user.
+pub const ERASED: [[OwnedRows; 1]; 4] = [
+    sign_in::ERASED,
+    links::ERASED,
+    credentials::ERASED,
+    sessions::ERASED,
+];
 
 job_queue::jobs! {
     /// Deletes unverified accounts, and links, tokens and sessions that expired long ago. Runs daily.

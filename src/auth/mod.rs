@@ -31,7 +31,7 @@ pub use credentials::{
 };
 pub use credentials_change::begin_credentials_change;
 pub use error::Error;
-pub use jobs::{PurgeExpired, retained};
+pub use jobs::{ERASED, PurgeExpired, retained};
 pub use links::{ASSETS, page_assets, page_routes};
 pub(crate) use links::{PAGE_HEAD, PAGE_POLICY, link_to};
 pub use mfa::{enrolment_routes, mfa_routes};
@@ -46,6 +46,6 @@ pub use sessions::{
     token_routes, watch_revocations, well_known_routes,
 };
 pub use sign_in::{
-    LockedOut, Lockout, SendUnlock, clear_account_lockout, clear_client_lockout, list_lockouts,
-    sign_in_routes,
+    LockedOut, Lockout, SendUnlock, SignInProof, clear_account_lockout, clear_client_lockout,
+    clear_counts, list_lockouts, prove, sign_in_routes,
 };

@@ -41,6 +41,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// Returns whether Stripe does not have the object.
+    pub(super) fn is_missing(&self) -> bool {
+        matches!(self, Self::Customer(customers::Error::Stripe(error)) if error.is_missing())
+    }
+
     /// Returns whether Stripe refused a call, so that repeating it is pointless.
     pub(super) const fn is_refusal(&self) -> bool {
         matches!(

@@ -8,8 +8,10 @@ use super::{accounts, reconcile, usage};
 use crate::scope;
 use crate::state::AppState;
 
-const OLD_CHECKOUTS: Expired = Expired::new("checkouts", "checkouts", "created_at");
-const OLD_BILLED_USAGE: Expired = Expired::new("billed usage", "billed_usage", "hour");
+const OLD_CHECKOUTS: Expired = Expired::new("checkouts", "checkouts", "created_at")
+    .unless_held(scope::LEGAL_HOLDS, "account_id");
+const OLD_BILLED_USAGE: Expired = Expired::new("billed usage", "billed_usage", "hour")
+    .unless_held(scope::LEGAL_HOLDS, "account_id");
 const OLD_EVENTS: Expired = Expired::new("webhook events", "stripe_events", "received_at");
 
 job_queue::jobs! {

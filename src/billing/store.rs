@@ -1,9 +1,13 @@
 //! Statements on `checkouts`, `invoices` and `billing_notices`.
 
 pub(super) mod accounts;
+mod erasure;
 pub(super) mod usage;
 
+pub use erasure::{delete_books, delete_events, has_books, move_invoices};
+
 use chrono::{DateTime, Utc};
+use job_queue::OwnedRows;
 use sqlx::PgExecutor;
 
 use super::model::{Checkout, CheckoutTerms, ProvidedInvoice};
@@ -267,3 +271,10 @@ pub(super) async fn find_invoice(
     .fetch_optional(conn)
     .await
 }
+
+/// Rows that the erasure of a user deletes, by the id of the user, which is that of the personal account.
+pub const ERASED: [OwnedRows; 3] = [
+    OwnedRows::new("checkouts", "account_id"),
+    OwnedRows::new("billing_notices", "account_id"),
+    OwnedRows::new("billed_usage", "account_id"),
+];

@@ -5,8 +5,8 @@ mod service;
 mod store;
 
 pub use error::Error;
-pub use service::{CREATION_KEYS_KEPT, ensure, stripe};
+pub use service::{CREATION_KEYS_KEPT, ensure, locate, stripe};
 pub use store::{
-    Customer, begin_read, clear, find, find_account, find_payer, is_newest_read, lock,
+    Customer, begin_read, clear, delete, find, find_account, find_payer, is_newest_read, lock,
     mark_trial_used, set_email,
 };

@@ -65,6 +65,27 @@ pub async fn ensure(ctx: &Ctx, account_id: AccountId) -> Result<String, Error> {
     stored.ok_or(Error::NotFound)
 }
 
+/// Returns the customer of an account, also one whose creation is not confirmed.
+pub async fn locate(ctx: &Ctx, account_id: AccountId) -> Result<Option<String>, Error> {
+    let mut tx = ctx.begin_scoped(Scope::Account(account_id)).await?;
+    let customer = store::find(&mut *tx, account_id).await?;
+    tx.commit().await?;
+    let Some(customer) = customer else {
+        return Ok(None);
+    };
+    if customer.stripe_customer_id.is_some() {
+        return Ok(customer.stripe_customer_id);
+    }
+    let began = customer.creation_began_at;
+    let Some(id) = search(stripe(ctx)?, account_id, began).await? else {
+        return Ok(None);
+    };
+    let mut tx = ctx.begin_scoped(Scope::Account(account_id)).await?;
+    let stored = store::set_customer(&mut *tx, account_id, &id, ctx.now()).await?;
+    tx.commit().await?;
+    Ok(stored)
+}
+
 async fn create(
     stripe: &Stripe,
     account_id: AccountId,

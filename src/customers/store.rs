@@ -247,3 +247,14 @@ pub async fn set_email(
     .await?;
     Ok(())
 }
+
+/// Deletes the customer of an account that is erased. A read that stores its objects holds the row.
+pub async fn delete(conn: impl PgExecutor<'_>, account_id: AccountId) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "DELETE FROM billing_customers WHERE account_id = $1",
+        account_id.0
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}

@@ -11,4 +11,4 @@ mod store;
 pub use jobs::PurgeEventTotals;
 pub use model::{TABLE, Volume};
 pub use routes::routes;
-pub use store::stored_in;
+pub use store::{ERASED, stored_in};

@@ -3,6 +3,7 @@
 
 use chrono::{DateTime, Utc};
 use clock::Month;
+use job_queue::OwnedRows;
 use serde_json::Value;
 use sqlx::PgExecutor;
 use uuid::Uuid;
@@ -204,3 +205,9 @@ pub(super) async fn count_same(
     .await?;
     Ok(usize::try_from(count).unwrap_or_default())
 }
+
+/// Rows that the erasure of a user deletes, by the id of the user, which is that of the personal account.
+pub const ERASED: [OwnedRows; 2] = [
+    OwnedRows::new("events", "account_id"),
+    OwnedRows::new("event_totals", "account_id"),
+];

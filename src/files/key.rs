@@ -10,6 +10,12 @@ pub(super) const STAGING: &str = "staging/";
 /// Prefix of files.
 pub(super) const FILES: &str = "files/";
 
+/// Prefixes of all objects of an account.
+#[must_use]
+pub fn prefixes_of(account_id: AccountId) -> [String; 2] {
+    [STAGING, FILES].map(|prefix| format!("{prefix}{account_id}/"))
+}
+
 /// Where an upload is written. A client with the URL can write there until it expires.
 pub(super) fn staging(account_id: AccountId, id: FileId) -> String {
     format!("{STAGING}{account_id}/{id}")

@@ -24,7 +24,7 @@ mod store;
 mod upload;
 
 pub use jobs::SweepFiles;
-pub use key::ExportedFile;
+pub use key::{ExportedFile, prefixes_of};
 pub use routes::{routes, upload_routes};
 pub use scan::{NotifyInfected, ScanFile, ScanWaiting, sample_waiting};
-pub use store::list_complete;
+pub use store::{ERASED, list_complete};

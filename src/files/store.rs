@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use http_toolkit::{PageSize, TimeCursor};
+use job_queue::OwnedRows;
 use sqlx::PgExecutor;
 
 use super::key::{ExportedFile, ObjectKey};
@@ -186,3 +187,5 @@ pub async fn list_complete(
     .fetch_all(conn)
     .await
 }
+/// Rows that the erasure of a user deletes, by the id of the user, which is that of the personal account.
+pub const ERASED: [OwnedRows; 1] = [OwnedRows::new("files", "account_id")];

@@ -25,3 +25,4 @@ mod store;
 
 pub use jobs::{PurgeKeys as PurgeIdempotencyKeys, retained};
 pub use middleware::replay_reply;
+pub use store::ERASED;

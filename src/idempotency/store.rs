@@ -2,14 +2,16 @@
 
 use chrono::{DateTime, Utc};
 use crypto::Sealed;
-use job_queue::Expired;
+use job_queue::{Expired, OwnedRows};
 use sqlx::PgExecutor;
 
 use super::model::{NewReservation, UsedKey};
 use crate::ctx::{Reservation, ReservedKey};
+use crate::scope;
 
 pub(super) const EXPIRED: Expired =
-    Expired::new("idempotency keys", "idempotency_keys", "expires_at");
+    Expired::new("idempotency keys", "idempotency_keys", "expires_at")
+        .unless_held(scope::LEGAL_HOLDS, "user_id");
 
 /// Reserves a key that is new, expired, or reserved by a request whose lease has ended; returns false for all others.
 /// One statement, which names the account for row-level security itself, and does not wait for the disk: a crash of the
@@ -105,3 +107,9 @@ pub(super) async fn delete(
     .await?;
     Ok(())
 }
+
+/// Rows that the erasure of a user deletes, by the id of the user, which is that of the personal account.
+pub const ERASED: [OwnedRows; 2] = [
+    OwnedRows::new("idempotency_keys", "account_id"),
+    OwnedRows::new("idempotency_keys", "user_id"),
+];

@@ -83,6 +83,8 @@ messages! {
         { file: FileId, signature: String, organisation: Option<String>, by: Option<String> }
     /// To a person who asked for an export of their data.
     DataExport "data_export" "The export of your data at {}" { is_ready: bool, expires_on: String }
+    /// To the owner of an account that is going to be deleted, or that was.
+    AccountDeletion "account_deletion" "The deletion of your account at {}" { event: &'static str, erased_on: String }
     /// Sign-up with the address of an account.
     AlreadyRegistered "already_registered" "You already have an account at {}" { email: String }
 }

@@ -10,10 +10,13 @@ use crate::ids::{AccountId, UserId};
 use crate::roles::AccountRole;
 
 mod admin;
+mod erasure;
 pub(super) mod invitations;
 pub(super) mod members;
 
 pub use admin::{find_summary, list_summaries};
+pub use erasure::{delete_empty_books, insert_books, list_solely_owned, lock_owned, remove_member};
+pub use invitations::ERASED;
 pub use members::list as list_members;
 
 /// Locks an account until the end of the transaction, so that concurrent changes of its members, or of what it may

@@ -19,4 +19,5 @@ pub use jobs::SettlePayments;
 pub use model::{Payment, PaymentRef, PaymentStatus};
 pub use routes::routes;
 pub use service::find_customer_of;
+pub use store::{OpenPayments, delete_books, find_open, move_to_books, remove_payer};
 pub use sync::{ReadPayments, read, store as store_read};

@@ -8,8 +8,10 @@ use sqlx::PgExecutor;
 use super::model::{Payment, PaymentRef, PaymentStatus, Requested};
 use crate::ids::{AccountId, PaymentId, UserId};
 
+mod books;
 mod read;
 
+pub use books::{OpenPayments, delete_books, find_open, move_to_books, remove_payer};
 pub(super) use read::{Columns, insert_read, update_read};
 
 pub(super) async fn find(

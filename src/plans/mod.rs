@@ -14,5 +14,6 @@ pub use model::{
 pub use routes::routes;
 pub use service::{changed, plan_of};
 pub use store::{
-    end_missing_subscriptions, list_subscriptions, mark_duplicates, upsert_subscription,
+    delete_books, end_missing_subscriptions, list_subscriptions, mark_duplicates, move_to_books,
+    remove_buyer, upsert_subscription,
 };

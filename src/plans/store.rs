@@ -147,3 +147,62 @@ pub async fn end_missing_subscriptions(
     .await?;
     Ok(())
 }
+
+/// Moves subscriptions to the account that keeps the books, without the user; returns how many.
+pub async fn move_to_books(
+    conn: impl PgExecutor<'_>,
+    account_id: AccountId,
+    books: AccountId,
+    most: i64,
+) -> Result<u64, sqlx::Error> {
+    let done = sqlx::query!(
+        "UPDATE subscriptions SET account_id = $2, user_id = NULL
+         WHERE id IN (SELECT id FROM subscriptions WHERE account_id = $1 LIMIT $3)",
+        account_id.0,
+        books.0,
+        most,
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// Removes a user from the subscriptions of organisations; returns from how many.
+pub async fn remove_buyer(
+    conn: impl PgExecutor<'_>,
+    user_id: UserId,
+    most: i64,
+) -> Result<u64, sqlx::Error> {
+    let done = sqlx::query!(
+        "UPDATE subscriptions SET user_id = NULL
+         WHERE id IN (SELECT id FROM subscriptions WHERE user_id = $1 AND account_id <> $1 LIMIT $2)",
+        user_id.0,
+        most,
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// Deletes subscriptions of accounts that are erased or purged, whose year ended a month before a time, and that no payment is
+/// for.
+pub async fn delete_books(
+    conn: impl PgExecutor<'_>,
+    before: DateTime<Utc>,
+    most: i64,
+) -> Result<u64, sqlx::Error> {
+    let done = sqlx::query!(
+        "DELETE FROM subscriptions WHERE id IN (
+             SELECT s.id FROM accounts AS a JOIN subscriptions AS s ON s.account_id = a.id
+             WHERE a.deleted_at IS NOT NULL AND a.name = '-'
+               AND date_trunc('year', greatest(s.updated_at, s.ended_at), 'UTC') + interval '13 months' < $1
+               AND NOT EXISTS (SELECT FROM payments AS p WHERE p.subscription_id = s.id)
+             LIMIT $2
+         )",
+        before,
+        most,
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected())
+}

@@ -1,18 +1,24 @@
-//! Personal data that the product keeps: the inventory of every column, job payload and Redis key, and the record of
-//! processing (Art. 30 GDPR) that is generated from it. Exports of a person's data are in `exports`.
+//! Personal data that the product keeps: the inventory of every column, job payload and Redis key, the record of
+//! processing (Art. 30 GDPR) that is generated from it, exports of a person's data, the deletion of accounts and legal
+//! holds.
 
+mod commands;
+mod erasure;
 mod exports;
+mod holds;
 mod inventory;
 mod model;
 mod record;
 mod retention;
 
-pub use exports::{
-    Error as ExportError, MakeExport, NotifyExport, PurgeExports,
-    delete_objects_of as delete_export_objects_of, routes as export_routes,
-    write_to_file as export_to_file,
+pub use commands::{export, show};
+pub use erasure::{
+    Deferral, EraseDue, Error, NotifyDeletion, PurgeBooks, cancellation_routes, deletion_routes,
+    erase, finding, reapply, requests,
 };
+pub use exports::{MakeExport, NotifyExport, PurgeExports, routes as export_routes};
+pub use holds::hold;
 pub use inventory::{JOBS, REDIS, TABLES};
-pub use model::{Column, Kind, Store};
+pub use model::{Column, Erasure, Kind, Owner, Store};
 pub use record::record_of_processing;
 pub use retention::sample as sample_retention;

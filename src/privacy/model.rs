@@ -203,6 +203,13 @@ impl Column {
         }
     }
 
+    pub(super) const fn kept(self, reason: &'static str) -> Self {
+        Self {
+            own_erasure: Some(Erasure::Kept(reason)),
+            ..self
+        }
+    }
+
     pub(super) const fn blanked(self) -> Self {
         Self {
             own_erasure: Some(Erasure::Blanked),

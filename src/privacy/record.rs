@@ -38,7 +38,7 @@ const WORDS: &str = "
 | secret | a credential, the hash of one or a part of one; never exported |
 
 *Export* is what the answer to a request under Art. 15 and 20 contains, *erasure* what one under Art. 17 does. A column has the
-table's, unless it says otherwise. There is no route for either: they are done by hand, by this page.
+table's, unless it says otherwise. `docs/privacy/erasure.md` describes how an account is erased.
 ";
 
 const ELSEWHERE: &str = "
@@ -48,11 +48,14 @@ What other systems keep, which the product cannot erase:
 
 | system | data | kept |
 | --- | --- | --- |
-| logs | ids of users and accounts, client addresses; no names, addresses of email, bodies or tokens | as the log store is set |
-| error reports | ids, route, error text; no bodies and headers | as the service for them is set |
-| mail provider | addresses and texts of emails | as the provider says |
-| Stripe | customer, payments, invoices | as the law requires of Stripe |
-| backups | a copy of the database | as backups are set |
+| logs | ids of users and accounts, client addresses; no names, addresses of email, bodies or tokens | as the log store is set: 90 days at most |
+| error reports | ids, route, error text; no bodies and headers | as the service for them is set: 90 days at most |
+| mail provider | addresses and texts of emails | as the provider says: 30 days at most |
+| Stripe | the erasure deletes the customer; payments and invoices stay | as the law requires of Stripe |
+| backups | a copy of the database, whose erased users `privacy reapply` erases again | as backups are set: 35 days at most |
+| object store | `erased/`: the random ids of erased users, which lead to nobody | longer than the oldest backup |
+
+The times are the ones to set. A controller who keeps something for longer writes down why.
 ";
 
 /// The page in Markdown.

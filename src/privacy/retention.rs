@@ -1,15 +1,16 @@
-//! Rows that are past their retention and still there.
+//! Rows that are past their retention and still there, and erasures that are due.
 
 use std::time::Duration;
 
-use super::exports;
+use super::{erasure, exports};
 use crate::metrics;
 use crate::scope::{self, Exception, Scope};
 use crate::state::AppState;
 use crate::{api_keys, auth, billing, idempotency, organisations};
 
-/// Sets the gauges of all rows that the daily jobs delete. After a failure they keep their values.
+/// Sets the gauges of all rows that the daily jobs delete, and of erasures. After a failure they keep their values.
 pub async fn sample(state: &AppState) {
+    erasure::sample(state).await;
     let mut retained = auth::retained(state);
     retained.extend(api_keys::retained(state));
     retained.extend(billing::retained(state));

@@ -15,3 +15,4 @@ pub use jobs::{NotifySecretRevealed, PurgeSecrets};
 pub use model::{SecretName, SecretValue};
 pub use routes::{reveal_routes, routes};
 pub use service::open;
+pub use store::ERASED;

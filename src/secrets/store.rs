@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use crypto::Sealed;
 use http_toolkit::PageSize;
+use job_queue::OwnedRows;
 use sqlx::PgExecutor;
 
 use super::model::{KEPT_VERSIONS, NameCursor, Secret, SecretName, SecretVersion, Version};
@@ -252,3 +253,6 @@ pub(super) async fn delete_of_deleted(
     .await?;
     Ok(done.rows_affected())
 }
+
+/// Rows that the erasure of a user deletes, by the id of the user, which is that of the personal account.
+pub const ERASED: [OwnedRows; 1] = [OwnedRows::new("secrets", "account_id")];

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use clock::Month;
+use job_queue::OwnedRows;
 use sqlx::PgExecutor;
 use usage_meter::{Batch, EndpointNames, MeterKey, Sum, time_of};
 use uuid::Uuid;
@@ -169,3 +170,11 @@ pub async fn list_closed_hours(
     .await?;
     Ok(rows.into_iter().map(|row| (row.hour, row.count)).collect())
 }
+
+/// Rows that the erasure of a user deletes, by the id of the user, which is that of the personal account.
+pub const ERASED: [OwnedRows; 4] = [
+    OwnedRows::new("api_usage", "account_id"),
+    OwnedRows::new("usage_hourly", "account_id"),
+    OwnedRows::new("usage_daily", "account_id"),
+    OwnedRows::new("usage_totals", "account_id"),
+];

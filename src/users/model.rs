@@ -136,6 +136,8 @@ pub struct Credentials {
     pub password_hash: String,
     pub is_verified: bool,
     pub is_disabled: bool,
+    /// When the account is erased, while its deletion is pending.
+    pub erase_at: Option<DateTime<Utc>>,
     pub version: CredentialsVersion,
 }
 

@@ -15,6 +15,7 @@ use crate::ids::UserId;
 
 mod accounts;
 mod credentials;
+mod erasure;
 mod sign_ups;
 
 pub use accounts::{
@@ -25,6 +26,7 @@ pub use credentials::{
     advance_credentials, change_email, claim_address, is_address_taken, lock_credentials,
     lock_credentials_shared, rehash_password, reset_password_hash, set_password_hash,
 };
+pub use erasure::{begin_erasure, delete_erased, exists, find_erased_address, set_erase_at};
 pub use sign_ups::{
     confirm_sign_up, delete_unverified, delete_verified_sign_ups, list_sign_ups, sign_up,
 };
@@ -111,7 +113,7 @@ pub async fn find_credentials(
     sqlx::query_as!(
         Credentials,
         r#"SELECT id AS "user_id: UserId", password_hash, email_verified_at IS NOT NULL AS "is_verified!",
-                  disabled_at IS NOT NULL AS "is_disabled!", credentials_version AS "version: CredentialsVersion"
+                  disabled_at IS NOT NULL AS "is_disabled!", erase_at, credentials_version AS "version: CredentialsVersion"
            FROM users WHERE email = $1 AND deleted_at IS NULL"#,
         email.as_str(),
     )

@@ -32,6 +32,7 @@ codes! {
     EmailNotVerified: problem_code!(403, "email_not_verified", "The email address is not verified.");
     AccessDenied: ProblemCode::ACCESS_DENIED;
     AccountDisabled: problem_code!(403, "account_disabled", "This account is disabled.");
+    AccountDeletionPending: problem_code!(403, "account_deletion_pending", "This account is going to be deleted.");
     PermissionDenied: problem_code!(403, "permission_denied", "Your role in this account does not permit this.");
     SessionRequired: problem_code!(403, "session_required", "API keys cannot be used here.");
     InsufficientScope: ProblemCode::INSUFFICIENT_SCOPE;

@@ -80,6 +80,7 @@ async fn more_entries_than_a_batch_are_done_also_when_they_are_of_one_moment() {
 #[tokio::test]
 async fn recent_addresses_and_months_cannot_be_removed_by_the_runtime_role() {
     let app = TestApp::new().await;
+    app.sign_in("ada").await;
     for statement in [
         "SELECT remove_audit_addresses(now(), 100)",
         "SELECT remove_audit_addresses(now() - interval '29 days', 100)",
@@ -88,6 +89,8 @@ async fn recent_addresses_and_months_cannot_be_removed_by_the_runtime_role() {
         "SELECT drop_month_partitions('audit_log', now() - interval '364 days')",
         "SELECT drop_month_partitions('audit_log', NULL)",
         "UPDATE audit_log SET ip = NULL",
+        "SELECT erase_audit_details(id, 100) FROM users",
+        "SELECT erase_audit_details(NULL, 100)",
     ] {
         let refused = sqlx::raw_sql(statement).execute(&app.state.db).await;
         assert!(refused.is_err(), "{statement}");

@@ -23,7 +23,7 @@ fn picture(color: [u8; 3], format: ImageFormat) -> Vec<u8> {
     bytes.into_inner()
 }
 
-fn red() -> Vec<u8> {
+pub fn red() -> Vec<u8> {
     picture([255, 0, 0], ImageFormat::Png)
 }
 
@@ -35,7 +35,7 @@ fn photo() -> Vec<u8> {
 }
 
 impl Session {
-    async fn put_avatar(&self, content_type: &str, bytes: Vec<u8>) -> Answer {
+    pub async fn put_avatar(&self, content_type: &str, bytes: Vec<u8>) -> Answer {
         let request = self.replica.request(Method::PUT, AVATAR);
         let request = request
             .bearer_auth(self.access())

@@ -39,9 +39,11 @@ enum Act {
     AdminEndsSessions,
     OperatorPromotes,
     OperatorRemovesFactor,
+    DeletesAccount,
+    CancelsDeletion,
 }
 
-const ACTS: [Act; 11] = [
+const ACTS: [Act; 13] = [
     Act::ChangePassword,
     Act::ResetPassword,
     Act::ChangeEmail,
@@ -53,6 +55,8 @@ const ACTS: [Act; 11] = [
     Act::AdminEndsSessions,
     Act::OperatorPromotes,
     Act::OperatorRemovesFactor,
+    Act::DeletesAccount,
+    Act::CancelsDeletion,
 ];
 
 /// Outstanding links and challenges of an account.
@@ -81,7 +85,7 @@ impl TestApp {
     }
 }
 
-async fn act(app: &TestApp, root: &Session, owner: &Owner, waiting: &Outstanding, act: Act) {
+async fn act(app: &TestApp, root: &Session, owner: &Owner, waiting: &Outstanding, what: Act) {
     let codes = &owner.recovery_codes;
     let both = json!({ "password": PASSWORD, "recovery_code": codes[5] });
     let account = format!("/api/v1/admin/users/{}", owner.session.user_id().await);
@@ -93,14 +97,14 @@ async fn act(app: &TestApp, root: &Session, owner: &Owner, waiting: &Outstanding
     };
     let cli = async |command: &[&str]| {
         let args = [&["users"], command, &["--email", &owner.email]].concat();
-        assert!(run(&app.settings, &args).await.status.success(), "{act:?}");
+        assert!(run(&app.settings, &args).await.status.success(), "{what:?}");
     };
     let patch = async |changes: Value| {
         let mut body = changes;
         body["password"] = PASSWORD.into();
         root.patch(&account, body).await.assert_status(200);
     };
-    match act {
+    match what {
         Act::ChangePassword => {
             let change = json!({ "current_password": PASSWORD, "new_password": NEW, "recovery_code": codes[5] });
             own.post(MY_PASSWORD, change).await.assert_status(204);
@@ -134,6 +138,17 @@ async fn act(app: &TestApp, root: &Session, owner: &Owner, waiting: &Outstanding
         }
         Act::OperatorPromotes => cli(&["create-admin", "--promote"]).await,
         Act::OperatorRemovesFactor => cli(&["remove-second-factor"]).await,
+        Act::DeletesAccount | Act::CancelsDeletion => {
+            let me = "/api/v1/users/me";
+            let deleted = call(own, Method::DELETE, me, Some(both)).await;
+            deleted.assert_status(200);
+            if what == Act::CancelsDeletion {
+                let mut proof = json!({ "password": PASSWORD, "recovery_code": codes[6] });
+                proof["email"] = owner.email.as_str().into();
+                let cancel = "/api/v1/auth/cancel-deletion";
+                app.post(cancel, proof).await.assert_status(204);
+            }
+        }
     }
 }
 

@@ -70,7 +70,8 @@ async fn the_doctor_finds_nothing_wrong_with_a_healthy_service_and_lists_every_f
     assert!(
         !reported.contains("FAULT")
             && reported.contains("ok     database responds")
-            && reported.contains("ok     row-level security is on, forced and not bypassed"),
+            && reported.contains("ok     row-level security is on, forced and not bypassed")
+            && reported.contains("ok     list of erased users: in the log only"),
         "{reported}"
     );
     let unprotect = "ALTER TABLE api_keys DISABLE ROW LEVEL SECURITY; ALTER TABLE events NO FORCE ROW LEVEL SECURITY";

@@ -21,11 +21,35 @@ usage api_usage usage_hourly usage_daily usage_backfill usage_totals usage_write
 events events event_totals
 files files
 organisations accounts account_slugs memberships invitations invitation_blocks
+privacy account_deletions legal_holds
 ";
 
 /// Tables that a slice reads though another one owns them, each in a statement that must see both at one
 /// moment, or in one round trip.
-pub(super) const READS: [(&str, &str, &str); 35] = [
+pub(super) const READS: [(&str, &str, &str); 42] = [
+    (
+        "users",
+        "legal_holds",
+        "an unverified account that is held is not purged",
+    ),
+    (
+        "files",
+        "legal_holds",
+        "deleted files of an account that is held are not removed",
+    ),
+    (
+        "organisations",
+        "invoices",
+        "an account that keeps no books any more is deleted",
+    ),
+    ("payments", "accounts", "books of accounts that are gone"),
+    ("plans", "accounts", "the same"),
+    (
+        "plans",
+        "payments",
+        "a subscription is deleted after the payments for it",
+    ),
+    ("billing", "payments", "whether an account has books"),
     (
         "secrets",
         "accounts",

@@ -6,6 +6,7 @@ mod dead;
 mod jobs;
 pub mod metrics;
 mod migrations;
+mod owned;
 mod purge;
 mod store;
 mod worker;
@@ -13,9 +14,10 @@ mod worker;
 pub use context::{Failure, JobError, MissingExtension, extension, report, report_final};
 pub use dead::{DeadJobsRetention, PurgeDeadJobs};
 pub use migrations::{MigrateError, SCHEMA, migrate};
+pub use owned::{OwnedRows, delete_jobs};
 pub use purge::{PURGE_BATCH, Purges};
 pub use store::{
-    Expired, QueueState, SerialJob, count_dead, enqueue, enqueue_serial, enqueue_urgent, is_late,
-    queue_state, wake,
+    Expired, Holds, QueueState, SerialJob, count_dead, enqueue, enqueue_serial, enqueue_urgent,
+    is_late, queue_state, wake,
 };
 pub use worker::{WorkerConfig, WorkerSettings, options, run};

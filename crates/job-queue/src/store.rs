@@ -230,6 +230,14 @@ pub(crate) async fn delete_dead(
     .await
 }
 
+/// Rows of a table without a time limit, each of which keeps the expired rows of one owner.
+#[derive(Clone, Copy, Debug)]
+pub struct Holds {
+    pub table: &'static str,
+    /// Id of the owner.
+    pub column: &'static str,
+}
+
 /// Rows that a purge deletes once the time in `column` has passed. Needs an index on the columns of `order`.
 #[derive(Clone, Copy, Debug)]
 pub struct Expired {
@@ -237,6 +245,8 @@ pub struct Expired {
     table: &'static str,
     column: &'static str,
     order: &'static str,
+    /// With the column that names the owner.
+    holds: Option<(Holds, &'static str)>,
 }
 
 impl Expired {
@@ -247,6 +257,7 @@ impl Expired {
             table,
             column,
             order: column,
+            holds: None,
         }
     }
 
@@ -256,17 +267,36 @@ impl Expired {
         Self { order, ..self }
     }
 
+    /// Keeps the rows whose owner, in the column `owner`, has a row among `holds`.
+    #[must_use]
+    pub const fn unless_held(self, holds: Holds, owner: &'static str) -> Self {
+        Self {
+            holds: Some((holds, owner)),
+            ..self
+        }
+    }
+
     /// Name in logs and metrics.
     #[must_use]
     pub const fn name(&self) -> &'static str {
         self.what
     }
 
-    /// Time in `column` of the oldest row.
+    /// Condition that leaves out rows that are held.
+    fn not_held(&self) -> String {
+        let Some((Holds { table, column }, owner)) = self.holds else {
+            return String::new();
+        };
+        let own = self.table;
+        format!(" AND NOT EXISTS (SELECT FROM {table} AS h WHERE h.{column} = {own}.{owner})")
+    }
+
+    /// Time in `column` of the oldest row that is not held.
     pub async fn oldest(
         self,
         conn: impl PgExecutor<'_>,
     ) -> Result<Option<DateTime<Utc>>, sqlx::Error> {
+        let not_held = self.not_held();
         let Self {
             table,
             column,
@@ -274,7 +304,7 @@ impl Expired {
             ..
         } = self;
         let sql = format!(
-            "SELECT {column} FROM {table} WHERE {column} IS NOT NULL ORDER BY {order} LIMIT 1"
+            "SELECT {column} FROM {table} WHERE {column} IS NOT NULL{not_held} ORDER BY {order} LIMIT 1"
         );
         sqlx::query_scalar(sqlx::AssertSqlSafe(sql))
             .fetch_optional(conn)
@@ -288,6 +318,7 @@ impl Expired {
         before: DateTime<Utc>,
         most: i64,
     ) -> Result<u64, sqlx::Error> {
+        let not_held = self.not_held();
         let Self {
             table,
             column,
@@ -296,7 +327,7 @@ impl Expired {
         } = self;
         let sql = format!(
             "DELETE FROM {table} WHERE ctid = ANY (ARRAY(
-                 SELECT ctid FROM {table} WHERE {column} < $1
+                 SELECT ctid FROM {table} WHERE {column} < $1{not_held}
                  ORDER BY {order} LIMIT $2 FOR UPDATE SKIP LOCKED
              ))"
         );

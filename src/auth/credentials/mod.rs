@@ -18,4 +18,4 @@ pub(crate) use new_password::check_new_password;
 pub(crate) use reauthentication::check_password;
 pub use reauthentication::{ReauthProof, reauthenticate, recheck_proof};
 pub use routes::{credential_routes, forgotten_password_routes, recovery_routes};
-pub(crate) use store::EXPIRED_CHANGES;
+pub(crate) use store::{ERASED, EXPIRED_CHANGES};

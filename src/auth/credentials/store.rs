@@ -2,12 +2,13 @@
 
 use chrono::{DateTime, Utc};
 use email_transport::EmailAddress;
-use job_queue::Expired;
+use job_queue::{Expired, OwnedRows};
 use session_tokens::TokenHash;
 use sqlx::PgExecutor;
 use uuid::Uuid;
 
 use crate::ids::UserId;
+use crate::scope;
 
 pub(crate) struct NewEmailChange {
     pub(crate) id: Uuid,
@@ -105,4 +106,8 @@ pub(crate) async fn delete_email_change(
 
 /// Changes that cannot be undone any more: an old address is kept for nothing else.
 pub(crate) const EXPIRED_CHANGES: Expired =
-    Expired::new("email changes", "email_changes", "expires_at");
+    Expired::new("email changes", "email_changes", "expires_at")
+        .unless_held(scope::LEGAL_HOLDS, "user_id");
+
+/// Rows that the erasure of a user deletes, by the id of the user, which is that of the personal account.
+pub(crate) const ERASED: [OwnedRows; 1] = [OwnedRows::new("email_changes", "user_id")];

@@ -9,4 +9,4 @@ pub(crate) use model::{ADDRESS_LINKS, EmailProof, EmailRequest, Link, Purpose, R
 pub use pages::{ASSETS, page_assets, page_routes};
 pub(crate) use pages::{PAGE_HEAD, PAGE_POLICY};
 pub(crate) use service::{link_to, send};
-pub(crate) use store::{EXPIRED, find, is_unlock_recent, use_unlock};
+pub(crate) use store::{ERASED, EXPIRED, find, is_unlock_recent, use_unlock};

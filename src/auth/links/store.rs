@@ -2,13 +2,14 @@
 
 use chrono::{DateTime, Utc};
 use email_transport::EmailAddress;
-use job_queue::Expired;
+use job_queue::{Expired, OwnedRows};
 use session_tokens::TokenHash;
 use sqlx::PgExecutor;
 use uuid::Uuid;
 
 use super::model::{Link, NewLink, Purpose};
 use crate::ids::UserId;
+use crate::scope;
 use crate::users::CredentialsVersion;
 
 /// Replaces the account's link for this purpose; false, without a link, if the credentials have changed since the
@@ -102,4 +103,8 @@ pub(crate) async fn use_unlock(
     .await
 }
 
-pub(crate) const EXPIRED: Expired = Expired::new("links", "one_time_tokens", "expires_at");
+pub(crate) const EXPIRED: Expired = Expired::new("links", "one_time_tokens", "expires_at")
+    .unless_held(scope::LEGAL_HOLDS, "user_id");
+
+/// Rows that the erasure of a user deletes, by the id of the user, which is that of the personal account.
+pub(crate) const ERASED: [OwnedRows; 1] = [OwnedRows::new("one_time_tokens", "user_id")];

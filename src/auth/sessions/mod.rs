@@ -22,5 +22,5 @@ pub use routes::{
 };
 pub(crate) use service::{begin_session, begin_session_in, overtaken_by_change};
 pub use service::{list_sessions, revoke_access_tokens, watch_revocations};
-pub(crate) use store::{EXPIRED, REVOCATIONS, is_known_client};
+pub(crate) use store::{ERASED, EXPIRED, REVOCATIONS, is_known_client};
 pub use store::{count_sessions, end_sessions};

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use chrono::{DateTime, Utc};
 use http_toolkit::{PageSize, TimeCursor, printable_user_agent};
 use ipnetwork::{IpNetwork, Ipv4Network, Ipv6Network};
-use job_queue::Expired;
+use job_queue::{Expired, OwnedRows};
 use session_tokens::TokenHash;
 use sqlx::PgExecutor;
 use uuid::Uuid;
@@ -13,6 +13,7 @@ use uuid::Uuid;
 use super::model::{EndReason, SessionInfo};
 use crate::ctx::{Origin, Principal};
 use crate::ids::{SessionId, UserId};
+use crate::scope;
 use crate::users::{CredentialsChange, CredentialsVersion};
 
 mod legacy;
@@ -300,10 +301,17 @@ fn customer(network: IpAddr) -> IpNetwork {
 /// Tokens and sessions that are kept for a while after they have expired or ended.
 pub(crate) const EXPIRED: [Expired; 3] = [
     Expired::new("refresh tokens", "refresh_tokens", "expires_at"),
-    Expired::new("ended sessions", "sessions", "ended_at"),
-    Expired::new("expired sessions", "sessions", "expires_at"),
+    Expired::new("ended sessions", "sessions", "ended_at")
+        .unless_held(scope::LEGAL_HOLDS, "user_id"),
+    Expired::new("expired sessions", "sessions", "expires_at")
+        .unless_held(scope::LEGAL_HOLDS, "user_id"),
 ];
 
 /// The oldest are the first in the order of the primary key.
 pub(crate) const REVOCATIONS: Expired =
-    Expired::new("session revocations", "session_revocations", "ended_at").ordered_by("xid, id");
+    Expired::new("session revocations", "session_revocations", "ended_at")
+        .unless_held(scope::LEGAL_HOLDS, "user_id")
+        .ordered_by("xid, id");
+
+/// Rows that the erasure of a user deletes, by the id of the user, which is that of the personal account.
+pub(crate) const ERASED: [OwnedRows; 1] = [OwnedRows::new("sessions", "user_id")];

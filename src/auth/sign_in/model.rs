@@ -22,6 +22,15 @@ pub(crate) struct SignIn {
     pub(crate) transport: Transport,
 }
 
+/// The password and, where the account has one, the second factor, of somebody who is not signed in.
+#[derive(Debug)]
+pub struct SignInProof {
+    pub email: EmailAddress,
+    pub password: TriedPassword,
+    pub code: Option<TotpCode>,
+    pub recovery_code: Option<RecoveryCode>,
+}
+
 /// Result of a correct password.
 pub(crate) enum Outcome {
     Session(TokenPair),

@@ -23,7 +23,7 @@ pub fn sign_in_routes() -> Routes<AppState> {
 
 problem_groups! {
     LinkProblems [InvalidToken];
-    LoginProblems [InvalidCredentials, TooManyAttempts, EmailNotVerified, AccountDisabled, CsrfRefused];
+    LoginProblems [InvalidCredentials, TooManyAttempts, EmailNotVerified, AccountDisabled, AccountDeletionPending, CsrfRefused];
     SecondStepProblems [InvalidMfaToken, InvalidMfaCode, AccountDisabled, CsrfRefused, TooManyAttempts];
 }
 

@@ -1,12 +1,13 @@
 //! Statements on `mfa_challenges`.
 
 use chrono::{DateTime, Utc};
-use job_queue::Expired;
+use job_queue::{Expired, OwnedRows};
 use session_tokens::TokenHash;
 use sqlx::PgExecutor;
 
 use crate::auth::sessions::Transport;
 use crate::ids::UserId;
+use crate::scope;
 use crate::users::CredentialsVersion;
 
 pub(crate) struct NewChallenge {
@@ -99,4 +100,8 @@ pub(crate) async fn delete_challenge(
     Ok(())
 }
 
-pub(crate) const EXPIRED: Expired = Expired::new("challenges", "mfa_challenges", "expires_at");
+pub(crate) const EXPIRED: Expired = Expired::new("challenges", "mfa_challenges", "expires_at")
+    .unless_held(scope::LEGAL_HOLDS, "user_id");
+
+/// Rows that the erasure of a user deletes, by the id of the user, which is that of the personal account.
+pub(crate) const ERASED: [OwnedRows; 1] = [OwnedRows::new("mfa_challenges", "user_id")];

@@ -27,7 +27,7 @@ pub(in crate::billing) struct AddressChange {
     pub email: String,
 }
 
-/// Deleted accounts with a subscription that has not ended.
+/// Deleted accounts, and those whose deletion is pending, with a subscription that has not ended.
 pub(in crate::billing) async fn list_deleted(
     conn: impl PgExecutor<'_>,
     limit: i64,
@@ -41,7 +41,7 @@ pub(in crate::billing) async fn list_deleted(
            JOIN billing_customers AS c ON c.account_id = s.account_id AND c.stripe_customer_id IS NOT NULL
            LEFT JOIN users AS u ON u.id = a.user_id
            WHERE s.status NOT IN ('canceled', 'incomplete_expired') AND s.stripe_subscription_id IS NOT NULL
-             AND (a.deleted_at IS NOT NULL OR u.deleted_at IS NOT NULL)
+             AND (a.deleted_at IS NOT NULL OR u.deleted_at IS NOT NULL OR u.erase_at IS NOT NULL)
            ORDER BY random() LIMIT $1"#,
         limit,
     )

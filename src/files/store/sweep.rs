@@ -83,7 +83,9 @@ pub(in crate::files) async fn take_deleted(
         FileObject,
         r#"SELECT account_id AS "account_id: AccountId", id AS "id: FileId", object_id AS "object_id!",
                   state AS "state: State"
-           FROM files WHERE state = 'deleted' AND deleted_at < $1 ORDER BY deleted_at LIMIT $2"#,
+           FROM files AS f WHERE state = 'deleted' AND deleted_at < $1
+             AND NOT EXISTS (SELECT FROM legal_holds AS h WHERE h.user_id = f.account_id)
+           ORDER BY deleted_at LIMIT $2"#,
         before,
         most,
     )

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use email_transport::EmailAddress;
 use http_toolkit::{PageSize, TimeCursor};
-use job_queue::Expired;
+use job_queue::{Expired, OwnedRows};
 use session_tokens::TokenHash;
 use sqlx::PgExecutor;
 
@@ -342,3 +342,6 @@ pub(in crate::organisations) async fn decline(
 
 pub(in crate::organisations) const EXPIRED: Expired =
     Expired::new("expired invitations", "invitations", "expires_at");
+
+/// Rows that the erasure of a user deletes, by the id of the user, which is that of the personal account.
+pub const ERASED: [OwnedRows; 1] = [OwnedRows::new("invitations", "invited_by")];

@@ -147,14 +147,16 @@ pub(in crate::organisations) async fn list_ids(
     .await
 }
 
-/// The owners, oldest member first.
+/// The owners whose deletion is not pending, oldest member first.
 pub(in crate::organisations) async fn list_owners(
     conn: impl PgExecutor<'_>,
     account_id: AccountId,
 ) -> Result<Vec<UserId>, sqlx::Error> {
     sqlx::query_scalar!(
-        r#"SELECT user_id AS "user_id: UserId" FROM memberships WHERE account_id = $1 AND role = 'owner'
-           ORDER BY created_at, user_id"#,
+        r#"SELECT m.user_id AS "user_id: UserId" FROM memberships AS m
+           JOIN users AS u ON u.id = m.user_id AND u.erase_at IS NULL AND u.deleted_at IS NULL
+           WHERE m.account_id = $1 AND m.role = 'owner'
+           ORDER BY m.created_at, m.user_id"#,
         account_id.0,
     )
     .fetch_all(conn)

@@ -15,9 +15,8 @@ mod routes;
 mod service;
 mod store;
 
-pub use error::Error;
 pub(super) use jobs::retained;
 pub use jobs::{MakeExport, NotifyExport, PurgeExports};
-pub use parts::delete_objects_of;
+pub(super) use parts::prefix_of;
 pub use routes::routes;
-pub use service::write_to_file;
+pub(super) use service::write_to_file;

@@ -13,7 +13,7 @@ use tokio::io::AsyncWriteExt as _;
 use super::error::Error;
 use super::model::{ArchiveAttempt, StoredArchive, Written};
 use super::store;
-use crate::ids::UserId;
+use crate::ids::{ExportId, UserId};
 use crate::state::AppState;
 
 /// Prefix of archives in the bucket.
@@ -125,17 +125,17 @@ fn axum_to_store(_: axum::Error) -> StoreError {
     StoreError::Unavailable("the body was cut")
 }
 
-/// Deletes the objects of an attempt, or of all attempts of an export.
+/// Deletes the objects of all attempts of an export.
 pub(super) async fn delete_objects(
     storage: &ObjectStore,
-    (user_id, export_id): (UserId, crate::ids::ExportId),
+    (user_id, export_id): (UserId, ExportId),
 ) -> Result<(), StoreError> {
-    delete_below(storage, &format!("{EXPORTS}{user_id}/{export_id}/")).await
+    delete_below(storage, &format!("{}{export_id}/", prefix_of(user_id))).await
 }
 
-/// Deletes the objects of all exports of a user.
-pub async fn delete_objects_of(storage: &ObjectStore, user_id: UserId) -> Result<(), StoreError> {
-    delete_below(storage, &format!("{EXPORTS}{user_id}/")).await
+/// Prefix of the objects of all exports of a user.
+pub(in crate::privacy) fn prefix_of(user_id: UserId) -> String {
+    format!("{EXPORTS}{user_id}/")
 }
 
 async fn delete_below(storage: &ObjectStore, prefix: &str) -> Result<(), StoreError> {

@@ -69,7 +69,11 @@ pub(super) async fn download(
 }
 
 /// Writes the archive of a user to a new file, for a request that an operator answers. Returns its size in bytes.
-pub async fn write_to_file(state: &AppState, user_id: UserId, path: &Path) -> Result<i64, Error> {
+pub(in crate::privacy) async fn write_to_file(
+    state: &AppState,
+    user_id: UserId,
+    path: &Path,
+) -> Result<i64, Error> {
     let subject = archive::find_subject(state, user_id)
         .await?
         .ok_or(Error::NotFound)?;

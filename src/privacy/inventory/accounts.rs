@@ -103,7 +103,8 @@ pub(super) const STORES: &[Store] = &[
         erasure: Erasure::Deleted,
         columns: &[
             column("id", Identifies),
-            column("user_id", Identifies),
+            column("user_id", Identifies)
+                .kept("replaced by that of the first owner, in keys of organisations"),
             column("name", Describes),
             column("scopes", Describes),
             column("hint", Describes),

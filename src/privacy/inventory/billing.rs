@@ -3,6 +3,9 @@
 use crate::privacy::model::Kind::{Describes, Identifies, Secret, Technical};
 use crate::privacy::model::{Erasure, Export, Owner, Purpose, Retention, Store, column};
 
+/// Why books are kept.
+const BOOKS: &str = "the books, as long as the law requires";
+
 pub(super) const STORES: &[Store] = &[
     Store {
         name: "billing_customers",
@@ -28,12 +31,15 @@ pub(super) const STORES: &[Store] = &[
         name: "subscriptions",
         purpose: Purpose::Billing,
         owners: &[Owner::Account("account_id")],
-        retention: Retention::Unlimited("the books"),
+        retention: Retention::Setting {
+            name: "BOOKS_RETENTION",
+            from: "a month after the year in which it was made, if the account is erased or purged",
+        },
         export: Export::Included,
-        erasure: Erasure::Kept("the books, as long as the law requires"),
+        erasure: Erasure::Kept(BOOKS),
         columns: &[
             column("id", Technical),
-            column("user_id", Identifies),
+            column("user_id", Identifies).blanked(),
             column("plan", Describes),
             column("stripe_subscription_id", Identifies),
             column("status", Describes),
@@ -42,7 +48,8 @@ pub(super) const STORES: &[Store] = &[
             column("cancel_at_period_end", Describes),
             column("created_at", Describes),
             column("updated_at", Describes),
-            column("account_id", Identifies),
+            column("account_id", Identifies)
+                .kept("replaced by the random id of an account that leads to nobody"),
             column("stripe_price_id", Describes),
             column("quantity", Describes),
             column("cancel_at", Describes),
@@ -58,12 +65,15 @@ pub(super) const STORES: &[Store] = &[
         name: "payments",
         purpose: Purpose::Billing,
         owners: &[Owner::Account("account_id")],
-        retention: Retention::Unlimited("the books"),
+        retention: Retention::Setting {
+            name: "BOOKS_RETENTION",
+            from: "a month after the year in which it was made, if the account is erased or purged",
+        },
         export: Export::Included,
-        erasure: Erasure::Kept("the books, as long as the law requires"),
+        erasure: Erasure::Kept(BOOKS),
         columns: &[
             column("id", Identifies),
-            column("user_id", Identifies),
+            column("user_id", Identifies).blanked(),
             column("subscription_id", Technical),
             column("stripe_charge_id", Identifies),
             column("amount", Describes),
@@ -71,7 +81,8 @@ pub(super) const STORES: &[Store] = &[
             column("status", Describes),
             column("created_at", Describes),
             column("updated_at", Describes),
-            column("account_id", Identifies),
+            column("account_id", Identifies)
+                .kept("replaced by the random id of an account that leads to nobody"),
             column("detailed_status", Describes),
             column("stripe_payment_intent_id", Identifies),
             column("stripe_invoice_id", Identifies),
@@ -79,19 +90,23 @@ pub(super) const STORES: &[Store] = &[
             column("description", Describes).blanked(),
             column("failure_code", Describes),
             column("dispute_status", Describes),
-            column("request_key_hash", Secret),
+            column("request_key_hash", Secret).blanked(),
         ],
     },
     Store {
         name: "invoices",
         purpose: Purpose::Billing,
         owners: &[Owner::Account("account_id")],
-        retention: Retention::Unlimited("the books"),
+        retention: Retention::Setting {
+            name: "BOOKS_RETENTION",
+            from: "a month after the year in which it was made, if the account is erased or purged",
+        },
         export: Export::Included,
-        erasure: Erasure::Kept("the books, as long as the law requires"),
+        erasure: Erasure::Kept(BOOKS),
         columns: &[
             column("id", Identifies),
-            column("account_id", Identifies),
+            column("account_id", Identifies)
+                .kept("replaced by the random id of an account that leads to nobody"),
             column("stripe_invoice_id", Identifies),
             column("stripe_subscription_id", Identifies),
             column("number", Identifies),

@@ -50,7 +50,8 @@ pub(super) const STORES: &[Store] = &[
         columns: &[
             column("id", Describes),
             column("account_id", Identifies),
-            column("user_id", Identifies),
+            column("user_id", Identifies)
+                .kept("in files of organisations, where the id leads to nobody"),
             column("name", Describes),
             column("size", Describes),
             column("content_type", Describes),

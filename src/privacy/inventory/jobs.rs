@@ -189,6 +189,16 @@ pub(super) const STORES: &[Store] = &[
         ],
     ),
     job(
+        "privacy.notify_deletion",
+        Purpose::Account,
+        &[Owner::User("user_id")],
+        &[
+            column("user_id", Identifies),
+            column("event", Describes),
+            column("erase_at", Describes),
+        ],
+    ),
+    job(
         "files.scan",
         Purpose::Content,
         &[Owner::Account("account_id")],

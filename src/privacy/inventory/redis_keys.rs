@@ -25,7 +25,7 @@ pub(super) const STORES: &[Store] = &[
             from: "the last change",
         },
         export: Export::LeftOut("names of changed values"),
-        erasure: Erasure::Deleted,
+        erasure: Erasure::Kept("expires by itself"),
         columns: &[column("value", Identifies)],
     },
     Store {
@@ -37,7 +37,7 @@ pub(super) const STORES: &[Store] = &[
             from: "the last request",
         },
         export: Export::LeftOut("counts by address, user and hash of an address"),
-        erasure: Erasure::Deleted,
+        erasure: Erasure::Kept("what is not counted by the user or the address expires by itself"),
         columns: &[column("key", Identifies), column("value", Describes)],
     },
 ];

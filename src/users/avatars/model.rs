@@ -7,6 +7,12 @@ use crate::ids::UserId;
 /// Prefix of avatars in the bucket.
 pub(super) const AVATARS: &str = "avatars/";
 
+/// Prefix of the pictures of a user.
+#[must_use]
+pub fn avatar_prefix_of(user_id: UserId) -> String {
+    format!("{AVATARS}{user_id}/")
+}
+
 /// Object of an avatar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct AvatarObject {

@@ -93,7 +93,8 @@ pub async fn lock_account_and_admins(
         r#"SELECT id AS "id: UserId", email AS "email: EmailAddress", first_name AS "first_name: _",
                   last_name AS "last_name: _", role AS "role: Role", email_verified_at, disabled_at,
                   disabled_reason AS "disabled_reason: _", created_at, updated_at
-           FROM users WHERE (id = $1 OR role = 'admin' AND disabled_at IS NULL) AND deleted_at IS NULL
+           FROM users WHERE (id = $1 OR role = 'admin' AND disabled_at IS NULL AND erase_at IS NULL)
+             AND deleted_at IS NULL
            ORDER BY id
            FOR UPDATE"#,
         id.0,
@@ -112,7 +113,7 @@ pub async fn lock_account_and_admins(
 pub async fn list_admins(conn: impl PgExecutor<'_>) -> Result<Vec<UserId>, sqlx::Error> {
     sqlx::query_scalar!(
         r#"SELECT id AS "id: UserId" FROM users
-           WHERE role = 'admin' AND disabled_at IS NULL AND deleted_at IS NULL"#
+           WHERE role = 'admin' AND disabled_at IS NULL AND erase_at IS NULL AND deleted_at IS NULL"#
     )
     .fetch_all(conn)
     .await

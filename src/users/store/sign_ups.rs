@@ -152,6 +152,7 @@ pub async fn delete_unverified(
                  AND NOT EXISTS (
                      SELECT FROM one_time_tokens AS t WHERE t.user_id = u.id AND t.expires_at > $2
                  )
+                 AND NOT EXISTS (SELECT FROM legal_holds AS h WHERE h.user_id = u.id)
                ORDER BY created_at
                LIMIT $3
                FOR UPDATE SKIP LOCKED

@@ -6,8 +6,9 @@ use super::{TABLES, run};
 use crate::harness::{TestApp, database_url};
 
 /// Functions that run as their owner, each read by somebody for what it lets the runtime role reach: partitions by
-/// month, the removal of addresses from old audit entries, and a trigger that writes a table without an account.
-const REVIEWED_FUNCTIONS: [&str; 7] = [
+/// month, the removal of addresses from old audit entries and of details from those of erased users, and a trigger that writes a table without an account.
+const REVIEWED_FUNCTIONS: [&str; 8] = [
+    "erase_audit_details",
     "attach_month_partition",
     "create_month_partitions",
     "drop_month_partitions",

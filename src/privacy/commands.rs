@@ -1,0 +1,78 @@
+//! `users show` and `users export`.
+
+use std::path::Path;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use email_transport::EmailAddress;
+
+use super::{erasure, exports, holds};
+use crate::auth::CommandError;
+use crate::ctx::Ctx;
+use crate::users;
+
+fn time(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+/// Lines about the state of an account, for somebody who handles a request of its owner or of an authority.
+pub async fn show(
+    ctx: &Ctx,
+    email: &EmailAddress,
+) -> Result<Vec<String>, Box<dyn std::error::Error>> {
+    let mut tx = ctx.begin().await?;
+    let known = users::find_credentials(&mut *tx, email).await?;
+    let id = known.ok_or(CommandError::NoAccount)?.user_id;
+    let account = users::get_account(&mut *tx, id).await;
+    let account = account.map_err(|_| CommandError::NoAccount)?;
+    let deletion = erasure::find(&mut *tx, id).await?;
+    let hold = holds::find(&mut *tx, id).await?;
+    tx.commit().await?;
+    let mut lines = vec![
+        format!("id: {id}"),
+        format!("created: {}", time(account.created_at)),
+    ];
+    lines.push(match account.email_verified_at {
+        Some(at) => format!("address verified: {}", time(at)),
+        None => "address not verified".to_owned(),
+    });
+    lines.extend(
+        account
+            .disabled_at
+            .map(|at| format!("disabled: {}", time(at))),
+    );
+    if let Some(it) = deletion {
+        let (requested, erase_at) = (time(it.requested_at), time(it.erase_at));
+        lines.push(format!(
+            "deletion requested: {requested}, erased at: {erase_at}"
+        ));
+        lines.extend(
+            it.deferred_reason
+                .map(|reason| format!("deferred: {}", reason.as_str())),
+        );
+    }
+    if let Some(holds::Hold {
+        reason,
+        placed_by,
+        ends_at,
+    }) = hold
+    {
+        let ends_at = time(ends_at);
+        lines.push(format!("held until {ends_at} by {placed_by}: {reason}"));
+    }
+    Ok(lines)
+}
+
+/// Writes the export of a person's data to a new file; lines about it.
+pub async fn export(
+    ctx: &Ctx,
+    email: &EmailAddress,
+    output: &Path,
+) -> Result<Vec<String>, Box<dyn std::error::Error>> {
+    let found = users::find_credentials(&ctx.db, email).await?;
+    let user_id = found.ok_or(CommandError::NoAccount)?.user_id;
+    let size = exports::write_to_file(ctx, user_id, output).await?;
+    Ok(vec![format!(
+        "{size} bytes written to {}",
+        output.display()
+    )])
+}

@@ -1,0 +1,187 @@
+//! Legal holds, and requests that are handled by commands.
+
+use std::time::Duration;
+
+use groundwork::auth::PurgeExpired;
+use sqlx::AssertSqlSafe;
+
+use super::erasure::DAY;
+use crate::harness::TestApp;
+use crate::kit::files::{BUCKET, files_app_now};
+use crate::process::{run, stderr, stdout};
+
+const EMAIL: &str = "ada@example.com";
+
+impl TestApp {
+    /// Runs a command that must succeed; returns its output.
+    async fn command(&self, args: &[&str]) -> String {
+        let output = run(&self.settings, args).await;
+        assert!(output.status.success(), "{args:?}: {}", stderr(&output));
+        stdout(&output)
+    }
+
+    async fn hold(&self, until: &str) {
+        let by = ["--reason", "a lawsuit", "--by", "Grace", "--until", until];
+        self.command(&[&["users", "hold", "--email", EMAIL], &by[..]].concat())
+            .await;
+    }
+
+    async fn purge_expired(&self) {
+        job_queue::enqueue(&self.state.db, &PurgeExpired::default(), None)
+            .await
+            .expect("it is enqueued");
+        self.run_jobs().await;
+    }
+}
+
+#[tokio::test]
+async fn a_hold_defers_the_erasure_and_keeps_expired_rows_until_it_ends() {
+    let app = TestApp::new().await;
+    let ada = app.sign_in("ada").await;
+    let grace = app.sign_in("grace").await;
+    app.hold("2126-05-01T00:00:00Z").await;
+    let end = format!("{}Z", "2026-05-01T00:00:00");
+    app.execute(&format!("UPDATE legal_holds SET ends_at = '{end}'"))
+        .await;
+    assert_eq!(app.audited("legal_hold_placed").await, 1);
+    let shown = app.command(&["users", "show", "--email", EMAIL]).await;
+    assert!(
+        shown.contains("held until 2026-05-01T00:00:00Z by Grace: a lawsuit"),
+        "{shown}"
+    );
+
+    for session in [&ada, &grace] {
+        session.delete_account().await.assert_status(200);
+    }
+    app.clock.advance(31 * DAY);
+    app.erase_due().await;
+    let left: Vec<String> = sqlx::query_scalar("SELECT email FROM users")
+        .fetch_all(&app.owner_db)
+        .await
+        .expect("they are listed");
+    assert_eq!(left, [EMAIL]);
+    let reason = "SELECT count(*) FROM account_deletions WHERE deferred_reason = 'legal_hold'";
+    assert_eq!(app.number(reason).await, 1);
+    app.purge_expired().await;
+    assert_eq!(
+        app.number("SELECT count(*) FROM sessions").await,
+        1,
+        "past their retention"
+    );
+
+    app.clock.advance(20 * DAY);
+    app.erase_due().await;
+    assert_eq!(app.audited("legal_hold_released").await, 1);
+    assert_eq!(app.number("SELECT count(*) FROM users").await, 0);
+    assert_eq!(app.number("SELECT count(*) FROM sessions").await, 0);
+}
+
+#[tokio::test]
+async fn requests_by_letter_are_handled_by_commands_that_list_their_age() {
+    let app = TestApp::new().await;
+    app.sign_in("ada").await;
+    let unknown = ["users", "show", "--email", "nobody@example.com"];
+    assert_eq!(run(&app.settings, &unknown).await.status.code(), Some(5));
+    let half = ["users", "hold", "--email", EMAIL, "--reason", "a lawsuit"];
+    assert_eq!(run(&app.settings, &half).await.status.code(), Some(2));
+    let past = "2020-01-01T00:00:00Z";
+    let by = ["--reason", "x", "--by", "Grace", "--until", past];
+    let past = [&["users", "hold", "--email", EMAIL], &by[..]].concat();
+    assert_eq!(run(&app.settings, &past).await.status.code(), Some(1));
+
+    app.hold("2126-05-01T00:00:00Z").await;
+    app.command(&["users", "erase", "--email", EMAIL]).await;
+    app.run_jobs().await;
+    let listed = app.command(&["privacy", "requests"]).await;
+    assert!(
+        listed.contains("erasure, 0 days old") && listed.contains("can be canceled"),
+        "{listed}"
+    );
+    app.command(&["users", "erase", "--email", EMAIL, "--at-once"])
+        .await;
+    // The commands have the clock of the database.
+    let ahead =
+        "UPDATE account_deletions SET erase_at = '2026-03-14', next_attempt_at = '2026-03-14'";
+    app.execute(ahead).await;
+    app.erase_due().await;
+    let listed = app.command(&["privacy", "requests"]).await;
+    assert!(listed.contains("deferred: legal_hold"), "{listed}");
+    let shown = app.command(&["users", "show", "--email", EMAIL]).await;
+    assert!(
+        shown.contains("deletion requested") && shown.contains("deferred: legal_hold"),
+        "{shown}"
+    );
+
+    app.command(&["users", "hold", "--email", EMAIL, "--release"])
+        .await;
+    let again = ["users", "hold", "--email", EMAIL, "--release"];
+    assert_eq!(
+        run(&app.settings, &again).await.status.code(),
+        Some(1),
+        "it is released"
+    );
+    app.clock.advance(Duration::from_hours(1));
+    app.erase_due().await;
+    assert_eq!(app.number("SELECT count(*) FROM users").await, 0);
+    assert_eq!(app.command(&["privacy", "requests"]).await, "");
+}
+
+#[tokio::test]
+async fn users_who_were_erased_are_erased_again_after_a_restore_without_an_email() {
+    let it = files_app_now().await;
+    let app = &it.app;
+    let ada = app.sign_in("ada").await;
+    let grace = app.sign_in("grace").await;
+    let ids = [ada.user_id().await, grace.user_id().await];
+    let backup: String = sqlx::query_scalar("SELECT json_agg(u)::text FROM users AS u")
+        .fetch_one(&app.owner_db)
+        .await
+        .expect("it is read");
+    app.command(&["users", "erase", "--email", EMAIL, "--at-once"])
+        .await;
+    app.run_jobs().await;
+    app.erase_due().await;
+    assert_eq!(it.s3.keys(BUCKET), [format!("erased/{}", ids[0])]);
+    app.execute("DELETE FROM account_deletions").await;
+
+    let restore = async || {
+        sqlx::query("INSERT INTO users SELECT u.* FROM json_populate_recordset(NULL::users, $1::json) AS u ON CONFLICT DO NOTHING")
+            .bind(&backup)
+            .execute(&app.owner_db)
+            .await
+            .expect("it is restored");
+    };
+    restore().await;
+    let emails = app.inbox.emails_to(EMAIL).len();
+    let output = run(&app.settings, &["privacy", "reapply"]).await;
+    assert!(output.status.success(), "{}", stderr(&output));
+    let printed = stdout(&output);
+    assert!(
+        printed.contains("1 users are listed, 1 of them were in the database"),
+        "{printed}"
+    );
+    for text in [&printed, &stderr(&output)] {
+        assert!(!text.contains(EMAIL), "{text}");
+    }
+    let left = "SELECT id::text FROM users";
+    let left: Vec<String> = sqlx::query_scalar(AssertSqlSafe(left))
+        .fetch_all(&app.owner_db)
+        .await
+        .expect("they are listed");
+    assert_eq!(left, [ids[1].clone()]);
+    assert_eq!(app.inbox.emails_to(EMAIL).len(), emails);
+
+    // Without a store the ids are those of the log.
+    restore().await;
+    app.execute("DELETE FROM account_deletions").await;
+    let file = std::env::temp_dir().join(format!("erased-{}", app.database()));
+    std::fs::write(&file, format!("{}\n\n", ids[0])).expect("it is written");
+    let path = file.to_str().expect("it is text");
+    let printed = app.command(&["privacy", "reapply", "--ids", path]).await;
+    std::fs::remove_file(&file).expect("it is removed");
+    assert!(
+        printed.contains("1 of them were in the database"),
+        "{printed}"
+    );
+    assert_eq!(app.number("SELECT count(*) FROM users").await, 1);
+}

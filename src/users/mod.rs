@@ -20,9 +20,9 @@ pub use model::{
 pub use routes::{identity_routes, routes};
 pub use store::{
     advance_credentials, change_email, claim_address, confirm_sign_up, count_accounts,
-    count_sign_ups, delete_unverified, delete_verified_sign_ups, find_credentials,
-    find_own_credentials, find_verified_address, get_account, insert, is_address_taken,
-    list_accounts, list_admins, list_sign_ups, lock_account_and_admins, lock_credentials,
-    lock_credentials_shared, rehash_password, reset_password_hash, set_disabled, set_password_hash,
-    set_role, sign_up,
+    count_sign_ups, delete_unverified, delete_verified_sign_ups, find_active_address,
+    find_credentials, find_own_credentials, find_verified_address, get_account, insert,
+    is_address_taken, list_accounts, list_admins, list_sign_ups, lock_account_and_admins,
+    lock_credentials, lock_credentials_shared, rehash_password, reset_password_hash, set_disabled,
+    set_password_hash, set_role, sign_up,
 };

@@ -24,8 +24,8 @@ use crate::roles::Permission;
 use crate::state::AppState;
 use crate::web::Code;
 use crate::{
-    admin, api_keys, audit, auth, billing, consents, dashboard, events, files, health, idempotency,
-    organisations, payments, plans, privacy, secrets, usage, users,
+    admin, api_keys, audit, auth, billing, consents, dashboard, email_preferences, events, files,
+    health, idempotency, organisations, payments, plans, privacy, secrets, usage, users,
 };
 
 const API: &str = "/api/v1";
@@ -41,6 +41,9 @@ fn groups(draining: Draining) -> Groups {
         .group("/health", unlimited(), health::routes(draining))
         .group("/.well-known", unlimited(), auth::well_known_routes())
         .group("", unlimited(), auth::page_routes())
+        .group("", unlimited(), email_preferences::page_routes())
+        // Without a limit by client: mail providers unsubscribe many users from few addresses.
+        .group("", public(), email_preferences::routes())
         .group(AUTH, public().limit(|of| of.anonymous), auth::csrf_routes())
         .group(API, public().limit(|of| of.anonymous), plans::routes())
         .group(AUTH, public().limit(|of| of.session), auth::token_routes())
@@ -313,7 +316,7 @@ pub fn router(state: &AppState, config: &Config, draining: Draining) -> Router {
         document.servers = Some(vec![Server::new(base)]);
     }
     let cors = cors(&config.http, &document);
-    let mut assets = auth::page_assets();
+    let mut assets = auth::page_assets().merge(email_preferences::page_assets());
     if config.organisations.enabled {
         assets = assets.merge(organisations::page_assets());
     }

@@ -19,7 +19,9 @@ use groundwork::ctx::Ctx;
 use groundwork::ids::AccountId;
 use groundwork::state::{AppState, StateError};
 use groundwork::tasks::{self, Process};
-use groundwork::{api_keys, app, auth, billing, config, doctor, migrate, privacy, sealed, users};
+use groundwork::{
+    api_keys, app, auth, billing, config, doctor, migrate, privacy, sealed, usage_summary, users,
+};
 use object_store::ObjectStore;
 use settings::Faults;
 use tokio::net::TcpListener;
@@ -70,6 +72,10 @@ fn run(command: Command) -> Outcome {
         }),
         Command::Billing(command) => with_config(&variables, async |config| {
             billing(started_state(&config).await?, command).await
+        }),
+        Command::Emails(command) => with_config(&variables, async |config| {
+            let ctx = Ctx::system(&started_state(&config).await?);
+            usage_summary::run(&ctx, command, print).await
         }),
         Command::Storage(Storage::CreateBucket) => with_config(&variables, create_bucket),
         Command::Privacy(Privacy::Record) => {

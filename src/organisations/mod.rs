@@ -27,5 +27,5 @@ pub use model::{Member, OrganisationFilter, OrganisationSummary};
 pub use routes::{audit_routes, creation_routes, deletion_routes, organisation_routes, routes};
 pub use seats::{CheckSeats, check as check_seats};
 pub use slug::{AccountRef, Slug};
-pub use store::members::list_with_permission;
+pub use store::members::{MemberOf, list_of_user, list_with_permission};
 pub use store::{find_summary, list_members, list_summaries, lock_account};

@@ -60,9 +60,10 @@ pub async fn find_recipient(
     kind: OptionalKind,
 ) -> Result<Option<Recipient>, sqlx::Error> {
     let is_given = consents::is_given(&state.db, user_id, kind).await?;
-    let address = match is_given {
-        true => users::find_active_address(&state.db, user_id).await?,
-        false => None,
+    let address = if is_given {
+        users::find_active_address(&state.db, user_id).await?
+    } else {
+        None
     };
     if address.is_none() {
         tracing::info!(

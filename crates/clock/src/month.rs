@@ -14,6 +14,7 @@ impl Month {
     }
 
     /// Month before this one.
+    #[must_use]
     pub fn previous(self) -> Self {
         let previous = self.0.checked_sub_months(chrono::Months::new(1));
         Self(previous.unwrap_or(NaiveDate::MIN))

@@ -58,7 +58,7 @@ fn run(command: Command) -> Outcome {
     let variables = config::environment();
     match command {
         Command::Serve { migrate, no_worker } => with_config(&variables, async |config| {
-            serve(config, migrate, !no_worker).await
+            Box::pin(serve(config, migrate, !no_worker)).await
         }),
         Command::Worker => with_config(&variables, work),
         Command::Migrate => {

@@ -2,6 +2,7 @@
 
 mod kills;
 
+use graphile_worker::Worker;
 use groundwork::usage_summary::{PurgeSummaries, ScheduleSummaries};
 use serde_json::json;
 use sqlx::AssertSqlSafe;
@@ -135,7 +136,7 @@ async fn of_concurrent_and_repeated_schedules_each_user_gets_one_a_month() {
         let worker = groundwork::worker::worker(state.clone(), &config.worker, stop.clone());
         workers.push(worker.await.expect("it starts"));
     }
-    let runs = workers.iter().map(|worker| worker.run_once());
+    let runs = workers.iter().map(Worker::run_once);
     for run in futures_util::future::join_all(runs).await {
         run.expect("it runs");
     }

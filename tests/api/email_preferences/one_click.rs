@@ -176,10 +176,10 @@ async fn no_token_of_a_link_is_in_the_log_at_any_level() {
     server.call(Method::GET, link.path(), None, None).await;
     let wrong = format!("{}x", link.path());
     server.call(Method::GET, &wrong, None, None).await;
-    let line = server
+    let logged = server
         .wait_for_line(|line| line["target"] == "access" && line["status"] == 404)
         .await;
-    assert_eq!(line["route"], "/unsubscribe/{token}");
+    assert_eq!(logged["route"], "/unsubscribe/{token}");
     server.terminate().await;
     assert_eq!(server.ended().await, Some(0));
     let written = server.written();

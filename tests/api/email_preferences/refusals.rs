@@ -66,7 +66,7 @@ async fn a_body_that_is_not_the_form_is_a_bad_request_whosever_the_link_is() {
     let ada = app.subscriber("ada").await;
     let link = unsubscribe_link(&*app.summary_to(ADA).await);
     let nobody = format!("/unsubscribe/usage_summary.{}", "A".repeat(64));
-    let large = [BODY.as_bytes(), &[b'x'; 1024 * 1024]].concat();
+    let large = [BODY.as_bytes(), &vec![b'x'; 1024 * 1024]].concat();
     let multipart = "multipart/form-data; boundary=x";
     let other_part =
         "--x\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\nOne-Click\r\n--x--\r\n";

@@ -73,7 +73,7 @@ pub enum Emails {
     /// Suppress an address that emails have bounced from, or whose owner complained of them
     ///
     /// A suppressed address gets no optional emails, and after a bounce nothing but emails about signing in and security. A
-    /// complaint also turns off what its user has asked for. Can be repeated.
+    /// complaint also disables what its user has asked for. Can be repeated.
     Suppress {
         /// The address
         #[arg(long)]

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::consents::OptionalKind;
 use crate::ids::UserId;
 
-/// Token of a link that turns off one kind of email to one address: kind, user, and a MAC over both and the address.
+/// Token of a link that disables one kind of email to one address: kind, user, and a MAC over both and the address.
 ///
 /// The project has no secrets in URLs, since proxies log them. This one must be in the path (RFC 8058), and it may: it signs
 /// nobody in, shows nothing, and all that it can do is what its email offers to everybody who reads it. It has no time of
@@ -79,14 +79,6 @@ impl FromStr for UnsubscribeToken {
     }
 }
 
-/// Description of a kind, as the object of a sentence.
-pub(super) const fn title(kind: OptionalKind) -> &'static str {
-    match kind {
-        OptionalKind::ProductNews => "news about the product",
-        OptionalKind::UsageSummary => "the monthly usage summary",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use crypto::Key32;
@@ -94,6 +86,7 @@ mod tests {
     use super::*;
 
     const ADA: &str = "ada@example.com";
+    const OTHER: OptionalKind = OptionalKind::ALL[0];
     const ID: UserId = UserId(Uuid::from_u128(7));
 
     fn ring(bytes: &[u8]) -> MacRing {
@@ -108,7 +101,7 @@ mod tests {
         assert!(token.is_for(&macs, ADA));
         assert!(!token.is_for(&macs, "ada@example.org"));
         let other_kind = UnsubscribeToken {
-            kind: OptionalKind::ProductNews,
+            kind: OTHER,
             ..token
         };
         let other_user = UnsubscribeToken {

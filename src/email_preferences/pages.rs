@@ -9,7 +9,6 @@ use axum::routing::get;
 use http_toolkit::Routes;
 use utoipa_axum::routes;
 
-use super::model::title;
 use crate::auth::{PAGE_HEAD, PAGE_POLICY};
 use crate::consents::OptionalKind;
 use crate::state::AppState;
@@ -56,9 +55,9 @@ pub(super) fn unsubscribed(kind: OptionalKind) -> Response {
     page(include_str!("pages/unsubscribed.html"), kind)
 }
 
-/// A page one level below the others. Titles are constants without characters to escape.
+/// A page one level below the others. Names of kinds are constants without characters to escape.
 fn page(body: &str, kind: OptionalKind) -> Response {
     let head = PAGE_HEAD.replace("\"assets/", "\"../assets/");
-    let body = body.replace("{kind}", title(kind));
+    let body = body.replace("{kind}", &kind.as_str().replace('_', " "));
     ([FORM_POLICY], Html(head + &body)).into_response()
 }

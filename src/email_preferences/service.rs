@@ -26,7 +26,7 @@ pub(super) async fn find_user(ctx: &Ctx, token: &UnsubscribeToken) -> Result<Use
     Err(Error::UnknownLink)
 }
 
-/// Turns off the kind of a link. Can be repeated.
+/// Disables the kind of a link. Can be repeated.
 pub(super) async fn unsubscribe(ctx: &Ctx, token: &UnsubscribeToken) -> Result<(), Error> {
     let user_id = find_user(ctx, token).await?;
     let mut tx = ctx.begin().await?;
@@ -80,18 +80,19 @@ pub async fn find_recipient(
 }
 
 impl Recipient {
-    /// Sends the email, unless the address is suppressed. `subject` is what it is about, such as a month: an email that is
-    /// sent again has the same Message-ID. A mailbox that does not exist becomes suppressed.
+    /// Sends the email, unless the address is suppressed. A mailbox that does not exist becomes suppressed. `subject` is what
+    /// the email is about, such as a month: one that is sent again has the same Message-ID, and mailboxes show it once.
+    /// Without a subject it is another email each time.
     pub async fn send(
         &self,
         state: &AppState,
         message: &EmailMessage,
-        subject: &str,
+        subject: Option<&str>,
     ) -> Result<Outcome, mail::Error> {
         let address = self.address.as_str();
         let unsubscribe = Unsubscribe {
             url: self.unsubscribe_url(state),
-            id: self.message_id(state, subject),
+            id: subject.map(|subject| self.message_id(state, subject)),
         };
         let sent = mail::send_optional(state, address, message, unsubscribe).await;
         match sent {
@@ -132,7 +133,7 @@ impl Recipient {
     }
 }
 
-/// Adds an address to the suppression list, for a command or the webhook of a mail provider. A complaint also turns off
+/// Adds an address to the suppression list, for a command or the webhook of a mail provider. A complaint also disables
 /// all optional emails of its user. Returns false if it was on the list for this reason. Can be repeated.
 pub async fn suppress(
     ctx: &Ctx,

@@ -59,8 +59,8 @@ impl Error {
 pub struct Unsubscribe {
     /// Page with a button, which a mail client may post to.
     pub url: Url,
-    /// Left part of the Message-ID: the same if the email is sent again.
-    pub id: [u8; 16],
+    /// Left part of the Message-ID: the same if the email is sent again. Random if absent.
+    pub id: Option<[u8; 16]>,
 }
 
 /// Sends an email, unless its recipient is suppressed.
@@ -95,7 +95,7 @@ async fn deliver(
         return Ok(obstacle);
     }
     let product = &state.mail.product_name;
-    let (url, id) = unsubscribe.map(|it| (it.url, it.id)).unzip();
+    let (url, id) = unsubscribe.map_or((None, None), |it| (Some(it.url), it.id));
     let links = Links {
         preferences: page_link(state, "email-preferences"),
         unsubscribe: url.clone(),

@@ -79,7 +79,7 @@ async fn send_summary(
     }
     let user_id = find_user(ctx, email).await?;
     let month = reported_month(ctx.now());
-    match service::send(ctx, user_id, month).await? {
+    match service::send(ctx, user_id, month, true).await? {
         Outcome::Sent => print(&format!("the summary of {} is sent", name(month))),
         Outcome::NotAsked => {
             return Err(

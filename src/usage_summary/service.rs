@@ -28,7 +28,7 @@ pub(super) async fn send_waiting(
     if !state.mail.usage_summary || !store::is_waiting(&state.db, user_id, month).await? {
         return Ok(());
     }
-    match send(state, user_id, month).await? {
+    match send(state, user_id, month, false).await? {
         Outcome::Sent => store::set_sent(&state.db, user_id, month, state.clock.now()).await?,
         Outcome::NotAsked => store::delete_waiting(&state.db, user_id, month).await?,
         Outcome::Suppressed(_) => {}
@@ -36,11 +36,12 @@ pub(super) async fn send_waiting(
     Ok(())
 }
 
-/// Sends a summary, whether it was sent before or not.
+/// Sends a summary. `is_extra` if it may have been sent before and is to be shown again.
 pub(super) async fn send(
     state: &AppState,
     user_id: UserId,
     month: Month,
+    is_extra: bool,
 ) -> Result<Outcome, JobError> {
     let Some(recipient) = email_preferences::find_recipient(state, user_id, KIND).await? else {
         return Ok(Outcome::NotAsked);
@@ -50,7 +51,8 @@ pub(super) async fn send(
         accounts: summarise(state, user_id, month).await?,
     };
     let subject = month.first_day().to_string();
-    Ok(recipient.send(state, &message, &subject).await?)
+    let subject = Some(subject.as_str()).filter(|_| !is_extra);
+    Ok(recipient.send(state, &message, subject).await?)
 }
 
 /// Usage of the personal account and of the organisations whose usage the user may read.

@@ -5,7 +5,7 @@ const show = (id) => {
   for (const form of document.forms) form.hidden = form.id !== id;
 };
 const UNREACHABLE = "The service cannot be reached. Please try again in a moment.";
-const TITLES = { product_news: "News about the product", usage_summary: "Monthly usage summary" };
+const title = (kind) => kind[0].toUpperCase() + kind.slice(1).replaceAll("_", " ");
 
 let csrf = null;
 const call = async (method, path, body) => {
@@ -37,7 +37,7 @@ const showKinds = ({ optional }) => {
   const choices = optional.map(({ kind, is_given: isGiven }) => {
     const input = Object.assign(document.createElement("input"), { type: "checkbox", name: kind, checked: isGiven });
     const label = Object.assign(document.createElement("label"), { className: "choice" });
-    label.append(input, TITLES[kind] ?? kind.replaceAll("_", " "));
+    label.append(input, title(kind));
     return label;
   });
   element("kinds").replaceChildren(...choices);

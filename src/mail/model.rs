@@ -9,7 +9,7 @@ use crate::ids::FileId;
 /// Category of an email, which decides about suppressed addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Category {
-    /// About signing in and credentials. Always sent: an owner whose mailbox works again must not be locked out, and
+    /// About signing in, credentials and requests about personal data. Always sent: an owner whose mailbox works again must not be locked out, and
     /// nobody can turn off what reports an intruder.
     Security,
     /// About what happens in an account. Not sent to an address that has bounced.
@@ -142,7 +142,7 @@ messages! {
     Service FileInfected "file_infected" "A file at {} is infected"
         { file: FileId, signature: String, organisation: Option<String>, by: Option<String> }
     /// To a person who asked for an export of their data.
-    DataExport "data_export" "The export of your data at {}" { is_ready: bool, expires_on: String }
+    Security DataExport "data_export" "The export of your data at {}" { is_ready: bool, expires_on: String }
     /// Sign-up with the address of an account.
     Security AlreadyRegistered "already_registered" "You already have an account at {}" { email: String }
     /// To a user who asked for it, about a month.

@@ -1,5 +1,6 @@
 //! Every route with what it requires, and every middleware in the order that a request meets it.
 
+mod document;
 mod groups;
 
 use std::pin::Pin;
@@ -9,14 +10,13 @@ use axum::Router;
 use axum::extract::Request;
 use http_toolkit::{
     CatchPanic, DOCS_DOCUMENT, DOCS_PAGE, Deadline, DenyLists, Draining, MiddlewareResult, Next,
-    Problem, RequestContextLayer, SecurityHeaders, TrustedHosts, cors, docs, document_common,
-    fail_fast, guard, limit_client, limit_rejected_credentials, middleware_stack, shed,
-    strip_base_path,
+    Problem, RequestContextLayer, SecurityHeaders, TrustedHosts, cors, docs, fail_fast, guard,
+    limit_client, limit_rejected_credentials, middleware_stack, shed, strip_base_path,
 };
 use tower::ServiceBuilder;
-use utoipa::OpenApi as _;
 use utoipa::openapi::{OpenApi, Server};
 
+use self::document::complete;
 use self::groups::{Group, Groups};
 use crate::config::Config;
 use crate::policy::{self, Access, Area, KeyUse, public, signed_in, unlimited};
@@ -24,8 +24,8 @@ use crate::roles::Permission;
 use crate::state::AppState;
 use crate::web::Code;
 use crate::{
-    admin, api_keys, audit, auth, billing, consents, dashboard, events, files, health, idempotency,
-    organisations, payments, plans, privacy, secrets, usage, users,
+    admin, api_keys, audit, auth, billing, consents, dashboard, email_preferences, events, files,
+    health, idempotency, organisations, payments, plans, privacy, secrets, usage, users,
 };
 
 const API: &str = "/api/v1";
@@ -40,7 +40,6 @@ fn groups(draining: Draining) -> Groups {
     let groups = Groups::default()
         .group("/health", unlimited(), health::routes(draining))
         .group("/.well-known", unlimited(), auth::well_known_routes())
-        .group("", unlimited(), auth::page_routes())
         .group(AUTH, public().limit(|of| of.anonymous), auth::csrf_routes())
         .group(API, public().limit(|of| of.anonymous), plans::routes())
         .group(AUTH, public().limit(|of| of.session), auth::token_routes())
@@ -126,17 +125,33 @@ fn groups(draining: Draining) -> Groups {
             signed_in().scope(Area::Usage).exempt_from_quota(),
             usage::routes(),
         )
+        .group("/api/v1/admin", policy::admin(), admin::routes());
+    entrusted_groups(page_groups(product_groups(groups)))
+}
+
+/// Pages for people who follow a link.
+fn page_groups(groups: Groups) -> Groups {
+    groups
+        .group("", unlimited(), auth::page_routes())
+        .group("", unlimited(), email_preferences::page_routes())
+        // Without a limit by client: mail providers unsubscribe many users from few addresses.
+        .group("", public(), email_preferences::routes())
+        .group(
+            "",
+            public().limit(|of| of.anonymous),
+            billing::page_routes(),
+        )
+}
+
+/// Groups of what accounts pay for.
+fn product_groups(groups: Groups) -> Groups {
+    groups
         .group(
             "/api/v1/billing",
             signed_in().scope(Area::Billing).exempt_from_quota(),
             billing::routes().merge(billing::invoice_routes()),
         )
         .group("/api/v1/webhooks", unlimited(), billing::webhook_routes())
-        .group(
-            "",
-            public().limit(|of| of.anonymous),
-            billing::page_routes(),
-        )
         .group(
             "/api/v1/events",
             signed_in().scope(Area::Events),
@@ -150,8 +165,6 @@ fn groups(draining: Draining) -> Groups {
                 .exempt_from_quota(),
             payments::routes(),
         )
-        .group("/api/v1/admin", policy::admin(), admin::routes());
-    entrusted_groups(groups)
 }
 
 /// Groups of what accounts and users entrust to the product.
@@ -314,7 +327,7 @@ pub fn router(state: &AppState, config: &Config, draining: Draining) -> Router {
         document.servers = Some(vec![Server::new(base)]);
     }
     let cors = cors(&config.http, &document);
-    let mut assets = auth::page_assets();
+    let mut assets = auth::page_assets().merge(email_preferences::page_assets());
     if config.organisations.enabled {
         assets = assets.merge(organisations::page_assets());
     }
@@ -360,39 +373,4 @@ fn first_segments(document: &OpenApi) -> Vec<String> {
 #[must_use]
 pub fn openapi() -> OpenApi {
     complete(organisation_groups(groups(Draining::default())).into_document())
-}
-
-#[derive(utoipa::OpenApi)]
-#[openapi(
-    info(
-        title = "Groundwork",
-        description = "Accounts for a SaaS product. Errors are `application/problem+json` (RFC 9457) with a stable `code`.",
-        license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
-    ),
-    tags(
-        (name = "auth", description = "Sign-up, sign-in, sessions and credentials"),
-        (name = "organisations", description = "Organisations, their members and invitations"),
-        (name = "users", description = "The account of the current user"),
-        (name = "privacy", description = "Documents, consents and personal data"),
-        (name = "api keys", description = "API keys"),
-        (name = "secrets", description = "Credentials of other services that the account stores"),
-        (name = "admin", description = "Administration of all accounts"),
-        (name = "billing", description = "Plans, subscriptions, payments and invoices"),
-        (name = "usage", description = "Metered requests and remaining quota"),
-        (name = "events", description = "Events of the account's product"),
-        (name = "files", description = "Files of the account, in an object store"),
-        (name = "health", description = "Health checks for probes and load balancers"),
-        (name = "pages", description = "Pages behind the links in emails"),
-    ),
-)]
-struct Frame;
-
-/// Adds to the documents of all groups what is true of every operation.
-fn complete(groups: OpenApi) -> OpenApi {
-    let mut document = Frame::openapi();
-    document.merge(groups);
-    document_common(&mut document);
-    auth::document_credentials(&mut document);
-    api_keys::document_keys(&mut document);
-    document
 }

@@ -57,12 +57,63 @@ pub enum Command {
     /// Repair what was missed of Stripe
     #[command(subcommand)]
     Billing(Billing),
+    /// Manage suppressed addresses, and send a usage summary
+    #[command(subcommand)]
+    Emails(Emails),
     /// Prepare the object store
     #[command(subcommand)]
     Storage(Storage),
     /// Report what is kept about people
     #[command(subcommand)]
     Privacy(Privacy),
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Emails {
+    /// Suppress an address that emails have bounced from, or whose owner complained of them
+    ///
+    /// A suppressed address gets no optional emails, and after a bounce nothing but emails about signing in and security. A
+    /// complaint also disables what its user has asked for. Can be repeated.
+    Suppress {
+        /// The address
+        #[arg(long)]
+        email: String,
+        /// The reason
+        #[arg(long, value_enum)]
+        reason: Suppression,
+    },
+    /// Remove an address from the suppression list
+    Unsuppress {
+        /// The address
+        #[arg(long)]
+        email: String,
+    },
+    /// Print whether an address is suppressed, and the optional emails of its user
+    Show {
+        /// The address
+        #[arg(long)]
+        email: String,
+    },
+    /// Send the usage summary of the last month to a user who has asked for it
+    ///
+    /// Also if it was sent before. Exits with 5 when the address has no account, and with 1 when the user has not asked for
+    /// it or the address is suppressed.
+    Summary {
+        /// The account's address
+        #[arg(long)]
+        email: String,
+    },
+}
+
+/// Why an address is suppressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Suppression {
+    /// The mailbox does not exist, or does not accept emails for good
+    Bounce,
+    /// The recipient reported an email as spam
+    Complaint,
+    /// Another reason
+    Manual,
 }
 
 #[derive(Debug, Subcommand)]

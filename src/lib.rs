@@ -37,6 +37,7 @@ pub mod mfa;
 pub mod auth;
 pub mod events;
 
+pub mod email_preferences;
 pub mod organisations;
 pub mod usage;
 
@@ -51,6 +52,7 @@ pub mod api_keys;
 pub mod dashboard;
 pub mod files;
 pub mod secrets;
+pub mod usage_summary;
 
 pub mod privacy;
 

@@ -19,7 +19,9 @@ use groundwork::ctx::Ctx;
 use groundwork::ids::AccountId;
 use groundwork::state::{AppState, StateError};
 use groundwork::tasks::{self, Process};
-use groundwork::{api_keys, app, auth, billing, config, doctor, migrate, privacy, sealed};
+use groundwork::{
+    api_keys, app, auth, billing, config, doctor, migrate, privacy, sealed, usage_summary,
+};
 use object_store::ObjectStore;
 use settings::Faults;
 use tokio::net::TcpListener;
@@ -56,7 +58,7 @@ fn run(command: Command) -> Outcome {
     let variables = config::environment();
     match command {
         Command::Serve { migrate, no_worker } => with_config(&variables, async |config| {
-            serve(config, migrate, !no_worker).await
+            Box::pin(serve(config, migrate, !no_worker)).await
         }),
         Command::Worker => with_config(&variables, work),
         Command::Migrate => {
@@ -71,6 +73,10 @@ fn run(command: Command) -> Outcome {
         Command::Billing(command) => with_config(&variables, async |config| {
             billing(started_state(&config).await?, command).await
         }),
+        Command::Emails(command) => with_config(&variables, async |config| {
+            let ctx = Ctx::system(&started_state(&config).await?);
+            usage_summary::run(&ctx, command, print).await
+        }),
         Command::Storage(Storage::CreateBucket) => with_config(&variables, create_bucket),
         Command::Privacy(Privacy::Record) => {
             print(privacy::record_of_processing().trim_end());
@@ -81,8 +87,7 @@ fn run(command: Command) -> Outcome {
             print_lines(match command {
                 Privacy::Reapply { ids } => privacy::reapply(&ctx, ids.as_deref()).await?,
                 Privacy::Requests | Privacy::Record => privacy::requests(&ctx).await?,
-            });
-            Ok(())
+            })
         }),
         Command::Healthcheck => {
             let is_ready = http_toolkit::probe_readiness(read_bind_addr(&variables)?)?;
@@ -332,16 +337,11 @@ async fn users(state: AppState, command: Users) -> Outcome {
             auth::remove_second_factor(&ctx, &email.try_into()?).await
         }
         Users::Export { email, output } => {
-            print_lines(privacy::export(&ctx, &email.try_into()?, &output).await?);
-            Ok(())
+            print_lines(privacy::export(&ctx, &email.try_into()?, &output).await?)
         }
-        Users::Show { email } => {
-            print_lines(privacy::show(&ctx, &email.try_into()?).await?);
-            Ok(())
-        }
+        Users::Show { email } => print_lines(privacy::show(&ctx, &email.try_into()?).await?),
         Users::Erase { email, at_once } => {
-            print_lines(privacy::erase(&ctx, &email.try_into()?, at_once).await?);
-            Ok(())
+            print_lines(privacy::erase(&ctx, &email.try_into()?, at_once).await?)
         }
         Users::Hold(options) => privacy::hold(&ctx, options).await,
         Users::Lockouts(Lockouts::List) => {
@@ -382,10 +382,9 @@ fn read_account(
     })
 }
 
-fn print_lines(lines: Vec<String>) {
-    for line in lines {
-        print(&line);
-    }
+fn print_lines(lines: Vec<String>) -> Outcome {
+    lines.iter().for_each(|line| print(line));
+    Ok(())
 }
 
 /// Prints advice for a person, apart from the standard output that a program reads.

@@ -55,6 +55,8 @@ metric_families::families! {
         "Virus scans of files: clean, infected, unavailable, failed. Without a verdict a file waits and is scanned again."
     FILE_SCAN_OLDEST "file_scan_oldest_waiting_seconds" Gauge Seconds []
         "How long the oldest file has waited for its virus scan; 0 if none waits."
+    WITHHELD_EMAILS "emails_withheld_total" Counter Count ["reason"]
+        "Emails that were not sent: the recipient has not asked for them, or the address is suppressed."
     PARTITION_MONTHS "partition_months_ahead" Gauge Count ["table"]
         "Months after this one that have a partition, without a gap; -1 when this one has none."
     PARTITION_DEFAULT_ROWS "partition_default_rows" Gauge Count ["table"]
@@ -176,6 +178,9 @@ fn begin(version: &str, commit: &str) {
     for by in ["client", "account", "known", "reauthentication"] {
         counter!(SIGN_IN_WAITS, "by" => by).absolute(0);
     }
+    for reason in ["consent", "bounce", "complaint", "manual"] {
+        counter!(WITHHELD_EMAILS, "reason" => reason).absolute(0);
+    }
     rate_limit::metrics::init();
     gauge!(USAGE_WAITING).set(0.0);
     gauge!(FILE_SCAN_OLDEST).set(0.0);
@@ -258,6 +263,11 @@ pub fn count_sign_in(outcome: SignIn) {
 /// Counts a lockout; `by` is what the failures were counted by, one of four names.
 pub fn count_sign_in_wait(by: &'static str) {
     counter!(SIGN_IN_WAITS, "by" => by).increment(1);
+}
+
+/// `reason` is one of four names.
+pub fn count_withheld_email(reason: &'static str) {
+    counter!(WITHHELD_EMAILS, "reason" => reason).increment(1);
 }
 
 pub fn count_token_refresh(outcome: TokenRefresh) {

@@ -105,6 +105,10 @@ pub enum KeyUse {
 pub type ClientLimit = fn(&LimitsConfig) -> Limit;
 
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a rule of its own, and any may be combined"
+)]
 pub struct Policy {
     pub access: Access,
     pub client_limits: Vec<ClientLimit>,

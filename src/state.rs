@@ -75,6 +75,10 @@ pub struct Parts {
     pub csrf_macs: MacRing,
     /// Derives the password salts of sign-ups from their address.
     pub sign_up_macs: MacRing,
+    /// Makes and verifies the tokens of links that unsubscribe.
+    pub unsubscribe_macs: MacRing,
+    /// Hashes suppressed addresses.
+    pub suppression_macs: MacRing,
     /// Hashes requests with an idempotency key, whose bodies can have a password.
     pub idempotency_macs: MacRing,
     pub revocation_list: RevocationList,
@@ -95,6 +99,8 @@ pub struct Parts {
     /// `None` if files are not scanned.
     pub scanner: Option<Scanner>,
     pub files: Arc<FilesConfig>,
+    /// `PUBLIC_URL`
+    pub public_url: Url,
     /// Address of all avatars, which ends with a slash.
     pub avatar_root: Arc<str>,
     /// Concurrent decodings of pictures.
@@ -184,6 +190,8 @@ impl AppState {
             successor_macs: MacRing::new(&auth.token_secrets),
             csrf_macs: MacRing::derived(&auth.token_secrets, "csrf token key"),
             sign_up_macs: MacRing::derived(&auth.token_secrets, "sign-up salt key"),
+            unsubscribe_macs: MacRing::derived(&auth.token_secrets, "unsubscribe link key"),
+            suppression_macs: MacRing::derived(&auth.token_secrets, "email suppression key"),
             idempotency_macs: MacRing::derived(&auth.token_secrets, "idempotency request key"),
             redis,
             attempt_slots: AttemptSlots::default(),
@@ -209,6 +217,7 @@ impl AppState {
             storage: config.storage.as_ref().map(ObjectStore::new),
             scanner: config.scanner.as_ref().map(Scanner::new),
             files: Arc::new(config.files.clone()),
+            public_url: config.billing.public_url.clone(),
             avatar_root: avatar_root(&config.billing.public_url),
             pictures: ConcurrencyLimit::new(PICTURES, 1),
             organisations: Arc::new(config.organisations.clone()),

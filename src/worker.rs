@@ -17,6 +17,7 @@ use crate::billing::{
 use crate::events::{self, PurgeEventTotals};
 use crate::files::{NotifyInfected, ScanFile, ScanWaiting, SweepFiles};
 use crate::idempotency::PurgeIdempotencyKeys;
+use crate::mail::PurgeSuppressions;
 use crate::mfa::NotifySecondFactor;
 use crate::organisations::{CheckSeats, NotifyMember, PurgeOrganisations, SendInvitation};
 use crate::partitions::{MaintainPartitions, PartitionedTables, Table};
@@ -28,6 +29,7 @@ use crate::sealed::ResealColumns;
 use crate::secrets::{NotifySecretRevealed, PurgeSecrets};
 use crate::state::AppState;
 use crate::usage::{self, BackfillRollups, PurgeUsage};
+use crate::usage_summary::{PurgeSummaries, ScheduleNewSummaries, ScheduleSummaries, SendSummary};
 
 const VALID_TIME: &str = "the time of day is valid";
 
@@ -88,6 +90,11 @@ pub async fn worker(
         .define_job::<EraseDue>()
         .define_job::<NotifyDeletion>()
         .define_job::<PurgeBooks>()
+        .define_job::<ScheduleSummaries>()
+        .define_job::<ScheduleNewSummaries>()
+        .define_job::<SendSummary>()
+        .define_job::<PurgeSummaries>()
+        .define_job::<PurgeSuppressions>()
         .define_job::<PurgeDeadJobs>()
         .with_cron(Cron::daily_at::<PurgeExpired>(3, 17).expect(VALID_TIME))
         .with_cron(Cron::daily_at::<PurgeKeys>(3, 37).expect(VALID_TIME))
@@ -112,6 +119,10 @@ pub async fn worker(
         .with_cron(Cron::hourly_at::<PurgeExports>(45).expect(VALID_TIME))
         .with_cron(Cron::every_n_minutes::<EraseDue>(10).expect(VALID_TIME))
         .with_cron(Cron::daily_at::<PurgeBooks>(6, 17).expect(VALID_TIME))
+        .with_cron(Cron::hourly_at::<ScheduleSummaries>(25).expect(VALID_TIME))
+        .with_cron(Cron::every_n_minutes::<ScheduleNewSummaries>(1).expect(VALID_TIME))
+        .with_cron(Cron::daily_at::<PurgeSummaries>(6, 37).expect(VALID_TIME))
+        .with_cron(Cron::daily_at::<PurgeSuppressions>(6, 27).expect(VALID_TIME))
         .with_cron(Cron::daily_at::<PurgeDeadJobs>(4, 57).expect(VALID_TIME))
         .add_extension(PartitionedTables(partitioned_tables(&state)))
         .add_extension(DeadJobsRetention(config.dead_jobs_retention))

@@ -132,6 +132,10 @@ pub enum Event {
     FileUploaded,
     /// Its bytes are kept for `FILE_RETENTION`.
     FileDeleted,
+    /// An address is on the suppression list of emails. `detail` has the reason.
+    EmailSuppressed,
+    /// By a CLI command.
+    EmailUnsuppressed,
     /// The virus scanner found something, and the bytes are removed. `detail` has the size and the signature.
     FileInfected,
 }

@@ -26,9 +26,14 @@ settings::settings! {
         PRODUCT_NAME => product_name: OneLine<LONGEST_PRODUCT_NAME> = "Groundwork";
         /// Beginning of links in emails, for a front end of your own, which serves `verify-email`,
         /// `reset-password`, `unlock` and `undo-email-change` below it and reads the token from the
-        /// fragment: `#token=…`.
+        /// fragment: `#token=…`; and `email-preferences`, without a token ([email.md](email.md#preferences)).
         LINK_URL => link_url: WebUrl, computed("`PUBLIC_URL`", public_url),
             production(|url| url.scheme() == "https", "must be https");
+        /// Send the monthly usage summary to those who asked for it.
+        MAIL_USAGE_SUMMARY => usage_summary: bool = true;
+        /// How long an address stays suppressed after the last bounce or complaint
+        /// ([email.md](email.md#bounces-and-complaints)).
+        MAIL_SUPPRESSION_RETENTION => suppression_retention: Duration = "365d", within("30d"..="3650d");
         /// For the mail server to accept an email.
         SMTP_TIMEOUT => timeout: Duration = "30s", at_most("1h");
         /// The name of this host in EHLO: a host name, or an address such as `[203.0.113.7]`. Receivers

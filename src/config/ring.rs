@@ -32,8 +32,8 @@ pub fn read_signing_ring(variables: &HashMap<String, String>) -> Result<KeyRing,
     })
 }
 
-/// Refresh tokens depend on it for their grace only. The longest dependency is that of counts of failed
-/// sign-ins.
+/// Refresh tokens depend on it for their grace only, and counts of failed sign-ins for a day. The longest dependency is
+/// that of links that unsubscribe, which must work for 30 days after their email (CAN-SPAM Act).
 #[expect(clippy::implicit_hasher, reason = "the environment is one map")]
 pub fn read_token_ring(variables: &HashMap<String, String>) -> Result<KeyRing, Faults> {
     read_section(variables, |reader| {
@@ -41,7 +41,7 @@ pub fn read_token_ring(variables: &HashMap<String, String>) -> Result<KeyRing, F
             variable: AuthSettings::TOKEN_SECRET.name,
             usage: KeyUsage::Mac,
             keys: AuthSettings::token_secrets(reader)?,
-            outlived_by: Some(Duration::from_hours(24)),
+            outlived_by: Some(Duration::from_hours(24 * 30)),
             in_use: None,
             command: "keys rotate --ring token",
         })

@@ -13,4 +13,4 @@ pub use routes::{public_routes, routes};
 pub use service::{
     accept_at_sign_up, check_documents, has_accepted, record_choice, required_documents,
 };
-pub use store::{delete_of_sign_ups, is_given, list_lines, list_users};
+pub use store::{delete_of_sign_ups, is_given, list_lines, list_new_users, list_users};

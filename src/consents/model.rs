@@ -93,6 +93,8 @@ pub enum Source {
     Unsubscribe,
     /// By a CLI command.
     Command,
+    /// By reporting an email as spam.
+    Complaint,
 }
 
 impl Source {
@@ -102,6 +104,7 @@ impl Source {
             Self::Settings => "settings",
             Self::Unsubscribe => "unsubscribe",
             Self::Command => "command",
+            Self::Complaint => "complaint",
         }
     }
 }

@@ -95,6 +95,30 @@ pub async fn list_users(
     .await
 }
 
+/// Lines that [`list_new_users`] reads.
+const NEW_LINES: i64 = 1_000;
+
+/// Users who have turned this kind on since a time, among the last thousand lines. Reads these by the primary key, so that
+/// it costs the same however many users there are.
+pub async fn list_new_users(
+    conn: impl PgExecutor<'_>,
+    kind: OptionalKind,
+    since: DateTime<Utc>,
+    most: i64,
+) -> Result<Vec<UserId>, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"SELECT DISTINCT user_id AS "user_id: UserId"
+           FROM (SELECT user_id, kind, is_given, created_at FROM consents ORDER BY id DESC LIMIT $3) AS newest
+           WHERE kind = $1 AND is_given AND created_at >= $2 LIMIT $4"#,
+        kind.as_str(),
+        since,
+        NEW_LINES,
+        most,
+    )
+    .fetch_all(conn)
+    .await
+}
+
 /// Number of these documents that the user has accepted in these versions.
 pub(super) async fn count_accepted(
     conn: impl PgExecutor<'_>,

@@ -51,6 +51,8 @@ pub enum JobError {
     Database(#[from] sqlx::Error),
     #[error(transparent)]
     Mail(#[from] service::Error),
+    #[error(transparent)]
+    Cache(#[from] cache::LoadError),
 }
 
 /// Runs a job that sends one email, unless the recipient's limit is used up.

@@ -27,7 +27,7 @@ pub use model::{Member, OrganisationFilter, OrganisationSummary};
 pub use routes::{audit_routes, creation_routes, deletion_routes, organisation_routes, routes};
 pub use seats::{CheckSeats, check as check_seats};
 pub use slug::{AccountRef, Slug};
-pub use store::members::list_with_permission;
+pub use store::members::{MemberOf, list_of_user, list_with_permission};
 pub use store::{
     ERASED, delete_empty_books, find_summary, insert_books, list_members, list_solely_owned,
     list_summaries, lock_account, lock_owned, remove_member,

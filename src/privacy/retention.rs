@@ -6,7 +6,7 @@ use super::{erasure, exports};
 use crate::metrics;
 use crate::scope::{self, Exception, Scope};
 use crate::state::AppState;
-use crate::{api_keys, auth, billing, idempotency, organisations};
+use crate::{api_keys, auth, billing, idempotency, mail, organisations, usage_summary};
 
 /// Sets the gauges of all rows that the daily jobs delete, and of erasures. After a failure they keep their values.
 pub async fn sample(state: &AppState) {
@@ -17,6 +17,8 @@ pub async fn sample(state: &AppState) {
     retained.extend(idempotency::retained(state));
     retained.extend(organisations::retained(state));
     retained.extend(exports::retained(state));
+    retained.extend(mail::retained(state));
+    retained.extend(usage_summary::retained(state));
     for (rows, before) in retained {
         let oldest = async {
             let mut tx = scope::begin(&state.db, Scope::Exception(Exception::Job)).await?;

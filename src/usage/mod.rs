@@ -17,5 +17,5 @@ pub use metering::{Metering, meter};
 pub use model::{DAILY_TABLE, HOURLY_TABLE, TABLE};
 pub use routes::routes;
 pub use service::{flush, run};
-pub use store::{ERASED, list_closed_hours};
+pub use store::{ERASED, find_total, list_closed_hours};
 pub use usage_meter::MeterKey;

@@ -119,7 +119,7 @@ pub(super) async fn write(
 }
 
 /// Charged requests of an account in a month.
-pub(super) async fn find_total(
+pub async fn find_total(
     conn: impl PgExecutor<'_>,
     account_id: AccountId,
     month: NaiveDate,

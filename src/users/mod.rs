@@ -21,8 +21,9 @@ pub use routes::{identity_routes, routes};
 pub use store::{
     advance_credentials, begin_erasure, change_email, claim_address, confirm_sign_up,
     count_accounts, count_sign_ups, delete_erased, delete_unverified, delete_verified_sign_ups,
-    exists, find_credentials, find_erased_address, find_own_credentials, find_verified_address,
-    get_account, insert, is_address_taken, list_accounts, list_admins, list_sign_ups,
-    lock_account_and_admins, lock_credentials, lock_credentials_shared, rehash_password,
-    reset_password_hash, set_disabled, set_erase_at, set_password_hash, set_role, sign_up,
+    exists, find_active_address, find_credentials, find_erased_address, find_own_credentials,
+    find_verified_address, get_account, insert, is_address_taken, list_accounts, list_admins,
+    list_sign_ups, lock_account_and_admins, lock_credentials, lock_credentials_shared,
+    rehash_password, reset_password_hash, set_disabled, set_erase_at, set_password_hash, set_role,
+    sign_up,
 };

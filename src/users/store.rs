@@ -135,6 +135,20 @@ pub async fn find_own_credentials(
     .await
 }
 
+/// The address of an enabled user whose deletion is not pending, if it is verified.
+pub async fn find_active_address(
+    conn: impl PgExecutor<'_>,
+    id: UserId,
+) -> Result<Option<EmailAddress>, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"SELECT email AS "email: EmailAddress" FROM users
+           WHERE id = $1 AND email_verified_at IS NOT NULL AND disabled_at IS NULL AND erase_at IS NULL AND deleted_at IS NULL"#,
+        id.0,
+    )
+    .fetch_optional(conn)
+    .await
+}
+
 /// The address of a user, if it is verified.
 pub async fn find_verified_address(
     conn: impl PgExecutor<'_>,

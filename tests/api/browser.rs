@@ -3,6 +3,7 @@
 
 mod billing;
 mod chromium;
+mod emails;
 mod files;
 mod invitation;
 mod session;
@@ -118,6 +119,7 @@ async fn no_page_allows_inline_scripts_or_other_hosts() {
         "/verify-email",
         "/undo-email-change",
         "/invitation",
+        "/email-preferences",
     ] {
         let answer = app.get(path).await;
         answer.assert_status(200);

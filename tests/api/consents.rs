@@ -23,7 +23,7 @@ const DOCUMENTS: [(&str, &str); 5] = [
     ("PRIVACY_CONTACT", "privacy@example.com"),
 ];
 
-fn sign_up(email: &str, password: &str, documents: Value) -> Value {
+fn sign_up(email: &str, password: &str, documents: &Value) -> Value {
     let mut body = json!({ "email": email, "password": password });
     let fields = body.as_object_mut().expect("it is an object");
     fields.extend(documents.as_object().cloned().unwrap_or_default());
@@ -60,7 +60,7 @@ async fn lines(app: &TestApp) -> Vec<(String, Option<String>, bool, String)> {
 }
 
 /// Signs up and verifies the address.
-async fn join(app: &TestApp, email: &str, documents: Value) {
+async fn join(app: &TestApp, email: &str, documents: &Value) {
     let body = sign_up(email, PASSWORD, documents);
     app.post(REGISTER, body).await.assert_status(202);
     let token = app.email_to(email).await.token();
@@ -84,7 +84,7 @@ async fn a_sign_up_accepts_the_documents_in_force() {
             "contact": "privacy@example.com",
         })
     );
-    join(&app, "ada@example.com", both()).await;
+    join(&app, "ada@example.com", &both()).await;
     let ada = app.log_in("ada@example.com").await;
     ada.get(CLOSED).await.assert_status(200);
     let consents = ada.get(CONSENTS).await.body;
@@ -150,10 +150,7 @@ async fn a_sign_up_is_refused_without_the_version_in_force_of_each_document() {
         ),
     ] {
         let answer = app
-            .post(
-                REGISTER,
-                sign_up("ada@example.com", PASSWORD, documents.clone()),
-            )
+            .post(REGISTER, sign_up("ada@example.com", PASSWORD, &documents))
             .await;
         answer.assert_field(field);
         assert_eq!(
@@ -163,7 +160,7 @@ async fn a_sign_up_is_refused_without_the_version_in_force_of_each_document() {
         );
     }
     let answer = app
-        .post(REGISTER, sign_up("ada@example.com", PASSWORD, json!({})))
+        .post(REGISTER, sign_up("ada@example.com", PASSWORD, &json!({})))
         .await;
     assert_eq!(
         answer.body["errors"].as_array().map(Vec::len),
@@ -186,7 +183,7 @@ async fn nothing_is_asked_where_the_product_has_no_documents() {
         json!({ "documents": [], "contact": null })
     );
     let answer = app
-        .post(REGISTER, sign_up("ada@example.com", PASSWORD, both()))
+        .post(REGISTER, sign_up("ada@example.com", PASSWORD, &both()))
         .await;
     answer.assert_field("terms");
     let ada = app.sign_in("ada").await;
@@ -200,7 +197,7 @@ async fn nothing_is_asked_where_the_product_has_no_documents() {
 #[tokio::test]
 async fn a_new_version_is_asked_for_at_the_next_sign_in_and_not_before() {
     let app = TestApp::with(&DOCUMENTS).await;
-    join(&app, "ada@example.com", both()).await;
+    join(&app, "ada@example.com", &both()).await;
     let earlier = app.log_in("ada@example.com").await;
     let newer = app
         .another_replica_with(&[("TERMS_VERSION", "2027-01-01")])
@@ -263,9 +260,9 @@ async fn a_new_version_is_asked_for_at_the_next_sign_in_and_not_before() {
 #[tokio::test]
 async fn with_several_sign_ups_for_an_address_the_owner_is_asked_again() {
     let app = TestApp::with(&DOCUMENTS).await;
-    let stranger = sign_up("ada@example.com", "somebody else's pass phrase", both());
+    let stranger = sign_up("ada@example.com", "somebody else's pass phrase", &both());
     app.post(REGISTER, stranger).await.assert_status(202);
-    app.post(REGISTER, sign_up("ada@example.com", PASSWORD, both()))
+    app.post(REGISTER, sign_up("ada@example.com", PASSWORD, &both()))
         .await
         .assert_status(202);
     let token = app.email_to("ada@example.com").await.token();
@@ -285,12 +282,12 @@ async fn with_several_sign_ups_for_an_address_the_owner_is_asked_again() {
 #[tokio::test]
 async fn a_sign_up_with_a_known_address_accepts_nothing_for_its_owner() {
     let app = TestApp::with(&DOCUMENTS).await;
-    join(&app, "ada@example.com", both()).await;
+    join(&app, "ada@example.com", &both()).await;
     let newer = app
         .another_replica_with(&[("TERMS_VERSION", "2027-01-01")])
         .await;
     let documents = json!({ "terms": "2027-01-01", "privacy_notice": "3" });
-    let body = sign_up("ada@example.com", "somebody else's pass phrase", documents);
+    let body = sign_up("ada@example.com", "somebody else's pass phrase", &documents);
     newer
         .call(Method::POST, REGISTER, None, Some(body))
         .await
@@ -388,7 +385,7 @@ async fn api_keys_cannot_consent() {
 #[tokio::test]
 async fn lines_are_deleted_with_their_user() {
     let app = TestApp::with(&DOCUMENTS).await;
-    app.post(REGISTER, sign_up("ada@example.com", PASSWORD, both()))
+    app.post(REGISTER, sign_up("ada@example.com", PASSWORD, &both()))
         .await
         .assert_status(202);
     assert_eq!(lines(&app).await.len(), 2);

@@ -12,7 +12,8 @@ use crate::kit::forms::{FORM, Form};
 
 /// What is served beside the documented routes: a page's own assets, and what the operator's own
 /// listener tells.
-const UNDOCUMENTED: [&str; 4] = [
+const UNDOCUMENTED: [&str; 5] = [
+    "/assets/email-preferences.js",
     "/assets/invitation.js",
     "/assets/link-page.js",
     "/assets/link-page.css",
@@ -26,8 +27,8 @@ const TWO_ENDS: [&str; 3] = ["login", "put_secret", "get_file_content"];
 /// Operations whose body is an image. Without a store they refuse before they read its type.
 const IMAGES: [&str; 1] = ["put_avatar"];
 
-/// Public operations with an id, which are 404 to everybody if nobody has it.
-const PUBLIC_BY_ID: [&str; 1] = ["get_avatar"];
+/// Public operations with an id, or the token of a link, which are 404 to everybody if nobody has it.
+const PUBLIC_BY_ID: [&str; 3] = ["get_avatar", "show_unsubscribe", "unsubscribe"];
 
 /// An operation of the document.
 struct Operation {
@@ -86,7 +87,7 @@ impl Operation {
     /// Calls it with its own example.
     async fn call(&self, replica: &Replica, token: Option<&str>) -> Answer {
         // An id that nobody has: what is asked for does not exist, but the route does.
-        let path = ["{id}", "{user_id}", "{invitation_id}", "{name}"]
+        let path = ["{id}", "{user_id}", "{invitation_id}", "{name}", "{token}"]
             .iter()
             .fold(self.path.clone(), |path, parameter| {
                 path.replace(parameter, "01980b6e-7c00-7000-8000-3f2a51d6c9b1")
@@ -96,23 +97,33 @@ impl Operation {
             "{path} needs a parameter: teach this test to fill it in"
         );
         let (method, example) = (self.method.clone(), self.example());
-        if !self.has_form() {
-            return replica.call(method, &path, token, example.cloned()).await;
-        }
-        let form = Form::of(example.expect("a form has an example")).end();
         let mut request = replica.request(method.clone(), &path);
-        request = request.header("content-type", FORM).body(form);
+        request = match self.form() {
+            None => return replica.call(method, &path, token, example.cloned()).await,
+            Some("multipart/form-data") => {
+                let form = Form::of(example.expect("a form has an example")).end();
+                request.header("content-type", FORM).body(form)
+            }
+            Some(kind) => {
+                let fields = example.and_then(Value::as_object);
+                let fields = fields.expect("a form has an example").iter();
+                let fields = fields.map(|(name, value)| (name, value.as_str().unwrap_or_default()));
+                let mut form = url::form_urlencoded::Serializer::new(String::new());
+                let form = form.extend_pairs(fields).finish();
+                request.header("content-type", kind).body(form)
+            }
+        };
         if let Some(token) = token {
             request = request.bearer_auth(token);
         }
         replica.send(&method, &path, request).await
     }
 
-    /// Whether its body is a form instead of JSON.
-    fn has_form(&self) -> bool {
-        self.spec
-            .pointer("/requestBody/content/multipart~1form-data")
-            .is_some()
+    /// The content type of its body, if that is a form instead of JSON.
+    fn form(&self) -> Option<&str> {
+        let content = self.spec.pointer("/requestBody/content")?.as_object()?;
+        let mut kinds = content.keys().map(String::as_str);
+        kinds.find(|kind| kind.contains("form"))
     }
 }
 
@@ -230,7 +241,7 @@ fn every_operation_is_described_for_people_and_programs() {
                 content.keys().all(|kind| kind.starts_with("image/"))
             } else {
                 content.len() == 1
-                    && (content.contains_key("application/json") || operation.has_form())
+                    && (content.contains_key("application/json") || operation.form().is_some())
                     && operation.example().is_some()
             };
             assert!(is_described, "{name}: no example of its body");

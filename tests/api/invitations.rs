@@ -138,7 +138,8 @@ async fn an_invited_person_signs_up_and_joins() {
     assert_eq!(seen.body["role"], "read_only", "{}", seen.body);
     assert_eq!(acme.list().await, [Value::Null; 0]);
     let notice = app.email_to("ada@example.com").await;
-    assert!(notice.links().is_empty());
+    let links = notice.links();
+    assert!(links.iter().all(|it| it.path() == "/email-preferences"));
     for event in ["member_invited", "member_joined"] {
         assert_eq!(app.audited(event).await, 1, "{event}");
     }

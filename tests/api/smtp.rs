@@ -1,6 +1,6 @@
 //! The mail server and us: what it is told, how each failure is named, and which are tried again.
 
-mod server;
+pub mod server;
 
 use std::time::Duration;
 

@@ -8,6 +8,8 @@ users users sign_ups avatars
 auth sessions session_revocations refresh_tokens mfa_challenges one_time_tokens email_changes
 mfa mfa_factors recovery_codes
 audit audit_log audit_address_progress
+mail email_suppressions
+usage_summary usage_summaries
 consents consents
 privacy data_exports data_export_parts
 plans subscriptions

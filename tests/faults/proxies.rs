@@ -77,6 +77,27 @@ async fn f40_slow_bodies_do_not_fill_the_disk_of_nginx_or_block_others() {
 }
 
 #[tokio::test]
+async fn f40_nginx_does_not_log_the_token_of_a_link_that_unsubscribes() {
+    let Some(nginx) = program("TEST_NGINX") else {
+        return;
+    };
+    let world = World::new().await;
+    let service = world.serve(&[("TRUSTED_PROXIES", "127.0.0.1")]).await;
+    let proxy = Proxy::nginx(&nginx, &service).await;
+    for base in ["", "/base"] {
+        let path = format!("{base}/unsubscribe/usage_summary.hunter2");
+        let reply = proxy.raw(&request(&format!("GET {path}"), "")).await;
+        assert_eq!(status(&reply), "404", "{reply}");
+    }
+    let log = proxy.directory.path().join("access.log");
+    let log = std::fs::read_to_string(log).expect("it is there");
+    for path in ["\"/unsubscribe/-\"", "\"/base/unsubscribe/-\""] {
+        assert!(log.contains(path), "{log}");
+    }
+    assert!(!log.contains("hunter2"), "{log}");
+}
+
+#[tokio::test]
 async fn f40_nginx_publishes_liveness_alone_and_within_a_limit() {
     let Some(nginx) = program("TEST_NGINX") else {
         return;

@@ -13,6 +13,13 @@ impl Month {
         Self(day.with_day(1).unwrap_or(day))
     }
 
+    /// Month before this one.
+    #[must_use]
+    pub fn previous(self) -> Self {
+        let previous = self.0.checked_sub_months(chrono::Months::new(1));
+        Self(previous.unwrap_or(NaiveDate::MIN))
+    }
+
     /// Consecutive number: months since the year 0.
     pub fn number(self) -> i32 {
         self.0.year() * 12 + i32::try_from(self.0.month0()).unwrap_or_default()

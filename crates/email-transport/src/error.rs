@@ -139,6 +139,12 @@ impl SendError {
             _ => false,
         }
     }
+
+    /// Returns whether the recipient is refused for good, as for a mailbox that does not exist.
+    #[must_use]
+    pub fn is_bounce(&self) -> bool {
+        matches!(self, Self::Refused(Step::Recipient, _)) && self.is_permanent()
+    }
 }
 
 impl Reply {

@@ -2,6 +2,7 @@
 //! not carry another.
 
 mod address;
+mod email;
 mod error;
 mod mailbox;
 pub mod metrics;
@@ -14,9 +15,7 @@ use std::time::{Duration, Instant};
 
 use ::settings::host::{is_common_password, is_private};
 use clock::Rng;
-use lettre::Message;
-use lettre::message::header::{Header, HeaderName, HeaderValue};
-use lettre::message::{Mailbox, MultiPart};
+use lettre::message::Mailbox;
 use lettre::transport::smtp::authentication::{Credentials, DEFAULT_MECHANISMS};
 use lettre::transport::smtp::client::{
     AsyncSmtpConnection, Certificate, CertificateStore, TlsParameters, TlsParametersBuilder,
@@ -30,6 +29,7 @@ use tracing::Instrument as _;
 use url::Host;
 
 pub use self::address::EmailAddress;
+pub use self::email::Email;
 pub use self::error::SendError;
 use self::error::Step;
 pub use self::mailbox::mailbox_of;
@@ -144,24 +144,11 @@ impl Mailer {
         checked.map(drop)
     }
 
-    /// Sends one email as HTML with a plain text alternative. Header values are encoded, which prevents
-    /// header injection.
-    pub async fn send(
-        &self,
-        to: Mailbox,
-        subject: &str,
-        text: String,
-        html: String,
-    ) -> Result<(), SendError> {
-        let recipient = to.email.clone();
-        let message = Message::builder()
-            .message_id(Some(self.message_id()))
-            .from(self.0.options.from.clone())
-            .to(to)
-            .subject(subject)
-            // Suppresses automatic replies (RFC 3834 §5).
-            .header(AutoSubmitted)
-            .multipart(MultiPart::alternative_plain_html(text, html))?;
+    /// Sends one email as HTML with a plain text alternative.
+    pub async fn send(&self, email: Email) -> Result<(), SendError> {
+        let recipient = email.to.email.clone();
+        let id = email.id.unwrap_or_else(|| self.0.rng.bytes());
+        let message = email.compose(self.0.options.from.clone(), id)?;
         let began = Instant::now();
         let span = tracing::info_span!(
             target: "otel",
@@ -251,12 +238,6 @@ impl Mailer {
         }
         Ok(connection)
     }
-
-    /// Message-ID (RFC 5322 §3.6.4).
-    fn message_id(&self) -> String {
-        let random = u128::from_be_bytes(self.0.rng.bytes());
-        format!("<{random:032x}@{}>", self.0.options.from.email.domain())
-    }
 }
 
 /// Certificates that the TLS library accepts as roots; bundles of operating systems have others as well.
@@ -319,21 +300,4 @@ async fn step<T>(
 async fn quit(connection: &mut AsyncSmtpConnection) {
     let until = Deadline::now() + QUIT_TIMEOUT;
     drop(timeout_at(until, connection.abort()).await);
-}
-
-#[derive(Clone)]
-struct AutoSubmitted;
-
-impl Header for AutoSubmitted {
-    fn name() -> HeaderName {
-        HeaderName::new_from_ascii_str("Auto-Submitted")
-    }
-
-    fn parse(_: &str) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
-        Ok(Self)
-    }
-
-    fn display(&self) -> HeaderValue {
-        HeaderValue::new(Self::name(), "auto-generated".to_owned())
-    }
 }

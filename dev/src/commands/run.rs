@@ -152,6 +152,7 @@ impl World {
             tokio::try_join!(DEMO.create(&settings), ADMIN.create(&settings))?;
             let [owner, admin] = [DEMO, ADMIN].map(|login| (login.email, login.password));
             seed::create_organisation(world.api.port, owner, admin).await?;
+            seed::ask_for_summary(world.api.port, owner).await?;
             home.set_seeded(true)?;
         }
         Ok(world)

@@ -1,4 +1,5 @@
-//! The organisation that the development users have from the first start on, made through the API.
+//! What the development users have from the first start on, made through the API: an organisation, and an optional email
+//! that one of them has asked for.
 
 use std::net::Ipv4Addr;
 
@@ -41,6 +42,16 @@ pub(super) async fn create_organisation(
     Ok(())
 }
 
+/// Asks for the monthly usage summary, which comes within a minute. Can be repeated.
+pub(super) async fn ask_for_summary(port: u16, user: (&str, &str)) -> Result<()> {
+    let api = Api { port };
+    let token = api.sign_in(user).await?;
+    let choice = json!({ "usage_summary": true });
+    let path = "users/me/consents";
+    api.send("PUT", path, Some(&token), &choice, &[200]).await?;
+    Ok(())
+}
+
 struct Api {
     port: u16,
 }
@@ -53,7 +64,6 @@ impl Api {
         Ok(token.to_owned())
     }
 
-    /// Posts JSON, and returns the body of a response with one of these statuses.
     async fn post(
         &self,
         path: &str,
@@ -61,13 +71,25 @@ impl Api {
         body: &Value,
         statuses: &[u16],
     ) -> Result<Value> {
+        self.send("POST", path, token, body, statuses).await
+    }
+
+    /// Sends JSON, and returns the body of a response with one of these statuses.
+    async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        token: Option<&str>,
+        body: &Value,
+        statuses: &[u16],
+    ) -> Result<Value> {
         let (port, body) = (self.port, body.to_string());
-        let doing = || format!("post to {path}");
+        let doing = || format!("{method} {path}");
         let authorization = token.map_or_else(String::new, |token| {
             format!("Authorization: Bearer {token}\r\n")
         });
         let request = format!(
-            "POST /api/v1/{path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n{authorization}\
+            "{method} /api/v1/{path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n{authorization}\
              Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
         );

@@ -13,7 +13,7 @@ use crate::api_keys::revoke_since;
 use crate::audit::Event;
 use crate::auth::credentials_change::begin_credentials_change;
 use crate::auth::error::Error;
-use crate::auth::links::Link;
+use crate::auth::links::{self, Link};
 use crate::auth::middleware;
 use crate::auth::sessions::{EndReason, end_sessions, revoke_access_tokens};
 use crate::auth::sign_in::clear_failures;
@@ -92,6 +92,7 @@ async fn change_address<'a>(
             .ok_or(Error::InvalidLink)?;
         match users::change_email(&mut *tx, &change, email, ctx.now()).await {
             Ok(old_email) => {
+                links::accept_emails_again(&mut tx, email).await?;
                 if displaced.is_some() {
                     let detail = json!({ "reason": "address_proved_by_another_account" });
                     let entry = Event::UnverifiedPurged.about(displaced);

@@ -33,6 +33,7 @@ pub(crate) async fn reset_password(ctx: &Ctx, reset: PasswordReset) -> Result<()
     let email = users::reset_password_hash(&mut *tx, &change, &hash, now)
         .await?
         .ok_or(Error::InvalidLink)?;
+    links::accept_emails_again(&mut tx, &email).await?;
     let ended = end_sessions(&mut *tx, &change, None, EndReason::PasswordChanged, now).await?;
     tx.audit(Event::PasswordReset.by(user_id)).await?;
     job_queue::enqueue(&mut *tx, &NotifyPasswordChanged::to(email), None).await?;

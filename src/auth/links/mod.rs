@@ -8,5 +8,5 @@ mod store;
 pub(crate) use model::{ADDRESS_LINKS, EmailProof, EmailRequest, Link, Purpose, RESET_LINKS};
 pub use pages::{ASSETS, page_assets, page_routes};
 pub(crate) use pages::{PAGE_HEAD, PAGE_POLICY};
-pub(crate) use service::{link_to, send};
+pub(crate) use service::{accept_emails_again, link_to, send};
 pub(crate) use store::{ERASED, EXPIRED, find, is_unlock_recent, use_unlock};

@@ -7,8 +7,9 @@ use url::Url;
 
 use super::model::{NewLink, Purpose};
 use super::store;
+use crate::ctx::Tx;
 use crate::ids::UserId;
-use crate::mail::{self, EmailMessage, JobError};
+use crate::mail::{self, EmailMessage, JobError, SuppressionReason};
 use crate::state::AppState;
 use crate::users::CredentialsVersion;
 
@@ -50,14 +51,20 @@ pub(crate) async fn send(
     Ok(mail::send(state, to.as_str(), &message).await?)
 }
 
-/// The address of a page with a token. It is at the configured address, never at the host of the request
-/// that caused the email. The token is in the fragment, which browsers do not send: no proxy, log or
+/// Called when a link from an email is used: the mailbox works, and earlier bounces do not count any more.
+pub(crate) async fn accept_emails_again(
+    tx: &mut Tx<'_>,
+    address: &EmailAddress,
+) -> Result<(), sqlx::Error> {
+    let (ctx, reason) = (tx.ctx(), SuppressionReason::Bounce);
+    mail::unsuppress(ctx, &mut **tx, address.as_str(), Some(reason)).await?;
+    Ok(())
+}
+
+/// The address of a page with a token. The token is in the fragment, which browsers do not send: no proxy, log or
 /// `Referer` header gets it.
 pub(crate) fn link_to(state: &AppState, page: &str, token: &OpaqueToken) -> Url {
-    let mut link = state.mail.link_url.clone();
-    if let Ok(mut path) = link.path_segments_mut() {
-        path.pop_if_empty().push(page);
-    }
+    let mut link = mail::page_link(state, page);
     link.set_fragment(Some(&format!("token={}", token.encode())));
     link
 }

@@ -97,6 +97,9 @@ async fn confirm_sign_up(
     if pending.len() > 1 {
         consents::delete_of_sign_ups(&mut *tx, link.user_id).await?;
     }
+    if let Some(user) = users::find_own_credentials(&mut *tx, link.user_id).await? {
+        links::accept_emails_again(&mut tx, &user.email).await?;
+    }
     tx.audit(Event::EmailVerified.by(link.user_id)).await?;
     tx.commit().await?;
     Ok(())

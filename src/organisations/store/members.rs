@@ -182,6 +182,31 @@ pub async fn list_with_permission(
     .await
 }
 
+/// Organisation of a user.
+#[derive(Clone, Debug)]
+pub struct MemberOf {
+    pub account_id: AccountId,
+    pub name: String,
+    pub role: AccountRole,
+}
+
+/// The organisations of a user that are not deleted, the oldest first.
+pub async fn list_of_user(
+    conn: impl PgExecutor<'_>,
+    user_id: UserId,
+) -> Result<Vec<MemberOf>, sqlx::Error> {
+    sqlx::query_as!(
+        MemberOf,
+        r#"SELECT a.id AS "account_id: AccountId", a.name AS "name!", m.role AS "role: AccountRole"
+           FROM memberships AS m JOIN accounts AS a ON a.id = m.account_id
+           WHERE m.user_id = $1 AND a.kind = 'organisation' AND a.deleted_at IS NULL
+           ORDER BY a.created_at, a.id"#,
+        user_id.0,
+    )
+    .fetch_all(conn)
+    .await
+}
+
 /// Organisations that a user owns, deleted ones included until they are purged.
 pub(in crate::organisations) async fn count_owned(
     conn: impl PgExecutor<'_>,

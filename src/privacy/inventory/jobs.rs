@@ -199,6 +199,12 @@ pub(super) const STORES: &[Store] = &[
         ],
     ),
     job(
+        "usage_summary.send",
+        Purpose::Account,
+        &[Owner::User("user_id")],
+        &[column("user_id", Identifies), column("month", Describes)],
+    ),
+    job(
         "files.scan",
         Purpose::Content,
         &[Owner::Account("account_id")],

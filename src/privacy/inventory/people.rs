@@ -166,6 +166,43 @@ pub(super) const STORES: &[Store] = &[
         ],
     },
     Store {
+        name: "usage_summaries",
+        purpose: Purpose::Account,
+        owners: &[Owner::User("user_id")],
+        retention: Retention::Fixed {
+            time: "100 days",
+            from: "the summary was enqueued",
+        },
+        export: Export::LeftOut("says that an email was sent"),
+        erasure: Erasure::Deleted,
+        columns: &[
+            column("user_id", Identifies),
+            column("month", Describes),
+            column("created_at", Describes),
+            column("sent_at", Describes),
+        ],
+    },
+    Store {
+        name: "email_suppressions",
+        purpose: Purpose::Account,
+        owners: &[Owner::Address("address_hash")],
+        retention: Retention::Setting {
+            name: "MAIL_SUPPRESSION_RETENTION",
+            from: "the last bounce or complaint",
+        },
+        export: Export::LeftOut(
+            "a keyed hash of an address; `emails show` finds it by the address",
+        ),
+        erasure: Erasure::Kept(
+            "a keyed hash without an address, so that no email goes to the mailbox again",
+        ),
+        columns: &[
+            column("address_hash", Identifies),
+            column("reason", Describes),
+            column("created_at", Describes),
+        ],
+    },
+    Store {
         name: "sessions",
         purpose: Purpose::Security,
         owners: &[Owner::User("user_id")],

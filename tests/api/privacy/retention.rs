@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use groundwork::api_keys::PurgeKeys;
 use groundwork::auth::PurgeExpired;
 use groundwork::billing::PurgeBilling;
+use groundwork::mail::PurgeSuppressions;
 use groundwork::organisations::PurgeOrganisations;
 use serde_json::json;
 use sqlx::AssertSqlSafe;
@@ -16,7 +17,7 @@ use crate::logout::LOGOUT;
 const DAY: Duration = Duration::from_hours(24);
 
 /// Each table with rows that expire within an hour of the start, its setting, and the days after which they go.
-const KEPT: [(&str, &str, &str, u32); 6] = [
+const KEPT: [(&str, &str, &str, u32); 7] = [
     (
         "sessions WHERE ended_at IS NOT NULL",
         "SESSION_RETENTION",
@@ -28,6 +29,12 @@ const KEPT: [(&str, &str, &str, u32); 6] = [
     ("invitations", "INVITATION_RETENTION", "5d", 5),
     ("checkouts", "CHECKOUT_RETENTION", "6d", 6),
     ("billed_usage", "BILLED_USAGE_RETENTION", "41d", 41),
+    (
+        "email_suppressions",
+        "MAIL_SUPPRESSION_RETENTION",
+        "42d",
+        42,
+    ),
 ];
 
 async fn purge(app: &TestApp) {
@@ -42,6 +49,9 @@ async fn purge(app: &TestApp) {
         .await
         .expect("it is enqueued");
     job_queue::enqueue(db, &PurgeBilling::default(), None)
+        .await
+        .expect("it is enqueued");
+    job_queue::enqueue(db, &PurgeSuppressions::default(), None)
         .await
         .expect("it is enqueued");
     app.run_jobs().await;
@@ -72,6 +82,7 @@ async fn each_kind_of_row_is_deleted_after_the_time_of_its_setting() {
          SELECT gen_random_uuid(), user_id, user_id, 'price_1', 1, 0, 'expired', created_at, created_at FROM sessions",
         "INSERT INTO billed_usage (account_id, hour, count, revision, sent_at)
          SELECT user_id, date_trunc('hour', created_at), 1, 1, created_at FROM sessions",
+        "INSERT INTO email_suppressions (address_hash, reason, created_at) SELECT sha256('x'), 'bounce', created_at FROM sessions",
     ] {
         sqlx::query(sql).execute(&app.owner_db).await.expect("it is added");
     }

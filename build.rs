@@ -1,10 +1,7 @@
 //! Options of the linker for the release binary.
 
-use std::env::var;
-
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
-    let is = |name: &str, value: &str| var(name).is_ok_and(|found| found == value);
     let is_glibc = is("CARGO_CFG_TARGET_OS", "linux") && is("CARGO_CFG_TARGET_ENV", "gnu");
     if !is_glibc || !is("PROFILE", "release") {
         return;
@@ -15,4 +12,12 @@ fn main() {
     if is("CARGO_CFG_TARGET_ARCH", "x86_64") {
         println!("cargo::rustc-link-arg-bins=-Wl,--icf=all");
     }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "Cargo passes its options in variables, and no setting is read"
+)]
+fn is(variable: &str, value: &str) -> bool {
+    std::env::var(variable).is_ok_and(|found| found == value)
 }

@@ -224,6 +224,16 @@ pub enum Users {
         #[arg(long)]
         email: String,
     },
+    #[command(flatten)]
+    PersonalData(PersonalData),
+    /// List or clear lockouts after too many failed attempts to sign in
+    #[command(subcommand)]
+    Lockouts(Lockouts),
+}
+
+/// Requests about personal data that are answered by hand.
+#[derive(Debug, Subcommand)]
+pub enum PersonalData {
     /// Write an export of a person's data to a new file, to answer a request under Art. 15 or 20 GDPR
     ///
     /// Verify the person's identity first. Exits with 5 when the address has no account.
@@ -259,9 +269,6 @@ pub enum Users {
     ///
     /// A second hold replaces the first. Exits with 5 when the address has no account.
     Hold(HoldOptions),
-    /// List or clear lockouts after too many failed attempts to sign in
-    #[command(subcommand)]
-    Lockouts(Lockouts),
 }
 
 #[derive(Debug, Args)]

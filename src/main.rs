@@ -84,10 +84,11 @@ fn run(command: Command) -> Outcome {
         }
         Command::Privacy(command) => with_config(&variables, async |config| {
             let ctx = Ctx::system(&started_state(&config).await?);
-            print_lines(match command {
+            print_lines(&match command {
                 Privacy::Reapply { ids } => privacy::reapply(&ctx, ids.as_deref()).await?,
                 Privacy::Requests | Privacy::Record => privacy::requests(&ctx).await?,
-            })
+            });
+            Ok(())
         }),
         Command::Healthcheck => {
             let is_ready = http_toolkit::probe_readiness(read_bind_addr(&variables)?)?;
@@ -336,14 +337,10 @@ async fn users(state: AppState, command: Users) -> Outcome {
         Users::RemoveSecondFactor { email } => {
             auth::remove_second_factor(&ctx, &email.try_into()?).await
         }
-        Users::Export { email, output } => {
-            print_lines(privacy::export(&ctx, &email.try_into()?, &output).await?)
+        Users::PersonalData(command) => {
+            print_lines(&privacy::answer(&ctx, command).await?);
+            Ok(())
         }
-        Users::Show { email } => print_lines(privacy::show(&ctx, &email.try_into()?).await?),
-        Users::Erase { email, at_once } => {
-            print_lines(privacy::erase(&ctx, &email.try_into()?, at_once).await?)
-        }
-        Users::Hold(options) => privacy::hold(&ctx, options).await,
         Users::Lockouts(Lockouts::List) => {
             for lockout in auth::list_lockouts(&state).await? {
                 let until = lockout.until.to_rfc3339_opts(SecondsFormat::Secs, true);
@@ -382,9 +379,10 @@ fn read_account(
     })
 }
 
-fn print_lines(lines: Vec<String>) -> Outcome {
-    lines.iter().for_each(|line| print(line));
-    Ok(())
+fn print_lines(lines: &[String]) {
+    for line in lines {
+        print(line);
+    }
 }
 
 /// Prints advice for a person, apart from the standard output that a program reads.

@@ -1,4 +1,4 @@
-//! `users show` and `users export`.
+//! Commands that answer requests about personal data.
 
 use std::path::Path;
 
@@ -7,6 +7,7 @@ use email_transport::EmailAddress;
 
 use super::{erasure, exports, holds};
 use crate::auth::CommandError;
+use crate::cli::PersonalData;
 use crate::ctx::Ctx;
 use crate::users;
 
@@ -14,11 +15,25 @@ fn time(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
+type Lines = Result<Vec<String>, Box<dyn std::error::Error>>;
+
+/// Runs a command; returns the lines to print.
+pub async fn answer(ctx: &Ctx, command: PersonalData) -> Lines {
+    match command {
+        PersonalData::Export { email, output } => export(ctx, &email.try_into()?, &output).await,
+        PersonalData::Show { email } => show(ctx, &email.try_into()?).await,
+        PersonalData::Erase { email, at_once } => {
+            erasure::erase(ctx, &email.try_into()?, at_once).await
+        }
+        PersonalData::Hold(options) => {
+            holds::hold(ctx, options).await?;
+            Ok(Vec::new())
+        }
+    }
+}
+
 /// Lines about the state of an account, for somebody who handles a request of its owner or of an authority.
-pub async fn show(
-    ctx: &Ctx,
-    email: &EmailAddress,
-) -> Result<Vec<String>, Box<dyn std::error::Error>> {
+async fn show(ctx: &Ctx, email: &EmailAddress) -> Lines {
     let mut tx = ctx.begin().await?;
     let known = users::find_credentials(&mut *tx, email).await?;
     let id = known.ok_or(CommandError::NoAccount)?.user_id;
@@ -63,11 +78,7 @@ pub async fn show(
 }
 
 /// Writes the export of a person's data to a new file; lines about it.
-pub async fn export(
-    ctx: &Ctx,
-    email: &EmailAddress,
-    output: &Path,
-) -> Result<Vec<String>, Box<dyn std::error::Error>> {
+async fn export(ctx: &Ctx, email: &EmailAddress, output: &Path) -> Lines {
     let found = users::find_credentials(&ctx.db, email).await?;
     let user_id = found.ok_or(CommandError::NoAccount)?.user_id;
     let size = exports::write_to_file(ctx, user_id, output).await?;

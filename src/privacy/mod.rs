@@ -11,13 +11,12 @@ mod model;
 mod record;
 mod retention;
 
-pub use commands::{export, show};
+pub use commands::answer;
 pub use erasure::{
     Deferral, EraseDue, Error, NotifyDeletion, PurgeBooks, cancellation_routes, deletion_routes,
-    erase, finding, reapply, requests,
+    finding, reapply, requests,
 };
 pub use exports::{MakeExport, NotifyExport, PurgeExports, routes as export_routes};
-pub use holds::hold;
 pub use inventory::{JOBS, REDIS, TABLES};
 pub use model::{Column, Erasure, Kind, Owner, Store};
 pub use record::record_of_processing;

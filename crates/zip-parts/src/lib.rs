@@ -21,7 +21,7 @@ pub enum ArchiveError {
 
 /// ZIP archive in memory, whose full parts are taken out as it is written.
 pub struct Archive {
-    zip: ZipWriter<StreamWriter<Shared>>,
+    zip: Box<ZipWriter<StreamWriter<Shared>>>,
     written: Shared,
     part_size: usize,
     options: SimpleFileOptions,
@@ -61,7 +61,7 @@ impl Archive {
     pub fn new(part_size: usize, time: DateTime<Utc>) -> Self {
         let written = Shared::default();
         Self {
-            zip: ZipWriter::new_stream(written.clone()),
+            zip: Box::new(ZipWriter::new_stream(written.clone())),
             written,
             part_size: part_size.max(1),
             options: SimpleFileOptions::default()

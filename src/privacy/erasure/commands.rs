@@ -17,7 +17,7 @@ use crate::users;
 
 /// Requests the deletion of an account whose owner has asked for it elsewhere; with `at_once` without the time in which it
 /// can be canceled. Returns lines for the person.
-pub async fn erase(
+pub(in crate::privacy) async fn erase(
     ctx: &Ctx,
     email: &EmailAddress,
     at_once: bool,

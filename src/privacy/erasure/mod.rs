@@ -17,7 +17,8 @@ mod service;
 mod steps;
 mod store;
 
-pub use commands::{erase, reapply, requests};
+pub(super) use commands::erase;
+pub use commands::{reapply, requests};
 pub use error::Error;
 pub(super) use jobs::sample;
 pub use jobs::{EraseDue, NotifyDeletion, PurgeBooks};

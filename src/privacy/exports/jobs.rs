@@ -38,7 +38,7 @@ job_queue::payload_jobs! {
 
 impl MakeExport {
     async fn run_with(&self, state: &AppState) -> Result<(), JobError> {
-        Ok(make(state, self.id).await?)
+        Ok(Box::pin(make(state, self.id)).await?)
     }
 }
 

@@ -22,7 +22,10 @@ async fn lock(tx: &mut Tx<'_>, email: &EmailAddress) -> Result<UserId, Box<dyn s
 }
 
 /// Places a hold on an account, or releases it, as the options of the command say.
-pub async fn hold(ctx: &Ctx, options: HoldOptions) -> Result<(), Box<dyn std::error::Error>> {
+pub(in crate::privacy) async fn hold(
+    ctx: &Ctx,
+    options: HoldOptions,
+) -> Result<(), Box<dyn std::error::Error>> {
     let email = options.email.try_into()?;
     let (Some(reason), Some(by), Some(ends_at)) = (options.reason, options.by, options.until)
     else {

@@ -7,7 +7,7 @@ mod commands;
 mod model;
 mod store;
 
-pub use commands::hold;
+pub(super) use commands::hold;
 pub(super) use commands::release_ended;
 pub(super) use model::Hold;
 pub(super) use store::{find, is_held};

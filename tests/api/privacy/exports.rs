@@ -116,7 +116,7 @@ async fn an_export_is_asked_for_made_announced_downloaded_and_deleted_in_time() 
     assert_eq!(app.audited("export_requested").await, 1);
     assert_eq!(app.audited("export_downloaded").await, 1);
 
-    app.clock.advance(DAY * 7 - Duration::from_secs(1));
+    app.clock.advance(Duration::from_secs(7 * 86_400 - 1));
     purge(&app).await;
     let ada = app.log_in("ada@example.com").await;
     download(&ada, &id).await.assert_status(200);

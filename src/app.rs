@@ -77,7 +77,9 @@ fn groups(draining: Draining) -> Groups {
         .group(
             USERS,
             signed_in().exempt_from_quota().exempt_from_acceptance(),
-            auth::credential_routes().merge(privacy::deletion_routes()),
+            auth::credential_routes()
+                .merge(privacy::deletion_routes())
+                .merge(privacy::export_routes()),
         )
         .group(
             USERS,
@@ -85,7 +87,7 @@ fn groups(draining: Draining) -> Groups {
                 .exempt_from_quota()
                 .exempt_from_acceptance()
                 .exempt_from_second_factor(),
-            consents::routes().merge(privacy::export_routes()),
+            consents::routes(),
         )
         .group(
             API,

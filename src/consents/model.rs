@@ -11,7 +11,7 @@ use crate::config::{Document, DocumentVersion};
 /// Declares the optional kinds: name in the database and in requests, and description.
 macro_rules! optional_kinds {
     ($($(#[$doc:meta])* $kind:ident $field:ident $name:literal;)+) => {
-        /// A kind of consent that is off until the user turns it on.
+        /// A kind of consent that is off until the user gives it.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
         #[serde(rename_all = "snake_case")]
         pub enum OptionalKind { $($(#[$doc])* $kind,)+ }

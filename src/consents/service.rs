@@ -109,7 +109,7 @@ fn acceptance((document, version): &(Document, DocumentVersion)) -> NewLine<'_> 
     }
 }
 
-/// Turns a kind on or off for a user. Returns false if it was so before: nothing is then appended.
+/// Gives or withdraws a consent of a user. Returns false if it was so before: nothing is then appended.
 pub async fn record_choice(
     tx: &mut Tx<'_>,
     user_id: UserId,

@@ -7,12 +7,14 @@ mod content;
 mod jobs;
 mod people;
 mod redis_keys;
+mod requests;
 
 use super::model::Store;
 
 /// Tables, by the slice that owns them.
-pub const TABLES: [&[Store]; 4] = [
+pub const TABLES: [&[Store]; 5] = [
     people::STORES,
+    requests::STORES,
     accounts::STORES,
     content::STORES,
     billing::STORES,

@@ -6,6 +6,7 @@ mod chromium;
 mod emails;
 mod files;
 mod invitation;
+mod privacy;
 mod session;
 
 use serde_json::{Value, json};

@@ -96,7 +96,7 @@ async fn another_method_is_refused_with_those_that_work() {
     for (method, path, allowed) in [
         (Method::GET, LOGIN, "POST"),
         (Method::DELETE, LOGIN, "POST"),
-        (Method::PUT, ME, "GET,HEAD,PATCH"),
+        (Method::PUT, ME, "DELETE,GET,HEAD,PATCH"),
         (Method::POST, "/health/live", "GET,HEAD"),
         (Method::POST, "/.well-known/jwks.json", "GET,HEAD"),
     ] {

@@ -115,6 +115,7 @@ async fn ids_of(account: &Session) -> Vec<(&'static str, String)> {
         ("/api/v1/payments/{id}", a_payment(account).await),
         ("/api/v1/secrets/{name}", a_secret(account).await),
         ("/api/v1/files/{id}", a_file(account).await),
+        ("/api/v1/users/me/export/{id}", an_export(account).await),
         (
             "/api/v1/invitations/{id}",
             account.invited_to("by-another").await,
@@ -142,6 +143,14 @@ async fn a_file(account: &Session) -> String {
                             upload_expires_at, completed_at)
          VALUES (gen_random_uuid(), $1, $1, 'x', 1, 'image/png', sha256('x'), 'complete', gen_random_uuid(), now(), now(),
                  now()) RETURNING id";
+    a_row(account, sql).await
+}
+
+/// An export that is ready.
+async fn an_export(account: &Session) -> String {
+    let sql = "INSERT INTO data_exports (id, user_id, state, requested_at, attempt, parts, size, is_in_store, ready_at,
+                                   expires_at)
+         VALUES (gen_random_uuid(), $1, 'ready', now(), gen_random_uuid(), 1, 1, false, now(), 'infinity') RETURNING id";
     a_row(account, sql).await
 }
 

@@ -52,6 +52,14 @@ pub(super) struct Export {
     pub(super) failure: Option<Failure>,
 }
 
+/// The export that was asked for last.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = LastDataExport)]
+pub(super) struct LastExport {
+    /// Null if none was asked for, or its archive is deleted.
+    pub(super) export: Option<Export>,
+}
+
 /// Where the bytes of an archive are.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct StoredArchive {

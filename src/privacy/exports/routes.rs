@@ -6,7 +6,7 @@ use axum::response::{IntoResponse as _, Response};
 use http_toolkit::{Json, Path, Problem, Routes};
 use utoipa_axum::routes;
 
-use super::model::{Export, ExportProof};
+use super::model::{Export, ExportProof, LastExport};
 use super::{parts, service};
 use crate::auth::problem_groups;
 use crate::ctx::UserCtx;
@@ -42,9 +42,8 @@ async fn request_export(
 
 /// Get the state of my last export.
 #[utoipa::path(get, path = "/me/export", tag = "privacy",
-    responses((status = 200, description = "The export that was asked for last.", body = Export),
-        http_toolkit::PathProblems))]
-async fn get_export(ctx: UserCtx) -> Result<Json<Export>, Problem> {
+    responses((status = 200, description = "The export that was asked for last, if there is one.", body = LastExport)))]
+async fn get_export(ctx: UserCtx) -> Result<Json<LastExport>, Problem> {
     Ok(Json(service::get(&ctx).await?))
 }
 

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::error::Error;
 use super::jobs::MakeExport;
-use super::model::{Export, ExportProof, StoredArchive};
+use super::model::{Export, ExportProof, LastExport, StoredArchive};
 use super::parts::Sink;
 use super::{archive, store};
 use crate::audit::Event;
@@ -44,9 +44,9 @@ pub(super) async fn request(ctx: &UserCtx, proof: ExportProof) -> Result<Export,
     export.ok_or(Error::NotFound)
 }
 
-pub(super) async fn get(ctx: &UserCtx) -> Result<Export, Error> {
-    let found = store::find_latest(&ctx.db, ctx.user_id(), ctx.now()).await?;
-    found.ok_or(Error::NotFound)
+pub(super) async fn get(ctx: &UserCtx) -> Result<LastExport, Error> {
+    let export = store::find_latest(&ctx.db, ctx.user_id(), ctx.now()).await?;
+    Ok(LastExport { export })
 }
 
 /// The archive to download.

@@ -22,7 +22,13 @@ pub async fn page() -> Url {
 }
 
 /// Has the page call the service: the status and the body, or the error that scripts see.
-async fn call(browser: &Browser, app: &TestApp, method: &str, path: &str, more: Value) -> Value {
+pub async fn call(
+    browser: &Browser,
+    app: &TestApp,
+    method: &str,
+    path: &str,
+    more: Value,
+) -> Value {
     let url = app.replica.root.join(path).expect("it is a path");
     let script = "
         const [url, method, more] = given;
@@ -34,7 +40,7 @@ async fn call(browser: &Browser, app: &TestApp, method: &str, path: &str, more: 
     browser.run(script, arguments).await
 }
 
-fn json_body(body: &Value, csrf: Option<&str>) -> Value {
+pub fn json_body(body: &Value, csrf: Option<&str>) -> Value {
     let mut headers = json!({ "content-type": "application/json" });
     if let Some(csrf) = csrf {
         headers["x-csrf-token"] = csrf.into();

@@ -12,8 +12,10 @@ const KEYS: &str = "/api/v1/api-keys";
 const AUDIT_LOG: &str = "/api/v1/audit-log";
 
 /// What is open without a second factor.
-const OPEN: [(&str, &str); 6] = [
+const OPEN: [(&str, &str); 8] = [
     ("GET", ME),
+    ("GET", "/api/v1/users/me/consents"),
+    ("PUT", "/api/v1/users/me/consents"),
     ("GET", MFA),
     ("POST", TOTP),
     ("POST", CONFIRM),

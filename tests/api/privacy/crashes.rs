@@ -11,6 +11,7 @@ use crate::billing::billing_app_with;
 use crate::harness::TestApp;
 use crate::kit::files::{BUCKET, FilesApp, files_app_now, png, storage};
 use crate::kit::stripe::fault;
+use crate::organisations::proof;
 use crate::organisations::races::until_waiting;
 use crate::process::Server;
 
@@ -57,6 +58,17 @@ const WAIT_AT_COMMIT: &str = "
     CREATE CONSTRAINT TRIGGER wait_at_commit AFTER DELETE ON users
         DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION wait_at_commit();";
 
+const WAIT_AT_COMMIT_OF_EXPORT: &str = "
+    CREATE FUNCTION wait_at_commit() RETURNS trigger LANGUAGE plpgsql AS
+        'BEGIN PERFORM pg_advisory_xact_lock(42); RETURN NULL; END';
+    CREATE CONSTRAINT TRIGGER wait_at_commit AFTER UPDATE ON data_exports
+        DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION wait_at_commit();";
+
+/// Lets another worker run what a worker that was killed has begun.
+const UNLOCK_JOBS: &str =
+    "UPDATE graphile_worker._private_jobs SET locked_at = NULL, locked_by = NULL, run_at = now();
+     UPDATE graphile_worker._private_job_queues SET locked_at = NULL, locked_by = NULL";
+
 async fn run(conn: &mut PgConnection, sql: &str) {
     let done = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))
         .execute(conn)
@@ -71,12 +83,6 @@ async fn kill_at(
     observer: &mut PgConnection,
     place: Place,
 ) {
-    let app = &it.app;
-    app.execute(
-        "UPDATE account_deletions SET next_attempt_at = now() - interval '1 hour';
-         DELETE FROM graphile_worker._private_jobs",
-    )
-    .await;
     let release = match place {
         Call(method, path, effect) => {
             it.s3.hang(S3Hang {
@@ -99,10 +105,7 @@ async fn kill_at(
             "SELECT pg_advisory_unlock(42)"
         }
     };
-    job_queue::enqueue(&app.state.db, &EraseDue::default(), None)
-        .await
-        .expect("it is enqueued");
-    let server = Server::spawn(&app.settings, &["worker"]);
+    let server = Server::spawn(&it.app.settings, &["worker"]);
     match place {
         Call(..) => it.s3.until_hanging().await,
         Table(_) | Commit => until_waiting(observer, 1).await,
@@ -118,6 +121,18 @@ async fn kill_at(
     {
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
+}
+
+/// Makes the deletion due, and enqueues its job.
+async fn enqueue_again(app: &TestApp) {
+    app.execute(
+        "UPDATE account_deletions SET next_attempt_at = now() - interval '1 hour';
+         DELETE FROM graphile_worker._private_jobs",
+    )
+    .await;
+    job_queue::enqueue(&app.state.db, &EraseDue::default(), None)
+        .await
+        .expect("it is enqueued");
 }
 
 async fn count(app: &TestApp, table: &str) -> i64 {
@@ -157,6 +172,7 @@ async fn an_erasure_that_is_killed_anywhere_is_continued_to_the_same_end() {
         if matches!(place, Call("DELETE", "/files/", Made)) {
             assert!(it.keys().iter().any(|key| key.starts_with("files/")));
         }
+        enqueue_again(&it.app).await;
         kill_at(&it, &mut holder, &mut observer, place).await;
         let left = i64::from(!matches!(place, Commit));
         let of_ada = format!("SELECT count(*) FROM users WHERE id = '{id}'");
@@ -251,4 +267,39 @@ async fn a_store_or_stripe_that_is_away_delays_the_erasure_and_nothing_happens_t
     it.app.clock.advance(5 * DAY);
     it.app.erase_due().await;
     assert_eq!(it.count("account_deletions").await, 0);
+}
+
+#[tokio::test]
+async fn an_export_that_is_killed_anywhere_is_made_and_announced_once() {
+    let it = files_app_now().await;
+    let ada = it.app.sign_in("ada").await;
+    ada.upload("image/png", &png(1)).await;
+    let path = "/api/v1/users/me/export";
+    let asked = ada.post(path, proof()).await;
+    asked.assert_status(202);
+    let (mut holder, mut observer) = (it.app.owner().await, it.app.owner().await);
+    run(&mut holder, WAIT_AT_COMMIT_OF_EXPORT).await;
+    let state = "SELECT count(*) FROM data_exports WHERE state = 'ready'";
+    for place in [
+        Call("PUT", "/exports/", NotMade),
+        Call("PUT", "/exports/", Made),
+        Table("data_exports"),
+        Commit,
+    ] {
+        it.app.execute(UNLOCK_JOBS).await;
+        kill_at(&it, &mut holder, &mut observer, place).await;
+        let ready = i64::from(matches!(place, Commit));
+        assert_eq!(it.app.number(state).await, ready, "{place:?}");
+    }
+    it.app.execute(UNLOCK_JOBS).await;
+    it.app.run_jobs().await;
+    let emails = it.app.inbox.emails_to("ada@example.com");
+    let told = emails
+        .iter()
+        .filter(|email| email.text.contains("export of your data"));
+    assert_eq!(told.count(), 1);
+    let id = asked.body["id"].as_str().expect("it is an id");
+    let archive = ada.post(&format!("{path}/{id}/download"), proof()).await;
+    archive.assert_status(200);
+    assert!(archive.bytes.starts_with(b"PK"), "it is a ZIP");
 }

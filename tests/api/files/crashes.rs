@@ -1,7 +1,7 @@
 //! The process is killed between any two steps of a start, a completion, a deletion and a sweep. Afterwards the request can
 //! be repeated, and the sweep makes rows and objects agree.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use groundwork::files::SweepFiles;
 use groundwork_dev::{S3Effect, S3Hang};
@@ -11,6 +11,7 @@ use sqlx::PgConnection;
 
 use crate::harness::Session;
 use crate::kit::files::{BUCKET, FILES, FilesApp, Started, files_app_now, new_file, png};
+use crate::kit::forms::{OpenForm, image};
 use crate::organisations::races::until_waiting;
 use crate::process::Server;
 
@@ -98,6 +99,7 @@ impl Crash {
 
     /// Waits for the commits of a process that is gone.
     async fn until_committed(&mut self) {
+        let began = Instant::now();
         let committing = "SELECT EXISTS (SELECT FROM pg_stat_activity
             WHERE datname = current_database() AND state = 'active' AND query = 'COMMIT')";
         while sqlx::query_scalar(committing)
@@ -105,6 +107,7 @@ impl Crash {
             .await
             .expect("it is reported")
         {
+            assert!(began.elapsed() < Duration::from_secs(30), "they end");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
@@ -180,6 +183,48 @@ async fn a_start_that_is_killed_leaves_at_most_an_upload_that_expires() {
         it.sent(&png(2)).await;
         it.assert_repaired().await;
         assert_eq!(it.it.states().await.len(), 0);
+    }
+}
+
+#[tokio::test]
+async fn an_upload_through_the_service_that_is_killed_leaves_nothing() {
+    let mut it = Crash::new().await;
+    let body = image(&png(300_000)).end();
+    let (settings, token) = (it.it.app.settings.clone(), it.ada.access().to_owned());
+
+    let server = Server::start(&settings, &["serve", "--no-worker"]).await;
+    let mut form = OpenForm::at(server.root.authority(), &token, body.len()).await;
+    form.send(&body[..body.len() / 2]).await;
+    let began = Instant::now();
+    while it.it.states().await.is_empty() {
+        assert!(began.elapsed() < Duration::from_secs(20), "it has begun");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    drop(server); // SIGKILL
+    it.assert_repaired().await;
+    assert_eq!(it.it.states().await.len(), 0);
+
+    for place in [
+        Call("PUT", "/files/", NotMade),
+        Call("PUT", "/files/", Made),
+        Statement,
+        Commit,
+    ] {
+        let (settings, token, body) = (settings.clone(), token.clone(), body.clone());
+        it.kill_at(place, async {
+            let server = Server::start(&settings, &["serve", "--no-worker"]).await;
+            let address = server.root.authority().to_owned();
+            tokio::spawn(async move {
+                let mut form = OpenForm::at(&address, &token, body.len()).await;
+                let _ = form.try_send(&body).await;
+                std::future::pending::<()>().await;
+            });
+            server
+        })
+        .await;
+        it.assert_repaired().await;
+        assert_eq!(it.it.states().await.len(), 0, "{place:?}");
+        assert_eq!(it.it.keys(), [""; 0], "{place:?}");
     }
 }
 

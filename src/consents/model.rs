@@ -139,7 +139,7 @@ pub(super) struct DocumentInForce {
     pub(super) url: Url,
 }
 
-/// What a sign-up must accept.
+/// Documents that a sign-up must accept, and the contact for requests.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Legal {
     /// Documents in force.

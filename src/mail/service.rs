@@ -54,7 +54,7 @@ impl Error {
     }
 }
 
-/// What an optional email has besides its message.
+/// Additional parts of an optional email.
 #[derive(Clone, Debug)]
 pub struct Unsubscribe {
     /// Page with a button, which a mail client may post to.

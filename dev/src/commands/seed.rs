@@ -1,4 +1,4 @@
-//! What the development users have from the first start on, made through the API: an organisation, and an optional email
+//! Creates the data of the development users at the first start, through the API: an organisation, and an optional email
 //! that one of them has asked for.
 
 use std::net::Ipv4Addr;

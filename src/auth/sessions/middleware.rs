@@ -14,7 +14,7 @@ use crate::ids::{SessionId, UserId};
 use crate::state::AppState;
 use crate::web::Code;
 
-/// What a valid access token of an active session says.
+/// Claims of a valid access token of an active session.
 struct VerifiedSession {
     who: Principal,
     must_accept: bool,

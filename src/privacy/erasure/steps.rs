@@ -26,7 +26,7 @@ pub(super) const SETTLED: TimeDelta = TimeDelta::days(4);
 /// Objects of one page of a listing.
 const PAGE: u16 = 1000;
 
-/// What became of a user whose erasure is due.
+/// Result of the first step of an erasure that is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Begun {
     Started,
@@ -98,7 +98,7 @@ pub(super) async fn erase(ctx: &Ctx, deletion: &mut Deletion) -> Result<(), Erro
     Ok(())
 }
 
-/// What arrived about a user who is gone.
+/// Deletes rows, objects and jobs that were stored after the user was deleted.
 pub(super) async fn settle(ctx: &Ctx, deletion: &Deletion) -> Result<(), Error> {
     delete_objects(ctx, deletion.user_id).await?;
     delete_rows(ctx, deletion).await?;

@@ -171,7 +171,7 @@ async fn write_files(
     }
 }
 
-/// What is gone meanwhile is left out.
+/// Writes an object as an entry; leaves it out if it was deleted meanwhile.
 async fn write_object(
     storage: &ObjectStore,
     key: &str,

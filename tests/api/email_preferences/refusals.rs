@@ -1,4 +1,4 @@
-//! What does not unsubscribe: links and bodies that are not ours, and requests that only read.
+//! Requests that do not unsubscribe: invalid tokens and bodies, and GET and HEAD.
 
 use reqwest::Method;
 use serde_json::json;

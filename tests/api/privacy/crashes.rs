@@ -1,5 +1,7 @@
 //! The process is killed between any two steps of an erasure, or an outside service is away: the end is the same.
 
+use std::time::{Duration, Instant};
+
 use groundwork::privacy::EraseDue;
 use groundwork_dev::stripe::FaultAction;
 use groundwork_dev::{S3Effect, S3Hang};
@@ -64,7 +66,7 @@ const WAIT_AT_COMMIT_OF_EXPORT: &str = "
     CREATE CONSTRAINT TRIGGER wait_at_commit AFTER UPDATE ON data_exports
         DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION wait_at_commit();";
 
-/// Lets another worker run what a worker that was killed has begun.
+/// Unlocks the jobs of a worker that was killed, so that another one runs them.
 const UNLOCK_JOBS: &str =
     "UPDATE graphile_worker._private_jobs SET locked_at = NULL, locked_by = NULL, run_at = now();
      UPDATE graphile_worker._private_job_queues SET locked_at = NULL, locked_by = NULL";
@@ -114,12 +116,14 @@ async fn kill_at(
     run(holder, release).await;
     let busy = "SELECT EXISTS (SELECT FROM pg_stat_activity
         WHERE datname = current_database() AND state = 'active' AND pid <> pg_backend_pid())";
+    let began = Instant::now();
     while sqlx::query_scalar(busy)
         .fetch_one(&mut *observer)
         .await
         .expect("it is reported")
     {
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        assert!(began.elapsed() < Duration::from_secs(30), "they end");
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 

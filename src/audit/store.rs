@@ -56,6 +56,14 @@ pub(super) async fn remove_addresses(
         .await
 }
 
+/// Makes the daily job look at all entries again, since it skips those of held accounts: for the end of a hold.
+pub async fn restart_address_removal(conn: impl PgExecutor<'_>) -> Result<(), sqlx::Error> {
+    sqlx::query!("UPDATE audit_address_progress SET removed_before = '-infinity'")
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
 /// Newest first; reads one row more than the page has.
 pub async fn list_records(
     conn: impl PgExecutor<'_>,

@@ -30,7 +30,7 @@ const FLUSH_DELAY: Duration = Duration::from_millis(2);
 
 /// Libraries that log too much; `LOG_LEVEL` can enable them again by name. The queue's lines have the
 /// payload of each job that fails, which may hold an address, those of the S3 client its requests with their headers.
-const QUIET: &str =
+pub(crate) const QUIET: &str =
     "aws_=warn,graphile_worker=off,graphile_worker_migrations=warn,sqlx::postgres::notice=warn";
 
 static DROPPED: OnceLock<ErrorCounter> = OnceLock::new();
@@ -105,7 +105,7 @@ fn directives(settings: &TelemetryConfig) -> String {
     format!("{QUIET},{}", settings.level)
 }
 
-fn targets(directives: &str) -> Targets {
+pub(crate) fn targets(directives: &str) -> Targets {
     directives.parse().unwrap_or_default()
 }
 

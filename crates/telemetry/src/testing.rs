@@ -7,9 +7,11 @@ use serde_json::Value;
 use tracing::Subscriber;
 use tracing_subscriber::fmt::format::DefaultFields;
 use tracing_subscriber::fmt::{FormatEvent, fmt};
+use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::Registry;
 
 use crate::lines::JsonLines;
+use crate::log;
 
 /// The lines that were written; a clone is another handle on them.
 #[derive(Clone, Default)]
@@ -27,7 +29,7 @@ impl Write for Lines {
 }
 
 impl Lines {
-    /// What writes them as JSON.
+    /// What writes them as JSON, with the filter of `LOG_LEVEL=info`.
     #[must_use]
     pub fn subscriber(&self) -> impl Subscriber + Send + Sync + 'static {
         self.subscriber_of(JsonLines)
@@ -43,6 +45,7 @@ impl Lines {
             .event_format(format)
             .with_writer(move || writer.clone())
             .finish()
+            .with(log::targets(&format!("{},info", log::QUIET)))
     }
 
     /// All of them.

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::model::NewHold;
 use super::store;
-use crate::audit::Event;
+use crate::audit::{self, Event};
 use crate::auth::CommandError;
 use crate::cli::HoldOptions;
 use crate::ctx::{Ctx, Tx};
@@ -66,7 +66,7 @@ async fn release(ctx: &Ctx, email: &EmailAddress) -> Result<(), Box<dyn std::err
     if !store::delete(&mut *tx, user_id).await? {
         return Err("the account is not held".into());
     }
-    tx.audit(Event::LegalHoldReleased.about(user_id)).await?;
+    finish_release(&mut tx, user_id).await?;
     tx.commit().await?;
     Ok(())
 }
@@ -75,7 +75,12 @@ async fn release(ctx: &Ctx, email: &EmailAddress) -> Result<(), Box<dyn std::err
 pub(in crate::privacy) async fn release_ended(ctx: &Ctx) -> Result<(), sqlx::Error> {
     let mut tx = ctx.begin().await?;
     for user_id in store::delete_ended(&mut *tx, ctx.now()).await? {
-        tx.audit(Event::LegalHoldReleased.about(user_id)).await?;
+        finish_release(&mut tx, user_id).await?;
     }
     tx.commit().await
+}
+
+async fn finish_release(tx: &mut Tx<'_>, user_id: UserId) -> Result<(), sqlx::Error> {
+    audit::restart_address_removal(&mut **tx).await?;
+    tx.audit(Event::LegalHoldReleased.about(user_id)).await
 }

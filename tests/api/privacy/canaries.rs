@@ -1,4 +1,5 @@
-//! An account with a marked value in each place: after its erasure none is left, in no table, object, key, job or email.
+//! An account with a marked value in each place: after its erasure none is left, in no table, object, key, job, email or line of the
+//! log.
 
 use std::collections::BTreeSet;
 
@@ -9,6 +10,7 @@ use redis::AsyncCommands as _;
 use reqwest::Method;
 use serde_json::json;
 use sqlx::AssertSqlSafe;
+use telemetry::testing::Lines;
 
 use super::erasure::DAY;
 use crate::avatars::red;
@@ -97,6 +99,8 @@ async fn use_everything(ada: &Session) {
 
 #[tokio::test]
 async fn nothing_is_left_of_an_erased_account_but_what_the_inventory_keeps() {
+    let log = Lines::default();
+    let _guard = tracing::subscriber::set_default(log.subscriber());
     let s3 = S3::throw_away().await;
     s3.ensure_bucket(BUCKET).expect("it is created");
     let url = s3.url();
@@ -193,6 +197,13 @@ async fn nothing_is_left_of_an_erased_account_but_what_the_inventory_keeps() {
         .collect();
     assert_eq!(keys, [format!("erased/{id}")]);
     assert_eq!(redis_keys_of(&id).await, [""; 0]);
+    let log = log.text().to_lowercase();
+    assert!(
+        log.contains("/api/v1/users/me/avatar"),
+        "it is the log of this: {log}"
+    );
+    let named: Vec<_> = log.lines().filter(|line| line.contains(CANARY)).collect();
+    assert_eq!(named, [""; 0]);
 }
 
 /// Keys that name the user in families whose keys the erasure deletes.

@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
+use clock::Clock;
+use graphile_worker::TaskHandler;
+use groundwork::audit::RemoveAddresses;
 use groundwork::auth::PurgeExpired;
+use groundwork::partitions::MaintainPartitions;
 use sqlx::AssertSqlSafe;
 
 use super::erasure::DAY;
@@ -26,8 +30,8 @@ impl TestApp {
             .await;
     }
 
-    async fn purge_expired(&self) {
-        job_queue::enqueue(&self.state.db, &PurgeExpired::default(), None)
+    async fn run_job(&self, job: &impl TaskHandler) {
+        job_queue::enqueue(&self.state.db, job, None)
             .await
             .expect("it is enqueued");
         self.run_jobs().await;
@@ -62,7 +66,7 @@ async fn a_hold_defers_the_erasure_and_keeps_expired_rows_until_it_ends() {
     assert_eq!(left, [EMAIL]);
     let reason = "SELECT count(*) FROM account_deletions WHERE deferred_reason = 'legal_hold'";
     assert_eq!(app.number(reason).await, 1);
-    app.purge_expired().await;
+    app.run_job(&PurgeExpired::default()).await;
     assert_eq!(
         app.number("SELECT count(*) FROM sessions").await,
         1,
@@ -74,6 +78,75 @@ async fn a_hold_defers_the_erasure_and_keeps_expired_rows_until_it_ends() {
     assert_eq!(app.audited("legal_hold_released").await, 1);
     assert_eq!(app.number("SELECT count(*) FROM users").await, 0);
     assert_eq!(app.number("SELECT count(*) FROM sessions").await, 0);
+}
+
+const WITH_ADDRESS: &str = "SELECT count(*) FROM audit_log WHERE ip IS NOT NULL";
+
+/// Adds rows of 30 months ago for all users.
+async fn fill_an_old_month(app: &TestApp) {
+    let old = "date_trunc('month', now()) - interval '30 months'";
+    app.execute(&format!(
+        "INSERT INTO audit_log (id, created_at, event, user_id, ip)
+             SELECT gen_random_uuid(), {old}, 'test', id, '203.0.113.7' FROM users;
+         INSERT INTO audit_log (id, created_at, event, actor_id, ip)
+             SELECT gen_random_uuid(), {old}, 'test', id, '203.0.113.7' FROM users;
+         INSERT INTO events (id, user_id, account_id, event_type, event_data, created_at)
+             SELECT gen_random_uuid(), id, id, 'test', '{{}}', {old} FROM users;
+         INSERT INTO usage_daily (user_id, account_id, endpoint, created_at, request_count, client_errors, server_errors, response_time_ms,
+                                  response_time_max_ms)
+             SELECT id, id, 'test', date_trunc('day', {old}, 'UTC'), 1, 0, 0, 1, 1 FROM users"
+    ))
+    .await;
+    for table in ["audit_log", "events", "usage_daily"] {
+        let month = "(now() - interval '30 months')::date";
+        app.number(&format!(
+            "SELECT attach_month_partition('{table}', {month})"
+        ))
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn rows_of_a_held_account_outlive_the_month_that_is_dropped() {
+    let app = TestApp::new().await;
+    let ada = app.sign_in("ada").await;
+    app.sign_in("grace").await;
+    let id = ada.user_id().await;
+    app.hold("2126-05-01T00:00:00Z").await;
+    fill_an_old_month(&app).await;
+    // The time of the database, by which months are dropped.
+    let ahead = Clock::system().now() - app.clock.now();
+    app.clock.advance(ahead.to_std().unwrap_or_default());
+    let old = "created_at < now() - interval '29 months'";
+    // The second run finds nothing but held rows.
+    for _ in 0..2 {
+        app.run_job(&MaintainPartitions::default()).await;
+        for (table, rows) in [("audit_log", 2), ("events", 1), ("usage_daily", 1)] {
+            let count = format!("SELECT count(*) FROM {table} WHERE {old}");
+            assert_eq!(app.number(&count).await, rows, "{table}");
+            let others = format!("SELECT count(*) FROM {table}_default");
+            assert_eq!(app.number(&others).await, 0, "{table}");
+        }
+    }
+    let foreign = format!(
+        "SELECT count(*) FROM audit_log WHERE {old} AND coalesce(user_id, actor_id) <> '{id}'"
+    );
+    assert_eq!(app.number(&foreign).await, 0);
+    app.run_job(&RemoveAddresses::default()).await;
+    let held = app.number(WITH_ADDRESS).await;
+    assert!(held >= 2);
+    let of_others = format!("{WITH_ADDRESS} AND '{id}' NOT IN (user_id, actor_id)");
+    assert_eq!(app.number(&of_others).await, 0);
+
+    app.command(&["users", "hold", "--email", EMAIL, "--release"])
+        .await;
+    app.run_job(&RemoveAddresses::default()).await;
+    assert!(app.number(WITH_ADDRESS).await < held);
+    app.run_job(&MaintainPartitions::default()).await;
+    for table in ["audit_log", "events", "usage_daily"] {
+        let count = format!("SELECT count(*) FROM {table} WHERE {old}");
+        assert_eq!(app.number(&count).await, 0, "{table}");
+    }
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! Subcommands and their options.
 
+mod privacy;
+
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -7,6 +9,8 @@ use chrono::{DateTime, Utc};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use crypto::Step;
 use uuid::Uuid;
+
+pub use privacy::{HoldOptions, NewRequestOptions, PersonalData, Privacy, RequestKind};
 
 /// A SaaS backend: accounts, sessions and API keys over HTTP, and a worker for background jobs.
 #[derive(Debug, Parser)]
@@ -117,25 +121,6 @@ pub enum Suppression {
 }
 
 #[derive(Debug, Subcommand)]
-pub enum Privacy {
-    /// Print every column with its purpose, retention, export and erasure; needs no configuration
-    ///
-    /// It is the page docs/privacy/data.md, the record of processing of Art. 30 GDPR.
-    Record,
-    /// List the deletions of accounts that are not done, the oldest request first: user, age, time of the erasure, state
-    Requests,
-    /// Erase again the users who were erased before, after the database was restored from a backup
-    ///
-    /// Reads their ids from the object store, where the restore does not reach, and waits until they are erased. Users who
-    /// have to wait are listed, with the reason.
-    Reapply {
-        /// Read the ids from this file instead, one a line: without a store they are in the log
-        #[arg(long)]
-        ids: Option<PathBuf>,
-    },
-}
-
-#[derive(Debug, Subcommand)]
 pub enum Storage {
     /// Create the bucket `STORAGE_BUCKET` unless it exists
     ///
@@ -229,65 +214,6 @@ pub enum Users {
     /// List or clear lockouts after too many failed attempts to sign in
     #[command(subcommand)]
     Lockouts(Lockouts),
-}
-
-/// Requests about personal data that are answered by hand.
-#[derive(Debug, Subcommand)]
-pub enum PersonalData {
-    /// Write an export of a person's data to a new file, to answer a request under Art. 15 or 20 GDPR
-    ///
-    /// Verify the person's identity first. Exits with 5 when the address has no account.
-    Export {
-        /// The account's address
-        #[arg(long)]
-        email: String,
-        /// Path of the ZIP archive, which must not exist
-        #[arg(long)]
-        output: PathBuf,
-    },
-    /// Print the state of an account: deletion, hold, verification
-    ///
-    /// Exits with 5 when the address has no account.
-    Show {
-        /// The account's address
-        #[arg(long)]
-        email: String,
-    },
-    /// Delete an account whose owner has asked for it in writing
-    ///
-    /// Verify the owner's identity first. Like the request of somebody who is signed in: all sessions end, the owner gets an
-    /// email and can cancel it for 30 days. Exits with 5 when the address has no account.
-    Erase {
-        /// The account's address
-        #[arg(long)]
-        email: String,
-        /// Erase within minutes; it cannot be canceled
-        #[arg(long)]
-        at_once: bool,
-    },
-    /// Keep an account, such as for a lawsuit: it is not erased, and its expired rows are not deleted
-    ///
-    /// A second hold replaces the first. Exits with 5 when the address has no account.
-    Hold(HoldOptions),
-}
-
-#[derive(Debug, Args)]
-pub struct HoldOptions {
-    /// The account's address
-    #[arg(long)]
-    pub email: String,
-    /// Why the account must be kept
-    #[arg(long, required_unless_present = "release")]
-    pub reason: Option<String>,
-    /// Name of the person who decided it
-    #[arg(long, required_unless_present = "release")]
-    pub by: Option<String>,
-    /// End of the hold in RFC 3339, such as 2027-06-30T00:00:00Z
-    #[arg(long, required_unless_present = "release")]
-    pub until: Option<DateTime<Utc>>,
-    /// End the hold now
-    #[arg(long, conflicts_with_all = ["reason", "by", "until"])]
-    pub release: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -31,6 +31,8 @@ clock::typed_ids! {
     AvatarId,
     /// `data_exports.id`
     ExportId,
+    /// `data_requests.id`
+    DataRequestId,
     /// `one_time_tokens.id`
     OneTimeTokenId,
 }

@@ -84,10 +84,7 @@ fn run(command: Command) -> Outcome {
         }
         Command::Privacy(command) => with_config(&variables, async |config| {
             let ctx = Ctx::system(&started_state(&config).await?);
-            print_lines(&match command {
-                Privacy::Reapply { ids } => privacy::reapply(&ctx, ids.as_deref()).await?,
-                Privacy::Requests | Privacy::Record => privacy::requests(&ctx).await?,
-            });
+            print_lines(&privacy::run(&ctx, command).await?);
             Ok(())
         }),
         Command::Healthcheck => {

@@ -48,7 +48,7 @@ metric_families::families! {
     ERASURES "account_erasures_total" Counter Count ["outcome"]
         "Attempts to erase a user whose time has come: erased, deferred, failed."
     DATA_REQUEST_AGE "data_request_oldest_seconds" Gauge Seconds []
-        "Time since the oldest erasure that is not done should have been; 0 if none is due."
+        "Age of the oldest open request of the register, or time since the oldest erasure was due; 0 if there is none."
     RETENTION_OVERDUE "retention_overdue_seconds" Gauge Seconds ["rows"]
         "Age of the oldest row beyond its retention; 0 when no row is too old."
     FILE_SCANS "file_scan_duration_seconds" Histogram Seconds ["outcome"]
@@ -347,7 +347,7 @@ pub fn count_erasure(outcome: Erasure) {
     counter!(ERASURES, "outcome" => outcome.as_str()).increment(1);
 }
 
-/// Time since the oldest erasure that is not done should have been.
+/// Age of the oldest request about personal data that is not done.
 pub fn set_data_request_age(age: Duration) {
     gauge!(DATA_REQUEST_AGE).set(age.as_secs_f64());
 }

@@ -23,7 +23,7 @@ use crate::organisations::{CheckSeats, NotifyMember, PurgeOrganisations, SendInv
 use crate::partitions::{MaintainPartitions, PartitionedTables, Table};
 use crate::payments::SettlePayments;
 use crate::privacy::{
-    EraseDue, MakeExport, NotifyDeletion, NotifyExport, PurgeBooks, PurgeExports,
+    EraseDue, MakeExport, NotifyDeletion, NotifyExport, PurgeBooks, PurgeExports, PurgeRequests,
 };
 use crate::sealed::ResealColumns;
 use crate::secrets::{NotifySecretRevealed, PurgeSecrets};
@@ -87,6 +87,7 @@ pub async fn worker(
         .define_job::<MakeExport>()
         .define_job::<NotifyExport>()
         .define_job::<PurgeExports>()
+        .define_job::<PurgeRequests>()
         .define_job::<EraseDue>()
         .define_job::<NotifyDeletion>()
         .define_job::<PurgeBooks>()
@@ -119,6 +120,7 @@ pub async fn worker(
         .with_cron(Cron::hourly_at::<PurgeExports>(45).expect(VALID_TIME))
         .with_cron(Cron::every_n_minutes::<EraseDue>(10).expect(VALID_TIME))
         .with_cron(Cron::daily_at::<PurgeBooks>(6, 17).expect(VALID_TIME))
+        .with_cron(Cron::daily_at::<PurgeRequests>(6, 47).expect(VALID_TIME))
         .with_cron(Cron::hourly_at::<ScheduleSummaries>(25).expect(VALID_TIME))
         .with_cron(Cron::every_n_minutes::<ScheduleNewSummaries>(1).expect(VALID_TIME))
         .with_cron(Cron::daily_at::<PurgeSummaries>(6, 37).expect(VALID_TIME))

@@ -26,6 +26,8 @@ settings::settings! {
         PRIVACY_CONTACT => contact: Option<EmailAddress>;
         /// How long an export of a person's data can be downloaded.
         EXPORT_RETENTION => export_retention: Duration = "7d", within("1d"..="30d");
+        /// How long the register keeps requests that are closed, to prove that they were answered.
+        DATA_REQUEST_RETENTION => request_retention: Duration = "1095d", within("365d"..="3650d");
     }
 }
 

@@ -5,9 +5,9 @@ use std::path::Path;
 use chrono::{DateTime, SecondsFormat, Utc};
 use email_transport::EmailAddress;
 
-use super::{erasure, exports, holds};
+use super::{erasure, exports, holds, record_of_processing, requests};
 use crate::auth::CommandError;
-use crate::cli::PersonalData;
+use crate::cli::{PersonalData, Privacy};
 use crate::ctx::Ctx;
 use crate::users;
 
@@ -17,7 +17,25 @@ fn time(at: DateTime<Utc>) -> String {
 
 type Lines = Result<Vec<String>, Box<dyn std::error::Error>>;
 
-/// Runs a command; returns the lines to print.
+/// Runs a command about personal data; returns the lines to print.
+pub async fn run(ctx: &Ctx, command: Privacy) -> Lines {
+    match command {
+        Privacy::Record => Ok(vec![record_of_processing()]),
+        Privacy::Requests => {
+            let mut lines = requests::list(ctx).await?;
+            lines.extend(erasure::requests(ctx).await?);
+            Ok(lines)
+        }
+        Privacy::AddRequest(options) => Ok(vec![requests::add(ctx, options).await?.to_string()]),
+        Privacy::CloseRequest { id, answer } => {
+            requests::close(ctx, id, answer).await?;
+            Ok(Vec::new())
+        }
+        Privacy::Reapply { ids } => erasure::reapply(ctx, ids.as_deref()).await,
+    }
+}
+
+/// Runs a command about an account's data; returns the lines to print.
 pub async fn answer(ctx: &Ctx, command: PersonalData) -> Lines {
     match command {
         PersonalData::Export { email, output } => export(ctx, &email.try_into()?, &output).await,

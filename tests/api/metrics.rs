@@ -381,3 +381,27 @@ async fn rows_past_their_retention_are_reported_until_a_job_deletes_them() {
     assert!(overdue().await < 1.0);
     monitored.end().await;
 }
+
+#[tokio::test]
+async fn the_age_of_the_oldest_request_about_personal_data_is_reported() {
+    let monitored = Monitored::start().await;
+    let app = &monitored.app;
+    let age = async || {
+        privacy::sample_retention(&app.state).await;
+        monitored
+            .scrape()
+            .await
+            .sum("data_request_oldest_seconds", &[])
+    };
+    assert!(age().await < 1.0);
+    let now = app.clock.now();
+    app.execute(&format!(
+        "INSERT INTO data_requests (id, kind, reference, received_at, answer, closed_at)
+             VALUES (gen_random_uuid(), 'access', 'x', '{now}'::timestamptz - interval '21 days', NULL, NULL),
+                    (gen_random_uuid(), 'access', 'x', '{now}'::timestamptz - interval '30 days', 'x', '{now}')"
+    ))
+    .await;
+    let seconds = age().await;
+    assert!((1_814_400.0..1_814_500.0).contains(&seconds), "{seconds}");
+    monitored.end().await;
+}

@@ -23,7 +23,7 @@ usage api_usage usage_hourly usage_daily usage_backfill usage_totals usage_write
 events events event_totals
 files files
 organisations accounts account_slugs memberships invitations invitation_blocks
-privacy account_deletions legal_holds
+privacy account_deletions legal_holds data_requests
 ";
 
 /// Tables that a slice reads though another one owns them, each in a statement that must see both at one

@@ -55,7 +55,7 @@ pub(in crate::privacy) async fn erase(
 }
 
 /// Lines about all deletions that are not done, the oldest request first.
-pub async fn requests(ctx: &Ctx) -> Result<Vec<String>, Error> {
+pub(in crate::privacy) async fn requests(ctx: &Ctx) -> Result<Vec<String>, Error> {
     let now = ctx.now();
     let all = store::list_open(&ctx.db).await?;
     Ok(all.iter().map(|it| line(it, now)).collect())
@@ -83,7 +83,7 @@ fn read_ids(path: &Path) -> Result<Vec<UserId>, Box<dyn std::error::Error>> {
 
 /// Erases users again that were erased before, after a restore of the database: those of a file, or all of the list in the
 /// object store. Returns lines for the person.
-pub async fn reapply(
+pub(in crate::privacy) async fn reapply(
     ctx: &Ctx,
     file: Option<&Path>,
 ) -> Result<Vec<String>, Box<dyn std::error::Error>> {

@@ -1,7 +1,5 @@
 //! The job that erases, the emails about deletions, and the purge of books.
 
-use std::time::Duration;
-
 use chrono::{DateTime, TimeDelta, Utc};
 use job_queue::Purges;
 
@@ -183,13 +181,4 @@ async fn purge_books(state: &AppState) -> Result<(), job_queue::JobError> {
         })
         .await;
     Ok(purges.finish()?)
-}
-
-/// Sets the gauge of the oldest erasure that is due and not done. After a failure it keeps its value.
-pub(in crate::privacy) async fn sample(state: &AppState) {
-    let now = state.clock.now();
-    if let Ok(oldest) = store::find_oldest_due(&state.db, now).await {
-        let age = oldest.and_then(|at| (now - at).to_std().ok());
-        metrics::set_data_request_age(age.unwrap_or(Duration::ZERO));
-    }
 }

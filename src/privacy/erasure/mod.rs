@@ -17,12 +17,10 @@ mod service;
 mod steps;
 mod store;
 
-pub(super) use commands::erase;
-pub use commands::{reapply, requests};
+pub(super) use commands::{erase, reapply, requests};
 pub use error::Error;
-pub(super) use jobs::sample;
 pub use jobs::{EraseDue, NotifyDeletion, PurgeBooks};
 pub use list::finding;
 pub use model::Deferral;
 pub use routes::{cancellation_routes, deletion_routes};
-pub(super) use store::find;
+pub(super) use store::{find, find_oldest_due};

@@ -198,7 +198,7 @@ pub(super) async fn delete(conn: impl PgExecutor<'_>, user_id: UserId) -> Result
 }
 
 /// The earliest end of a deletion that is over and not done.
-pub(super) async fn find_oldest_due(
+pub(in crate::privacy) async fn find_oldest_due(
     conn: impl PgExecutor<'_>,
     now: DateTime<Utc>,
 ) -> Result<Option<DateTime<Utc>>, sqlx::Error> {

@@ -48,6 +48,26 @@ pub(super) const STORES: &[Store] = &[
         ],
     },
     Store {
+        name: "data_requests",
+        purpose: Purpose::Account,
+        owners: &[Owner::User("user_id")],
+        retention: Retention::Setting {
+            name: "DATA_REQUEST_RETENTION",
+            from: "the request is closed",
+        },
+        export: Export::LeftOut("the operator's register"),
+        erasure: Erasure::Kept("proves that the request was answered"),
+        columns: &[
+            column("id", Technical),
+            column("user_id", Identifies),
+            column("kind", Describes),
+            column("reference", Describes),
+            column("received_at", Describes),
+            column("answer", Describes),
+            column("closed_at", Describes),
+        ],
+    },
+    Store {
         name: "consents",
         purpose: Purpose::Account,
         owners: &[Owner::User("user_id")],

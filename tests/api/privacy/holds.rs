@@ -7,6 +7,7 @@ use graphile_worker::TaskHandler;
 use groundwork::audit::RemoveAddresses;
 use groundwork::auth::PurgeExpired;
 use groundwork::partitions::MaintainPartitions;
+use groundwork::privacy::PurgeRequests;
 use sqlx::AssertSqlSafe;
 
 use super::erasure::DAY;
@@ -150,7 +151,95 @@ async fn rows_of_a_held_account_outlive_the_month_that_is_dropped() {
 }
 
 #[tokio::test]
-async fn requests_by_letter_are_handled_by_commands_that_list_their_age() {
+async fn the_register_lists_a_request_until_it_is_closed_and_deletes_it_in_time() {
+    let app = TestApp::new().await;
+    let id = app.sign_in("ada").await.user_id().await;
+    let add = |received: &str| {
+        [
+            "privacy",
+            "add-request",
+            "--kind",
+            "access",
+            "--reference",
+            "ticket 7",
+            "--received",
+            received,
+        ]
+        .map(str::to_owned)
+    };
+    let wrong = |args: &[&str]| {
+        add("2026-01-01T00:00:00Z")
+            .into_iter()
+            .chain(args.iter().map(|it| (*it).to_owned()))
+            .collect::<Vec<_>>()
+    };
+    for (args, code) in [
+        (add("2126-01-01T00:00:00Z").to_vec(), 1),
+        (add("yesterday").to_vec(), 2),
+        (wrong(&["--email", "nobody@example.com"]), 5),
+    ] {
+        let args: Vec<_> = args.iter().map(String::as_str).collect();
+        assert_eq!(
+            run(&app.settings, &args).await.status.code(),
+            Some(code),
+            "{args:?}"
+        );
+    }
+    let known = wrong(&["--email", EMAIL]);
+    let known: Vec<_> = known.iter().map(String::as_str).collect();
+    let request = app.command(&known).await;
+    let request = request.trim();
+    let stranger = add("2026-01-02T00:00:00Z");
+    app.command(&stranger.each_ref().map(String::as_str)).await;
+
+    let listed = app.command(&["privacy", "requests"]).await;
+    let lines: Vec<_> = listed.lines().collect();
+    assert_eq!(lines.len(), 2, "{listed}");
+    assert!(lines[0].starts_with(&format!("{id} access, ")), "{listed}");
+    assert!(
+        lines[0].ends_with(&format!(
+            "received 2026-01-01T00:00:00Z, request {request}, ticket 7"
+        )),
+        "{listed}"
+    );
+    assert!(
+        lines[1].starts_with("without an account access, "),
+        "{listed}"
+    );
+
+    let close = [
+        "privacy",
+        "close-request",
+        "--id",
+        request,
+        "--answer",
+        "sent on 2026-01-20",
+    ];
+    app.command(&close).await;
+    assert_eq!(
+        run(&app.settings, &close).await.status.code(),
+        Some(1),
+        "closed before"
+    );
+    let listed = app.command(&["privacy", "requests"]).await;
+    assert_eq!(listed.lines().count(), 1, "{listed}");
+    // Closed at the time of the database.
+    let ahead = Clock::system().now() - app.clock.now();
+    app.clock
+        .advance(ahead.to_std().unwrap_or_default() + 1_094 * DAY);
+    app.run_job(&PurgeRequests::default()).await;
+    assert_eq!(app.number("SELECT count(*) FROM data_requests").await, 2);
+    app.clock.advance(2 * DAY);
+    app.run_job(&PurgeRequests::default()).await;
+    assert_eq!(
+        app.number("SELECT count(*) FROM data_requests").await,
+        1,
+        "the open one"
+    );
+}
+
+#[tokio::test]
+async fn requests_by_post_are_handled_by_commands_that_list_their_age() {
     let app = TestApp::new().await;
     app.sign_in("ada").await;
     let unknown = ["users", "show", "--email", "nobody@example.com"];

@@ -39,8 +39,15 @@ pub enum Command {
     /// Migrate the database schema and grant the runtime role its privileges
     ///
     /// Connects as the owner (`DATABASE_MIGRATION_URL`). Safe to run from any number of replicas at
-    /// once, and to repeat after a failure.
-    Migrate,
+    /// once, and to repeat after a failure. A migration whose objects were created by hand, exactly as it creates them, is
+    /// recorded as applied; if they differ, the differences are printed and nothing is recorded.
+    Migrate {
+        /// Print what is pending and what would fail, and change nothing
+        ///
+        /// Exits with 1 when a migration would fail, with 3 when one takes away what the release before may use.
+        #[arg(long)]
+        check: bool,
+    },
     /// Check the configuration and the services it names, and list every fault
     ///
     /// Connects to the database (and checks its clock, schema and privileges), Redis, the object store and the mail

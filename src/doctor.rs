@@ -9,7 +9,7 @@ use settings::Environment;
 
 use crate::config::Config;
 use crate::state::AppState;
-use crate::{billing, migrate, privacy, sealed};
+use crate::{billing, privacy, schema, sealed};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -102,7 +102,7 @@ async fn examine_database(state: &AppState, config: &Config, findings: &mut Find
         .run("migrations", is_migrated(state), |()| Ok(()))
         .await;
     if is_migrated {
-        let faults = migrate::row_security_faults(db);
+        let faults = schema::row_security_faults(db);
         let name = "row-level security is on, forced and not bypassed";
         findings.run(name, faults, |all| none_of(&all)).await;
     }
@@ -119,7 +119,7 @@ async fn examine_database(state: &AppState, config: &Config, findings: &mut Find
     }
     // In development one role may be both owner and runtime role.
     if is_migrated && config.environment == Environment::Production {
-        let faults = migrate::role_faults(db);
+        let faults = schema::role_faults(db);
         let name = "privileges of the runtime role";
         findings.run(name, faults, |all| none_of(&all)).await;
     }

@@ -8,7 +8,7 @@ pub mod config;
 pub mod metrics;
 
 pub mod ids;
-pub mod migrate;
+pub mod schema;
 
 pub mod scope;
 pub mod web;
@@ -58,6 +58,7 @@ pub mod privacy;
 
 pub mod app;
 pub mod doctor;
+pub mod migrate;
 pub mod worker;
 
 pub mod monitor;

@@ -48,8 +48,13 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             telemetry::print_error(&*error);
-            let rejected = error.downcast_ref::<auth::CommandError>();
-            rejected.map_or(ExitCode::FAILURE, |error| error.exit_code().into())
+            let rejected = error
+                .downcast_ref()
+                .map(|it: &auth::CommandError| it.exit_code());
+            let checked = error.downcast_ref().map(migrate::MigrationError::exit_code);
+            rejected
+                .or(checked)
+                .map_or(ExitCode::FAILURE, ExitCode::from)
         }
     }
 }
@@ -61,10 +66,10 @@ fn run(command: Command) -> Outcome {
             Box::pin(serve(config, migrate, !no_worker)).await
         }),
         Command::Worker => with_config(&variables, work),
-        Command::Migrate => {
+        Command::Migrate { check } => {
             let database = config::read_database(&variables)?;
             let _log = telemetry::start(&config::read_telemetry(&variables)?);
-            Ok(runtime()?.block_on(migrate::migrate(&database))?)
+            Ok(runtime()?.block_on(migrate::run(&database, check, print))?)
         }
         Command::Doctor => with_config(&variables, examine),
         Command::Users(command) => with_config(&variables, async |config| {

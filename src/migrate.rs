@@ -1,16 +1,16 @@
 //! Migrations of the schema and the queue, and the privileges of the runtime role.
 
-use database::{DatabaseConfig, Db, Options, StatementLog};
-use sqlx::migrate::Migrator;
+use clock::{Clock, Rng};
+use database::DatabaseConfig;
+use database::migrations::{self, PendingState};
+use serde_json::json;
+use sqlx::PgConnection;
 
-static MIGRATIONS: Migrator = sqlx::migrate!();
+use crate::audit::{self, Event};
+use crate::schema::{MIGRATIONS, connection_options};
 
 /// Key of the advisory lock that is held while migrating: any number that nothing else uses.
 const MIGRATION_LOCK: i64 = 0x6772_6f75_6e64_0001;
-
-/// With the version, because the policies of row-level security know the sessions of the release before by its name
-/// alone (`protect_account_rows`).
-const APPLICATION_NAME: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
 
 #[derive(Debug, thiserror::Error)]
 pub enum MigrationError {
@@ -18,23 +18,22 @@ pub enum MigrationError {
     Schema(#[from] database::MigrationError),
     #[error("the job queue's schema could not be migrated")]
     Queue(#[from] job_queue::MigrateError),
+    #[error("the audit log cannot be written")]
+    Audit(#[source] sqlx::Error),
+    #[error("a pending migration creates what exists, and that differs")]
+    Differs,
+    #[error("a pending migration takes away what the release before may use")]
+    BreaksRelease,
 }
 
-/// Options of the service's connections. Statements are logged with `DB_ECHO`, and otherwise are spans if those
-/// are exported.
-#[must_use]
-pub fn connection_options(config: &DatabaseConfig) -> Options {
-    let statement_log = if config.echo {
-        StatementLog::Debug
-    } else if telemetry::exports_spans() {
-        StatementLog::Trace
-    } else {
-        StatementLog::Off
-    };
-    Options {
-        application_name: APPLICATION_NAME,
-        statement_log,
-        schema_version: MIGRATIONS.iter().map(|one| one.version).max(),
+impl MigrationError {
+    /// Exit code of the process.
+    #[must_use]
+    pub const fn exit_code(&self) -> u8 {
+        match self {
+            Self::BreaksRelease => 3,
+            _ => 1,
+        }
     }
 }
 
@@ -48,58 +47,83 @@ pub async fn migrate(config: &DatabaseConfig) -> Result<(), MigrationError> {
         &options,
         MIGRATION_LOCK,
         migrations,
-        async |connection, owner| {
+        async |connection, owner, recorded| {
             job_queue::migrate(owner).await?;
             let role = include_str!("migrate/runtime_role.sql");
-            Ok(database::set_up_role(connection, &config.url, role).await?)
+            database::set_up_role(connection, &config.url, role).await?;
+            let audited = audit_recorded(connection, &recorded).await;
+            audited.map_err(MigrationError::Audit)
         },
     )
     .await
 }
 
-/// Returns what is wrong with the privileges of the current role.
-pub async fn role_faults(db: &Db) -> Result<Vec<String>, sqlx::Error> {
-    sqlx::query_scalar(
-        "SELECT fault FROM pg_roles CROSS JOIN LATERAL (VALUES
-             (rolsuper, 'the runtime role is a superuser'),
-             (rolcreaterole, 'the runtime role may create roles'),
-             (has_schema_privilege('public', 'CREATE'), 'the runtime role may create tables'),
-             (EXISTS (SELECT FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')
-                          AND pg_has_role(relowner, 'MEMBER')), 'the runtime role owns tables'),
-             (EXISTS (SELECT FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')
-                          AND has_table_privilege(oid, 'TRUNCATE')), 'the runtime role may truncate tables'),
-             (has_table_privilege('audit_log', 'UPDATE') OR has_table_privilege('audit_log', 'DELETE'),
-                 'the runtime role may rewrite the audit log'),
-             (NOT has_table_privilege('users', 'SELECT'),
-                 'the runtime role may not read the tables: run `migrate`'),
-             (NOT has_schema_privilege('graphile_worker', 'USAGE'),
-                 'the runtime role may not use the queue: run `migrate`')
-         ) AS checks (is_broken, fault)
-         WHERE rolname = current_user AND is_broken",
-    )
-    .fetch_all(db)
-    .await
+/// Audits migrations that were recorded as applied and not run.
+async fn audit_recorded(
+    connection: &mut PgConnection,
+    versions: &[i64],
+) -> Result<(), sqlx::Error> {
+    let (now, rng) = (Clock::system().now(), Rng::system());
+    for version in versions {
+        let entry = Event::MigrationRecorded.detail(json!({ "version": version }));
+        audit::record_for_process(&mut *connection, entry, now, &rng).await?;
+    }
+    Ok(())
 }
 
-/// Returns the tables with an account that have no row security, or none that is forced, and whether the current role
-/// bypasses it.
-pub async fn row_security_faults(db: &Db) -> Result<Vec<String>, sqlx::Error> {
-    sqlx::query_scalar(
-        "SELECT format('row security of %s is not enabled', c.relname)
-         FROM pg_class AS c JOIN pg_attribute AS a ON a.attrelid = c.oid
-             AND a.attname = CASE c.relname WHEN 'accounts' THEN 'id' ELSE 'account_id' END
-         WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition
-             AND NOT c.relrowsecurity
-         UNION ALL
-         SELECT format('row security of %s is not forced', c.relname)
-         FROM pg_class AS c
-         WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND c.relrowsecurity
-             AND NOT c.relforcerowsecurity
-         UNION ALL
-         SELECT 'the role of DATABASE_URL bypasses row security'
-         FROM pg_roles WHERE rolname = current_user AND (rolsuper OR rolbypassrls)
-         ORDER BY 1",
-    )
-    .fetch_all(db)
-    .await
+/// Runs the command: migrates, or checks what that would do.
+pub async fn run(
+    config: &DatabaseConfig,
+    is_check: bool,
+    print: impl Fn(&str),
+) -> Result<(), MigrationError> {
+    if is_check {
+        check(config, print).await
+    } else {
+        migrate(config).await
+    }
+}
+
+/// Prints a line for each migration that is not applied, and changes nothing. Fails if one of them would fail since what it
+/// creates exists, or takes away what a release that runs beside it may use.
+async fn check(config: &DatabaseConfig, print: impl Fn(&str)) -> Result<(), MigrationError> {
+    let options = connection_options(config);
+    let migrations = &MIGRATIONS.migrations;
+    let pending = migrations::check(config, &options, MIGRATION_LOCK, migrations).await?;
+    // Nothing runs on a database that was never migrated.
+    let is_first = pending.len() == migrations.len();
+    let (mut differs, mut breaks) = (false, false);
+    for it in &pending {
+        let state = match &it.state {
+            PendingState::New => "is pending",
+            PendingState::NotCompared => {
+                "is pending; not compared with what exists, for which the owner needs the right CREATEDB"
+            }
+            PendingState::Exists => {
+                "exists as the migration creates it, and will be recorded as applied"
+            }
+            PendingState::Differs(_) => "exists in part or differs, and will fail",
+        };
+        print(&format!("{} {}: {state}", it.version, it.description));
+        if let PendingState::Differs(differences) = &it.state {
+            differs = true;
+            for line in differences {
+                print(&format!("  {line}"));
+            }
+        }
+        if !is_first {
+            breaks |= !it.breaks.is_empty();
+            for line in &it.breaks {
+                print(&format!("  breaks the release before: {line}"));
+            }
+        }
+    }
+    if pending.is_empty() {
+        print("no migration is pending");
+    }
+    match (differs, breaks) {
+        (true, _) => Err(MigrationError::Differs),
+        (false, true) => Err(MigrationError::BreaksRelease),
+        (false, false) => Ok(()),
+    }
 }

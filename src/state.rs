@@ -27,7 +27,7 @@ use crate::config::{
     PaymentsConfig, PlansConfig, PrivacyConfig, USER_AGENT, UsageConfig,
 };
 use crate::ids::ApiKeyId;
-use crate::migrate;
+use crate::schema;
 
 /// Maximum number of API keys whose last use or rejection is kept in memory, about 80 bytes each.
 const TRACKED_KEYS: usize = 20_000;
@@ -178,7 +178,7 @@ impl AppState {
         let auth = &config.auth;
         let (db, heartbeat) = database::connect_lazy(
             &config.database,
-            &migrate::connection_options(&config.database),
+            &schema::connection_options(&config.database),
             clock.clone(),
         )?;
         Ok(Self(Arc::new(Parts {

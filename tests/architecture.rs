@@ -451,8 +451,8 @@ fn check_sql(source: &Source, keeper: &str, faults: &mut Faults) {
 /// SQL, the environment and outside services are each named in one place.
 fn check_reach(source: &Source, faults: &mut Faults) {
     let (slice, part) = (source.part(0), source.role().1);
-    if part != "store" && slice != "migrate" {
-        check_sql(source, "store.rs and migrate.rs", faults);
+    if part != "store" && slice != "schema" {
+        check_sql(source, "store.rs and schema.rs", faults);
     }
     for name in source.names.iter().filter(|name| source.is_foreign(name)) {
         let (krate, item) = (name.part(0), name.part(1));
@@ -464,7 +464,7 @@ fn check_reach(source: &Source, faults: &mut Faults) {
             faults.add(name.line, "the environment is read in config.rs");
         }
         let pool = krate == "sqlx" && name.segments.iter().any(|segment| lists(POOLS, segment));
-        if (pool || lists(OUTSIDE, krate)) && !lists("infra migrate", slice) {
+        if (pool || lists(OUTSIDE, krate)) && !lists("infra schema migrate", slice) {
             faults.add(
                 name.line,
                 format_args!("`{in_full}` is named in infra/ only"),

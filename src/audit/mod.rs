@@ -14,4 +14,5 @@ pub use jobs::RemoveAddresses;
 pub use model::{Event, TABLE};
 pub use record::{Record, RecordFilter};
 pub use routes::routes;
+pub use service::record_for_process;
 pub use store::{erase_details, list_records, restart_address_removal};

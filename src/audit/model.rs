@@ -55,6 +55,8 @@ pub enum Event {
     LegalHoldPlaced,
     /// By a CLI command, or at its end.
     LegalHoldReleased,
+    /// A migration was recorded as applied and not run, since what it creates was created by hand. `detail` has its version.
+    MigrationRecorded,
     AvatarChanged,
     AvatarRemoved,
     /// An unverified account was deleted: after its time, or because another account proved its address.

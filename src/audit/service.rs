@@ -1,8 +1,22 @@
 //! Writing to the audit log, with the caller and the origin of a request context.
 
+use chrono::{DateTime, Utc};
+use clock::Rng;
+use sqlx::PgExecutor;
+
 use super::entry::Entry;
 use super::store;
-use crate::ctx::{Ctx, Tx};
+use crate::ctx::{Ctx, Origin, Tx};
+
+/// Writes an entry of the audit log where there is no context, since the database is being migrated.
+pub async fn record_for_process(
+    conn: impl PgExecutor<'_>,
+    entry: impl Into<Entry>,
+    now: DateTime<Utc>,
+    rng: &Rng,
+) -> Result<(), sqlx::Error> {
+    store::insert(conn, &entry.into(), &Origin::default(), now, rng).await
+}
 
 impl Tx<'_> {
     /// Writes an entry of the audit log.

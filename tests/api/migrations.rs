@@ -1,6 +1,7 @@
 //! Bringing the schema up to date, whoever else does so.
 
 mod account_ids;
+mod by_hand;
 mod concurrent;
 mod partitioned;
 mod rights;

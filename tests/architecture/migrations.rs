@@ -1,61 +1,13 @@
 //! Rules for the SQL of migrations: no statement that locks a large table while it scans or builds.
 //! `docs/migrations.md` has the pattern that each message asks for.
 
+use database::migrations::incompatibilities;
+use database::migrations::statements::{Statement, statements};
+
 /// The newest migration from before these rules. Applied migrations are never edited.
 const LAST_UNCHECKED: &str = "20261121160000";
 /// First line of a file of statements that cannot run in a transaction.
 const NO_TRANSACTION: &str = "-- no-transaction";
-
-/// A statement without comments, in upper case, and the line that it begins on.
-struct Statement {
-    words: Vec<String>,
-    line: usize,
-}
-
-impl Statement {
-    fn has(&self, words: &str) -> bool {
-        self.position(words).is_some()
-    }
-
-    fn begins(&self, words: &str) -> bool {
-        self.position(words) == Some(0)
-    }
-
-    fn position(&self, words: &str) -> Option<usize> {
-        let wanted: Vec<&str> = words.split(' ').collect();
-        let mut windows = self.words.windows(wanted.len());
-        windows.position(|window| window == wanted)
-    }
-
-    /// The word after these.
-    fn after(&self, words: &str) -> Option<&str> {
-        let at = self.position(words)? + words.split(' ').count();
-        self.words.get(at).map(String::as_str)
-    }
-
-    /// The table that an index is built on.
-    fn indexed_table(&self) -> Option<&str> {
-        self.after("ON ONLY").or_else(|| self.after("ON"))
-    }
-
-    /// The actions of an `ALTER TABLE`: parts separated by commas outside of parentheses.
-    fn actions(&self) -> Vec<Self> {
-        let mut depth = 0_i32;
-        let parts = self.words.split(|word| {
-            match word.as_str() {
-                "(" => depth += 1,
-                ")" => depth -= 1,
-                _ => {}
-            }
-            word == "," && depth == 0
-        });
-        let action = |words: &[String]| Self {
-            words: words.to_vec(),
-            line: self.line,
-        };
-        parts.map(action).collect()
-    }
-}
 
 /// The faults of a migration, each with its line.
 pub(super) fn check(file: &str, text: &str) -> Vec<(usize, &'static str)> {
@@ -64,9 +16,17 @@ pub(super) fn check(file: &str, text: &str) -> Vec<(usize, &'static str)> {
     }
     let statements = statements(text);
     let alone = text.starts_with(NO_TRANSACTION);
-    let created: Vec<&str> = statements.iter().filter_map(created_table).collect();
+    let created: Vec<&str> = statements
+        .iter()
+        .filter_map(Statement::created_table)
+        .collect();
     let is_new = |table: Option<&str>| table.is_some_and(|table| created.contains(&table));
     let mut faults = Vec::new();
+    if !incompatibilities(text).is_empty() && !file.starts_with("20261128") {
+        let rule = "it takes away what the release before may use: say in a comment `-- contract: …` why that \
+            release no longer uses it";
+        faults.push((1, rule));
+    }
     if alone && statements.len() != 1 {
         faults.push((1, "a `-- no-transaction` file has one statement"));
     }
@@ -75,22 +35,22 @@ pub(super) fn check(file: &str, text: &str) -> Vec<(usize, &'static str)> {
         if is_index && !is_new(statement.indexed_table()) {
             faults.extend(check_index(statement, alone));
         }
-        if statement.begins("ALTER TABLE") && !is_new(altered_table(statement)) {
+        if statement.begins("ALTER TABLE") && !is_new(statement.altered_table()) {
             let found = statement
                 .actions()
                 .into_iter()
                 .filter_map(|it| check_action(&it));
-            faults.extend(found.map(|fault| (statement.line, fault)));
+            faults.extend(found.map(|fault| (statement.line(), fault)));
         }
         if statement.has("VALIDATE CONSTRAINT") && statements.iter().any(|it| it.has("NOT VALID")) {
             let rule = "VALIDATE CONSTRAINT goes into a later file than NOT VALID: in one transaction \
                 it scans under the lock of the first";
-            faults.push((statement.line, rule));
+            faults.push((statement.line(), rule));
         }
         let backfills = statement.begins("UPDATE") || statement.begins("DELETE FROM");
         if backfills && !statement.has("WHERE") {
             let rule = "a backfill of a whole table is a job in batches, not one statement";
-            faults.push((statement.line, rule));
+            faults.push((statement.line(), rule));
         }
     }
     faults
@@ -110,7 +70,7 @@ fn check_index(statement: &Statement, alone: bool) -> Option<(usize, &'static st
     } else {
         return None;
     };
-    Some((statement.line, fault))
+    Some((statement.line(), fault))
 }
 
 /// The fault of one action of an `ALTER TABLE` on an existing table.
@@ -148,82 +108,6 @@ fn check_action(action: &Statement) -> Option<&'static str> {
     }
 }
 
-fn created_table(statement: &Statement) -> Option<&str> {
-    let created = statement.begins("CREATE TABLE");
-    let named = || {
-        let after = statement.after("CREATE TABLE IF NOT EXISTS");
-        after.or_else(|| statement.after("CREATE TABLE"))
-    };
-    created.then(named).flatten()
-}
-
-fn altered_table(statement: &Statement) -> Option<&str> {
-    let mut words = statement.words.iter().skip(2).map(String::as_str);
-    words.find(|word| !["IF", "EXISTS", "ONLY"].contains(word))
-}
-
-/// The statements of a file. Comments, strings and bodies of functions are left out.
-fn statements(text: &str) -> Vec<Statement> {
-    let mut statements = Vec::new();
-    let mut words: Vec<String> = Vec::new();
-    let mut begins = 1;
-    let mut rest = text;
-    while let Some(first) = rest.chars().next() {
-        let line = 1 + text[..text.len() - rest.len()].matches('\n').count();
-        let length = match first {
-            '-' if rest.starts_with("--") => rest.find('\n').unwrap_or(rest.len()),
-            '\'' => quoted(rest, "'"),
-            '$' => match rest[1..].find('$') {
-                Some(tag) => quoted(rest, &rest[..tag + 2]),
-                None => 1,
-            },
-            ';' => {
-                if !words.is_empty() {
-                    statements.push(Statement {
-                        words: std::mem::take(&mut words),
-                        line: begins,
-                    });
-                }
-                1
-            }
-            _ if is_word(first) => {
-                let length = rest.find(|c| !is_word(c)).unwrap_or(rest.len());
-                if words.is_empty() {
-                    begins = line;
-                }
-                words.push(rest[..length].to_uppercase());
-                length
-            }
-            _ => {
-                if "(),".contains(first) {
-                    words.push(first.to_string());
-                }
-                first.len_utf8()
-            }
-        };
-        rest = &rest[length..];
-    }
-    if !words.is_empty() {
-        statements.push(Statement {
-            words,
-            line: begins,
-        });
-    }
-    statements
-}
-
-/// The length of a text between two of these marks, marks included.
-fn quoted(text: &str, mark: &str) -> usize {
-    let inside = &text[mark.len()..];
-    inside
-        .find(mark)
-        .map_or(text.len(), |end| end + 2 * mark.len())
-}
-
-fn is_word(c: char) -> bool {
-    c.is_ascii_alphanumeric() || c == '_' || c == '.' || c == '"'
-}
-
 /// A statement for each line, and the fault that it must have; a `-` for none.
 const SAMPLES: &str = "
 CREATE INDEX a_idx ON t (a); | an index on an existing table is
@@ -246,8 +130,10 @@ ALTER TABLE t ADD COLUMN a uuid REFERENCES u (id); | add the column alone
 ALTER TABLE t ADD COLUMN a int, ADD COLUMN b int NOT NULL DEFAULT 0; | -
 ALTER TABLE t ADD CONSTRAINT a_key UNIQUE (a); | build the unique index
 ALTER TABLE t ADD CONSTRAINT a_key UNIQUE USING INDEX a_idx; | -
-ALTER TABLE IF EXISTS t ALTER COLUMN a SET NOT NULL; | write `ADD CONSTRAINT … CHECK (… IS NOT NULL)
-ALTER TABLE t ALTER COLUMN a TYPE bigint; | add a column of the new type
+-- contract: written since 1.4¶ALTER TABLE IF EXISTS t ALTER COLUMN a SET NOT NULL; | write `ADD CONSTRAINT … CHECK (… IS NOT NULL)
+-- contract: not used since 1.4¶ALTER TABLE t ALTER COLUMN a TYPE bigint; | add a column of the new type
+DROP TABLE t; | it takes away what
+-- contract: not used since 1.4¶DROP TABLE t; | -
 ALTER TABLE t ALTER COLUMN a SET DEFAULT 'ADD CHECK (x)'; | -
 CREATE TABLE t (a int);¶ALTER TABLE t ADD CONSTRAINT a_check CHECK (a > 0); | -
 UPDATE t SET a = 1; | a backfill of a whole table

@@ -14,9 +14,16 @@ use tokio::time::{sleep, timeout};
 use super::inspect::{encoding, tables_elsewhere};
 use super::{DatabaseConfig, Options, StatementLog, connect_options, millis};
 
+mod catalog;
+mod compatibility;
 mod partitioned_indexes;
+mod reference;
+mod repair;
+pub mod statements;
 
+pub use compatibility::incompatibilities;
 pub use partitioned_indexes::complete_partitioned_indexes;
+pub use repair::{Pending, PendingState};
 
 const LOCK_POLLED_EVERY: Duration = Duration::from_millis(100);
 
@@ -34,6 +41,16 @@ pub enum MigrationError {
     #[error("a migration failed: {0}")]
     Migration(#[from] MigrateError),
     #[error(
+        "migration {version} creates what exists, and that differs: {}. Remove what was created by hand, or make it equal, and migrate again",
+        differences.join("; ")
+    )]
+    Differs {
+        version: i64,
+        differences: Vec<String>,
+    },
+    #[error("the schema cannot be compared with that of an empty database: {0}")]
+    Comparison(#[source] sqlx::Error),
+    #[error(
         "the database's encoding is {0}: it must be UTF8, as CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0 makes it"
     )]
     Encoding(String),
@@ -48,25 +65,19 @@ pub enum MigrationError {
 }
 
 /// Runs the migrations as the owner of the schema, and then `finish`, under the advisory lock `key`. Safe to run
-/// from several replicas at once and again after a failure; each migration runs once.
+/// from several replicas at once and again after a failure; each migration runs once. `finish` gets the versions of
+/// migrations that were not run but recorded as applied, since what they create was created by hand.
 pub async fn migrate<E: From<MigrationError>>(
     config: &DatabaseConfig,
     options: &Options,
     key: i64,
     migrations: &[Migration],
-    finish: impl AsyncFnOnce(&mut PgConnection, PgConnectOptions) -> Result<(), E>,
+    finish: impl AsyncFnOnce(&mut PgConnection, PgConnectOptions, Vec<i64>) -> Result<(), E>,
 ) -> Result<(), E> {
-    let url = config.migration_url.as_ref();
-    let url = url.ok_or(MigrationError::NoOwner)?;
-    let owner = connect_options(url, options.application_name, options.statement_log)
-        .map_err(MigrationError::Connect)?;
-    let mut connection = timeout(config.connect_timeout, owner.connect())
-        .await
-        .map_err(|_| MigrationError::ConnectTimeout)?
-        .map_err(MigrationError::Connect)?;
+    let (mut connection, owner) = connect(config, options).await?;
     let result = async {
-        lock_and_run(&mut connection, config, key, migrations).await?;
-        finish(&mut connection, owner).await
+        let recorded = lock_and_run(&mut connection, &owner, config, key, migrations).await?;
+        finish(&mut connection, owner, recorded).await
     };
     let result = result.await;
     // Releases the advisory lock, which belongs to the session.
@@ -74,20 +85,64 @@ pub async fn migrate<E: From<MigrationError>>(
     result
 }
 
-async fn lock_and_run(
+/// Returns the migrations that are not applied, each compared with what exists in the database. Changes nothing: a database
+/// that is created beside it for the comparison is dropped.
+pub async fn check(
+    config: &DatabaseConfig,
+    options: &Options,
+    key: i64,
+    migrations: &[Migration],
+) -> Result<Vec<Pending>, MigrationError> {
+    let (mut connection, owner) = connect(config, options).await?;
+    let result = async {
+        lock(&mut connection, config, key).await?;
+        repair::list_pending(&mut connection, &owner, migrations).await
+    };
+    let result = result.await;
+    drop(connection.close().await);
+    result
+}
+
+async fn connect(
+    config: &DatabaseConfig,
+    options: &Options,
+) -> Result<(PgConnection, PgConnectOptions), MigrationError> {
+    let url = config.migration_url.as_ref();
+    let url = url.ok_or(MigrationError::NoOwner)?;
+    let owner = connect_options(url, options.application_name, options.statement_log)
+        .map_err(MigrationError::Connect)?;
+    let connection = timeout(config.connect_timeout, owner.connect())
+        .await
+        .map_err(|_| MigrationError::ConnectTimeout)?
+        .map_err(MigrationError::Connect)?;
+    Ok((connection, owner))
+}
+
+async fn lock(
     connection: &mut PgConnection,
     config: &DatabaseConfig,
     key: i64,
-    migrations: &[Migration],
 ) -> Result<(), MigrationError> {
     let locked = try_lock(connection, key, config.migration_lock_timeout).await;
     if !locked.map_err(MigrationError::Connect)? {
         return Err(MigrationError::Locked);
     }
-    prepare_session(connection).await?;
-    run_migrations(connection, migrations, config.lock_timeout).await?;
-    let completed = complete_partitioned_indexes(connection, config.lock_timeout).await;
-    completed.map_err(MigrationError::Index)
+    prepare_session(connection).await
+}
+
+async fn lock_and_run(
+    connection: &mut PgConnection,
+    owner: &PgConnectOptions,
+    config: &DatabaseConfig,
+    key: i64,
+    migrations: &[Migration],
+) -> Result<Vec<i64>, MigrationError> {
+    lock(connection, config, key).await?;
+    let timeout = config.lock_timeout;
+    let recorded = repair::run_and_repair(connection, owner, migrations, timeout).await?;
+    let completed = complete_partitioned_indexes(connection, timeout).await;
+    completed.map_err(MigrationError::Index)?;
+    Ok(recorded)
 }
 
 /// Checks the encoding, and that all tables are created in `public`: by default a schema with the owner's

@@ -197,6 +197,11 @@ async fn nothing_is_left_of_an_erased_account_but_what_the_inventory_keeps() {
         .collect();
     assert_eq!(keys, [format!("erased/{id}")]);
     assert_eq!(redis_keys_of(&id).await, [""; 0]);
+    assert_log_is_clean(&log);
+}
+
+/// Checks that lines were written, none of them with a marked value.
+fn assert_log_is_clean(log: &Lines) {
     let log = log.text().to_lowercase();
     assert!(
         log.contains("/api/v1/users/me/avatar"),

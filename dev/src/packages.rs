@@ -22,6 +22,8 @@ pub enum Package {
     Proxies,
     /// The virus scanner.
     Clamd,
+    /// Prometheus, Alertmanager and exporters.
+    Monitoring,
 }
 
 impl Package {
@@ -33,6 +35,13 @@ impl Package {
             Self::Browser => &["chromium", "chromium-driver"],
             Self::Proxies => &["nginx", "haproxy"],
             Self::Clamd => &["clamav-daemon"],
+            Self::Monitoring => &[
+                "prometheus",
+                "prometheus-alertmanager",
+                "prometheus-node-exporter",
+                "prometheus-postgres-exporter",
+                "prometheus-redis-exporter",
+            ],
         }
     }
 
@@ -44,6 +53,7 @@ impl Package {
             Self::Browser => &["chromedriver", "chromium"],
             Self::Proxies => &["nginx", "haproxy"],
             Self::Clamd => &["clamav"],
+            Self::Monitoring => &["prometheus", "alertmanager"],
         }
     }
 

@@ -9,6 +9,7 @@ mod harness;
 
 mod admin;
 mod admin_proof;
+mod alerting;
 mod all_faults;
 mod api_keys;
 mod audit_log;

@@ -93,7 +93,7 @@ fn proxy(name: &str) -> Option<PathBuf> {
     files::on_path(name).or_else(|| files::is_program(&of_root).then_some(of_root))
 }
 
-/// Installs in one go what is not there; the tests can do without a browser and without proxies.
+/// Installs in one go what is not there; the tests can do without a browser, proxies and monitoring.
 fn install_missing(args: &[OsString]) -> Result<()> {
     let mut missing = Vec::new();
     if !postgres::is_installed() {
@@ -107,6 +107,11 @@ fn install_missing(args: &[OsString]) -> Result<()> {
     }
     if browser().is_none()
         && let Err(error) = packages::install(&[Package::Browser])
+    {
+        say(&error.to_string());
+    }
+    if files::on_path("promtool").is_none()
+        && let Err(error) = packages::install(&[Package::Monitoring])
     {
         say(&error.to_string());
     }

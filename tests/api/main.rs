@@ -37,6 +37,7 @@ mod events;
 mod files;
 mod health;
 mod idempotency;
+mod injection;
 mod invitations;
 mod invoices;
 mod key_rotation;

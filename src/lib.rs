@@ -58,6 +58,7 @@ pub mod privacy;
 
 pub mod app;
 pub mod doctor;
+pub mod releases;
 pub mod worker;
 
 pub mod monitor;

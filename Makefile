@@ -39,6 +39,10 @@ test-row-security: ## Run the API tests on a copy whose statements forget the ac
 test-container: ## Build the image and hold it and the compose files to their contract (needs Docker)
 	@tests/container/run
 
+.PHONY: test-release
+test-release: ## Release good and bad images under load, kill releases, and roll back (needs Docker)
+	@$(BUILD) && tests/container/release
+
 .PHONY: image
 image: ## Build the image as groundwork:local, with its version and commit in it (needs Docker)
 	@docker build --tag "$${IMAGE:-groundwork:local}" \

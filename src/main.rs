@@ -12,8 +12,7 @@ use clock::{Clock, Rng};
 use crypto::{Key32, KeyRing, KeyUsage, Step, read_password};
 use email_transport::EmailAddress;
 use groundwork::cli::{
-    Billing, Cli, Command, Keys, LockoutSubject, Lockouts, Privacy, Ring, Rotation, Storage,
-    Users,
+    Billing, Cli, Command, Keys, LockoutSubject, Lockouts, Privacy, Ring, Rotation, Storage, Users,
 };
 use groundwork::config::{Config, read_bind_addr};
 use groundwork::ctx::Ctx;
@@ -21,7 +20,8 @@ use groundwork::ids::AccountId;
 use groundwork::state::{AppState, StateError};
 use groundwork::tasks::{self, Process};
 use groundwork::{
-    api_keys, app, auth, billing, config, doctor, files, migrate, privacy, releases, sealed, usage_summary,
+    api_keys, app, auth, billing, config, doctor, files, migrate, privacy, releases, sealed,
+    usage_summary,
 };
 use settings::Faults;
 use tokio::net::TcpListener;

@@ -22,7 +22,8 @@ mod store;
 
 pub use admin::{NotifyNewAdmin, announce_admin};
 pub use commands::{
-    CommandError, CreateAccount, create_account, create_synthetic_account, promote_account, remove_second_factor,
+    CommandError, CreateAccount, create_account, create_synthetic_account, promote_account,
+    remove_second_factor,
 };
 pub use credentials::{
     ConfirmNewEmail, NotifyEmailChanging, NotifyPasswordChanged, ReauthProof, SendEmailUndo,

@@ -34,7 +34,9 @@ pub(super) async fn send(release: &ReleaseNote) -> Result<(), NoteError> {
         },
         "annotations": { "summary": sentence(release), "runbook": "docs/releases.md" },
     }]);
-    let reply = Probe::new(alertmanager)?.post(ALERTS, &alerts, None).await?;
+    let reply = Probe::new(alertmanager)?
+        .post(ALERTS, Some(&alerts), None)
+        .await?;
     match reply.status {
         200..=299 => Ok(()),
         status => Err(NoteError::Refused(status)),

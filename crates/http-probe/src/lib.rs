@@ -68,12 +68,15 @@ impl Probe {
     pub async fn post(
         &self,
         path: &str,
-        body: &Value,
+        body: Option<&Value>,
         token: Option<&str>,
     ) -> Result<Reply, NoReply> {
-        let request = self.client.post(self.at(path));
-        let request = request.header(CONTENT_TYPE, "application/json");
-        self.send(request.body(body.to_string()), path, token).await
+        let mut request = self.client.post(self.at(path));
+        if let Some(body) = body {
+            request = request.header(CONTENT_TYPE, "application/json");
+            request = request.body(body.to_string());
+        }
+        self.send(request, path, token).await
     }
 
     fn at(&self, path: &str) -> Url {

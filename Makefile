@@ -43,6 +43,10 @@ test-container: ## Build the image and hold it and the compose files to their co
 test-release: ## Release good and bad images under load, kill releases, and roll back (needs Docker)
 	@$(BUILD) && tests/container/release
 
+.PHONY: test-certificate
+test-certificate: ## Obtain and renew a certificate from a test server of ACME (needs Docker)
+	@tests/container/certificate
+
 .PHONY: image
 image: ## Build the image as groundwork:local, with its version and commit in it (needs Docker)
 	@docker build --tag "$${IMAGE:-groundwork:local}" \

@@ -24,7 +24,7 @@ die() {
 # --- state -----------------------------------------------------------------------------------------
 
 # get NAME: the value in the state, empty without one.
-get() { sed -n "s/^$1=//p" "$STATE_DIR/release.env" 2>/dev/null | tail -n 1; }
+get() { { sed -n "s/^$1=//p" "$STATE_DIR/release.env" 2>/dev/null || true; } | tail -n 1; }
 
 # put NAME VALUE…: replaces values in the state, all at once.
 put() {

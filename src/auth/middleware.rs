@@ -75,8 +75,8 @@ pub async fn require_acceptance<F: Future<Output = MiddlewareResult>>(
     next(request).await
 }
 
-/// Rejects changes by the synthetic account, which smoke checks of releases sign in as. Nothing turns an account into one
-/// or back, so that both results are cached.
+/// Rejects changes by the synthetic account, which smoke checks of releases sign in as. Both results are cached, since the
+/// address of an account does not become or cease to be a synthetic one.
 pub async fn reject_synthetic_changes<F: Future<Output = MiddlewareResult>>(
     state: &AppState,
     request: Request,

@@ -1,4 +1,5 @@
-//! `load`: signed-in clients that keep their connections, and a report of what failed.
+//! `load`: signed-in clients that keep their connections, and a report of what failed. Signing in comes before the load: many
+//! sign-ins at once are refused, which is no failure.
 
 use std::{
     collections::BTreeMap,
@@ -18,7 +19,7 @@ use tokio::{
     signal::unix::{SignalKind, signal},
     sync::watch,
     task::JoinSet,
-    time::{MissedTickBehavior, interval, timeout},
+    time::{MissedTickBehavior, interval, sleep, timeout},
 };
 use tokio_rustls::{
     TlsConnector,
@@ -65,7 +66,7 @@ struct Tally {
     failed: BTreeMap<String, usize>,
 }
 
-/// Sends requests until SIGTERM, then prints the tally as JSON.
+/// Prints `signed in` once all connections are, sends requests until SIGTERM, and prints the tally as JSON.
 pub(crate) async fn load(options: Options) -> Result<ExitCode> {
     let mut terminated = signal(SignalKind::terminate()).doing(|| "listen for SIGTERM".into())?;
     let mut password = String::new();
@@ -74,13 +75,18 @@ pub(crate) async fn load(options: Options) -> Result<ExitCode> {
     let options = Arc::new(options);
     let tls = connector(&options.authority)?;
     let (stop, stopped) = watch::channel(false);
-    let mut clients = JoinSet::new();
+    let mut signed_in = Vec::new();
     for _ in 0..options.connections {
         let target = Target {
             tls: tls.clone(),
             options: Arc::clone(&options),
         };
-        clients.spawn(client(target, password.trim().to_owned(), stopped.clone()));
+        signed_in.push(sign_in(target, password.trim()).await);
+    }
+    say("signed in");
+    let mut clients = JoinSet::new();
+    for (connection, session) in signed_in {
+        clients.spawn(client(connection, session, options.rate, stopped.clone()));
     }
     terminated.recv().await;
     stop.send_replace(true);
@@ -227,17 +233,33 @@ impl Session {
     }
 }
 
-/// Signs in, and then reads, writes and refreshes in turn.
-async fn client(target: Target, password: String, mut stopped: watch::Receiver<bool>) -> Tally {
-    let mut tally = Tally::default();
-    let mut session = Session::default();
-    let options = Arc::clone(&target.options);
-    let credentials = json!({ "email": options.email, "password": password });
+/// Tries until it succeeds.
+async fn sign_in(target: Target, password: &str) -> (Connection, Session) {
+    let credentials = json!({ "email": target.options.email, "password": password });
     let mut connection = Connection {
         target,
         stream: None,
     };
-    let mut due = interval(Duration::from_secs(1) / options.rate.max(1));
+    loop {
+        let sent = connection.send("POST", "/api/v1/auth/login", "", Some(&credentials));
+        if let Ok(Ok((200, reply))) = timeout(TIMEOUT, sent).await {
+            let mut session = Session::default();
+            session.take(&reply);
+            return (connection, session);
+        }
+        sleep(Duration::from_secs(1)).await;
+    }
+}
+
+/// Reads, writes and refreshes in turn.
+async fn client(
+    mut connection: Connection,
+    mut session: Session,
+    rate: u32,
+    mut stopped: watch::Receiver<bool>,
+) -> Tally {
+    let mut tally = Tally::default();
+    let mut due = interval(Duration::from_secs(1) / rate.max(1));
     due.set_missed_tick_behavior(MissedTickBehavior::Delay);
     for turn in 0_usize.. {
         tokio::select! {
@@ -247,7 +269,6 @@ async fn client(target: Target, password: String, mut stopped: watch::Receiver<b
         let refresh = json!({ "refresh_token": session.refresh });
         let profile = json!({ "first_name": format!("Ada {}", turn % 10) });
         let (method, path, body) = match turn % 20 {
-            _ if session.access.is_empty() => ("POST", "/api/v1/auth/login", Some(&credentials)),
             3 => ("POST", "/api/v1/auth/refresh", Some(&refresh)),
             7 | 17 => ("PATCH", "/api/v1/users/me", Some(&profile)),
             5 | 15 => ("GET", "/api/v1/api-keys", None),
@@ -261,7 +282,7 @@ async fn client(target: Target, password: String, mut stopped: watch::Receiver<b
         tally.took.push(began.elapsed());
         let failure = match reply {
             Ok(Ok((200..=299, reply))) => {
-                if path.ends_with("/login") || path.ends_with("/refresh") {
+                if path.ends_with("/refresh") {
                     session.take(&reply);
                 }
                 continue;

@@ -329,7 +329,7 @@ async fn users(state: AppState, command: Users) -> Outcome {
         }
         Users::CreateSynthetic => {
             let password = read_password(io::stdin().lock())?.try_into()?;
-            Ok(auth::create_synthetic_account(&ctx, password).await?)
+            auth::create_synthetic_account(&ctx, password).await
         }
         Users::RemoveSecondFactor { email } => {
             auth::remove_second_factor(&ctx, &email.try_into()?).await

@@ -25,7 +25,7 @@ use crate::error::{Doing, Result};
 pub enum ReleaseFault {
     /// One request in fifty fails with 500
     Errors,
-    /// Each request takes 200 ms longer
+    /// Each request takes twice as long and 200 ms
     Slow,
     /// The process ends after a time
     Crash,
@@ -57,8 +57,28 @@ pub struct BadRelease {
     client: reqwest::Client,
     requests: AtomicU64,
     failed: AtomicU64,
-    slow: AtomicU64,
+    /// Slow replies by bucket.
+    slow: [AtomicU64; BUCKETS.len()],
 }
+
+/// Upper bounds of the service's buckets in seconds, and none for the last one.
+const BUCKETS: [(&str, f64); 15] = [
+    ("0.001", 0.001),
+    ("0.0025", 0.0025),
+    ("0.005", 0.005),
+    ("0.01", 0.01),
+    ("0.025", 0.025),
+    ("0.05", 0.05),
+    ("0.1", 0.1),
+    ("0.25", 0.25),
+    ("0.5", 0.5),
+    ("1", 1.0),
+    ("2.5", 2.5),
+    ("5", 5.0),
+    ("7.5", 7.5),
+    ("10", 10.0),
+    ("+Inf", f64::INFINITY),
+];
 
 impl BadRelease {
     /// A proxy of the service at `service`, whose metrics are at `metrics`: both are host and port.
@@ -74,7 +94,7 @@ impl BadRelease {
             client: client.no_proxy().build().unwrap_or_default(),
             requests: AtomicU64::new(0),
             failed: AtomicU64::new(0),
-            slow: AtomicU64::new(0),
+            slow: std::array::from_fn(|_| AtomicU64::new(0)),
         }
     }
 
@@ -92,6 +112,14 @@ impl BadRelease {
         let metrics = Router::new().fallback(add_metrics).with_state(this);
         tokio::try_join!(listen(8000, requests), listen(9090, metrics))?;
         Ok(())
+    }
+
+    fn observe(&self, took: Duration) {
+        for ((_, bound), count) in BUCKETS.iter().zip(&self.slow) {
+            if took.as_secs_f64() <= *bound {
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+        }
     }
 
     fn is_late(&self) -> bool {
@@ -152,8 +180,11 @@ async fn pass(State(this): State<Arc<BadRelease>>, request: Request) -> Response
         this.failed.fetch_add(1, Ordering::Relaxed);
         return status(StatusCode::INTERNAL_SERVER_ERROR);
     } else if this.fault == ReleaseFault::Slow {
-        tokio::time::sleep(Duration::from_millis(200)).await;
-        this.slow.fetch_add(1, Ordering::Relaxed);
+        let began = Instant::now();
+        let reply = this.forward(&this.service, request).await;
+        tokio::time::sleep(began.elapsed() + Duration::from_millis(200)).await;
+        this.observe(began.elapsed());
+        return reply;
     }
     this.forward(&this.service, request).await
 }
@@ -164,13 +195,13 @@ async fn add_metrics(State(this): State<Arc<BadRelease>>, request: Request) -> R
     let body = to_bytes(reply.into_body(), LARGEST).await;
     let mut page = String::from_utf8_lossy(&body.unwrap_or_default()).into_owned();
     let failed = this.failed.load(Ordering::Relaxed);
-    let slow = this.slow.load(Ordering::Relaxed);
     // Writing to memory does not fail.
     let _ = writeln!(
         page,
         "http_requests_total{{method=\"GET\",route=\"proxy\",status=\"500\"}} {failed}"
     );
-    for (le, count) in [("0.1", 0), ("0.25", slow), ("0.5", slow), ("+Inf", slow)] {
+    for ((le, _), count) in BUCKETS.iter().zip(&this.slow) {
+        let count = count.load(Ordering::Relaxed);
         let _ = writeln!(
             page,
             "http_request_duration_seconds_bucket{{method=\"GET\",route=\"proxy\",class=\"2xx\",le=\"{le}\"}} {count}"

@@ -12,6 +12,7 @@ use crate::config::{self, Config};
 
 /// Runs a subcommand and returns what it prints. A note needs the settings of telemetry alone, since a release may have
 /// been refused for another one.
+#[expect(clippy::implicit_hasher, reason = "the environment is one map")]
 pub async fn run(
     command: Release,
     variables: &HashMap<String, String>,

@@ -28,4 +28,4 @@ pub use store::{
     rehash_password, reset_password_hash, set_disabled, set_erase_at, set_password_hash, set_role,
     sign_up,
 };
-pub use synthetic::{SYNTHETIC_ADDRESS, synthetic_address};
+pub use synthetic::SYNTHETIC_ADDRESS;

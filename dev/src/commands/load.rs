@@ -164,14 +164,18 @@ impl Connection {
         };
         let body = body.map(Value::to_string).unwrap_or_default();
         let host = &self.target.options.host;
-        let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\n");
-        if !token.is_empty() {
-            head += &format!("Authorization: Bearer {token}\r\n");
-        }
-        if !body.is_empty() {
-            let length = body.len();
-            head += &format!("Content-Type: application/json\r\nContent-Length: {length}\r\n");
-        }
+        let token = if token.is_empty() {
+            String::new()
+        } else {
+            format!("Authorization: Bearer {token}\r\n")
+        };
+        let length = body.len();
+        let content = if body.is_empty() {
+            String::new()
+        } else {
+            format!("Content-Type: application/json\r\nContent-Length: {length}\r\n")
+        };
+        let head = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\n{token}{content}");
         stream
             .write_all(format!("{head}\r\n{body}").as_bytes())
             .await?;

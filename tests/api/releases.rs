@@ -323,6 +323,13 @@ fn a_new_side_is_judged_by_its_errors_and_its_latency_beside_the_old_one() {
             "slow",
         ),
         (
+            "an old side that was a third as slow, before",
+            &idle,
+            after(500, 0, [490, 490, 500, 500]),
+            "0.2",
+            "good",
+        ),
+        (
             "an old side that was as slow",
             &idle,
             after(500, 0, [490, 490, 500, 500]),

@@ -39,6 +39,14 @@ test-row-security: ## Run the API tests on a copy whose statements forget the ac
 test-container: ## Build the image and hold it and the compose files to their contract (needs Docker)
 	@tests/container/run
 
+.PHONY: test-release
+test-release: ## Release good and bad images under load, kill releases, and roll back (needs Docker)
+	@$(BUILD) && tests/container/release
+
+.PHONY: test-certificate
+test-certificate: ## Obtain and renew a certificate from a test server of ACME (needs Docker)
+	@tests/container/certificate
+
 .PHONY: image
 image: ## Build the image as groundwork:local, with its version and commit in it (needs Docker)
 	@docker build --tag "$${IMAGE:-groundwork:local}" \

@@ -306,6 +306,7 @@ fn authenticated_stack(
     let rest = |request| next.run(request);
     Box::pin(middleware_stack!(request, rest, [
         plans::limit_by_plan, state;
+        auth::reject_synthetic_changes, state;
         auth::require_acceptance, state, policy;
         auth::require_second_factor, state, policy;
         usage::meter, &group.metering;

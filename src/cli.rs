@@ -1,6 +1,7 @@
 //! Subcommands and their options.
 
 mod privacy;
+mod release;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -11,6 +12,7 @@ use crypto::Step;
 use uuid::Uuid;
 
 pub use privacy::{HoldOptions, NewRequestOptions, PersonalData, Privacy, RequestKind};
+pub use release::{Release, ReleaseNote, ReleaseOutcome, SmokeOptions};
 
 /// A SaaS backend: accounts, sessions and API keys over HTTP, and a worker for background jobs.
 #[derive(Debug, Parser)]
@@ -77,6 +79,9 @@ pub enum Command {
     /// Report what is kept about people
     #[command(subcommand)]
     Privacy(Privacy),
+    /// Check a new release, and note what became of it: for deploy/bin/release
+    #[command(subcommand)]
+    Release(Release),
 }
 
 #[derive(Debug, Subcommand)]
@@ -206,6 +211,11 @@ pub enum Users {
     /// The address counts as verified. Exits with 3 when it has an account already, and with 4
     /// when that account cannot become an administrator.
     CreateAdmin(NewAdmin),
+    /// Create the synthetic account that smoke checks sign in as; the password is read from standard input
+    ///
+    /// Its address is smoke-check@synthetic.invalid. It can read and not change anything, is not counted among the accounts,
+    /// and gets no emails. Succeeds without change when it exists.
+    CreateSynthetic,
     /// Remove a lost second factor and its recovery codes
     ///
     /// Verify the owner's identity first. All sessions of the account end, and the owner is notified

@@ -59,6 +59,7 @@ pub mod privacy;
 pub mod app;
 pub mod doctor;
 pub mod migrate;
+pub mod releases;
 pub mod worker;
 
 pub mod monitor;

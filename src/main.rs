@@ -20,9 +20,9 @@ use groundwork::ids::AccountId;
 use groundwork::state::{AppState, StateError};
 use groundwork::tasks::{self, Process};
 use groundwork::{
-    api_keys, app, auth, billing, config, doctor, migrate, privacy, sealed, usage_summary,
+    api_keys, app, auth, billing, config, doctor, files, migrate, privacy, releases, sealed,
+    usage_summary,
 };
-use object_store::ObjectStore;
 use settings::Faults;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -37,9 +37,6 @@ const LAST_WRITES_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Interval of the progress of `keys reseal`.
 const PROGRESS_EVERY: Duration = Duration::from_secs(5);
-
-/// For a store that starts beside this process.
-const STORAGE_TIMEOUT: Duration = Duration::from_mins(1);
 
 type Outcome = Result<(), Box<dyn Error>>;
 
@@ -82,7 +79,10 @@ fn run(command: Command) -> Outcome {
             let ctx = Ctx::system(&started_state(&config).await?);
             usage_summary::run(&ctx, command, print).await
         }),
-        Command::Storage(Storage::CreateBucket) => with_config(&variables, create_bucket),
+        Command::Storage(Storage::CreateBucket) => with_config(&variables, async |config| {
+            print(files::create_bucket(config.storage).await?);
+            Ok(())
+        }),
         Command::Privacy(Privacy::Record) => {
             print(privacy::record_of_processing().trim_end());
             Ok(())
@@ -92,6 +92,12 @@ fn run(command: Command) -> Outcome {
             print_lines(&privacy::run(&ctx, command).await?);
             Ok(())
         }),
+        Command::Release(command) => {
+            let input = io::stdin().lock();
+            let done = runtime()?.block_on(releases::run(command, &variables, input))?;
+            print(&done);
+            Ok(())
+        }
         Command::Healthcheck => {
             let is_ready = http_toolkit::probe_readiness(read_bind_addr(&variables)?)?;
             is_ready
@@ -205,19 +211,6 @@ async fn examine(config: Config) -> Outcome {
         return Ok(());
     }
     Err("the service is not fit to run".into())
-}
-
-async fn create_bucket(config: Config) -> Outcome {
-    let storage = config.storage.ok_or("STORAGE_BUCKET is not set")?;
-    let is_created = ObjectStore::new(&storage)
-        .ensure_bucket(STORAGE_TIMEOUT)
-        .await?;
-    print(if is_created {
-        "the bucket is created"
-    } else {
-        "the bucket exists"
-    });
-    Ok(())
 }
 
 fn keys(command: Keys, variables: &HashMap<String, String>) -> Outcome {
@@ -335,6 +328,10 @@ async fn users(state: AppState, command: Users) -> Outcome {
             (is_created || new.if_missing)
                 .then_some(())
                 .ok_or_else(|| "the address has an account already".into())
+        }
+        Users::CreateSynthetic => {
+            let password = read_password(io::stdin().lock())?.try_into()?;
+            auth::create_synthetic_account(&ctx, password).await
         }
         Users::RemoveSecondFactor { email } => {
             auth::remove_second_factor(&ctx, &email.try_into()?).await

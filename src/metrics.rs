@@ -68,9 +68,10 @@ metric_families::families! {
 }
 
 /// Names of cache families, whose lookups are counted.
-const CACHE_FAMILIES: [&str; 6] = [
+const CACHE_FAMILIES: [&str; 7] = [
     "plan",
     "second_factor",
+    "synthetic_account",
     "pricing",
     "dashboard",
     "membership",

@@ -28,7 +28,10 @@ const REPORTS: &str = "sentry";
 const CLIENTS: &[(&str, &str)] = &[
     ("lettre", "email-transport"),
     ("redis", "redis-client cache rate-limit"),
-    ("reqwest", "password-checks stripe-client telemetry"),
+    (
+        "reqwest",
+        "http-probe password-checks stripe-client telemetry",
+    ),
     (
         "sqlx",
         "database crypto email-transport http-toolkit job-queue",

@@ -9,6 +9,7 @@ pub mod packages;
 pub mod ports;
 pub mod process;
 
+pub mod bad_release;
 pub mod certificates;
 pub mod clamd;
 pub mod inbox;

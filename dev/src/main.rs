@@ -66,6 +66,10 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// Runs the service with a fault, as the entry point of an image for tests of releases
+    BadRelease(commands::BadReleaseOptions),
+    /// Sends requests of signed-in clients over kept connections until SIGTERM, and prints what failed
+    Load(commands::LoadOptions),
     /// Removes the data, secrets and settings in `.dev/`
     Clean,
 }
@@ -84,6 +88,8 @@ async fn main() -> ExitCode {
             command,
         } => commands::db(empty, from_folder, command).await,
         Command::Sqlx { check } => commands::sqlx(check).await,
+        Command::BadRelease(options) => commands::bad_release(options).await,
+        Command::Load(options) => commands::load(options).await,
         Command::Clean => commands::clean(),
     };
     outcome.unwrap_or_else(|error| {

@@ -118,6 +118,23 @@ pub async fn remove_second_factor(
     Ok(())
 }
 
+/// Creates the account that smoke checks sign in as, unless it exists.
+pub async fn create_synthetic_account(
+    ctx: &Ctx,
+    password: NewPassword,
+) -> Result<(), Box<dyn std::error::Error>> {
+    let account = CreateAccount {
+        email: users::SYNTHETIC_ADDRESS.to_owned().try_into()?,
+        password,
+        first_name: None,
+        last_name: None,
+        is_verified: true,
+        is_admin: false,
+    };
+    create_account(ctx, account).await?;
+    Ok(())
+}
+
 /// Returns false if the address has an account.
 pub async fn create_account(ctx: &Ctx, account: CreateAccount) -> Result<bool, Error> {
     let password = check_new_password(ctx, account.password, &account.email, "password").await?;

@@ -14,12 +14,15 @@ use crate::ids::UserId;
 use crate::mfa;
 use crate::policy::{Access, Policy};
 use crate::state::AppState;
-use crate::users::Role;
+use crate::users::{self, Role};
 use crate::web::Code;
 
 /// Expires because a row changed by hand invalidates nothing.
 static SECOND_FACTORS: CacheFamily<UserId, bool> =
     CacheFamily::in_process("second_factor", Duration::from_secs(10), 50_000);
+
+static SYNTHETIC: CacheFamily<UserId, bool> =
+    CacheFamily::in_process("synthetic_account", Duration::from_mins(10), 50_000);
 
 /// Rejects users without a second factor where `MFA_REQUIRED` asks for one. API keys pass: only a user with a
 /// second factor can create one.
@@ -68,6 +71,27 @@ pub async fn require_acceptance<F: Future<Output = MiddlewareResult>>(
         && !consents::has_accepted(state, caller.user_id).await?
     {
         return Err(Code::AcceptanceRequired.into());
+    }
+    next(request).await
+}
+
+/// Rejects changes by the synthetic account, which smoke checks of releases sign in as. Both results are cached, since the
+/// address of an account does not become or cease to be a synthetic one.
+pub async fn reject_synthetic_changes<F: Future<Output = MiddlewareResult>>(
+    state: &AppState,
+    request: Request,
+    next: impl FnOnce(Request) -> F,
+) -> MiddlewareResult {
+    if request.method().is_safe() {
+        return next(request).await;
+    }
+    let user_id = Caller::of(&request)?.user_id;
+    let read = || {
+        let db = state.db.clone();
+        async move { users::is_synthetic(&db, user_id).await }
+    };
+    if *state.cache.get(&SYNTHETIC, &user_id, read).await? {
+        return Err(Problem::new(Code::Forbidden).detail("the synthetic account can only read"));
     }
     next(request).await
 }

@@ -22,7 +22,8 @@ mod store;
 
 pub use admin::{NotifyNewAdmin, announce_admin};
 pub use commands::{
-    CommandError, CreateAccount, create_account, promote_account, remove_second_factor,
+    CommandError, CreateAccount, create_account, create_synthetic_account, promote_account,
+    remove_second_factor,
 };
 pub use credentials::{
     ConfirmNewEmail, NotifyEmailChanging, NotifyPasswordChanged, ReauthProof, SendEmailUndo,
@@ -35,7 +36,9 @@ pub use jobs::{ERASED, PurgeExpired, retained};
 pub use links::{ASSETS, page_assets, page_routes};
 pub(crate) use links::{PAGE_HEAD, PAGE_POLICY, link_to};
 pub use mfa::{enrolment_routes, mfa_routes};
-pub use middleware::{require_acceptance, require_admin, require_second_factor};
+pub use middleware::{
+    reject_synthetic_changes, require_acceptance, require_admin, require_second_factor,
+};
 pub use registration::{
     SendAlreadyRegistered, SendVerification, registration_routes, verification_routes,
 };

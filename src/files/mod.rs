@@ -10,6 +10,7 @@
 //! - With a virus scanner a completed file is `scanning` until a job has passed it: before that no URL is signed for it.
 //! - A deleted file keeps its object for `FILE_RETENTION`, so that a restored database finds it.
 
+mod bucket;
 mod error;
 mod jobs;
 mod key;
@@ -23,6 +24,7 @@ mod state;
 mod store;
 mod upload;
 
+pub use bucket::create_bucket;
 pub use jobs::SweepFiles;
 pub use key::{ExportedFile, prefixes_of};
 pub use routes::{routes, upload_routes};

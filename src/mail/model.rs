@@ -6,6 +6,9 @@ use url::Url;
 
 use crate::ids::FileId;
 
+/// End of the addresses that no email is sent to.
+pub(super) const SYNTHETIC_DOMAIN: &str = "@synthetic.invalid";
+
 /// Category of an email, which decides about suppressed addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Category {

@@ -19,7 +19,7 @@ mod erasure;
 mod sign_ups;
 
 pub use accounts::{
-    count_accounts, count_sign_ups, get_account, list_accounts, list_admins,
+    count_accounts, count_sign_ups, get_account, is_synthetic, list_accounts, list_admins,
     lock_account_and_admins, set_disabled, set_role,
 };
 pub use credentials::{

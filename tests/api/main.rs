@@ -62,6 +62,7 @@ mod process;
 mod refresh;
 mod refresh_tokens;
 mod register;
+mod releases;
 mod request_context;
 mod revocations;
 mod row_security;

@@ -1,11 +1,24 @@
-//! Reporting of unexpected errors.
+//! Reporting of unexpected errors, and of messages that are no errors.
 
 use std::error::Error;
+
+use crate::reports;
 
 /// Logs an unexpected error with its causes at `error` level, which reports it. Not for rejected
 /// requests. The texts of the error must not hold secrets or addresses.
 pub fn capture(error: &dyn Error, message: &'static str) {
     tracing::error!(error = chain(error), "{message}");
+}
+
+/// Logs a message and reports it, as a warning or as information. The text must not hold
+/// secrets or addresses.
+pub fn capture_message(message: &str, is_warning: bool) {
+    if is_warning {
+        tracing::warn!("{message}");
+    } else {
+        tracing::info!("{message}");
+    }
+    reports::report_message(message, is_warning);
 }
 
 /// An error and its causes in one line; a cause that its effect already quotes is left out.

@@ -22,7 +22,7 @@ use tracing_appender::non_blocking::WorkerGuard;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-pub use capture::capture;
+pub use capture::{capture, capture_message};
 pub use config::{TelemetryConfig, TelemetrySettings, statement_log};
 pub use log::dropped_lines;
 pub use request::{RequestFacts, RequestScope, traceparent};

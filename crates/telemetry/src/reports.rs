@@ -125,6 +125,16 @@ fn scrub(mut event: Event<'static>) -> Event<'static> {
     event
 }
 
+/// Reports a message that is no error; nothing without a DSN.
+pub(crate) fn report_message(message: &str, is_warning: bool) {
+    let level = if is_warning {
+        Level::Warning
+    } else {
+        Level::Info
+    };
+    sentry::capture_message(message, level);
+}
+
 /// Converts log events to error reports and breadcrumbs.
 pub(crate) struct ReportLayer;
 

@@ -1,8 +1,10 @@
 //! One file for each command, and what they share.
 
+mod bad_release;
 mod db;
 mod foreground;
 mod home;
+mod load;
 mod run;
 mod s3;
 mod seed;
@@ -19,7 +21,9 @@ use std::{
 use groundwork_dev::Result;
 
 pub(crate) use self::{
+    bad_release::{Options as BadReleaseOptions, bad_release},
     db::db,
+    load::{Options as LoadOptions, load},
     run::run,
     s3::s3,
     sqlx::sqlx,

@@ -157,6 +157,19 @@ pub async fn set_disabled(
     Ok(())
 }
 
+/// Returns whether the account is one that smoke checks sign in as.
+pub async fn is_synthetic(conn: impl PgExecutor<'_>, id: UserId) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"SELECT EXISTS (
+               SELECT FROM users WHERE id = $1 AND email LIKE '%@synthetic.invalid'
+           ) AS "is_synthetic!""#,
+        id.0,
+    )
+    .fetch_one(conn)
+    .await
+}
+
+/// Counts the accounts of people.
 pub async fn count_accounts(conn: impl PgExecutor<'_>) -> Result<AccountCounts, sqlx::Error> {
     sqlx::query_as!(
         AccountCounts,
@@ -165,13 +178,13 @@ pub async fn count_accounts(conn: impl PgExecutor<'_>) -> Result<AccountCounts, 
                   count(*) FILTER (WHERE email_verified_at IS NULL) AS "unverified!",
                   count(disabled_at) AS "disabled!",
                   count(*) FILTER (WHERE role = 'admin' AND disabled_at IS NULL) AS "admins!"
-           FROM users WHERE deleted_at IS NULL"#
+           FROM users WHERE deleted_at IS NULL AND email NOT LIKE '%@synthetic.invalid'"#
     )
     .fetch_one(conn)
     .await
 }
 
-/// Counts the existing accounts by day of creation, today included.
+/// Counts the existing accounts of people by day of creation, today included.
 pub async fn count_sign_ups(
     conn: impl PgExecutor<'_>,
     days: i32,
@@ -181,7 +194,7 @@ pub async fn count_sign_ups(
         SignUps,
         r#"WITH made AS (
                SELECT (created_at AT TIME ZONE 'UTC')::date AS day, count(*) AS count FROM users
-               WHERE deleted_at IS NULL
+               WHERE deleted_at IS NULL AND email NOT LIKE '%@synthetic.invalid'
                  AND created_at >= ($2::timestamptz AT TIME ZONE 'UTC')::date::timestamp AT TIME ZONE 'UTC'
                                    - make_interval(days => $1 - 1)
                GROUP BY 1

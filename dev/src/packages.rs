@@ -22,6 +22,8 @@ pub enum Package {
     Proxies,
     /// The virus scanner.
     Clamd,
+    /// pgBackRest, and the programs that read its lists and files.
+    PgBackRest,
 }
 
 impl Package {
@@ -33,6 +35,7 @@ impl Package {
             Self::Browser => &["chromium", "chromium-driver"],
             Self::Proxies => &["nginx", "haproxy"],
             Self::Clamd => &["clamav-daemon"],
+            Self::PgBackRest => &["pgbackrest", "jq", "zstd"],
         }
     }
 
@@ -44,6 +47,7 @@ impl Package {
             Self::Browser => &["chromedriver", "chromium"],
             Self::Proxies => &["nginx", "haproxy"],
             Self::Clamd => &["clamav"],
+            Self::PgBackRest => &["pgbackrest", "jq", "zstd"],
         }
     }
 

@@ -3,6 +3,7 @@
 mod db;
 mod foreground;
 mod home;
+mod restore;
 mod run;
 mod s3;
 mod seed;
@@ -20,8 +21,9 @@ use groundwork_dev::Result;
 
 pub(crate) use self::{
     db::db,
+    restore::restore,
     run::run,
-    s3::s3,
+    s3::{Options as S3Options, s3},
     sqlx::sqlx,
     stripe::{Options as StripeOptions, stripe},
     test::test,

@@ -2,7 +2,7 @@
 # Finds the checkout and the composed service, for the commands of `deploy/bin`. Sourced after `set -euo pipefail`.
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-ENV_FILE=$ROOT/.env.production
+ENV_FILE=${ENV_FILE:-$ROOT/.env.production}
 
 fail() {
   printf '%s\n' "$@" >&2

@@ -104,22 +104,18 @@ explain() { # explain FILE: a sentence about known errors, then the errors
 
 # Prints the list of backups as JSON, one array whose last item is the newest.
 backups() {
-  local info
+  local info code status=$BACKUP_TMP/status.$BASHPID
   info=$(explained backrest info --output=json) || return
-  jq --exit-status '.[0] // empty' <<<"$info" >/dev/null || { echo '[]'; return; }
-  # What cannot be read is in the status; 2 is a store without backups.
-  local code
-  code=$(jq '.[0].repo[0].status.code' <<<"$info")
-  case $code in
-  0 | 1 | 2 | 3) jq '[.[0].backup[]? | select(.error != true)]' <<<"$info" ;;
-  *)
-    local status=$BACKUP_TMP/status.$BASHPID
-    jq --raw-output '.[0].repo[0].status.message' <<<"$info" >"$status"
+  # Some errors make it print what is not JSON; others are in the status, where 1 to 3 mean that there is nothing yet.
+  code=$(jq '.[0].repo[0].status.code // 0' <<<"$info" 2>/dev/null) || code=99
+  if ((code <= 3)); then
+    jq '[.[0].backup[]? | select(.error != true)]' <<<"$info"
+  else
+    jq --raw-output '.[0].repo[0].status.message' <<<"$info" >"$status" 2>/dev/null || printf '%s\n' "$info" >"$status"
     explain "$status" >&2
     rm -f "$status"
     return 1
-    ;;
-  esac
+  fi
 }
 
 archive_id() { # archive_id DATABASE_ID: name of the folder with the WAL of a cluster

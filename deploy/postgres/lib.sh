@@ -89,7 +89,9 @@ explain() { # explain FILE: a sentence about known errors, then the errors
   local text
   text=$(<"$1")
   case $text in
-  *CryptoError* | *'unable to decrypt'* | *'cipher header'*) echo 'the store cannot be decrypted: the passphrase is not the one of the backups, or a file is damaged' ;;
+  *DbConnectError* | *'unable to find primary cluster'*) echo 'PostgreSQL does not respond' ;;
+  # What a wrong passphrase makes of a file is mostly no text, sometimes no list of settings.
+  *CryptoError* | *FormatError* | *'unable to decrypt'* | *'cipher header'*) echo 'the store cannot be decrypted: the passphrase is not the one of the backups, or a file is damaged' ;;
   *'InvalidAccessKeyId'* | *'SignatureDoesNotMatch'* | *'AccessDenied'* | *' 403 '*) echo 'the store refuses the key' ;;
   *HostConnectError* | *'unable to connect'* | *'unable to get address'* | *'timeout connecting'* | *'timeout after'* | *ServiceError*) echo 'the store does not respond' ;;
   *'certificate'*) echo "the store's certificate cannot be verified" ;;
@@ -99,7 +101,7 @@ explain() { # explain FILE: a sentence about known errors, then the errors
   *ArchiveMismatchError* | *BackupMismatchError* | *'do not match'*) echo 'the store has backups of another cluster' ;;
   *'507'* | *StorageFull* | *QuotaExceeded*) echo 'the store is full' ;;
   esac
-  sed '/^$/d' "$1" | head -n 12
+  tr -cd '\n -~' <"$1" | cut -c 1-300 | sed '/^$/d' | head -n 12
 }
 
 # Prints the list of backups as JSON, one array whose last item is the newest.

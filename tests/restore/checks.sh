@@ -224,7 +224,8 @@ one_loss() {
   within 60 serves
   signs_in
   took=$(milliseconds_since "$began")
-  kill "$server"
+  # The binary is its child.
+  pkill -P "$server"
   found=$(sql 'SELECT max(created_at) AT TIME ZONE $$UTC$$ FROM beats')
   lost=$((($(date --date="$last UTC" +%s%6N) - $(date --date="${found:-$last} UTC" +%s%6N)) / 1000))
   echo "$lost $took" >"$work/loss"

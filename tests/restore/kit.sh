@@ -94,12 +94,11 @@ start_database() { # start_database DIRECTORY
   within 30 as_owner pg_isready --quiet --host="$BACKUP_RUN" --port="$PGPORT"
 }
 stop_database() { # stop_database [SIGNAL]
-  local data pid
+  local data pid children=()
   data=$(cat "$work/data" 2>/dev/null) && pid=$(head -n 1 "$data/postmaster.pid" 2>/dev/null) || return 0
-  # Its children end by themselves as well, a little later.
-  if [[ ${1-} == KILL ]]; then pkill -STOP -P "$pid"; fi
-  kill -"${1:-INT}" "$pid" 2>/dev/null
-  if [[ ${1-} == KILL ]]; then pkill -KILL -P "$pid"; fi
+  # Its children would end by themselves, a little later.
+  [[ ${1-} != KILL ]] || mapfile -t children < <(pgrep -P "$pid")
+  kill -"${1:-INT}" "$pid" "${children[@]}" 2>/dev/null
   gone "$pid"
 }
 

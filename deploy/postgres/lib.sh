@@ -90,11 +90,11 @@ explain() { # explain FILE: a sentence about known errors, then the errors
   text=$(<"$1")
   case $text in
   *DbConnectError* | *'unable to find primary cluster'*) echo 'PostgreSQL does not respond' ;;
+  *'certificate'*) echo "the store's certificate cannot be verified" ;;
   # What a wrong passphrase makes of a file is mostly no text, sometimes no list of settings.
   *CryptoError* | *FormatError* | *'unable to decrypt'* | *'cipher header'*) echo 'the store cannot be decrypted: the passphrase is not the one of the backups, or a file is damaged' ;;
   *'InvalidAccessKeyId'* | *'SignatureDoesNotMatch'* | *'AccessDenied'* | *' 403 '*) echo 'the store refuses the key' ;;
   *HostConnectError* | *'unable to connect'* | *'unable to get address'* | *'timeout connecting'* | *'timeout after'* | *ServiceError*) echo 'the store does not respond' ;;
-  *'certificate'*) echo "the store's certificate cannot be verified" ;;
   *ChecksumError* | *'checksum'*) echo 'a file of the backup is damaged: its checksum differs' ;;
   *'unable to acquire lock'*) echo 'another backup is in progress' ;;
   *FileMissingError*) echo 'a file of the backup is missing in the store' ;;

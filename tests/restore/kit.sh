@@ -22,11 +22,12 @@ clean() {
   for pid in "${pids[@]}"; do wait "$pid" 2>/dev/null; done
   rm -rf "$work"
 }
-trap 'if [[ -n ${KEEP-} ]]; then cp -r "$work"/*.log /work/tmp/; ls "$work/tmp" "$work/state"; fi; clean' EXIT
+trap clean EXIT
 trap 'exit 130' INT TERM
 
 check() { # check TITLE FUNCTION: in a shell of its own; what it prints last is its figure or its fault
   local began=$SECONDS output status
+  # ONLY is a pattern of titles; everything needs the first one.
   [[ -z ${ONLY-} || $1 =~ $ONLY || $1 == *'by itself' ]] || return 0
   output=$("$2" 2>&1)
   status=$?
@@ -135,9 +136,11 @@ is_archived() { [[ ! $(sql "SELECT coalesce(last_archived_wal, '') FROM pg_stat_
 
 # A checksum of the rows of each table.
 contents() {
-  local table
-  for table in $(sql "SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-      WHERE c.relkind = 'r' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' ORDER BY 1"); do
-    printf '%s %s\n' "$table" "$(sql "SELECT count(*) || ' ' || coalesce(md5(string_agg(t::text, E'\n' ORDER BY t::text)), '') FROM $table t")"
-  done
+  as_owner psql --no-psqlrc --quiet --tuples-only --no-align --set=ON_ERROR_STOP=1 --host="$BACKUP_RUN" --port="$PGPORT" --username=app_owner --dbname=app <<'SQL'
+SELECT format('SELECT %L, count(*), md5(string_agg(t::text, chr(10) ORDER BY t::text)) FROM %s t', name, name)
+FROM (SELECT format('%I.%I', n.nspname, c.relname) AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+  WHERE c.relkind = 'r' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema') AS tables
+ORDER BY name
+\gexec
+SQL
 }

@@ -339,10 +339,9 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
 
 /// Returns true for a read of a folder's name, which is no object; s3s-fs fails on it.
 fn names_folder(directory: &Path, request: &Request) -> bool {
-    let is_read = request.method() == Method::GET || request.method() == Method::HEAD;
     let path = request.uri().path().trim_matches('/');
-    let is_key = path.contains('/') && !path.split('/').any(|part| part == "..");
-    is_read && is_key && directory.join(path).is_dir()
+    let is_read = matches!(request.method(), &Method::GET | &Method::HEAD);
+    is_read && path.contains('/') && directory.join(path).is_dir()
 }
 
 async fn call(service: &S3Service, request: Request) -> Response {

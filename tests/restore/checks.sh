@@ -69,7 +69,7 @@ refuses_moments() {
   refuses 'there is no backup 20200101-000000F' fetch --to 20200101-000000F --into "$scratch"
   # The next file is archived 55 s after this one.
   archive
-  moment=$(date '+%Y-%m-%d %H:%M:%S+00')
+  moment=$(now)
   refuses 'the newest moment that can be had is' fetch --to "$moment" --into "$scratch"
   [[ -z $(ls -A "$scratch") ]] || fail 'something was fetched'
 }

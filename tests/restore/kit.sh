@@ -83,6 +83,8 @@ start_store() {
     --certificate "$work/store.pem" --key "$work/store.key" >>"$work/store.log" 2>&1 &
   pids+=($!)
   echo $! >"$work/store.pid"
+  # It is killed on purpose: the shell need not report it.
+  disown
   within 10 bash -c "exec 3<>/dev/tcp/127.0.0.1/$BACKUP_PORT"
 }
 stop_store() { kill -"${1:-KILL}" "$(<"$work/store.pid")"; }
@@ -91,6 +93,7 @@ stop_store() { kill -"${1:-KILL}" "$(<"$work/store.pid")"; }
 
 start_database() { # start_database DIRECTORY
   (run_as_owner env PGDATA="$1" "$LIB/start" -c listen_addresses=127.0.0.1 -c port="$PGPORT" >>"$work/postgres.log" 2>&1) &
+  disown
   echo "$1" >"$work/data"
   within 30 as_owner pg_isready --quiet --host="$BACKUP_RUN" --port="$PGPORT"
 }

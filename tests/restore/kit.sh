@@ -7,11 +7,11 @@ pids=()
 passed=0 failed=0
 
 as_owner() { # PostgreSQL refuses to run as root
-  if ((EUID == 0)); then setpriv --reuid="$ACCOUNT" --regid="$ACCOUNT" --init-groups -- "$@"; else "$@"; fi
+  if ((EUID == 0)); then setpriv --reuid="$ACCOUNT" --regid="$(id -g "$ACCOUNT")" --init-groups -- "$@"; else "$@"; fi
 }
 
 run_as_owner() { # the same instead of this shell, so that its process id is that of the command
-  if ((EUID == 0)); then exec setpriv --reuid="$ACCOUNT" --regid="$ACCOUNT" --init-groups -- "$@"; else exec "$@"; fi
+  if ((EUID == 0)); then exec setpriv --reuid="$ACCOUNT" --regid="$(id -g "$ACCOUNT")" --init-groups -- "$@"; else exec "$@"; fi
 }
 
 clean() {

@@ -35,6 +35,10 @@ test-api: ## Hold the running service to its OpenAPI document with generated req
 test-row-security: ## Run the API tests on a copy whose statements forget the account (needs Python)
 	@dev/test-row-security $(ARGS)
 
+.PHONY: test-restore
+test-restore: ## Back up, destroy and restore a database with the scripts of production (ARGS="--whole" for all of it)
+	@$(BUILD) && $(DEV) restore $(ARGS)
+
 .PHONY: test-container
 test-container: ## Build the image and hold it and the compose files to their contract (needs Docker)
 	@tests/container/run

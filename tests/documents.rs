@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The pages whose paths are checked.
-const PAGES: [&str; 23] = [
+const PAGES: [&str; 24] = [
     "README.md",
     "CLAUDE.md",
     "CONTRIBUTING.md",
     "SECURITY.md",
     "docs/adding.md",
     "docs/architecture.md",
+    "docs/backups.md",
     "docs/billing.md",
     "docs/browser.md",
     "docs/configuration.md",

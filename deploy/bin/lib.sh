@@ -80,7 +80,7 @@ compose() {
     if [[ $(get RUNNING) == *green* ]]; then profiles=(--profile green); fi
   fi
   BLUE_REPLICAS=${BLUE_REPLICAS:-$blue} docker compose --project-directory "$root" --project-name "$(project)" \
-    --env-file "$root/.env.production" -f "$root/docker-compose.yml" -f "$root/docker-compose.prod.yml" \
+    --env-file "${ENV_FILE:-$root/.env.production}" -f "$root/docker-compose.yml" -f "$root/docker-compose.prod.yml" \
     ${profiles[@]+"${profiles[@]}"} "$@"
 }
 

@@ -1,7 +1,8 @@
-//! A certificate for the loopback addresses, under an authority of its own.
+//! A certificate for the loopback addresses, under an authority of its own, and certificates of files.
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use axum::serve::Listener;
@@ -10,10 +11,13 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_rustls::rustls::ServerConfig;
-use tokio_rustls::rustls::pki_types::PrivateKeyDer;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::server::TlsStream;
 
 pub use tokio_rustls::TlsAcceptor;
+
+use crate::error;
 
 /// A server's side of TLS.
 #[derive(Clone)]
@@ -50,6 +54,22 @@ fn try_issue() -> Result<LoopbackTls, Error> {
         acceptor: TlsAcceptor::from(Arc::new(config)),
         authority: authority.pem(),
     })
+}
+
+/// Reads a server's side of TLS: the certificate with its chain, and the key, in PEM.
+pub fn read_acceptor(certificate: &Path, key: &Path) -> error::Result<TlsAcceptor> {
+    let unusable = |path: &Path, why: &dyn std::fmt::Display| {
+        error::Error::Other(format!("{} cannot be used: {why}", path.display()))
+    };
+    let chain = CertificateDer::pem_file_iter(certificate)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|why| unusable(certificate, &why))?;
+    let secret = PrivateKeyDer::from_pem_file(key).map_err(|why| unusable(key, &why))?;
+    let config = ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(chain, secret)
+        .map_err(|why| unusable(certificate, &why))?;
+    Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
 type Accepted = (TlsStream<TcpStream>, SocketAddr);

@@ -33,8 +33,8 @@ enum Command {
     Run,
     /// Runs a fake Stripe with the plans of the service until Ctrl-C; no money moves
     Stripe(Box<commands::StripeOptions>),
-    /// Runs an S3 server that forgets its objects, until Ctrl-C, and prints the settings of a service that uses it
-    S3,
+    /// Runs an S3 server until Ctrl-C, and prints the settings of a service that uses it
+    S3(commands::S3Options),
     /// Runs every test on a PostgreSQL and a Redis that live as long as the tests
     ///
     /// Uses cargo-nextest where it is installed, else `cargo test`, and ends with the runner's code.
@@ -70,6 +70,14 @@ enum Command {
     BadRelease(commands::BadReleaseOptions),
     /// Sends requests of signed-in clients over kept connections until SIGTERM, and prints what failed
     Load(commands::LoadOptions),
+    /// Tests backups and restores with the scripts of production, on servers of its own
+    ///
+    /// Installs pgBackRest where it is missing, and exits with 69 where it cannot.
+    Restore {
+        /// `--whole` for the long form
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
     /// Removes the data, secrets and settings in `.dev/`
     Clean,
 }
@@ -80,7 +88,7 @@ async fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run => commands::run().await,
         Command::Stripe(options) => commands::stripe(*options).await,
-        Command::S3 => commands::s3().await,
+        Command::S3(options) => commands::s3(options).await,
         Command::Test { args } => commands::test(args).await,
         Command::Db {
             empty,
@@ -90,6 +98,7 @@ async fn main() -> ExitCode {
         Command::Sqlx { check } => commands::sqlx(check).await,
         Command::BadRelease(options) => commands::bad_release(options).await,
         Command::Load(options) => commands::load(options).await,
+        Command::Restore { args } => commands::restore(args).await,
         Command::Clean => commands::clean(),
     };
     outcome.unwrap_or_else(|error| {

@@ -24,6 +24,8 @@ pub enum Package {
     Clamd,
     /// Prometheus, Alertmanager and exporters.
     Monitoring,
+    /// pgBackRest, and the programs that read its lists and files.
+    PgBackRest,
 }
 
 impl Package {
@@ -42,6 +44,7 @@ impl Package {
                 "prometheus-postgres-exporter",
                 "prometheus-redis-exporter",
             ],
+            Self::PgBackRest => &["pgbackrest", "jq", "zstd"],
         }
     }
 
@@ -54,6 +57,7 @@ impl Package {
             Self::Proxies => &["nginx", "haproxy"],
             Self::Clamd => &["clamav"],
             Self::Monitoring => &["prometheus", "alertmanager"],
+            Self::PgBackRest => &["pgbackrest", "jq", "zstd"],
         }
     }
 

@@ -31,6 +31,15 @@ pub const RUNTIME: &str = "app_runtime";
 
 const START_LIMIT: Duration = Duration::from_mins(1);
 
+/// Returns the directory with the programs of the newest installed version.
+pub fn programs() -> Result<PathBuf> {
+    let binaries = Binaries::find(Path::new(""))?;
+    Ok(binaries
+        .postgres
+        .parent()
+        .map_or_else(PathBuf::new, Path::to_path_buf))
+}
+
 /// A running private server; dropping it stops it.
 #[derive(Debug)]
 pub struct Postgres {

@@ -126,6 +126,15 @@ impl S3 {
         Self::run(listener, directory, None, None).await
     }
 
+    /// The same over https.
+    pub async fn serve_https(
+        listener: TcpListener,
+        directory: PathBuf,
+        tls: TlsAcceptor,
+    ) -> Result<Self> {
+        Self::run(listener, directory, None, Some(tls)).await
+    }
+
     #[expect(
         clippy::unused_async,
         reason = "it registers with the runtime, so it needs one"
@@ -319,12 +328,20 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
     });
     let response = match &fault {
         Some(fault) if fault.effect == S3Effect::None => StatusCode::OK.into_response(),
+        _ if names_folder(&shared.directory, &request) => StatusCode::NOT_FOUND.into_response(),
         _ => call(&shared.service, request).await,
     };
     match fault {
         Some(fault) => fault.status.into_response(),
         None => with_cors(response),
     }
+}
+
+/// Returns true for a read of a folder's name, which is no object; s3s-fs fails on it.
+fn names_folder(directory: &Path, request: &Request) -> bool {
+    let path = request.uri().path().trim_matches('/');
+    let is_read = matches!(request.method(), &Method::GET | &Method::HEAD);
+    is_read && path.contains('/') && directory.join(path).is_dir()
 }
 
 async fn call(service: &S3Service, request: Request) -> Response {

@@ -52,7 +52,7 @@ What other systems keep, which the product cannot erase:
 | error reports | ids, route, error text; no bodies and headers | as the service for them is set: 90 days at most |
 | mail provider | addresses and texts of emails | as the provider says: 30 days at most |
 | Stripe | the erasure deletes the customer; payments and invoices stay | as the law requires of Stripe |
-| backups | a copy of the database, whose erased users `privacy reapply` erases again | as backups are set: 35 days at most |
+| backups | a copy of the database, whose erased users `privacy reapply` erases again | a year at most, as [backups](../backups.md) are set |
 | object store | `erased/`: the random ids of erased users, which lead to nobody | longer than the oldest backup |
 
 The times are the ones to set. A controller who keeps something for longer writes down why.

@@ -202,6 +202,22 @@ fn is_call(word: &str, tail: &str) -> bool {
         && (tail.trim_start().starts_with("by") || tail.trim_start().starts_with("without"))
 }
 
+/// The labels of a metric that a script writes for the node exporter.
+fn of_host(name: &str) -> Option<Vec<&'static str>> {
+    let script = read("deploy/postgres/metrics");
+    let family = script.split("gauge ").find(|family| {
+        family
+            .split(' ')
+            .next()
+            .is_some_and(|written| written == name)
+    })?;
+    Some(if family.contains("type=") {
+        vec!["type"]
+    } else {
+        Vec::new()
+    })
+}
+
 /// The labels of a metric; `None` when there is no such metric.
 fn labels(name: &str) -> Option<Vec<&'static str>> {
     if name == "up" || metrics::PROCESS.contains(&name) || recorded().contains(name) {
@@ -209,6 +225,9 @@ fn labels(name: &str) -> Option<Vec<&'static str>> {
     }
     if let Some((_, labels)) = EXPORTED.iter().find(|(exported, _)| *exported == name) {
         return Some(labels.split(' ').collect());
+    }
+    if let Some(labels) = of_host(name) {
+        return Some(labels);
     }
     let of_histogram = ["_bucket", "_count", "_sum"]
         .iter()

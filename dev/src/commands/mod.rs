@@ -5,6 +5,7 @@ mod db;
 mod foreground;
 mod home;
 mod load;
+mod restore;
 mod run;
 mod s3;
 mod seed;
@@ -24,8 +25,9 @@ pub(crate) use self::{
     bad_release::{Options as BadReleaseOptions, bad_release},
     db::db,
     load::{Options as LoadOptions, load},
+    restore::restore,
     run::run,
-    s3::s3,
+    s3::{Options as S3Options, s3},
     sqlx::sqlx,
     stripe::{Options as StripeOptions, stripe},
     test::test,

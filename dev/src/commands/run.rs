@@ -130,7 +130,7 @@ impl World {
         }
 
         if let Some(s3) = &s3 {
-            settings.extend(s3::settings(&s3.url()));
+            settings.extend(s3::settings(&s3.url(), s3::BUCKET));
         }
 
         let mut command = service::command(&["serve", "--migrate"])?;
@@ -353,6 +353,7 @@ impl Urls {
             ("Admin", &admin),
             ("Acme", &organisation),
             ("Data", &data),
+            ("Backups", "none; production has them: docs/backups.md"),
         ];
         let rows: Vec<String> = rows
             .iter()

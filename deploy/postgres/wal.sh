@@ -4,6 +4,9 @@
 # A file's name is its timeline and its number. After a restore a new timeline begins, whose history names the place where it
 # left the one before.
 
+# Without it each file would look like one that has no transaction.
+command -v pg_waldump >/dev/null || fail 'pg_waldump is not on the path'
+
 # Of `load_wal`: the folder, the timeline, and the number of its last file.
 WAL_FOLDER='' WAL_TIMELINE=1 WAL_END=0
 # By number: names in the store, of the timeline that is valid there.

@@ -18,6 +18,7 @@ use self::{
 };
 pub use self::{binaries::is_installed, cluster::remove};
 use crate::{
+    error::Doing as _,
     error::{Error, Result},
     files::Scratch,
     ports::{self, Reserved},
@@ -34,10 +35,12 @@ const START_LIMIT: Duration = Duration::from_mins(1);
 /// Returns the directory with the programs of the newest installed version.
 pub fn programs() -> Result<PathBuf> {
     let binaries = Binaries::find(Path::new(""))?;
-    Ok(binaries
+    // The other programs are beside the real file, not beside a link to it.
+    let server = binaries
         .postgres
-        .parent()
-        .map_or_else(PathBuf::new, Path::to_path_buf))
+        .canonicalize()
+        .doing(|| "find PostgreSQL's programs".into())?;
+    Ok(server.parent().map_or_else(PathBuf::new, Path::to_path_buf))
 }
 
 /// A running private server; dropping it stops it.

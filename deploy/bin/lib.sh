@@ -62,9 +62,9 @@ holder() {
 
 # project: the compose project, which is named after the folder unless COMPOSE_PROJECT_NAME says otherwise.
 project() {
-  local name=${COMPOSE_PROJECT_NAME:-$(get PROJECT)}
-  [[ -n $name ]] || name=$(basename "$(dirname "$deploy")" | tr '[:upper:]' '[:lower:]' | tr -cd 'a-z0-9_-' | sed 's/^[_-]*//')
-  printf '%s\n' "$name"
+  local found=${COMPOSE_PROJECT_NAME:-$(get PROJECT)}
+  [[ -n $found ]] || found=$(basename "$(dirname "$deploy")" | tr '[:upper:]' '[:lower:]' | tr -cd 'a-z0-9_-' | sed 's/^[_-]*//')
+  printf '%s\n' "$found"
 }
 
 # compose: with the images of the sides that are noted. A side that does not run is not started by `up`.

@@ -318,13 +318,19 @@ async fn f40_connections_between_nginx_and_the_service_outlive_a_pause() {
         let digits: String = text.chars().take_while(char::is_ascii_digit).collect();
         digits.parse().expect("a number")
     };
-    let upstream = CONFIGURATION.split("upstream service {").nth(1);
-    let upstream = upstream.and_then(|text| text.split("keepalive_timeout ").nth(1));
+    let timeouts = ["blue", "green"].map(|side| {
+        let upstream = CONFIGURATION.split(&format!("upstream {side} {{")).nth(1);
+        let timeout = upstream.and_then(|text| text.split("keepalive_timeout ").nth(1));
+        Duration::from_secs(seconds(timeout.expect("it has one")))
+    });
     let world = World::new().await;
     let service = world.serve(&[("TRUSTED_PROXIES", "127.0.0.1")]).await;
     let default = groundwork::config::Config::read(&world.settings).expect("it is good");
     let own = default.http.idle_timeout;
-    assert!(Duration::from_secs(seconds(upstream.expect("it has one"))) < own);
+    assert!(
+        timeouts.iter().all(|timeout| *timeout < own),
+        "{timeouts:?}"
+    );
     assert!(own > Duration::from_mins(1), "balancers keep 60 s");
     let proxy = Proxy::nginx(&nginx, &service).await;
     let reply = proxy.raw(&request("GET /.well-known/jwks.json", "")).await;

@@ -82,13 +82,15 @@ impl Proxy {
                 !["ssl_", "http2 ", "listen 8443"]
                     .iter()
                     .any(|start| line.starts_with(start))
-                    && !line.contains("replica-2")
+                    && !line.contains("-2:8000")
+                    && !line.ends_with(" backup;")
             });
             let mut text: String = kept.map(|line| format!("{line}\n")).collect();
             for (from, to) in [
                 ("listen 8080", format!("listen 127.0.0.1:{port}")),
                 ("127.0.0.1:8081", format!("127.0.0.1:{}", probe.port)),
-                ("replica-1:8000", upstream.clone()),
+                ("blue-1:8000", upstream.clone()),
+                ("green-1:8000", upstream.clone()),
                 ("/tmp/", format!("{}/", directory.display())),
                 ("/dev/stdout", format!("{}/access.log", directory.display())),
             ] {

@@ -20,7 +20,7 @@ use tokio::net::TcpListener;
 
 use crate::error::{Doing, Result};
 
-/// What is wrong with the release.
+/// Fault of the release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ReleaseFault {
     /// One request in fifty fails with 500

@@ -41,7 +41,7 @@ pub enum Privacy {
 
 #[derive(Debug, Args)]
 pub struct NewRequestOptions {
-    /// What is asked for
+    /// Right that the person exercises
     #[arg(long, value_enum)]
     pub kind: RequestKind,
     /// When it was received in RFC 3339, such as 2026-11-28T09:00:00Z

@@ -27,7 +27,7 @@ pub struct SmokeOptions {
 
 #[derive(Debug, Args)]
 pub struct ReleaseNote {
-    /// What became of it
+    /// Outcome of the release
     #[arg(long, value_enum)]
     pub outcome: ReleaseOutcome,
     /// Version of the release
@@ -44,7 +44,7 @@ pub struct ReleaseNote {
     pub alertmanager: Option<Url>,
 }
 
-/// What became of a release.
+/// Outcome of a release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ReleaseOutcome {
     /// All users are on it

@@ -1,4 +1,4 @@
-//! What a release on one host runs: smoke checks, the synthetic account, notes, and the comparison of metrics.
+//! Commands of a release on one host: smoke checks, the synthetic account, notes, and the comparison of metrics.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};

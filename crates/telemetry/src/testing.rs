@@ -29,13 +29,13 @@ impl Write for Lines {
 }
 
 impl Lines {
-    /// What writes them as JSON, with the filter of `LOG_LEVEL=info`.
+    /// Returns a subscriber that writes them as JSON, with the filter of `LOG_LEVEL=info`.
     #[must_use]
     pub fn subscriber(&self) -> impl Subscriber + Send + Sync + 'static {
         self.subscriber_of(JsonLines)
     }
 
-    /// What writes them in a format.
+    /// Returns a subscriber that writes them in a format.
     pub(crate) fn subscriber_of<F>(&self, format: F) -> impl Subscriber + Send + Sync + 'static
     where
         F: FormatEvent<Registry, DefaultFields> + Send + Sync + 'static,

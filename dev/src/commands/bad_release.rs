@@ -20,7 +20,7 @@ const SERVICE: &str = "/usr/local/bin/groundwork";
 /// Options of `bad-release`.
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// What is wrong with it
+    /// Fault that it has
     #[arg(long, value_enum)]
     fault: ReleaseFault,
     /// Seconds until a fault that comes later

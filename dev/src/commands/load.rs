@@ -58,7 +58,7 @@ pub(crate) struct Options {
     rate: u32,
 }
 
-/// What the requests of one or more connections came to.
+/// Results of the requests of one or more connections.
 #[derive(Default)]
 struct Tally {
     requests: usize,

@@ -55,7 +55,7 @@ pub fn incompatibilities(sql: &str) -> Vec<String> {
     found
 }
 
-/// What an action of an `ALTER` on an existing object breaks.
+/// Returns the reason why an action of an `ALTER` on an existing object breaks the release before, if it does.
 fn broken_by(action: &Statement) -> Option<&'static str> {
     let requires = action.has("NOT NULL") && !action.has("DROP NOT NULL");
     if action.has("DROP COLUMN") {

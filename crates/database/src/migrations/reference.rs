@@ -12,7 +12,7 @@ use super::{MigrationError, prepare_session, run_migrations};
 /// Of statements in a database that nobody else uses.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What the migrations make, step by step. The database is dropped by [`Reference::drop`]; one that was left is replaced.
+/// Database in which the migrations run one by one. It is dropped by [`Reference::drop`]; one that was left is replaced.
 pub(super) struct Reference {
     /// Quoted.
     name: String,

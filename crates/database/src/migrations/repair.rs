@@ -26,7 +26,7 @@ const CHANGES_ROWS: [&str; 9] = [
 pub struct Pending {
     pub version: i64,
     pub description: String,
-    /// What it takes away from a release that runs beside it, in words.
+    /// Reasons why a release that runs beside it cannot live with it, one sentence each.
     pub breaks: Vec<String>,
     pub state: PendingState,
 }
@@ -35,7 +35,7 @@ pub struct Pending {
 pub enum PendingState {
     /// Nothing exists of what it creates.
     New,
-    /// What it creates exists as it would create it: `migrate` records it as applied.
+    /// All objects that it creates exist with the same definitions: `migrate` records it as applied.
     Exists,
     /// Something of what it creates exists, and it differs in these ways: `migrate` fails.
     Differs(Vec<String>),

@@ -233,7 +233,7 @@ async fn an_alert_arrives_in_the_inbox_of_the_operator() {
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
     };
-    let arrived = tokio::time::timeout(Duration::from_secs(60), arrived).await;
+    let arrived = tokio::time::timeout(Duration::from_mins(1), arrived).await;
     arrived.expect("an email arrives within a minute");
     let email = inbox.emails_to(TO.1).swap_remove(0);
     assert_eq!(email.subject, "FIRING: PostgresDown (critical, 1)");

@@ -91,6 +91,8 @@ explain() { # explain FILE: a sentence about known errors, then the errors
   text=$(<"$1")
   case $text in
   *DbConnectError* | *'unable to find primary cluster'*) echo 'PostgreSQL does not respond' ;;
+  # Errors of the store have a body that names them.
+  *'[507]'* | *StorageFull* | *QuotaExceeded*) echo 'the store is full' ;;
   *'certificate'*) echo "the store's certificate cannot be verified" ;;
   # What a wrong passphrase makes of a file is mostly no text, sometimes no list of settings.
   *CryptoError* | *FormatError* | *'unable to decrypt'* | *'cipher header'*) echo 'the store cannot be decrypted: the passphrase is not the one of the backups, or a file is damaged' ;;
@@ -100,7 +102,6 @@ explain() { # explain FILE: a sentence about known errors, then the errors
   *'unable to acquire lock'*) echo 'another backup is in progress' ;;
   *FileMissingError*) echo 'a file of the backup is missing in the store' ;;
   *ArchiveMismatchError* | *BackupMismatchError* | *'do not match'*) echo 'the store has backups of another cluster' ;;
-  *'507'* | *StorageFull* | *QuotaExceeded*) echo 'the store is full' ;;
   esac
   tr -cd '\n -~' <"$1" | cut -c 1-300 | sed '/^$/d' | head -n 12
 }

@@ -32,6 +32,10 @@ use crate::{
     files::Scratch,
 };
 
+mod faults;
+
+pub use faults::{FULL, S3Effect, S3Fault, S3Hang};
+
 /// Key of the one user, who may do everything.
 pub const ACCESS_KEY_ID: &str = "development";
 pub const SECRET_ACCESS_KEY: &str = "development-secret-key";
@@ -66,30 +70,6 @@ struct Book {
     hangs: Vec<S3Hang>,
     hanging: usize,
     calls: Vec<String>,
-}
-
-/// A call without a response: the next one of a method whose path has this part.
-#[derive(Clone, Debug)]
-pub struct S3Hang {
-    pub method: Method,
-    pub path: String,
-    pub effect: S3Effect,
-}
-
-/// A fault of the next call of a method whose path has this part.
-#[derive(Clone, Debug)]
-pub struct S3Fault {
-    pub method: Method,
-    pub path: String,
-    pub effect: S3Effect,
-    pub status: StatusCode,
-}
-
-/// Effect of a call that fails.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum S3Effect {
-    None,
-    Made,
 }
 
 impl S3 {
@@ -329,6 +309,7 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
     let response = match &fault {
         Some(fault) if fault.effect == S3Effect::None => StatusCode::OK.into_response(),
         _ if names_folder(&shared.directory, &request) => StatusCode::NOT_FOUND.into_response(),
+        _ if faults::is_full(&shared.directory, &method) => faults::refuse_storage(),
         _ => call(&shared.service, request).await,
     };
     match fault {

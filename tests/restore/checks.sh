@@ -120,30 +120,58 @@ newest_backup_is_on() { # newest_backup_is_on TIMELINE
 waiting() { find "$(<"$work/data")/pg_wal/archive_status" -name '*.ready' | wc -l; }
 nothing_waits() { (($(waiting) == 0)); }
 
+# Without this many files an hour of a database that writes little would not be over: one is filled by force each minute.
+readonly FILES_OF_AN_HOUR=60
 survives_an_outage() {
-  local i most
+  local i most files=6 began took
+  [[ -z $whole ]] || files=$FILES_OF_AN_HOUR
   archive
   sql 'CREATE TABLE IF NOT EXISTS filler (text text)' >/dev/null
   stop_store
-  for i in {1..6}; do
+  for ((i = 0; i < files; i++)); do
     sql "INSERT INTO filler SELECT repeat(md5(n::text), 20) FROM generate_series(1, 2000) n; SELECT pg_switch_wal()" >/dev/null || fail 'the database does not write'
   done
   most=$(waiting)
-  ((most >= 6)) || fail "$most files wait"
+  ((most >= files)) || fail "$most files wait"
   within 10 grep -qE '^backup_wal_waiting_bytes [1-9]' "$BACKUP_METRICS/backup.prom"
   refuses 'the store does not respond' backup now
   start_store
-  within 90 nothing_waits
-  verify_order
+  began=$EPOCHREALTIME
+  within 300 nothing_waits
+  took=$(milliseconds_since "$began")
+  verify_order "$files"
   backup verify >/dev/null || fail 'it is not valid'
-  echo "$most files waited and are archived in order"
+  echo "$most files waited and are archived in order $took ms after the store is back"
 }
 
-# Files of a timeline were written in the order of their names.
+# verify_order COUNT: files of a timeline were written in the order of their names.
 verify_order() {
   local files
-  files=$(cd "$work/store/backups/groundwork/archive/app" && find . -name '0000000?0000*-*' -printf '%f %T@\n' | sort | tail -n 6)
+  files=$(cd "$work/store/backups/groundwork/archive/app" && find . -name '0000000?0000*-*' -printf '%f %T@\n' | sort | tail -n "$1")
   is 'the order of the files' "$(sort -k 2n <<<"$files")" "$files"
+}
+
+survives_a_full_store() {
+  local i users
+  archive
+  users=$(sql 'SELECT count(*) FROM users')
+  sql 'CREATE TABLE IF NOT EXISTS filler (text text)' >/dev/null 2>&1
+  touch "$work/store/full"
+  for i in 1 2 3; do
+    sql "INSERT INTO filler SELECT 'full' FROM generate_series(1, 1000); SELECT pg_switch_wal()" >/dev/null || fail 'the database does not write'
+  done
+  refuses 'the store is full' backup now
+  (($(waiting) >= 3)) || fail 'no WAL waits'
+  within 20 grep -q 'the store is full' "$work/schedule.log"
+  # What is in a full store can be read.
+  backup list >/dev/null || fail 'it is not listed'
+  restore_to newest full
+  grep -qE " $users rows in public.users$" "$work/report" || fail "$(<"$work/report")"
+  rm "$work/store/full"
+  within 60 nothing_waits
+  verify_order 3
+  backup verify >/dev/null || fail 'it is not valid'
+  echo '3 files waited; backups of before were restored meanwhile'
 }
 
 survives_a_slow_store() {

@@ -5,6 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+#[path = "documents/commands.rs"]
+mod commands;
+
 /// The pages whose paths are checked.
 const PAGES: [&str; 24] = [
     "README.md",

@@ -47,6 +47,47 @@ restores_a_dump() {
   sql 'DROP DATABASE by_hand' >/dev/null
 }
 
+# As by hand, with pgBackRest alone and no script: docs/backups.md, By hand.
+restores_by_hand() {
+  local into hand
+  into=$(fresh by-hand)
+  cat >"$work/pgbackrest.conf" <<CONF
+[global]
+repo1-type=s3
+repo1-path=/groundwork
+repo1-s3-bucket=$BACKUP_BUCKET
+repo1-s3-endpoint=$BACKUP_ENDPOINT
+repo1-storage-port=$BACKUP_PORT
+repo1-storage-ca-file=$BACKUP_SECRETS/store_ca
+repo1-s3-region=us-east-1
+repo1-s3-uri-style=path
+repo1-s3-key=$(<"$BACKUP_SECRETS/access_key_id")
+repo1-s3-key-secret=$(<"$BACKUP_SECRETS/secret_access_key")
+repo1-cipher-type=aes-256-cbc
+repo1-cipher-pass=$(<"$BACKUP_SECRETS/passphrase")
+lock-path=$work/tmp/by-hand
+log-level-file=off
+[app]
+pg1-path=$into
+CONF
+  chmod 0444 "$work/pgbackrest.conf"
+  archive
+  sleep 1
+  hand=$(now)
+  sleep 1
+  sql 'SELECT pg_current_xact_id()' >/dev/null
+  archive
+  by_hand() { as_owner pgbackrest --config="$work/pgbackrest.conf" --stanza=app "$@"; }
+  by_hand info | grep -q 'status: ok' || fail 'it is not listed'
+  by_hand restore --type=time --target="$hand" --target-action=promote >"$work/hand.log" 2>&1 || { cat "$work/hand.log"; exit 1; }
+  (run_as_owner postgres -D "$into" -c archive_mode=off -c listen_addresses='' -c port=5433 -c unix_socket_directories="$work/tmp" >>"$work/hand.log" 2>&1) &
+  hand_sql() { as_owner psql -At --host="$work/tmp" --port=5433 --username=app_owner --dbname=app --command="$1"; }
+  within 60 hand_is_promoted || exit
+  is 'users restored by hand' "$(hand_sql 'SELECT count(*) FROM users')" 2
+  kill -INT "$(head -n 1 "$into/postmaster.pid")"
+}
+hand_is_promoted() { [[ $(hand_sql 'SELECT pg_is_in_recovery()') == f ]]; }
+
 writes_metrics() {
   local file=$BACKUP_METRICS/backup.prom name
   for name in backup_configured:1 'backup_last_success_timestamp_seconds{type="full"}:[1-9]' 'backup_last_success_timestamp_seconds{type="dump"}:[1-9]' \

@@ -13,6 +13,10 @@ COPY Cargo.toml Cargo.lock build.rs ./
 COPY crates crates
 COPY bench/Cargo.toml bench/
 COPY dev/Cargo.toml dev/
+# template-only: begin
+COPY generate/Cargo.toml generate/
+RUN mkdir -p generate/src && echo '//! A stand-in.' >generate/src/main.rs && echo 'fn main() {}' >>generate/src/main.rs
+# template-only: end
 RUN mkdir -p src bench/src dev/src \
  && echo '//! A stand-in.' | tee src/lib.rs bench/src/main.rs dev/src/lib.rs >src/main.rs \
  && echo 'fn main() {}' >>src/main.rs \

@@ -66,6 +66,20 @@ bench: ## Measure the service beside a bare one, both built for release (ARGS="-
 	@cargo build --release --package groundwork --package groundwork-bench --bins
 	@exec "$(TARGET_DIR)/release/groundwork-bench" $(ARGS)
 
+# template-only: begin
+.PHONY: new
+new: ## Make a product of your own from the last commit (NAME=acme-billing DEST=../acme-billing)
+	@exec cargo run --quiet --package groundwork-generate -- new
+
+.PHONY: update-product
+update-product: # `make update` of a product calls it in a clone of this repository
+	@exec cargo run --quiet --package groundwork-generate -- update --product "$(PRODUCT)"
+
+.PHONY: test-template
+test-template: ## Make products, search them for this one's name, build and test them (ARGS="--whole" for all of it)
+	@tests/template/run $(ARGS)
+# template-only: end
+
 .PHONY: fmt
 fmt: ## Format the code
 	@cargo fmt --all

@@ -1,4 +1,4 @@
-//! Groundwork: a SaaS backend to generate, rename and own.
+//! Groundwork: accounts, organisations, billing, files and jobs of a SaaS product.
 //!
 //! Modules are in layers, separated by blank lines: a module uses layers before its own, not its own layer and
 //! not a later one. `tests/architecture.rs` checks every `use crate::…`.

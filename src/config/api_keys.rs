@@ -23,7 +23,7 @@ refused.", ApiKeySettings {
     }
 }
 
-/// Product name of the template and its prefix. Other products have their name as the prefix.
+/// The default name of the product, and the prefix for it. Other names are prefixes themselves.
 const DEFAULT: (&str, &str) = ("Groundwork", "gw");
 
 const PREFIX_MAX: usize = 12;

@@ -186,7 +186,7 @@ mod tests {
     fn an_earlier_prefix_is_good_and_another_environment_is_not() {
         let body = key();
         let body = &body[..body.len() - CHECKSUM];
-        let renamed = sealed(&body.replacen("gw_", "acme_", 1));
+        let renamed = sealed(&body.replacen("gw_", "another_", 1));
         assert!(PresentedApiKey::parse(&renamed, "live").is_some());
         assert!(PresentedApiKey::parse(&key(), "test").is_none());
         let test = sealed(&body.replacen("_live_", "_test_", 1));

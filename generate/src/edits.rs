@@ -4,7 +4,7 @@ use crate::answers::{Answers, Licence};
 use crate::error::{Error, Result};
 use crate::names::{Names, TEMPLATE};
 
-/// Lines from one that has this and `: begin` to one with `: end` are not in products.
+/// A line with this is not in products, nor are those from one with `: begin` behind it to one with `: end`.
 const MARK: &str = "template-only";
 
 /// Prefix of the template's API keys.
@@ -93,8 +93,12 @@ fn remove_marked(text: &str) -> String {
     let mut has_ended = false;
     for line in text.lines() {
         if line.contains(MARK) {
-            is_marked = line.contains(": begin");
-            has_ended = !is_marked;
+            if line.contains(": begin") {
+                is_marked = true;
+            } else if line.contains(": end") {
+                is_marked = false;
+                has_ended = true;
+            }
             continue;
         }
         let is_double = has_ended
@@ -324,6 +328,7 @@ mod tests {
     fn marked_lines_are_removed() {
         let text = "a\n\n# template-only: begin\nb\n# template-only: end\n\nc\n";
         assert_eq!(remove_marked(text), "a\n\nc\n");
+        assert_eq!(remove_marked("a\nb <!-- template-only -->\nc\n"), "a\nc\n");
         assert_eq!(remove_marked("a\nb\n"), "a\nb\n");
     }
 

@@ -10,12 +10,12 @@ mod names;
 mod render;
 mod update;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use error::Result;
+use error::{Error, Result};
 
 /// Makes products from this repository, and updates them.
 #[derive(Debug, Parser)]
@@ -69,9 +69,13 @@ fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-/// Root of the repository that this was built from.
+/// Root of the repository, which is the working directory: a binary may have been built in another copy.
 fn root() -> Result<PathBuf> {
-    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
-    root.canonicalize()
-        .map_err(|error| error::Error::io("find", &root, error))
+    let root = std::env::current_dir().and_then(|path| path.canonicalize());
+    let root = root.map_err(|error| Error::io("find", Path::new("."), error))?;
+    if root.join("generate/Cargo.toml").is_file() {
+        Ok(root)
+    } else {
+        Err(Error::refused("run it in the root of the template"))
+    }
 }

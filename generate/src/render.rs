@@ -14,13 +14,14 @@ use crate::git;
 use crate::names::{self, Names, TEMPLATE};
 
 /// Files and folders of the template that products do not have, or have in another form.
-const LEFT_OUT: [&str; 8] = [
+const LEFT_OUT: [&str; 9] = [
     "CHANGELOG.md",
     "LICENSE-APACHE",
     "LICENSE-MIT",
     "README.md",
     "docs/images",
     "docs/products.md",
+    "docs/tour.md",
     "generate",
     "tests/template",
 ];

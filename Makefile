@@ -31,6 +31,10 @@ test-faults: ## Break what is around the real binary, and the binary's clients (
 test-api: ## Hold the running service to its OpenAPI document with generated requests (needs Python)
 	@$(BUILD) && $(DEV) db -- tests/openapi/run "$(TARGET_DIR)" $(ARGS)
 
+.PHONY: test-deploy
+test-deploy: ## Validate the manifests for Kubernetes, and release them to a stand-in (needs Python and kubectl)
+	@$(BUILD) && $(DEV) db --empty -- tests/deploy/run "$(TARGET_DIR)"
+
 .PHONY: test-row-security
 test-row-security: ## Run the API tests on a copy whose statements forget the account (needs Python)
 	@dev/test-row-security $(ARGS)

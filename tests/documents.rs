@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The pages whose paths are checked.
-const PAGES: [&str; 24] = [
+const PAGES: [&str; 26] = [
     "README.md",
     "CLAUDE.md",
     "CONTRIBUTING.md",
@@ -17,6 +17,8 @@ const PAGES: [&str; 24] = [
     "docs/billing.md",
     "docs/browser.md",
     "docs/configuration.md",
+    "docs/deploy/kubernetes.md",
+    "docs/deploy/one-host.md",
     "docs/deployment.md",
     "docs/fake-stripe.md",
     "docs/faults.md",

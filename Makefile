@@ -32,7 +32,7 @@ test-api: ## Hold the running service to its OpenAPI document with generated req
 	@$(BUILD) && $(DEV) db -- tests/openapi/run "$(TARGET_DIR)" $(ARGS)
 
 .PHONY: test-deploy
-test-deploy: ## Validate the manifests for Kubernetes, and release them to a stand-in (needs Python and kubectl)
+test-deploy: ## Check the files of docs/deploy, and release to a stored cluster (needs Python and kubectl)
 	@$(BUILD) && $(DEV) db --empty -- tests/deploy/run "$(TARGET_DIR)"
 
 .PHONY: test-row-security

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The pages whose paths are checked.
-const PAGES: [&str; 26] = [
+const PAGES: [&str; 29] = [
     "README.md",
     "CLAUDE.md",
     "CONTRIBUTING.md",
@@ -17,8 +17,11 @@ const PAGES: [&str; 26] = [
     "docs/billing.md",
     "docs/browser.md",
     "docs/configuration.md",
+    "docs/deploy/fly.md",
     "docs/deploy/kubernetes.md",
     "docs/deploy/one-host.md",
+    "docs/deploy/railway.md",
+    "docs/deploy/render.md",
     "docs/deployment.md",
     "docs/fake-stripe.md",
     "docs/faults.md",

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import cluster
 import manifests
+import platforms
 import processes
 import refused
 import yaml
@@ -37,5 +38,6 @@ for change, reason in refused.CASES:
         raise SystemExit(f"{change.__name__} was not refused as it should be ({reason}), but: {faults}")
 print(f"{len(refused.CASES)} changed ones are refused")
 
+platforms.check(pages, documents, product, binary, platforms.read(Path(folder) / "railway.json"))
 processes.check(documents, binary, folder)
 cluster.check(pages / "kubernetes", rendered, folder)

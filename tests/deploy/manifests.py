@@ -5,21 +5,24 @@
 import functools
 import json
 import re
+from urllib.parse import urlsplit
 
 import kubernetes_validate
 
 # The oldest version that has every field which the manifests need, and the newest that the validator knows.
 VERSIONS = ("1.29", "1.37")
-# What the restricted standard lets a pod mount.
+# Kinds of volumes that the restricted standard allows.
 VOLUMES = {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret"}
-SECRETS = "/run/secrets/groundwork/"
-OWNER_SECRETS = "/run/owner-secrets/"
+# Networks that no rule for public addresses may include: private ones, and the metadata service of clouds.
+PRIVATE = {"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16"}
+# Ports that each kind of pod connects to.
+CALLS = {"api": {53, 443, 465, 587, 5432, 6379}, "worker": {53, 443, 465, 587, 5432, 6379}, "migrate": {53, 5432}}
 # Seconds for the last writes, reports and log lines of a process, after its requests have drained.
 LAST_WRITES = 10
 
 
 class Product:
-    """What the manifests must agree with: settings, secrets among them, and the user of the image."""
+    """Settings, secrets among them, and the user of the image: manifests must agree with them."""
 
     def __init__(self, settings, dockerfile):
         self.settings = settings
@@ -176,8 +179,13 @@ def ports(documents, _):
                     for port in service["spec"]["ports"]:
                         if port["targetPort"] not in named:
                             found.append(f"{name_of(service)} leads to a port that is not there")
+    specs = [spec for _, _, spec in pods(documents)]
+    hosts = {urlsplit(environment(documents, it)["PUBLIC_URL"]).hostname for spec in specs for it in containers(spec)}
     for document in documents:
         if document["kind"] == "Ingress":
+            secured = {host for tls in document["spec"].get("tls", []) for host in tls["hosts"]}
+            if {rule["host"] for rule in document["spec"]["rules"]} != hosts or secured != hosts:
+                found.append(f"{name_of(document)} does not serve {sorted(hosts)}, or not by TLS")
             for rule in document["spec"]["rules"]:
                 for path in rule["http"]["paths"]:
                     backend = path["backend"]["service"]
@@ -235,6 +243,13 @@ def network(documents, _):
             found.append(f"{name} listens on {sorted(named)}, and policies allow {sorted(opened)}")
         if any("from" not in rule for rule in rules):
             found.append(f"{name} is reached from everywhere")
+        rules = [rule for it in policies if selects(it["podSelector"], labels) for rule in it.get("egress", [])]
+        called = {port["port"] for rule in rules for port in rule["ports"]}
+        if called != CALLS[labels["app.kubernetes.io/component"]]:
+            found.append(f"{name} may connect to the ports {sorted(called)}")
+        blocks = [to.get("ipBlock", {}) for rule in rules for to in rule.get("to", [{"ipBlock": {"cidr": "0.0.0.0/0"}}])]
+        if any(it.get("cidr") == "0.0.0.0/0" and not PRIVATE <= set(it.get("except", [])) for it in blocks):
+            found.append(f"{name} may connect to private networks as to public ones")
     return found
 
 

@@ -69,10 +69,10 @@ def render(path):
             if source and source["name"] not in names:
                 raise SystemExit(f"{path}: {source['name']} is not in it")
         port = int(variables["PORT"]) if "PORT" in variables else None
-        place, arguments, before = f"{path} {service['name']}", stripped(service["dockerCommand"]), service.get("preDeployCommand")
+        place, arguments = f"{path} {service['name']}", stripped(service["dockerCommand"])
         health, instances = service.get("healthCheckPath"), service.get("numInstances", 1)
         stop = service["maxShutdownDelaySeconds"]
-        found.append(Process(place, variables, arguments, stripped(before), stop, health, port, instances))
+        found.append(Process(place, variables, arguments, stripped(service.get("preDeployCommand")), stop, health, port, instances))
     return found
 
 

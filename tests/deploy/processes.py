@@ -46,7 +46,8 @@ class Processes:
         return variables
 
     def spec(self, component):
-        return next(spec for _, labels, spec in manifests.pods(self.documents) if labels["app.kubernetes.io/component"] == component)
+        pods = manifests.pods(self.documents)
+        return next(spec for _, labels, spec in pods if labels["app.kubernetes.io/component"] == component)
 
     def run(self, container, spec):
         """Runs a container to its end; returns the exit code and the output."""

@@ -126,7 +126,32 @@ def closed_metrics(it):
     policy(it, "metrics")["ingress"][0]["ports"][0]["port"] = 9100
 
 
+def other_host(it):
+    settings(it)["PUBLIC_URL"] = "https://www.example.com"
+
+
+def no_tls(it):
+    del find(it, "Ingress")["spec"]["tls"]
+
+
+def redis_of_the_job(it):
+    del policy(it, "redis")["podSelector"]["matchExpressions"]
+
+
+def metadata_service(it):
+    policy(it, "public-services")["egress"][0]["to"][0]["ipBlock"]["except"].remove("169.254.0.0/16")
+
+
+def every_address(it):
+    del policy(it, "postgres")["egress"][0]["to"]
+
+
 CASES = [
+    (other_host, "does not serve"),
+    (no_tls, "or not by TLS"),
+    (redis_of_the_job, "Job groundwork-migrate may connect to the ports"),
+    (metadata_service, "may connect to private networks"),
+    (every_address, "may connect to private networks"),
     (wrong_field, "is not valid in 1.37"),
     (wrong_type, "is not valid in 1.29"),
     (unknown_setting, "HTTP_DRAIN_DELY is no setting"),

@@ -85,6 +85,22 @@ test("a refresh whose reply is lost is repeated, and the session goes on", async
   assert.deepEqual(ends, []);
 });
 
+test("a refresh that cannot be answered now is the reply of its call, and the session goes on", async () => {
+  let isBusy = true;
+  const problem = { type: "urn:problem:unavailable", title: "", status: 503, code: "unavailable", request_id: "1" };
+  const inner = async (request) => {
+    if (isBusy && request.url.endsWith("/auth/refresh")) return Response.json(problem, { status: 503 });
+    return fetch(request);
+  };
+  const { client, ends } = await signedIn({ inner });
+  await expiry();
+  const refused = await Promise.all([1, 2].map(() => client.GET("/api/v1/users/me")));
+  assert.deepEqual(refused.map((it) => it.error.code), ["unavailable", "unavailable"]);
+  assert.deepEqual(ends, []);
+  isBusy = false;
+  assert.equal((await client.GET("/api/v1/users/me")).response.status, 200);
+});
+
 test("a session that has ended is reported once, and its call keeps its problem", async () => {
   const { client, count, ends } = await signedIn();
   const other = await signedIn();
@@ -146,10 +162,18 @@ test("a call with an effect and without a key is sent once", async () => {
 });
 
 test("an aborted call is not repeated", async () => {
-  const { client, count } = await signedIn();
-  const signal = AbortSignal.abort();
-  await assert.rejects(client.GET("/api/v1/users/me", { signal }), { name: "AbortError" });
-  assert.ok(count("/users/me") <= 1);
+  const controller = new AbortController();
+  let sent = 0;
+  const inner = (request) => {
+    if (request.method !== "GET") return fetch(request);
+    sent += 1;
+    // A reason that looks like a failed connection.
+    controller.abort(new TypeError("stopped"));
+    throw controller.signal.reason;
+  };
+  const { client } = await signedIn({ inner });
+  await assert.rejects(client.GET("/api/v1/users/me", { signal: controller.signal }), { message: "stopped" });
+  assert.equal(sent, 1);
 });
 
 test("a refusal by a service that is busy is repeated after its Retry-After", async () => {
@@ -183,12 +207,14 @@ test("an API key authenticates, and a wrong one is refused without a refresh", a
   assert.equal(count("/auth/refresh"), 0);
 });
 
-test("a page uses cookies, refreshes once, and finds its CSRF token after a reload", async () => {
+/** Pages of one browser: they share its cookies, and end with it. */
+function browser(inner = (request) => fetch(request)) {
   const jar = new Map();
-  const browser = async (request) => {
+  const ends = [];
+  const send = async (request) => {
     if (jar.size) request.headers.set("Cookie", [...jar].map(([name, value]) => `${name}=${value}`).join("; "));
     request.headers.set("Origin", new URL(baseUrl).origin);
-    const reply = await fetch(request);
+    const reply = await inner(request);
     for (const cookie of reply.headers.getSetCookie()) {
       const [name, value] = cookie.split(";")[0].split(/=(.*)/);
       if (/max-age=0/i.test(cookie)) jar.delete(name);
@@ -196,28 +222,59 @@ test("a page uses cookies, refreshes once, and finds its CSRF token after a relo
     }
     return reply;
   };
-  const ends = [];
   const page = () => {
     const session = new BrowserSession(() => ends.push("end"));
-    const { send, count } = counting(browser);
-    return { client: createClient({ baseUrl, session, fetch: send }), count, session };
+    const counted = counting(send);
+    const client = createClient({ baseUrl, session, fetch: counted.send });
+    const signIn = async () => {
+      const body = { ...credentials, transport: "cookie" };
+      session.start(unwrap(await client.POST("/api/v1/auth/login", { body })));
+    };
+    return { client, count: counted.count, signIn };
   };
+  return { page, ends };
+}
 
+test("a page uses cookies, refreshes once, and finds its CSRF token after a reload", async () => {
+  const { page, ends } = browser();
   const first = page();
-  first.session.start(unwrap(await first.client.POST("/api/v1/auth/login", { body: { ...credentials, transport: "cookie" } })));
+  await first.signIn();
   unwrap(await first.client.PATCH("/api/v1/users/me", { body: { first_name: "Ada" } }));
   await expiry();
-  const replies = await Promise.all([1, 2].map(() => first.client.PATCH("/api/v1/users/me", { body: { last_name: "Lovelace" } })));
+  const body = { last_name: "Lovelace" };
+  const replies = await Promise.all([1, 2].map(() => first.client.PATCH("/api/v1/users/me", { body })));
   assert.deepEqual(replies.map((it) => it.response.status), [200, 200]);
   assert.equal(first.count("/auth/refresh"), 1);
 
   const reloaded = page();
-  assert.equal(unwrap(await reloaded.client.PATCH("/api/v1/users/me", { body: { first_name: "Augusta" } })).first_name, "Augusta");
-  assert.equal(reloaded.count("/auth/csrf"), 1);
-  assert.equal(reloaded.count("/auth/refresh"), 0);
+  const changed = unwrap(await reloaded.client.PATCH("/api/v1/users/me", { body: { first_name: "Augusta" } }));
+  assert.equal(changed.first_name, "Augusta");
+  assert.deepEqual([reloaded.count("/auth/csrf"), reloaded.count("/auth/refresh")], [1, 0]);
+  await expiry();
+  const later = page();
+  assert.equal(unwrap(await later.client.GET("/api/v1/users/me")).first_name, "Augusta");
+  assert.deepEqual([later.count("/auth/csrf"), later.count("/auth/refresh")], [1, 1]);
   assert.equal((await reloaded.client.POST("/api/v1/auth/logout")).response.status, 204);
 
   const signedOut = page();
   assert.equal((await signedOut.client.GET("/api/v1/users/me")).error.code, "unauthenticated");
   assert.deepEqual(ends, ["end"]);
+});
+
+test("a page's call whose refusal arrives after a refresh, and deletes its cookies, refreshes again", async () => {
+  let hold;
+  const held = new Promise((resolve) => (hold = resolve));
+  const { page } = browser(async (request) => {
+    const reply = await fetch(request);
+    if (request.headers.has("X-Held") && reply.status === 401) await held;
+    return reply;
+  });
+  const { client, count, signIn } = page();
+  await signIn();
+  await expiry();
+  const late = client.GET("/api/v1/users/me", { headers: { "X-Held": "1" } });
+  unwrap(await client.GET("/api/v1/users/me"));
+  hold();
+  assert.equal((await late).response.status, 200);
+  assert.equal(count("/auth/refresh"), 2);
 });

@@ -20,6 +20,12 @@ export interface ClientOptions {
   retries?: number;
 }
 
+/**
+ * Renewals of credentials for one call. A second one helps a page: the 401 of a slower call, which deletes the cookies, may arrive
+ * after the refresh of another call has set new ones.
+ */
+const RENEWALS = 2;
+
 /** Longest `Retry-After` that is waited for, in seconds. */
 const LONGEST_WAIT = 5;
 
@@ -39,24 +45,25 @@ export function createClient(options: ClientOptions): Client {
   // A refresh whose reply was lost may be repeated: for some seconds the used token returns the same successor.
   const send = (path: string, init: RequestInit) => repeated(new Request(root + path, { ...init, credentials }), once, retries);
 
-  async function authenticated(request: Request): Promise<Response> {
-    if (options.account && !request.headers.has("X-Account")) request.headers.set("X-Account", options.account);
-    const again = request.clone();
-    await session?.authorize(request);
-    const reply = await repeated(request, once, isRepeatable(request) ? retries : 0);
-    const refusal = session && (await refusalOf(reply));
-    if (!refusal) return reply;
-    const renewed = await session.renew(request, refusal, send);
-    if (renewed === "ended") return reply;
-    if (renewed !== "again") return renewed;
-    await session.authorize(again);
-    return repeated(again, once, isRepeatable(again) ? retries : 0);
+  async function authenticated(original: Request): Promise<Response> {
+    if (options.account && !original.headers.has("X-Account")) original.headers.set("X-Account", options.account);
+    for (let renewals = 0; ; renewals += 1) {
+      const isLast = renewals >= RENEWALS;
+      const request = isLast ? original : original.clone();
+      await session?.authorize(request);
+      const reply = await repeated(request, once, isRepeatable(request) ? retries : 0);
+      const refusal = isLast ? undefined : session && (await refusalOf(reply));
+      if (!refusal) return reply;
+      const renewed = await session?.renew(request, refusal, send);
+      if (renewed instanceof Response) return renewed;
+      if (renewed !== "again") return reply;
+    }
   }
 
   return createFetchClient<paths>({ baseUrl: root, credentials, fetch: authenticated });
 }
 
-/** Whether a request has no effect, or one that happens once however often it is sent. */
+/** Returns true for a request without an effect, and for one whose effect happens once however often it is sent. */
 function isRepeatable(request: Request): boolean {
   return request.method === "GET" || request.headers.has("Idempotency-Key");
 }

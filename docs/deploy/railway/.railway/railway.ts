@@ -1,5 +1,5 @@
 // The API, the worker, PostgreSQL and Redis on Railway: docs/deploy/railway.md. Copy this file to `.railway/railway.ts`.
-// What is `preserve()` is set in Railway, as sealed variables.
+// The values of `preserve()` are set in Railway, as sealed variables.
 import { defineRailway, image, postgres, preserve, project, redis, service } from "railway/iac";
 
 // Change: the image of the release, and the addresses.

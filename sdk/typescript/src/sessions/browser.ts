@@ -10,8 +10,6 @@ const SAFE = ["GET", "HEAD", "OPTIONS"];
 export class BrowserSession implements Session {
   private readonly refresh = new SharedRefresh();
   private csrf: string | undefined;
-  private renewals = 0;
-  private readonly sentAt = new WeakMap<Request, number>();
 
   /** @param onEnd called when the browser has no session, or none any more */
   constructor(private readonly onEnd: () => void = () => {}) {}
@@ -22,19 +20,15 @@ export class BrowserSession implements Session {
   }
 
   async authorize(request: Request): Promise<void> {
-    this.sentAt.set(request, this.renewals);
     if (this.csrf && !SAFE.includes(request.method)) request.headers.set("X-CSRF-Token", this.csrf);
   }
 
-  async renew(request: Request, refusal: Refusal, send: Send): Promise<Renewal> {
-    // Another call has renewed since this one was sent.
-    if ((this.sentAt.get(request) ?? 0) < this.renewals) return "again";
+  /** Refreshes also if another call has refreshed since: the refusal of this one has deleted the cookies. */
+  async renew(_: Request, refusal: Refusal, send: Send): Promise<Renewal> {
     return this.refresh.run(async () => {
       const hasToken = refusal === "unauthenticated" && this.csrf !== undefined;
       const found = hasToken ? "again" : await this.findToken(send);
-      const renewed = found === "again" && refusal === "unauthenticated" ? await this.rotate(send) : found;
-      if (renewed === "again") this.renewals += 1;
-      return renewed;
+      return found === "again" && refusal === "unauthenticated" ? this.rotate(send) : found;
     });
   }
 

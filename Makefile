@@ -36,7 +36,7 @@ test-sdk: ## Call the running service with the TypeScript client (needs Node.js 
 	@$(BUILD) && $(DEV) db -- tests/sdk/run "$(TARGET_DIR)"
 
 .PHONY: test-deploy
-test-deploy: ## Check the files of docs/deploy, and release to a stored cluster (needs Python and kubectl)
+test-deploy: ## Check the files of docs/deploy, and release to an API server (needs Python and kubectl)
 	@$(BUILD) && $(DEV) db --empty -- tests/deploy/run "$(TARGET_DIR)"
 
 .PHONY: test-row-security

@@ -69,7 +69,7 @@ function browser(inner = (request) => fetch(request), after = async () => {}) {
   return { page, ends };
 }
 
-describe("the client", { concurrency: true }, () => {
+describe("the client", { concurrency: 6 }, () => {
   test("signs in and reads the account", async () => {
     const { client, count } = await signedIn();
     const me = unwrap(await client.GET("/api/v1/users/me"));

@@ -31,6 +31,14 @@ test-faults: ## Break what is around the real binary, and the binary's clients (
 test-api: ## Hold the running service to its OpenAPI document with generated requests (needs Python)
 	@$(BUILD) && $(DEV) db -- tests/openapi/run "$(TARGET_DIR)" $(ARGS)
 
+.PHONY: test-sdk
+test-sdk: ## Call the running service with the TypeScript client (needs Node.js and npm)
+	@$(BUILD) && $(DEV) db -- tests/sdk/run "$(TARGET_DIR)"
+
+.PHONY: test-deploy
+test-deploy: ## Check the files of docs/deploy, and release to an API server (needs Python and kubectl)
+	@$(BUILD) && $(DEV) db --empty -- tests/deploy/run "$(TARGET_DIR)"
+
 .PHONY: test-row-security
 test-row-security: ## Run the API tests on a copy whose statements forget the account (needs Python)
 	@dev/test-row-security $(ARGS)
@@ -102,6 +110,10 @@ openapi: ## Refresh the reviewed OpenAPI document
 	@$(BUILD)
 	@"$(TARGET_DIR)/debug/groundwork" openapi > "$(TARGET_DIR)/openapi.json"
 	@mkdir -p docs && cp "$(TARGET_DIR)/openapi.json" docs/openapi.json
+
+.PHONY: sdk
+sdk: ## Write the TypeScript client of docs/openapi.json to sdk/typescript/dist (needs Node.js and npm)
+	@cd sdk/typescript && npm ci --silent --no-audit --no-fund && npm run --silent build
 
 .PHONY: settings
 settings: ## Refresh docs/configuration.md and .env.production.example

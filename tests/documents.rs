@@ -9,7 +9,7 @@ use std::process::Command;
 mod commands;
 
 /// The pages whose paths are checked.
-const PAGES: [&str; 24] = [
+const PAGES: [&str; 29] = [
     "README.md",
     "CLAUDE.md",
     "CONTRIBUTING.md",
@@ -20,6 +20,11 @@ const PAGES: [&str; 24] = [
     "docs/billing.md",
     "docs/browser.md",
     "docs/configuration.md",
+    "docs/deploy/fly.md",
+    "docs/deploy/kubernetes.md",
+    "docs/deploy/one-host.md",
+    "docs/deploy/railway.md",
+    "docs/deploy/render.md",
     "docs/deployment.md",
     "docs/fake-stripe.md",
     "docs/faults.md",

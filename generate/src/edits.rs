@@ -223,6 +223,8 @@ fn edits(answers: &Answers) -> Vec<Edit> {
                 quoted(licence.identifier())
             ),
         },
+        npm_licence("sdk/typescript/package.json", licence),
+        npm_licence("sdk/typescript/package-lock.json", licence),
         Edit {
             path: "CONTRIBUTING.md",
             from: "Contributions are taken under the licence of the project, MIT or Apache-2.0 at the user's choice.",
@@ -245,6 +247,18 @@ fn edits(answers: &Answers) -> Vec<Edit> {
         },
     });
     edits
+}
+
+fn npm_licence(path: &'static str, licence: Licence) -> Edit {
+    let name = match licence {
+        Licence::Proprietary => "UNLICENSED",
+        other => other.name(),
+    };
+    Edit {
+        path,
+        from: "\"license\": \"MIT OR Apache-2.0\"",
+        to: format!("\"license\": \"{name}\""),
+    }
 }
 
 pub(crate) fn licence_in_words(licence: Licence) -> &'static str {

@@ -120,6 +120,7 @@ fn rewrite(root: &Path, path: &Path, answers: &Answers, names: &Names, edits: Ed
     }
     if is_for_operators(&name) {
         new = new.replace("api.example.com", &answers.domain);
+        new = new.replace("Acme <hello@example.com>", &answers.sender);
     }
     // The template's sender, its name already replaced.
     new = new.replace(

@@ -217,6 +217,7 @@ async fn the_page_and_a_scrape_name_the_same_metrics() {
     let account = stripe_client::RequestBuilder::new(stripe_client::StripeMethod::Get, "/account");
     stripe.read_raw(account).await.expect_err("nobody listens");
     let storage = object_store::ObjectStore::new(&object_store::StorageConfig {
+        role: object_store::StoreRole::Primary,
         bucket: "metrics".to_owned(),
         endpoint: Some("http://127.0.0.1:1".parse().expect("it is a URL")),
         public_endpoint: None,

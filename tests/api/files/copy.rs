@@ -3,14 +3,13 @@
 use std::time::Duration;
 
 use groundwork::storage::CopyObjects;
-use groundwork_dev::s3::{ACCESS_KEY_ID, SECRET_ACCESS_KEY};
 use groundwork_dev::{S3, S3Effect, S3Fault, S3Hang};
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 
 use crate::avatars::red;
 use crate::harness::Session;
-use crate::kit::files::{BUCKET, FilesApp, Started, files_app_with, png};
+use crate::kit::files::{BUCKET, FilesApp, Started, files_app_with, png, second_place};
 use crate::process::{self, Settings, with};
 
 const PLACE: &str = "copy-of-a-test";
@@ -24,20 +23,11 @@ struct Copied {
     settings: Settings,
 }
 
-fn second(url: &str) -> [(&'static str, &str); 4] {
-    [
-        ("STORAGE_COPY_BUCKET", PLACE),
-        ("STORAGE_COPY_ENDPOINT", url),
-        ("STORAGE_COPY_ACCESS_KEY_ID", ACCESS_KEY_ID),
-        ("STORAGE_COPY_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY),
-    ]
-}
-
 impl Copied {
     async fn new() -> Self {
         let place = S3::throw_away().await;
         place.ensure_bucket(PLACE).expect("it is created");
-        let it = files_app_with(&second(&place.url())).await;
+        let it = files_app_with(&second_place(&place.url(), PLACE)).await;
         let settings = it.app.settings.clone();
         Self {
             it,

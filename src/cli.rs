@@ -2,6 +2,7 @@
 
 mod privacy;
 mod release;
+mod storage;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use uuid::Uuid;
 
 pub use privacy::{HoldOptions, NewRequestOptions, PersonalData, Privacy, RequestKind};
 pub use release::{Release, ReleaseNote, ReleaseOutcome, SmokeOptions};
+pub use storage::{Storage, VerifyOptions};
 
 /// A SaaS backend: accounts, sessions and API keys over HTTP, and a worker for background jobs.
 #[derive(Debug, Parser)]
@@ -73,7 +75,7 @@ pub enum Command {
     /// Manage suppressed addresses, and send a usage summary
     #[command(subcommand)]
     Emails(Emails),
-    /// Prepare the object store
+    /// Prepare the object store, copy it, and compare files with their objects
     #[command(subcommand)]
     Storage(Storage),
     /// Report what is kept about people
@@ -130,14 +132,6 @@ pub enum Suppression {
     Complaint,
     /// Another reason
     Manual,
-}
-
-#[derive(Debug, Subcommand)]
-pub enum Storage {
-    /// Create the bucket `STORAGE_BUCKET` unless it exists
-    ///
-    /// Waits for a store that does not respond yet, for at most a minute.
-    CreateBucket,
 }
 
 /// What to print of the settings.

@@ -45,7 +45,7 @@ use job_queue::WorkerConfig;
 pub use limits::LimitsConfig;
 pub use mail::MailConfig;
 pub use mfa::{MfaConfig, MfaRequired};
-use object_store::StorageConfig;
+use object_store::{CopyConfig, StorageConfig};
 pub use organisations::OrganisationsConfig;
 pub use pages::{env_example, markdown};
 pub use payments::PaymentsConfig;
@@ -83,6 +83,7 @@ settings::sections! {
         mail: mail::MailSettings,
         api_keys: api_keys::ApiKeySettings,
         storage: object_store::StorageSettings,
+        storage_copy: object_store::CopySettings,
         files: files::FileSettings,
         scanner: virus_scanner::ScannerSettings,
         idempotency: idempotency::IdempotencySettings,
@@ -151,6 +152,8 @@ pub struct Config {
     pub erasure: ErasureConfig,
     /// `None` disables files.
     pub storage: Option<StorageConfig>,
+    /// `None` disables the copy of the object store.
+    pub storage_copy: Option<CopyConfig>,
     pub files: FilesConfig,
     /// `None` disables scans of files.
     pub scanner: Option<ScannerConfig>,
@@ -231,6 +234,7 @@ impl Config {
             api_keys: all.api_keys.into_config(production)?,
             idempotency: all.idempotency.build()?,
             erasure: all.erasure.build()?,
+            storage_copy: all.storage_copy.into_config(all.storage.timeout?)?,
             storage: all.storage.into_config()?,
             files: all.files.build()?,
             scanner,

@@ -9,7 +9,7 @@ use settings::Environment;
 
 use crate::config::Config;
 use crate::state::AppState;
-use crate::{billing, privacy, schema, sealed};
+use crate::{billing, privacy, schema, sealed, storage};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -54,6 +54,7 @@ pub async fn examine(state: &AppState, config: &Config) -> Findings {
             .run("bucket can be listed", listed, |_| Ok(()))
             .await;
     }
+    storage::findings(state, &mut findings).await;
     privacy::finding(state, &mut findings).await;
     if let Some(scanner) = &state.scanner {
         findings

@@ -56,6 +56,8 @@ pub mod usage_summary;
 
 pub mod privacy;
 
+pub mod storage;
+
 pub mod app;
 pub mod doctor;
 pub mod migrate;

@@ -20,7 +20,7 @@ use groundwork::ids::AccountId;
 use groundwork::state::{AppState, StateError};
 use groundwork::tasks::{self, Process};
 use groundwork::{
-    api_keys, app, auth, billing, config, doctor, files, migrate, privacy, releases, sealed,
+    api_keys, app, auth, billing, config, doctor, migrate, privacy, releases, sealed, storage,
     usage_summary,
 };
 use settings::Faults;
@@ -80,8 +80,10 @@ fn run(command: Command) -> Outcome {
             usage_summary::run(&ctx, command, print).await
         }),
         Command::Storage(Storage::CreateBucket) => with_config(&variables, async |config| {
-            print(files::create_bucket(config.storage).await?);
-            Ok(())
+            storage::create_buckets(&config, print).await
+        }),
+        Command::Storage(command) => with_state(&variables, async |state| {
+            storage::run(&state, command, print).await
         }),
         Command::Privacy(Privacy::Record) => {
             print(privacy::record_of_processing().trim_end());

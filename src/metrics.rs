@@ -4,12 +4,19 @@
 //! Label values come from an enum, a route template or a status, never from a client, so that the number of
 //! series is bounded. Without `METRICS_ADDR` nothing is recorded.
 
+mod files;
+
 use std::time::{Duration, Instant};
 
 use metric_families::label_values;
 pub use metric_families::{Family, Kind};
 use metrics::{counter, gauge, histogram};
 
+pub use files::{
+    CopyChange, Repair, Scan, Verified, count_file_copies, count_file_copy, count_file_repair,
+    count_file_sweep, count_verified_file, observe_file_scan, set_copy_time, set_files_verified,
+    set_oldest_waiting_file,
+};
 pub use http_toolkit::metrics::{count_refused, set_max_connections, set_max_requests};
 pub use telemetry::prometheus::{PROCESS, render, run_upkeep};
 metric_families::families! {
@@ -41,20 +48,12 @@ metric_families::families! {
         "Subscriptions, and accounts by their usage, that were found to differ from Stripe."
     SEALED_ROWS "sealed_rows" Gauge Count ["column" "key"]
         "Encrypted values of a column, by the id of their key in ENCRYPTION_KEYS; unknown: not in the ring."
-    FILE_SWEEPS "file_sweeps_total" Counter Count ["outcome"]
-        "Comparisons of files with their objects: ok, failed."
-    FILE_REPAIRS "file_repairs_total" Counter Count ["repair"]
-        "What sweeps of files have done: removed deleted files, staged uploads and objects without a row, and marked files as lost or found."
     ERASURES "account_erasures_total" Counter Count ["outcome"]
         "Attempts to erase a user whose time has come: erased, deferred, failed."
     DATA_REQUEST_AGE "data_request_oldest_seconds" Gauge Seconds []
         "Age of the oldest open request of the register, or time since the oldest erasure was due; 0 if there is none."
     RETENTION_OVERDUE "retention_overdue_seconds" Gauge Seconds ["rows"]
         "Age of the oldest row beyond its retention; 0 when no row is too old."
-    FILE_SCANS "file_scan_duration_seconds" Histogram Seconds ["outcome"]
-        "Virus scans of files: clean, infected, unavailable, failed. Without a verdict a file waits and is scanned again."
-    FILE_SCAN_OLDEST "file_scan_oldest_waiting_seconds" Gauge Seconds []
-        "How long the oldest file has waited for its virus scan; 0 if none waits."
     WITHHELD_EMAILS "emails_withheld_total" Counter Count ["reason"]
         "Emails that were not sent: the recipient has not asked for them, or the address is suppressed."
     PARTITION_MONTHS "partition_months_ahead" Gauge Count ["table"]
@@ -79,8 +78,9 @@ const CACHE_FAMILIES: [&str; 7] = [
 ];
 
 /// Families by crate.
-const TABLES: [&[Family]; 12] = [
+const TABLES: [&[Family]; 13] = [
     FAMILIES,
+    files::FAMILIES,
     cache::metrics::FAMILIES,
     crypto::metrics::FAMILIES,
     database::metrics::FAMILIES,
@@ -160,8 +160,7 @@ pub fn start(version: &str, commit: Option<&str>) -> Result<(), telemetry::prome
 fn begin(version: &str, commit: &str) {
     gauge!(BUILD_INFO, "version" => version.to_owned(), "commit" => commit.to_owned()).set(1.0);
     Webhook::init(WEBHOOKS, "outcome");
-    Repair::init(FILE_REPAIRS, "repair");
-    Sweep::init(FILE_SWEEPS, "outcome");
+    files::init();
     Erasure::init(ERASURES, "outcome");
     for name in [LOG_LINES_DROPPED, USAGE_DROPPED, BILLING_DRIFT] {
         counter!(name).absolute(0);
@@ -184,7 +183,6 @@ fn begin(version: &str, commit: &str) {
     }
     rate_limit::metrics::init();
     gauge!(USAGE_WAITING).set(0.0);
-    gauge!(FILE_SCAN_OLDEST).set(0.0);
     gauge!(DATA_REQUEST_AGE).set(0.0);
 }
 
@@ -307,33 +305,6 @@ pub fn count_dropped_usage() {
 }
 
 label_values! {
-    /// Repair by a sweep of files.
-    Repair {
-        /// A deleted file is removed.
-        Purged "purged"
-        /// Bytes of an upload are removed.
-        Staged "staged"
-        /// An object without a row is removed.
-        Orphan "orphan"
-        /// A file has no object.
-        Lost "lost"
-        /// A lost file has its object again.
-        Found "found"
-    }
-}
-
-pub fn count_file_repair(repair: Repair) {
-    counter!(FILE_REPAIRS, "repair" => repair.as_str()).increment(1);
-}
-
-label_values! {
-    Sweep {
-        Ok "ok"
-        Failed "failed"
-    }
-}
-
-label_values! {
     /// How an attempt to erase a user ended.
     Erasure {
         Erased "erased"
@@ -355,32 +326,6 @@ pub fn set_data_request_age(age: Duration) {
 
 pub fn set_retention_overdue(rows: &'static str, overdue: Duration) {
     gauge!(RETENTION_OVERDUE, "rows" => rows).set(overdue.as_secs_f64());
-}
-
-pub fn count_file_sweep(is_ok: bool) {
-    let outcome = if is_ok { Sweep::Ok } else { Sweep::Failed };
-    counter!(FILE_SWEEPS, "outcome" => outcome.as_str()).increment(1);
-}
-
-label_values! {
-    /// How a virus scan ended.
-    Scan {
-        Clean "clean"
-        Infected "infected"
-        /// The scanner does not respond.
-        Unavailable "unavailable"
-        /// The scanner or the object store refused, or the file could not be read.
-        Failed "failed"
-    }
-}
-
-pub fn observe_file_scan(began: Instant, outcome: Scan) {
-    histogram!(FILE_SCANS, "outcome" => outcome.as_str()).record(began.elapsed());
-}
-
-/// How long the oldest file has waited for its scan.
-pub fn set_oldest_waiting_file(waited: Duration) {
-    gauge!(FILE_SCAN_OLDEST).set(waited.as_secs_f64());
 }
 
 label_values! {

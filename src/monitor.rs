@@ -17,11 +17,12 @@ use crate::metrics;
 use crate::partitions::{self, Table};
 use crate::scope;
 use crate::state::AppState;
-use crate::{billing, files, privacy, sealed, worker};
+use crate::{billing, files, privacy, sealed, storage, worker};
 
 const POOL_EVERY: Duration = Duration::from_secs(5);
 const QUEUE_EVERY: Duration = Duration::from_secs(15);
 const PARTITIONS_EVERY: Duration = Duration::from_mins(5);
+const FILES_EVERY: Duration = Duration::from_mins(5);
 const SEALED_EVERY: Duration = Duration::from_hours(1);
 const RETENTION_EVERY: Duration = Duration::from_hours(1);
 
@@ -55,6 +56,9 @@ pub async fn start(
     scope::Exception::init_metric();
     metrics::set_max_connections(config.http.max_connections);
     metrics::set_max_requests(config.http.max_requests);
+    if state.storage_copy.is_some() {
+        metrics::set_copy_time(None);
+    }
     tracing::info!(addr = %listener.local_addr()?, "serving metrics");
     Ok(Some(Monitor {
         listener,
@@ -83,6 +87,8 @@ impl Monitor {
                 every(POOL_EVERY, || sample_pool(state)),
                 every(QUEUE_EVERY, || sample_queue(state)),
                 every(PARTITIONS_EVERY, || sample_partitions(state, tables)),
+                every(FILES_EVERY, || Box::pin(files::sample_verified(state))),
+                every(FILES_EVERY, || Box::pin(storage::sample(state))),
                 every(SEALED_EVERY, || sealed::sample(state)),
                 every(RETENTION_EVERY, || privacy::sample_retention(state)),
             )

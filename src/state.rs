@@ -11,7 +11,7 @@ use crypto::{BadKey, Cipher, Hasher, MacRing, NoKey};
 use database::{Db, Heartbeat};
 use email_transport::Mailer;
 use http_toolkit::TrustedOrigins;
-use object_store::ObjectStore;
+use object_store::{CopyConfig, ObjectStore};
 use password_checks::Breaches;
 use rate_limit::{AttemptSlots, ConcurrencyLimit, Limiter};
 use redis_client::Redis;
@@ -96,6 +96,8 @@ pub struct Parts {
     pub stripe: Option<Stripe>,
     /// `None` if storage is not configured.
     pub storage: Option<ObjectStore>,
+    /// `None` if there is no copy of the object store.
+    pub storage_copy: Option<StorageCopy>,
     /// `None` if files are not scanned.
     pub scanner: Option<Scanner>,
     pub files: Arc<FilesConfig>,
@@ -127,6 +129,23 @@ pub struct Parts {
     pub job_statement_timeout: Duration,
     pub version: Arc<str>,
     pub started: Instant,
+}
+
+/// Second place of the objects.
+#[derive(Debug)]
+pub struct StorageCopy {
+    pub store: ObjectStore,
+    /// `STORAGE_COPY_RETENTION`
+    pub retention: Duration,
+}
+
+impl StorageCopy {
+    fn new(config: &CopyConfig) -> Self {
+        Self {
+            store: ObjectStore::new(&config.store),
+            retention: config.retention,
+        }
+    }
 }
 
 /// Makes parts of the state available to axum's `State` extractor.
@@ -215,6 +234,7 @@ impl AppState {
             payments: Arc::new(config.payments.clone()),
             stripe: stripe(&config.billing, rng.clone())?,
             storage: config.storage.as_ref().map(ObjectStore::new),
+            storage_copy: config.storage_copy.as_ref().map(StorageCopy::new),
             scanner: config.scanner.as_ref().map(Scanner::new),
             files: Arc::new(config.files.clone()),
             public_url: config.billing.public_url.clone(),

@@ -15,7 +15,7 @@ use crate::billing::{
     SendUsage, SyncCustomer, SyncEvent,
 };
 use crate::events::{self, PurgeEventTotals};
-use crate::files::{NotifyInfected, ScanFile, ScanWaiting, SweepFiles};
+use crate::files::{NotifyInfected, ScanFile, ScanWaiting, SweepFiles, VerifyFiles};
 use crate::idempotency::PurgeIdempotencyKeys;
 use crate::mail::PurgeSuppressions;
 use crate::mfa::NotifySecondFactor;
@@ -28,6 +28,7 @@ use crate::privacy::{
 use crate::sealed::ResealColumns;
 use crate::secrets::{NotifySecretRevealed, PurgeSecrets};
 use crate::state::AppState;
+use crate::storage::CopyObjects;
 use crate::usage::{self, BackfillRollups, PurgeUsage};
 use crate::usage_summary::{PurgeSummaries, ScheduleNewSummaries, ScheduleSummaries, SendSummary};
 
@@ -81,6 +82,8 @@ pub async fn worker(
         .define_job::<NotifySecretRevealed>()
         .define_job::<PurgeSecrets>()
         .define_job::<SweepFiles>()
+        .define_job::<VerifyFiles>()
+        .define_job::<CopyObjects>()
         .define_job::<ScanFile>()
         .define_job::<ScanWaiting>()
         .define_job::<NotifyInfected>()
@@ -116,6 +119,8 @@ pub async fn worker(
         .with_cron(Cron::daily_at::<SettlePayments>(5, 47).expect(VALID_TIME))
         .with_cron(Cron::daily_at::<PurgeSecrets>(5, 57).expect(VALID_TIME))
         .with_cron(Cron::hourly_at::<SweepFiles>(35).expect(VALID_TIME))
+        .with_cron(Cron::daily_at::<CopyObjects>(1, 17).expect(VALID_TIME))
+        .with_cron(Cron::daily_at::<VerifyFiles>(2, 7).expect(VALID_TIME))
         .with_cron(Cron::every_n_minutes::<ScanWaiting>(5).expect(VALID_TIME))
         .with_cron(Cron::hourly_at::<PurgeExports>(45).expect(VALID_TIME))
         .with_cron(Cron::every_n_minutes::<EraseDue>(10).expect(VALID_TIME))

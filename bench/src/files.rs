@@ -37,6 +37,7 @@ pub(crate) fn store(url: &str) -> Result<ObjectStore> {
     let endpoint = url.parse().ok();
     let endpoint = endpoint.ok_or_else(|| Error::Other(format!("no address: {url}")))?;
     Ok(ObjectStore::new(&StorageConfig {
+        role: object_store::StoreRole::Primary,
         bucket: BUCKET.to_owned(),
         endpoint: Some(endpoint),
         public_endpoint: None,

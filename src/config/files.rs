@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use file_types::FileType;
-use settings::{List, Setting};
+use settings::{List, Mebibytes, Setting};
 
 settings::settings! {
     /// Files of accounts.
@@ -17,6 +17,10 @@ settings::settings! {
         FILE_DOWNLOADS => downloads: Downloads = "store";
         /// How long the bytes of a deleted file are kept, out of reach, so that a restored database finds them.
         FILE_RETENTION => retention: Duration = "30d", within("1d"..="365d");
+        /// Every file is compared with its object, by size and SHA-256, within this time: a share of them each day.
+        FILE_VERIFY_WITHIN => verify_within: Duration = "30d", within("1d"..="365d");
+        /// MiB a second that this comparison reads at most.
+        FILE_VERIFY_RATE_MIB => verify_rate: Mebibytes<u64> = 16, within(1..=10000);
     }
 }
 

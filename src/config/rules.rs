@@ -7,7 +7,7 @@ use settings::{Reader, Rule};
 
 use super::{Key32, PriceId, Settings};
 
-pub(super) const RULES: [Rule<Settings>; 14] = [
+pub(super) const RULES: [Rule<Settings>; 18] = [
     Rule {
         variable: "PASSWORD_MEMORY_KIB",
         message: "must be 19456 with 2 `PASSWORD_ITERATIONS`, or as much: 47104 with 1, 12288 with 3, \
@@ -124,6 +124,30 @@ pub(super) const RULES: [Rule<Settings>; 14] = [
         message: "is required if `STORAGE_ENDPOINT` is not `https`: presigned URLs permit what they are signed for",
         production: true,
         broken: |all| all.storage.exposes_urls(),
+    },
+    Rule {
+        variable: "STORAGE_COPY_BUCKET",
+        message: "is required with `STORAGE_COPY_ENDPOINT` and `STORAGE_COPY_ACCESS_KEY_ID`",
+        production: false,
+        broken: |all| all.storage_copy.lacks_bucket(),
+    },
+    Rule {
+        variable: "STORAGE_COPY_BUCKET",
+        message: "must not be `STORAGE_BUCKET` at the same endpoint: a copy there is lost with it",
+        production: false,
+        broken: |all| all.storage_copy.is_original(&all.storage),
+    },
+    Rule {
+        variable: "STORAGE_COPY_SECRET_ACCESS_KEY",
+        message: "is required with `STORAGE_COPY_ACCESS_KEY_ID`, and the other way round",
+        production: false,
+        broken: |all| all.storage_copy.has_half_a_key(),
+    },
+    Rule {
+        variable: "STORAGE_BUCKET",
+        message: "is required with `STORAGE_COPY_BUCKET`: there is nothing to copy",
+        production: false,
+        broken: |all| all.storage_copy.lacks_original(&all.storage),
     },
     Rule {
         variable: "TERMS_VERSION",

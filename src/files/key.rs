@@ -8,7 +8,7 @@ use crate::ids::{AccountId, FileId};
 pub(super) const STAGING: &str = "staging/";
 
 /// Prefix of files.
-pub(super) const FILES: &str = "files/";
+pub const FILES: &str = "files/";
 
 /// Prefixes of all objects of an account.
 #[must_use]
@@ -51,6 +51,12 @@ impl ObjectKey {
         };
         (key.text() == text).then_some(key)
     }
+}
+
+/// Id of the file that an object is of; `None` for a key that is not of a file.
+#[must_use]
+pub fn file_of(key: &str) -> Option<FileId> {
+    ObjectKey::parse(key).map(|key| key.id)
 }
 
 /// Complete file with its object.

@@ -8,9 +8,9 @@
 //!   sent once all have been checked, so that no other object is ever made.
 //! - No lock is held during a call to the store. Of concurrent completions one sets the row; the others delete their copy.
 //! - With a virus scanner a completed file is `scanning` until a job has passed it: before that no URL is signed for it.
+//! - The bytes of each file are compared with its row from time to time. `storage` copies the objects to a second place.
 //! - A deleted file keeps its object for `FILE_RETENTION`, so that a restored database finds it.
 
-mod bucket;
 mod error;
 mod jobs;
 mod key;
@@ -23,10 +23,15 @@ mod service;
 mod state;
 mod store;
 mod upload;
+mod verify;
 
-pub use bucket::create_bucket;
 pub use jobs::SweepFiles;
-pub use key::{ExportedFile, prefixes_of};
+pub use key::{ExportedFile, FILES, file_of, prefixes_of};
 pub use routes::{routes, upload_routes};
 pub use scan::{NotifyInfected, ScanFile, ScanWaiting, sample_waiting};
-pub use store::{ERASED, list_complete};
+pub use service::{find_stored, set_found};
+pub use store::{ERASED, StoredFile, list_complete};
+pub use verify::{
+    Differing, Selection, Verification, VerifyError, VerifyFiles, count_stored, note_difference,
+    sample_verified, verify, verify_copy,
+};

@@ -13,13 +13,16 @@ use super::error::Error;
 use super::key::{self, ObjectKey};
 use super::model::{Announced, File, NewFile, Row, StartedUpload, UploadRequest};
 use super::state::{FileStatus, State};
+use super::store::{FileObject, StoredFile};
 use super::{scan, store};
 use crate::audit::Event;
 use crate::config::FileLimits;
 use crate::ctx::CallerCtx;
 use crate::ids::FileId;
+use crate::metrics::{self, Repair};
 use crate::organisations;
 use crate::plans;
+use crate::scope::{self, Exception, Scope};
 use crate::state::AppState;
 
 /// How long an upload can be sent and completed.
@@ -307,4 +310,31 @@ pub(super) async fn delete(ctx: &CallerCtx, id: FileId) -> Result<(), Error> {
     tx.audit(Event::FileDeleted.detail(detail)).await?;
     tx.commit().await?;
     Ok(())
+}
+
+/// Files in any state with an object, deleted ones included, of these ids.
+pub async fn find_stored(state: &AppState, ids: &[FileId]) -> Result<Vec<StoredFile>, sqlx::Error> {
+    let ids: Vec<_> = ids.iter().map(|id| id.0).collect();
+    let mut tx = scope::begin(&state.db, Scope::Exception(Exception::Job)).await?;
+    let files = store::list_with_objects(&mut *tx, &ids).await?;
+    tx.commit().await?;
+    Ok(files)
+}
+
+/// Completes a lost file whose object is back; without effect on others.
+pub async fn set_found(state: &AppState, file: &StoredFile) -> Result<(), sqlx::Error> {
+    if file.state != State::Lost {
+        return Ok(());
+    }
+    let object = FileObject {
+        account_id: file.account_id,
+        id: file.id,
+        object_id: file.object_id,
+        state: file.state,
+    };
+    let mut tx = scope::begin(&state.db, Scope::Account(file.account_id)).await?;
+    if store::set_lost(&mut *tx, object, false).await? {
+        metrics::count_file_repair(Repair::Found);
+    }
+    tx.commit().await
 }

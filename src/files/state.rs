@@ -1,5 +1,6 @@
 //! States of files, and what clients see of them.
 
+use object_store::Mismatch;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -40,6 +41,25 @@ impl State {
             Self::Complete => Some(FileStatus::Complete),
             Self::Infected => Some(FileStatus::Infected),
             Self::Pending | Self::Lost | Self::Deleted => None,
+        }
+    }
+}
+
+/// How the object of a file differs from its row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
+#[sqlx(type_name = "text", rename_all = "snake_case")]
+pub(super) enum Difference {
+    Missing,
+    Size,
+    Hash,
+}
+
+impl From<Mismatch> for Difference {
+    fn from(mismatch: Mismatch) -> Self {
+        match mismatch {
+            Mismatch::Missing => Self::Missing,
+            Mismatch::Size(_) => Self::Size,
+            Mismatch::Hash => Self::Hash,
         }
     }
 }

@@ -13,11 +13,17 @@ use crate::ids::{AccountId, FileId, UserId};
 
 mod scan;
 mod sweep;
+mod verify;
 
 pub(super) use scan::{find_oldest, list_scanning, set_clean, set_infected};
 pub(super) use sweep::{
     FileObject, delete_expired, delete_infected, delete_of_purged_accounts, list_known,
     list_stored, purge, set_lost, take_deleted,
+};
+pub use verify::StoredFile;
+pub(super) use verify::{
+    count_verified, find_verify_state, list_differing, list_stored_after, list_unverified,
+    list_with_objects, set_verified,
 };
 
 /// Complete files, and uploads that can still be completed.

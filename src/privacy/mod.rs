@@ -14,8 +14,8 @@ mod retention;
 
 pub use commands::{answer, run};
 pub use erasure::{
-    Deferral, EraseDue, Error, NotifyDeletion, PurgeBooks, cancellation_routes, deletion_routes,
-    finding,
+    Deferral, ERASED, EraseDue, Error, NotifyDeletion, PurgeBooks, cancellation_routes,
+    deletion_routes, finding,
 };
 pub use exports::{MakeExport, NotifyExport, PurgeExports, routes as export_routes};
 pub use inventory::{JOBS, REDIS, TABLES};

@@ -54,6 +54,7 @@ What other systems keep, which the product cannot erase:
 | Stripe | the erasure deletes the customer; payments and invoices stay | as the law requires of Stripe |
 | backups | a copy of the database, whose erased users `privacy reapply` erases again | a year at most, as [backups](../backups.md) are set |
 | object store | `erased/`: the random ids of erased users, which lead to nobody | longer than the oldest backup |
+| copy of the object store, where there is one | files and pictures of erased users, under their ids | `STORAGE_COPY_RETENTION`, from the first daily run after the erasure |
 
 The times are the ones to set. A controller who keeps something for longer writes down why.
 ";

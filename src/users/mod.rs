@@ -9,8 +9,8 @@ mod store;
 mod synthetic;
 
 pub use avatars::{
-    SweepError as AvatarSweepError, avatar_prefix_of, avatar_routes, find_avatar_key,
-    public_avatar_routes, sweep as sweep_avatars,
+    AVATARS, SweepError as AvatarSweepError, avatar_prefix_of, avatar_routes, find_avatar_key,
+    list_known_avatars, public_avatar_routes, sweep as sweep_avatars,
 };
 pub use error::Error;
 pub use model::{

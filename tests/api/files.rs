@@ -1,5 +1,6 @@
 //! Files: uploaded straight to the store, completed, listed, downloaded and deleted; of one account.
 
+mod copy;
 mod crashes;
 mod faults;
 mod forms;
@@ -9,6 +10,7 @@ mod memory;
 mod refusals;
 mod scanning;
 mod sweep;
+mod verify;
 
 use std::time::Duration;
 

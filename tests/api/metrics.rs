@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use groundwork::auth::PurgeExpired;
+use groundwork::files::{self, VerifyFiles};
 use groundwork::metrics::{self, Kind};
 use groundwork::monitor;
 use groundwork::privacy;
+use groundwork::storage::CopyObjects;
 use groundwork::usage;
-use groundwork_dev::{RangeServer, Stripe};
+use groundwork_dev::{RangeServer, S3, Stripe};
 use reqwest::Method;
 use serde_json::json;
 use tokio::task::JoinHandle;
@@ -16,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::billing::sign;
 use crate::harness::{PASSWORD, TestApp, config, given};
+use crate::kit::files::{BUCKET, png, second_place, storage};
 use crate::logout::LOGOUT;
 
 /// The service with its internal listener, which ends before the service's database does: a
@@ -217,6 +220,7 @@ async fn the_page_and_a_scrape_name_the_same_metrics() {
     let account = stripe_client::RequestBuilder::new(stripe_client::StripeMethod::Get, "/account");
     stripe.read_raw(account).await.expect_err("nobody listens");
     let storage = object_store::ObjectStore::new(&object_store::StorageConfig {
+        role: object_store::StoreRole::Primary,
         bucket: "metrics".to_owned(),
         endpoint: Some("http://127.0.0.1:1".parse().expect("it is a URL")),
         public_endpoint: None,
@@ -230,6 +234,7 @@ async fn the_page_and_a_scrape_name_the_same_metrics() {
     let listed = storage.list("", None, 1).await;
     listed.expect_err("nobody listens");
     metrics::observe_file_scan(std::time::Instant::now(), metrics::Scan::Unavailable);
+    metrics::set_copy_time(None);
     // The first samples come at once, though not before the first scrape.
     let names: BTreeSet<&str> = metrics::all().map(|family| family.name).collect();
     let mut scrape = monitored.scrape().await;
@@ -403,5 +408,55 @@ async fn the_age_of_the_oldest_request_about_personal_data_is_reported() {
     .await;
     let seconds = age().await;
     assert!((1_814_400.0..1_814_500.0).contains(&seconds), "{seconds}");
+    monitored.end().await;
+}
+
+#[tokio::test]
+async fn the_age_of_the_copy_and_the_files_that_differ_are_sampled() {
+    let [original, place] = [S3::throw_away().await, S3::throw_away().await];
+    original.ensure_bucket(BUCKET).expect("it is created");
+    let (url, place_url) = (original.url(), place.url());
+    let settings = [&storage(&url)[..], &second_place(&place_url, BUCKET)].concat();
+    let monitored = Monitored::start_with(&settings).await;
+    let (app, name) = (&monitored.app, "file_copy_last_success_timestamp_seconds");
+    let scrape = monitored.scrape().await;
+    assert!(scrape.1.contains(&format!("\n{name} 0\n")), "{}", scrape.1);
+
+    // There is no bucket yet.
+    let (db, copy, verify) = (
+        &app.state.db,
+        CopyObjects::default(),
+        VerifyFiles::default(),
+    );
+    let enqueued = job_queue::enqueue(db, &copy, None).await;
+    enqueued.expect("it is enqueued");
+    app.run_jobs().await;
+    place.ensure_bucket(BUCKET).expect("it is created");
+    app.hurry_jobs().await;
+    app.run_jobs().await;
+    let ada = app.sign_in("ada").await;
+    ada.upload("image/png", &png(1)).await;
+    original.remove(BUCKET, &original.keys(BUCKET)[0]);
+    app.clock.advance(Duration::from_hours(24 * 33));
+    files::sample_verified(&app.state).await;
+    let scrape = monitored.scrape().await;
+    let overdue = scrape.sum("files_verify_overdue_seconds", &[]);
+    assert!((overdue - 3.0 * 86400.0).abs() < 1.0, "{overdue}");
+    let enqueued = job_queue::enqueue(db, &verify, None).await;
+    enqueued.expect("it is enqueued");
+    app.run_jobs().await;
+    files::sample_verified(&app.state).await;
+    let scrape = monitored.scrape().await;
+    for (name, labels, value) in [
+        ("file_copies_total", &[("outcome", "failed")][..], 1.0),
+        ("file_copies_total", &[("outcome", "ok")], 1.0),
+        ("files_verified_total", &[("outcome", "missing")], 1.0),
+        ("files_differing", &[], 1.0),
+        ("files_verify_overdue_seconds", &[], 0.0),
+        (name, &[], 1_773_480_413.0),
+    ] {
+        let found = scrape.sum(name, labels);
+        assert!((found - value).abs() < 1.0, "{name} {labels:?}: {found}");
+    }
     monitored.end().await;
 }

@@ -158,6 +158,44 @@ newest_backup_is_on() { # newest_backup_is_on TIMELINE
   [[ $(backup list | grep '^[0-9]' | tail -n 1) == *" timeline $(printf %X $((16#$1))),"* ]]
 }
 
+# The service with an object store and a second place, both in the server of the backups.
+with_files() { # with_files COMMAND…
+  local url=https://127.0.0.1:$BACKUP_PORT
+  SSL_CERT_FILE=$work/authority.pem \
+    STORAGE_BUCKET=files STORAGE_ENDPOINT=$url STORAGE_ACCESS_KEY_ID=development STORAGE_SECRET_ACCESS_KEY=development-secret-key \
+    STORAGE_COPY_BUCKET=files-copy STORAGE_COPY_ENDPOINT=$url STORAGE_COPY_ACCESS_KEY_ID=development \
+    STORAGE_COPY_SECRET_ACCESS_KEY=development-secret-key service "$@"
+}
+finds_files() {
+  local server object key
+  with_files storage create-bucket >/dev/null || exit
+  (with_files serve --no-worker >>"$work/service.log" 2>&1) &
+  server=$!
+  within 60 serves
+  signs_in
+  seq 1 5000 >"$work/numbers.txt"
+  is 'the upload' "$(curl --silent --output "$work/file" --write-out '%{http_code}' --header "authorization: Bearer $(jq --raw-output .access_token "$work/body")" \
+    --form "size=$(stat --format %s "$work/numbers.txt")" --form "file=@$work/numbers.txt;type=text/plain" "http://127.0.0.1:$HTTP_PORT/api/v1/files/upload")" 201
+  # The binary is its child.
+  pkill -P "$server"
+  with_files storage copy >/dev/null || exit
+  archive
+  restore_to newest filed
+  stop_database
+  stop_schedule
+  start_database "$work/clusters/filed"
+  with_files storage verify --present-only | grep -q '^1 files .* 0 differ' || fail 'the object is not found'
+  object=$(find "$work/store/files/files" -type f)
+  key=${object#"$work/store/files/"}
+  rm "$object"
+  refuses "$(jq --raw-output .id "$work/file") $key: missing" with_files storage verify --present-only
+  with_files storage restore >/dev/null || exit
+  cmp "$object" "$work/numbers.txt" || fail 'other bytes came back'
+  with_files storage verify | tail -n 1
+  start_schedule
+  within 300 newest_backup_is_on_its_timeline
+}
+
 waiting() { find "$(<"$work/data")/pg_wal/archive_status" -name '*.ready' | wc -l; }
 nothing_waits() { (($(waiting) == 0)); }
 

@@ -69,13 +69,13 @@ free_port() {
 
 # --- the store -------------------------------------------------------------------------------------
 
-make_certificate() { # pgBackRest compares names only, also where they are addresses
+make_certificate() { # pgBackRest compares names only, also where they are addresses; the service does not
   cd "$work" || exit
   openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj '/CN=authority' \
     -keyout authority.key -out authority.pem 2>/dev/null &&
     openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj '/CN=store' -keyout store.key -out store.csr 2>/dev/null &&
     openssl x509 -req -days 2 -in store.csr -CA authority.pem -CAkey authority.key -CAcreateserial -out store.pem \
-      -extfile <(printf 'subjectAltName=DNS:127.0.0.1,DNS:store') 2>/dev/null
+      -extfile <(printf 'subjectAltName=DNS:127.0.0.1,DNS:store,IP:127.0.0.1') 2>/dev/null
 }
 
 start_store() {

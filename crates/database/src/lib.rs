@@ -4,6 +4,7 @@
 mod config;
 mod heartbeat;
 pub mod inspect;
+mod lock;
 pub mod metrics;
 pub mod migrations;
 pub mod partitions;
@@ -32,6 +33,7 @@ use tracing::Instrument as _;
 pub use config::{DatabaseConfig, DatabaseSettings};
 pub use heartbeat::Heartbeat;
 pub use inspect::{clock_skew, database_faults, log_faults, ping};
+pub use lock::SessionLock;
 pub use migrations::{
     MigrationError, complete_partitioned_indexes, migrate, run_migrations, set_up_role,
 };

@@ -6,6 +6,8 @@ use secrecy::SecretString;
 use settings::{OneLine, Setting, WebUrl};
 use url::{Host, Url};
 
+use crate::metrics::StoreRole;
+
 settings::settings! {
     "Object storage": "Without `STORAGE_BUCKET` there are no files: their routes respond 503 `storage_not_configured`, and all else works. [files.md](files.md) says what the bucket needs.", StorageSettings {
         /// Private bucket of the service.
@@ -25,9 +27,28 @@ settings::settings! {
     }
 }
 
+settings::settings! {
+    "Copy of the object store": "A second place for the objects, which the job `storage.copy` fills daily. Without `STORAGE_COPY_BUCKET` there is no copy. [backups.md](backups.md#files) says what it needs.", CopySettings {
+        /// Private bucket of the copy, in another place than `STORAGE_BUCKET`, used by nothing else.
+        STORAGE_COPY_BUCKET => bucket: Option<BucketName>;
+        /// Address of its S3 API, of a store other than AWS.
+        STORAGE_COPY_ENDPOINT => endpoint: Option<WebUrl>, production(is_safe, "must be `https`, except on this machine");
+        /// Region of the bucket.
+        STORAGE_COPY_REGION => region: RegionName = "us-east-1";
+        /// Access key, another one than that of `STORAGE_BUCKET`. Without one the role of the machine in AWS is used.
+        STORAGE_COPY_ACCESS_KEY_ID => access_key_id: Option<OneLine<128>>;
+        /// Its secret.
+        STORAGE_COPY_SECRET_ACCESS_KEY => secret_access_key: Option<SecretKey>, secret;
+        /// How long the copy keeps objects after they were deleted or replaced.
+        STORAGE_COPY_RETENTION => retention: Duration = "30d", within("1d"..="365d");
+    }
+}
+
 /// A bucket and the way to it.
 #[derive(Clone, Debug)]
 pub struct StorageConfig {
+    /// Which of the stores it is, for metrics.
+    pub role: StoreRole,
     pub bucket: String,
     /// `None` is AWS.
     pub endpoint: Option<Url>,
@@ -37,6 +58,14 @@ pub struct StorageConfig {
     pub access_key: Option<AccessKey>,
     /// For one call with its retry.
     pub timeout: Duration,
+}
+
+/// The second place of the objects.
+#[derive(Clone, Debug)]
+pub struct CopyConfig {
+    pub store: StorageConfig,
+    /// How long objects are kept that were deleted or replaced.
+    pub retention: Duration,
 }
 
 #[derive(Clone, Debug)]
@@ -52,6 +81,7 @@ impl StorageSettings {
         let access_key = self.access_key_id?.zip(self.secret_access_key?);
         let (region, timeout) = (self.region?, self.timeout?);
         Some(self.bucket?.map(|bucket| StorageConfig {
+            role: StoreRole::Primary,
             bucket,
             endpoint,
             public_endpoint,
@@ -85,6 +115,55 @@ impl StorageSettings {
             return false;
         };
         !is_safe(endpoint)
+    }
+}
+
+impl CopySettings {
+    /// `Some(None)` without a bucket. `timeout` is that of the calls.
+    pub fn into_config(self, timeout: Duration) -> Option<Option<CopyConfig>> {
+        let access_key = self.access_key_id?.zip(self.secret_access_key?);
+        let (endpoint, region, retention) = (self.endpoint?, self.region?, self.retention?);
+        Some(self.bucket?.map(|bucket| CopyConfig {
+            store: StorageConfig {
+                role: StoreRole::Copy,
+                bucket,
+                endpoint,
+                public_endpoint: None,
+                region,
+                access_key: access_key.map(|(id, secret)| AccessKey { id, secret }),
+                timeout,
+            },
+            retention,
+        }))
+    }
+
+    /// Returns whether only one of the two parts of the access key is set.
+    #[must_use]
+    pub fn has_half_a_key(&self) -> bool {
+        let has_id = matches!(self.access_key_id, Some(Some(_)));
+        has_id != matches!(self.secret_access_key, Some(Some(_)))
+    }
+
+    /// Returns whether settings of the copy are set without a bucket.
+    #[must_use]
+    pub fn lacks_bucket(&self) -> bool {
+        let has_endpoint = matches!(self.endpoint, Some(Some(_)));
+        let has_key = matches!(self.access_key_id, Some(Some(_)));
+        matches!(self.bucket, Some(None)) && (has_endpoint || has_key)
+    }
+
+    /// Returns whether there is a copy and no store.
+    #[must_use]
+    pub const fn lacks_original(&self, original: &StorageSettings) -> bool {
+        matches!(self.bucket, Some(Some(_))) && matches!(original.bucket, Some(None))
+    }
+
+    /// Returns whether the copy is in the bucket that it is of.
+    #[must_use]
+    pub fn is_original(&self, original: &StorageSettings) -> bool {
+        matches!(self.bucket, Some(Some(_)))
+            && self.bucket == original.bucket
+            && self.endpoint == original.endpoint
     }
 }
 

@@ -7,10 +7,13 @@ mod error;
 pub mod metrics;
 mod put;
 mod store;
+mod transfer;
 mod types;
 
-pub use config::{AccessKey, StorageConfig, StorageSettings};
+pub use config::{AccessKey, CopyConfig, CopySettings, StorageConfig, StorageSettings};
 pub use error::StoreError;
+pub use metrics::StoreRole;
 pub use put::Put;
 pub use store::ObjectStore;
+pub use transfer::{Content, Mismatch, Pace, Transfer};
 pub use types::{Body, Download, Hashed, Listed, ListedPage, ObjectInfo, Presigned, Upload};

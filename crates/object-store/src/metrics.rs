@@ -5,12 +5,22 @@ use std::time::Duration;
 use metrics::{counter, histogram};
 
 metric_families::families! {
-    CALLS "object_store_call_duration_seconds" Histogram Seconds ["operation" "outcome"]
-        "Calls to the object store, with their retries: ok, missing, refused, unavailable, untrusted, malformed."
+    CALLS "object_store_call_duration_seconds" Histogram Seconds ["store" "operation" "outcome"]
+        "Calls to the object store, primary or copy, with their retries: ok, missing, refused, unavailable, untrusted, malformed."
     READ_BYTES "object_store_read_bytes_total" Counter Bytes []
         "Bytes of objects that this service has read from the object store."
     WRITTEN_BYTES "object_store_written_bytes_total" Counter Bytes []
         "Bytes of objects that this service has written to the object store."
+}
+
+metric_families::label_values! {
+    /// Which of the stores is called.
+    StoreRole {
+        /// That of the product.
+        Primary "primary"
+        /// The second place.
+        Copy "copy"
+    }
 }
 
 metric_families::label_values! {
@@ -26,8 +36,15 @@ metric_families::label_values! {
     }
 }
 
-pub(crate) fn observe_call(operation: Operation, outcome: &'static str, duration: Duration) {
-    histogram!(CALLS, "operation" => operation.as_str(), "outcome" => outcome).record(duration);
+pub(crate) fn observe_call(
+    role: StoreRole,
+    operation: Operation,
+    outcome: &'static str,
+    duration: Duration,
+) {
+    let (store, operation) = (role.as_str(), operation.as_str());
+    histogram!(CALLS, "store" => store, "operation" => operation, "outcome" => outcome)
+        .record(duration);
 }
 
 pub(crate) fn count_read(bytes: u64) {

@@ -18,7 +18,7 @@ use tokio::time::{Instant, timeout};
 use crate::config::StorageConfig;
 use crate::connect::{Clients, timeouts};
 use crate::error::{Failed, StoreError};
-use crate::metrics::{self, Operation};
+use crate::metrics::{self, Operation, StoreRole};
 use crate::types::{Download, Hashed, Listed, ListedPage, ObjectInfo, Presigned, Upload};
 
 /// Content disposition of every object, for readers without a presigned URL.
@@ -32,6 +32,9 @@ pub struct ObjectStore(pub(crate) Arc<Inner>);
 
 pub(crate) struct Inner {
     clients: Clients,
+    role: StoreRole,
+    /// Address of the bucket, without the key.
+    address: String,
     pub(crate) bucket: String,
     region: String,
     pub(crate) timeout: Duration,
@@ -44,6 +47,8 @@ impl ObjectStore {
     pub fn new(config: &StorageConfig) -> Self {
         Self(Arc::new(Inner {
             clients: Clients::new(config),
+            role: config.role,
+            address: address(config),
             bucket: config.bucket.clone(),
             region: config.region.clone(),
             timeout: config.timeout,
@@ -55,6 +60,12 @@ impl ObjectStore {
     #[must_use]
     pub fn is_failing(&self) -> bool {
         self.0.is_failing.load(Ordering::Relaxed)
+    }
+
+    /// Address of the bucket, such as `https://s3.example.com/acme-files`; of AWS `s3://acme-files`.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.0.address
     }
 
     /// URL that creates or replaces an object of exactly this size, type and hash.
@@ -129,6 +140,7 @@ impl ObjectStore {
         metrics::count_read(length);
         Ok(Some(Download {
             length,
+            content_type: found.content_type,
             content_range: found.content_range,
             body: found.body.into_inner(),
         }))
@@ -232,6 +244,8 @@ impl ObjectStore {
         let objects: Vec<_> = objects
             .filter_map(|object| {
                 Some(Listed {
+                    size: bytes(object.size).ok()?,
+                    etag: object.e_tag,
                     key: object.key?,
                     modified_at: object.last_modified?.try_into().ok()?,
                 })
@@ -318,7 +332,7 @@ impl ObjectStore {
             Err(StoreError::Untrusted) => "untrusted",
             Err(StoreError::Malformed(_)) => "malformed",
         };
-        metrics::observe_call(operation, outcome, began.elapsed());
+        metrics::observe_call(self.0.role, operation, outcome, began.elapsed());
         self.0.is_failing.store(result.is_err(), Ordering::Relaxed);
     }
 }
@@ -326,6 +340,16 @@ impl ObjectStore {
 impl fmt::Debug for ObjectStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ObjectStore").finish_non_exhaustive()
+    }
+}
+
+fn address(config: &StorageConfig) -> String {
+    match &config.endpoint {
+        Some(endpoint) => {
+            let endpoint = endpoint.as_str().trim_end_matches('/');
+            format!("{endpoint}/{}", config.bucket)
+        }
+        None => format!("s3://{}", config.bucket),
     }
 }
 

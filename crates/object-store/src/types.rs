@@ -45,12 +45,17 @@ pub struct Download {
     pub length: u64,
     /// Of a range: `bytes 0-99/1000`.
     pub content_range: Option<String>,
+    pub content_type: Option<String>,
 }
 
 /// Object of a listing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed {
     pub key: String,
+    /// Bytes.
+    pub size: u64,
+    /// Of objects written by one PUT mostly the MD5 hash. Stores need not agree.
+    pub etag: Option<String>,
     pub modified_at: SystemTime,
 }
 

@@ -131,6 +131,7 @@ impl World {
 
         if let Some(s3) = &s3 {
             settings.extend(s3::settings(&s3.url(), s3::BUCKET));
+            settings.extend(s3::copy_settings(&s3.url()));
         }
 
         let mut command = service::command(&["serve", "--migrate"])?;

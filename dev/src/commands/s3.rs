@@ -24,11 +24,15 @@ const FRIENDLY_PORT: u16 = 9000;
 
 pub(super) const BUCKET: &str = "files";
 
+/// Bucket of the copy. A second place would be another server.
+const COPY_BUCKET: &str = "files-copy";
+
 /// Starts it with the objects of the last run.
 pub(super) async fn start(home: &Home, last: Option<u16>) -> Result<S3> {
     let listener = ports::listen(last, FRIENDLY_PORT)?;
     let s3 = S3::serve(listener, home.s3_directory()).await?;
     s3.ensure_bucket(BUCKET)?;
+    s3.ensure_bucket(COPY_BUCKET)?;
     Ok(s3)
 }
 
@@ -86,6 +90,21 @@ pub(super) fn settings(url: &str, bucket: &str) -> Vec<(String, String)> {
         ("STORAGE_REGION", REGION),
         ("STORAGE_ACCESS_KEY_ID", ACCESS_KEY_ID),
         ("STORAGE_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY),
+    ];
+    let settings = settings.into_iter();
+    settings
+        .map(|(name, value)| (name.into(), value.into()))
+        .collect()
+}
+
+/// Settings of a service that copies its files there.
+pub(super) fn copy_settings(url: &str) -> Vec<(String, String)> {
+    let settings = [
+        ("STORAGE_COPY_BUCKET", COPY_BUCKET),
+        ("STORAGE_COPY_ENDPOINT", url),
+        ("STORAGE_COPY_REGION", REGION),
+        ("STORAGE_COPY_ACCESS_KEY_ID", ACCESS_KEY_ID),
+        ("STORAGE_COPY_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY),
     ];
     let settings = settings.into_iter();
     settings

@@ -153,7 +153,8 @@ pub(in crate::files) async fn set_lost(
     is_lost: bool,
 ) -> Result<bool, sqlx::Error> {
     let done = sqlx::query!(
-        "UPDATE files SET state = CASE WHEN $3 THEN 'lost' WHEN needs_scan THEN 'scanning' ELSE 'complete' END
+        "UPDATE files SET state = CASE WHEN $3 THEN 'lost' WHEN needs_scan THEN 'scanning' ELSE 'complete' END,
+                          difference = CASE WHEN $3 THEN 'missing' ELSE nullif(difference, 'missing') END
          WHERE account_id = $1 AND id = $2 AND state IN ('scanning', 'complete', 'lost')",
         object.account_id.0,
         object.id.0,

@@ -9,7 +9,7 @@ use crate::ids::UserId;
 use crate::state::AppState;
 
 /// Prefix in the bucket. The ids are random and lead to nobody.
-const ERASED: &str = "erased/";
+pub const ERASED: &str = "erased/";
 
 /// Objects of one page of a listing.
 const PAGE: u16 = 1000;

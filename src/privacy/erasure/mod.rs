@@ -20,7 +20,7 @@ mod store;
 pub(super) use commands::{erase, reapply, requests};
 pub use error::Error;
 pub use jobs::{EraseDue, NotifyDeletion, PurgeBooks};
-pub use list::finding;
+pub use list::{ERASED, finding};
 pub use model::Deferral;
 pub use routes::{cancellation_routes, deletion_routes};
 pub(super) use store::{find, find_oldest_due};

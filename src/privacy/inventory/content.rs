@@ -63,6 +63,8 @@ pub(super) const STORES: &[Store] = &[
             column("upload_expires_at", Technical),
             column("completed_at", Describes),
             column("deleted_at", Describes),
+            column("verified_at", Technical),
+            column("difference", Technical),
         ],
     },
     Store {

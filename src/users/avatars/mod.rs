@@ -11,7 +11,7 @@ mod service;
 mod store;
 mod sweep;
 
-pub use model::avatar_prefix_of;
+pub use model::{AVATARS, avatar_prefix_of};
 pub use routes::{avatar_routes, public_avatar_routes};
-pub use service::find_key as find_avatar_key;
+pub use service::{find_key as find_avatar_key, list_known_keys as list_known_avatars};
 pub use sweep::{SweepError, sweep};

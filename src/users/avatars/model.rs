@@ -5,7 +5,7 @@ use uuid::Uuid;
 use crate::ids::UserId;
 
 /// Prefix of avatars in the bucket.
-pub(super) const AVATARS: &str = "avatars/";
+pub const AVATARS: &str = "avatars/";
 
 /// Prefix of the pictures of a user.
 #[must_use]

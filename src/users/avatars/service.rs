@@ -112,3 +112,20 @@ pub async fn find_key(
     let object_id = store::find_object(conn, user_id).await?;
     Ok(object_id.map(|object_id| AvatarObject { user_id, object_id }.key()))
 }
+
+/// Those of these keys that are of a user's present picture.
+pub async fn list_known_keys<'a>(
+    conn: impl PgExecutor<'_>,
+    keys: &[&'a str],
+) -> Result<Vec<&'a str>, sqlx::Error> {
+    let of = |key: &&'a str| Some((*key, AvatarObject::parse(key)?));
+    let objects: Vec<_> = keys.iter().filter_map(of).collect();
+    let users: Vec<_> = objects.iter().map(|(_, it)| it.user_id.0).collect();
+    let known = store::list_objects(conn, &users).await?;
+    let is_known = |(_, it): &&(&str, AvatarObject)| known.contains(&it.object_id);
+    Ok(objects
+        .iter()
+        .filter(is_known)
+        .map(|(key, _)| *key)
+        .collect())
+}

@@ -118,3 +118,16 @@ pub(super) async fn find_object(
     .fetch_optional(conn)
     .await
 }
+
+/// Objects of the pictures of these users.
+pub(super) async fn list_objects(
+    conn: impl PgExecutor<'_>,
+    user_ids: &[Uuid],
+) -> Result<Vec<Uuid>, sqlx::Error> {
+    sqlx::query_scalar!(
+        "SELECT object_id FROM avatars WHERE user_id = ANY($1)",
+        user_ids
+    )
+    .fetch_all(conn)
+    .await
+}

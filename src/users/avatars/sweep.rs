@@ -86,8 +86,14 @@ pub async fn sweep(state: &AppState, storage: &ObjectStore) -> Result<(), SweepE
     }
     for object in lost {
         tracing::error!(user = %object.user_id, "the object of an avatar is lost");
-        store::delete(&state.db, object).await?;
         metrics::count_file_repair(Repair::Lost);
+        // `storage restore` brings it back for the row.
+        if let Some(copy) = &state.storage_copy
+            && copy.store.find(&object.key()).await?.is_some()
+        {
+            continue;
+        }
+        store::delete(&state.db, object).await?;
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
@@ -12,12 +12,15 @@ use axum::http::HeaderValue;
 use axum::response::IntoResponse;
 use futures_util::StreamExt as _;
 use futures_util::future::join_all;
+use groundwork::files::VerifyFiles;
+use groundwork::storage::CopyObjects;
+use groundwork_dev::S3;
 use reqwest::Method;
 use serde_json::json;
 use tokio::net::TcpListener;
 
 use crate::harness::{PASSWORD, TestApp};
-use crate::kit::files::{png, storage};
+use crate::kit::files::{BUCKET, png, second_place, sha256, storage};
 use crate::kit::forms::{Form, OpenForm};
 use crate::process::{Server, with};
 
@@ -108,4 +111,70 @@ async fn files_of_100_mib_pass_through_the_process_in_little_memory() {
         total += count * SIZE as u64;
         assert_eq!(stored.load(Ordering::Relaxed), total);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_of_100_mib_are_copied_and_compared_in_little_memory() {
+    let (original, place) = (S3::throw_away().await, S3::throw_away().await);
+    let app = TestApp::new().await;
+    app.sign_up("ada").await;
+    let bytes = vec![7; SIZE];
+    let key: String = sqlx::query_scalar(
+        "INSERT INTO files (id, account_id, user_id, name, size, content_type, sha256, state, object_id, created_at,
+                            upload_expires_at, completed_at)
+         SELECT gen_random_uuid(), id, id, 'a', $1, 'text/plain', $2, 'complete', gen_random_uuid(), at, at, at
+         FROM accounts, LATERAL (SELECT now() - interval '1 day' AS at) AS t
+         RETURNING 'files/' || account_id || '/' || id || '/' || object_id",
+    )
+    .bind(i64::try_from(SIZE).expect("it fits"))
+    .bind(sha256(&bytes))
+    .fetch_one(&app.owner_db)
+    .await
+    .expect("it is added");
+    original.ensure_bucket(BUCKET).expect("it is created");
+    place.ensure_bucket(BUCKET).expect("it is created");
+    original.write(BUCKET, &key, &bytes);
+    let (url, place_url) = (original.url(), place.url());
+    let settings = with(
+        &app.settings,
+        &[&storage(&url)[..], &second_place(&place_url, BUCKET)].concat(),
+    );
+    let settings = with(&settings, &[("FILE_VERIFY_RATE_MIB", "10000")]);
+    let server = Server::start(&settings, &["serve"]).await;
+    let pid = server.pid();
+    reset_peak(pid);
+    let before = peak(pid);
+    let db = &app.state.db;
+    let (copy, verify) = (CopyObjects::default(), VerifyFiles::default());
+    let enqueued = job_queue::enqueue(db, &copy, None).await;
+    enqueued.expect("it is enqueued");
+    let enqueued = job_queue::enqueue(db, &verify, None).await;
+    enqueued.expect("it is enqueued");
+    let began = Instant::now();
+    let count = "SELECT count(*) FROM graphile_worker._private_jobs";
+    loop {
+        let left: i64 = sqlx::query_scalar(count)
+            .fetch_one(db)
+            .await
+            .expect("the queue is there");
+        if left == 0 {
+            break;
+        }
+        assert!(began.elapsed() < Duration::from_secs(50), "jobs are left");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let grown = (peak(pid) - before) / 1024;
+    eprintln!(
+        "100 MiB copied and compared: {grown} MiB more, of {}",
+        before / 1024
+    );
+    assert!(grown < 32, "{grown} MiB");
+    let is_same = place.read(BUCKET, &key).is_some_and(|copy| copy == bytes);
+    assert!(is_same, "the copy has other bytes");
+    let verified: bool =
+        sqlx::query_scalar("SELECT verified_at IS NOT NULL AND difference IS NULL FROM files")
+            .fetch_one(&app.owner_db)
+            .await
+            .expect("it is read");
+    assert!(verified);
 }

@@ -52,6 +52,16 @@ pub fn storage(url: &str) -> [(&'static str, &str); 4] {
     ]
 }
 
+/// Settings of the copy of a store at an address.
+pub fn second_place<'a>(url: &'a str, bucket: &'a str) -> [(&'static str, &'a str); 4] {
+    [
+        ("STORAGE_COPY_BUCKET", bucket),
+        ("STORAGE_COPY_ENDPOINT", url),
+        ("STORAGE_COPY_ACCESS_KEY_ID", ACCESS_KEY_ID),
+        ("STORAGE_COPY_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY),
+    ]
+}
+
 impl FilesApp {
     /// Keys of all objects.
     pub fn keys(&self) -> Vec<String> {

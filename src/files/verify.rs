@@ -1,0 +1,361 @@
+//! Comparison of files with their objects, by size and SHA-256: a share of them each day, and by command.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use clock::before;
+use database::SessionLock;
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
+use object_store::{Mismatch, ObjectStore, Pace, StoreError};
+use uuid::Uuid;
+
+use super::store::{self, StoredFile};
+use crate::metrics::{self, Verified};
+use crate::scope::{self, Exception, Scope};
+use crate::state::AppState;
+
+/// Key of the advisory lock of the daily comparison: any number that nothing else uses.
+const LOCK: i64 = 0x6772_6f75_6e64_0002;
+
+const BATCH: i64 = 200;
+
+/// Objects that a command compares at once. The job compares one after the other.
+const AT_ONCE: usize = 8;
+
+/// Attempts to read an object, and the time between them.
+const ATTEMPTS: u32 = 3;
+const BACKOFF: Duration = Duration::from_secs(1);
+
+/// A run that continues one of the same day counts what that one has compared.
+const SAME_DAY: TimeDelta = TimeDelta::hours(20);
+
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    #[error(transparent)]
+    MissingExtension(#[from] job_queue::MissingExtension),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+}
+
+job_queue::jobs! {
+    /// Runs daily. Repeated, it goes on with the rest of the day's share.
+    VerifyFiles "files.verify" => verify_share_of_day;
+}
+
+/// A file whose object differs.
+#[derive(Clone, Copy, Debug)]
+pub struct Differing {
+    pub file: StoredFile,
+    pub mismatch: Mismatch,
+}
+
+impl fmt::Display for Differing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (id, key) = (self.file.id, self.file.key());
+        match self.mismatch {
+            Mismatch::Missing => write!(f, "{id} {key}: missing"),
+            Mismatch::Size(size) => {
+                let expected = self.file.content().size;
+                write!(f, "{id} {key}: size {size} instead of {expected}")
+            }
+            Mismatch::Hash => write!(f, "{id} {key}: SHA-256"),
+        }
+    }
+}
+
+/// Which files are compared, and how.
+#[derive(Clone, Copy, Debug)]
+pub enum Selection {
+    /// All of them, by size and SHA-256.
+    All,
+    /// All of them, by presence and size alone.
+    Present,
+    /// One of so many, those that were compared longest ago, and all that differed.
+    Share(u32),
+}
+
+/// Result of a comparison.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Verification {
+    pub files: u64,
+    /// Bytes that were read.
+    pub bytes: u64,
+    pub differing: u64,
+}
+
+/// Compares files with the objects of the store, notes the results in their rows, and passes those that differ to `report`.
+pub async fn verify(
+    state: &AppState,
+    storage: &ObjectStore,
+    selection: Selection,
+    report: impl Fn(&Differing),
+) -> Result<Verification, VerifyError> {
+    let run = Run::new(state, storage, None, report);
+    match selection {
+        Selection::All => run.all(true).await?,
+        Selection::Present => run.all(false).await?,
+        Selection::Share(parts) => {
+            let now = state.clock.now();
+            let all = run.count(now).await?.0;
+            run.differing().await?;
+            run.oldest(all.div_ceil(parts.max(1).into()), now).await?;
+        }
+    }
+    Ok(run.done())
+}
+
+/// Compares files that were completed before a time with the objects of another store, and passes those that differ to
+/// `report`. Nothing is noted.
+pub async fn verify_copy(
+    state: &AppState,
+    copy: &ObjectStore,
+    before: DateTime<Utc>,
+    report: impl Fn(&Differing),
+) -> Result<Verification, VerifyError> {
+    let mut run = Run::new(state, copy, None, report);
+    run.copied_before = Some(before);
+    run.all(true).await?;
+    Ok(run.done())
+}
+
+/// Number of files that should have an object.
+pub async fn count_stored(state: &AppState) -> Result<u64, sqlx::Error> {
+    let mut tx = scope::begin(&state.db, Scope::Exception(Exception::Job)).await?;
+    let counts = store::count_verified(&mut *tx, state.clock.now()).await?;
+    tx.commit().await?;
+    Ok(counts.all.unsigned_abs())
+}
+
+async fn verify_share_of_day(state: &AppState) -> Result<(), VerifyError> {
+    let Some(storage) = &state.storage else {
+        return Ok(());
+    };
+    // The queue gives a job that runs for hours to another process as well.
+    let Some(lock) = SessionLock::try_acquire(&state.db, LOCK).await? else {
+        tracing::info!("files are being compared by another process");
+        return Ok(());
+    };
+    let pace = Pace::new(state.files.verify_rate);
+    let run = Run::new(state, storage, Some(pace), |_| {});
+    let now = state.clock.now();
+    let days = state.files.verify_within.as_secs().div_ceil(24 * 3600);
+    let (all, verified) = run.count(now - SAME_DAY).await?;
+    run.differing().await?;
+    let share = all.div_ceil(days).saturating_sub(verified);
+    run.oldest(share, now).await?;
+    let Verification {
+        files, differing, ..
+    } = run.done();
+    tracing::info!(files, differing, "files are compared with their objects");
+    lock.release().await;
+    Ok(())
+}
+
+/// Comparison in progress.
+struct Run<'a, R> {
+    state: &'a AppState,
+    storage: &'a ObjectStore,
+    pace: Option<Pace>,
+    /// Of another store than that of the product.
+    copied_before: Option<DateTime<Utc>>,
+    report: R,
+    files: AtomicU64,
+    bytes: AtomicU64,
+    differing: AtomicU64,
+}
+
+impl<'a, R: Fn(&Differing)> Run<'a, R> {
+    fn new(state: &'a AppState, storage: &'a ObjectStore, pace: Option<Pace>, report: R) -> Self {
+        Self {
+            state,
+            storage,
+            pace,
+            copied_before: None,
+            report,
+            files: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            differing: AtomicU64::new(0),
+        }
+    }
+
+    fn done(&self) -> Verification {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        Verification {
+            files: read(&self.files),
+            bytes: read(&self.bytes),
+            differing: read(&self.differing),
+        }
+    }
+
+    /// Files that should have an object, and those that were compared since a time.
+    async fn count(&self, since: DateTime<Utc>) -> Result<(u64, u64), VerifyError> {
+        let mut tx = scope::begin(&self.state.db, Scope::Exception(Exception::Job)).await?;
+        let counts = store::count_verified(&mut *tx, since).await?;
+        tx.commit().await?;
+        Ok((counts.all.unsigned_abs(), counts.verified.unsigned_abs()))
+    }
+
+    /// Every file, in the order of the keys.
+    async fn all(&self, reads_bytes: bool) -> Result<(), VerifyError> {
+        let mut after = (Uuid::nil(), Uuid::nil());
+        loop {
+            let mut tx = scope::begin(&self.state.db, Scope::Exception(Exception::Job)).await?;
+            let files = store::list_stored_after(&mut *tx, after, BATCH).await?;
+            tx.commit().await?;
+            let Some(last) = files.last() else {
+                return Ok(());
+            };
+            after = (last.account_id.0, last.id.0);
+            self.compare(files, reads_bytes).await?;
+        }
+    }
+
+    /// Files that differed: what was repaired need not wait for its turn.
+    async fn differing(&self) -> Result<(), VerifyError> {
+        let mut after = Uuid::nil();
+        loop {
+            let mut tx = scope::begin(&self.state.db, Scope::Exception(Exception::Job)).await?;
+            let files = store::list_differing(&mut *tx, after, BATCH).await?;
+            tx.commit().await?;
+            let Some(last) = files.last() else {
+                return Ok(());
+            };
+            after = last.id.0;
+            self.compare(files, true).await?;
+        }
+    }
+
+    /// So many files, those that were compared longest ago first.
+    async fn oldest(&self, most: u64, before: DateTime<Utc>) -> Result<(), VerifyError> {
+        let mut left = i64::try_from(most).unwrap_or(i64::MAX);
+        while left > 0 {
+            let mut tx = scope::begin(&self.state.db, Scope::Exception(Exception::Job)).await?;
+            let files = store::list_unverified(&mut *tx, before, left.min(BATCH)).await?;
+            tx.commit().await?;
+            if files.is_empty() {
+                return Ok(());
+            }
+            left -= i64::try_from(files.len()).unwrap_or(left);
+            self.compare(files, true).await?;
+        }
+        Ok(())
+    }
+
+    async fn compare(&self, files: Vec<StoredFile>, reads_bytes: bool) -> Result<(), VerifyError> {
+        let is_due = |file: &StoredFile| match self.copied_before {
+            Some(before) => file.is_passed() && file.completed_at < before,
+            None => true,
+        };
+        let at_once = if self.pace.is_some() { 1 } else { AT_ONCE };
+        let files = files.into_iter().filter(is_due);
+        stream::iter(files.map(|file| self.compare_one(file, reads_bytes)))
+            .buffer_unordered(at_once)
+            .try_collect::<()>()
+            .await
+    }
+
+    async fn compare_one(&self, file: StoredFile, reads_bytes: bool) -> Result<(), VerifyError> {
+        let mut mismatch = self.read(&file, reads_bytes).await?;
+        if self.copied_before.is_none() {
+            let now = self.state.clock.now();
+            let difference = mismatch.map(Into::into);
+            let mut tx = scope::begin(&self.state.db, Scope::Account(file.account_id)).await?;
+            let object = file.object();
+            let is_noted = store::set_verified(&mut *tx, object, difference, reads_bytes, now);
+            // One that was deleted meanwhile, or found infected, is no difference.
+            if !is_noted.await? {
+                mismatch = None;
+            }
+            tx.commit().await?;
+            count(mismatch, reads_bytes);
+        }
+        self.files.fetch_add(1, Ordering::Relaxed);
+        if mismatch.is_none() && reads_bytes {
+            let size = file.content().size;
+            self.bytes.fetch_add(size, Ordering::Relaxed);
+        }
+        if let Some(mismatch) = mismatch {
+            self.differing.fetch_add(1, Ordering::Relaxed);
+            let differing = Differing { file, mismatch };
+            if self.copied_before.is_none() {
+                tracing::error!(file = %file.id, "the object of a file differs: {differing}");
+            }
+            (self.report)(&differing);
+        }
+        Ok(())
+    }
+
+    async fn read(
+        &self,
+        file: &StoredFile,
+        reads_bytes: bool,
+    ) -> Result<Option<Mismatch>, StoreError> {
+        let (key, content) = (file.key(), file.content());
+        let mut attempt = 1;
+        loop {
+            let result = if reads_bytes {
+                let pace = self.pace.as_ref();
+                self.storage.compare(&key, &content, pace).await
+            } else {
+                let found = self.storage.find(&key).await;
+                found.map(|found| match found {
+                    None => Some(Mismatch::Missing),
+                    Some(found) if found.size != content.size => Some(Mismatch::Size(found.size)),
+                    Some(_) => None,
+                })
+            };
+            match result {
+                Err(StoreError::Unavailable(_)) if attempt < ATTEMPTS => {
+                    attempt += 1;
+                    tokio::time::sleep(BACKOFF).await;
+                }
+                result => return result,
+            }
+        }
+    }
+}
+
+fn count(mismatch: Option<Mismatch>, reads_bytes: bool) {
+    let outcome = match mismatch {
+        None if !reads_bytes => return,
+        None => Verified::Same,
+        Some(Mismatch::Missing) => Verified::Missing,
+        Some(Mismatch::Size(_)) => Verified::Size,
+        Some(Mismatch::Hash) => Verified::Hash,
+    };
+    metrics::count_verified_file(outcome);
+}
+
+/// Notes that an object that is being copied is not what its file says.
+pub async fn note_difference(
+    state: &AppState,
+    file: &StoredFile,
+    mismatch: Option<Mismatch>,
+) -> Result<(), sqlx::Error> {
+    let now = state.clock.now();
+    let mut tx = scope::begin(&state.db, Scope::Account(file.account_id)).await?;
+    let difference = mismatch.map(Into::into);
+    store::set_verified(&mut *tx, file.object(), difference, true, now).await?;
+    tx.commit().await
+}
+
+/// Sets the gauges of files that differ and of the oldest comparison.
+pub async fn sample_verified(state: &AppState) {
+    let found = async {
+        let mut tx = scope::begin(&state.db, Scope::Exception(Exception::Job)).await?;
+        let found = store::find_verify_state(&mut *tx).await?;
+        tx.commit().await?;
+        Ok::<_, sqlx::Error>(found)
+    };
+    if let Ok(found) = found.await {
+        let due = before(state.clock.now(), state.files.verify_within);
+        let overdue = found.oldest.map(|oldest| due - oldest);
+        let overdue = overdue.and_then(|overdue| overdue.to_std().ok());
+        let differing = u32::try_from(found.differing).unwrap_or(u32::MAX);
+        metrics::set_files_verified(differing, overdue.unwrap_or_default());
+    }
+}

@@ -66,6 +66,15 @@ bench: ## Measure the service beside a bare one, both built for release (ARGS="-
 	@cargo build --release --package groundwork --package groundwork-bench --bins
 	@exec "$(TARGET_DIR)/release/groundwork-bench" $(ARGS)
 
+# The load test of a deployed copy needs its address, a file of accounts, and NOT_PRODUCTION=yes.
+USERS = 100
+
+.PHONY: load-test
+load-test: ## Load the service as USERS=100 do and judge its latency (URL= ACCOUNTS= for a deployed copy)
+	@cargo build --release --package groundwork --package groundwork-bench --bins
+	@exec "$(TARGET_DIR)/release/groundwork-bench" load-test --users "$(USERS)" $(if $(URL),--url "$(URL)") \
+		$(if $(ACCOUNTS),--accounts "$(ACCOUNTS)") $(if $(NOT_PRODUCTION),--not-production) $(ARGS)
+
 .PHONY: fmt
 fmt: ## Format the code
 	@cargo fmt --all

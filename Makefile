@@ -73,7 +73,7 @@ USERS = 100
 load-test: ## Load the service as USERS=100 do and judge its latency (URL= ACCOUNTS= for a deployed copy)
 	@cargo build --release --package groundwork --package groundwork-bench --bins
 	@exec "$(TARGET_DIR)/release/groundwork-bench" load-test --users "$(USERS)" $(if $(URL),--url "$(URL)") \
-		$(if $(ACCOUNTS),--accounts "$(ACCOUNTS)") $(if $(NOT_PRODUCTION),--not-production) $(ARGS)
+		$(if $(ACCOUNTS),--accounts "$(ACCOUNTS)") $(if $(filter yes,$(NOT_PRODUCTION)),--not-production) $(ARGS)
 
 .PHONY: fmt
 fmt: ## Format the code

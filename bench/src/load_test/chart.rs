@@ -73,7 +73,8 @@ fn chart(
     limit: f64,
 ) -> std::result::Result<(), Box<dyn std::error::Error>> {
     let points = lines.iter().flat_map(|line| &line.points);
-    let (right, top) = points.fold((1.0_f64, limit * 1.1), |most, point| {
+    // Room above for the legend.
+    let (right, top) = points.fold((1.0_f64, limit * 1.6), |most, point| {
         (most.0.max(point.0), most.1.max(point.1 * 1.05))
     });
     let mut chart = ChartBuilder::on(area)
@@ -86,6 +87,8 @@ fn chart(
         .configure_mesh()
         .x_desc(x)
         .y_desc("milliseconds")
+        .x_label_formatter(&|it| format!("{it:.0}"))
+        .y_label_formatter(&|it| format!("{it:.0}"))
         .light_line_style(TRANSPARENT)
         .draw()?;
     let bound = [(0.0, limit), (right * 1.05, limit)];

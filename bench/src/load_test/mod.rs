@@ -129,10 +129,11 @@ async fn under_load(
     watched: &[processes::Watched],
 ) -> Result<(Samples, Usage)> {
     let (users, length) = (accounts.len(), options.length());
+    let ramp = RAMP.min(length / 2);
     tell(&format!(
         "{users} users for {} s, who arrive within {} s",
         length.as_secs(),
-        RAMP.as_secs()
+        ramp.as_secs()
     ));
     let before = Usage::now(watched);
     let began = Instant::now();
@@ -140,7 +141,7 @@ async fn under_load(
     for (at, account) in (0u32..).zip(accounts) {
         let course = course.clone();
         let user = User::new(Arc::clone(target), account, at, course, options.think_time);
-        running.spawn(user.run_until(began, RAMP.min(length / 2), began + length));
+        running.spawn(user.run_until(began, ramp, began + length));
     }
     let samples = all(running).await?;
     Ok((samples, Usage::now(watched).since(&before)))

@@ -88,7 +88,7 @@ impl Options {
             .map_err(|problem| Error::Other(format!("{}: {problem}", path.display())))?;
         if accounts.len() < self.users {
             return Err(Error::Other(format!(
-                "{} has {} accounts, and {} users need one each",
+                "{} has {} of the {} accounts that the users need",
                 path.display(),
                 accounts.len(),
                 self.users

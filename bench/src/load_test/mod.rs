@@ -35,8 +35,8 @@ use self::servers::Servers;
 use self::user::{Course, User};
 use crate::report::{complain, tell};
 
-/// Time within which the users arrive, each at a moment of its own.
-const RAMP: Duration = Duration::from_secs(10);
+/// Users arrive at moments of their own, on average one in so long, and all within half of the test.
+const ARRIVAL: Duration = Duration::from_millis(100);
 
 /// Exit status of a run that missed its objective.
 const MISSED: u8 = 1;
@@ -129,7 +129,8 @@ async fn under_load(
     watched: &[processes::Watched],
 ) -> Result<(Samples, Usage)> {
     let (users, length) = (accounts.len(), options.length());
-    let ramp = RAMP.min(length / 2);
+    let ramp = ARRIVAL.mul_f64(f64::from(u32::try_from(users).unwrap_or(u32::MAX)));
+    let ramp = ramp.min(length / 2);
     tell(&format!(
         "{users} users for {} s, who arrive within {} s",
         length.as_secs(),

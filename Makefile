@@ -22,6 +22,10 @@ run: ## Run the service with a private PostgreSQL, a mail inbox and a fake Strip
 test: ## Run every test on a PostgreSQL and a Redis of their own (ARGS="name" for some)
 	@$(BUILD) && $(DEV) test $(ARGS)
 
+.PHONY: coverage
+coverage: ## Measure the lines that the tests cover, 80% at least (ARGS="--faults" to run those of faults too)
+	@dev/coverage $(ARGS)
+
 .PHONY: test-faults
 test-faults: ## Break what is around the real binary, and the binary's clients (ARGS="name" for some)
 	@$(BUILD) && NEXTEST_TEST_THREADS=2 RUST_TEST_THREADS=2 \

@@ -22,6 +22,10 @@ run: ## Run the service with a private PostgreSQL, a mail inbox and a fake Strip
 test: ## Run every test on a PostgreSQL and a Redis of their own (ARGS="name" for some)
 	@$(BUILD) && $(DEV) test $(ARGS)
 
+.PHONY: coverage
+coverage: ## Measure the lines that the tests cover, 80% at least (ARGS="--faults" to run those of faults too)
+	@dev/coverage $(ARGS)
+
 .PHONY: test-faults
 test-faults: ## Break what is around the real binary, and the binary's clients (ARGS="name" for some)
 	@$(BUILD) && NEXTEST_TEST_THREADS=2 RUST_TEST_THREADS=2 \
@@ -73,6 +77,15 @@ sbom: ## Write down what the binary is made of, as CycloneDX, to target/sbom.jso
 bench: ## Measure the service beside a bare one, both built for release (ARGS="--seconds 10" for longer)
 	@cargo build --release --package groundwork --package groundwork-bench --bins
 	@exec "$(TARGET_DIR)/release/groundwork-bench" $(ARGS)
+
+# The load test of a deployed copy needs its address, a file of accounts, and NOT_PRODUCTION=yes.
+USERS = 100
+
+.PHONY: load-test
+load-test: ## Load the service as USERS=100 do and judge its latency (URL= ACCOUNTS= for a deployed copy)
+	@cargo build --release --package groundwork --package groundwork-bench --bins
+	@exec "$(TARGET_DIR)/release/groundwork-bench" load-test --users "$(USERS)" $(if $(URL),--url "$(URL)") \
+		$(if $(ACCOUNTS),--accounts "$(ACCOUNTS)") $(if $(filter yes,$(NOT_PRODUCTION)),--not-production) $(ARGS)
 
 # template-only: begin
 .PHONY: new

@@ -1,5 +1,5 @@
 //! `make bench`: what the service costs beside a bare one. Both are built for release and share the
-//! machine with their database, Redis and the load, so only the ratios of one run mean anything.
+//! machine with their database, Redis and the load, so only the ratios of one run mean anything. `make load-test` is beside it.
 
 mod argon;
 mod bare;
@@ -7,12 +7,14 @@ mod bare_files;
 mod billing;
 mod files;
 mod load;
+mod load_test;
 mod ours;
 mod report;
 mod scenario;
 mod world;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -49,24 +51,39 @@ enum Command {
         /// The object store
         store_url: String,
     },
+    /// Load the service as real users do, and judge its latency
+    ///
+    /// Exits with 1 if the objective was missed, and with 2 if nothing was measured.
+    LoadTest(load_test::Options),
+    /// Serve as the object store of a load test; the test starts this itself
+    ObjectStore {
+        /// Where to listen
+        addr: SocketAddr,
+        /// Directory of the buckets
+        directory: PathBuf,
+    },
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = Cli::parse();
-    let done = match &cli.command {
+    let done = match cli.command {
+        Some(Command::LoadTest(options)) => return load_test::run(options).await,
+        Some(Command::ObjectStore { addr, directory }) => {
+            load_test::serve_object_store(addr, &directory).await
+        }
         Some(Command::Bare {
             addr,
             database_url,
             stripe_url,
             store_url,
-        }) => bare::serve(*addr, database_url, stripe_url, store_url).await,
+        }) => bare::serve(addr, &database_url, &stripe_url, &store_url).await,
         None => measure(&cli).await,
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            report::complain(&error);
+            report::complain("bench", &error);
             ExitCode::FAILURE
         }
     }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use groundwork_dev::error::Doing as _;
 use groundwork_dev::process::{self, OnOurDeath, Server, Signal};
 use groundwork_dev::s3::{ACCESS_KEY_ID, SECRET_ACCESS_KEY};
-use groundwork_dev::{Error, Inbox, Postgres, Redis, Result, S3, Stripe, ports};
+use groundwork_dev::{Error, Inbox, Postgres, Redis, Result, Stripe, ports};
 use serde_json::{Value, json};
 
 use crate::billing::{STRIPE_KEY, WEBHOOK_SECRET};
@@ -17,10 +17,13 @@ use crate::files::BUCKET;
 use crate::load::{Connection, request};
 
 /// The password of every account here.
-const PASSWORD: &str = "correct horse battery staple";
+pub(crate) const PASSWORD: &str = "correct horse battery staple";
 
-/// Limits that are counted like any other and that the load does not reach.
-const LIMITS: [(&str, &str); 12] = [
+/// Limits of a benchmark: counted like any other, and not reached by its load.
+pub(crate) const LIMITS: [(&str, &str); 14] = [
+    // As many connections as the bare service has.
+    ("DB_POOL_SIZE", "10"),
+    ("DB_MAX_OVERFLOW", "0"),
     ("LIMIT_GUARD", "1000000/1s"),
     ("LIMIT_ANONYMOUS", "1000000/1m"),
     ("LIMIT_AUTH", "1000000/1m"),
@@ -42,6 +45,7 @@ pub(crate) struct Ours {
 }
 
 /// How the service is started.
+#[derive(Clone)]
 pub(crate) struct Setup {
     binary: PathBuf,
     settings: Vec<(String, String)>,
@@ -57,7 +61,7 @@ impl Setup {
         redis: &Redis,
         inbox: &Inbox,
         stripe: &Stripe,
-        s3: &S3,
+        s3_url: &str,
     ) -> Result<Self> {
         let me = std::env::current_exe().doing(|| "find this program".into())?;
         let port = ports::any()?.port;
@@ -65,9 +69,6 @@ impl Setup {
             ("APP_ENV", "development"),
             ("JSON_LOGS", "true"),
             ("DOCS_ENABLED", "false"),
-            // As many connections as the bare service has.
-            ("DB_POOL_SIZE", "10"),
-            ("DB_MAX_OVERFLOW", "0"),
             ("BIND_ADDR", &format!("127.0.0.1:{port}")),
             ("PUBLIC_URL", &format!("http://127.0.0.1:{port}")),
             ("METRICS_ADDR", "127.0.0.1:0"),
@@ -77,7 +78,7 @@ impl Setup {
             ("SMTP_URL", &inbox.smtp_url()),
             ("MAIL_FROM", "Bench <bench@example.com>"),
             ("STORAGE_BUCKET", BUCKET),
-            ("STORAGE_ENDPOINT", &s3.url()),
+            ("STORAGE_ENDPOINT", s3_url),
             ("STORAGE_ACCESS_KEY_ID", ACCESS_KEY_ID),
             ("STORAGE_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY),
             ("STRIPE_SECRET_KEY", STRIPE_KEY),
@@ -87,10 +88,9 @@ impl Setup {
             ("STRIPE_CALLS_PER_SECOND", "1000"),
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned()));
-        let limits = LIMITS.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let mut setup = Self {
             binary: me.with_file_name("groundwork"),
-            settings: plain.into_iter().chain(limits).collect(),
+            settings: plain.into(),
             log: home.join("groundwork.log"),
             port,
         };
@@ -101,6 +101,15 @@ impl Setup {
             .extend(secrets.map(|(name, value)| (name.to_owned(), value.to_owned())));
         setup.run(&["migrate"], "")?;
         Ok(setup)
+    }
+
+    /// The same with these settings instead of its own.
+    pub(crate) fn with(&self, settings: &[(&str, &str)]) -> Self {
+        let own = settings.iter();
+        let own = own.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let mut setup = self.clone();
+        setup.settings.extend(own);
+        setup
     }
 
     /// Makes an account that can sign in.
@@ -187,6 +196,11 @@ impl Ours {
         }
         let said = String::from_utf8_lossy(&reply.body).into_owned();
         Err(Error::Other(format!("{email} is refused: {said}")))
+    }
+
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.server.id()
     }
 
     /// Its resident memory, in MiB.

@@ -130,6 +130,6 @@ pub(crate) fn tell(what: &str) {
 }
 
 /// Says why there is nothing to print.
-pub(crate) fn complain(error: &groundwork_dev::Error) {
-    tell(&format!("bench: {error}"));
+pub(crate) fn complain(command: &str, error: &groundwork_dev::Error) {
+    tell(&format!("{command}: {error}"));
 }

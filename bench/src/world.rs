@@ -17,7 +17,7 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use crate::bare;
 use crate::files;
 use crate::load::Connection;
-use crate::ours::Setup;
+use crate::ours::{LIMITS, Setup};
 use crate::report::tell;
 
 /// Connections of the load.
@@ -55,7 +55,8 @@ impl World {
         let stripe = Stripe::start().await;
         postgres.ensure_database("bench").await?;
         let s3 = files::start_store().await?;
-        let setup = Setup::new(home.path(), &postgres, &redis, &inbox, &stripe, &s3)?;
+        let setup = Setup::new(home.path(), &postgres, &redis, &inbox, &stripe, &s3.url())?;
+        let setup = setup.with(&LIMITS);
         for client in 0..CONNECTIONS {
             setup.create_account(&email(client))?;
         }

@@ -102,6 +102,12 @@ impl Postgres {
         .await
     }
 
+    /// Its process id; each connection has a child of it.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.server.id()
+    }
+
     /// The port it listens on, at 127.0.0.1.
     #[must_use]
     pub fn port(&self) -> u16 {

@@ -2,7 +2,8 @@
 //! ended in good order.
 
 use std::{
-    ffi::OsStr,
+    env,
+    ffi::{OsStr, OsString},
     fs,
     os::unix::{fs::MetadataExt, process::CommandExt},
     path::{Path, PathBuf},
@@ -12,7 +13,9 @@ use std::{
 };
 
 pub use rustix::process::Signal;
-use rustix::process::{Pid, geteuid, kill_process, test_kill_process};
+use rustix::process::{
+    Pid, Resource, Rlimit, geteuid, getrlimit, kill_process, setrlimit, test_kill_process,
+};
 
 use crate::{
     error::{Doing, Error, Result},
@@ -124,6 +127,36 @@ fn setpriv() -> Option<&'static PathBuf> {
             probe.is_ok_and(|status| status.success()).then_some(found)
         })
         .as_ref()
+}
+
+/// The variable that says where instrumented programs write their profile, if it is set.
+///
+/// For programs that get nothing else of this environment.
+#[must_use]
+pub fn coverage_profile() -> Option<(&'static str, OsString)> {
+    let name = "LLVM_PROFILE_FILE";
+    Some((name, env::var_os(name)?))
+}
+
+/// Open files that thousands of connections need.
+const OPEN_FILES: u64 = 16_384;
+
+/// Raises the limit of open files of this process and its children, as far as the system allows.
+pub fn allow_open_files() -> Result<()> {
+    let limits = getrlimit(Resource::Nofile);
+    // `None` is without limit.
+    let wanted = limits
+        .maximum
+        .map_or(OPEN_FILES, |most| most.min(OPEN_FILES));
+    if limits.current.is_none_or(|current| current >= wanted) {
+        return Ok(());
+    }
+    let raised = Rlimit {
+        current: Some(wanted),
+        maximum: limits.maximum,
+    };
+    let set = setrlimit(Resource::Nofile, raised).map_err(std::io::Error::from);
+    set.doing(|| "raise the limit of open files".into())
 }
 
 /// Whether a process with this id exists, whoever owns it.

@@ -77,6 +77,12 @@ impl Redis {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
+    /// Its process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.server.id()
+    }
+
     /// Stops it.
     pub async fn stop(mut self) {
         self.server.stop(Duration::from_secs(5)).await;

@@ -5,6 +5,7 @@ use std::process::{Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use groundwork_dev::process::coverage_profile;
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWriteExt as _, BufReader};
@@ -33,6 +34,7 @@ fn command(settings: &Settings, args: &[&str]) -> Command {
     command
         .args(args)
         .env_clear()
+        .envs(coverage_profile())
         .envs(settings)
         .kill_on_drop(true);
     command

@@ -59,6 +59,7 @@ fn wrapped(wrapper: &[&str], settings: &Settings, args: &[&str]) -> Command {
     command
         .args(words)
         .env_clear()
+        .envs(process::coverage_profile())
         .envs(settings)
         .kill_on_drop(true)
         .stdin(Stdio::null())

@@ -19,7 +19,7 @@ const LEFT_OUT: [&str; 9] = [
     "LICENSE-APACHE",
     "LICENSE-MIT",
     "README.md",
-    "docs/images",
+    "docs/images/docs-page.png",
     "docs/products.md",
     "docs/tour.md",
     "generate",

@@ -15,7 +15,9 @@ use crate::billing::{
     SendUsage, SyncCustomer, SyncEvent,
 };
 use crate::events::{self, PurgeEventTotals};
-use crate::files::{NotifyInfected, ScanFile, ScanWaiting, SweepFiles, VerifyFiles};
+use crate::files::{
+    NotifyInfected, ScanFile, ScanWaiting, SweepFiles, VERIFY_DAILY_AT, VerifyFiles,
+};
 use crate::idempotency::PurgeIdempotencyKeys;
 use crate::mail::PurgeSuppressions;
 use crate::mfa::NotifySecondFactor;
@@ -43,6 +45,7 @@ pub async fn worker(
     config: &WorkerConfig,
     stop: CancellationToken,
 ) -> Result<Worker, WorkerBuildError> {
+    let (verify_hour, verify_minute) = VERIFY_DAILY_AT;
     job_queue::options(&state.db, config, stop)
         .define_job::<SendVerification>()
         .define_job::<SendAlreadyRegistered>()
@@ -120,7 +123,7 @@ pub async fn worker(
         .with_cron(Cron::daily_at::<PurgeSecrets>(5, 57).expect(VALID_TIME))
         .with_cron(Cron::hourly_at::<SweepFiles>(35).expect(VALID_TIME))
         .with_cron(Cron::daily_at::<CopyObjects>(1, 17).expect(VALID_TIME))
-        .with_cron(Cron::daily_at::<VerifyFiles>(2, 7).expect(VALID_TIME))
+        .with_cron(Cron::daily_at::<VerifyFiles>(verify_hour, verify_minute).expect(VALID_TIME))
         .with_cron(Cron::every_n_minutes::<ScanWaiting>(5).expect(VALID_TIME))
         .with_cron(Cron::hourly_at::<PurgeExports>(45).expect(VALID_TIME))
         .with_cron(Cron::every_n_minutes::<EraseDue>(10).expect(VALID_TIME))

@@ -18,6 +18,7 @@ pub(crate) fn answer(
         return Ok(given);
     }
     if !io::stdin().is_terminal() {
+        check(proposal)?;
         return Ok(proposal.to_owned());
     }
     loop {

@@ -53,7 +53,7 @@ fn make(template: &Path, answers: &Answers, names: &Names, draft: &Path) -> Resu
         draft,
         ["init", "--quiet", "--initial-branch=main"],
     ))?;
-    git::output(&mut git::git(draft, ["add", "--all"]))?;
+    git::output(&mut git::git(draft, ["add", "--all", "--force"]))?;
     let message = format!("Begin {}", names.title);
     let mut commit = git::git(
         draft,
@@ -96,13 +96,8 @@ fn ask_for(names: &Names, template_commit: String) -> Result<Answers> {
         &format!("api.{}.example", names.kebab),
         answers::check_domain,
     )?;
-    let sender = format!(
-        "{} <hello@{}>",
-        names.title,
-        domain
-            .split_once('.')
-            .map_or("example.com", |(_, rest)| rest)
-    );
+    let host = domain.strip_prefix("api.").unwrap_or(&domain);
+    let sender = format!("{} <hello@{host}>", names.title);
     Ok(Answers {
         name: names.kebab.clone(),
         description: ask::description(&names.title)?,

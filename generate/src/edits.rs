@@ -10,8 +10,8 @@ const MARK: &str = "template-only";
 /// Prefix of the template's API keys.
 const KEY_PREFIX: &str = "gw";
 
-/// The template's migration lock, in `src/migrate.rs`.
-const MIGRATION_LOCK: &str = "0x6772_6f75_6e64_0001";
+/// Beginning of the template's advisory locks.
+const LOCKS: &str = "0x6772_6f75_6e64_";
 
 /// Replaces each form of the template's name. `groundwork` is the crate in Rust where an identifier stands, elsewhere the package.
 pub(crate) fn rename(text: &str, names: &Names) -> String {
@@ -26,7 +26,7 @@ pub(crate) fn rename(text: &str, names: &Names) -> String {
         done = end;
     }
     renamed.push_str(&text[done..]);
-    let renamed = renamed.replace(MIGRATION_LOCK, &names.migration_lock());
+    let renamed = renamed.replace(LOCKS, &names.locks());
     replace_key_prefix(&renamed, &names.key_prefix)
 }
 
@@ -284,8 +284,12 @@ fn docker_string(text: &str) -> String {
 /// Text of Markdown that is shown as it is.
 pub(crate) fn markdown(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        if "\\`*_{}[]<>#|~&".contains(c) {
+    // At the beginning of a line these begin a list or a rule.
+    let number = text.chars().take_while(char::is_ascii_digit).count();
+    for (at, c) in text.chars().enumerate() {
+        let begins =
+            (at == 0 && "-+=".contains(c)) || (at == number && number > 0 && ".)".contains(c));
+        if begins || "\\`*_{}[]<>#|~&".contains(c) {
             escaped.push('\\');
         }
         escaped.push(c);
@@ -361,6 +365,8 @@ mod tests {
             docker_string("a \"b\" $c \\d {e} 🚀"),
             "\"a \\\"b\\\" \\$c \\\\d {e} 🚀\""
         );
+        assert_eq!(markdown("1. a"), "1\\. a");
+        assert_eq!(markdown("- a - b"), "\\- a - b");
         assert_eq!(
             markdown("a *b* <c> & `d` 🚀"),
             "a \\*b\\* \\<c\\> \\& \\`d\\` 🚀"

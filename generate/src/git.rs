@@ -60,7 +60,7 @@ pub(crate) fn identify(
     author: &str,
     sender: &str,
 ) -> Result<()> {
-    if succeeds(&mut git(directory, ["config", "user.email"]))? {
+    if succeeds(&mut git(directory, ["var", "GIT_COMMITTER_IDENT"]))? {
         return Ok(());
     }
     let address = sender

@@ -78,8 +78,8 @@ impl Names {
         })
     }
 
-    /// Number of the lock that migrations take, which no other product in the same database has.
-    pub(crate) fn migration_lock(&self) -> String {
+    /// Beginning of the numbers of advisory locks, which no other product in the same database has.
+    pub(crate) fn locks(&self) -> String {
         let mut bytes = self.kebab.bytes().chain(std::iter::repeat(0));
         let mut groups = Vec::new();
         for _ in 0..3 {
@@ -87,7 +87,7 @@ impl Names {
             let low = bytes.next().unwrap_or_default();
             groups.push(format!("{high:02x}{low:02x}"));
         }
-        format!("0x{}_0001", groups.join("_"))
+        format!("0x{}_", groups.join("_"))
     }
 }
 
@@ -196,7 +196,7 @@ mod tests {
         assert_eq!(names.pascal, "AcmeBilling");
         assert_eq!(names.title, "Acme Billing");
         assert_eq!(names.key_prefix, "acmebilling");
-        assert_eq!(names.migration_lock(), "0x6163_6d65_2d62_0001");
+        assert_eq!(names.locks(), "0x6163_6d65_2d62_");
         for good in [
             "a1",
             "my-app-2",
@@ -208,8 +208,8 @@ mod tests {
             assert_eq!(Names::new(good, &crates()).unwrap().kebab, good);
         }
         assert_eq!(
-            Names::new("a1", &crates()).unwrap().migration_lock(),
-            "0x6131_0000_0000_0001"
+            Names::new("a1", &crates()).unwrap().locks(),
+            "0x6131_0000_0000_"
         );
     }
 

@@ -26,16 +26,16 @@ const LEFT_OUT: [&str; 9] = [
     "tests/template",
 ];
 
-/// What a product has instead; the first is where it is in `generate/product`.
+/// What a product has instead, and the file in `generate/product` of the same commit.
 const WRITTEN: [(&str, &str); 4] = [
-    ("README.md", include_str!("../product/README.md")),
-    ("CHANGELOG.md", include_str!("../product/CHANGELOG.md")),
-    ("LICENSE", include_str!("../product/LICENSE")),
-    ("dev/update", include_str!("../product/update")),
+    ("README.md", "README.md"),
+    ("CHANGELOG.md", "CHANGELOG.md"),
+    ("LICENSE", "LICENSE"),
+    ("dev/update", "update"),
 ];
 
 /// Added at the end of the product's `Makefile`.
-const MAKEFILE: &str = include_str!("../product/Makefile");
+const MAKEFILE: &str = "Makefile";
 
 /// Names for a product of a commit, whose dependencies they must not repeat.
 pub(crate) fn names_for(template: &Path, commit: &str, name: &str) -> Result<Names> {
@@ -59,6 +59,17 @@ pub(crate) fn render(
     let [mit, apache] = licences
         .map(|path| fs::read_to_string(&path).map_err(|error| Error::io("read", &path, error)));
     let (mit, apache) = (mit?, apache?);
+    let own_file = |name: &str| {
+        let path = into.join("generate/product").join(name);
+        fs::read_to_string(&path).map_err(|error| Error::io("read", &path, error))
+    };
+    let mut written = Vec::new();
+    for (name, file) in WRITTEN {
+        if name != "LICENSE" || answers.licence == Licence::Proprietary {
+            written.push((name, fill(name, &own_file(file)?, answers, names)?));
+        }
+    }
+    let makefile = own_file(MAKEFILE)?;
     for name in LEFT_OUT {
         remove(&into.join(name))?;
     }
@@ -67,10 +78,9 @@ pub(crate) fn render(
     for path in &files {
         rewrite(into, path, answers, names, edits)?;
     }
-    for (name, text) in WRITTEN {
-        if name != "LICENSE" || answers.licence == Licence::Proprietary {
-            write(&into.join(name), &fill(name, text, answers, names)?)?;
-        }
+    append(&into.join("Makefile"), &edits::rename(&makefile, names))?;
+    for (name, text) in written {
+        write(&into.join(name), &text)?;
     }
     let own = |text: &str| {
         edits::rename(text, names).replace(&format!("The {} authors", names.title), &answers.author)
@@ -107,13 +117,11 @@ fn rewrite(root: &Path, path: &Path, answers: &Answers, names: &Names, edits: Ed
         .unwrap_or(path)
         .to_string_lossy()
         .into_owned();
-    let mut new = edits::remove_marked_if_any(&text);
+    let mut new = edits::rename(&edits::remove_marked_if_any(&text), names);
+    // Afterwards, so that answers are not renamed.
     new = edits::apply(&name, &new, answers, edits)?;
-    new = edits::rename(&new, names);
-    match name.as_str() {
-        "Cargo.lock" => new = edits::sort_lock(&new, &format!("{}-generate", names.kebab)),
-        "Makefile" => new.push_str(&edits::rename(MAKEFILE, names)),
-        _ => (),
+    if name == "Cargo.lock" {
+        new = edits::sort_lock(&new, &format!("{}-generate", names.kebab));
     }
     if answers.licence == Licence::Proprietary && name.ends_with("Cargo.toml") {
         new = new.replace("license.workspace = true", "license-file.workspace = true");
@@ -196,6 +204,12 @@ fn remove(path: &Path) -> Result<()> {
 
 pub(crate) fn write(path: &Path, text: &str) -> Result<()> {
     fs::write(path, text).map_err(|error| Error::io("write", path, error))
+}
+
+fn append(path: &Path, text: &str) -> Result<()> {
+    let mut whole = fs::read_to_string(path).map_err(|error| Error::io("read", path, error))?;
+    whole.push_str(text);
+    write(path, &whole)
 }
 
 /// True if the template's name is part of the product's, so that it cannot be free of it.

@@ -40,14 +40,9 @@ fn check(template: &Path, product: &Path, answers: &Answers, commit: &str) -> Re
             product.display()
         )));
     }
-    if !git::output(&mut git::git(
-        product,
-        ["status", "--porcelain", "--untracked-files=no"],
-    ))?
-    .is_empty()
-    {
+    if !git::output(&mut git::git(product, ["status", "--porcelain"]))?.is_empty() {
         return Err(Error::refused(
-            "the product has uncommitted changes: commit or stash them first",
+            "the product has uncommitted changes or untracked files: commit, stash or ignore them first",
         ));
     }
     let manifest = product.join("Cargo.toml");
@@ -157,8 +152,9 @@ fn short(commit: &str) -> &str {
 fn merge(product: &Path, answers: &Answers, theirs: &str, commit: &str) -> Result<()> {
     let before = git::output(&mut git::git(
         product,
-        ["rev-parse", "--abbrev-ref", "HEAD"],
-    ))?;
+        ["symbolic-ref", "--quiet", "--short", "HEAD"],
+    ))
+    .map_err(|_| Error::refused("the product is on no branch: switch to one first"))?;
     let branch = format!("template-{}", short(commit));
     let exists = git::succeeds(&mut git::git(
         product,
@@ -174,11 +170,18 @@ fn merge(product: &Path, answers: &Answers, theirs: &str, commit: &str) -> Resul
             "there is a branch {branch}: finish or delete it first"
         )));
     }
-    git::output(&mut git::git(
-        product,
-        ["switch", "--quiet", "--create", &branch],
-    ))?;
-    let pick = |args: &[&str]| -> Result<bool> {
+    let go_back = || -> Result<()> {
+        git::output(&mut git::git(product, ["switch", "--quiet", &before]))?;
+        git::succeeds(&mut git::git(product, ["branch", "--quiet", "-D", &branch]))?;
+        Ok(())
+    };
+    let create = ["switch", "--quiet", "--create", &branch];
+    if let Err(error) = git::output(&mut git::git(product, create)) {
+        // A hook may fail after the branch was made.
+        go_back()?;
+        return Err(error);
+    }
+    let pick = |args: &[&str]| -> Result<()> {
         let mut command = git::git(
             product,
             [
@@ -191,24 +194,22 @@ fn merge(product: &Path, answers: &Answers, theirs: &str, commit: &str) -> Resul
         );
         command.args(args);
         git::identify(&mut command, product, &answers.author, &answers.sender)?;
-        git::succeeds(&mut command)
+        git::output(&mut command).map(|_| ())
     };
-    let mut is_merged = pick(&["--allow-empty", theirs])?;
+    let mut picked = pick(&["--allow-empty", theirs]);
     let mut removed = Vec::new();
-    if !is_merged {
+    if picked.is_err() {
         removed = keep_deletions(product)?;
         if !removed.is_empty() && conflicts(product)?.is_empty() {
-            is_merged = pick(&["--continue"])?;
+            picked = pick(&["--continue"]);
         }
     }
     let left = conflicts(product)?;
-    if !is_merged && left.is_empty() {
-        pick(&["--abort"])?;
-        git::output(&mut git::git(product, ["switch", "--quiet", &before]))?;
-        git::output(&mut git::git(product, ["branch", "--quiet", "-D", &branch]))?;
-        return Err(Error::refused(
-            "git could not apply the update; nothing was changed",
-        ));
+    if let (Err(error), true) = (picked, left.is_empty()) {
+        // There is none in progress if it has not begun.
+        let _ = pick(&["--abort"]);
+        go_back()?;
+        return Err(Error::refused(format!("nothing was changed: {error}")));
     }
     report(&before, &branch, &removed, &left);
     Ok(())

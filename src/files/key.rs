@@ -5,7 +5,7 @@ use uuid::Uuid;
 use crate::ids::{AccountId, FileId};
 
 /// Prefix of uploads that are not completed.
-pub(super) const STAGING: &str = "staging/";
+pub const STAGING: &str = "staging/";
 
 /// Prefix of files.
 pub const FILES: &str = "files/";

@@ -26,12 +26,12 @@ mod upload;
 mod verify;
 
 pub use jobs::SweepFiles;
-pub use key::{ExportedFile, FILES, file_of, prefixes_of};
+pub use key::{ExportedFile, FILES, STAGING, file_of, prefixes_of};
 pub use routes::{routes, upload_routes};
 pub use scan::{NotifyInfected, ScanFile, ScanWaiting, sample_waiting};
 pub use service::{find_stored, set_found};
 pub use store::{ERASED, StoredFile, list_complete};
 pub use verify::{
-    Differing, Selection, Verification, VerifyError, VerifyFiles, count_stored, note_difference,
-    sample_verified, verify, verify_copy,
+    Differing, Selection, VERIFY_DAILY_AT, Verification, VerifyError, VerifyFiles, count_stored,
+    note_difference, sample_verified, verify, verify_copy,
 };

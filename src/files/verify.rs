@@ -2,9 +2,10 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
 use clock::before;
 use database::SessionLock;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
@@ -28,13 +29,20 @@ const AT_ONCE: usize = 8;
 const ATTEMPTS: u32 = 3;
 const BACKOFF: Duration = Duration::from_secs(1);
 
-/// A run that continues one of the same day counts what that one has compared.
-const SAME_DAY: TimeDelta = TimeDelta::hours(20);
+/// Hour and minute in UTC at which the daily comparison begins.
+pub const VERIFY_DAILY_AT: (u32, u32) = (2, 7);
+
+/// Objects that may fail before a run gives up: a store that is away fails them all.
+const MAX_FAILED: usize = 20;
 
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
     #[error(transparent)]
     MissingExtension(#[from] job_queue::MissingExtension),
+    #[error("another process compares files now")]
+    Busy,
+    #[error("{failed} objects could not be read, the first of them {first}")]
+    Incomplete { failed: u64, first: String },
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -105,7 +113,7 @@ pub async fn verify(
             run.oldest(all.div_ceil(parts.max(1).into()), now).await?;
         }
     }
-    Ok(run.done())
+    run.done()
 }
 
 /// Compares files that were completed before a time with the objects of another store, and passes those that differ to
@@ -119,12 +127,13 @@ pub async fn verify_copy(
     let mut run = Run::new(state, copy, None, report);
     run.copied_before = Some(before);
     run.all(true).await?;
-    Ok(run.done())
+    run.done()
 }
 
 /// Number of files that should have an object.
 pub async fn count_stored(state: &AppState) -> Result<u64, sqlx::Error> {
-    let mut tx = scope::begin(&state.db, Scope::Exception(Exception::Job)).await?;
+    let begin = scope::begin_job(state.job_statement_timeout);
+    let mut tx = database::begin_with(&state.db, begin).await?;
     let counts = store::count_verified(&mut *tx, state.clock.now()).await?;
     tx.commit().await?;
     Ok(counts.all.unsigned_abs())
@@ -134,25 +143,36 @@ async fn verify_share_of_day(state: &AppState) -> Result<(), VerifyError> {
     let Some(storage) = &state.storage else {
         return Ok(());
     };
-    // The queue gives a job that runs for hours to another process as well.
-    let Some(lock) = SessionLock::try_acquire(&state.db, LOCK).await? else {
-        tracing::info!("files are being compared by another process");
-        return Ok(());
-    };
+    // The queue gives a job that runs for hours to another process as well. That one fails and is tried again later.
+    let lock = SessionLock::try_acquire(&state.db, LOCK).await?;
+    let lock = lock.ok_or(VerifyError::Busy)?;
     let pace = Pace::new(state.files.verify_rate);
     let run = Run::new(state, storage, Some(pace), |_| {});
     let now = state.clock.now();
     let days = state.files.verify_within.as_secs().div_ceil(24 * 3600);
-    let (all, verified) = run.count(now - SAME_DAY).await?;
+    let (all, verified) = run.count(day_began(now)).await?;
     run.differing().await?;
     let share = all.div_ceil(days).saturating_sub(verified);
     run.oldest(share, now).await?;
     let Verification {
         files, differing, ..
-    } = run.done();
+    } = run.done()?;
     tracing::info!(files, differing, "files are compared with their objects");
     lock.release().await;
     Ok(())
+}
+
+/// Last time at or before `now` at which the daily comparison was due. A run that goes on with another one counts what was compared
+/// since.
+fn day_began(now: DateTime<Utc>) -> DateTime<Utc> {
+    let (hour, minute) = VERIFY_DAILY_AT;
+    let into_day = TimeDelta::hours(hour.into()) + TimeDelta::minutes(minute.into());
+    let today = now.date_naive().and_time(NaiveTime::MIN).and_utc() + into_day;
+    if today > now {
+        today - TimeDelta::days(1)
+    } else {
+        today
+    }
 }
 
 /// Comparison in progress.
@@ -166,6 +186,8 @@ struct Run<'a, R> {
     files: AtomicU64,
     bytes: AtomicU64,
     differing: AtomicU64,
+    /// Files whose object could not be read, with the error.
+    failed: Mutex<Vec<(Uuid, String)>>,
 }
 
 impl<'a, R: Fn(&Differing)> Run<'a, R> {
@@ -179,21 +201,42 @@ impl<'a, R: Fn(&Differing)> Run<'a, R> {
             files: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             differing: AtomicU64::new(0),
+            failed: Mutex::default(),
         }
     }
 
-    fn done(&self) -> Verification {
+    /// The result; an error if objects could not be read.
+    fn done(&self) -> Result<Verification, VerifyError> {
+        let failed = lock(&self.failed);
+        if let Some((_, first)) = failed.first() {
+            return Err(VerifyError::Incomplete {
+                failed: failed.len() as u64,
+                first: first.clone(),
+            });
+        }
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        Verification {
+        Ok(Verification {
             files: read(&self.files),
             bytes: read(&self.bytes),
             differing: read(&self.differing),
+        })
+    }
+
+    /// Notes an object that cannot be read, so that it does not keep others from being compared.
+    fn note_failure(&self, file: &StoredFile, error: StoreError) -> Result<(), VerifyError> {
+        tracing::warn!(file = %file.id, %error, "the object of a file cannot be read");
+        let mut failed = lock(&self.failed);
+        if failed.len() >= MAX_FAILED {
+            return Err(error.into());
         }
+        failed.push((file.id.0, format!("{}: {error}", file.key())));
+        Ok(())
     }
 
     /// Files that should have an object, and those that were compared since a time.
     async fn count(&self, since: DateTime<Utc>) -> Result<(u64, u64), VerifyError> {
-        let mut tx = scope::begin(&self.state.db, Scope::Exception(Exception::Job)).await?;
+        let begin = scope::begin_job(self.state.job_statement_timeout);
+        let mut tx = database::begin_with(&self.state.db, begin).await?;
         let counts = store::count_verified(&mut *tx, since).await?;
         tx.commit().await?;
         Ok((counts.all.unsigned_abs(), counts.verified.unsigned_abs()))
@@ -234,7 +277,10 @@ impl<'a, R: Fn(&Differing)> Run<'a, R> {
         let mut left = i64::try_from(most).unwrap_or(i64::MAX);
         while left > 0 {
             let mut tx = scope::begin(&self.state.db, Scope::Exception(Exception::Job)).await?;
-            let files = store::list_unverified(&mut *tx, before, left.min(BATCH)).await?;
+            // Those that failed would be the first ones again.
+            let failed: Vec<_> = lock(&self.failed).iter().map(|(id, _)| *id).collect();
+            let most = left.min(BATCH);
+            let files = store::list_unverified(&mut *tx, before, &failed, most).await?;
             tx.commit().await?;
             if files.is_empty() {
                 return Ok(());
@@ -259,7 +305,10 @@ impl<'a, R: Fn(&Differing)> Run<'a, R> {
     }
 
     async fn compare_one(&self, file: StoredFile, reads_bytes: bool) -> Result<(), VerifyError> {
-        let mut mismatch = self.read(&file, reads_bytes).await?;
+        let mut mismatch = match self.read(&file, reads_bytes).await {
+            Ok(mismatch) => mismatch,
+            Err(error) => return self.note_failure(&file, error),
+        };
         if self.copied_before.is_none() {
             let now = self.state.clock.now();
             let difference = mismatch.map(Into::into);
@@ -319,6 +368,10 @@ impl<'a, R: Fn(&Differing)> Run<'a, R> {
     }
 }
 
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn count(mismatch: Option<Mismatch>, reads_bytes: bool) {
     let outcome = match mismatch {
         None if !reads_bytes => return,
@@ -357,5 +410,23 @@ pub async fn sample_verified(state: &AppState) {
         let overdue = overdue.and_then(|overdue| overdue.to_std().ok());
         let differing = u32::try_from(found.differing).unwrap_or(u32::MAX);
         metrics::set_files_verified(differing, overdue.unwrap_or_default());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_day_begins_when_the_comparison_is_due() {
+        let at = |text: &str| text.parse::<DateTime<Utc>>().expect("it is a time");
+        for (now, began) in [
+            ("2026-11-29T02:07:00Z", "2026-11-29T02:07:00Z"),
+            ("2026-11-29T02:06:59Z", "2026-11-28T02:07:00Z"),
+            ("2026-11-29T23:59:59Z", "2026-11-29T02:07:00Z"),
+            ("2026-12-01T00:00:00Z", "2026-11-30T02:07:00Z"),
+        ] {
+            assert_eq!(day_began(at(now)), at(began), "{now}");
+        }
     }
 }

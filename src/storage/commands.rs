@@ -85,6 +85,12 @@ pub async fn run(state: &AppState, command: Storage, print: impl Fn(&str)) -> Re
                 done.left,
                 took(),
             ));
+            if done.erased > 0 {
+                print("users were erased since: groundwork privacy reapply");
+            }
+            if done.failed > 0 {
+                return Err(format!("{} objects could not be restored", done.failed).into());
+            }
             (done.damaged == 0)
                 .then_some(())
                 .ok_or_else(|| "the copy is damaged".into())
@@ -117,7 +123,7 @@ async fn verify(
     if options.copy {
         let (_, copy) = stores(state)?;
         let marker = Marker::find(&copy.store).await?;
-        let at = marker.and_then(|marker| marker.complete_at);
+        let at = marker.and_then(|marker| marker.has_before);
         let at = at.ok_or("no copy is complete yet")?;
         return Ok(files::verify_copy(state, &copy.store, at, report).await?);
     }

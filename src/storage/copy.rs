@@ -1,7 +1,7 @@
 //! Brings the copy up to date with the store.
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -30,7 +30,7 @@ const BATCH: usize = 500;
 const AT_ONCE: usize = 8;
 
 /// Objects that may fail before a run gives up: a store that is away fails them all.
-const MAX_FAILED: u64 = 20;
+pub(super) const MAX_FAILED: u64 = 20;
 
 /// Copies that one run notes as deleted in any case. More than half of all are never noted without `force`: then the store is
 /// rather not the one that was copied.
@@ -81,6 +81,7 @@ pub(super) async fn copy(state: &AppState, force: bool) -> Result<Report, Error>
         retention: copy.retention,
         report: Report::default(),
         first_failure: OnceLock::new(),
+        waiting_since: Mutex::default(),
     };
     let result = run.run(force).await;
     metrics::count_file_copies(result.is_ok());
@@ -95,6 +96,8 @@ struct Run<'a> {
     retention: Duration,
     report: Report,
     first_failure: OnceLock<String>,
+    /// Completion of the first file that waits for the virus scanner.
+    waiting_since: Mutex<Option<DateTime<Utc>>>,
 }
 
 impl Run<'_> {
@@ -108,7 +111,15 @@ impl Run<'_> {
         }
         let mut marker = Marker {
             original: self.original.address().to_owned(),
-            complete_at: found.and_then(|it| it.complete_at),
+            // That of another bucket says nothing about this one.
+            complete_at: found
+                .as_ref()
+                .filter(|it| it.original == self.original.address())
+                .and_then(|it| it.complete_at),
+            has_before: found
+                .as_ref()
+                .filter(|it| it.original == self.original.address())
+                .and_then(|it| it.has_before),
         };
         if !force {
             self.survey().await?;
@@ -132,6 +143,8 @@ impl Run<'_> {
             return Err(Error::Incomplete { failed, first });
         }
         marker.complete_at = Some(began);
+        let waiting = *lock(&self.waiting_since);
+        marker.has_before = Some(waiting.map_or(began, |since| since.min(began)));
         marker.put(self.copy).await?;
         metrics::set_copy_time(Some(began));
         Ok(())
@@ -199,6 +212,12 @@ impl Run<'_> {
                     Some(needed) => self.copy_one(entry, needed).await?,
                     None => {
                         add(&self.report.left, 1);
+                        if let Some(file) = needed.and_then(|needed| needed.file) {
+                            let since = &mut *lock(&self.waiting_since);
+                            *since = Some(
+                                since.map_or(file.completed_at, |it| it.min(file.completed_at)),
+                            );
+                        }
                     }
                 }
             }
@@ -299,6 +318,10 @@ impl Run<'_> {
         let age = Clock::system().now() - DateTime::<Utc>::from(object.modified_at);
         age.to_std().is_ok_and(|age| age > self.retention)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Returns whether something may have to be done about a key.

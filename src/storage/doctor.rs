@@ -10,12 +10,15 @@ use object_store::{ObjectStore, StoreError};
 
 use super::error::Error;
 use super::marker::Marker;
+use crate::files;
 use crate::state::AppState;
 
 /// The copy cannot be used.
 enum Fault {
     /// The bucket is that of the store, by another address.
     Original,
+    /// The key of the store may not read where it has to.
+    Unknown,
     Error(Error),
 }
 
@@ -29,6 +32,9 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Original => f.write_str("it is the bucket STORAGE_BUCKET by another address"),
+            Self::Unknown => f.write_str(
+                "the key of STORAGE_BUCKET may not read objects below staging/, so that it cannot be told from that bucket",
+            ),
             Self::Error(error) => error.fmt(f),
         }
     }
@@ -46,7 +52,9 @@ pub async fn findings(state: &AppState, findings: &mut Findings) {
         );
         return;
     };
-    let key = format!("doctor/{}", uuid_v7(state.clock.now(), &state.rng));
+    // Where the key of the store may read, and where the copy has nothing.
+    let id = uuid_v7(state.clock.now(), &state.rng);
+    let key = format!("{}doctor-{id}", files::STAGING);
     findings
         .run_described(
             "copy of the bucket",
@@ -63,8 +71,10 @@ async fn examine(original: &ObjectStore, copy: &ObjectStore, key: &str) -> Resul
     copy.delete(key).await?;
     match found {
         Ok(Some(_)) => return Err(Fault::Original),
-        // The key of the store need not have rights there.
-        Ok(None) | Err(StoreError::Refused { .. }) => {}
+        Ok(None) => {}
+        Err(StoreError::Refused { .. }) => {
+            return Err(Fault::Unknown);
+        }
         Err(error) => return Err(error.into()),
     }
     let Some(marker) = Marker::find(copy).await? else {

@@ -15,18 +15,11 @@ async fn copy_all(state: &AppState) -> Result<(), Error> {
     if state.storage_copy.is_none() {
         return Ok(());
     }
-    match copy(state, false).await {
-        // The queue gives a job that runs for hours to another process as well.
-        Err(Error::Busy) => {
-            tracing::info!("the objects are being copied by another process");
-            Ok(())
-        }
-        Err(error) => Err(error),
-        Ok(report) => {
-            tracing::info!(?report, "the object store is copied");
-            Ok(())
-        }
-    }
+    // The queue gives a job that runs for hours to another process as well. That one fails and is tried again, so that the copy is
+    // repeated if the first one fails.
+    let report = copy(state, false).await?;
+    tracing::info!(?report, "the object store is copied");
+    Ok(())
 }
 
 /// Sets the gauge of the last complete copy. While the copy does not respond it keeps its value.

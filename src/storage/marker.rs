@@ -18,6 +18,10 @@ pub(super) struct Marker {
     pub(super) original: String,
     /// `None` before the first complete copy.
     pub(super) complete_at: Option<DateTime<Utc>>,
+    /// The last complete copy has every file that was completed before. Earlier than its beginning if files waited for the virus
+    /// scanner.
+    #[serde(default)]
+    pub(super) has_before: Option<DateTime<Utc>>,
 }
 
 impl Marker {

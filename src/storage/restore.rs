@@ -7,7 +7,7 @@ use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use object_store::{ObjectStore, StoreError, Transfer};
 
 use super::area::{Area, Needed};
-use super::copy::stores;
+use super::copy::{MAX_FAILED, stores};
 use super::error::Error;
 use super::listing::{Entry, Merge};
 use crate::files;
@@ -31,6 +31,9 @@ pub(super) struct Restored {
     pub(super) damaged: u64,
     /// Only the copy has them, and no row names them.
     pub(super) left: u64,
+    pub(super) failed: u64,
+    /// Of the list of erased users.
+    pub(super) erased: u64,
 }
 
 /// Brings back objects that the product needs and the store lacks. Overwrites nothing. `report` gets a line for each.
@@ -45,6 +48,8 @@ pub(super) async fn restore(state: &AppState, report: impl Fn(&str)) -> Result<R
         bytes: AtomicU64::new(0),
         damaged: AtomicU64::new(0),
         left: AtomicU64::new(0),
+        failed: AtomicU64::new(0),
+        erased: AtomicU64::new(0),
     };
     for area in Area::ALL {
         let mut merge = Merge::new(original, &copy.store, area.prefix());
@@ -62,6 +67,8 @@ pub(super) async fn restore(state: &AppState, report: impl Fn(&str)) -> Result<R
         bytes: read(run.bytes),
         damaged: read(run.damaged),
         left: read(run.left),
+        failed: read(run.failed),
+        erased: read(run.erased),
     })
 }
 
@@ -74,6 +81,8 @@ struct Run<'a, R> {
     bytes: AtomicU64,
     damaged: AtomicU64,
     left: AtomicU64,
+    failed: AtomicU64,
+    erased: AtomicU64,
 }
 
 impl<R: Fn(&str)> Run<'_, R> {
@@ -86,7 +95,7 @@ impl<R: Fn(&str)> Run<'_, R> {
             if needed.is_none() {
                 self.left.fetch_add(1, Ordering::Relaxed);
             }
-            Some(self.restore_one(entry.key, needed?))
+            Some(self.restore_one(area, entry.key, needed?))
         });
         stream::iter(wanted)
             .buffer_unordered(AT_ONCE)
@@ -94,7 +103,7 @@ impl<R: Fn(&str)> Run<'_, R> {
             .await
     }
 
-    async fn restore_one(&self, key: String, needed: Needed) -> Result<(), Error> {
+    async fn restore_one(&self, area: Area, key: String, needed: Needed) -> Result<(), Error> {
         let mut attempt = 1;
         let size = loop {
             match self.transfer(&key, needed).await {
@@ -102,13 +111,24 @@ impl<R: Fn(&str)> Run<'_, R> {
                     attempt += 1;
                     tokio::time::sleep(BACKOFF).await;
                 }
-                result => break result?,
+                Ok(size) => break size,
+                // It does not keep others from being restored.
+                Err(error) => {
+                    (self.report)(&format!("{key}: {error}"));
+                    if self.failed.fetch_add(1, Ordering::Relaxed) >= MAX_FAILED {
+                        return Err(error.into());
+                    }
+                    return Ok(());
+                }
             }
         };
         let Some(size) = size else { return Ok(()) };
         self.objects.fetch_add(1, Ordering::Relaxed);
         self.bytes.fetch_add(size, Ordering::Relaxed);
         (self.report)(&format!("{key}: restored"));
+        if area == Area::Erased {
+            self.erased.fetch_add(1, Ordering::Relaxed);
+        }
         if let Some(file) = &needed.file {
             files::set_found(self.state, file).await?;
             files::note_difference(self.state, file, None).await?;

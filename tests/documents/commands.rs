@@ -123,8 +123,8 @@ fn commands_of(page: &str) -> Vec<String> {
 
 fn pages() -> Vec<String> {
     let below = files_below("docs").into_iter();
-    let below = below.filter_map(|path| Some(path.to_str()?.to_owned()));
-    let pages = below.filter(|path| path.ends_with(".md"));
+    let pages = below.filter(|path| path.extension().is_some_and(|it| it == "md"));
+    let pages = pages.filter_map(|path| Some(path.to_str()?.to_owned()));
     let first = ["README.md", "CONTRIBUTING.md", "CLAUDE.md"].map(str::to_owned);
     pages.chain(first).collect()
 }

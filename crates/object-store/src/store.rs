@@ -251,6 +251,9 @@ impl ObjectStore {
                 })
             })
             .collect();
+        if objects.is_empty() && !is_last {
+            return Err(StoreError::Malformed("a page without objects"));
+        }
         let next = objects.last().filter(|_| !is_last);
         Ok(ListedPage {
             next: next.map(|last| last.key.clone()),

@@ -85,15 +85,27 @@ async function repeated(request: Request, once: (request: Request) => Promise<Re
       const isBusy = reply.status === 503 || (reply.status === 409 && request.headers.has("Idempotency-Key"));
       if (isLast || !isBusy || !(wait <= LONGEST_WAIT)) return reply;
       await reply.body?.cancel();
-      await delay(wait * 1000);
+      await delay(wait * 1000, request.signal);
     } catch (error) {
       // Aborted calls are not repeated.
       if (isLast || request.signal.aborted || !(error instanceof TypeError)) throw error;
-      await delay(200 * 2 ** attempt);
+      await delay(200 * 2 ** attempt, request.signal);
     }
   }
 }
 
-function delay(milliseconds: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, milliseconds));
+/** Rejects as soon as the call is aborted. */
+function delay(milliseconds: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const abort = () => {
+      clearTimeout(timer);
+      reject(signal.reason);
+    };
+    const timer = setTimeout(() => {
+      signal.removeEventListener("abort", abort);
+      resolve();
+    }, milliseconds);
+    if (signal.aborted) abort();
+    else signal.addEventListener("abort", abort, { once: true });
+  });
 }

@@ -1,4 +1,4 @@
-/** Client of a Groundwork service: `createClient`. */
+/** Client of Groundwork: `createClient`. */
 export { type Client, type ClientOptions, createClient, idempotencyKey } from "./client.js";
 export { isProblem, ProblemError, type Problem, unwrap } from "./problem.js";
 export { ApiKey } from "./sessions/api-key.js";

@@ -19,6 +19,7 @@ pub struct StoredFile {
     pub(in crate::files) size: i64,
     pub(in crate::files) sha256: Sha256,
     pub(in crate::files) state: State,
+    pub(in crate::files) needs_scan: bool,
     pub completed_at: DateTime<Utc>,
 }
 
@@ -49,7 +50,12 @@ impl StoredFile {
     /// False while the file waits for the virus scanner.
     #[must_use]
     pub fn is_passed(&self) -> bool {
-        self.state != State::Scanning
+        match self.state {
+            State::Scanning => false,
+            // Its object was lost before it was scanned.
+            State::Lost => !self.needs_scan,
+            _ => true,
+        }
     }
 }
 
@@ -62,7 +68,7 @@ pub(in crate::files) async fn list_stored_after(
     sqlx::query_as!(
         StoredFile,
         r#"SELECT account_id AS "account_id: AccountId", id AS "id: FileId", object_id AS "object_id!", size,
-                  sha256 AS "sha256!: Sha256", state AS "state: State", completed_at AS "completed_at!"
+                  sha256 AS "sha256!: Sha256", state AS "state: State", needs_scan, completed_at AS "completed_at!"
            FROM files
            WHERE state IN ('scanning', 'complete', 'lost') AND (account_id, id) > ($1, $2)
            ORDER BY account_id, id LIMIT $3"#,
@@ -74,20 +80,23 @@ pub(in crate::files) async fn list_stored_after(
     .await
 }
 
-/// Files that were compared longest ago, and not since `before`.
+/// Files that were compared longest ago, and not since `before`, without those of `failed`.
 pub(in crate::files) async fn list_unverified(
     conn: impl PgExecutor<'_>,
     before: DateTime<Utc>,
+    failed: &[Uuid],
     most: i64,
 ) -> Result<Vec<StoredFile>, sqlx::Error> {
     sqlx::query_as!(
         StoredFile,
         r#"SELECT account_id AS "account_id: AccountId", id AS "id: FileId", object_id AS "object_id!", size,
-                  sha256 AS "sha256!: Sha256", state AS "state: State", completed_at AS "completed_at!"
+                  sha256 AS "sha256!: Sha256", state AS "state: State", needs_scan, completed_at AS "completed_at!"
            FROM files
            WHERE state IN ('scanning', 'complete', 'lost') AND coalesce(verified_at, completed_at) < $1
-           ORDER BY coalesce(verified_at, completed_at), id LIMIT $2"#,
+             AND id <> ALL($2)
+           ORDER BY coalesce(verified_at, completed_at), id LIMIT $3"#,
         before,
+        failed,
         most,
     )
     .fetch_all(conn)
@@ -103,7 +112,7 @@ pub(in crate::files) async fn list_differing(
     sqlx::query_as!(
         StoredFile,
         r#"SELECT account_id AS "account_id: AccountId", id AS "id: FileId", object_id AS "object_id!", size,
-                  sha256 AS "sha256!: Sha256", state AS "state: State", completed_at AS "completed_at!"
+                  sha256 AS "sha256!: Sha256", state AS "state: State", needs_scan, completed_at AS "completed_at!"
            FROM files
            WHERE difference IS NOT NULL AND state IN ('scanning', 'complete', 'lost') AND id > $1
            ORDER BY id LIMIT $2"#,
@@ -122,7 +131,7 @@ pub(in crate::files) async fn list_with_objects(
     sqlx::query_as!(
         StoredFile,
         r#"SELECT account_id AS "account_id: AccountId", id AS "id: FileId", object_id AS "object_id!", size,
-                  sha256 AS "sha256!: Sha256", state AS "state: State", completed_at AS "completed_at!"
+                  sha256 AS "sha256!: Sha256", state AS "state: State", needs_scan, completed_at AS "completed_at!"
            FROM files
            WHERE id = ANY($1) AND state IN ('scanning', 'complete', 'lost', 'deleted')"#,
         ids,
@@ -177,7 +186,7 @@ pub(in crate::files) async fn find_verify_state(
 }
 
 /// Sets the outcome of a comparison, of all bytes or of the size alone; false if the file has no object any more, or another
-/// one.
+/// one, or if there is nothing to change.
 pub(in crate::files) async fn set_verified(
     conn: impl PgExecutor<'_>,
     object: ObjectKey,
@@ -190,7 +199,8 @@ pub(in crate::files) async fn set_verified(
         "UPDATE files SET verified_at = CASE WHEN $5 THEN $6 ELSE verified_at END,
                           difference = CASE WHEN $5 OR $4::text IS NOT NULL THEN $4 
                                             ELSE CASE difference WHEN 'hash' THEN difference END END
-         WHERE account_id = $1 AND id = $2 AND object_id = $3 AND state IN ('scanning', 'complete', 'lost')",
+         WHERE account_id = $1 AND id = $2 AND object_id = $3 AND state IN ('scanning', 'complete', 'lost')
+           AND ($5 OR $4::text IS NOT NULL OR difference IN ('missing', 'size'))",
         object.account_id.0,
         object.id.0,
         object.object_id,

@@ -189,6 +189,37 @@ async fn every_file_is_compared_within_the_time_that_is_set() {
 }
 
 #[tokio::test]
+async fn an_object_that_cannot_be_read_does_not_keep_others_from_being_compared() {
+    let it = files_app().await;
+    let ada = it.app.sign_in("ada").await;
+    let mut ids = Vec::new();
+    for size in 0..3 {
+        ids.push(ada.upload("image/png", &png(size)).await.id);
+        it.app.clock.advance(HOUR);
+    }
+    // That of the file whose turn is first.
+    for _ in 0..30 {
+        it.s3.fault(S3Fault {
+            method: Method::GET,
+            path: ids[0].clone(),
+            effect: S3Effect::None,
+            status: StatusCode::SERVICE_UNAVAILABLE,
+        });
+    }
+    let (code, text) = it.verify(&["--share", "1"]).await;
+    assert_eq!(code, 1, "{text}");
+    assert!(text.contains("1 objects could not be read"), "{text}");
+    assert!(text.contains(&ids[0]), "{text}");
+    let compared: Vec<String> =
+        sqlx::query_scalar("SELECT id::text FROM files WHERE verified_at IS NOT NULL ORDER BY id")
+            .fetch_all(&it.app.owner_db)
+            .await
+            .expect("they are read");
+    assert_eq!(compared, ids[1..]);
+    assert!(it.differences().await.is_empty());
+}
+
+#[tokio::test]
 async fn a_store_that_fails_for_a_moment_is_no_difference_and_one_that_is_away_ends_the_comparison()
 {
     let it = files_app().await;

@@ -46,11 +46,15 @@ export class BearerSession implements Session {
   private async exchange(token: string, send: Send): Promise<Renewal> {
     const headers = { "Content-Type": "application/json" };
     const reply = await send("/api/v1/auth/refresh", { method: "POST", headers, body: JSON.stringify({ refresh_token: token }) });
-    if (reply.ok) {
-      await this.store.set((await reply.json()) as Tokens);
+    if (!reply.ok && reply.status !== 401) return reply;
+    const renewed = reply.ok ? ((await reply.json()) as Tokens) : undefined;
+    // Meanwhile the session was ended, or another one has begun: this reply is not about it.
+    const now = await this.store.get();
+    if (now?.refresh_token !== token) return now ? "again" : "ended";
+    if (renewed) {
+      await this.store.set(renewed);
       return "again";
     }
-    if (reply.status !== 401) return reply;
     await this.store.set(undefined);
     this.onEnd();
     return "ended";

@@ -33,7 +33,7 @@ impl fmt::Display for Fault {
         match self {
             Self::Original => f.write_str("it is the bucket STORAGE_BUCKET by another address"),
             Self::Unknown => f.write_str(
-                "the key of STORAGE_BUCKET may not read objects below staging/, so that it cannot be told from that bucket",
+                "the key of STORAGE_BUCKET may not read objects below staging/, so that the two cannot be compared",
             ),
             Self::Error(error) => error.fmt(f),
         }

@@ -305,6 +305,7 @@ async fn a_file_that_waits_for_its_scan_is_not_copied() {
     let it = Copied::new().await;
     let ada = it.it.app.sign_in("ada").await;
     it.upload(&ada, 1).await;
+    it.it.app.clock.advance(Duration::from_mins(1));
     let set = async |state: &str, needs_scan: bool| {
         sqlx::query("UPDATE files SET state = $1, needs_scan = $2")
             .bind(state)

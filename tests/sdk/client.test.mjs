@@ -77,6 +77,48 @@ describe("the client", { concurrency: 6 }, () => {
     assert.equal(count("/auth/refresh"), 0);
   });
 
+  test("a refresh that ends late changes no session but its own", async () => {
+    for (const next of ["none", "another"]) {
+      let begun, release;
+      const started = new Promise((resolve) => (begun = resolve));
+      const released = new Promise((resolve) => (release = resolve));
+      const inner = async (request) => {
+        const reply = await fetch(request);
+        if (request.url.endsWith("/auth/refresh")) {
+          begun();
+          await released;
+        }
+        return reply;
+      };
+      let kept;
+      const store = { get: () => kept, set: (tokens) => void (kept = tokens) };
+      const { client, ends, session } = await signedIn({ inner, store });
+      const login = client.POST("/api/v1/auth/login", { body: credentials });
+      const tokens = next === "another" ? unwrap(await login) : void (await login);
+      await expiry();
+      const call = client.GET("/api/v1/users/me");
+      await started;
+      await session.start(tokens);
+      release();
+      await call;
+      if (tokens) {
+        assert.equal(unwrap(await client.GET("/api/v1/users/me")).email, credentials.email);
+      } else {
+        assert.equal(kept, undefined);
+      }
+      assert.deepEqual(ends, []);
+    }
+  });
+
+  test("a call that is aborted does not wait for its repetition", async () => {
+    const busy = () => new Response(null, { status: 503, headers: { "Retry-After": "4" } });
+    const client = createClient({ baseUrl, fetch: async () => busy() });
+    const began = performance.now();
+    const signal = AbortSignal.timeout(200);
+    await assert.rejects(client.GET("/api/v1/pricing", { signal }), { name: "TimeoutError" });
+    assert.ok(performance.now() - began < 2000);
+  });
+
   test("calls at the same time share one refresh of an expired token", async () => {
     const { client, count } = await signedIn();
     await expiry();

@@ -11,6 +11,7 @@
 //! - The bytes of each file are compared with its row from time to time. `storage` copies the objects to a second place.
 //! - A deleted file keeps its object for `FILE_RETENTION`, so that a restored database finds it.
 
+mod comparison;
 mod error;
 mod jobs;
 mod key;
@@ -25,6 +26,7 @@ mod store;
 mod upload;
 mod verify;
 
+pub use comparison::{Differing, Verification, VerifyError};
 pub use jobs::SweepFiles;
 pub use key::{ExportedFile, FILES, STAGING, file_of, prefixes_of};
 pub use routes::{routes, upload_routes};
@@ -32,6 +34,6 @@ pub use scan::{NotifyInfected, ScanFile, ScanWaiting, sample_waiting};
 pub use service::{find_stored, set_found};
 pub use store::{ERASED, StoredFile, list_complete};
 pub use verify::{
-    Differing, Selection, VERIFY_DAILY_AT, Verification, VerifyError, VerifyFiles, count_stored,
-    note_difference, sample_verified, verify, verify_copy,
+    Selection, VERIFY_DAILY_AT, VerifyFiles, count_stored, note_difference, sample_verified,
+    verify, verify_copy,
 };

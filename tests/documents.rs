@@ -5,6 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+#[path = "documents/anchors.rs"]
+mod anchors;
 #[path = "documents/commands.rs"]
 mod commands;
 

@@ -62,6 +62,8 @@ struct Shared {
     service: S3Service,
     directory: PathBuf,
     book: Mutex<Book>,
+    /// Each call holds a clone.
+    calls_in_progress: Arc<()>,
 }
 
 #[derive(Debug, Default)]
@@ -140,6 +142,7 @@ impl S3 {
             service: builder.build(),
             directory,
             book: Mutex::default(),
+            calls_in_progress: Arc::default(),
         });
         let app = Router::new()
             .fallback(answer)
@@ -253,6 +256,20 @@ impl S3 {
         }
     }
 
+    /// Waits until there was a call with this in its method and path.
+    pub async fn until_called(&self, part: &str) {
+        while !self.calls().iter().any(|call| call.contains(part)) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Waits until no call is in progress, one whose client is gone included.
+    pub async fn until_idle(&self) {
+        while Arc::strong_count(&self.shared.calls_in_progress) > 1 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
     /// Method and path of each call so far.
     #[must_use]
     pub fn calls(&self) -> Vec<String> {
@@ -287,6 +304,7 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
     if request.method() == Method::OPTIONS {
         return with_cors(StatusCode::NO_CONTENT.into_response());
     }
+    let _in_progress = Arc::clone(&shared.calls_in_progress);
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let hang = shared.with(|book| {
         let fits = |it: &S3Hang| it.method == method && path.contains(&it.path);

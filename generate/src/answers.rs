@@ -1,4 +1,4 @@
-//! What the owner of a product answered, as it is kept in the product.
+//! Answers of the owner of a product, as they are kept in `product.json`.
 
 use std::fs;
 use std::path::Path;
@@ -134,7 +134,8 @@ pub(crate) fn check_domain(text: &str) -> Result<()> {
     Ok(())
 }
 
-/// An address, or a name of letters, digits, spaces, dots and dashes before one in angle brackets.
+/// Accepts an email address, or a display name and the address in angle brackets. The name has alphanumeric characters, spaces,
+/// dots and dashes.
 pub(crate) fn check_sender(text: &str) -> Result<()> {
     let (name, address) = match text
         .strip_suffix('>')

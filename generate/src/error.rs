@@ -1,4 +1,4 @@
-//! What goes wrong, as a sentence for the person at the terminal.
+//! Errors, each a sentence for the person at the terminal.
 
 use std::io;
 use std::path::Path;

@@ -112,7 +112,7 @@ fn broken_rule(name: &str, crates: &BTreeSet<String>) -> Option<String> {
         return Some("it may have a-z, 0-9 and dashes".into());
     }
     if !name.starts_with(|c: char| c.is_ascii_lowercase()) {
-        return Some("it begins with a letter".into());
+        return Some("the first character must be one of a-z".into());
     }
     if name.split('-').any(str::is_empty) {
         return Some("a dash stands between two words".into());
@@ -219,7 +219,7 @@ mod tests {
         for (bad, rule, proposal) in [
             ("Acme", "a-z, 0-9 and dashes", "acme would do"),
             ("a", "2 to 40 characters", "a-app would do"),
-            ("1st", "begins with a letter", "app-1st would do"),
+            ("1st", "must be one of a-z", "app-1st would do"),
             ("my--app", "between two words", "my-app would do"),
             ("self", "keyword", "self-app would do"),
             ("test", "reserves it", "test-app would do"),

@@ -26,7 +26,7 @@ const LEFT_OUT: [&str; 9] = [
     "tests/template",
 ];
 
-/// What a product has instead, and the file in `generate/product` of the same commit.
+/// Files that a product has instead, with their sources in `generate/product` of the same commit.
 const WRITTEN: [(&str, &str); 4] = [
     ("README.md", "README.md"),
     ("CHANGELOG.md", "CHANGELOG.md"),

@@ -1,7 +1,7 @@
 //! Brings the copy up to date with the store.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -81,7 +81,7 @@ pub(super) async fn copy(state: &AppState, force: bool) -> Result<Report, Error>
         retention: copy.retention,
         report: Report::default(),
         first_failure: OnceLock::new(),
-        waiting_since: Mutex::default(),
+        waiting_since: AtomicI64::new(i64::MAX),
     };
     let result = run.run(force).await;
     metrics::count_file_copies(result.is_ok());
@@ -96,8 +96,9 @@ struct Run<'a> {
     retention: Duration,
     report: Report,
     first_failure: OnceLock<String>,
-    /// Completion of the first file that waits for the virus scanner.
-    waiting_since: Mutex<Option<DateTime<Utc>>>,
+    /// Microseconds of Unix time at which the first file that waits for the virus scanner was completed; the largest number if
+    /// none waits.
+    waiting_since: AtomicI64,
 }
 
 impl Run<'_> {
@@ -143,7 +144,8 @@ impl Run<'_> {
             return Err(Error::Incomplete { failed, first });
         }
         marker.complete_at = Some(began);
-        let waiting = *lock(&self.waiting_since);
+        let waiting = self.waiting_since.load(Ordering::Relaxed);
+        let waiting = DateTime::from_timestamp_micros(waiting);
         marker.has_before = Some(waiting.map_or(began, |since| since.min(began)));
         marker.put(self.copy).await?;
         metrics::set_copy_time(Some(began));
@@ -213,10 +215,9 @@ impl Run<'_> {
                     None => {
                         add(&self.report.left, 1);
                         if let Some(file) = needed.and_then(|needed| needed.file) {
-                            let since = &mut *lock(&self.waiting_since);
-                            *since = Some(
-                                since.map_or(file.completed_at, |it| it.min(file.completed_at)),
-                            );
+                            let completed_at = file.completed_at.timestamp_micros();
+                            self.waiting_since
+                                .fetch_min(completed_at, Ordering::Relaxed);
                         }
                     }
                 }
@@ -318,10 +319,6 @@ impl Run<'_> {
         let age = Clock::system().now() - DateTime::<Utc>::from(object.modified_at);
         age.to_std().is_ok_and(|age| age > self.retention)
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Returns whether something may have to be done about a key.

@@ -172,7 +172,7 @@ fn each_command_of_the_runbook_is_run_by_the_tests_that_it_names() {
         if command.starts_with("--") {
             continue;
         }
-        let Some(letters) = mark.strip_prefix("✓ ") else {
+        let Some(names) = mark.strip_prefix("✓ ") else {
             if !mark.starts_with("– ") && !mark.is_empty() {
                 faults.push(format!("`{command}` is neither run by a test nor marked"));
             }
@@ -180,9 +180,9 @@ fn each_command_of_the_runbook_is_run_by_the_tests_that_it_names() {
         };
         checked += 1;
         let essence = essence(&command.replace('¦', "|"));
-        for letter in letters.split_whitespace() {
-            let known = MARKS.iter().find(|(known, _)| *known == letter);
-            let (_, paths) = known.unwrap_or_else(|| panic!("{letter} names no tests"));
+        for name in names.split_whitespace() {
+            let known = MARKS.iter().find(|(known, _)| *known == name);
+            let (_, paths) = known.unwrap_or_else(|| panic!("{name} names no tests"));
             let files: Vec<_> = paths.iter().flat_map(|path| words_below(path)).collect();
             if !essence
                 .as_ref()

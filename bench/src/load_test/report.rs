@@ -13,7 +13,7 @@ const ENOUGH: usize = 20;
 /// Part of the machine's processors above which they are what limits the service.
 const FULL: f64 = 0.9;
 
-/// What a run must achieve.
+/// Objectives of a run.
 #[derive(Clone, Copy)]
 pub(super) struct Objective {
     /// The 95th percentile of each signed-in route, at most.

@@ -74,6 +74,11 @@ pub struct AccessKey {
     pub secret: SecretString,
 }
 
+/// Returns whether an optional setting is valid and has a value.
+const fn is_set<T>(setting: Option<&Option<T>>) -> bool {
+    matches!(setting, Some(Some(_)))
+}
+
 impl StorageSettings {
     /// `Some(None)` without a bucket.
     pub fn into_config(self) -> Option<Option<StorageConfig>> {
@@ -94,18 +99,14 @@ impl StorageSettings {
     /// Returns whether only one of the two parts of the access key is set.
     #[must_use]
     pub fn has_half_a_key(&self) -> bool {
-        let has_id = matches!(self.access_key_id, Some(Some(_)));
-        has_id != matches!(self.secret_access_key, Some(Some(_)))
+        is_set(self.access_key_id.as_ref()) != is_set(self.secret_access_key.as_ref())
     }
 
     /// Returns whether settings of a store are set without a bucket.
     #[must_use]
     pub fn lacks_bucket(&self) -> bool {
-        let has_endpoint = [&self.endpoint, &self.public_endpoint]
-            .into_iter()
-            .any(|url| matches!(url, Some(Some(_))));
-        let has_key = matches!(self.access_key_id, Some(Some(_)));
-        matches!(self.bucket, Some(None)) && (has_endpoint || has_key)
+        let has_endpoint = is_set(self.endpoint.as_ref()) || is_set(self.public_endpoint.as_ref());
+        matches!(self.bucket, Some(None)) && (has_endpoint || is_set(self.access_key_id.as_ref()))
     }
 
     /// Returns whether presigned URLs would be sent in plain text: they permit what they are signed for.
@@ -140,16 +141,14 @@ impl CopySettings {
     /// Returns whether only one of the two parts of the access key is set.
     #[must_use]
     pub fn has_half_a_key(&self) -> bool {
-        let has_id = matches!(self.access_key_id, Some(Some(_)));
-        has_id != matches!(self.secret_access_key, Some(Some(_)))
+        is_set(self.access_key_id.as_ref()) != is_set(self.secret_access_key.as_ref())
     }
 
     /// Returns whether settings of the copy are set without a bucket.
     #[must_use]
     pub fn lacks_bucket(&self) -> bool {
-        let has_endpoint = matches!(self.endpoint, Some(Some(_)));
-        let has_key = matches!(self.access_key_id, Some(Some(_)));
-        matches!(self.bucket, Some(None)) && (has_endpoint || has_key)
+        let has_any = is_set(self.endpoint.as_ref()) || is_set(self.access_key_id.as_ref());
+        matches!(self.bucket, Some(None)) && has_any
     }
 
     /// Returns whether there is a copy and no store.

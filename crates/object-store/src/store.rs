@@ -241,16 +241,17 @@ impl ObjectStore {
         let page = page.ok_or(StoreError::Malformed("a listing that is missing"))?;
         let is_last = !page.is_truncated().unwrap_or(false);
         let objects = page.contents.unwrap_or_default().into_iter();
-        let objects: Vec<_> = objects
-            .filter_map(|object| {
-                Some(Listed {
-                    size: bytes(object.size).ok()?,
-                    etag: object.e_tag,
-                    key: object.key?,
-                    modified_at: object.last_modified?.try_into().ok()?,
-                })
+        // Without one of them, an object that exists would count as missing.
+        let objects = objects.map(|object| {
+            Some(Listed {
+                size: bytes(object.size).ok()?,
+                etag: object.e_tag,
+                key: object.key?,
+                modified_at: object.last_modified?.try_into().ok()?,
             })
-            .collect();
+        });
+        let objects: Option<Vec<_>> = objects.collect();
+        let objects = objects.ok_or(StoreError::Malformed("an object of a listing"))?;
         if objects.is_empty() && !is_last {
             return Err(StoreError::Malformed("a page without objects"));
         }

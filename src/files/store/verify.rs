@@ -59,18 +59,27 @@ impl StoredFile {
     }
 }
 
+/// Reads files by the rest of the statement and its arguments.
+macro_rules! stored_files {
+    ($rest:tt, $($argument:expr),+ $(,)?) => {
+        sqlx::query_as!(
+            StoredFile,
+            r#"SELECT account_id AS "account_id: AccountId", id AS "id: FileId", object_id AS "object_id!", size,
+                      sha256 AS "sha256!: Sha256", state AS "state: State", needs_scan, completed_at AS "completed_at!"
+               FROM files "# + $rest,
+            $($argument),+
+        )
+    };
+}
+
 /// Files that should have an object, in the order of the keys, after one of them.
 pub(in crate::files) async fn list_stored_after(
     conn: impl PgExecutor<'_>,
     after: (Uuid, Uuid),
     most: i64,
 ) -> Result<Vec<StoredFile>, sqlx::Error> {
-    sqlx::query_as!(
-        StoredFile,
-        r#"SELECT account_id AS "account_id: AccountId", id AS "id: FileId", object_id AS "object_id!", size,
-                  sha256 AS "sha256!: Sha256", state AS "state: State", needs_scan, completed_at AS "completed_at!"
-           FROM files
-           WHERE state IN ('scanning', 'complete', 'lost') AND (account_id, id) > ($1, $2)
+    stored_files!(
+        r#"WHERE state IN ('scanning', 'complete', 'lost') AND (account_id, id) > ($1, $2)
            ORDER BY account_id, id LIMIT $3"#,
         after.0,
         after.1,
@@ -87,12 +96,8 @@ pub(in crate::files) async fn list_unverified(
     failed: &[Uuid],
     most: i64,
 ) -> Result<Vec<StoredFile>, sqlx::Error> {
-    sqlx::query_as!(
-        StoredFile,
-        r#"SELECT account_id AS "account_id: AccountId", id AS "id: FileId", object_id AS "object_id!", size,
-                  sha256 AS "sha256!: Sha256", state AS "state: State", needs_scan, completed_at AS "completed_at!"
-           FROM files
-           WHERE state IN ('scanning', 'complete', 'lost') AND coalesce(verified_at, completed_at) < $1
+    stored_files!(
+        r#"WHERE state IN ('scanning', 'complete', 'lost') AND coalesce(verified_at, completed_at) < $1
              AND id <> ALL($2)
            ORDER BY coalesce(verified_at, completed_at), id LIMIT $3"#,
         before,
@@ -109,12 +114,8 @@ pub(in crate::files) async fn list_differing(
     after: Uuid,
     most: i64,
 ) -> Result<Vec<StoredFile>, sqlx::Error> {
-    sqlx::query_as!(
-        StoredFile,
-        r#"SELECT account_id AS "account_id: AccountId", id AS "id: FileId", object_id AS "object_id!", size,
-                  sha256 AS "sha256!: Sha256", state AS "state: State", needs_scan, completed_at AS "completed_at!"
-           FROM files
-           WHERE difference IS NOT NULL AND state IN ('scanning', 'complete', 'lost') AND id > $1
+    stored_files!(
+        r#"WHERE difference IS NOT NULL AND state IN ('scanning', 'complete', 'lost') AND id > $1
            ORDER BY id LIMIT $2"#,
         after,
         most,
@@ -128,12 +129,8 @@ pub(in crate::files) async fn list_with_objects(
     conn: impl PgExecutor<'_>,
     ids: &[Uuid],
 ) -> Result<Vec<StoredFile>, sqlx::Error> {
-    sqlx::query_as!(
-        StoredFile,
-        r#"SELECT account_id AS "account_id: AccountId", id AS "id: FileId", object_id AS "object_id!", size,
-                  sha256 AS "sha256!: Sha256", state AS "state: State", needs_scan, completed_at AS "completed_at!"
-           FROM files
-           WHERE id = ANY($1) AND state IN ('scanning', 'complete', 'lost', 'deleted')"#,
+    stored_files!(
+        r#"WHERE id = ANY($1) AND state IN ('scanning', 'complete', 'lost', 'deleted')"#,
         ids,
     )
     .fetch_all(conn)
@@ -196,9 +193,7 @@ pub(in crate::files) async fn set_verified(
 ) -> Result<bool, sqlx::Error> {
     // The size alone does not disprove an earlier difference of the bytes.
     let done = sqlx::query!(
-        "UPDATE files SET verified_at = CASE WHEN $5 THEN $6 ELSE verified_at END,
-                          difference = CASE WHEN $5 OR $4::text IS NOT NULL THEN $4 
-                                            ELSE CASE difference WHEN 'hash' THEN difference END END
+        "UPDATE files SET verified_at = CASE WHEN $5 THEN $6 ELSE verified_at END, difference = $4
          WHERE account_id = $1 AND id = $2 AND object_id = $3 AND state IN ('scanning', 'complete', 'lost')
            AND ($5 OR $4::text IS NOT NULL OR difference IN ('missing', 'size'))",
         object.account_id.0,

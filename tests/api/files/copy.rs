@@ -76,7 +76,7 @@ impl Copied {
         panic!("the lock is still held");
     }
 
-    /// Lets time pass for the objects of both stores.
+    /// Makes the objects of both stores older.
     fn age(&self, by: Duration) {
         self.it.s3.age(BUCKET, by);
         self.place.age(PLACE, by);
@@ -371,8 +371,9 @@ async fn the_last_bytes_are_held_back_until_they_are_to_be_written() {
         let chunk = chunk.as_bytes().to_vec();
         put.send(chunk.into()).await.expect("it is taken");
     }
+    it.it.s3.until_called("files/x").await;
     drop(put);
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    it.it.s3.until_idle().await;
     assert!(it.it.keys().is_empty());
 }
 

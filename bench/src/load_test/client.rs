@@ -12,6 +12,7 @@ use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -172,18 +173,19 @@ impl Client {
         let address = (self.target.host.as_str(), self.target.port);
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
-        if let Some((connector, name)) = &self.target.tls {
-            let stream = connector.connect(name.clone(), stream).await?;
-            let (sender, connection) = handshake(TokioIo::new(stream))
-                .await
-                .map_err(io::Error::other)?;
-            tokio::spawn(connection);
-            return Ok(sender);
+        match &self.target.tls {
+            Some((connector, name)) => begin(connector.connect(name.clone(), stream).await?).await,
+            None => begin(stream).await,
         }
-        let (sender, connection) = handshake(TokioIo::new(stream))
-            .await
-            .map_err(io::Error::other)?;
-        tokio::spawn(connection);
-        Ok(sender)
     }
+}
+
+async fn begin<S>(stream: S) -> io::Result<SendRequest<Full<Bytes>>>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let begun = handshake(TokioIo::new(stream)).await;
+    let (sender, connection) = begun.map_err(io::Error::other)?;
+    tokio::spawn(connection);
+    Ok(sender)
 }

@@ -335,9 +335,9 @@ one_loss() {
   took=$(milliseconds_since "$began")
   # The binary is its child.
   pkill -P "$server"
-  found=$(sql 'SELECT max(created_at) AT TIME ZONE $$UTC$$ FROM beats')
-  # Without any of its rows, everything since the newest transaction is lost.
-  [[ -n $found ]] || found=$(sed -nE 's/.*newest transaction ([0-9-]+ [0-9:.]+).*/\1/p' "$work/report")
+  found=$(sql 'SELECT max(created_at) AT TIME ZONE $$UTC$$ FROM beats' 2>/dev/null)
+  # Without any of its rows, everything since the newest transaction, or since the end of the backup, is lost.
+  [[ -n $found ]] || found=$(sed -nE 's/.*newest transaction ([0-9-]+ [0-9:.]+).*/\1/p; s/^moment ([0-9-]+ [0-9:.]+).*the end of the backup$/\1/p' "$work/report")
   lost=$((($(date --date="$last UTC" +%s%6N) - $(date --date="$found UTC" +%s%6N)) / 1000))
   echo "$lost $took" >"$work/loss"
   ((lost <= 120000)) || fail "$lost ms are lost"
@@ -345,6 +345,21 @@ one_loss() {
   within 1800 newest_backup_is_on_its_timeline
 }
 newest_backup_is_on_its_timeline() { newest_backup_is_on "$(printf %08X "$(sql 'SELECT timeline_id FROM pg_control_checkpoint()')")"; }
+
+# The volume is lost right after a backup, before anything later is in the store.
+restores_the_end_of_a_backup() {
+  local users
+  users=$(sql 'SELECT count(*) FROM users')
+  # The next WAL file is archived a minute after this one.
+  archive
+  backup now >/dev/null || exit
+  add_users margaret || exit
+  restore_to newest end-of-backup
+  grep -q 'no transaction after the newest backup is in the store' "$work/report" || fail "$(<"$work/report")"
+  grep -qE "^ +$users rows in public.users$" "$work/report" || fail "$(<"$work/report")"
+  sql "DELETE FROM users WHERE email LIKE 'margaret%'" >/dev/null
+  sed -n 's/^moment/restored:/p' "$work/report"
+}
 
 loses_little() {
   local run runs=1 lost took losses=() times=()

@@ -101,6 +101,11 @@ test-template: ## Make products, search them for this one's name, build and test
 	@tests/template/run $(ARGS)
 # template-only: end
 
+.PHONY: without
+without: ## Remove an optional slice from these sources (SLICE=dashboard; they are listed without)
+	@$(BUILD) && "$(TARGET_DIR)/debug/groundwork-dev" without $(if $(filter yes,$(DROP_TABLES)),--drop-tables) $(SLICE)
+	@if [ -n "$(SLICE)" ]; then cargo fmt --all && $(MAKE) --no-print-directory sqlx openapi settings privacy; fi
+
 .PHONY: fmt
 fmt: ## Format the code
 	@cargo fmt --all

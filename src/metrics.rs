@@ -67,7 +67,7 @@ metric_families::families! {
 }
 
 /// Names of cache families, whose lookups are counted.
-const CACHE_FAMILIES: [&str; 7] = [
+const CACHE_FAMILIES: &[&str] = &[
     "plan",
     "second_factor",
     "synthetic_account",
@@ -169,7 +169,7 @@ fn begin(version: &str, commit: &str) {
     object_store::metrics::init();
     http_toolkit::metrics::init();
     http_toolkit::metrics::init_refused("reports");
-    cache::metrics::init(&CACHE_FAMILIES);
+    cache::metrics::init(CACHE_FAMILIES);
     SignIn::init(SIGN_INS, "outcome");
     ApiKeyUse::init(API_KEYS, "outcome");
     TokenRefresh::init(TOKEN_REFRESHES, "outcome");

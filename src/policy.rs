@@ -24,7 +24,7 @@ pub enum Area {
 }
 
 impl Area {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: &[Self] = &[
         Self::Users,
         Self::Usage,
         Self::Events,

@@ -48,6 +48,9 @@ pub enum Error {
     /// The migrations in the folder do not apply.
     #[error("a migration failed: {0}")]
     Migration(#[from] sqlx::migrate::MigrateError),
+    /// An optional slice cannot be read or removed.
+    #[error("{0}")]
+    Slices(#[from] optional_slices::Error),
     /// Anything else, in words.
     #[error("{0}")]
     Other(String),

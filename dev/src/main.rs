@@ -78,6 +78,11 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
+    /// Removes optional slices from the sources of this checkout
+    ///
+    /// The code goes at once. The tables stay, with their lines in the inventory of data, until `--drop-tables` adds a migration
+    /// that drops them: a release that is running may use them. Nothing is changed if a file is not as expected.
+    Without(commands::WithoutOptions),
     /// Removes the data, secrets and settings in `.dev/`
     Clean,
 }
@@ -99,6 +104,7 @@ async fn main() -> ExitCode {
         Command::BadRelease(options) => commands::bad_release(options).await,
         Command::Load(options) => commands::load(options).await,
         Command::Restore { args } => commands::restore(args).await,
+        Command::Without(options) => commands::without(&options),
         Command::Clean => commands::clean(),
     };
     outcome.unwrap_or_else(|error| {

@@ -13,14 +13,21 @@ pub(crate) const FILE: &str = "product.json";
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Answers {
-    pub(crate) name: String,
+    // In the order of the alphabet, in which `make without` writes them.
+    pub(crate) author: String,
     pub(crate) description: String,
     pub(crate) domain: String,
-    pub(crate) sender: String,
     pub(crate) licence: Licence,
-    pub(crate) author: String,
+    pub(crate) name: String,
+    pub(crate) sender: String,
+    /// Removed slices whose tables are left.
+    #[serde(default)]
+    pub(crate) tables_kept: Vec<String>,
     /// Commit of the template that the product has.
     pub(crate) template_commit: String,
+    /// Removed slices.
+    #[serde(default)]
+    pub(crate) without: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,6 +2,9 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use optional_slices::Definition;
 
 use crate::answers::{self, Answers};
 use crate::edits::Edits;
@@ -20,7 +23,8 @@ pub(crate) fn new_product() -> Result<()> {
     let destination =
         variable("DEST").ok_or_else(|| Error::refused(format!("DEST is missing; {usage}")))?;
     let destination = checked_destination(&template, Path::new(&destination))?;
-    let answers = ask_for(&names, commit)?;
+    let optional = render::optional_slices(&template)?;
+    let answers = ask_for(&names, commit, &optional)?;
     show(&names, &answers, &destination);
     if !git::output(&mut git::git(&template, ["status", "--porcelain"]))?.is_empty() {
         say("Uncommitted changes of the template are not in the product.");
@@ -39,6 +43,9 @@ pub(crate) fn new_product() -> Result<()> {
         let _ = fs::remove_dir_all(&draft);
     }
     made?;
+    if !answers.without.is_empty() {
+        generate(&answers, &destination)?;
+    }
     say(&format!(
         "\nMade {}. Next:\n\n  cd {}\n  make run\n",
         names.title,
@@ -60,6 +67,41 @@ fn make(template: &Path, answers: &Answers, names: &Names, draft: &Path) -> Resu
         ["commit", "--quiet", "--no-verify", "--message", &message],
     );
     git::identify(&mut commit, draft, &answers.author, &answers.sender)?;
+    git::output(&mut commit)?;
+    Ok(())
+}
+
+/// Generates what depends on the slices that are left, as part of the first commit.
+fn generate(answers: &Answers, product: &Path) -> Result<()> {
+    say(
+        "Compiling the product, for its OpenAPI document and what else is generated from the code:",
+    );
+    let mut make = Command::new("make");
+    make.args([
+        "--no-print-directory",
+        "sqlx",
+        "openapi",
+        "settings",
+        "privacy",
+    ])
+    .current_dir(product);
+    // Arguments of this run are not those of that one.
+    for name in ["MAKEFLAGS", "MFLAGS", "MAKEOVERRIDES", "MAKELEVEL"] {
+        make.env_remove(name);
+    }
+    let ran = make.stdin(Stdio::null()).status();
+    if !ran.is_ok_and(|status| status.success()) {
+        return Err(Error::refused(format!(
+            "the product is in {}, but what is generated from the code could not be: see above, then `make sqlx openapi settings privacy` there, and commit",
+            product.display()
+        )));
+    }
+    git::output(&mut git::git(product, ["add", "--all"]))?;
+    let mut commit = git::git(
+        product,
+        ["commit", "--quiet", "--no-verify", "--amend", "--no-edit"],
+    );
+    git::identify(&mut commit, product, &answers.author, &answers.sender)?;
     git::output(&mut commit)?;
     Ok(())
 }
@@ -89,7 +131,7 @@ fn checked_destination(template: &Path, destination: &Path) -> Result<PathBuf> {
     Ok(destination)
 }
 
-fn ask_for(names: &Names, template_commit: String) -> Result<Answers> {
+fn ask_for(names: &Names, template_commit: String, optional: &[Definition]) -> Result<Answers> {
     let domain = ask::answer(
         "DOMAIN",
         "Host name of the API",
@@ -98,8 +140,11 @@ fn ask_for(names: &Names, template_commit: String) -> Result<Answers> {
     )?;
     let host = domain.strip_prefix("api.").unwrap_or(&domain);
     let sender = format!("{} <hello@{host}>", names.title);
+    let without = ask::without(optional)?;
     Ok(Answers {
         name: names.kebab.clone(),
+        tables_kept: Vec::new(),
+        without,
         description: ask::description(&names.title)?,
         sender: ask::answer("SENDER", "Sender of emails", &sender, answers::check_sender)?,
         domain,
@@ -129,9 +174,12 @@ fn show(names: &Names, answers: &Answers, destination: &Path) {
         ("sender", answers.sender.clone()),
         ("licence", answers.licence.name().to_owned()),
         ("author", answers.author.clone()),
+        ("without", answers.without.join(", ")),
         ("template", commit.to_owned()),
     ] {
-        say(&format!("  {what:<24}{value}"));
+        if !value.is_empty() {
+            say(&format!("  {what:<24}{value}"));
+        }
     }
     if render::keeps_the_name(names) {
         say("  The template's name stays part of the product's.");

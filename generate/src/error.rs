@@ -23,6 +23,8 @@ pub(crate) enum Error {
         path: &'static str,
         source: minijinja::Error,
     },
+    #[error("an optional slice cannot be removed: {0}")]
+    Slices(#[from] optional_slices::Error),
     #[error("{path} is not what this expects: {expected} is not in it exactly once")]
     Stale {
         path: &'static str,

@@ -29,7 +29,7 @@ struct Cli {
 enum Command {
     /// Make a product: `NAME` and `DEST` are environment variables, and so are the other answers
     ///
-    /// `DESCRIPTION`, `DOMAIN`, `SENDER`, `LICENCE` and `AUTHOR` are asked for where a terminal can answer; elsewhere those that
+    /// `DESCRIPTION`, `DOMAIN`, `SENDER`, `LICENCE`, `AUTHOR` and `WITHOUT` (slices to leave out) are asked for where a terminal can answer; elsewhere those that
     /// are absent have the values that the questions propose.
     New,
     /// Merge the committed state of this repository into a product, on a branch of its own

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use minijinja::{Environment, UndefinedBehavior, context};
+use optional_slices::{Definition, Part, Tree, definitions};
 
 use crate::answers::{self, Answers, Licence};
 use crate::edits::{self, Edits};
@@ -78,6 +79,7 @@ pub(crate) fn render(
     for path in &files {
         rewrite(into, path, answers, names, edits)?;
     }
+    remove_slices(into, answers, edits)?;
     append(&into.join("Makefile"), &edits::rename(&makefile, names))?;
     for (name, text) in written {
         write(&into.join(name), &text)?;
@@ -105,6 +107,42 @@ pub(crate) fn render(
             .current_dir(into),
     )?;
     Ok(())
+}
+
+/// Slices of the template that a product may leave out.
+pub(crate) fn optional_slices(template: &Path) -> Result<Vec<Definition>> {
+    Ok(definitions(template)?)
+}
+
+/// Removes the slices that the product does not have. An earlier state of the template may not know all of them.
+fn remove_slices(into: &Path, answers: &Answers, edits: Edits) -> Result<()> {
+    if answers.without.is_empty() {
+        return Ok(());
+    }
+    let optional = optional_slices(into)?;
+    let mut tree = Tree::read(into)?;
+    let mut faults = Vec::new();
+    for name in &answers.without {
+        let Some(slice) = optional.iter().find(|slice| slice.name == *name) else {
+            if edits == Edits::WherePossible {
+                continue;
+            }
+            return Err(Error::refused(format!(
+                "the product is without {name}, which the template can no longer leave out"
+            )));
+        };
+        faults.extend(slice.remove(&mut tree, Part::Code));
+        if !answers.tables_kept.contains(name) {
+            faults.extend(slice.remove(&mut tree, Part::Tables));
+        }
+    }
+    match faults.pop() {
+        Some(fault) if edits == Edits::All => Err(fault.into()),
+        _ => {
+            tree.write()?;
+            Ok(())
+        }
+    }
 }
 
 fn rewrite(root: &Path, path: &Path, answers: &Answers, names: &Names, edits: Edits) -> Result<()> {

@@ -29,7 +29,7 @@ pub(super) struct Scope {
 
 impl Scope {
     pub(super) fn all() -> impl Iterator<Item = Self> {
-        let areas = Area::ALL.into_iter().map(Some);
+        let areas = Area::ALL.iter().copied().map(Some);
         std::iter::once(None)
             .chain(areas)
             .flat_map(|area| [Access::Read, Access::Write].map(|access| Self { area, access }))
@@ -111,7 +111,7 @@ impl Scopes {
 
     /// The permissions of the same names.
     pub(super) fn permissions(&self) -> Permissions {
-        let areas = Area::ALL.into_iter();
+        let areas = Area::ALL.iter().copied();
         let each = areas.filter_map(|area| Some((area, area.permissions()?)));
         let granted = each.flat_map(|(area, ReadWrite { read, write })| {
             let methods = [(Method::GET, read), (Method::POST, write)];

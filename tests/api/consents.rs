@@ -13,7 +13,7 @@ const LOGIN: &str = "/api/v1/auth/login";
 const LEGAL: &str = "/api/v1/legal";
 const CONSENTS: &str = "/api/v1/users/me/consents";
 /// A route that is closed until the documents are accepted.
-const CLOSED: &str = "/api/v1/dashboard";
+const CLOSED: &str = "/api/v1/usage/current";
 
 const DOCUMENTS: [(&str, &str); 5] = [
     ("TERMS_VERSION", "2026-11-01"),

@@ -134,6 +134,21 @@ async fn nobody_sees_anything_of_another_account() {
 }
 
 #[tokio::test]
+async fn a_member_sees_that_of_the_organisation() {
+    let app = TestApp::new().await;
+    let ada = app.sign_in("ada").await;
+    ada.new_organisation("acme").await;
+    let grace = app.join(&ada, "acme", "grace", "member").await;
+    let dashboard = grace.get_for("acme", DASHBOARD).await;
+    let account = &dashboard.body["account"];
+    assert_eq!(
+        (&account["name"], &account["slug"]),
+        (&json!("ACME"), &json!("acme"))
+    );
+    assert!(account.get("email").is_none());
+}
+
+#[tokio::test]
 async fn a_new_account_sees_an_empty_one() {
     let app = TestApp::new().await;
     let ada = app.sign_in("ada").await;

@@ -64,7 +64,7 @@ impl Report {
 
     /// The signed-in route with the largest 95th percentile, of those with enough replies; without such a route all of them.
     fn slowest(&self) -> (&'static str, Duration) {
-        let routes = Route::ALL.into_iter();
+        let routes = Route::ALL.iter().copied();
         let routes =
             routes.filter(|it| *it != Route::SignIn && self.samples.replies(*it) >= ENOUGH);
         let each = routes.map(|it| (it.name(), self.samples.percentiles(it).p95));
@@ -143,7 +143,7 @@ impl Report {
     fn routes(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "| route | replies | errors | p50 ms | p95 ms | p99 ms |")?;
         writeln!(f, "| --- | --: | --: | --: | --: | --: |")?;
-        for route in Route::ALL {
+        for route in Route::ALL.iter().copied() {
             let (replies, errors) = (self.samples.replies(route), self.samples.errors(route));
             if replies + errors > 0 {
                 let percentiles = self.samples.percentiles(route);

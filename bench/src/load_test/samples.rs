@@ -21,7 +21,7 @@ pub(super) enum Route {
 }
 
 impl Route {
-    pub(super) const ALL: [Self; 12] = [
+    pub(super) const ALL: &[Self] = &[
         Self::Me,
         Self::Dashboard,
         Self::Usage,

@@ -20,7 +20,7 @@ const FILE_SIZE: usize = 16 * 1024;
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\x06\0\0\0";
 
 /// One session from sign-in to sign-out, in order. Reads are two thirds of it, and one request in ten is an event.
-const SESSION: [Route; 30] = [
+const SESSION: &[Route] = &[
     Route::SignIn,
     Route::Me,
     Route::Dashboard,
@@ -60,7 +60,7 @@ pub(super) struct Course(Arc<[Route]>);
 impl Course {
     /// Whole sessions; without files where none can be stored.
     pub(super) fn new(has_files: bool) -> Self {
-        let routes = SESSION.into_iter();
+        let routes = SESSION.iter().copied();
         Self(routes.filter(|it| has_files || !it.needs_store()).collect())
     }
 
@@ -269,10 +269,7 @@ mod tests {
         assert_eq!(course.first(), Some(&Route::SignIn));
         assert_eq!(course.last(), Some(&Route::SignOut));
         for route in Route::ALL {
-            assert!(
-                course.contains(&route),
-                "{route:?} is not part of a session"
-            );
+            assert!(course.contains(route), "{route:?} is not part of a session");
         }
     }
 

@@ -13,6 +13,7 @@ mod service;
 mod sqlx;
 mod stripe;
 mod test;
+mod without;
 
 use std::{
     io::{self, Write},
@@ -31,6 +32,7 @@ pub(crate) use self::{
     sqlx::sqlx,
     stripe::{Options as StripeOptions, stripe},
     test::test,
+    without::{Options as WithoutOptions, without},
 };
 
 /// `clean`: forgets everything about this checkout.

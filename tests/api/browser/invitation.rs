@@ -114,8 +114,8 @@ async fn an_invited_person_signs_up_accepts_and_is_removed() {
     browser.picture("invitation-accepted").await;
     assert_eq!(stored(&browser).await, Value::Null, "the token is used");
 
-    let dashboard = read(&browser, "dashboard").await;
-    assert_eq!(dashboard["status"], 200, "{dashboard}");
+    let usage = read(&browser, "usage/current").await;
+    assert_eq!(usage["status"], 200, "{usage}");
     let members = read(&browser, "organisations/acme/members").await;
     let items = members["body"]["items"].as_array().expect("a list");
     let grace = items.iter().find(|member| member["email"] == GRACE);
@@ -126,7 +126,7 @@ async fn an_invited_person_signs_up_accepts_and_is_removed() {
         .replica
         .call(Method::DELETE, &path, Some(ada.access()), None);
     call.await.assert_status(204);
-    for path in ["dashboard", "organisations/acme/members"] {
+    for path in ["usage/current", "organisations/acme/members"] {
         let refused = read(&browser, path).await;
         assert_eq!(refused["status"], 404, "{path}: {refused}");
     }

@@ -31,7 +31,7 @@ enum Place {
 use Place::{Call, Commit, Table};
 use S3Effect::{Made, None as NotMade};
 
-const PLACES: [Place; 20] = [
+const PLACES: &[Place] = &[
     Table("account_deletions"),
     Table("users"),
     Call("PUT", "/erased/", NotMade),
@@ -171,7 +171,7 @@ async fn an_erasure_that_is_killed_anywhere_is_continued_to_the_same_end() {
         .await;
     let (mut holder, mut observer) = (it.app.owner().await, it.app.owner().await);
     run(&mut holder, WAIT_AT_COMMIT).await;
-    for place in PLACES {
+    for &place in PLACES {
         // The avatar goes with the first deletion that has its effect.
         if matches!(place, Call("DELETE", "/files/", Made)) {
             assert!(it.keys().iter().any(|key| key.starts_with("files/")));

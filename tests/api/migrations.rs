@@ -3,6 +3,7 @@
 mod account_ids;
 mod by_hand;
 mod concurrent;
+mod order;
 mod partitioned;
 mod rights;
 

@@ -7,6 +7,8 @@ use std::process::Command;
 
 #[path = "documents/anchors.rs"]
 mod anchors;
+#[path = "documents/changelog.rs"]
+mod changelog;
 #[path = "documents/commands.rs"]
 mod commands;
 

@@ -249,8 +249,9 @@ async fn sample_items_of_an_organisation_are_purged_with_it_also_after_a_payment
         .execute(&app.owner_db)
         .await
         .expect("it is paid");
-    let deleted = ada.delete(&format!("/api/v1/organisations/{acme}"), Some(proof()));
-    deleted.await.assert_status(204);
+    let organisation = format!("/api/v1/organisations/{acme}");
+    let deleted = ada.delete(&organisation, Some(proof())).await;
+    deleted.assert_status(204);
     let left = async || -> i64 {
         let jobs = [
             job_queue::enqueue(&app.state.db, &PurgeSampleItems::default(), None).await,

@@ -74,7 +74,7 @@ fn lines(scopes: &[String]) -> String {
     for (at, scope) in scopes.iter().enumerate() {
         let comma = if at + 1 == scopes.len() { "" } else { "," };
         let item = format!("'{scope}'{comma}");
-        if !line.is_empty() && line.len() + item.len() + 12 > WIDTH {
+        if !line.is_empty() && line.len() + item.len() + 13 > WIDTH {
             lines.push(std::mem::take(&mut line));
         }
         if !line.is_empty() {

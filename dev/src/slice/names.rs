@@ -49,8 +49,9 @@ impl Names {
                 None => given.to_owned(),
             },
             None => singular_of(plural).ok_or_else(|| {
-                let rule = "it is not a plural, or one that does not end in `s` (then give SINGULAR as well)";
-                refused(plural, rule, &format!("{plural}s"))
+                let end = if plural.ends_with('s') { "es" } else { "s" };
+                let rule = "no singular follows from it (SINGULAR=… gives one)";
+                refused(plural, rule, &format!("{plural}{end}"))
             })?,
         };
         let names = Self {
@@ -381,8 +382,8 @@ mod tests {
             ("my--things", "a-z, 0-9", "my_things would do"),
             ("my__things", "between two words", "my_things would do"),
             ("my_", "between two words", "projects would do"),
-            ("project", "not a plural", "projects would do"),
-            ("status", "not a plural", "statuss would do"),
+            ("project", "no singular", "projects would do"),
+            ("status", "no singular", "statuses would do"),
             ("crates", "`crate` is a keyword", "own_crates would do"),
             (
                 "references",

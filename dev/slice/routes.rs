@@ -80,8 +80,8 @@ async fn change_sample_item(
     Json(changes): Json<SampleItemChanges>,
 ) -> Result<Json<SampleItem>, Problem> {
     let mut tx = ctx.begin().await?;
-    let changed = store::update(&mut *tx, ctx.account_id(), id, &changes.name, ctx.now()).await?;
-    let sample_item = changed.ok_or(Error::NotFound)?;
+    let found = store::update(&mut *tx, ctx.account_id(), id, &changes.name, ctx.now()).await?;
+    let sample_item = found.ok_or(Error::NotFound)?;
     let detail = json!({ "sample_item": id, "api_key": ctx.credential().api_key_id() });
     tx.audit(Event::SampleItemChanged.detail(detail)).await?;
     tx.commit().await?;

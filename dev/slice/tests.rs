@@ -149,12 +149,12 @@ async fn a_sample_item_of_another_account_is_as_one_that_does_not_exist() {
 async fn api_keys_need_the_scope_and_the_log_names_the_key() {
     let app = TestApp::new().await;
     let ada = app.sign_in("ada").await;
-    let path = path(&ada.new_sample_item("Apollo").await);
     for (scope, may_read, may_write) in [
         ("sample_items:read", true, false),
         ("sample_items:write", false, true),
         ("usage:read", false, false),
     ] {
+        let path = path(&ada.new_sample_item("Apollo").await);
         let key = ada.new_key(&[scope]).await;
         let call = async |method: Method, path: &str, body: Option<Value>| {
             app.replica.call(method, path, Some(&key.text), body).await

@@ -70,15 +70,20 @@ pub fn write(
     now: NaiveDateTime,
 ) -> Result<Written> {
     let names = Names::new(plural, singular)?;
+    plan(root, &names, now)?.write()
+}
+
+/// The files with the slice in them.
+fn plan(root: &Path, names: &Names, now: NaiveDateTime) -> Result<Tree> {
     let mut tree = Tree::new(root.to_path_buf());
     names.check_free(&tree)?;
     for (path, template) in FILES {
         tree.create(names.fill(path), names.fill(template))?;
     }
-    migrations::add(&mut tree, &names, &names.fill(MIGRATION), now)?;
-    edits::apply(&mut tree, &names);
+    migrations::add(&mut tree, names, &names.fill(MIGRATION), now)?;
+    edits::apply(&mut tree, names);
     tree.format(|text| format(root, text))?;
-    tree.write()
+    Ok(tree)
 }
 
 /// Formats Rust as `cargo fmt` does.
@@ -107,4 +112,17 @@ fn format(root: &Path, text: &str) -> Result<String> {
         return Err(Error::Other(format!("rustfmt refuses a file:\n{said}")));
     }
     String::from_utf8(output.stdout).map_err(|error| Error::Other(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_place_of_a_slice_is_in_this_checkout() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let names = Names::new("sample_items", None).expect("it is good");
+        let tree = plan(&root, &names, NaiveDateTime::default()).expect("it is planned");
+        assert_eq!(tree.missing(), []);
+    }
 }

@@ -114,6 +114,11 @@ impl Tree {
         });
     }
 
+    #[cfg(test)]
+    pub(super) fn missing(&self) -> &[Missing] {
+        &self.missing
+    }
+
     /// Applies a function to every changed file of Rust.
     pub(super) fn format(&mut self, format: impl Fn(&str) -> Result<String>) -> Result<()> {
         let rust = self
@@ -132,8 +137,9 @@ impl Tree {
         let drafted = self.draft(&mut drafts);
         if let Err(error) = drafted {
             for (draft, _) in drafts {
-                // What was not written cannot be removed.
-                let _ = fs::remove_file(draft);
+                // What was not written cannot be removed, nor a folder with other files.
+                let _ = fs::remove_file(&draft);
+                let _ = draft.parent().map(fs::remove_dir);
             }
             return Err(error);
         }
@@ -177,4 +183,71 @@ impl Tree {
 
 fn has_extension(path: &str, extension: &str) -> bool {
     Path::new(path).extension() == Some(OsStr::new(extension))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::files::Scratch;
+
+    fn root() -> Scratch {
+        let root = Scratch::new(None).expect("it is made");
+        fs::write(root.path().join("a.md"), "list:\n- one\nend\n").expect("it is written");
+        root
+    }
+
+    fn text(root: &Scratch) -> String {
+        fs::read_to_string(root.path().join("a.md")).expect("it is read")
+    }
+
+    #[test]
+    fn lines_are_inserted_at_their_places_and_others_are_reported() {
+        let root = root();
+        let mut tree = Tree::new(root.path().to_path_buf());
+        tree.insert_before("a.md", "list:\n", "end", "- two\n");
+        tree.insert_after("a.md", "no such place", "- three\n");
+        tree.insert_before("no_such_file.md", "list:", "end", "- four\n");
+        tree.create("b/c.md".to_owned(), "new\n".to_owned())
+            .expect("it is new");
+        assert_eq!(text(&root), "list:\n- one\nend\n", "before it is written");
+        let written = tree.write().expect("it is written");
+        assert_eq!(text(&root), "list:\n- one\n- two\nend\n");
+        assert_eq!(
+            (written.changed, written.created),
+            (vec!["a.md".to_owned()], vec!["b/c.md".to_owned()])
+        );
+        let missing: Vec<_> = written
+            .missing
+            .iter()
+            .map(|it| (it.path.as_str(), it.text.as_str()))
+            .collect();
+        assert_eq!(
+            missing,
+            [("a.md", "- three"), ("no_such_file.md", "- four")]
+        );
+    }
+
+    #[test]
+    fn nothing_is_written_if_one_file_cannot_be() {
+        let root = root();
+        let mut tree = Tree::new(root.path().to_path_buf());
+        tree.insert_before("a.md", "list:\n", "end", "- two\n");
+        tree.create("a.md/inside.md".to_owned(), String::new())
+            .expect("it is new");
+        assert!(tree.write().is_err(), "a file is no folder");
+        assert_eq!(text(&root), "list:\n- one\nend\n");
+        let files = fs::read_dir(root.path()).expect("it is listed").count();
+        assert_eq!(files, 1, "no draft is left");
+    }
+
+    #[test]
+    fn a_number_is_incremented() {
+        let root = root();
+        let path = root.path().join("a.md");
+        fs::write(&path, "ALL: [Self; 9] = [").expect("it is written");
+        let mut tree = Tree::new(root.path().to_path_buf());
+        tree.increment("a.md", "[Self; ");
+        tree.write().expect("it is written");
+        assert_eq!(text(&root), "ALL: [Self; 10] = [");
+    }
 }

@@ -23,10 +23,10 @@ const RESERVED_SQL: &str = "all analyse analyze and any array as asc asymmetric 
     tablesample then to trailing true union unique user using variadic verbose when where window with";
 
 /// Types that the files of a slice import, and variables of their functions.
-const IMPORTED: &str = "account arc caller_ctx changes code conn created_at ctx data date_time detail duration error event hash_set \
-    id ids json limit method new now option page page_params page_request page_size path paged path_problem pg_executor \
-    problem query_problem result routes row router self state string sqlx status_code test_app time_cursor to_schema tx \
-    utc value vec name session";
+const IMPORTED: &str = "account answer app arc caller_ctx changes code conn created_at ctx data date_time detail duration \
+    error event hash_set id ids json key left limit method name new now option page page_params \
+    page_request page_size paged path pg_executor problem replica result router routes row self session \
+    sqlx state status_code string test_app time_cursor to_schema tx utc value vec";
 
 /// Names of one slice.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -51,6 +51,10 @@ test-row-security: ## Run the API tests on a copy whose statements forget the ac
 test-restore: ## Back up, destroy and restore a database with the scripts of production (ARGS="--whole" for all of it)
 	@$(BUILD) && $(DEV) restore $(ARGS)
 
+.PHONY: test-slice
+test-slice: ## Write slices in a copy and run their tests (ARGS="--quick" for the structure alone)
+	@tests/slice/run $(ARGS)
+
 .PHONY: test-container
 test-container: ## Build the image and hold it and the compose files to their contract (needs Docker)
 	@tests/container/run
@@ -146,6 +150,12 @@ privacy: ## Refresh docs/privacy/data.md, the record of what is kept about peopl
 	@$(BUILD)
 	@"$(TARGET_DIR)/debug/groundwork" privacy record > "$(TARGET_DIR)/privacy"
 	@mkdir -p docs/privacy && cp "$(TARGET_DIR)/privacy" docs/privacy/data.md
+
+.PHONY: slice
+slice: ## Write a slice with table, routes and tests (NAME=support_tickets, SINGULAR=person where it is irregular)
+	@cargo build --quiet --package groundwork-dev
+	@"$(TARGET_DIR)/debug/groundwork-dev" slice $(if $(SINGULAR),--singular "$(SINGULAR)") -- "$(NAME)"
+	@$(MAKE) --no-print-directory sqlx openapi privacy
 
 .PHONY: clean-dev
 clean-dev: ## Forget the data, secrets and ports of `make run`

@@ -1,7 +1,9 @@
-//! Every route with what it requires, and every middleware in the order that a request meets it.
+//! Every route with what it requires, and every middleware in the order that a request meets it. The routes of
+//! organisations are in `organisation_groups.rs`.
 
 mod document;
 mod groups;
+mod organisation_groups;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -33,8 +35,6 @@ const AUTH: &str = "/api/v1/auth";
 const SECRETS: &str = "/api/v1/secrets";
 const FILES: &str = "/api/v1/files";
 const USERS: &str = "/api/v1/users";
-const INVITATIONS: &str = "/api/v1/invitations";
-const ORGANISATIONS: &str = "/api/v1/organisations";
 
 fn groups(draining: Draining) -> Groups {
     let groups = Groups::default()
@@ -203,74 +203,6 @@ fn entrusted_groups(groups: Groups) -> Groups {
         )
 }
 
-/// Groups of organisations, in which `{id}` of the path is the account acted for.
-fn organisation_groups(groups: Groups) -> Groups {
-    use Permission as P;
-    let in_path = |read, write| {
-        let policy = signed_in().exempt_from_quota();
-        policy.account_in_path().permission(read, write)
-    };
-    groups
-        .group(
-            ORGANISATIONS,
-            signed_in().exempt_from_quota(),
-            organisations::routes(),
-        )
-        .group(
-            ORGANISATIONS,
-            signed_in()
-                .idempotency_keys(KeyUse::Optional)
-                .exempt_from_quota(),
-            organisations::creation_routes(),
-        )
-        .group(
-            ORGANISATIONS,
-            in_path(P::OrganisationRead, P::OrganisationWrite),
-            organisations::organisation_routes(),
-        )
-        .group(
-            ORGANISATIONS,
-            in_path(P::OrganisationRead, P::OrganisationRead),
-            organisations::membership_routes(),
-        )
-        .group(
-            ORGANISATIONS,
-            in_path(P::OrganisationOwn, P::OrganisationOwn),
-            organisations::deletion_routes().merge(organisations::transfer_routes()),
-        )
-        .group(
-            ORGANISATIONS,
-            in_path(P::MembersRead, P::MembersWrite),
-            organisations::member_routes(),
-        )
-        .group(
-            ORGANISATIONS,
-            in_path(P::InvitationsRead, P::InvitationsWrite),
-            organisations::invitation_routes(),
-        )
-        .group(
-            ORGANISATIONS,
-            in_path(P::InvitationsRead, P::InvitationsWrite).idempotency_keys(KeyUse::Optional),
-            organisations::invite_routes(),
-        )
-        .group(
-            INVITATIONS,
-            signed_in().exempt_from_quota(),
-            organisations::own_routes(),
-        )
-        .group(
-            INVITATIONS,
-            public().limit(|of| of.auth),
-            organisations::public_routes(),
-        )
-        .group(
-            ORGANISATIONS,
-            in_path(P::AuditRead, P::AuditRead),
-            organisations::audit_routes(),
-        )
-        .group("", unlimited(), organisations::page_routes())
-}
-
 /// Middleware of public groups, from top to bottom.
 async fn public_stack(group: Arc<Group>, request: Request, next: Next) -> MiddlewareResult {
     let rest = |request| next.run(request);
@@ -320,7 +252,7 @@ fn authenticated_stack(
 pub fn router(state: &AppState, config: &Config, draining: Draining) -> Router {
     let mut groups = groups(draining);
     if config.organisations.enabled {
-        groups = organisation_groups(groups);
+        groups = organisation_groups::add(groups);
     }
     let (routes, document) = groups.into_router(state);
     let mut document = complete(document);
@@ -375,5 +307,5 @@ fn first_segments(document: &OpenApi) -> Vec<String> {
 /// The document of all routes, as `/api/openapi.json` and the `openapi` subcommand have it.
 #[must_use]
 pub fn openapi() -> OpenApi {
-    complete(organisation_groups(groups(Draining::default())).into_document())
+    complete(organisation_groups::add(groups(Draining::default())).into_document())
 }

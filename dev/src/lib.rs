@@ -20,6 +20,7 @@ pub mod range_server;
 pub mod redis;
 pub mod s3;
 pub mod sentry_sink;
+pub mod slice;
 pub mod stripe;
 
 pub use certificates::{LoopbackTls, TlsAcceptor};

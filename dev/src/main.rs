@@ -66,6 +66,11 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// Writes a slice of the product whose rows belong to an account
+    ///
+    /// A table, its migrations, CRUD routes, a scope of API keys, permissions, audit events and tests. Uncommitted changes stay
+    /// as they are. Nothing is written if the name is refused.
+    Slice(commands::SliceOptions),
     /// Runs the service with a fault, as the entry point of an image for tests of releases
     BadRelease(commands::BadReleaseOptions),
     /// Sends requests of signed-in clients over kept connections until SIGTERM, and prints what failed
@@ -101,6 +106,7 @@ async fn main() -> ExitCode {
             command,
         } => commands::db(empty, from_folder, command).await,
         Command::Sqlx { check } => commands::sqlx(check).await,
+        Command::Slice(options) => commands::slice(&options),
         Command::BadRelease(options) => commands::bad_release(options).await,
         Command::Load(options) => commands::load(options).await,
         Command::Restore { args } => commands::restore(args).await,

@@ -10,6 +10,7 @@ mod run;
 mod s3;
 mod seed;
 mod service;
+mod slice;
 mod sqlx;
 mod stripe;
 mod test;
@@ -29,6 +30,7 @@ pub(crate) use self::{
     restore::restore,
     run::run,
     s3::{Options as S3Options, s3},
+    slice::{Options as SliceOptions, slice},
     sqlx::sqlx,
     stripe::{Options as StripeOptions, stripe},
     test::test,

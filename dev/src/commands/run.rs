@@ -73,6 +73,8 @@ pub(crate) async fn run() -> Result<ExitCode> {
 struct World {
     service: Server,
     api: Reserved,
+    /// None where the caller has an address of their own for metrics.
+    metrics: Option<Reserved>,
     inbox: Inbox,
     redis_url: Option<String>,
     /// None where the caller's own key calls Stripe.
@@ -98,6 +100,11 @@ impl World {
         }
         postgres.ensure_database(DATABASE).await?;
         let api = ports::reserve(last.api, 8000)?;
+        let metrics = if service::has_metrics_address() {
+            None
+        } else {
+            Some(ports::reserve(last.metrics, 9090)?)
+        };
         let stripe = if stripe::has_own_key() {
             None
         } else {
@@ -112,6 +119,7 @@ impl World {
         };
         home.keep_ports(&Ports {
             api: Some(api.port),
+            metrics: metrics.as_ref().map(|it| it.port).or(last.metrics),
             inbox: Some(inbox.http_addr().port()),
             smtp: Some(inbox.smtp_addr().port()),
             postgres: Some(postgres.port()),
@@ -121,6 +129,14 @@ impl World {
 
         let database = service::Database::new(&postgres, DATABASE);
         let mut settings = service::settings(&database, api.port, &inbox.smtp_url(), &secrets);
+        settings.push((
+            "START_PAGE_FILE".into(),
+            home.urls_file().display().to_string(),
+        ));
+        if let Some(metrics) = &metrics {
+            let address = format!("127.0.0.1:{}", metrics.port);
+            settings.push(("METRICS_ADDR".into(), address));
+        }
         if let Some(url) = &redis_url {
             settings.push(("REDIS_URL".into(), url.clone()));
         }
@@ -141,6 +157,7 @@ impl World {
         let mut world = Self {
             service,
             api,
+            metrics,
             inbox,
             redis_url,
             stripe,
@@ -200,8 +217,16 @@ impl World {
                 secret_key: stripe::SECRET_KEY,
             }),
             s3: self.s3.as_ref().map(S3::url),
+            metrics: self
+                .metrics
+                .as_ref()
+                .map(|it| format!("http://127.0.0.1:{}/health/metrics", it.port)),
             demo: DEMO,
             admin: ADMIN,
+            organisation: Organisation {
+                slug: seed::SLUG,
+                name: seed::NAME,
+            },
         }
     }
 }
@@ -291,7 +316,14 @@ struct FakeStripe {
     secret_key: &'static str,
 }
 
-/// Where everything is.
+/// The organisation of the demo user.
+#[derive(Serialize)]
+struct Organisation {
+    slug: &'static str,
+    name: &'static str,
+}
+
+/// Where everything is. The start page of the service reads it.
 #[derive(Serialize)]
 struct Urls {
     root: String,
@@ -304,8 +336,10 @@ struct Urls {
     redis: Option<String>,
     stripe: Option<FakeStripe>,
     s3: Option<String>,
+    metrics: Option<String>,
     demo: Login,
     admin: Login,
+    organisation: Organisation,
 }
 
 impl Urls {
@@ -338,12 +372,19 @@ impl Urls {
             self.admin.email,
             seed::INVITED,
         );
+        let start = format!("{}/", self.root);
+        let metrics = self
+            .metrics
+            .as_deref()
+            .unwrap_or("served at your METRICS_ADDR");
         let data = world.postgres.directory().display().to_string();
         let rows = [
-            ("API", self.root.as_str()),
+            ("Start", start.as_str()),
+            ("API", &self.root),
             ("Docs", &self.docs),
             ("OpenAPI", &self.openapi),
             ("Health", &self.health),
+            ("Metrics", metrics),
             ("Inbox", &self.inbox),
             ("SMTP", &self.smtp),
             ("PostgreSQL", &self.database),

@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{Html, IntoResponse};
 use axum::routing::{get, post};
 use axum::{Extension, Router};
-use http_toolkit::{Json, Path, Problem};
+use http_toolkit::{Json, Path, Polled, Problem};
 
 use super::error::Error;
 use super::model::{Links, Status};
@@ -60,8 +60,8 @@ async fn get_links(Extension(file): Extension<LinksFile>) -> Result<Json<Links>,
     Ok(Json(service::links(file.0.as_deref()).await?))
 }
 
-async fn get_status(State(state): State<AppState>) -> Json<Status> {
-    Json(service::status(&state).await)
+async fn get_status(State(state): State<AppState>) -> (Extension<Polled>, Json<Status>) {
+    (Extension(Polled), Json(service::status(&state).await))
 }
 
 /// Nobody is signed in here, so that the origin of the request is what keeps pages of other sites out.

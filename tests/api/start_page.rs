@@ -84,7 +84,9 @@ async fn in_development_the_page_is_served_under_a_strict_policy_and_its_links_l
     }
     let page = app.get("/").await;
     let page = String::from_utf8(page.bytes).expect("it is text");
-    assert!(!page.contains("<style") && !page.contains("style=") && !page.contains(" on"));
+    for inline in ["<style", "style=", "<script>", " onclick", " onload"] {
+        assert!(!page.contains(inline), "{inline}");
+    }
     let quoted = |attribute: &str| {
         let parts = page.split(attribute).skip(1);
         let values = parts.filter_map(|rest| rest.split('"').next());

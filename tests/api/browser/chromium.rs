@@ -298,7 +298,7 @@ impl WebDriverCompatibleCommand for Log {
     }
 }
 
-/// chromedriver's own command that sends one of the Chrome DevTools Protocol.
+/// The command of chromedriver that sends one of the `DevTools` protocol.
 #[derive(Debug)]
 struct DevTools(&'static str, Value);
 

@@ -1,9 +1,9 @@
 //! What every request is given, and the line that it leaves.
 
-use axum::{Extension, Router};
 use axum::http::Method;
 use axum::middleware::{Next, from_fn};
 use axum::routing::get;
+use axum::{Extension, Router};
 use tower::ServiceExt as _;
 use uuid::Uuid;
 

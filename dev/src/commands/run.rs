@@ -2,13 +2,12 @@
 
 use std::{
     net::Ipv4Addr,
-    process::{ExitCode, Stdio},
+    process::ExitCode,
     time::{Duration, Instant},
 };
 
 use groundwork_dev::{
     Error, Inbox, Postgres, Result, S3, Stripe,
-    error::Doing,
     ports::{self, Reserved},
     process::{Server, Signal},
     redis,
@@ -22,23 +21,13 @@ use tokio::{
 use super::{
     foreground::Interrupts,
     home::{Home, Ports},
+    login::{ADMIN, DEMO, Login},
     s3, say, seed, service, stripe,
 };
 
 const DATABASE: &str = "app";
 const READY_LIMIT: Duration = Duration::from_mins(1);
 const DRAIN_LIMIT: Duration = Duration::from_secs(25);
-
-const DEMO: Login = Login {
-    email: "demo@example.com",
-    password: "demo-on-my-machine",
-    is_admin: false,
-};
-const ADMIN: Login = Login {
-    email: "admin@example.com",
-    password: "admin-on-my-machine",
-    is_admin: true,
-};
 
 /// `run`: starts everything, says where it is and serves until a signal or a failure.
 pub(crate) async fn run() -> Result<ExitCode> {
@@ -253,60 +242,6 @@ async fn is_ready(port: u16) -> bool {
     tokio::time::timeout(Duration::from_secs(2), exchange)
         .await
         .is_ok_and(|ready| ready.is_some())
-}
-
-/// Somebody who can sign in from the first start on.
-#[derive(Clone, Copy, Serialize)]
-struct Login {
-    email: &'static str,
-    password: &'static str,
-    #[serde(skip)]
-    is_admin: bool,
-}
-
-impl Login {
-    async fn create(self, settings: &[(String, String)]) -> Result<()> {
-        let mut command = service::command(&[
-            "users",
-            "create",
-            "--email",
-            self.email,
-            "--verified",
-            "--if-missing",
-        ])?;
-        if self.is_admin {
-            command.arg("--admin");
-        }
-        command.args(["--first-name", if self.is_admin { "Admin" } else { "Demo" }]);
-        command
-            .envs(settings.iter().cloned())
-            .env("LOG_LEVEL", "warn");
-        command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped());
-        let doing = || format!("create {}", self.email);
-        let mut child = tokio::process::Command::from(command)
-            .kill_on_drop(true)
-            .spawn()
-            .doing(doing)?;
-        if let Some(mut stdin) = child.stdin.take() {
-            stdin
-                .write_all(format!("{}\n", self.password).as_bytes())
-                .await
-                .doing(doing)?;
-        }
-        let output = child.wait_with_output().await.doing(doing)?;
-        if output.status.success() {
-            return Ok(());
-        }
-        let why = String::from_utf8_lossy(&output.stderr);
-        Err(Error::Other(format!(
-            "could not create {}: {}",
-            self.email,
-            why.trim()
-        )))
-    }
 }
 
 /// The fake Stripe: its page, and the key of its API and control routes.

@@ -27,7 +27,8 @@ use crate::state::AppState;
 use crate::web::Code;
 use crate::{
     admin, api_keys, audit, auth, billing, consents, dashboard, email_preferences, events, files,
-    health, idempotency, organisations, payments, plans, privacy, secrets, usage, users,
+    health, idempotency, organisations, payments, plans, privacy, secrets, start_page, usage,
+    users,
 };
 
 const API: &str = "/api/v1";
@@ -257,7 +258,7 @@ pub fn router(state: &AppState, config: &Config, draining: Draining) -> Router {
     let (routes, document) = groups.into_router(state);
     let mut document = complete(document);
     let base = config.http.base_path();
-    let own = first_segments(&document);
+    let mut own = first_segments(&document);
     if !base.is_empty() {
         document.servers = Some(vec![Server::new(base)]);
     }
@@ -265,6 +266,10 @@ pub fn router(state: &AppState, config: &Config, draining: Draining) -> Router {
     let mut assets = auth::page_assets().merge(email_preferences::page_assets());
     if config.organisations.enabled {
         assets = assets.merge(organisations::page_assets());
+    }
+    if config.docs_enabled {
+        assets = assets.merge(start_page::routes(config.start_page_file.as_deref()));
+        own.extend(start_page::FIRST_SEGMENTS.map(str::to_owned));
     }
     let mut routes = routes.merge(assets).with_state(state.clone());
     if config.docs_enabled {

@@ -129,6 +129,8 @@ const FAMILIES: [&str; 23] = [
 pub struct Config {
     pub environment: Environment,
     pub docs_enabled: bool,
+    /// File of the links of the start page.
+    pub start_page_file: Option<String>,
     pub http: HttpConfig,
     pub database: DatabaseConfig,
     pub redis: RedisConfig,
@@ -214,6 +216,7 @@ impl Config {
         Some(Self {
             environment,
             docs_enabled: all.process.docs_enabled?,
+            start_page_file: all.process.start_page_file?,
             http: all.http.into_config(production)?,
             database: all.database.into_config()?,
             redis: all.redis.build()?,

@@ -52,6 +52,7 @@ pub mod api_keys;
 pub mod dashboard;
 pub mod files;
 pub mod secrets;
+pub mod start_page;
 pub mod usage_summary;
 
 pub mod privacy;

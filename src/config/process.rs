@@ -11,5 +11,9 @@ settings::settings! {
         /// Whether `/docs` and `/api/openapi.json` exist.
         DOCS_ENABLED => docs_enabled: bool = false, in_development(true),
             production(|enabled| !enabled, "must be false");
+        /// File with the addresses that the start page at `/` links to, and who can sign in: JSON as in `.dev/urls.json`,
+        /// which `make run` sets. The start page exists where `DOCS_ENABLED` is true.
+        START_PAGE_FILE => start_page_file: Option<String>,
+            production(String::is_empty, "must be empty");
     }
 }

@@ -8,6 +8,7 @@ mod files;
 mod invitation;
 mod privacy;
 mod session;
+mod start_page;
 
 use serde_json::{Value, json};
 use url::Url;
@@ -116,6 +117,7 @@ async fn the_page_asks_for_the_password_where_several_sign_ups_wait() {
 async fn no_page_allows_inline_scripts_or_other_hosts() {
     let app = TestApp::new().await;
     for path in [
+        "/",
         "/docs/",
         "/verify-email",
         "/undo-email-change",

@@ -10,13 +10,19 @@ use serde_json::{Map, Value, json};
 use crate::harness::{Answer, Replica, TestApp};
 use crate::kit::forms::{FORM, Form};
 
-/// What is served beside the documented routes: a page's own assets, and what the operator's own
-/// listener tells.
-const UNDOCUMENTED: [&str; 5] = [
+/// What is served beside the documented routes: a page's own assets, the start page of development, and what the
+/// operator's own listener tells.
+const UNDOCUMENTED: [&str; 11] = [
+    "/",
     "/assets/email-preferences.js",
     "/assets/invitation.js",
     "/assets/link-page.js",
     "/assets/link-page.css",
+    "/assets/start-page.js",
+    "/assets/start-page.css",
+    "/start/links",
+    "/start/status",
+    "/start/jobs/{id}/retry",
     "/health/metrics",
 ];
 

@@ -73,7 +73,6 @@ async fn what_is_not_there_is_one_problem_with_an_id() {
     let app = TestApp::new().await;
     for path in [
         NOWHERE,
-        "/",
         "/favicon.ico",
         "/api/v1/auth/login/",
         "/api/v1//auth/login",

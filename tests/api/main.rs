@@ -72,6 +72,7 @@ mod sentry;
 mod sessions;
 mod sign_ups;
 mod smtp;
+mod start_page;
 mod token_kinds;
 mod tokens;
 mod tracing;

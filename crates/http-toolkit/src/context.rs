@@ -221,6 +221,7 @@ where
             let mut line = AccessLine {
                 context,
                 outcome: None,
+                is_polled: false,
                 in_flight: InFlight::begin(),
                 scope,
             };
@@ -228,6 +229,7 @@ where
             let id = line.context.request_id();
             let code = problem::complete(&mut response, id.as_str());
             response.headers_mut().insert(X_REQUEST_ID, id.header());
+            line.is_polled = response.extensions().get::<Polled>().is_some();
             line.outcome = Some((response.status().as_u16(), code));
             Ok(response)
         })
@@ -237,11 +239,17 @@ where
 /// Status in logs and metrics when the client disconnected before the response.
 const CLIENT_LEFT: u16 = 499;
 
+/// Response extension: the access log line of the request has the level debug, as that of a probe. For what a page
+/// requests every few seconds.
+#[derive(Clone, Copy, Debug)]
+pub struct Polled;
+
 /// Access log line, written on drop, since a client that disconnects drops the handler's future. It omits the
 /// client address, which is personal data.
 struct AccessLine {
     context: RequestContext,
     outcome: Option<(u16, Option<ProblemCode>)>,
+    is_polled: bool,
     in_flight: InFlight,
     scope: RequestScope,
 }
@@ -272,7 +280,7 @@ impl Drop for AccessLine {
                 )
             };
         }
-        if route.starts_with("/health") {
+        if self.is_polled || route.starts_with("/health") {
             line!(debug);
         } else {
             line!(info);

@@ -62,7 +62,7 @@ pub use catch_panic::CatchPanic;
 pub use client::{Client, UNKNOWN, printable_user_agent};
 pub use code::{Definition, ProblemCode};
 pub use config::{HttpConfig, HttpSettings};
-pub use context::{RequestContext, RequestContextLayer};
+pub use context::{Polled, RequestContext, RequestContextLayer};
 pub use cookie::{AmbiguousCookie, SessionCookie};
 pub use cors::cors;
 #[cfg(feature = "postgres")]

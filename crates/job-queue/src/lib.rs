@@ -3,6 +3,7 @@
 
 mod context;
 mod dead;
+mod inspect;
 mod jobs;
 pub mod metrics;
 mod migrations;
@@ -13,6 +14,9 @@ mod worker;
 
 pub use context::{Failure, JobError, MissingExtension, extension, report, report_final};
 pub use dead::{DeadJobsRetention, PurgeDeadJobs};
+pub use inspect::{
+    FailedJob, FailedState, JobCounts, Retry, count_jobs, list_failed_jobs, retry_failed_job,
+};
 pub use migrations::{MigrateError, SCHEMA, migrate};
 pub use owned::{OwnedRows, delete_jobs};
 pub use purge::{PURGE_BATCH, Purges};

@@ -41,6 +41,7 @@ pub(super) struct Home {
 #[derive(Default, Deserialize, Serialize)]
 pub(super) struct Ports {
     pub(super) api: Option<u16>,
+    pub(super) metrics: Option<u16>,
     pub(super) inbox: Option<u16>,
     pub(super) smtp: Option<u16>,
     pub(super) postgres: Option<u16>,
@@ -96,15 +97,20 @@ impl Home {
         self.set_seeded(false)
     }
 
-    /// Writes where everything is, for scripts.
+    /// The file that [`Home::publish`] writes.
+    pub(super) fn urls_file(&self) -> PathBuf {
+        self.path.join("urls.json")
+    }
+
+    /// Writes where everything is, for scripts and the start page.
     pub(super) fn publish(&self, urls: &impl Serialize) -> Result<()> {
-        files::write_private(&self.path.join("urls.json"), &json(urls))
+        files::write_private(&self.urls_file(), &json(urls))
     }
 
     /// Nothing runs any more.
     pub(super) fn unpublish(&self) {
         let _ = fs::remove_file(self.path.join("service.pid"));
-        let _ = fs::remove_file(self.path.join("urls.json"));
+        let _ = fs::remove_file(self.urls_file());
     }
 
     /// The secrets of this checkout, each made at the first run that needs it.

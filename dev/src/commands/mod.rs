@@ -5,6 +5,7 @@ mod db;
 mod foreground;
 mod home;
 mod load;
+mod login;
 mod restore;
 mod run;
 mod s3;

@@ -2,13 +2,12 @@
 
 use std::{
     net::Ipv4Addr,
-    process::{ExitCode, Stdio},
+    process::ExitCode,
     time::{Duration, Instant},
 };
 
 use groundwork_dev::{
     Error, Inbox, Postgres, Result, S3, Stripe,
-    error::Doing,
     ports::{self, Reserved},
     process::{Server, Signal},
     redis,
@@ -22,23 +21,13 @@ use tokio::{
 use super::{
     foreground::Interrupts,
     home::{Home, Ports},
+    login::{ADMIN, DEMO, Login},
     s3, say, seed, service, stripe,
 };
 
 const DATABASE: &str = "app";
 const READY_LIMIT: Duration = Duration::from_mins(1);
 const DRAIN_LIMIT: Duration = Duration::from_secs(25);
-
-const DEMO: Login = Login {
-    email: "demo@example.com",
-    password: "demo-on-my-machine",
-    is_admin: false,
-};
-const ADMIN: Login = Login {
-    email: "admin@example.com",
-    password: "admin-on-my-machine",
-    is_admin: true,
-};
 
 /// `run`: starts everything, says where it is and serves until a signal or a failure.
 pub(crate) async fn run() -> Result<ExitCode> {
@@ -73,6 +62,8 @@ pub(crate) async fn run() -> Result<ExitCode> {
 struct World {
     service: Server,
     api: Reserved,
+    /// None where the caller has an address of their own for metrics.
+    metrics: Option<Reserved>,
     inbox: Inbox,
     redis_url: Option<String>,
     /// None where the caller's own key calls Stripe.
@@ -98,6 +89,11 @@ impl World {
         }
         postgres.ensure_database(DATABASE).await?;
         let api = ports::reserve(last.api, 8000)?;
+        let metrics = if service::has_metrics_address() {
+            None
+        } else {
+            Some(ports::reserve(last.metrics, 9090)?)
+        };
         let stripe = if stripe::has_own_key() {
             None
         } else {
@@ -112,6 +108,7 @@ impl World {
         };
         home.keep_ports(&Ports {
             api: Some(api.port),
+            metrics: metrics.as_ref().map(|it| it.port).or(last.metrics),
             inbox: Some(inbox.http_addr().port()),
             smtp: Some(inbox.smtp_addr().port()),
             postgres: Some(postgres.port()),
@@ -121,6 +118,14 @@ impl World {
 
         let database = service::Database::new(&postgres, DATABASE);
         let mut settings = service::settings(&database, api.port, &inbox.smtp_url(), &secrets);
+        settings.push((
+            "START_PAGE_FILE".into(),
+            home.urls_file().display().to_string(),
+        ));
+        if let Some(metrics) = &metrics {
+            let address = format!("127.0.0.1:{}", metrics.port);
+            settings.push(("METRICS_ADDR".into(), address));
+        }
         if let Some(url) = &redis_url {
             settings.push(("REDIS_URL".into(), url.clone()));
         }
@@ -141,6 +146,7 @@ impl World {
         let mut world = Self {
             service,
             api,
+            metrics,
             inbox,
             redis_url,
             stripe,
@@ -200,8 +206,16 @@ impl World {
                 secret_key: stripe::SECRET_KEY,
             }),
             s3: self.s3.as_ref().map(S3::url),
+            metrics: self
+                .metrics
+                .as_ref()
+                .map(|it| format!("http://127.0.0.1:{}/health/metrics", it.port)),
             demo: DEMO,
             admin: ADMIN,
+            organisation: Organisation {
+                slug: seed::SLUG,
+                name: seed::NAME,
+            },
         }
     }
 }
@@ -230,60 +244,6 @@ async fn is_ready(port: u16) -> bool {
         .is_ok_and(|ready| ready.is_some())
 }
 
-/// Somebody who can sign in from the first start on.
-#[derive(Clone, Copy, Serialize)]
-struct Login {
-    email: &'static str,
-    password: &'static str,
-    #[serde(skip)]
-    is_admin: bool,
-}
-
-impl Login {
-    async fn create(self, settings: &[(String, String)]) -> Result<()> {
-        let mut command = service::command(&[
-            "users",
-            "create",
-            "--email",
-            self.email,
-            "--verified",
-            "--if-missing",
-        ])?;
-        if self.is_admin {
-            command.arg("--admin");
-        }
-        command.args(["--first-name", if self.is_admin { "Admin" } else { "Demo" }]);
-        command
-            .envs(settings.iter().cloned())
-            .env("LOG_LEVEL", "warn");
-        command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped());
-        let doing = || format!("create {}", self.email);
-        let mut child = tokio::process::Command::from(command)
-            .kill_on_drop(true)
-            .spawn()
-            .doing(doing)?;
-        if let Some(mut stdin) = child.stdin.take() {
-            stdin
-                .write_all(format!("{}\n", self.password).as_bytes())
-                .await
-                .doing(doing)?;
-        }
-        let output = child.wait_with_output().await.doing(doing)?;
-        if output.status.success() {
-            return Ok(());
-        }
-        let why = String::from_utf8_lossy(&output.stderr);
-        Err(Error::Other(format!(
-            "could not create {}: {}",
-            self.email,
-            why.trim()
-        )))
-    }
-}
-
 /// The fake Stripe: its page, and the key of its API and control routes.
 #[derive(Serialize)]
 struct FakeStripe {
@@ -291,7 +251,14 @@ struct FakeStripe {
     secret_key: &'static str,
 }
 
-/// Where everything is.
+/// The organisation of the demo user.
+#[derive(Serialize)]
+struct Organisation {
+    slug: &'static str,
+    name: &'static str,
+}
+
+/// Where everything is. The start page of the service reads it.
 #[derive(Serialize)]
 struct Urls {
     root: String,
@@ -304,8 +271,10 @@ struct Urls {
     redis: Option<String>,
     stripe: Option<FakeStripe>,
     s3: Option<String>,
+    metrics: Option<String>,
     demo: Login,
     admin: Login,
+    organisation: Organisation,
 }
 
 impl Urls {
@@ -338,12 +307,19 @@ impl Urls {
             self.admin.email,
             seed::INVITED,
         );
+        let start = format!("{}/", self.root);
+        let metrics = self
+            .metrics
+            .as_deref()
+            .unwrap_or("served at your METRICS_ADDR");
         let data = world.postgres.directory().display().to_string();
         let rows = [
-            ("API", self.root.as_str()),
+            ("Start", start.as_str()),
+            ("API", &self.root),
             ("Docs", &self.docs),
             ("OpenAPI", &self.openapi),
             ("Health", &self.health),
+            ("Metrics", metrics),
             ("Inbox", &self.inbox),
             ("SMTP", &self.smtp),
             ("PostgreSQL", &self.database),

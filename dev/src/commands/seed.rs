@@ -11,6 +11,7 @@ use tokio::{
 };
 
 pub(super) const SLUG: &str = "acme";
+pub(super) const NAME: &str = "Acme";
 /// Address with an open invitation.
 pub(super) const INVITED: &str = "invited@example.com";
 
@@ -23,7 +24,7 @@ pub(super) async fn create_organisation(
 ) -> Result<()> {
     let api = Api { port };
     let owner_token = api.sign_in(owner).await?;
-    let new = json!({ "name": "Acme", "slug": SLUG });
+    let new = json!({ "name": NAME, "slug": SLUG });
     api.post("organisations", Some(&owner_token), &new, &[201, 409])
         .await?;
     let invitations = format!("organisations/{SLUG}/invitations");

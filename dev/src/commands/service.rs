@@ -56,6 +56,11 @@ pub(super) fn command(args: &[&str]) -> Result<Command> {
     Ok(command)
 }
 
+/// Returns whether the caller has set an address for metrics.
+pub(super) fn has_metrics_address() -> bool {
+    env::var_os("METRICS_ADDR").is_some_and(|address| !address.is_empty())
+}
+
 /// New secrets, as lines of `NAME=value`.
 pub(super) fn make_secrets() -> Result<String> {
     let output = command(&["keys", "generate"])?

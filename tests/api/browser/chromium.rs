@@ -195,6 +195,26 @@ impl Browser {
             .expect("it is written");
     }
 
+    /// Prefers dark pages from now on.
+    pub async fn prefer_dark(&self) {
+        let features = json!([{ "name": "prefers-color-scheme", "value": "dark" }]);
+        let media = json!({ "features": features });
+        self.devtools("Emulation.setEmulatedMedia", media).await;
+    }
+
+    /// Gives the page a size that a window may not have.
+    pub async fn resize(&self, width: u32, height: u32) {
+        let size =
+            json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": true });
+        self.devtools("Emulation.setDeviceMetricsOverride", size)
+            .await;
+    }
+
+    async fn devtools(&self, command: &'static str, parameters: Value) {
+        let sent = self.client.issue_cmd(DevTools(command, parameters)).await;
+        sent.expect("the driver passes it on");
+    }
+
     /// Waits for a downloaded file of this name; answers its bytes.
     pub async fn downloaded(&self, name: &str) -> Vec<u8> {
         let path = downloads(self.profile.path()).join(name);
@@ -275,5 +295,21 @@ impl WebDriverCompatibleCommand for Log {
 
     fn method_and_body(&self, _: &Url) -> (Method, Option<String>) {
         (Method::POST, Some(json!({ "type": self.0 }).to_string()))
+    }
+}
+
+/// The command of chromedriver that sends one of the `DevTools` protocol.
+#[derive(Debug)]
+struct DevTools(&'static str, Value);
+
+impl WebDriverCompatibleCommand for DevTools {
+    fn endpoint(&self, base: &Url, session: Option<&str>) -> Result<Url, ParseError> {
+        let session = session.unwrap_or_default();
+        base.join(&format!("session/{session}/goog/cdp/execute"))
+    }
+
+    fn method_and_body(&self, _: &Url) -> (Method, Option<String>) {
+        let body = json!({ "cmd": self.0, "params": self.1 });
+        (Method::POST, Some(body.to_string()))
     }
 }

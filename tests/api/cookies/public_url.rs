@@ -26,6 +26,9 @@ async fn below_a_path_each_route_is_served_whether_the_proxy_strips_it_or_not() 
         "/docs/",
         "/api/openapi.json",
         "/api/v1/pricing",
+        "/",
+        "/start/status",
+        "/assets/start-page.js",
     ] {
         for base in ["", "/app"] {
             let answer = app.get(&format!("{base}{path}")).await;
@@ -34,7 +37,6 @@ async fn below_a_path_each_route_is_served_whether_the_proxy_strips_it_or_not() 
     }
     for path in [
         "/app",
-        "/app/",
         "/app/nowhere",
         "/app/app/health/live",
         "/application/docs/",

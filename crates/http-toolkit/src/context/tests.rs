@@ -1,9 +1,9 @@
 //! What every request is given, and the line that it leaves.
 
-use axum::Router;
 use axum::http::Method;
 use axum::middleware::{Next, from_fn};
 use axum::routing::get;
+use axum::{Extension, Router};
 use tower::ServiceExt as _;
 use uuid::Uuid;
 
@@ -87,6 +87,7 @@ async fn each_request_leaves_one_line_that_names_no_raw_path() {
         .route("/things/{id}", get(async || "found"))
         .route("/never", get(std::future::pending::<()>))
         .route("/health/live", get(async || "live"))
+        .route("/polled", get(async || (Extension(Polled), "state")))
         .route_layer(from_fn(sign_in))
         .layer(RequestContextLayer::new(
             &config(),
@@ -127,6 +128,8 @@ async fn each_request_leaves_one_line_that_names_no_raw_path() {
     assert_eq!(lines.last()["status"], CLIENT_LEFT);
     assert_eq!(lines.last()["route"], "/never");
 
-    app.oneshot(request("/health/live")).await.unwrap();
-    assert_eq!(lines.last()["route"], "/never");
+    for path in ["/health/live", "/polled"] {
+        app.clone().oneshot(request(path)).await.unwrap();
+        assert_eq!(lines.last()["route"], "/never");
+    }
 }

@@ -128,12 +128,18 @@ pub(crate) fn sort_lock(text: &str, without: &str) -> String {
         .filter(|part| key(part, "name = ") != unwanted)
         .map(sort_dependencies)
         .collect();
-    packages.sort_by_key(|part| (key(part, "name = "), key(part, "version = ")));
+    packages.sort_by_key(|part| (key(part, "name = "), version(&key(part, "version = "))));
     let mut all = vec![head.to_owned()];
     all.extend(packages);
     let mut text = all.join(SEPARATOR);
     text.push('\n');
     text
+}
+
+/// The numbers of a version, by which Cargo orders packages of one name.
+fn version(text: &str) -> Vec<u64> {
+    let numbers = text.split(|c: char| !c.is_ascii_digit());
+    numbers.filter_map(|number| number.parse().ok()).collect()
 }
 
 fn sort_dependencies(package: &str) -> String {
@@ -145,7 +151,10 @@ fn sort_dependencies(package: &str) -> String {
         return package.to_owned();
     };
     let mut list: Vec<&str> = list.lines().collect();
-    list.sort_unstable();
+    list.sort_by_key(|line| {
+        let (name, rest) = line.trim().split_once(' ').unwrap_or((line.trim(), ""));
+        (name.trim_matches(['"', ',']), version(rest))
+    });
     format!("{before}{BEGIN}{}\n]{after}", list.join("\n"))
 }
 

@@ -79,10 +79,9 @@ fn access(tree: &mut Tree, names: &Names) {
         "}\n",
         &fill("    SampleItems,\n"),
     );
-    tree.increment(policy, "pub const ALL: [Self; ");
     tree.insert_before(
         policy,
-        "pub const ALL: [Self; ",
+        "pub const ALL: &[Self] = &[\n",
         "    ];",
         &fill("        Self::SampleItems,\n"),
     );
@@ -150,8 +149,7 @@ fn tests(tree: &mut Tree, names: &Names) {
         "\";",
         &fill("sample_items sample_items\n"),
     );
-    let reads = "READS: [(&str, &str, &str); ";
-    tree.increment(tables, reads);
+    let reads = "READS: &[(&str, &str, &str)] = &[\n";
     let read = "    (\"sample_items\", \"accounts\", \"those of an organisation whose row is kept after its purge\"),\n";
     tree.insert_before(tables, reads, "];", &fill(read));
     tree.edit(

@@ -103,17 +103,6 @@ impl Tree {
         self.insert_before(path, start, "", text);
     }
 
-    /// Adds one to the number after `start`.
-    pub(super) fn increment(&mut self, path: &str, start: &str) {
-        self.edit(path, start.trim(), "a length one higher", |before| {
-            let from = before.find(start)? + start.len();
-            let digits = before[from..].find(|c: char| !c.is_ascii_digit())?;
-            let number: usize = before[from..from + digits].parse().ok()?;
-            let (head, tail) = (&before[..from], &before[from + digits..]);
-            Some(format!("{head}{}{tail}", number + 1))
-        });
-    }
-
     #[cfg(test)]
     pub(super) fn missing(&self) -> &[Missing] {
         &self.missing
@@ -238,16 +227,5 @@ mod tests {
         assert_eq!(text(&root), "list:\n- one\nend\n");
         let files = fs::read_dir(root.path()).expect("it is listed").count();
         assert_eq!(files, 1, "no draft is left");
-    }
-
-    #[test]
-    fn a_number_is_incremented() {
-        let root = root();
-        let path = root.path().join("a.md");
-        fs::write(&path, "ALL: [Self; 9] = [").expect("it is written");
-        let mut tree = Tree::new(root.path().to_path_buf());
-        tree.increment("a.md", "[Self; ");
-        tree.write().expect("it is written");
-        assert_eq!(text(&root), "ALL: [Self; 10] = [");
     }
 }

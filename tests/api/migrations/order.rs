@@ -67,7 +67,7 @@ async fn older_migrations_that_come_later_lead_to_the_same_schema() {
         OWN.into_sql_str(),
         false,
     );
-    let all = [shipped.as_slice(), &[own.clone()]].concat();
+    let all = [shipped.as_slice(), std::slice::from_ref(&own)].concat();
 
     let product = Empty::new().await;
     let mut connection = product.owner().await;

@@ -131,7 +131,7 @@ mod tests {
     fn series_are_summed_by_class_and_by_bound_without_probes_and_the_page() {
         let text = r#"
 # TYPE http_requests_total counter
-http_requests_total{method="GET",route="/api/v1/secrets/{name}",status="200"} 5
+http_requests_total{method="GET",route="/api/v1/files/{id}",status="200"} 5
 http_requests_total{method="POST",route="/api/v1/auth/login",status="202"} 2
 http_requests_total{method="POST",route="/api/v1/auth/login",status="401"} 3
 http_requests_total{method="GET",route="/health/ready",status="200"} 100

@@ -34,6 +34,7 @@ RUN touch src/main.rs src/lib.rs \
 # The fake Stripe of docker-compose.yml, for a developer's machine: `--target fake-stripe`. The production image takes
 # nothing from these two stages. Naming both packages keeps the dependencies' features, and so their compiled code.
 FROM dependencies AS build-fake-stripe
+COPY dev/slice dev/slice
 COPY dev/src dev/src
 RUN mkdir /data \
  && touch dev/src/lib.rs dev/src/main.rs \

@@ -106,8 +106,9 @@ test-template: ## Make products, search them for this one's name, build and test
 # template-only: end
 
 .PHONY: without
-without: ## Remove an optional slice from these sources (SLICE=dashboard; they are listed without)
-	@$(BUILD) && "$(TARGET_DIR)/debug/groundwork-dev" without $(if $(filter yes,$(DROP_TABLES)),--drop-tables) $(SLICE)
+without: ## Remove an optional slice from these sources (SLICE=NAME; without it they are listed)
+	@cargo build --quiet --package groundwork-dev
+	@"$(TARGET_DIR)/debug/groundwork-dev" without $(if $(DROP_TABLES),--drop-tables="$(DROP_TABLES)") -- $(SLICE)
 	@if [ -n "$(SLICE)" ]; then cargo fmt --all && $(MAKE) --no-print-directory sqlx openapi settings privacy; fi
 
 .PHONY: fmt
@@ -155,7 +156,7 @@ privacy: ## Refresh docs/privacy/data.md, the record of what is kept about peopl
 slice: ## Write a slice with table, routes and tests (NAME=support_tickets, SINGULAR=person where it is irregular)
 	@cargo build --quiet --package groundwork-dev
 	@"$(TARGET_DIR)/debug/groundwork-dev" slice $(if $(SINGULAR),--singular "$(SINGULAR)") -- "$(NAME)"
-	@$(MAKE) --no-print-directory sqlx openapi privacy
+	@$(MAKE) --no-print-directory sqlx openapi privacy || { echo 'The slice is written. Mend what is printed above, then: make sqlx openapi privacy'; exit 1; }
 
 .PHONY: clean-dev
 clean-dev: ## Forget the data, secrets and ports of `make run`

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use crate::ids::SampleItemId;
 
-/// How many sample items an account can have.
+/// Limit of sample items of an account.
 pub const MAX_COUNT: u32 = 1_000;
 
 one_line_types! {

@@ -73,7 +73,7 @@ pub(crate) fn without(optional: &[Definition]) -> Result<Vec<String>> {
                     .iter()
                     .map(|slice| format!("\n  {:<16}{}", slice.name, slice.about));
                 Err(Error::refused(format!(
-                    "{unknown:?} is no slice that can be left out. These are:{}",
+                    "{unknown:?} is no optional slice. These are:{}",
                     list.collect::<String>()
                 )))
             }

@@ -104,7 +104,10 @@ impl HttpTotals {
 }
 
 fn is_left_out(route: &str) -> bool {
-    route.starts_with("/start/") || route.starts_with("/health")
+    route == "/"
+        || ["/start/", "/assets/start-page", "/health"]
+            .iter()
+            .any(|start| route.starts_with(start))
 }
 
 /// Name, labels and value of a sample with labels and a whole number.

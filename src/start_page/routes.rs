@@ -64,7 +64,7 @@ async fn get_status(State(state): State<AppState>) -> (Extension<Polled>, Json<S
     (Extension(Polled), Json(service::status(&state).await))
 }
 
-/// Nobody is signed in here, so that the origin of the request is what keeps pages of other sites out.
+/// Unauthenticated: the check of the origin prevents cross-site request forgery.
 async fn retry_job(
     State(state): State<AppState>,
     headers: HeaderMap,

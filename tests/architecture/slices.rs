@@ -14,6 +14,8 @@ const TEMPLATE_ONLY: [&str; 6] = [
     "tests/template",
 ];
 
+const BOTH: [Part; 2] = [Part::Code, Part::Tables];
+
 fn checkout() -> Tree {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut tree = Tree::read(root).expect("the checkout can be read");
@@ -32,7 +34,7 @@ fn all() -> Vec<Definition> {
 /// Removes a slice, and returns a line for each edit that cannot be made.
 fn remove(definition: &Definition, tree: &mut Tree) -> Vec<String> {
     let mut faults = Vec::new();
-    for part in [Part::Code, Part::Tables] {
+    for part in BOTH {
         let errors = definition.remove(tree, part);
         faults.extend(
             errors
@@ -45,7 +47,7 @@ fn remove(definition: &Definition, tree: &mut Tree) -> Vec<String> {
 
 fn left(definition: &Definition, tree: &Tree) -> Vec<String> {
     let name = &definition.name;
-    let mentions = definition.mentions(tree).into_iter().map(|mention| {
+    let mentions = definition.mentions(tree, &BOTH).into_iter().map(|mention| {
         let (path, line, word) = (mention.path, mention.line, mention.word);
         format!(
             "{path}:{line} mentions {word}: add an edit to crates/optional-slices/slices/{name}.txt"
@@ -58,7 +60,7 @@ fn left(definition: &Definition, tree: &Tree) -> Vec<String> {
 fn nothing_mentions_an_optional_slice_after_its_removal() {
     for definition in all() {
         let mut tree = checkout();
-        let before = definition.mentions(&tree).len();
+        let before = definition.mentions(&tree, &BOTH).len();
         assert!(
             before > 0,
             "{}: its words are found nowhere",
@@ -88,7 +90,8 @@ fn optional_slices_can_be_removed_in_any_order() {
 
 #[test]
 fn a_new_mention_of_an_optional_slice_is_found() {
-    let Some(definition) = all().into_iter().next() else {
+    let mut definitions = all().into_iter();
+    let Some(definition) = definitions.find(|definition| definition.has(Part::Code)) else {
         return;
     };
     let mut tree = checkout();

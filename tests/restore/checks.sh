@@ -337,7 +337,7 @@ one_loss() {
   pkill -P "$server"
   found=$(sql 'SELECT max(created_at) AT TIME ZONE $$UTC$$ FROM beats' 2>/dev/null)
   # Without any of its rows, everything since the newest transaction, or since the end of the backup, is lost.
-  [[ -n $found ]] || found=$(sed -nE 's/.*newest transaction ([0-9-]+ [0-9:.]+).*/\1/p; s/^moment ([0-9-]+ [0-9:.]+).*the end of the backup$/\1/p' "$work/report")
+  [[ -n $found ]] || found=$(sed -nE 's/.*newest transaction ([0-9-]+ [0-9:.]+).*/\1/p; s/^moment ([0-9-]+ [0-9:.]+).*the end of the backup;.*/\1/p' "$work/report" | head -n 1)
   lost=$((($(date --date="$last UTC" +%s%6N) - $(date --date="$found UTC" +%s%6N)) / 1000))
   echo "$lost $took" >"$work/loss"
   ((lost <= 120000)) || fail "$lost ms are lost"

@@ -47,7 +47,7 @@ pub struct Definition {
     pub name: String,
     /// One line for people.
     pub about: String,
-    words: Vec<String>,
+    words: Vec<(Part, String)>,
     code: Vec<Step>,
     tables: Vec<Step>,
     /// Drops the tables: file name and text.
@@ -164,7 +164,7 @@ impl Definition {
             }
             match line.split_once(' ') {
                 Some(("about", about)) => about.clone_into(&mut self.about),
-                Some(("word", word)) => self.words.push(word.to_owned()),
+                Some(("word", word)) => self.words.push((part, word.to_owned())),
                 Some(("delete", path)) => steps.push(Step::Delete(path.to_owned())),
                 Some(("in", path)) => file = Some(path),
                 None if line.is_empty() => (),
@@ -192,7 +192,7 @@ impl Definition {
     }
 
     /// Removes a part of the slice from `tree`, its definition included; for [`Part::Tables`] a migration is added that drops
-    /// them. Returns an error for each edit that cannot be made. Files that the tree does not have are passed over.
+    /// them. Returns an error for each edit that cannot be made. Files that the tree does not have are skipped.
     #[must_use]
     pub fn remove(&self, tree: &mut Tree, part: Part) -> Vec<Error> {
         let mut faults = Vec::new();
@@ -233,18 +233,21 @@ impl Definition {
         faults
     }
 
-    /// Lines of `tree` that mention the slice, other than those of generated files and of migrations.
+    /// Lines of `tree` that have a word of these parts, other than those of generated files and of migrations.
     #[must_use]
-    pub fn mentions(&self, tree: &Tree) -> Vec<Mention> {
+    pub fn mentions(&self, tree: &Tree, parts: &[Part]) -> Vec<Mention> {
+        let words = self.words.iter().filter(|(part, _)| parts.contains(part));
+        let words: Vec<&String> = words.map(|(_, word)| word).collect();
         let mut mentions = Vec::new();
         for (path, text) in tree.files() {
             if NOT_SEARCHED.iter().any(|not| path.starts_with(not)) {
                 continue;
             }
             for (line, number) in text.lines().zip(1..) {
-                let has =
-                    |word: &&String| line.contains(*word) && !pattern::find(line, word).is_empty();
-                mentions.extend(self.words.iter().find(has).map(|word| Mention {
+                let has = |word: &&String| {
+                    line.contains(word.as_str()) && !pattern::find(line, word).is_empty()
+                };
+                mentions.extend(words.iter().copied().find(has).map(|word| Mention {
                     path: path.to_owned(),
                     line: number,
                     word: word.clone(),

@@ -20,7 +20,7 @@ pub enum Error {
         reason: &'static str,
     },
     /// The text of an edit is not in its file exactly once.
-    #[error("{path} has {count} times, and should have once:\n{text}")]
+    #[error("expected exactly once in {path}, found {count} times:\n{text}")]
     NotOnce {
         path: String,
         count: usize,

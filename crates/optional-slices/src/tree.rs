@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::{Error, Result};
+use crate::{Error, FOLDER, Result};
 
 /// Folders that no commit has.
 const NOT_READ: [&str; 5] = [".dev", ".git", "dist", "node_modules", "target"];
@@ -89,22 +89,50 @@ impl Tree {
         }
     }
 
-    /// Writes and deletes what has changed, with folders that are empty afterwards. Returns the paths.
+    /// Paths that were deleted.
+    pub fn deleted(&self) -> impl Iterator<Item = &str> {
+        let deleted = self.changed.iter().filter(|(_, text)| text.is_none());
+        deleted.map(|(path, _)| path.as_str())
+    }
+
+    /// Writes and deletes what has changed, with folders that are empty afterwards.
     ///
     /// # Errors
     ///
-    /// If a file cannot be written or deleted: some are done then.
-    pub fn write(self) -> Result<Vec<String>> {
+    /// If a file cannot be written: nothing is changed then. If one cannot be renamed or deleted: some are.
+    pub fn write(self) -> Result<()> {
+        let mut drafts = Vec::new();
         for (path, text) in &self.changed {
-            let place = self.root.join(path);
-            if let Some(text) = text {
-                fs::write(&place, text).map_err(|error| Error::io("write", &place, error))?;
-            } else {
-                fs::remove_file(&place).map_err(|error| Error::io("delete", &place, error))?;
-                self.delete_empty_folders(&place);
+            let (Some(text), place) = (text, self.root.join(path)) else {
+                continue;
+            };
+            let mut draft = place.clone().into_os_string();
+            draft.push(".draft");
+            let draft = PathBuf::from(draft);
+            let written = fs::write(&draft, text)
+                .and_then(|()| keep_permissions(&place, &draft))
+                .map_err(|error| Error::io("write", &draft, error));
+            drafts.push((draft, place));
+            if written.is_err() {
+                for (draft, _) in drafts {
+                    let _ = fs::remove_file(draft);
+                }
+                return written;
             }
         }
-        Ok(self.changed.into_keys().collect())
+        for (draft, place) in &drafts {
+            fs::rename(draft, place).map_err(|error| Error::io("replace", place, error))?;
+        }
+        let deleted = self.changed.iter().filter(|(_, text)| text.is_none());
+        // The definitions last: a run that was interrupted can be repeated.
+        let (definitions, others): (Vec<_>, Vec<_>) =
+            deleted.partition(|(path, _)| path.starts_with(FOLDER));
+        for (path, _) in others.into_iter().chain(definitions) {
+            let place = self.root.join(path);
+            fs::remove_file(&place).map_err(|error| Error::io("delete", &place, error))?;
+            self.delete_empty_folders(&place);
+        }
+        Ok(())
     }
 
     fn delete_empty_folders(&self, place: &Path) {
@@ -115,5 +143,13 @@ impl Tree {
                 break;
             }
         }
+    }
+}
+
+/// Gives a draft the permissions of the file that it replaces, if there is one.
+fn keep_permissions(place: &Path, draft: &Path) -> std::io::Result<()> {
+    match fs::metadata(place) {
+        Ok(metadata) => fs::set_permissions(draft, metadata.permissions()),
+        Err(_) => Ok(()),
     }
 }

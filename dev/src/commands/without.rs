@@ -1,6 +1,7 @@
 //! `without`: removes an optional slice from the sources of this checkout.
 
-use std::process::ExitCode;
+use std::path::Path;
+use std::process::{Command, ExitCode};
 
 use groundwork_dev::{Error, Result};
 use optional_slices::{Definition, Part, Tree, definitions};
@@ -17,8 +18,14 @@ pub(crate) struct Options {
     /// Names of slices; without one those that can be removed are listed
     names: Vec<String>,
     /// Also drop their tables: no running release may use them any more
-    #[arg(long)]
-    drop_tables: bool,
+    #[arg(long, default_value = "no", default_missing_value = "yes", num_args = 0..=1, require_equals = true)]
+    drop_tables: YesNo,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum YesNo {
+    Yes,
+    No,
 }
 
 /// `without`: removes the code of slices, or the tables of slices whose code is gone.
@@ -35,9 +42,7 @@ pub(crate) fn without(options: &Options) -> Result<ExitCode> {
     for name in &options.names {
         let Some(definition) = all.iter().find(|one| one.name == *name) else {
             list(&all);
-            return Err(Error::Other(format!(
-                "{name} is no slice that can be removed"
-            )));
+            return Err(Error::Other(format!("{name} is no optional slice")));
         };
         if definition.has(Part::Code) {
             faults.extend(definition.remove(&mut tree, Part::Code));
@@ -46,7 +51,7 @@ pub(crate) fn without(options: &Options) -> Result<ExitCode> {
         if !definition.has(Part::Tables) {
             continue;
         }
-        if options.drop_tables {
+        if options.drop_tables == YesNo::Yes {
             faults.extend(definition.remove(&mut tree, Part::Tables));
             lines.push(format!("the next migration drops the tables of {name}"));
         } else {
@@ -63,16 +68,22 @@ pub(crate) fn without(options: &Options) -> Result<ExitCode> {
             faults.join("\n")
         )));
     }
-    remember(&mut tree, &all, options)?;
+    record_removal(&mut tree, &all, options)?;
+    let deleted: Vec<&str> = tree.deleted().collect();
+    refuse_uncommitted(&root, &deleted)?;
+    let parts: &[Part] = if options.drop_tables == YesNo::Yes {
+        &[Part::Code, Part::Tables]
+    } else {
+        &[Part::Code]
+    };
     for definition in all.iter().filter(|one| options.names.contains(&one.name)) {
-        let mentions = definition.mentions(&tree);
+        let mentions = definition.mentions(&tree, parts);
         lines.extend(mentions.iter().map(|mention| {
             let (path, line, word) = (&mention.path, mention.line, &mention.word);
             format!("remove by hand: {path}:{line} mentions {word}")
         }));
     }
-    let changed = tree.write()?;
-    lines.push(format!("{} files changed", changed.len()));
+    tree.write()?;
     for line in lines {
         say(&line);
     }
@@ -96,8 +107,29 @@ fn list(all: &[Definition]) {
     }
 }
 
+/// Changes of deleted files that git does not have would be lost.
+fn refuse_uncommitted(root: &Path, deleted: &[&str]) -> Result<()> {
+    let status = Command::new("git")
+        .arg("-C")
+        .arg(root)
+        .args(["status", "--porcelain", "--"])
+        .args(deleted)
+        .output();
+    // Without git, or outside a repository, nobody can say.
+    let Ok(status) = status else {
+        return Ok(());
+    };
+    let lines = String::from_utf8_lossy(&status.stdout);
+    if lines.is_empty() {
+        return Ok(());
+    }
+    Err(Error::Other(format!(
+        "nothing was changed: commit or stash the changes of these files first\n{lines}"
+    )))
+}
+
 /// Notes in the file of a product what is removed, so that an update leaves it out as well.
-fn remember(tree: &mut Tree, all: &[Definition], options: &Options) -> Result<()> {
+fn record_removal(tree: &mut Tree, all: &[Definition], options: &Options) -> Result<()> {
     let Some(text) = tree.text(PRODUCT) else {
         return Ok(()); // not a product
     };
@@ -113,7 +145,7 @@ fn remember(tree: &mut Tree, all: &[Definition], options: &Options) -> Result<()
     removed.extend(options.names.iter().cloned());
     for definition in all.iter().filter(|one| options.names.contains(&one.name)) {
         kept.retain(|name| *name != definition.name);
-        if definition.has(Part::Tables) && !options.drop_tables {
+        if definition.has(Part::Tables) && options.drop_tables == YesNo::No {
             kept.push(definition.name.clone());
         }
     }

@@ -205,6 +205,18 @@ impl Names {
             ),
             (
                 "docs/openapi.json",
+                format!("\"operationId\": \"get_{singular}\""),
+            ),
+            (
+                "docs/openapi.json",
+                format!("\"operationId\": \"change_{singular}\""),
+            ),
+            (
+                "docs/openapi.json",
+                format!("\"operationId\": \"delete_{singular}\""),
+            ),
+            (
+                "docs/openapi.json",
                 format!("\"operationId\": \"list_{plural}\""),
             ),
             ("src/policy.rs", format!("\"{plural}:read\"")),

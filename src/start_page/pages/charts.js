@@ -1,6 +1,6 @@
 "use strict";
 
-// Line charts of the last five minutes: SVG for the eye, and a table with the same numbers beside it.
+// Line charts of the last five minutes: SVG, and a table with the same numbers beside it.
 
 const WINDOW_SECONDS = 300;
 const VIEW = { width: 300, height: 100 };

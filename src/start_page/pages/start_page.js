@@ -112,7 +112,7 @@ function jobRow(id) {
   const name = element("p", { class: "name" });
   const state = element("p", { class: "quiet" });
   const button = element("button", { type: "button" }, "Retry");
-  const error = element("pre", { tabindex: "0" });
+  const error = element("pre", { tabindex: "0", role: "group" });
   const item = element("li", { "data-job": id }, element("div", { class: "about" }, name, state), button, error);
   button.addEventListener("click", () => retry(id, button));
   return { item, name, state, button, error };
@@ -222,7 +222,8 @@ function uptime(seconds) {
 }
 
 async function readStatus() {
-  const { body } = await getJson("start/status");
+  const { status, body } = await getJson("start/status");
+  if (status !== 200) throw new Error(body.title);
   setText(byId("build"), `, version ${body.version}, running for ${uptime(body.uptime_seconds)}`);
   for (const key of ["waiting", "scheduled", "running", "failed", "dead"]) {
     setText(byId(`count-${key}`), body.queue ? round(0)(body.queue.counts[key]) : "–");
@@ -237,6 +238,12 @@ async function readStatus() {
 }
 
 async function poll() {
+  // A tab that nobody sees asks nothing.
+  if (document.hidden) {
+    before = null;
+    document.addEventListener("visibilitychange", poll, { once: true });
+    return;
+  }
   try {
     const [status, health] = await Promise.all([readStatus(), getJson("health/ready")]);
     showMetrics(performance.now() / 1000, status);
@@ -248,7 +255,15 @@ async function poll() {
   setTimeout(poll, INTERVAL);
 }
 
-showLinks().catch(() => {
-  byId("links-message").textContent = "The addresses of what runs beside the service could not be read: its log says why.";
-});
+// `make run` writes the addresses when all of them are known, a moment after the service responds.
+async function findLinks(attempts) {
+  try {
+    await showLinks();
+    if (byId("users").hidden && attempts > 1) setTimeout(findLinks, INTERVAL, attempts - 1);
+  } catch {
+    byId("links-message").textContent = "The addresses of what runs beside the service could not be read: its log says why.";
+  }
+}
+
+findLinks(10);
 poll();

@@ -68,8 +68,8 @@ enum Command {
     },
     /// Writes a slice of the product whose rows belong to an account
     ///
-    /// A table, its migrations, CRUD routes, a scope of API keys, permissions, audit events and tests. Uncommitted changes stay
-    /// as they are. Nothing is written if the name is refused.
+    /// A table, its migrations, CRUD routes, a scope of API keys, permissions, audit events and tests. Uncommitted changes are
+    /// kept. Nothing is written if the name is refused.
     Slice(commands::SliceOptions),
     /// Runs the service with a fault, as the entry point of an image for tests of releases
     BadRelease(commands::BadReleaseOptions),

@@ -64,7 +64,8 @@ pub enum FailedState {
     Dead,
 }
 
-/// A job that has failed, without its payload, which may have an address in it.
+/// A job that has failed, without its payload, which may have an address in it. The text of its last error may have one as
+/// well: it is not for the public.
 #[derive(Clone, Debug, Serialize)]
 pub struct FailedJob {
     pub id: i64,

@@ -50,7 +50,7 @@ const FILES: [(&str, &str); 8] = [
 
 const MIGRATION: &str = include_str!("../slice/create.sql");
 
-/// What was written.
+/// Files that were written, and lines that have no place.
 #[derive(Debug)]
 pub struct Written {
     /// Paths of new files.

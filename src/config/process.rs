@@ -8,8 +8,8 @@ settings::settings! {
         /// refuses.
         APP_ENV => environment: Environment = "production",
             decides_production(|environment| *environment != Environment::Development);
-        /// Whether `/docs`, `/api/openapi.json` and the start page at `/` exist. The start page shows failed jobs to everybody, and
-        /// retries them: no place for it where others reach the service.
+        /// Serves `/docs`, `/api/openapi.json` and the start page at `/`. The start page shows failed jobs, and retries them, without
+        /// authentication: for machines that nobody else can reach.
         DOCS_ENABLED => docs_enabled: bool = false, in_development(true),
             production(|enabled| !enabled, "must be false");
         /// File with the addresses that the start page at `/` links to, and who can sign in: JSON as in `.dev/urls.json`,

@@ -1,4 +1,4 @@
-//! What the start page shows: links, the state of the process, and sums of its HTTP metrics.
+//! Types of the start page: links, the state of the process, and sums of its HTTP metrics.
 
 use std::collections::BTreeMap;
 

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use crate::harness::{Answer, Replica, TestApp};
 use crate::kit::forms::{FORM, Form};
 
-/// What is served beside the documented routes: a page's own assets, the start page of development, and what the
+/// Paths that are served without a description: a page's own assets, the start page of development, and what the
 /// operator's own listener tells.
 const UNDOCUMENTED: [&str; 11] = [
     "/",

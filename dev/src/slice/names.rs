@@ -186,39 +186,22 @@ impl Names {
             }
         }
         let (kind, types) = (self.kind(), self.types());
-        for (path, text) in [
-            (
-                "docs/openapi.json",
-                format!("\"/api/v1/{}\"", self.segment()),
-            ),
-            (
-                "docs/openapi.json",
-                format!("\"/api/v1/{}/", self.segment()),
-            ),
-            ("docs/openapi.json", format!("      \"{kind}\": {{")),
-            ("docs/openapi.json", format!("      \"New{kind}\": {{")),
-            ("docs/openapi.json", format!("      \"{kind}Changes\": {{")),
-            ("docs/openapi.json", format!("      \"{kind}Name\": {{")),
-            (
-                "docs/openapi.json",
-                format!("\"operationId\": \"create_{singular}\""),
-            ),
-            (
-                "docs/openapi.json",
-                format!("\"operationId\": \"get_{singular}\""),
-            ),
-            (
-                "docs/openapi.json",
-                format!("\"operationId\": \"change_{singular}\""),
-            ),
-            (
-                "docs/openapi.json",
-                format!("\"operationId\": \"delete_{singular}\""),
-            ),
-            (
-                "docs/openapi.json",
-                format!("\"operationId\": \"list_{plural}\""),
-            ),
+        let segment = self.segment();
+        let in_document = [
+            format!("\"/api/v1/{segment}\""),
+            format!("\"/api/v1/{segment}/"),
+            format!("      \"{kind}\": {{"),
+            format!("      \"New{kind}\": {{"),
+            format!("      \"{kind}Changes\": {{"),
+            format!("      \"{kind}Name\": {{"),
+            format!("\"operationId\": \"list_{plural}\""),
+            format!("\"operationId\": \"create_{singular}\""),
+            format!("\"operationId\": \"get_{singular}\""),
+            format!("\"operationId\": \"change_{singular}\""),
+            format!("\"operationId\": \"delete_{singular}\""),
+        ];
+        let in_document = in_document.map(|text| ("docs/openapi.json", text));
+        let in_code = [
             ("src/policy.rs", format!("\"{plural}:read\"")),
             ("src/policy.rs", format!("    {types},")),
             ("src/roles.rs", format!("\"{plural}:read\"")),
@@ -228,7 +211,8 @@ impl Names {
             ("src/audit/model.rs", format!("    {kind}Deleted,")),
             ("src/web/code.rs", format!("\"too_many_{plural}\"")),
             ("tests/api/main.rs", format!("mod {plural};")),
-        ] {
+        ];
+        for (path, text) in in_document.into_iter().chain(in_code) {
             if tree.read(path)?.contains(&text) {
                 return Ok(Some(format!("{path} has {}", text.trim())));
             }

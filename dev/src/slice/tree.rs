@@ -12,7 +12,7 @@ use crate::error::{Doing as _, Error, Result};
 pub struct Missing {
     /// Path in the checkout.
     pub path: String,
-    /// What to look for.
+    /// The place, in words.
     pub place: String,
     /// Text to add there.
     pub text: String,

@@ -188,9 +188,8 @@ impl AppState {
     pub fn new(config: &Config, clock: Clock, rng: Rng) -> Result<Self, StateError> {
         let redis = config
             .redis
-            .url
-            .as_ref()
-            .map(|url| Redis::connect_lazy(url, config.redis.timeout))
+            .servers()
+            .map(|servers| Redis::connect_lazy_to(&servers, config.redis.timeout))
             .transpose()
             .map_err(|error| StateError::Redis(error.to_string()))?;
         let breaches = config.breaches.as_ref().map(Breaches::new).transpose();

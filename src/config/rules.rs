@@ -172,6 +172,7 @@ pub(super) fn check(all: &Settings, reader: &mut Reader<'_>) {
         rule.check(all, reader);
     }
     all.database.check(reader);
+    all.redis.check(reader);
     let limits = &all.limits;
     let per_minute = |rate: Option<u32>| rate.map(Rate::per_minute);
     let behind = [

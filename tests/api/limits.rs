@@ -1,6 +1,7 @@
 //! How often anybody may ask, and whom the service does not serve.
 
 mod engine;
+mod topologies;
 
 use std::time::Duration;
 
@@ -365,7 +366,10 @@ async fn beyond_the_cap_requests_are_shed_at_once_and_health_still_answers() {
         shed = app.get(PRICING).await;
     }
     shed.assert_problem(503, "busy");
-    assert_eq!(retry_after(&shed), 1);
+    assert!(
+        (1..=3).contains(&retry_after(&shed)),
+        "a second, and up to two more"
+    );
     app.get("/health/live").await.assert_status(200);
     sqlx::query("ROLLBACK")
         .execute(&mut owner)

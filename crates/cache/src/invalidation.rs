@@ -19,19 +19,19 @@ const POLL_TIMEOUT: Duration = Duration::from_secs(1);
 /// Invalidations in the list for replicas that are late, and unpublished ones in this process.
 const MAX_LISTED: usize = 10_000;
 
-/// Number of the newest entry, and the list.
-const NUMBER: &str = "cache:changes:number";
-const LIST: &str = "cache:changes";
+/// Key of the number of the newest entry, and of the list.
+const LIST: [&str; 2] = ["cache:changes:number", "cache:changes"];
 
-/// Deletes a value and lists the invalidation. After a loss of data in Redis numbers start at the time, so
-/// that none is given twice.
-const PUBLISH: &str = "redis.call('DEL', KEYS[1])
-if redis.call('EXISTS', KEYS[2]) == 0 then redis.call('SET', KEYS[2], redis.call('TIME')[1] .. '000') end
-local number = string.format('%.0f', redis.call('INCR', KEYS[2]))
-redis.call('ZADD', KEYS[3], number, number .. ' ' .. ARGV[1])
-redis.call('ZREMRANGEBYRANK', KEYS[3], 0, -1 - ARGV[2])
+/// As [`LIST`], in one hash slot of a cluster.
+const LIST_IN_CLUSTER: [&str; 2] = ["{cache:changes}:number", "{cache:changes}"];
+
+/// Lists an invalidation. After a loss of data in Redis numbers start at the time, so that none is given twice.
+const PUBLISH: &str = "if redis.call('EXISTS', KEYS[1]) == 0 then redis.call('SET', KEYS[1], redis.call('TIME')[1] .. '000') end
+local number = string.format('%.0f', redis.call('INCR', KEYS[1]))
+redis.call('ZADD', KEYS[2], number, number .. ' ' .. ARGV[1])
+redis.call('ZREMRANGEBYRANK', KEYS[2], 0, -1 - ARGV[2])
+redis.call('EXPIRE', KEYS[1], 86400)
 redis.call('EXPIRE', KEYS[2], 86400)
-redis.call('EXPIRE', KEYS[3], 86400)
 return 0";
 
 /// Returns the newest number and what follows the given one.
@@ -104,12 +104,14 @@ impl Invalidations {
     }
 
     async fn try_publish(&self, redis: &Redis, name: String, number: u64) -> bool {
+        // The value first: who is told of the invalidation must not find it. It may be on another node of a cluster.
+        let mut delete = cmd("DEL");
+        delete.arg(redis_layer::key(&name));
         let mut publish = cmd("EVAL");
-        publish.arg(PUBLISH).arg(3);
-        publish.arg(redis_layer::key(&name)).arg(NUMBER).arg(LIST);
+        publish.arg(PUBLISH).arg(2).arg(&list_of(redis));
         publish.arg(&name).arg(MAX_LISTED);
-        let reply: Result<i64, RedisError> = redis.query(&publish).await;
-        if reply.is_err() {
+        let deleted: Result<i64, RedisError> = redis.query(&delete).await;
+        if deleted.is_err() || redis.query::<i64>(&publish).await.is_err() {
             return false;
         }
         let mut unpublished = self
@@ -159,6 +161,14 @@ impl Invalidations {
     }
 }
 
+fn list_of(redis: &Redis) -> [&'static str; 2] {
+    if redis.is_cluster() {
+        LIST_IN_CLUSTER
+    } else {
+        LIST
+    }
+}
+
 /// Applies what was published after `last` and returns the newest number.
 async fn poll(
     redis: &Redis,
@@ -166,7 +176,7 @@ async fn poll(
     apply: impl Fn(Invalidation<'_>),
 ) -> Result<i64, RedisError> {
     let mut command = cmd("EVAL");
-    command.arg(POLL).arg(2).arg(NUMBER).arg(LIST);
+    command.arg(POLL).arg(2).arg(&list_of(redis));
     command.arg(last.unwrap_or(i64::MAX));
     let (newest, entries): (i64, Vec<String>) = redis.query(&command).await?;
     let is_complete =

@@ -41,6 +41,24 @@ impl Key {
         })
     }
 
+    /// Number that is the same at every replica and spread evenly.
+    pub(crate) fn spread(self) -> usize {
+        let mixed = |bytes: &[u8]| {
+            // FNV-1a. Addresses and UUIDs differ in few of their bytes.
+            let hash = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+                (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+            });
+            // The low bits of it are the weakest.
+            usize::try_from(hash >> 32).unwrap_or_default()
+        };
+        match self.0 {
+            Kind::Client(IpAddr::V4(addr)) => mixed(&addr.octets()),
+            Kind::Client(IpAddr::V6(addr)) => mixed(&addr.octets()),
+            Kind::User(id) => mixed(id.as_bytes()),
+            Kind::Hashed(hash) | Kind::HashedBoth(hash, _) => mixed(&hash),
+        }
+    }
+
     /// The one or two keys that are counted by.
     pub(crate) const fn split(self) -> (Self, Option<Self>) {
         match self.0 {
@@ -77,6 +95,19 @@ pub fn network_of(addr: IpAddr) -> IpAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn keys_are_spread_evenly() {
+        let mut lanes = [0_u32; 64];
+        for id in 0..6_400_u32 {
+            let client = Key::client(std::net::Ipv4Addr::from(0x0a00_0000 + id).into());
+            lanes[client.spread() % 64] += 1;
+        }
+        assert!(
+            lanes.iter().all(|uses| (50..=150).contains(uses)),
+            "{lanes:?}"
+        );
+    }
 
     #[test]
     fn a_key_reads_as_what_it_is() {

@@ -5,6 +5,7 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use aws_lc_rs::digest;
+use futures_util::future::try_join_all;
 use redis::{Cmd, ErrorKind, ServerErrorKind};
 use tokio::sync::oneshot;
 use tracing::Instrument as _;
@@ -17,6 +18,10 @@ use crate::{Decision, Key, Limit, LimitCheck, LimitState};
 
 const SCRIPT: &str = include_str!("window.lua");
 
+/// Lanes in a Redis Cluster, whose scripts may use keys of one hash slot alone: each lane has a slot of its own. Enough to
+/// spread over the nodes of a large cluster, and few enough that requests still share calls.
+const LANES_IN_CLUSTER: u16 = 64;
+
 /// Requests in a group: the script pushes all their uses in one call, whose arguments Lua bounds at a few
 /// thousand.
 const GROUP_MAX: usize = 1_000;
@@ -28,11 +33,18 @@ static SCRIPT_SHA1: LazyLock<String> = LazyLock::new(|| {
     bytes.fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 });
 
-pub(crate) struct Shared(Arc<Inner>);
+pub(crate) struct Shared {
+    redis: Redis,
+    /// One, or [`LANES_IN_CLUSTER`].
+    lanes: Box<[Arc<Lane>]>,
+}
 
-struct Inner {
+/// Keys that one call may use, and the requests that wait for it.
+struct Lane {
     redis: Redis,
     clock: Clock,
+    /// Prefix of the keys, with the hash tag of a cluster.
+    prefix: String,
     queue: Mutex<Queue>,
 }
 
@@ -52,37 +64,153 @@ struct Queued {
 
 impl Shared {
     pub(crate) fn new(redis: Redis, clock: Clock) -> Self {
-        Self(Arc::new(Inner {
+        let prefixes: Vec<_> = if redis.is_cluster() {
+            let lanes = 0..LANES_IN_CLUSTER;
+            lanes.map(|lane| format!("limit:{{{lane}}}:")).collect()
+        } else {
+            vec!["limit:".to_owned()]
+        };
+        let lane = |prefix| {
+            Arc::new(Lane {
+                redis: redis.clone(),
+                clock: clock.clone(),
+                prefix,
+                queue: Mutex::default(),
+            })
+        };
+        Self {
+            lanes: prefixes.into_iter().map(lane).collect(),
             redis,
-            clock,
-            queue: Mutex::default(),
-        }))
+        }
     }
 
     /// Runs the script in a batch. Takes at most two calls: the one in progress and the next.
+    ///
+    /// In a cluster, keys of several lanes are read first and spent in a second call each, so that all or none are spent
+    /// unless another request uses up one of them in between.
     pub(crate) async fn decide(
         &self,
         checks: &[LimitCheck],
         unconditional: bool,
     ) -> Result<Decision, Arc<RedisError>> {
-        if !self.0.redis.is_available() {
+        if !self.redis.is_available() {
             return Err(Arc::new(RedisError::Unavailable));
         }
+        if let Some(lane) = self.common_lane(checks) {
+            return lane.decide(checks.to_vec(), unconditional).await;
+        }
+        Box::pin(self.decide_by_lanes(checks, unconditional)).await
+    }
+
+    async fn decide_by_lanes(
+        &self,
+        checks: &[LimitCheck],
+        unconditional: bool,
+    ) -> Result<Decision, Arc<RedisError>> {
+        let spends = checks.iter().any(|check| check.spends);
+        if spends && !unconditional {
+            let peeks: Vec<_> = checks
+                .iter()
+                .map(|check| LimitCheck::peek(check.limit, check.key))
+                .collect();
+            let state = self.decide_in_parts(&peeks, false).await?;
+            if !state.allows() {
+                return Ok(state);
+            }
+        }
+        self.decide_in_parts(checks, unconditional).await
+    }
+
+    /// `None` if the checks are in several lanes.
+    fn common_lane(&self, checks: &[LimitCheck]) -> Option<&Arc<Lane>> {
+        if let [only] = &*self.lanes {
+            return Some(only);
+        }
+        let (first, rest) = checks.split_first()?;
+        let lane = self.lane_of(first.key);
+        rest.iter()
+            .all(|check| check.key == first.key || Arc::ptr_eq(lane, self.lane_of(check.key)))
+            .then_some(lane)
+    }
+
+    /// Decides about the checks of each lane in a call of its own.
+    async fn decide_in_parts(
+        &self,
+        checks: &[LimitCheck],
+        unconditional: bool,
+    ) -> Result<Decision, Arc<RedisError>> {
+        let mut parts: Vec<(&Arc<Lane>, Vec<usize>)> = Vec::new();
+        for (at, check) in checks.iter().enumerate() {
+            let lane = self.lane_of(check.key);
+            match parts.iter_mut().find(|(known, _)| Arc::ptr_eq(known, lane)) {
+                Some((_, positions)) => positions.push(at),
+                None => parts.push((lane, vec![at])),
+            }
+        }
+        let decisions = parts.iter().map(|(lane, positions)| {
+            let checks = positions.iter().filter_map(|at| checks.get(*at)).copied();
+            lane.decide(checks.collect(), unconditional)
+        });
+        let mut states = Vec::with_capacity(checks.len());
+        for ((_, positions), decision) in parts.iter().zip(try_join_all(decisions).await?) {
+            states.extend(positions.iter().copied().zip(decision.states));
+        }
+        states.sort_by_key(|(at, _)| *at);
+        Ok(Decision {
+            states: states.into_iter().map(|(_, state)| state).collect(),
+        })
+    }
+
+    fn lane_of(&self, key: Key) -> &Arc<Lane> {
+        // The count of lanes is part of the keys' names: a modulus is enough.
+        &self.lanes[key.spread() % self.lanes.len()]
+    }
+
+    /// Runs the script for a key that is not used otherwise.
+    pub(crate) async fn probe(&self) -> Result<(), RedisError> {
+        let check = LimitCheck::peek(Limit::per_minute("probe", 1), Key::user(Uuid::nil()));
+        let (reply, _) = oneshot::channel();
+        let groups = gather(vec![Queued {
+            checks: vec![check],
+            unconditional: false,
+            reply,
+        }]);
+        self.lane_of(check.key).call(&groups, None).await.map(drop)
+    }
+
+    /// Deletes the counts. On failure they expire with their window.
+    pub(crate) async fn reset(&self, uses: &[(Limit, Key)]) {
+        let mut command = redis::cmd("DEL");
+        for (limit, key) in uses {
+            command.arg(self.lane_of(*key).name(*limit, *key));
+        }
+        if let Err(error) = self.redis.query::<u32>(&command).await {
+            tracing::warn!(%error, "a rate limit could not be reset");
+        }
+    }
+}
+
+impl Lane {
+    async fn decide(
+        self: &Arc<Self>,
+        checks: Vec<LimitCheck>,
+        unconditional: bool,
+    ) -> Result<Decision, Arc<RedisError>> {
         let (reply, received) = oneshot::channel();
         let starts = {
-            let mut queue = self.0.lock();
+            let mut queue = self.lock();
             queue.requests.push(Queued {
-                checks: checks.to_vec(),
+                checks,
                 unconditional,
                 reply,
             });
             !std::mem::replace(&mut queue.is_sending, true)
         };
         if starts {
-            let inner = Arc::clone(&self.0);
+            let lane = Arc::clone(self);
             tokio::spawn(
                 Sending {
-                    inner,
+                    lane,
                     is_done: false,
                 }
                 .run(),
@@ -101,31 +229,48 @@ impl Shared {
             .unwrap_or_else(|_| Err(Arc::new(RedisError::Unavailable)))
     }
 
-    /// Runs the script for a key that is not used otherwise.
-    pub(crate) async fn probe(&self) -> Result<(), RedisError> {
-        let check = LimitCheck::peek(Limit::per_minute("probe", 1), Key::user(Uuid::nil()));
-        let (reply, _) = oneshot::channel();
-        let groups = gather(vec![Queued {
-            checks: vec![check],
-            unconditional: false,
-            reply,
-        }]);
-        call(&self.0.redis, &groups, None).await.map(drop)
-    }
-
-    /// Deletes the counts. On failure they expire with their window.
-    pub(crate) async fn reset(&self, uses: &[(Limit, Key)]) {
-        let mut command = redis::cmd("DEL");
-        for (limit, key) in uses {
-            command.arg(name(*limit, *key));
-        }
-        if let Err(error) = self.0.redis.query::<u32>(&command).await {
-            tracing::warn!(%error, "a rate limit could not be reset");
+    /// One round trip, or two if Redis does not have the script.
+    async fn call(&self, groups: &[Group], now: Option<i64>) -> Result<Vec<i64>, RedisError> {
+        let by_hash = self.command("EVALSHA", &SCRIPT_SHA1, groups, now);
+        match self.redis.query(&by_hash).await {
+            Err(RedisError::Command(error)) if is_unknown_script(&error) => {
+                let by_text = self.command("EVAL", SCRIPT, groups, now);
+                self.redis.query(&by_text).await
+            }
+            result => result,
         }
     }
-}
 
-impl Inner {
+    fn command(&self, verb: &str, script: &str, groups: &[Group], now: Option<i64>) -> Cmd {
+        let checks = || groups.iter().flat_map(|group| &group.checks);
+        let mut command = redis::cmd(verb);
+        command.arg(script).arg(checks().count());
+        for check in checks() {
+            command.arg(self.name(check.limit, check.key));
+        }
+        match now {
+            Some(now) => command.arg(now),
+            None => command.arg(""),
+        };
+        for group in groups {
+            command
+                .arg(group.replies.len())
+                .arg(u8::from(group.unconditional))
+                .arg(group.checks.len());
+            for check in &group.checks {
+                command
+                    .arg(check.limit.max())
+                    .arg(micros(check.limit.window()))
+                    .arg(u8::from(check.spends));
+            }
+        }
+        command
+    }
+
+    fn name(&self, limit: Limit, key: Key) -> String {
+        format!("{}{}:{key}", self.prefix, limit.name())
+    }
+
     fn lock(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -133,7 +278,7 @@ impl Inner {
 
 /// The only task that sends. However it ends, the next request starts another.
 struct Sending {
-    inner: Arc<Inner>,
+    lane: Arc<Lane>,
     is_done: bool,
 }
 
@@ -142,7 +287,7 @@ impl Drop for Sending {
         if self.is_done {
             return; // Another task may be sending by now: the queue is its own.
         }
-        let mut queue = self.inner.lock();
+        let mut queue = self.lane.lock();
         queue.is_sending = false;
         // The closed channels report it.
         queue.requests.clear();
@@ -162,7 +307,7 @@ impl Sending {
 
     /// Takes the queue. The next request after an empty one starts another task.
     fn next(&self) -> Option<Vec<Queued>> {
-        let mut queue = self.inner.lock();
+        let mut queue = self.lane.lock();
         queue.is_sending = !queue.requests.is_empty();
         queue
             .is_sending
@@ -171,13 +316,9 @@ impl Sending {
 
     async fn send(&self, batch: Vec<Queued>) {
         let groups = gather(batch);
-        let now = self.inner.clock.fixed_now();
-        let result = call(
-            &self.inner.redis,
-            &groups,
-            now.map(|now| now.timestamp_micros()),
-        )
-        .await;
+        let now = self.lane.clock.fixed_now();
+        let now = now.map(|now| now.timestamp_micros());
+        let result = self.lane.call(&groups, now).await;
         match result {
             Ok(reply) => dispatch(groups, &reply),
             Err(error) => {
@@ -233,49 +374,6 @@ fn gather(batch: Vec<Queued>) -> Vec<Group> {
         });
     }
     groups
-}
-
-/// One round trip, or two if Redis does not have the script.
-async fn call(redis: &Redis, groups: &[Group], now: Option<i64>) -> Result<Vec<i64>, RedisError> {
-    match redis
-        .query(&command("EVALSHA", &SCRIPT_SHA1, groups, now))
-        .await
-    {
-        Err(RedisError::Command(error)) if is_unknown_script(&error) => {
-            redis.query(&command("EVAL", SCRIPT, groups, now)).await
-        }
-        result => result,
-    }
-}
-
-fn command(verb: &str, script: &str, groups: &[Group], now: Option<i64>) -> Cmd {
-    let checks = || groups.iter().flat_map(|group| &group.checks);
-    let mut command = redis::cmd(verb);
-    command.arg(script).arg(checks().count());
-    for check in checks() {
-        command.arg(name(check.limit, check.key));
-    }
-    match now {
-        Some(now) => command.arg(now),
-        None => command.arg(""),
-    };
-    for group in groups {
-        command
-            .arg(group.replies.len())
-            .arg(u8::from(group.unconditional))
-            .arg(group.checks.len());
-        for check in &group.checks {
-            command
-                .arg(check.limit.max())
-                .arg(micros(check.limit.window()))
-                .arg(u8::from(check.spends));
-        }
-    }
-    command
-}
-
-fn name(limit: Limit, key: Key) -> String {
-    format!("limit:{}:{key}", limit.name())
 }
 
 fn is_unknown_script(error: &redis::RedisError) -> bool {

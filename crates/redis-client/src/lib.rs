@@ -3,21 +3,27 @@
 mod breaker;
 mod config;
 pub mod metrics;
+mod servers;
 
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant};
 
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use redis::{Client, Cmd, FromRedisValue};
-use secrecy::{ExposeSecret as _, SecretString};
+use redis::{Cmd, ErrorKind, FromRedisValue, ServerErrorKind};
+use secrecy::SecretString;
+use tokio::sync::Mutex;
 use tokio::time::{sleep, timeout};
 use tracing::Instrument as _;
 
 use self::breaker::Breaker;
-pub use self::config::{RedisConfig, RedisSettings};
+pub use self::config::{NodeAddress, RedisConfig, RedisMode, RedisSettings};
+pub use self::servers::Servers;
+use self::servers::{Connection, Target};
 
 /// Connect timeout. Requests do not wait so long: connecting continues in the background.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// For a new connection where several servers may have to be asked.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
 
 const PING_TIMEOUT: Duration = Duration::from_millis(100);
 
@@ -29,8 +35,10 @@ const PROBE_EVERY: Duration = Duration::from_millis(500);
 pub struct Redis(Arc<Shared>);
 
 struct Shared {
-    client: Client,
-    connection: RwLock<ConnectionManager>,
+    target: Target,
+    /// `None` until a cluster or Sentinels have responded.
+    connection: RwLock<Option<Connection>>,
+    opening: Mutex<()>,
     deadline: Duration,
     breaker: Breaker,
 }
@@ -50,22 +58,40 @@ pub enum RedisError {
     /// The circuit breaker is open.
     #[error("Redis does not respond")]
     Unavailable,
+    /// The server is run in another mode than the settings say.
+    #[error("{0}")]
+    Mode(&'static str),
     /// Connection error, or an error reply.
     #[error(transparent)]
     Command(#[from] redis::RedisError),
 }
 
 impl Redis {
-    /// Creates a connection that is opened on first use. `deadline` is the time limit of a command.
+    /// Creates a connection to one server that is opened on first use. `deadline` is the time limit of a command.
     pub fn connect_lazy(url: &SecretString, deadline: Duration) -> Result<Self, redis::RedisError> {
-        let client = Client::open(url.expose_secret())?;
-        let connection = RwLock::new(connection(&client)?);
+        Self::connect_lazy_to(&Servers::Single(url.clone()), deadline)
+    }
+
+    /// As [`connect_lazy`](Self::connect_lazy), to these servers.
+    pub fn connect_lazy_to(
+        servers: &Servers,
+        deadline: Duration,
+    ) -> Result<Self, redis::RedisError> {
+        let target = Target::new(servers)?;
+        let connection = RwLock::new(target.open_lazy()?);
         Ok(Self(Arc::new(Shared {
-            client,
+            target,
             connection,
+            opening: Mutex::default(),
             deadline,
             breaker: Breaker::default(),
         })))
+    }
+
+    /// Returns whether a command may name keys of one hash slot alone.
+    #[must_use]
+    pub fn is_cluster(&self) -> bool {
+        self.0.target.is_cluster()
     }
 
     /// Health check, at most 100 ms; also while the breaker is open.
@@ -73,10 +99,10 @@ impl Redis {
         self.attempt(&redis::cmd("PING"), PING_TIMEOUT).await
     }
 
-    /// Opens a new connection and pings, to find the cause of a failure: the shared connection hides it, since
-    /// its reconnects take longer than a command may.
+    /// Opens a new connection, pings and compares the mode of the servers with the settings, to find the cause of a failure:
+    /// the shared connection hides it, since its reconnects take longer than a command may.
     pub async fn diagnose(&self) -> Result<(), RedisError> {
-        self.0.diagnose().await
+        Box::pin(self.0.diagnose()).await
     }
 
     /// Returns whether the circuit breaker is closed.
@@ -85,9 +111,13 @@ impl Redis {
         !self.0.breaker.is_open()
     }
 
-    /// Connects ahead of the first requests.
+    /// Connects ahead of the first requests, and logs an error if the servers are run in another mode than the settings say.
     pub async fn warm_up(&self) {
-        let _ = self.0.run::<()>(&redis::cmd("PING"), CONNECT_TIMEOUT).await;
+        let _ = self.0.run::<()>(&redis::cmd("PING"), OPEN_TIMEOUT).await;
+        let checked = timeout(OPEN_TIMEOUT, self.0.target.check_mode()).await;
+        if let Ok(Err(error @ RedisError::Mode(_))) = checked {
+            tracing::error!(%error, "Redis cannot be used");
+        }
     }
 
     /// Runs one command within the deadline. Fails at once while the breaker is open.
@@ -118,16 +148,29 @@ impl RedisError {
     fn is_timeout(&self) -> bool {
         match self {
             Self::Timeout => true,
-            Self::Unavailable => false,
+            Self::Unavailable | Self::Mode(_) => false,
             Self::Command(error) => error.is_timeout(),
         }
     }
 
-    /// Returns whether there was no reply, unlike an error reply.
+    /// Returns whether there was no reply, or one of a server that cannot serve now: a new connection may lead to one that
+    /// can. Other error replies are none.
     fn is_failure(&self) -> bool {
         match self {
             Self::Timeout | Self::Unavailable => true,
-            Self::Command(error) => error.is_timeout() || error.is_io_error(),
+            Self::Mode(_) => false,
+            Self::Command(error) => matches!(
+                error.kind(),
+                ErrorKind::Io
+                    | ErrorKind::ClusterConnectionNotFound
+                    | ErrorKind::MasterNameNotFoundBySentinel
+                    | ErrorKind::Server(
+                        ServerErrorKind::ReadOnly
+                            | ServerErrorKind::ClusterDown
+                            | ServerErrorKind::MasterDown
+                            | ServerErrorKind::BusyLoading
+                    )
+            ),
         }
     }
 }
@@ -135,11 +178,13 @@ impl RedisError {
 impl Shared {
     async fn diagnose(&self) -> Result<(), RedisError> {
         let connecting = async {
-            let mut connection = self.client.get_multiplexed_async_connection().await?;
-            redis::cmd("PING").query_async(&mut connection).await
+            self.target.check_mode().await?;
+            let opened = self.target.open().await?;
+            let mut connection = opened.ok_or(RedisError::Unavailable)?;
+            Ok(connection.query(&redis::cmd("PING")).await?)
         };
-        let reply = timeout(CONNECT_TIMEOUT, connecting).await;
-        Ok(reply.map_err(|_| RedisError::Timeout)??)
+        let reply = timeout(OPEN_TIMEOUT, connecting).await;
+        reply.map_err(|_| RedisError::Timeout)?
     }
 
     async fn run<T: FromRedisValue>(
@@ -147,7 +192,6 @@ impl Shared {
         command: &Cmd,
         within: Duration,
     ) -> Result<T, RedisError> {
-        let mut connection = self.connection();
         let began = Instant::now();
         let span = tracing::info_span!(
             target: "otel",
@@ -157,11 +201,16 @@ impl Shared {
             otel.status_code = tracing::field::Empty,
             db.system.name = "redis",
         );
-        let reply = timeout(within, command.query_async(&mut connection));
-        let reply = match reply.instrument(span.clone()).await {
-            Ok(reply) => reply.map_err(RedisError::from),
-            Err(_) => Err(RedisError::Timeout),
-        };
+        let reply = timeout(within, async {
+            let mut connection = match self.connection() {
+                Some(connection) => connection,
+                // Boxed: rare, and large.
+                None => Box::pin(self.opened()).await?,
+            };
+            Ok(connection.query(command).await?)
+        });
+        let reply = reply.instrument(span.clone()).await;
+        let reply = reply.unwrap_or(Err(RedisError::Timeout));
         if reply.is_err() {
             span.record("otel.status_code", "ERROR");
         }
@@ -169,24 +218,43 @@ impl Shared {
         reply
     }
 
-    fn connection(&self) -> ConnectionManager {
+    fn connection(&self) -> Option<Connection> {
         let connection = self.connection.read();
         connection.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Replaces the connection. The library reconnects one that was closed, but keeps one whose peer is
-    /// gone.
-    fn reconnect(&self) {
-        if let Ok(fresh) = connection(&self.client) {
-            let current = self.connection.write();
-            *current.unwrap_or_else(PoisonError::into_inner) = fresh;
+    /// Opens the first connection.
+    async fn opened(&self) -> Result<Connection, RedisError> {
+        let _one_at_a_time = self.opening.lock().await;
+        if let Some(connection) = self.connection() {
+            return Ok(connection);
         }
+        let opened = self.target.open().await?;
+        let connection = opened.ok_or(RedisError::Unavailable)?;
+        self.set(connection.clone());
+        Ok(connection)
+    }
+
+    /// Replaces the connection. The library reconnects one that was closed, but keeps one whose peer is
+    /// gone, or whose peer is no primary any more.
+    async fn reconnect(&self) {
+        if let Ok(Ok(Some(fresh))) = timeout(OPEN_TIMEOUT, self.target.open()).await {
+            self.set(fresh);
+        }
+    }
+
+    fn set(&self, connection: Connection) {
+        let current = self.connection.write();
+        *current.unwrap_or_else(PoisonError::into_inner) = Some(connection);
     }
 }
 
 /// Probes until Redis responds in time and closes the breaker, or until the last handle is dropped.
 async fn probe(redis: Weak<Shared>) {
     let ping = redis::cmd("PING");
+    // A replica responds to pings, but refuses this.
+    let mut write = redis::cmd("DEL");
+    write.arg("redis:probe");
     if let Some(redis) = redis.upgrade()
         && let Err(error) = redis.diagnose().await
     {
@@ -195,10 +263,14 @@ async fn probe(redis: Weak<Shared>) {
     }
     loop {
         let Some(redis) = redis.upgrade() else { return };
-        redis.reconnect();
+        redis.reconnect().await;
         // The first opens the connection, the second measures.
         let opened = redis.run::<()>(&ping, CONNECT_TIMEOUT).await;
-        if opened.is_ok() && redis.run::<()>(&ping, redis.deadline).await.is_ok() {
+        let is_fit = opened.is_ok() && {
+            let written = redis.run::<()>(&write, redis.deadline).await;
+            !written.is_err_and(|error| error.is_failure())
+        };
+        if is_fit {
             redis.breaker.close();
             tracing::info!("Redis responds again");
             return;
@@ -214,13 +286,4 @@ fn name_of(command: &Cmd) -> &str {
         Some(redis::Arg::Simple(name)) => str::from_utf8(name).unwrap_or_default(),
         _ => "",
     }
-}
-
-fn connection(client: &Client) -> Result<ConnectionManager, redis::RedisError> {
-    let config = ConnectionManagerConfig::new()
-        .set_connection_timeout(Some(CONNECT_TIMEOUT))
-        .set_response_timeout(Some(CONNECT_TIMEOUT))
-        .set_number_of_retries(1)
-        .set_max_delay(Duration::from_secs(1));
-    ConnectionManager::new_lazy_with_config(client.clone(), config)
 }

@@ -12,14 +12,14 @@ use redis_client::Redis;
 use crate::harness::{config, settings};
 
 /// Longer than any hiccup of a busy machine: these tests are about counts, not about haste.
-const TIMEOUT: Duration = Duration::from_secs(1);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(1);
 
-fn start() -> DateTime<Utc> {
+pub(super) fn start() -> DateTime<Utc> {
     "2026-03-14T09:26:53Z".parse().expect("it is a time")
 }
 
 /// The anonymous limit, set to this.
-fn limit(rate: &str) -> Limit {
+pub(super) fn limit(rate: &str) -> Limit {
     let settings = settings("any", "smtp://127.0.0.1:1", &[("LIMIT_ANONYMOUS", rate)]);
     config(&settings).limits.anonymous
 }
@@ -39,18 +39,18 @@ async fn connect(server: &Server) -> redis::aio::MultiplexedConnection {
     connection.expect("it answers")
 }
 
-fn client(number: u8) -> Key {
+pub(super) fn client(number: u8) -> Key {
     Key::client([203, 0, 113, number].into())
 }
 
 /// What became of each request, by when it came.
 #[derive(Default)]
-struct Trace(Vec<(Duration, bool)>);
+pub(super) struct Trace(Vec<(Duration, bool)>);
 
 impl Trace {
     /// Holds that no window has more than `max`, and that nobody was refused with fewer.
     #[track_caller]
-    fn assert_exact(&self, limit: Limit) {
+    pub(super) fn assert_exact(&self, limit: Limit) {
         let max = limit.max() as usize;
         let allowed: Vec<_> = self.0.iter().filter(|(_, allowed)| *allowed).collect();
         for pair in allowed.windows(max + 1) {
@@ -73,7 +73,12 @@ impl Trace {
 
 /// Requests of a steady, a bursty and an erratic client, on a clock that is moved, through as many
 /// limiters in turn.
-async fn play(limiters: &[Limiter], clock: &Clock, limit: Limit, length: Duration) -> [Trace; 3] {
+pub(super) async fn play(
+    limiters: &[Limiter],
+    clock: &Clock,
+    limit: Limit,
+    length: Duration,
+) -> [Trace; 3] {
     let mut traces = [Trace::default(), Trace::default(), Trace::default()];
     let (begun, window, max) = (clock.now(), limit.window(), limit.max());
     let (rng, mut turn) = (Rng::system(), 0_usize);

@@ -25,6 +25,7 @@ use crate::load_shed::Slots;
 use crate::metrics::InFlight;
 use crate::problem;
 use crate::request_id::{RequestId, X_REQUEST_ID};
+use crate::retry_after;
 use clock::{Clock, Rng};
 use telemetry::{RequestFacts, RequestScope};
 use uuid::Uuid;
@@ -228,6 +229,7 @@ where
             let mut response = reply.await?.map(Body::new);
             let id = line.context.request_id();
             let code = problem::complete(&mut response, id.as_str());
+            retry_after::spread(response.status(), response.headers_mut(), &id.header());
             response.headers_mut().insert(X_REQUEST_ID, id.header());
             line.is_polled = response.extensions().get::<Polled>().is_some();
             line.outcome = Some((response.status().as_u16(), code));

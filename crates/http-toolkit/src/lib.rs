@@ -45,6 +45,7 @@ mod probe;
 mod problem;
 mod reject;
 mod request_id;
+mod retry_after;
 mod routes;
 mod server;
 #[cfg(test)]

@@ -31,7 +31,7 @@ use crate::sealed::ResealColumns;
 use crate::secrets::{NotifySecretRevealed, PurgeSecrets};
 use crate::state::AppState;
 use crate::storage::CopyObjects;
-use crate::usage::{self, BackfillRollups, PurgeUsage};
+use crate::usage::{self, BackfillRollups, CompactUsage, PurgeUsage};
 use crate::usage_summary::{PurgeSummaries, ScheduleNewSummaries, ScheduleSummaries, SendSummary};
 
 const VALID_TIME: &str = "the time of day is valid";
@@ -65,6 +65,7 @@ pub async fn worker(
         .define_job::<PurgeUsage>()
         .define_job::<MaintainPartitions>()
         .define_job::<BackfillRollups>()
+        .define_job::<CompactUsage>()
         .define_job::<PurgeEventTotals>()
         .define_job::<RemoveAddresses>()
         .define_job::<SendInvitation>()
@@ -109,6 +110,7 @@ pub async fn worker(
         .with_cron(Cron::daily_at::<PurgeUsage>(3, 57).expect(VALID_TIME))
         .with_cron(Cron::daily_at::<MaintainPartitions>(4, 17).expect(VALID_TIME))
         .with_cron(Cron::every_n_minutes::<BackfillRollups>(10).expect(VALID_TIME))
+        .with_cron(Cron::every_n_minutes::<CompactUsage>(30).expect(VALID_TIME))
         .with_cron(Cron::daily_at::<PurgeEventTotals>(4, 27).expect(VALID_TIME))
         .with_cron(Cron::daily_at::<RemoveAddresses>(4, 47).expect(VALID_TIME))
         .with_cron(Cron::daily_at::<PurgeOrganisations>(5, 7).expect(VALID_TIME))

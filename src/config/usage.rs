@@ -16,7 +16,9 @@ settings::settings! {
         USAGE_BUFFER => buffer: usize = 100000, within(1000..=10000000);
         /// How long counts are kept: months or days (`400d`), two months at least. Whole months go.
         USAGE_RETENTION => retention: Retention = "13mo";
-        /// How long events are kept, likewise.
+        /// How long counts are kept by the minute. Older ones are added up by the hour, by endpoint and status.
+        USAGE_MINUTES_RETENTION => minutes_retention: Duration = "48h", within("25h"..="400d");
+        /// How long events are kept: months or days, two months at least. Whole months go.
         EVENTS_RETENTION => events_retention: Retention = "13mo";
         /// Reports (`GET /usage`) that run at once in a process, two for one account. Others wait a
         /// second and get 429 or 503. Keep it below the pool's size.

@@ -1,8 +1,8 @@
-//! Purge of totals, and backfill of rollups.
+//! Purge of totals, backfill of rollups, and compaction of old counts.
 
 use std::time::{Duration, Instant};
 
-use chrono::TimeDelta;
+use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
 use clock::Month;
 use job_queue::JobError;
 use tokio::time::sleep;
@@ -29,10 +29,10 @@ async fn purge(state: &AppState) -> Result<(), JobError> {
 }
 
 /// Time limit of one run; the next one continues.
-const BACKFILL_TIMEOUT: Duration = Duration::from_mins(5);
+const RUN_TIMEOUT: Duration = Duration::from_mins(5);
 
 /// Pause between batches, in which metering can write.
-const BACKFILL_PAUSE: Duration = Duration::from_millis(50);
+const PAUSE: Duration = Duration::from_millis(50);
 
 job_queue::jobs! {
     /// Adds usage from before the rollups to them, in batches. Does nothing once all rows are added.
@@ -44,13 +44,43 @@ async fn backfill(state: &AppState) -> Result<(), JobError> {
     let mut batches = 0_u64;
     while store::backfill(&state.db).await? {
         batches += 1;
-        if began.elapsed() > BACKFILL_TIMEOUT {
+        if began.elapsed() > RUN_TIMEOUT {
             break;
         }
-        sleep(BACKFILL_PAUSE).await;
+        sleep(PAUSE).await;
     }
     if batches > 0 {
         tracing::info!(batches, "added earlier usage to the rollups");
     }
     Ok(())
+}
+
+job_queue::jobs! {
+    /// Adds up counts by the minute that are older than `USAGE_MINUTES_RETENTION`, by the hour.
+    CompactUsage "usage.compact" => compact;
+}
+
+async fn compact(state: &AppState) -> Result<(), JobError> {
+    let began = Instant::now();
+    let before = first_minute(state);
+    let (mut minutes, mut hours) = (0, 0);
+    loop {
+        let batch = store::compact(&state.db, before).await?;
+        minutes += batch.minutes;
+        hours += batch.hours;
+        if batch.is_last || began.elapsed() > RUN_TIMEOUT {
+            break;
+        }
+        sleep(PAUSE).await;
+    }
+    if minutes > 0 {
+        tracing::info!(minutes, hours, "added up old usage by the hour");
+    }
+    Ok(())
+}
+
+/// Time from which counts are kept by the minute; the start of an hour.
+pub(super) fn first_minute(state: &AppState) -> DateTime<Utc> {
+    let before = state.clock.now() - state.usage.minutes_retention;
+    before.duration_trunc(TimeDelta::hours(1)).unwrap_or(before)
 }

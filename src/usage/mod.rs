@@ -12,7 +12,7 @@ mod service;
 mod store;
 
 pub use error::FlushError;
-pub use jobs::{BackfillRollups, PurgeUsage};
+pub use jobs::{BackfillRollups, CompactUsage, PurgeUsage};
 pub use metering::{Metering, meter};
 pub use model::{DAILY_TABLE, HOURLY_TABLE, TABLE};
 pub use routes::routes;

@@ -1,6 +1,6 @@
 //! Types of reports and quotas.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
 use http_toolkit::{Position, Problem, Timestamp};
 use serde::{Deserialize, Serialize};
 use usage_meter::{Resolution, minute_of, time_of};
@@ -91,15 +91,15 @@ pub(super) enum Grouping {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct UsageFilter {
-    /// Start (RFC 3339), inclusive. By default 30 days, one day or one hour before `to`, with items of a
-    /// day, an hour or a minute.
+    /// Start (RFC 3339), inclusive, of the minute; where counts are no longer kept by the minute, of the hour. By default 30
+    /// days, one day or one hour before `to`, with items of a day, an hour or a minute.
     #[param(value_type = Option<DateTime<Utc>>, example = "2026-03-01T00:00:00Z")]
     from: Option<Timestamp>,
     /// End (RFC 3339), exclusive; now by default. At most 400 days, 31 days or one day after `from`, with
     /// items of a day, an hour or a minute.
     #[param(value_type = Option<DateTime<Utc>>, example = "2026-04-01T00:00:00Z")]
     to: Option<Timestamp>,
-    /// Length of each item.
+    /// Length of each item. Counts older than two days are kept by the hour.
     #[param(inline)]
     granularity: Option<Granularity>,
     /// Grouping of items, besides time.
@@ -107,7 +107,7 @@ pub(super) struct UsageFilter {
     group_by: Option<Grouping>,
 }
 
-/// Validated query of a report, in whole minutes.
+/// Validated query of a report, in whole minutes, and in whole hours where counts are kept by the hour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ReportQuery {
     pub from: DateTime<Utc>,
@@ -117,8 +117,12 @@ pub(super) struct ReportQuery {
 }
 
 impl UsageFilter {
-    /// Rounds `from` down and `to` up.
-    pub(super) fn query(&self, now: DateTime<Utc>) -> Result<ReportQuery, Problem> {
+    /// Rounds `from` down and `to` up: to whole minutes, and before `first_minute` to whole hours.
+    pub(super) fn query(
+        &self,
+        now: DateTime<Utc>,
+        first_minute: DateTime<Utc>,
+    ) -> Result<ReportQuery, Problem> {
         let reject = |field, message: &'static str| {
             Problem::new(Code::BadRequest)
                 .detail("the query string is not valid")
@@ -141,9 +145,17 @@ impl UsageFilter {
             };
             return Err(reject("from", message));
         }
+        let hour = TimeDelta::hours(1);
+        let is_by_hour = |time: &DateTime<Utc>| *time < first_minute;
         Ok(ReportQuery {
-            from,
-            to,
+            from: match from.duration_trunc(hour) {
+                Ok(rounded) if is_by_hour(&from) => rounded,
+                _ => from,
+            },
+            to: match to.duration_trunc(hour) {
+                Ok(rounded) if is_by_hour(&to) && rounded < to => rounded + hour,
+                _ => to,
+            },
             granularity,
             by_endpoint: self.group_by == Some(Grouping::Endpoint),
         })
@@ -270,32 +282,55 @@ mod tests {
     #[test]
     fn a_report_is_in_whole_minutes_and_has_defaults() {
         let now = time("2026-03-14T09:26:53Z");
-        let query = filter("{}").query(now).expect("it is good");
+        let query = filter("{}")
+            .query(now, DateTime::<Utc>::MIN_UTC)
+            .expect("it is good");
         assert_eq!(query.to, time("2026-03-14T09:27:00Z"));
         assert_eq!(query.from, time("2026-02-12T09:27:00Z"));
         assert_eq!(query.granularity, Granularity::Day);
         assert!(!query.by_endpoint);
         let text = r#"{"from": "2026-03-01T10:00:30+02:00", "to": "2026-03-02T00:00:00Z",
             "granularity": "hour", "group_by": "endpoint"}"#;
-        let query = filter(text).query(now).expect("it is good");
+        let query = filter(text)
+            .query(now, DateTime::<Utc>::MIN_UTC)
+            .expect("it is good");
         assert_eq!(query.from, time("2026-03-01T08:00:00Z"));
         assert_eq!(query.to, time("2026-03-02T00:00:00Z"));
         assert!(query.by_endpoint);
     }
 
     #[test]
+    fn where_counts_are_by_the_hour_a_report_is_in_whole_hours() {
+        let now = time("2026-03-14T09:26:53Z");
+        let first_minute = time("2026-03-12T09:00:00Z");
+        let text = r#"{"from": "2026-03-11T10:40:00Z", "to": "2026-03-12T08:20:00Z"}"#;
+        let query = filter(text).query(now, first_minute).expect("it is good");
+        assert_eq!(query.from, time("2026-03-11T10:00:00Z"));
+        assert_eq!(query.to, time("2026-03-12T09:00:00Z"));
+        let text = r#"{"from": "2026-03-12T09:40:00Z", "to": "2026-03-12T10:20:00Z"}"#;
+        let query = filter(text).query(now, first_minute).expect("it is good");
+        assert_eq!(query.from, time("2026-03-12T09:40:00Z"));
+        assert_eq!(query.to, time("2026-03-12T10:20:00Z"));
+    }
+
+    #[test]
     fn the_first_and_the_last_time_do_not_overflow() {
         let now = time("2026-03-14T09:26:53Z");
         let last = r#"{"from": "9999-12-31T23:00:00Z", "to": "9999-12-31T23:59:59.999999Z"}"#;
-        let query = filter(last).query(now).expect("it is good");
+        let query = filter(last)
+            .query(now, DateTime::<Utc>::MIN_UTC)
+            .expect("it is good");
         assert_eq!(query.to - query.from, TimeDelta::hours(1));
         for granularity in ["minute", "hour", "day"] {
             let first =
                 format!(r#"{{"to": "1970-01-01T00:00:00Z", "granularity": "{granularity}"}}"#);
-            let query = filter(&first).query(now).expect("it is good");
+            let query = filter(&first)
+                .query(now, DateTime::<Utc>::MIN_UTC)
+                .expect("it is good");
             assert_eq!(query.to, DateTime::UNIX_EPOCH);
         }
-        let leap = filter(r#"{"to": "2016-12-31T23:59:60.9Z"}"#).query(now);
+        let leap =
+            filter(r#"{"to": "2016-12-31T23:59:60.9Z"}"#).query(now, DateTime::<Utc>::MIN_UTC);
         assert_eq!(leap.expect("it is good").to, time("2017-01-01T00:01:00Z"));
     }
 
@@ -312,13 +347,13 @@ mod tests {
             r#"{"from": "2026-03-14T09:27:00Z"}"#.to_owned(),
             r#"{"from": "1970-01-01T00:00:00Z"}"#.to_owned(),
         ] {
-            let result = filter(&wrong).query(now);
+            let result = filter(&wrong).query(now, DateTime::<Utc>::MIN_UTC);
             assert!(
                 result.is_err_and(|it| it.code() == Code::BadRequest),
                 "{wrong}"
             );
         }
         let widest = format!(r#"{{"from": "2025-02-07T00:00:00Z", {day}}}"#);
-        assert!(filter(&widest).query(now).is_ok());
+        assert!(filter(&widest).query(now, DateTime::<Utc>::MIN_UTC).is_ok());
     }
 }

@@ -8,6 +8,7 @@ use rate_limit::TooMany;
 use tracing::Instrument as _;
 use utoipa_axum::routes;
 
+use super::jobs::first_minute;
 use super::model::{CurrentUsage, LastItem, UsageFilter, UsageItem};
 use super::store;
 use crate::ctx::CallerCtx;
@@ -35,7 +36,7 @@ async fn list_usage(
     ctx: CallerCtx,
     page: PageRequest<LastItem, UsageFilter>,
 ) -> Result<Json<Page<UsageItem>>, Problem> {
-    let query = page.filter.query(ctx.now())?;
+    let query = page.filter.query(ctx.now(), first_minute(&ctx))?;
     let account_id = ctx.account_id();
     let slot = ctx.reports.acquire(account_id.0, WAIT).await;
     let slot = slot.map_err(too_many_reports)?;

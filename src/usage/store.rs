@@ -1,6 +1,7 @@
 //! Statements on `api_usage`, its rollups, `usage_totals` and `usage_writers`.
 
 mod backfill;
+mod compaction;
 mod reports;
 
 use std::collections::HashMap;
@@ -16,6 +17,7 @@ use super::model::is_charged;
 use crate::ids::AccountId;
 
 pub(super) use backfill::backfill;
+pub(super) use compaction::compact;
 pub(super) use reports::list;
 
 /// One value of each row, as an array for `unnest`.

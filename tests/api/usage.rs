@@ -1,5 +1,6 @@
 //! What each account called: counted once, shown to its owner alone, and held against the quota.
 
+mod compaction;
 mod quota;
 mod reports;
 mod rollups;

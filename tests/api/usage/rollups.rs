@@ -19,7 +19,7 @@ const BY_AN_OLDER_RELEASE: &str = "
         response_time_ms = u.response_time_ms + excluded.response_time_ms,
         response_time_max_ms = greatest(u.response_time_max_ms, excluded.response_time_max_ms)";
 
-async fn write_as_an_older_release(app: &TestApp, minutes: i32) {
+pub(super) async fn write_as_an_older_release(app: &TestApp, minutes: i32) {
     sqlx::query(BY_AN_OLDER_RELEASE)
         .bind(app.clock.now())
         .bind(minutes)
@@ -36,7 +36,7 @@ async fn execute(app: &TestApp, sql: &'static str) {
 }
 
 /// Requests, errors and times of a table, by user.
-async fn sums(app: &TestApp, table: &str) -> Vec<(uuid::Uuid, i64, i64, i64)> {
+pub(super) async fn sums(app: &TestApp, table: &str) -> Vec<(uuid::Uuid, i64, i64, i64)> {
     let errors = match table {
         "api_usage" => {
             "coalesce(sum(request_count) FILTER (WHERE status_code BETWEEN 400 AND 499), 0)::int8,
@@ -53,7 +53,7 @@ async fn sums(app: &TestApp, table: &str) -> Vec<(uuid::Uuid, i64, i64, i64)> {
         .expect("the table is there")
 }
 
-async fn assert_exact(app: &TestApp) {
+pub(super) async fn assert_exact(app: &TestApp) {
     let expected = sums(app, "api_usage").await;
     assert!(!expected.is_empty());
     assert_eq!(sums(app, "usage_hourly").await, expected);
@@ -61,7 +61,7 @@ async fn assert_exact(app: &TestApp) {
 }
 
 /// Items without the means, which differ in their last digits by the order of summing.
-fn without_means(mut items: Vec<Value>) -> Vec<Value> {
+pub(super) fn without_means(mut items: Vec<Value>) -> Vec<Value> {
     for item in &mut items {
         item["response_time_mean_ms"] = Value::Null;
     }

@@ -1,0 +1,145 @@
+//! Old counts by the hour: fewer rows, the same sums.
+
+use std::time::Duration;
+
+use groundwork::usage::CompactUsage;
+use serde_json::Value;
+
+use super::rollups::{assert_exact, sums, without_means, write_as_an_older_release};
+use super::{ask, flush, list};
+use crate::harness::TestApp;
+
+const HOUR: Duration = Duration::from_hours(1);
+
+async fn enqueue(app: &TestApp) {
+    job_queue::enqueue(&app.state.db, &CompactUsage::default(), None)
+        .await
+        .expect("it is enqueued");
+}
+
+async fn compact(app: &TestApp) {
+    enqueue(app).await;
+    app.run_jobs().await;
+}
+
+/// Rows older than two days and an hour: all, and those that are not of a whole hour.
+async fn old_rows(app: &TestApp) -> (i64, i64) {
+    sqlx::query_as(
+        "SELECT count(*), count(*) FILTER (WHERE created_at <> date_trunc('hour', created_at, 'UTC'))
+         FROM api_usage WHERE created_at < $1",
+    )
+    .bind(app.clock.now() - 49 * HOUR)
+    .fetch_one(&app.owner_db)
+    .await
+    .expect("they are counted")
+}
+
+#[tokio::test]
+async fn old_counts_are_added_up_by_the_hour_beside_writers_without_losing_any() {
+    let app = TestApp::new().await;
+    let ada = app.sign_in("ada").await;
+    for name in ["bob", "eve"] {
+        app.sign_up(name).await;
+    }
+    write_as_an_older_release(&app, 3_000).await;
+    let reports = [
+        "",
+        "group_by=endpoint",
+        "from=2026-03-01T00:00:00Z&to=2026-03-05T00:00:00Z&group_by=endpoint",
+        "granularity=hour&from=2026-03-01T05:00:00Z&to=2026-03-09T07:00:00Z&group_by=endpoint",
+    ];
+    let read = async || {
+        let mut all = Vec::new();
+        for report in reports {
+            all.push(without_means(list(&ada, report).await));
+        }
+        all
+    };
+    let (before, sum) = (read().await, sums(&app, "api_usage").await);
+    let (rows, by_minute) = old_rows(&app).await;
+    assert!(by_minute > 5_000, "{by_minute}");
+
+    // Two workers, a release that writes, and a batch of an hour that is being added up.
+    enqueue(&app).await;
+    enqueue(&app).await;
+    let late = async {
+        for _ in 0..10 {
+            sqlx::query(
+                "INSERT INTO api_usage AS u
+                 SELECT id, 'GET /api/v1/1', 1, 0, 0, 200, date_trunc('minute', $1::timestamptz, 'UTC'), id FROM users
+                 ON CONFLICT (user_id, created_at, endpoint, status_code)
+                 DO UPDATE SET request_count = u.request_count + 1",
+            )
+            .bind(app.clock.now() - 70 * HOUR)
+            .execute(&app.owner_db)
+            .await
+            .expect("it is written");
+            ask(&ada, 1).await;
+            flush(&app).await;
+        }
+    };
+    tokio::join!(app.run_jobs(), app.run_jobs(), late);
+    compact(&app).await;
+
+    let (rows_now, by_minute_now) = old_rows(&app).await;
+    assert_eq!(by_minute_now, 0);
+    assert!(rows_now * 3 < rows, "{rows} rows became {rows_now}");
+    assert_exact(&app).await;
+    let requests = |sums: &[(uuid::Uuid, i64, i64, i64)]| sums.iter().map(|row| row.1).sum::<i64>();
+    let now = sums(&app, "api_usage").await;
+    assert_eq!(requests(&now), requests(&sum) + 3 * 10 + 10);
+    let after = read().await;
+    // Those of the days of the late rows and of today are more now.
+    assert_eq!(after[2], before[2]);
+    assert_eq!(after[3], before[3]);
+
+    compact(&app).await;
+    assert_eq!(
+        old_rows(&app).await,
+        (rows_now, 0),
+        "a second run has nothing to do"
+    );
+    assert_eq!(sums(&app, "api_usage").await, now);
+}
+
+#[tokio::test]
+async fn reports_of_old_times_are_by_the_hour_and_of_recent_ones_by_the_minute() {
+    let app = TestApp::new().await;
+    let ada = app.sign_in("ada").await;
+    write_as_an_older_release(&app, 1_000).await;
+    compact(&app).await;
+    let starts = |items: Vec<Value>| -> Vec<String> {
+        let start = |item: &Value| item["start"].as_str().map(str::to_owned);
+        items.iter().filter_map(start).collect()
+    };
+    let old = list(
+        &ada,
+        "granularity=minute&from=2026-03-11T05:10:00Z&to=2026-03-11T06:20:00Z",
+    )
+    .await;
+    assert_eq!(
+        starts(old),
+        ["2026-03-11T05:00:00Z", "2026-03-11T06:00:00Z"]
+    );
+    let hours = list(
+        &ada,
+        "granularity=hour&from=2026-03-11T05:00:00Z&to=2026-03-11T07:00:00Z",
+    )
+    .await;
+    let edges = list(
+        &ada,
+        "granularity=hour&from=2026-03-11T05:10:00Z&to=2026-03-11T06:20:00Z",
+    )
+    .await;
+    assert_eq!(without_means(edges), without_means(hours));
+    let recent = list(
+        &ada,
+        "granularity=minute&from=2026-03-13T05:10:00Z&to=2026-03-13T06:20:00Z",
+    )
+    .await;
+    let recent = starts(recent);
+    assert!(
+        recent.len() > 5 && recent.iter().any(|start| !start.ends_with(":00:00Z")),
+        "{recent:?}"
+    );
+}

@@ -5,6 +5,8 @@ use std::{collections::BTreeMap, fmt::Display, fs, path::Path};
 
 use proc_macro2::{Delimiter, LexError, TokenStream, TokenTree};
 
+#[path = "architecture/account_statements.rs"]
+mod account_statements;
 #[path = "architecture/circles.rs"]
 mod circles;
 #[path = "architecture/migrations.rs"]

@@ -66,6 +66,7 @@ mod releases;
 mod request_context;
 mod revocations;
 mod row_security;
+mod scale;
 mod sealed;
 mod secrets;
 mod sentry;

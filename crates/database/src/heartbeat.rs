@@ -225,7 +225,7 @@ impl Heartbeat {
 
     /// Opens a connection. Another attempt is started every second beside those in progress, whose first
     /// packets may have been lost.
-    pub(super) async fn connect(&self) -> Result<PgConnection, sqlx::Error> {
+    async fn connect(&self) -> Result<PgConnection, sqlx::Error> {
         let mut attempts = FuturesUnordered::new();
         loop {
             attempts.push(self.0.options.connect());

@@ -9,6 +9,8 @@ use proc_macro2::{Delimiter, LexError, TokenStream, TokenTree};
 mod circles;
 #[path = "architecture/migrations.rs"]
 mod migrations;
+#[path = "architecture/pooler.rs"]
+mod pooler;
 #[path = "architecture/slices.rs"]
 mod slices;
 #[path = "architecture/tables.rs"]

@@ -83,7 +83,10 @@ pub fn connect_lazy(
     let direct = direct_pool(config, with, &settings)?;
     // A pooler by the transaction would execute them in any session.
     let on_connect = direct.is_none().then(|| settings.statement());
-    let heartbeat = Heartbeat::new(options.clone(), with.schema_version, clock);
+    let direct_options = direct
+        .as_ref()
+        .map(|pool| PgConnectOptions::clone(&pool.connect_options()));
+    let heartbeat = Heartbeat::new(options.clone(), direct_options, with.schema_version, clock);
     let (at_acquire, at_release) = (heartbeat.clone(), heartbeat.clone());
     let pool = PgPoolOptions::new()
         .max_connections(config.max_connections)

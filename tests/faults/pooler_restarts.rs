@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use groundwork_dev::pgbouncer::{Options, PgBouncer, PoolMode};
+use groundwork_dev::pgbouncer::{Options, PoolMode};
 use groundwork_dev::process::{self, Signal};
 
 use crate::harness::{Load, Outcome, Service, count, is_fine, until};
@@ -46,8 +46,8 @@ async fn until_served(load: &Load) {
     .await;
 }
 
-/// Loads the service while `disturb` does something to the pooler, and compares the replies with the rows.
-async fn disturbed(disturb: impl AsyncFn(&mut PgBouncer)) -> Vec<Outcome> {
+/// Loads the service while `disturb` does something to the pooler or its sessions, and compares the replies with the rows.
+async fn disturbed(disturb: impl AsyncFn(&mut Behind)) -> Vec<Outcome> {
     let mut behind = Behind::a_pooler(Options::for_service(PoolMode::Transaction)).await;
     let timeouts = [("DB_POOL_TIMEOUT", "3s"), ("HTTP_REQUEST_TIMEOUT", "50s")];
     let settings = behind.migrated(&timeouts).await;
@@ -58,7 +58,7 @@ async fn disturbed(disturb: impl AsyncFn(&mut PgBouncer)) -> Vec<Outcome> {
     for _ in 0..3 {
         let before = load.so_far().len();
         until("requests flow", async || load.so_far().len() > before + 60).await;
-        disturb(&mut behind.pooler).await;
+        disturb(&mut behind).await;
         until_served(&load).await;
     }
     let accepted = load.stop().await;
@@ -83,13 +83,27 @@ async fn disturbed(disturb: impl AsyncFn(&mut PgBouncer)) -> Vec<Outcome> {
 
 #[tokio::test]
 async fn f63_a_restart_of_the_pooler_loses_no_write_that_was_acknowledged() {
-    disturbed(async |pooler| pooler.restart(Duration::ZERO).await.expect("it starts")).await;
+    let restart = async |behind: &mut Behind| {
+        let restarted = behind.pooler.restart(Duration::ZERO).await;
+        restarted.expect("it starts");
+    };
+    disturbed(restart).await;
+}
+
+#[tokio::test]
+async fn f63_sessions_of_the_pooler_that_end_lose_no_write_that_was_acknowledged() {
+    let end = async |behind: &mut Behind| {
+        let ended = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+            WHERE datname = current_database() AND usename <> current_user";
+        assert!(count(&mut behind.world.owner().await, ended).await > 0);
+    };
+    disturbed(end).await;
 }
 
 #[tokio::test]
 async fn f63_while_the_pooler_is_down_requests_get_503() {
-    let down = async |pooler: &mut PgBouncer| {
-        let restarted = pooler.restart(Duration::from_secs(4)).await;
+    let down = async |behind: &mut Behind| {
+        let restarted = behind.pooler.restart(Duration::from_secs(4)).await;
         restarted.expect("it starts");
     };
     assert!(!disturbed(down).await.is_empty(), "nothing was felt");
@@ -97,10 +111,10 @@ async fn f63_while_the_pooler_is_down_requests_get_503() {
 
 #[tokio::test]
 async fn f63_while_the_pooler_is_frozen_requests_get_503() {
-    let frozen = async |pooler: &mut PgBouncer| {
-        process::signal(pooler.id(), Signal::STOP);
+    let frozen = async |behind: &mut Behind| {
+        process::signal(behind.pooler.id(), Signal::STOP);
         tokio::time::sleep(Duration::from_secs(6)).await;
-        process::signal(pooler.id(), Signal::CONT);
+        process::signal(behind.pooler.id(), Signal::CONT);
     };
     assert!(!disturbed(frozen).await.is_empty(), "nothing was felt");
 }

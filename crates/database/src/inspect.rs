@@ -9,7 +9,6 @@ use tokio::time::sleep;
 
 use super::Db;
 use super::pooling::{direct_faults, is_lost_statement, pooler_faults};
-use super::session::SessionSetting;
 
 /// Retry interval while the database does not respond.
 const CHECK_AGAIN: Duration = Duration::from_secs(5);
@@ -91,15 +90,16 @@ async fn session_faults(db: &Db) -> Result<Vec<String>, sqlx::Error> {
     if db.direct().is_none() && !differing.is_empty() {
         faults.push("what a session is set to is lost between statements".to_owned());
     }
-    if db.direct().is_some() {
-        faults.extend(differing.iter().map(|(setting, value)| {
-            let SessionSetting { name, value: expected, variable } = setting;
-            let source = variable.map_or(String::new(), |name| format!(" of {name}"));
-            format!(
-                "{name} is {value}, not {expected}{source}: run `migrate` with DATABASE_DIRECT_URL, which sets it for the role, \
-                 and close the sessions that the pooler has open (RECONNECT of PgBouncer)"
-            )
-        }));
+    if db.direct().is_some() && !differing.is_empty() {
+        let differing: Vec<_> = differing
+            .iter()
+            .map(|(setting, value)| setting.difference(value))
+            .collect();
+        faults.push(format!(
+            "{}: run `migrate` with DATABASE_DIRECT_URL, which makes them defaults of the role, and close the sessions \
+             that the pooler has open (RECONNECT of PgBouncer)",
+            differing.join(", ")
+        ));
     }
     Ok(faults)
 }

@@ -12,10 +12,21 @@ use crate::{DatabaseConfig, DatabaseSettings, Options, connect_options, millis};
 /// A setting of `PostgreSQL` and its value; times are in milliseconds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SessionSetting {
-    pub(crate) name: &'static str,
+    name: &'static str,
     /// The setting of the service that it comes from.
-    pub(crate) variable: Option<&'static str>,
-    pub(crate) value: String,
+    variable: Option<&'static str>,
+    value: String,
+}
+
+impl SessionSetting {
+    /// Describes that another value is in effect.
+    pub(crate) fn difference(&self, in_effect: &str) -> String {
+        let Self { name, value, .. } = self;
+        let source = self
+            .variable
+            .map_or(String::new(), |name| format!(" of {name}"));
+        format!("{name} is {in_effect}, not {value}{source}")
+    }
 }
 
 #[derive(Clone, Debug)]

@@ -22,8 +22,8 @@ struct Listening {
     is_failing: bool,
 }
 
-/// Returns the payloads of a channel's notifications, without those that arrive while the database is unreachable: it never
-/// ends, and connects again. `None` without `DATABASE_DIRECT_URL`.
+/// Returns the payloads of a channel's notifications. It never ends, and connects again. Each time that it has connected, it
+/// returns an empty payload, since notifications from before are lost. `None` without `DATABASE_DIRECT_URL`.
 #[must_use]
 pub fn listen(db: &Db, channel: &'static str) -> Option<Notifications> {
     let listening = Listening {
@@ -57,18 +57,17 @@ impl Listening {
     }
 
     async fn receive(&mut self) -> Result<String, sqlx::Error> {
-        if self.listener.is_none() {
-            let mut listener = PgListener::connect_with(&self.pool).await?;
-            listener.listen(self.channel).await?;
-            if self.is_failing {
-                tracing::info!(channel = self.channel, "listening again");
-            }
-            self.is_failing = false;
-            self.listener = Some(listener);
+        if let Some(listener) = &mut self.listener {
+            let received = listener.try_recv().await?;
+            return Ok(received.map_or_else(String::new, |it| it.payload().to_owned()));
         }
-        let Some(listener) = &mut self.listener else {
-            return Err(sqlx::Error::PoolClosed);
-        };
-        Ok(listener.recv().await?.payload().to_owned())
+        let mut listener = PgListener::connect_with(&self.pool).await?;
+        listener.listen(self.channel).await?;
+        if self.is_failing {
+            tracing::info!(channel = self.channel, "listening again");
+        }
+        self.is_failing = false;
+        self.listener = Some(listener);
+        Ok(String::new())
     }
 }

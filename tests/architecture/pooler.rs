@@ -13,10 +13,9 @@ const NEEDS_SESSION: [(&str, &[&str]); 6] = [
     ),
     (", false)\"", &["crates/database/src/migrations.rs"]),
     (
-        "\"SET ",
+        "raw_sql(\"SET ",
         &[
             "crates/database/src/migrations.rs",
-            "crates/database/src/session.rs",
             "crates/job-queue/src/migrations.rs",
         ],
     ),

@@ -52,12 +52,8 @@ impl Behind {
             more,
         );
         let owner = self.world.owner_url();
-        let migrated = run(
-            &with(&settings, &[("DATABASE_MIGRATION_URL", &owner)]),
-            &["migrate"],
-            "",
-        );
-        let migrated = migrated.await;
+        let migrating = with(&settings, &[("DATABASE_MIGRATION_URL", &owner)]);
+        let migrated = run(&migrating, &["migrate"], "").await;
         assert!(migrated.status.success(), "{}", text(&migrated));
         settings
     }
@@ -142,7 +138,6 @@ async fn f61_a_direct_url_that_leads_elsewhere_is_refused() {
         assert_refused(&settings, DIRECT, &["DATABASE_DIRECT_URL", word]).await;
     }
     let settings = behind.migrated(&[]).await;
-    let owner = pooled_url(&behind.world.owner_url(), &behind.pooler);
     for (url, word) in [
         (another.owner_url(), "leads to the database"),
         (server.url("postgres"), "another server"),
@@ -157,13 +152,8 @@ async fn f61_a_direct_url_that_leads_elsewhere_is_refused() {
     }
     // The pooler knows the runtime role alone.
     let runtime = &behind.pooled["DATABASE_URL"];
-    assert_ne!(&owner, runtime);
-    let migrated = run(
-        &with(&settings, &[("DATABASE_MIGRATION_URL", runtime)]),
-        &["migrate"],
-        "",
-    );
-    let said = text(&migrated.await);
+    let migrating = with(&settings, &[("DATABASE_MIGRATION_URL", runtime)]);
+    let said = text(&run(&migrating, &["migrate"], "").await);
     assert!(said.contains("a pooler that shares sessions"), "{said}");
     server.stop().await;
 }
@@ -206,11 +196,10 @@ async fn f61_a_direct_url_that_leads_to_a_standby_is_refused() {
     let primary = Postgres::keep(home.path(), None).await.expect("it starts");
 
     let url = primary.runtime_url("app");
-    let pooler = PgBouncer::start_with(
-        &url.parse().expect("it is a URL"),
-        Options::for_service(PoolMode::Transaction),
-    );
-    let pooler = pooler.await.expect("it starts");
+    let server = url.parse().expect("it is a URL");
+    let options = Options::for_service(PoolMode::Transaction);
+    let pooler = PgBouncer::start_with(&server, options).await;
+    let pooler = pooler.expect("it starts");
     let settings = with(
         &settings(&pooled_url(&url, &pooler), &inbox.smtp_url()),
         &[("DATABASE_DIRECT_URL", &standby.runtime_url("app"))],

@@ -34,7 +34,7 @@ impl DatabaseDriver for Driver {
         &self.pool
     }
 
-    fn begin<'a>(&'a self) -> BoxFuture<'a, Result<DbTransaction, DbError>> {
+    fn begin(&self) -> BoxFuture<'_, Result<DbTransaction, DbError>> {
         self.pool.begin()
     }
 

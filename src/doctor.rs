@@ -96,9 +96,20 @@ async fn examine_database(state: &AppState, config: &Config, findings: &mut Find
                 .ok_or_else(|| format!("it is {} s ahead of the system clock", skew.num_seconds()))
         })
         .await;
-    let faults = database::database_faults(db, &state.heartbeat);
+    let faults = database::database_faults(db);
     let name = "database encoding, schema and pooling";
     findings.run(name, faults, |all| none_of(&all)).await;
+    if config.database.direct_url.is_some() {
+        let faults = database::direct_faults(db);
+        let name = "DATABASE_DIRECT_URL leads to the same database";
+        findings.run(name, faults, |all| none_of(&all)).await;
+    }
+    if config.database.migration_url.is_some() {
+        let options = schema::connection_options(&config.database);
+        let faults = database::migration_faults(db, &config.database, &options);
+        let name = "DATABASE_MIGRATION_URL leads to the same database";
+        findings.run(name, faults, |all| none_of(&all)).await;
+    }
     let is_migrated = findings
         .run("migrations", is_migrated(state), |()| Ok(()))
         .await;

@@ -170,6 +170,7 @@ async fn serve(config: Config, migrates: bool, runs_jobs: bool) -> Outcome {
     }
     let stop_asked = http_toolkit::stop_signal();
     let state = started_state(&config).await?;
+    database::reject_unfit_pooler(&state.db).await?;
     let draining = http_toolkit::Draining::default();
     let listener = TcpListener::bind(config.http.bind_addr).await?;
     let app = app::router(&state, &config, draining.clone());
@@ -198,6 +199,7 @@ async fn serve(config: Config, migrates: bool, runs_jobs: bool) -> Outcome {
 
 async fn work(config: Config) -> Outcome {
     let state = started_state(&config).await?;
+    database::reject_unfit_pooler(&state.db).await?;
     let stop_asked = http_toolkit::stop_signal();
     let tasks = tasks::start(Process::Worker, true, &state, &config).await?;
     stop_asked.await;

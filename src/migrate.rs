@@ -51,6 +51,9 @@ pub async fn migrate(config: &DatabaseConfig) -> Result<(), MigrationError> {
             job_queue::migrate(owner).await?;
             let role = include_str!("migrate/runtime_role.sql");
             database::set_up_role(connection, &config.url, role).await?;
+            database::set_role_defaults(config, &options)
+                .await
+                .map_err(database::MigrationError::RoleDefaults)?;
             let audited = audit_recorded(connection, &recorded).await;
             audited.map_err(MigrationError::Audit)
         },

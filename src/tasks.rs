@@ -28,10 +28,7 @@ pub async fn start(
     tasks.spawn("heartbeat", state.heartbeat.clone().watch(stop()));
     tasks.spawn(
         "database check",
-        stop().run_until_cancelled_owned(database::log_faults(
-            state.db.clone(),
-            state.heartbeat.clone(),
-        )),
+        stop().run_until_cancelled_owned(database::log_faults(state.db.clone())),
     );
     tasks.spawn("cache invalidation", state.cache.clone().listen(stop()));
     if process == Process::Serve {

@@ -11,6 +11,8 @@ mod account_statements;
 mod circles;
 #[path = "architecture/migrations.rs"]
 mod migrations;
+#[path = "architecture/pooler.rs"]
+mod pooler;
 #[path = "architecture/slices.rs"]
 mod slices;
 #[path = "architecture/tables.rs"]

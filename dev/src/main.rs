@@ -37,9 +37,10 @@ enum Command {
     S3(commands::S3Options),
     /// Runs every test on a PostgreSQL and a Redis that live as long as the tests
     ///
-    /// Uses cargo-nextest where it is installed, else `cargo test`, and ends with the runner's code.
+    /// Uses cargo-nextest where it is installed, else `cargo test`, and ends with the runner's code. With `--pooler`
+    /// the service reaches its databases through `PgBouncer` in transaction mode.
     Test {
-        /// Handed to the runner: names of tests, or its options
+        /// `--pooler`, and what is handed to the runner: names of tests, or its options
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },

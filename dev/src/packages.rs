@@ -16,6 +16,8 @@ pub enum Package {
     Redis,
     /// The pooler in front of PostgreSQL.
     PgBouncer,
+    /// What the pooler is built with.
+    PgBouncerBuild,
     /// Chromium and its driver.
     Browser,
     /// nginx and `HAProxy`.
@@ -34,6 +36,7 @@ impl Package {
             Self::Postgres => &["postgresql"],
             Self::Redis => &["redis-server"],
             Self::PgBouncer => &["pgbouncer"],
+            Self::PgBouncerBuild => &["libevent-dev", "libssl-dev", "pkg-config", "make", "gcc"],
             Self::Browser => &["chromium", "chromium-driver"],
             Self::Proxies => &["nginx", "haproxy"],
             Self::Clamd => &["clamav-daemon"],
@@ -52,7 +55,7 @@ impl Package {
         match self {
             Self::Postgres => &["postgresql@17"],
             Self::Redis => &["redis"],
-            Self::PgBouncer => &["pgbouncer"],
+            Self::PgBouncer | Self::PgBouncerBuild => &["pgbouncer"],
             Self::Browser => &["chromedriver", "chromium"],
             Self::Proxies => &["nginx", "haproxy"],
             Self::Clamd => &["clamav"],

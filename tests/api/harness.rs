@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 use clock::{Clock, Rng};
 use groundwork::app;
 use groundwork::config::Config;
+use groundwork::schema::connection_options;
 use groundwork::state::AppState;
 use groundwork::worker;
 use groundwork_dev::Inbox;
@@ -80,6 +81,22 @@ pub fn database_url(name: &str) -> String {
     url.into()
 }
 
+/// The database for the service: its URL, and the direct one if `make test` has put a pooler in between.
+fn service_urls(name: &str) -> (String, Option<String>) {
+    let direct = database_url(name);
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the tests have no configuration of their own"
+    )]
+    let Ok(port) = std::env::var("TEST_DATABASE_POOLER_PORT") else {
+        return (direct, None);
+    };
+    let mut pooled: Url = direct.parse().expect("it is a URL");
+    let port = port.parse().expect("it is a port");
+    pooled.set_port(Some(port)).expect("it takes a port");
+    (pooled.into(), Some(direct))
+}
+
 impl TestApp {
     pub async fn new() -> Self {
         Self::with(&[]).await
@@ -96,6 +113,7 @@ impl TestApp {
         let database = create_database().await;
         let inbox = Inbox::start().await;
         let settings = settings(&database, &inbox.smtp_url(), overrides);
+        set_role_defaults(&settings).await;
         let replica = Replica::start(&settings, clock.clone()).await;
         let state = replica.state.clone();
         Self {
@@ -355,7 +373,8 @@ pub async fn fastest(enough: Duration, mut attempt: impl AsyncFnMut() -> Duratio
 
 /// The settings of a development process with cheap passwords.
 pub fn settings(database: &str, smtp: &str, overrides: &[(&str, &str)]) -> HashMap<String, String> {
-    let database = database_url(database);
+    let (database, direct) = service_urls(database);
+    let direct = direct.as_deref().map(|url| ("DATABASE_DIRECT_URL", url));
     let common = [
         ("APP_ENV", "development"),
         ("BIND_ADDR", "127.0.0.1:0"),
@@ -405,9 +424,17 @@ pub fn settings(database: &str, smtp: &str, overrides: &[(&str, &str)]) -> HashM
         ("LIMIT_FAILURES_CLIENT", "10000/1m"),
         ("LIMIT_FAILURES_ACCOUNT", "10000/1m"),
     ];
-    let all = common.iter().chain(overrides);
+    let all = common.iter().chain(&direct).chain(overrides);
     all.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
         .collect()
+}
+
+/// As `migrate` does; those of a database are not copied with it.
+async fn set_role_defaults(settings: &HashMap<String, String>) {
+    let config = config(settings).database;
+    let options = connection_options(&config);
+    let set = database::set_role_defaults(&config, &options).await;
+    set.expect("the role sets its defaults");
 }
 
 pub fn config(settings: &HashMap<String, String>) -> Config {

@@ -1,15 +1,13 @@
-//! Databases as people have them: of another encoding, with schemas and rights of their own, behind a
-//! pooler; and a Redis whose user may not do everything.
+//! Databases as people have them: of another encoding, with schemas and rights of their own; and a Redis
+//! whose user may not do everything.
 
 use std::process::Output;
-use std::time::Duration;
 
-use groundwork_dev::pgbouncer::{PgBouncer, PoolMode};
 use groundwork_dev::{Inbox, Redis};
 use sqlx::{AssertSqlSafe, PgConnection};
 
 use crate::harness::{
-    Database, Load, Service, Settings, World, connect, count, is_fine, run, settings, until, with,
+    Database, Service, Settings, World, connect, count, is_fine, run, settings, until, with,
 };
 use crate::redis::tell;
 
@@ -64,19 +62,19 @@ impl Fresh {
     }
 }
 
-fn text(output: &Output) -> String {
+pub fn text(output: &Output) -> String {
     let parts = [&output.stdout, &output.stderr];
     parts.map(|part| String::from_utf8_lossy(part)).concat()
 }
 
 /// The finding of `doctor` about one check.
 #[track_caller]
-fn finding<'a>(report: &'a str, check: &str) -> &'a str {
+pub fn finding<'a>(report: &'a str, check: &str) -> &'a str {
     let found = report.lines().find(|line| line.contains(check));
     found.unwrap_or_else(|| panic!("nothing is found about {check}: {report}"))
 }
 
-const FITNESS: &str = "database encoding, schema and pooling";
+pub const FITNESS: &str = "database encoding, schema and pooling";
 
 #[tokio::test]
 async fn f60_a_database_that_cannot_hold_every_text_is_refused() {
@@ -163,65 +161,6 @@ async fn f60_tables_that_are_in_another_schema_are_not_made_once_more() {
     assert!(said.contains("SET SCHEMA public"), "{said}");
     let made = "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'";
     assert_eq!(count(&mut fresh.owner().await, made).await, 0);
-}
-
-async fn behind_a_pooler(mode: PoolMode) -> (World, PgBouncer, Settings) {
-    let world = World::new().await;
-    let mut url: url::Url = world.settings["DATABASE_URL"].parse().expect("it is a URL");
-    let pooler = PgBouncer::start(&url, mode).await.expect("it starts");
-    url.set_port(Some(pooler.port())).expect("it takes a port");
-    let settings = with(
-        &world.settings,
-        &[
-            ("DATABASE_URL", url.as_str()),
-            ("DB_STATEMENT_TIMEOUT", "1234ms"),
-        ],
-    );
-    (world, pooler, settings)
-}
-
-#[tokio::test]
-async fn f61_a_pooler_by_the_transaction_is_refused_by_doctor_and_named_in_the_log() {
-    let (_world, _pooler, settings) = behind_a_pooler(PoolMode::Transaction).await;
-    let report = text(&run(&settings, &["doctor"], "").await);
-    let found = finding(&report, FITNESS);
-    assert!(found.starts_with("FAULT"), "{found}");
-    assert!(found.contains("pool_mode = session"), "{found}");
-    let service = Service::start(&settings, &["serve"]).await;
-    until("it is logged", async || {
-        service.lines().any(|line| {
-            let is_error = line["level"] == "ERROR";
-            is_error && line.to_string().contains("pool_mode = session")
-        })
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn f61_a_pooler_by_the_session_serves_and_the_timeouts_are_in_force() {
-    let (world, _pooler, settings) = behind_a_pooler(PoolMode::Session).await;
-    let report = text(&run(&settings, &["doctor"], "").await);
-    assert!(finding(&report, FITNESS).starts_with("ok"), "{report}");
-    let service = Service::start(&settings, &["serve"]).await;
-    let access = service.sign_in("ada").await.access;
-    let (caller, token) = (service.caller.clone(), access.clone());
-    let load = Load::start(8, move |_, _| {
-        let (caller, token) = (caller.clone(), token.clone());
-        async move { caller.me(&token).await }
-    });
-    until("requests flow", async || load.so_far().len() > 100).await;
-    let outcomes = load.stop().await;
-    assert!(outcomes.iter().all(is_fine), "{:?}", outcomes[0]);
-    // A statement that waits for a lock ends by the session's lock timeout, as without a pooler.
-    let mut owner = world.owner().await;
-    let locked = "BEGIN; LOCK TABLE users IN ACCESS EXCLUSIVE MODE";
-    sqlx::raw_sql(locked)
-        .execute(&mut owner)
-        .await
-        .expect("it locks");
-    let refused = service.me(&access).await;
-    assert!(refused.is_shed(), "{refused:?}");
-    assert!(refused.took < Duration::from_secs(12), "{refused:?}");
 }
 
 #[tokio::test]

@@ -49,6 +49,11 @@ impl World {
         Service::start(&with(&self.settings, more), &["serve"]).await
     }
 
+    /// The URL of the owner.
+    pub fn owner_url(&self) -> String {
+        self.database.owner_url()
+    }
+
     /// The database as its owner, past whatever stands between it and the service.
     pub async fn owner(&self) -> PgConnection {
         connect(&self.database.owner_url()).await

@@ -23,7 +23,8 @@ settings::settings! {
     }
     "PostgreSQL", DatabaseSettings {
         /// PostgreSQL 15 or later, encoding UTF8, as the runtime role, which reads and writes rows and
-        /// nothing else. Its query may have `sslmode`, `sslrootcert`, `sslcert`, `sslkey`, `host` (a
+        /// nothing else; a pooler may be between, of sessions, or of transactions with
+        /// `DATABASE_DIRECT_URL`. Its query may have `sslmode`, `sslrootcert`, `sslcert`, `sslkey`, `host` (a
         /// socket's directory), `application_name`, `options` and `statement-cache-capacity`; any
         /// other parameter is refused.
         DATABASE_URL => url: PostgresUrl, required, secret,
@@ -33,6 +34,14 @@ settings::settings! {
         /// The same database as the owner of its schema, for `migrate` and `serve --migrate`; a direct
         /// connection, not a pooler's. `migrate` creates the role of `DATABASE_URL` when it is missing.
         DATABASE_MIGRATION_URL => migration_url: Option<PostgresUrl>, secret,
+            production(|url| is_private_or(url, &[]) || requires_tls(url), TLS),
+            production(|url| !lacks_password(url), "must have a password"),
+            production(|url| !has_common_password(url), COMMON_PASSWORD);
+        /// The same database and role as `DATABASE_URL`, without a pooler that shares sessions: for
+        /// notifications of jobs and locks that belong to a session. Needed where `DATABASE_URL` leads to a
+        /// pooler by the transaction, such as PgBouncer with `pool_mode = transaction`. With it, time
+        /// limits are defaults of the role, which `migrate` sets.
+        DATABASE_DIRECT_URL => direct_url: Option<PostgresUrl>, secret,
             production(|url| is_private_or(url, &[]) || requires_tls(url), TLS),
             production(|url| !lacks_password(url), "must have a password"),
             production(|url| !has_common_password(url), COMMON_PASSWORD);
@@ -80,6 +89,10 @@ impl DatabaseSettings {
             (
                 Self::DATABASE_MIGRATION_URL.name,
                 self.migration_url.iter().flatten().next(),
+            ),
+            (
+                Self::DATABASE_DIRECT_URL.name,
+                self.direct_url.iter().flatten().next(),
             ),
         ];
         for (name, url) in urls {

@@ -46,6 +46,8 @@ pub struct Heartbeat(Arc<Inner>);
 
 struct Inner {
     options: PgConnectOptions,
+    /// Of `DATABASE_DIRECT_URL`.
+    direct: Option<PgConnectOptions>,
     schema_version: Option<i64>,
     clock: Clock,
     clock_differs: AtomicBool,
@@ -65,7 +67,8 @@ struct State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Beat {
     Responds,
-    /// Rejected for a reason that does not concern open connections, such as too many of them.
+    /// Rejected for a reason that does not concern open connections, such as too many of them, or not in time since all
+    /// sessions of a pooler are in use.
     Refuses,
     /// Nothing listens, or the server is starting or shutting down.
     Unreachable,
@@ -81,11 +84,13 @@ impl fmt::Debug for Heartbeat {
 impl Heartbeat {
     pub(super) fn new(
         options: PgConnectOptions,
+        direct: Option<PgConnectOptions>,
         schema_version: Option<i64>,
         clock: Clock,
     ) -> Self {
         Self(Arc::new(Inner {
             options,
+            direct,
             schema_version,
             clock,
             clock_differs: AtomicBool::new(false),
@@ -135,8 +140,21 @@ impl Heartbeat {
         }
     }
 
+    /// Direct connection if the pooler accepts connections and the server too: then a statement that timed out has waited for
+    /// a session. The breaker would close the connections of all processes, and readiness take all out of the load balancer.
+    async fn past_busy_pooler(&self) -> Option<PgConnection> {
+        let direct = self.0.direct.as_ref()?;
+        let connecting = async { tokio::try_join!(self.0.options.connect(), direct.connect()) };
+        let connected = timeout(CONNECT_TIMEOUT, connecting).await;
+        let (_, mut direct) = connected.ok()?.ok()?;
+        let responds = timeout(UNRESPONSIVE_AFTER, read_clock(&mut direct)).await;
+        responds.ok()?.ok()?;
+        Some(direct)
+    }
+
     async fn probe(&self) -> Result<bool, sqlx::Error> {
         let mut kept = self.0.probing.lock().await;
+        let mut delay = KEPT_PROBE_TIMEOUT;
         if let Some(mut connection) = kept.take() {
             let current = timeout(KEPT_PROBE_TIMEOUT, self.is_current_on(&mut connection)).await;
             if let Ok(current) = current
@@ -145,13 +163,29 @@ impl Heartbeat {
                 *kept = Some(connection);
                 return current;
             }
+            delay = Duration::ZERO;
         }
-        let mut connection = self.0.options.connect().await?;
-        let current = self.is_current_on(&mut connection).await;
-        if !current.as_ref().is_err_and(is_outage) {
-            *kept = Some(connection);
+        let replaced = async {
+            let mut connection = self.0.options.connect().await?;
+            let current = self.is_current_on(&mut connection).await;
+            Ok::<_, sqlx::Error>((connection, current))
+        };
+        let past_pooler = async {
+            sleep(delay).await;
+            let mut direct = self.past_busy_pooler().await?;
+            Some(self.is_current_on(&mut direct).await)
+        };
+        tokio::select! {
+            biased;
+            replaced = replaced => {
+                let (connection, current) = replaced?;
+                if !current.as_ref().is_err_and(is_outage) {
+                    *kept = Some(connection);
+                }
+                current
+            }
+            Some(current) = past_pooler => current,
         }
-        current
     }
 
     async fn is_current_on(&self, connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
@@ -192,6 +226,7 @@ impl Heartbeat {
             }
             // The connection was closed. The next heartbeat opens another one.
             Ok(Err(_)) => Beat::Unreachable,
+            Err(_) if self.past_busy_pooler().await.is_some() => Beat::Refuses,
             Err(_) => Beat::TimedOut,
         }
     }
@@ -225,7 +260,7 @@ impl Heartbeat {
 
     /// Opens a connection. Another attempt is started every second beside those in progress, whose first
     /// packets may have been lost.
-    pub(super) async fn connect(&self) -> Result<PgConnection, sqlx::Error> {
+    async fn connect(&self) -> Result<PgConnection, sqlx::Error> {
         let mut attempts = FuturesUnordered::new();
         loop {
             attempts.push(self.0.options.connect());

@@ -1,17 +1,14 @@
-//! Inspection of a database: encoding, schemas, poolers in between, clock.
+//! Inspection of a database: encoding, schemas, settings of sessions, clock.
 
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use clock::ClockSample;
-use sqlx::postgres::PgRow;
-use sqlx::{Executor as _, PgConnection, PgExecutor, Row as _};
-use tokio::time::{sleep, timeout};
+use sqlx::{PgConnection, PgExecutor, Row as _};
+use tokio::time::sleep;
 
-use super::{Db, Heartbeat};
-
-/// Time limit of the probe for a pooler, which may wait for a free session.
-const SESSION_PROBE: Duration = Duration::from_secs(2);
+use super::Db;
+use super::pooling::{direct_faults, is_lost_statement, pooler_faults};
 
 /// Retry interval while the database does not respond.
 const CHECK_AGAIN: Duration = Duration::from_secs(5);
@@ -62,22 +59,18 @@ pub async fn tables_elsewhere(conn: impl PgExecutor<'_>) -> Result<Option<String
     .await
 }
 
-/// Checks encoding, schema, and whether a pooler shares sessions.
-pub async fn database_faults(db: &Db, heartbeat: &Heartbeat) -> Result<Vec<String>, sqlx::Error> {
-    let shared = || {
-        vec![
-            "a pooler hands out sessions by the transaction, such as PgBouncer with pool_mode = transaction: \
-             prepared statements and timeouts need pool_mode = session"
-                .to_owned(),
-        ]
-    };
-    // First, since it would make the statements below fail.
-    if shares_sessions(heartbeat).await? {
-        return Ok(shared());
+/// Checks poolers in between, encoding, schema and settings of sessions.
+pub async fn database_faults(db: &Db) -> Result<Vec<String>, sqlx::Error> {
+    // First, since a pooler would make the statements below fail.
+    let faults = pooler_faults(db).await?;
+    if !faults.is_empty() {
+        return Ok(faults);
     }
     match session_faults(db).await {
         // The probe misses a pooler whose sessions other clients take meanwhile.
-        Err(error) if is_lost_statement(&error) => Ok(shared()),
+        Err(error) if is_lost_statement(&error) => Ok(vec![
+            "prepared statements are lost: a pooler shares sessions by the transaction and does not follow them".to_owned(),
+        ]),
         result => result,
     }
 }
@@ -93,55 +86,33 @@ async fn session_faults(db: &Db) -> Result<Vec<String>, sqlx::Error> {
             "the tables are in the schema {schema}, not in public"
         ));
     }
-    let (timeout, path): (String, String) = sqlx::query_as(
-        "SELECT current_setting('statement_timeout'), current_setting('search_path')",
-    )
-    .fetch_one(db)
-    .await?;
-    if timeout == "0" || path != "public" {
+    let differing = db.settings().differing(db).await?;
+    if db.direct().is_none() && !differing.is_empty() {
         faults.push("what a session is set to is lost between statements".to_owned());
+    }
+    if db.direct().is_some() && !differing.is_empty() {
+        let differing: Vec<_> = differing
+            .iter()
+            .map(|(setting, value)| setting.difference(value))
+            .collect();
+        faults.push(format!(
+            "{}: run `migrate` with DATABASE_DIRECT_URL, which makes them defaults of the role, and close the sessions \
+             that the pooler has open (RECONNECT of PgBouncer)",
+            differing.join(", ")
+        ));
     }
     Ok(faults)
 }
 
-/// Returns whether a prepared statement was missing or duplicate: sqlx numbers the statements of each
-/// connection, so that either means a shared session.
-fn is_lost_statement(error: &sqlx::Error) -> bool {
-    const DUPLICATE_PREPARED_STATEMENT: &str = "42P05";
-    const INVALID_STATEMENT_NAME: &str = "26000";
-    [DUPLICATE_PREPARED_STATEMENT, INVALID_STATEMENT_NAME]
-        .iter()
-        .any(|code| super::has_code(error, code))
-}
-
-/// Returns whether a pooler distributes the statements of a connection over sessions: what one connection
-/// has set is lost once another one is in a transaction.
-async fn shares_sessions(heartbeat: &Heartbeat) -> Result<bool, sqlx::Error> {
-    let (mut one, mut other) = (heartbeat.connect().await?, heartbeat.connect().await?);
-    let probing = async {
-        one.execute(sqlx::raw_sql("SET probe.session = 'one'"))
-            .await?;
-        other.execute(sqlx::raw_sql("BEGIN")).await?;
-        let (ours, theirs) = (
-            session_mark(&mut one).await?,
-            session_mark(&mut other).await?,
-        );
-        Ok(ours.as_deref() != Some("one") || theirs.as_deref() == Some("one"))
+/// Logs the results of [`database_faults`] and [`direct_faults`], once the database responds.
+pub async fn log_faults(db: Db) {
+    let all = async || {
+        let mut faults = database_faults(&db).await?;
+        faults.extend(direct_faults(&db).await?);
+        Ok::<_, sqlx::Error>(faults)
     };
-    // A pooler with one session left waits for the transaction to end.
-    timeout(SESSION_PROBE, probing).await.unwrap_or(Ok(true))
-}
-
-async fn session_mark(connection: &mut PgConnection) -> Result<Option<String>, sqlx::Error> {
-    let sql = sqlx::raw_sql("SELECT current_setting('probe.session', true)");
-    let row: PgRow = connection.fetch_one(sql).await?;
-    row.try_get(0)
-}
-
-/// Logs the result of [`database_faults`], once the database responds.
-pub async fn log_faults(db: Db, heartbeat: Heartbeat) {
     let faults = loop {
-        match database_faults(&db, &heartbeat).await {
+        match all().await {
             Ok(faults) => break faults,
             Err(error) if super::is_outage(&error) => sleep(CHECK_AGAIN).await,
             Err(error) => {

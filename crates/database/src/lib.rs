@@ -4,11 +4,14 @@
 mod config;
 mod heartbeat;
 pub mod inspect;
+mod listen;
 mod lock;
 pub mod metrics;
 pub mod migrations;
 pub mod partitions;
 mod pool;
+mod pooling;
+mod session;
 
 use std::io;
 use std::str::FromStr as _;
@@ -22,7 +25,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::error::DatabaseError;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{
-    AssertSqlSafe, ConnectOptions as _, Connection as _, PgExecutor, Postgres, Transaction,
+    AssertSqlSafe, ConnectOptions as _, Connection as _, PgExecutor, PgPool, Postgres, Transaction,
 };
 use tokio::runtime::Handle;
 use tokio::task::spawn_blocking;
@@ -33,11 +36,16 @@ use tracing::Instrument as _;
 pub use config::{DatabaseConfig, DatabaseSettings};
 pub use heartbeat::Heartbeat;
 pub use inspect::{clock_skew, database_faults, log_faults, ping};
+pub use listen::{Notifications, listen};
 pub use lock::SessionLock;
 pub use migrations::{
     MigrationError, complete_partitioned_indexes, migrate, run_migrations, set_up_role,
 };
 pub use pool::{Db, is_breaker_open};
+pub use pooling::{UnfitPooler, direct_faults, migration_faults, reject_unfit_pooler};
+pub use session::set_role_defaults;
+
+use session::SessionSettings;
 
 /// Options of the pool that are no settings.
 #[derive(Clone, Debug)]
@@ -71,8 +79,14 @@ pub fn connect_lazy(
     clock: Clock,
 ) -> Result<(Db, Heartbeat), sqlx::Error> {
     let options = connect_options(&config.url, with.application_name, with.statement_log)?;
-    let settings: Arc<str> = session_settings(config).into();
-    let heartbeat = Heartbeat::new(options.clone(), with.schema_version, clock);
+    let settings = SessionSettings::of(config);
+    let direct = direct_pool(config, with, &settings)?;
+    // A pooler by the transaction would execute them in any session.
+    let on_connect = direct.is_none().then(|| settings.statement());
+    let direct_options = direct
+        .as_ref()
+        .map(|pool| PgConnectOptions::clone(&pool.connect_options()));
+    let heartbeat = Heartbeat::new(options.clone(), direct_options, with.schema_version, clock);
     let (at_acquire, at_release) = (heartbeat.clone(), heartbeat.clone());
     let pool = PgPoolOptions::new()
         .max_connections(config.max_connections)
@@ -81,8 +95,14 @@ pub fn connect_lazy(
         .max_lifetime(config.max_lifetime)
         .test_before_acquire(false)
         .after_connect(move |connection, _| {
-            let settings = AssertSqlSafe(Arc::clone(&settings));
-            Box::pin(async move { sqlx::raw_sql(settings).execute(connection).await.map(drop) })
+            let settings = on_connect.clone();
+            Box::pin(async move {
+                let Some(settings) = settings else {
+                    return Ok(());
+                };
+                let settings = sqlx::raw_sql(AssertSqlSafe(settings));
+                settings.execute(connection).await.map(drop)
+            })
         })
         .before_acquire(move |connection, metadata| {
             let outlived = at_acquire.outlived(metadata.age);
@@ -105,8 +125,42 @@ pub fn connect_lazy(
             Box::pin(async move { if outlived { Err(gone) } else { Ok(true) } })
         });
     let pool = pool.connect_lazy_with(options);
-    let db = Db::new(pool, heartbeat.clone(), config.acquire_timeout);
+    let db = Db::new(
+        pool,
+        direct,
+        heartbeat.clone(),
+        settings,
+        config.acquire_timeout,
+    );
     Ok((db, heartbeat))
+}
+
+/// The listener of the job queue; what holds a lock leaves the pool.
+const DIRECT_CONNECTIONS: u32 = 2;
+
+/// How long a connection of the direct pool is kept idle.
+const DIRECT_IDLE: Duration = Duration::from_secs(10);
+
+/// The pool of `DATABASE_DIRECT_URL`, if there is one.
+fn direct_pool(
+    config: &DatabaseConfig,
+    with: &Options,
+    settings: &SessionSettings,
+) -> Result<Option<PgPool>, sqlx::Error> {
+    let Some(url) = &config.direct_url else {
+        return Ok(None);
+    };
+    let options = connect_options(url, with.application_name, with.statement_log)?;
+    let settings = settings.statement();
+    let pool = PgPoolOptions::new()
+        .max_connections(DIRECT_CONNECTIONS)
+        .acquire_timeout(config.connect_timeout)
+        .idle_timeout(DIRECT_IDLE)
+        .after_connect(move |connection, _| {
+            let settings = sqlx::raw_sql(AssertSqlSafe(Arc::clone(&settings)));
+            Box::pin(async move { settings.execute(connection).await.map(drop) })
+        });
+    Ok(Some(pool.connect_lazy_with(options)))
 }
 
 /// Begins a transaction, in a task of its own: if the caller were dropped during `BEGIN`, sqlx would
@@ -175,19 +229,6 @@ async fn open(db: &Db, count: u32, stop: &CancellationToken) {
     });
     // Failures are retried by the next round.
     join_all(opening).await;
-}
-
-/// Session settings as statements: poolers such as `PgBouncer` reject or ignore start-up parameters.
-/// Without `search_path`, a schema with the role's name (`"$user"`) would hide the tables.
-fn session_settings(config: &DatabaseConfig) -> String {
-    format!(
-        "SET search_path = public; SET statement_timeout = {}; SET lock_timeout = {};
-         SET idle_in_transaction_session_timeout = {};
-         SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3",
-        millis(config.statement_timeout),
-        millis(config.lock_timeout),
-        millis(config.idle_transaction_timeout),
-    )
 }
 
 /// Options of a single connection.

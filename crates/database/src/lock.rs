@@ -11,10 +11,10 @@ use crate::pool::Db;
 pub struct SessionLock(PgConnection);
 
 impl SessionLock {
-    /// `None` if another process has it. The lock takes a connection out of the pool, which opens another one when it
-    /// needs one.
+    /// `None` if another process has it. The lock takes a connection out of the pool, that of `DATABASE_DIRECT_URL` if it is set;
+    /// the pool opens another one when it needs one.
     pub async fn try_acquire(db: &Db, key: i64) -> Result<Option<Self>, sqlx::Error> {
-        let mut connection = db.pool().acquire().await?.detach();
+        let mut connection = db.sessions().acquire().await?.detach();
         let is_locked = try_lock(&mut connection, key, std::time::Duration::ZERO).await?;
         Ok(is_locked.then_some(Self(connection)))
     }

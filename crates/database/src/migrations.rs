@@ -12,6 +12,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection, Pg
 use tokio::time::{sleep, timeout};
 
 use super::inspect::{encoding, tables_elsewhere};
+use super::pooling::Pooling;
 use super::{DatabaseConfig, Options, StatementLog, connect_options, millis};
 
 mod catalog;
@@ -36,6 +37,10 @@ pub enum MigrationError {
     Connect(#[source] sqlx::Error),
     #[error("the database did not respond within the connect timeout")]
     ConnectTimeout,
+    #[error(
+        "DATABASE_MIGRATION_URL leads to a pooler that shares sessions, such as PgBouncer with pool_mode = transaction: name the database itself"
+    )]
+    Pooler,
     #[error("another process has been migrating for longer than DB_MIGRATION_LOCK_TIMEOUT")]
     Locked,
     #[error("a migration failed: {0}")]
@@ -62,6 +67,8 @@ pub enum MigrationError {
     Index(#[source] sqlx::Error),
     #[error("the runtime role could not be granted its privileges")]
     Privileges(#[source] sqlx::Error),
+    #[error("the runtime role could not set its defaults by DATABASE_DIRECT_URL")]
+    RoleDefaults(#[source] sqlx::Error),
 }
 
 /// Runs the migrations as the owner of the schema, and then `finish`, under the advisory lock `key`. Safe to run
@@ -115,7 +122,11 @@ async fn connect(
         .await
         .map_err(|_| MigrationError::ConnectTimeout)?
         .map_err(MigrationError::Connect)?;
-    Ok((connection, owner))
+    // The lock belongs to a session. A pooler of sessions may have none left for the probe.
+    match Pooling::detect(&owner).await {
+        Ok(Pooling::Session) | Err(_) => Ok((connection, owner)),
+        Ok(_) => Err(MigrationError::Pooler),
+    }
 }
 
 async fn lock(

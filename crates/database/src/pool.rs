@@ -21,6 +21,7 @@ use tokio::time::sleep;
 use tracing::{Instrument as _, Span};
 
 use super::Heartbeat;
+use super::session::SessionSettings;
 
 /// Concurrent handshakes. Each costs the server a process and this one the key derivation of SCRAM: after
 /// an outage the first few connections serve requests while the others follow.
@@ -44,7 +45,10 @@ pub struct Db(Arc<Inner>);
 
 struct Inner {
     pool: PgPool,
+    /// Of `DATABASE_DIRECT_URL`.
+    direct: Option<PgPool>,
     heartbeat: Heartbeat,
+    settings: SessionSettings,
     acquire_timeout: Duration,
     opening: Arc<Semaphore>,
     backoff: Mutex<Option<Instant>>,
@@ -65,10 +69,18 @@ impl fmt::Debug for Db {
 }
 
 impl Db {
-    pub(super) fn new(pool: PgPool, heartbeat: Heartbeat, acquire_timeout: Duration) -> Self {
+    pub(super) fn new(
+        pool: PgPool,
+        direct: Option<PgPool>,
+        heartbeat: Heartbeat,
+        settings: SessionSettings,
+        acquire_timeout: Duration,
+    ) -> Self {
         Self(Arc::new(Inner {
             pool,
+            direct,
             heartbeat,
+            settings,
             acquire_timeout,
             opening: Arc::new(Semaphore::new(OPENING_MAX)),
             backoff: Mutex::default(),
@@ -81,6 +93,20 @@ impl Db {
     #[must_use]
     pub fn pool(&self) -> &PgPool {
         &self.0.pool
+    }
+
+    /// The pool of `DATABASE_DIRECT_URL`, if it is set.
+    pub(super) fn direct(&self) -> Option<&PgPool> {
+        self.0.direct.as_ref()
+    }
+
+    /// The pool whose connections have a session of their own.
+    pub(super) fn sessions(&self) -> &PgPool {
+        self.direct().unwrap_or(&self.0.pool)
+    }
+
+    pub(super) fn settings(&self) -> &SessionSettings {
+        &self.0.settings
     }
 
     /// Number of connections, including those being opened.
@@ -101,9 +127,12 @@ impl Db {
         self.0.pool.options().get_max_connections()
     }
 
-    /// Closes the pool.
+    /// Closes the pools.
     pub async fn close(&self) {
         self.0.pool.close().await;
+        if let Some(direct) = self.direct() {
+            direct.close().await;
+        }
     }
 
     /// Acquires a connection within the acquire timeout. Fails at once while the breaker is open.

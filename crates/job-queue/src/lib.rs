@@ -5,6 +5,7 @@ mod context;
 mod dead;
 mod inspect;
 mod jobs;
+mod listener;
 pub mod metrics;
 mod migrations;
 mod owned;

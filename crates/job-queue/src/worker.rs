@@ -37,7 +37,7 @@ const RESTART_AFTER: Duration = Duration::from_secs(2);
 pub fn options(db: &Db, config: &WorkerConfig, stop: CancellationToken) -> WorkerOptions {
     WorkerOptions::default()
         .schema(SCHEMA)
-        .pg_pool(db.pool().clone())
+        .database(crate::listener::driver(db))
         .concurrency(config.concurrency)
         .poll_interval(config.poll_interval)
         .listen_os_shutdown_signals(false)

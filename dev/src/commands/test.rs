@@ -7,9 +7,10 @@ use std::{
 };
 
 use groundwork_dev::{
-    Postgres, Redis, Result,
+    Error, Postgres, Redis, Result,
     files::{self, Scratch},
     packages::{self, Package},
+    pgbouncer::{Options, PgBouncer, PoolMode},
     postgres,
     process::{self, OnOurDeath},
 };
@@ -22,8 +23,13 @@ use super::{
 /// The migrated database that each test copies.
 const TEMPLATE: &str = "template_app";
 
+/// The option that puts a pooler between the service and its databases.
+const POOLER: &str = "--pooler";
+
 /// `test`: starts what the tests need, runs them and ends with the runner's code.
-pub(crate) async fn test(args: Vec<OsString>) -> Result<ExitCode> {
+pub(crate) async fn test(mut args: Vec<OsString>) -> Result<ExitCode> {
+    let with_pooler = args.iter().any(|arg| arg == POOLER);
+    args.retain(|arg| arg != POOLER);
     let root = home::checkout()?;
     let mut interrupts = Interrupts::listen()?;
     Scratch::sweep();
@@ -53,7 +59,15 @@ pub(crate) async fn test(args: Vec<OsString>) -> Result<ExitCode> {
     let database = service::Database::new(&postgres, TEMPLATE);
     service::migrate(&database)?;
 
+    let pooler = if with_pooler {
+        Some(start_pooler(&database).await?)
+    } else {
+        None
+    };
     let mut tests = runner.command(&args);
+    if let Some(pooler) = &pooler {
+        tests.env("TEST_DATABASE_POOLER_PORT", pooler.port().to_string());
+    }
     tests
         .current_dir(&root)
         .env("TEST_DATABASE_ADMIN_URL", postgres.url("postgres"))
@@ -77,11 +91,18 @@ pub(crate) async fn test(args: Vec<OsString>) -> Result<ExitCode> {
         }
     }
     let ended = Foreground::start(&mut tests)?.wait(&mut interrupts).await?;
+    drop(pooler);
     redis.stop().await;
     postgres.stop().await;
     // A test that was killed could not clean up after itself.
     Scratch::sweep();
     Ok(ended.code())
+}
+
+async fn start_pooler(database: &service::Database) -> Result<PgBouncer> {
+    let url = database.runtime_url.parse();
+    let url = url.map_err(|_| Error::Other("the URL of the database is none".into()))?;
+    PgBouncer::start_with(&url, Options::for_service(PoolMode::Transaction)).await
 }
 
 /// The proxies that the tests of faults run the service behind.

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use session_tokens::{Position, RevocationPage, RevokedSessions};
-use sqlx::{FromRow, PgExecutor};
+use sqlx::{AssertSqlSafe, FromRow, PgExecutor};
 use uuid::Uuid;
 
 const PAGE: i64 = 5_000;
@@ -26,25 +26,26 @@ pub(crate) async fn list_revocations(
     from: Position,
     since: DateTime<Utc>,
 ) -> Result<RevocationPage, sqlx::Error> {
-    // Not prepared: a plan that was made while the table was small would read all of it later.
-    let rows: Vec<Row> = sqlx::query_as(
+    // Not prepared: a plan that was made while the table was small would read all of it later. As one message, since a pooler
+    // may send the two of an unnamed statement to two sessions.
+    let (xid, id, since) = (from.xid, from.id, since.to_rfc3339());
+    let rows = sqlx::raw_sql(AssertSqlSafe(format!(
         "SELECT s.oldest_running, s.server, r.*
          FROM (SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS oldest_running,
                       pg_postmaster_start_time() AS server) AS s
          LEFT JOIN (
              SELECT xid, id, user_id, session_ids, begun_until, kept_session_id, ended_at
              FROM session_revocations
-             WHERE (xid, id) >= ($1, $2) AND ended_at > $3
-             ORDER BY xid, id LIMIT $4
+             WHERE (xid, id) >= ({xid}, {id}) AND ended_at > '{since}'
+             ORDER BY xid, id LIMIT {PAGE}
          ) AS r ON true",
-    )
-    .persistent(false)
-    .bind(from.xid)
-    .bind(from.id)
-    .bind(since)
-    .bind(PAGE)
+    )))
     .fetch_all(conn)
     .await?;
+    let rows = rows
+        .iter()
+        .map(Row::from_row)
+        .collect::<Result<Vec<_>, _>>()?;
     let first = rows.first().ok_or(sqlx::Error::RowNotFound)?;
     let (oldest_running, server) = (first.oldest_running, first.server);
     let last = rows.last().and_then(|row| Some((row.xid?, row.id?)));

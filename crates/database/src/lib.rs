@@ -22,7 +22,8 @@ use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::error::DatabaseError;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{
-    AssertSqlSafe, ConnectOptions as _, Connection as _, PgExecutor, Postgres, Transaction,
+    AssertSqlSafe, ConnectOptions as _, Connection as _, PgExecutor, Postgres, Row as _,
+    Transaction,
 };
 use tokio::runtime::Handle;
 use tokio::task::spawn_blocking;
@@ -82,7 +83,10 @@ pub fn connect_lazy(
         .test_before_acquire(false)
         .after_connect(move |connection, _| {
             let settings = AssertSqlSafe(Arc::clone(&settings));
-            Box::pin(async move { sqlx::raw_sql(settings).execute(connection).await.map(drop) })
+            Box::pin(async move {
+                let row = sqlx::raw_sql(settings).fetch_one(connection).await?;
+                heartbeat::refuse_standby(row.try_get(0)?)
+            })
         })
         .before_acquire(move |connection, metadata| {
             let outlived = at_acquire.outlived(metadata.age);
@@ -177,13 +181,15 @@ async fn open(db: &Db, count: u32, stop: &CancellationToken) {
     join_all(opening).await;
 }
 
-/// Session settings as statements: poolers such as `PgBouncer` reject or ignore start-up parameters.
+/// Session settings as statements: poolers such as `PgBouncer` reject or ignore start-up parameters. The last one
+/// returns whether the server is a standby, in the same round trip.
 /// Without `search_path`, a schema with the role's name (`"$user"`) would hide the tables.
 fn session_settings(config: &DatabaseConfig) -> String {
     format!(
         "SET search_path = public; SET statement_timeout = {}; SET lock_timeout = {};
          SET idle_in_transaction_session_timeout = {};
-         SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3",
+         SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3;
+         SELECT pg_is_in_recovery()",
         millis(config.statement_timeout),
         millis(config.lock_timeout),
         millis(config.idle_transaction_timeout),

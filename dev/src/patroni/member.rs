@@ -118,11 +118,13 @@ impl Member {
         let program =
             files::on_path("patroni").ok_or_else(|| Error::Missing(Package::Cluster.advice()))?;
         let mut command = process::command(
-            program.as_os_str(),
+            "/bin/sh".as_ref(),
             self.account.as_ref(),
             OnOurDeath::Terminate,
         );
-        command.arg(self.configuration_file());
+        // Patroni makes directories of data that others could read, which PostgreSQL refuses.
+        command.args(["-c", "umask 077 && exec \"$0\" \"$1\""]);
+        command.arg(program).arg(self.configuration_file());
         postgres::without_surprises(&mut command);
         let log = self.scratch.path().join("log");
         self.server = Some(Server::start(
@@ -227,6 +229,8 @@ etcd3:
   hosts: ["127.0.0.1:{to_etcd}"]
   # Without it Patroni asks etcd for the addresses of its members, and calls them past the proxy.
   use_proxies: true
+watchdog:
+  mode: "off"
 bootstrap:
   dcs:
     ttl: {TTL}

@@ -258,7 +258,7 @@ fn events(caller_of: impl CallerOf, access: String, ids: Acknowledged<Uuid>) -> 
             tokio::time::sleep(pause).await;
             let last = waiting[client].lock().expect("nobody panics here").take();
             let id = last.unwrap_or_else(|| uuid_v7(Clock::system().now(), &Rng::system()));
-            let body = json!({ "id": id, "type": "report.created", "data": { "turn": turn } });
+            let body = json!({ "id": id, "type": "report.created", "data": { "client": client } });
             let path = "/api/v1/events";
             let outcome = caller
                 .call(Method::POST, path, Some(&access), Some(body))

@@ -58,6 +58,7 @@ struct Inner {
 #[derive(Clone, Copy, Default)]
 struct State {
     is_unresponsive: bool,
+    is_standby: bool,
     /// Connections that are older are not used again.
     discarded: Option<Instant>,
     failing_since: Option<Instant>,
@@ -126,7 +127,12 @@ impl Heartbeat {
         is_unresponsive || discarded.is_some_and(|at| at.elapsed() < age)
     }
 
-    /// Returns whether the server is a standby, on a connection of its own.
+    /// Returns whether the last heartbeat reached a standby.
+    pub(super) fn reached_standby(&self) -> bool {
+        self.0.state.borrow().is_standby
+    }
+
+    /// Asks the server whether it is a standby, on a connection of its own.
     pub async fn is_standby(&self) -> Result<bool, sqlx::Error> {
         let mut connection = self.connect().await?;
         let (_, is_standby) = read_clock(&mut connection).await?;
@@ -255,10 +261,15 @@ impl Heartbeat {
     }
 
     fn record(&self, beat: Beat) {
+        let was_standby = self.reached_standby();
         let changed = self.0.state.send_if_modified(|state| state.record(beat));
         match (changed, self.is_unresponsive()) {
-            (true, true) if beat == Beat::IsStandby => {
-                tracing::warn!("PostgreSQL is a standby, which takes no writes: refusing requests");
+            _ if beat == Beat::IsStandby => {
+                if !was_standby {
+                    tracing::warn!(
+                        "PostgreSQL is a standby, which takes no writes: refusing requests"
+                    );
+                }
             }
             (true, true) => tracing::warn!("PostgreSQL does not respond: refusing requests"),
             (true, false) => tracing::info!("PostgreSQL responds again"),
@@ -287,6 +298,7 @@ impl State {
         }
         let changed = self.is_unresponsive != is_unresponsive;
         self.is_unresponsive = is_unresponsive;
+        self.is_standby = beat == Beat::IsStandby;
         if changed || beat == Beat::Closed {
             self.discarded = Some(now);
         }

@@ -172,17 +172,18 @@ impl Member {
         if !process::command_line(postmaster).contains(&*self.data().to_string_lossy()) {
             return;
         }
-        // Stopped first: it starts no more children while they are listed.
-        for (pid, signal) in [(postmaster, Signal::STOP)].into_iter().chain(
-            children(postmaster)
-                .into_iter()
-                .chain([postmaster])
-                .map(|pid| (pid, Signal::KILL)),
-        ) {
+        let send = |pid, signal| {
             if let Some(pid) = Pid::from_raw(pid) {
+                // It may have ended a moment ago, which is as good.
                 let _ = kill_process(pid, signal);
             }
+        };
+        // It starts no more children while they are listed.
+        send(postmaster, Signal::STOP);
+        for child in children(postmaster) {
+            send(child, Signal::KILL);
         }
+        send(postmaster, Signal::KILL);
     }
 
     /// Returns whether Patroni replies to this path with 200: the role of the member.

@@ -31,6 +31,14 @@ test-faults: ## Break what is around the real binary, and the binary's clients (
 	@$(BUILD) && NEXTEST_TEST_THREADS=2 RUST_TEST_THREADS=2 \
 		$(DEV) test --test faults $(ARGS)
 
+# How often each test of failover breaks its cluster.
+ROUNDS = 1
+
+.PHONY: test-cluster
+test-cluster: ## Fail over PostgreSQL under Patroni, and nodes of Redis Cluster (ROUNDS=5 for figures, ARGS="name" for some)
+	@$(BUILD) && NEXTEST_TEST_THREADS=1 RUST_TEST_THREADS=1 NEXTEST_SUCCESS_OUTPUT=immediate RUST_TEST_NOCAPTURE=1 \
+		TEST_ROUNDS="$(ROUNDS)" $(DEV) test --test cluster $(ARGS)
+
 .PHONY: test-api
 test-api: ## Hold the running service to its OpenAPI document with generated requests (needs Python)
 	@$(BUILD) && $(DEV) db -- tests/openapi/run "$(TARGET_DIR)" $(ARGS)

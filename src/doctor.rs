@@ -6,12 +6,16 @@ use chrono::TimeDelta;
 use clock::Clock;
 use health_checks::{Findings, none_of};
 use settings::Environment;
+use tokio::time::timeout;
 
 use crate::config::Config;
 use crate::state::AppState;
 use crate::{billing, privacy, schema, sealed, storage};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
+
+const STANDBY: &str = "DATABASE_URL leads to a standby, which takes no writes: it must lead to the primary, such as through a \
+                       proxy that asks Patroni's /primary";
 
 const MAX_CLOCK_SKEW: TimeDelta = TimeDelta::seconds(5);
 
@@ -26,11 +30,7 @@ pub async fn examine(state: &AppState, config: &Config) -> Findings {
         "variables are spelt correctly",
         none_of(&misspelt.collect::<Vec<_>>()),
     );
-    let reached = database::ping(&state.db);
-    if findings
-        .run("database responds", reached, |()| Ok(()))
-        .await
-    {
+    if reaches_primary(state, &mut findings).await {
         examine_database(state, config, &mut findings).await;
     }
     if let Some(redis) = &state.redis
@@ -66,6 +66,19 @@ pub async fn examine(state: &AppState, config: &Config) -> Findings {
         warn_of_missing_documents(state, &mut findings);
     }
     findings
+}
+
+/// Returns whether the database responds and takes writes. The pool opens no connection to a standby, and would only say
+/// that none could be had.
+async fn reaches_primary(state: &AppState, findings: &mut Findings) -> bool {
+    let is_standby = timeout(TIMEOUT, state.heartbeat.is_standby()).await;
+    if matches!(is_standby, Ok(Ok(true))) {
+        return findings.add("database responds", Err(STANDBY));
+    }
+    let reached = database::ping(&state.db);
+    findings
+        .run("database responds", reached, |()| Ok(()))
+        .await
 }
 
 fn warn_of_missing_documents(state: &AppState, findings: &mut Findings) {

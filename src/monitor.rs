@@ -104,6 +104,7 @@ fn set_gauges(state: &AppState) {
         rate_limit::metrics::record_mode(&state.limiter);
     }
     database::metrics::record_clock(&state.clock);
+    database::metrics::record_role(&state.heartbeat);
     metrics::set_dropped_log_lines(telemetry::dropped_lines());
 }
 

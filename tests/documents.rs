@@ -13,7 +13,7 @@ mod changelog;
 mod commands;
 
 /// The pages whose paths are checked.
-const PAGES: [&str; 29] = [
+const PAGES: [&str; 30] = [
     "README.md",
     "CLAUDE.md",
     "CONTRIBUTING.md",
@@ -41,6 +41,7 @@ const PAGES: [&str; 29] = [
     "docs/performance.md",
     "docs/privacy/data.md",
     "docs/privacy/erasure.md",
+    "docs/scale/failover.md",
     "docs/security/asvs.md",
     "docs/security/threat-model.md",
 ];

@@ -26,6 +26,8 @@ pub enum Package {
     Clamd,
     /// Prometheus, Alertmanager and exporters.
     Monitoring,
+    /// Patroni, etcd and `HAProxy`.
+    Cluster,
     /// pgBackRest, and the programs that read its lists and files.
     PgBackRest,
 }
@@ -47,6 +49,14 @@ impl Package {
                 "prometheus-postgres-exporter",
                 "prometheus-redis-exporter",
             ],
+            // Patroni's client of etcd is a package of its own.
+            Self::Cluster => &[
+                "patroni",
+                "python3-etcd",
+                "etcd-server",
+                "etcd-client",
+                "haproxy",
+            ],
             Self::PgBackRest => &["pgbackrest", "jq", "zstd"],
         }
     }
@@ -60,6 +70,7 @@ impl Package {
             Self::Proxies => &["nginx", "haproxy"],
             Self::Clamd => &["clamav"],
             Self::Monitoring => &["prometheus", "alertmanager"],
+            Self::Cluster => &["patroni", "etcd", "haproxy"],
             Self::PgBackRest => &["pgbackrest", "jq", "zstd"],
         }
     }
@@ -110,7 +121,10 @@ apt-get -q -o DPkg::Lock::Timeout=120 update
 apt-get -q -o DPkg::Lock::Timeout=120 -o Dpkg::Options::=--force-confold install -y --no-install-recommends "$@"
 if [ -d /run/systemd/system ]; then
     for package in "$@"; do
-        case $package in redis-server | pgbouncer | clamav-daemon) systemctl disable --quiet "$package" || true ;; esac
+        case $package in
+            redis-server | pgbouncer | clamav-daemon | patroni) systemctl disable --quiet "$package" || true ;;
+            etcd-server) systemctl disable --quiet etcd || true ;;
+        esac
     done
 fi
 "#;

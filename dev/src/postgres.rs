@@ -11,10 +11,10 @@ use std::{
 
 use sqlx::{AssertSqlSafe, Connection, PgConnection, postgres::PgConnectOptions};
 
-pub(crate) use self::cluster::end_leftover;
+pub(crate) use self::cluster::{end_leftover, without_surprises};
 use self::{
     binaries::Binaries,
-    cluster::{Passwords, data_home, init, without_surprises},
+    cluster::{Passwords, data_home, init},
 };
 pub use self::{binaries::is_installed, cluster::remove};
 use crate::{

@@ -282,6 +282,12 @@ impl Server {
         }
     }
 
+    /// The file that it writes to, if it has one.
+    #[must_use]
+    pub fn log(&self) -> Option<&Path> {
+        self.log.as_deref()
+    }
+
     fn log_tail(&self) -> String {
         self.log.as_deref().map(files::tail).unwrap_or_default()
     }

@@ -2,6 +2,7 @@
 //! packet a query would wait for a quarter of an hour, as the kernel does.
 
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -59,7 +60,9 @@ struct Inner {
 #[derive(Clone, Copy, Default)]
 struct State {
     is_unresponsive: bool,
-    changed: Option<Instant>,
+    is_standby: bool,
+    /// Connections that are older are not used again.
+    discarded: Option<Instant>,
     failing_since: Option<Instant>,
 }
 
@@ -72,6 +75,11 @@ enum Beat {
     Refuses,
     /// Nothing listens, or the server is starting or shutting down.
     Unreachable,
+    /// The server, or a proxy in front of it, has closed the connection: it restarts or fails over, and has closed those
+    /// of the pool as well.
+    Closed,
+    /// Responds, and takes no writes.
+    IsStandby,
     TimedOut,
 }
 
@@ -113,14 +121,27 @@ impl Heartbeat {
         let _ = state.wait_for(|state| state.is_unresponsive).await;
     }
 
-    /// Returns whether a connection of this age is older than the last outage: its peer may be gone.
+    /// Returns whether a connection of this age is older than the last outage or failover: its peer may be gone, or no
+    /// longer be the primary.
     pub(super) fn outlived(&self, age: Duration) -> bool {
         let State {
             is_unresponsive,
-            changed,
+            discarded,
             ..
         } = *self.0.state.borrow();
-        is_unresponsive || changed.is_some_and(|at| at.elapsed() < age)
+        is_unresponsive || discarded.is_some_and(|at| at.elapsed() < age)
+    }
+
+    /// Returns whether the last heartbeat reached a standby.
+    pub(super) fn reached_standby(&self) -> bool {
+        self.0.state.borrow().is_standby
+    }
+
+    /// Asks the server whether it is a standby, on a connection of its own.
+    pub async fn is_standby(&self) -> Result<bool, sqlx::Error> {
+        let mut connection = self.connect().await?;
+        let (_, is_standby) = read_clock(&mut connection).await?;
+        Ok(is_standby)
     }
 
     /// Readiness probe: returns whether all migrations of this release are applied. The kept connection
@@ -189,7 +210,9 @@ impl Heartbeat {
     }
 
     async fn is_current_on(&self, connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
-        Ok(applied_version(connection).await? >= self.0.schema_version)
+        let (version, is_standby) = applied_version(connection).await?;
+        refuse_standby(is_standby)?;
+        Ok(version >= self.0.schema_version)
     }
 
     /// Sends heartbeats until `stop`.
@@ -219,12 +242,14 @@ impl Heartbeat {
             Err(_) => return Beat::TimedOut,
         };
         match timeout(UNRESPONSIVE_AFTER, read_clock(&mut connection)).await {
-            Ok(Ok(sample)) => {
+            // The next heartbeat opens another connection, which may lead to the primary.
+            Ok(Ok((_, true))) => Beat::IsStandby,
+            Ok(Ok((sample, false))) => {
                 self.0.clock.correct(sample);
                 *kept = Some(connection);
                 Beat::Responds
             }
-            // The connection was closed. The next heartbeat opens another one.
+            Ok(Err(error)) if is_outage(&error) => Beat::Closed,
             Ok(Err(_)) => Beat::Unreachable,
             Err(_) if self.past_busy_pooler().await.is_some() => Beat::Refuses,
             Err(_) => Beat::TimedOut,
@@ -271,8 +296,16 @@ impl Heartbeat {
     }
 
     fn record(&self, beat: Beat) {
+        let was_standby = self.reached_standby();
         let changed = self.0.state.send_if_modified(|state| state.record(beat));
         match (changed, self.is_unresponsive()) {
+            _ if beat == Beat::IsStandby => {
+                if !was_standby {
+                    tracing::warn!(
+                        "PostgreSQL is a standby, which takes no writes: refusing requests"
+                    );
+                }
+            }
             (true, true) => tracing::warn!("PostgreSQL does not respond: refusing requests"),
             (true, false) => tracing::info!("PostgreSQL responds again"),
             (false, _) => {}
@@ -290,21 +323,35 @@ impl State {
             Beat::Responds => false,
             // Connections of the pool still work.
             Beat::Refuses => self.is_unresponsive,
-            Beat::Unreachable => {
+            Beat::Unreachable | Beat::Closed => {
                 self.is_unresponsive || now.duration_since(failing_since) >= UNRESPONSIVE_AFTER
             }
-            Beat::TimedOut => true,
+            Beat::IsStandby | Beat::TimedOut => true,
         };
         if beat == Beat::Responds || (beat == Beat::Refuses && !is_unresponsive) {
             self.failing_since = None;
         }
         let changed = self.is_unresponsive != is_unresponsive;
-        if changed {
-            self.is_unresponsive = is_unresponsive;
-            self.changed = Some(now);
+        self.is_unresponsive = is_unresponsive;
+        self.is_standby = beat == Beat::IsStandby;
+        if changed || beat == Beat::Closed {
+            self.discarded = Some(now);
         }
         changed
     }
+}
+
+/// The server is a standby.
+#[derive(Debug, thiserror::Error)]
+#[error("PostgreSQL is a standby, which takes no writes")]
+struct IsStandby;
+
+/// Fails on a standby, as an outage.
+pub(super) fn refuse_standby(is_standby: bool) -> Result<(), sqlx::Error> {
+    if is_standby {
+        return Err(sqlx::Error::Io(io::Error::other(IsStandby)));
+    }
+    Ok(())
 }
 
 /// Returns whether nothing accepts connections; `57P03` is a server that is starting or shutting down.
@@ -335,6 +382,23 @@ mod tests {
         assert!(!after(&mut state, &[Beat::Unreachable, Beat::Unreachable]));
         state.failing_since = Instant::now().checked_sub(UNRESPONSIVE_AFTER);
         assert!(after(&mut state, &[Beat::Unreachable]));
+    }
+
+    #[test]
+    fn the_breaker_opens_at_once_on_a_standby() {
+        let mut state = State::default();
+        assert!(after(&mut state, &[Beat::Responds, Beat::IsStandby]));
+        assert!(state.discarded.is_some());
+        assert!(!after(&mut state, &[Beat::Responds]));
+    }
+
+    #[test]
+    fn older_connections_are_discarded_once_one_is_closed_and_the_breaker_stays_closed() {
+        let mut state = State::default();
+        assert!(!after(&mut state, &[Beat::Responds, Beat::Refuses]));
+        assert!(state.discarded.is_none());
+        assert!(!after(&mut state, &[Beat::Closed]));
+        assert!(state.discarded.is_some());
     }
 
     #[test]

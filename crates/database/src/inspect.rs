@@ -18,18 +18,21 @@ pub async fn ping(db: &Db) -> Result<(), sqlx::Error> {
     sqlx::raw_sql("SELECT 1").execute(db).await.map(drop)
 }
 
-/// Reads the database's clock in one round trip, unprepared.
-pub(super) async fn read_clock(connection: &mut PgConnection) -> Result<ClockSample, sqlx::Error> {
+/// Reads the database's clock, and whether it is a standby, in one round trip, unprepared.
+pub(super) async fn read_clock(
+    connection: &mut PgConnection,
+) -> Result<(ClockSample, bool), sqlx::Error> {
     let asked = Instant::now();
-    let row = sqlx::raw_sql("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint")
-        .fetch_one(connection)
-        .await?;
+    let sql =
+        "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint, pg_is_in_recovery()";
+    let row = sqlx::raw_sql(sql).fetch_one(connection).await?;
     let replied = Instant::now();
-    Ok(ClockSample {
+    let sample = ClockSample {
         asked,
         replied,
         micros: row.try_get(0)?,
-    })
+    };
+    Ok((sample, row.try_get(1)?))
 }
 
 /// Returns how far the database's clock is ahead of `now`.

@@ -25,7 +25,8 @@ use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::error::DatabaseError;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{
-    AssertSqlSafe, ConnectOptions as _, Connection as _, PgExecutor, PgPool, Postgres, Transaction,
+    AssertSqlSafe, ConnectOptions as _, Connection as _, PgExecutor, PgPool, Postgres, Row as _,
+    Transaction,
 };
 use tokio::runtime::Handle;
 use tokio::task::spawn_blocking;
@@ -81,8 +82,11 @@ pub fn connect_lazy(
     let options = connect_options(&config.url, with.application_name, with.statement_log)?;
     let settings = SessionSettings::of(config);
     let direct = direct_pool(config, with, &settings)?;
-    // A pooler by the transaction would execute them in any session.
-    let on_connect = direct.is_none().then(|| settings.statement());
+    let on_connect: Arc<str> = match &direct {
+        None => settings.statements().into(),
+        // A pooler by the transaction would execute the settings in any session.
+        Some(_) => session::IS_STANDBY.into(),
+    };
     let direct_options = direct
         .as_ref()
         .map(|pool| PgConnectOptions::clone(&pool.connect_options()));
@@ -95,13 +99,10 @@ pub fn connect_lazy(
         .max_lifetime(config.max_lifetime)
         .test_before_acquire(false)
         .after_connect(move |connection, _| {
-            let settings = on_connect.clone();
+            let statements = AssertSqlSafe(Arc::clone(&on_connect));
             Box::pin(async move {
-                let Some(settings) = settings else {
-                    return Ok(());
-                };
-                let settings = sqlx::raw_sql(AssertSqlSafe(settings));
-                settings.execute(connection).await.map(drop)
+                let row = sqlx::raw_sql(statements).fetch_one(connection).await?;
+                heartbeat::refuse_standby(row.try_get(0)?)
             })
         })
         .before_acquire(move |connection, metadata| {
@@ -151,7 +152,7 @@ fn direct_pool(
         return Ok(None);
     };
     let options = connect_options(url, with.application_name, with.statement_log)?;
-    let settings = settings.statement();
+    let settings: Arc<str> = settings.statements().into();
     let pool = PgPoolOptions::new()
         .max_connections(DIRECT_CONNECTIONS)
         .acquire_timeout(config.connect_timeout)

@@ -1,4 +1,4 @@
-//! Metrics of the pool and the clock.
+//! Metrics of the pool, the clock and the role of the server.
 
 use std::time::Instant;
 
@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 use clock::Clock;
 use metrics::{gauge, histogram};
 
-use crate::Db;
+use crate::{Db, Heartbeat};
 
 metric_families::families! {
     CONNECTIONS "db_pool_connections" Gauge Count ["state"]
@@ -15,6 +15,8 @@ metric_families::families! {
         "Connections that the database pool may open (DB_POOL_SIZE + DB_MAX_OVERFLOW)."
     WAIT "db_pool_wait_seconds" Histogram Seconds []
         "The wait for a connection of the pool, sampled every five seconds."
+    STANDBY "database_is_standby" Gauge Count []
+        "1 while DATABASE_URL leads to a standby, which takes no writes: requests are refused."
     CLOCK "clock_ahead_seconds" Gauge Seconds []
         "How far the system's clock is ahead of the database's, which is used; NaN until it is known."
 }
@@ -25,6 +27,11 @@ pub fn record_pool(db: &Db) {
     gauge!(CONNECTIONS, "state" => "idle").set(f64::from(idle));
     gauge!(CONNECTIONS, "state" => "busy").set(f64::from(db.size().saturating_sub(idle)));
     gauge!(MAX_CONNECTIONS).set(f64::from(db.max_connections()));
+}
+
+/// Records whether the database is a standby.
+pub fn record_role(heartbeat: &Heartbeat) {
+    gauge!(STANDBY).set(f64::from(u8::from(heartbeat.reached_standby())));
 }
 
 /// Records how far the system's clock is ahead of the database's.

@@ -329,9 +329,13 @@ fn concurrent_index(sql: &str) -> Option<&str> {
     rest.split_whitespace().next()
 }
 
-/// Version of the newest migration that is applied.
-pub(super) async fn applied_version(conn: impl PgExecutor<'_>) -> Result<Option<i64>, sqlx::Error> {
-    sqlx::query_scalar("SELECT max(version) FROM public._sqlx_migrations WHERE success")
-        .fetch_one(conn)
-        .await
+/// Version of the newest migration that is applied, and whether the server is a standby.
+pub(super) async fn applied_version(
+    conn: impl PgExecutor<'_>,
+) -> Result<(Option<i64>, bool), sqlx::Error> {
+    sqlx::query_as(
+        "SELECT max(version), pg_is_in_recovery() FROM public._sqlx_migrations WHERE success",
+    )
+    .fetch_one(conn)
+    .await
 }

@@ -9,6 +9,9 @@ use tokio::time::timeout;
 
 use crate::{DatabaseConfig, DatabaseSettings, Options, connect_options, millis};
 
+/// Returns whether the server is a standby.
+pub(crate) const IS_STANDBY: &str = "SELECT pg_is_in_recovery()";
+
 /// A setting of `PostgreSQL` and its value; times are in milliseconds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SessionSetting {
@@ -64,17 +67,18 @@ impl SessionSettings {
         ]))
     }
 
-    /// Statements that set them for a session. Start-up parameters would be shorter: poolers such as `PgBouncer` reject or
-    /// ignore them.
-    pub(crate) fn statement(&self) -> Arc<str> {
+    /// Statements that set them for a session, the last of which is [`IS_STANDBY`], for one round trip. Start-up parameters would
+    /// be shorter: poolers such as `PgBouncer` reject or ignore them.
+    pub(crate) fn statements(&self) -> String {
         let mut sql = String::new();
         for SessionSetting { name, value, .. } in self.0.iter() {
             let _ = write!(sql, "SET {name} = {value}; ");
         }
         sql.push_str(
-            "SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3",
+            "SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3; ",
         );
-        sql.into()
+        sql.push_str(IS_STANDBY);
+        sql
     }
 
     /// Returns the settings whose value in effect is another one, each with that value.

@@ -108,7 +108,7 @@ async fn start_pooler(database: &service::Database) -> Result<PgBouncer> {
 /// The proxies that the tests of faults run the service behind.
 const PROXIES: [(&str, &str); 2] = [("TEST_NGINX", "nginx"), ("TEST_HAPROXY", "haproxy")];
 
-/// Where a proxy is: Debian has it in a directory that is not on everybody's path.
+/// Where a program is: Debian has proxies in a directory that is not on everybody's path.
 fn proxy(name: &str) -> Option<PathBuf> {
     let of_root = PathBuf::from("/usr/sbin").join(name);
     files::on_path(name).or_else(|| files::is_program(&of_root).then_some(of_root))
@@ -135,6 +135,14 @@ fn install_missing(args: &[OsString]) -> Result<()> {
         && let Err(error) = packages::install(&[Package::Monitoring])
     {
         say(&error.to_string());
+    }
+    let needs_cluster = args.iter().any(|arg| arg == "cluster");
+    if needs_cluster
+        && ["patroni", "etcd", "haproxy"]
+            .iter()
+            .any(|name| proxy(name).is_none())
+    {
+        packages::install(&[Package::Cluster])?;
     }
     let needs_proxies = args.iter().any(|arg| arg == "faults");
     if needs_proxies

@@ -127,7 +127,7 @@ pub(super) fn init(binaries: &Binaries, directory: &Path, account: Option<&Accou
 }
 
 /// The caller's own PostgreSQL settings and language stay out of it.
-pub(super) fn without_surprises(command: &mut Command) {
+pub(crate) fn without_surprises(command: &mut Command) {
     for name in [
         "PGDATA",
         "PGPORT",

@@ -90,15 +90,24 @@ impl Service {
         Self::start_under(&[], settings, args).await
     }
 
-    /// Starts it as the argument of another program, `prlimit` for one.
-    pub async fn start_under(wrapper: &[&str], settings: &Settings, args: &[&str]) -> Self {
+    /// Starts a process that serves nothing, such as `worker`.
+    pub fn spawn(settings: &Settings, args: &[&str]) -> Self {
+        Self::spawn_under(&[], settings, args)
+    }
+
+    fn spawn_under(wrapper: &[&str], settings: &Settings, args: &[&str]) -> Self {
         let mut child = wrapped(wrapper, settings, args)
             .spawn()
             .expect("the binary starts");
         let written = Arc::new(Mutex::new(String::new()));
         keep(child.stdout.take().expect("it is piped"), &written);
         keep(child.stderr.take().expect("it is piped"), &written);
-        let mut service = Self::of(child, 0, settings, written);
+        Self::of(child, 0, settings, written)
+    }
+
+    /// Starts it as the argument of another program, `prlimit` for one.
+    pub async fn start_under(wrapper: &[&str], settings: &Settings, args: &[&str]) -> Self {
+        let mut service = Self::spawn_under(wrapper, settings, args);
         let port = timeout(TIMEOUT, async {
             loop {
                 if let Some(port) = service.announced() {

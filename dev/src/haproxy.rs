@@ -1,0 +1,135 @@
+//! A private `HAProxy` for the tests, whose health checks ask Patroni which member is the primary.
+
+use std::{
+    fmt::Write as _,
+    fs,
+    net::Ipv4Addr,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use tokio::{net::TcpStream, time::sleep};
+
+use crate::{
+    error::{Doing, Error, Result},
+    files::{self, Scratch},
+    packages::{self, Package},
+    ports,
+    process::{self, OnOurDeath, Server, Signal},
+};
+
+const START_LIMIT: Duration = Duration::from_secs(20);
+
+/// A member of the cluster as the proxy reaches it.
+#[derive(Clone, Copy, Debug)]
+pub struct Upstream {
+    /// The port of PostgreSQL.
+    pub postgres: u16,
+    /// The port of Patroni's REST API.
+    pub rest: u16,
+}
+
+/// A running proxy; dropping it stops it.
+#[derive(Debug)]
+pub struct HaProxy {
+    server: Server,
+    primary: u16,
+    replicas: u16,
+    _scratch: Scratch,
+}
+
+impl HaProxy {
+    /// Starts a proxy on two free ports, by the text of `deploy/ha/haproxy.cfg` with these members.
+    pub async fn start(configuration: &str, members: &[Upstream]) -> Result<Self> {
+        if program().is_none() {
+            packages::install(&[Package::Cluster])?;
+        }
+        let program = program().ok_or_else(|| Error::Missing(Package::Cluster.advice()))?;
+        let scratch = Scratch::new(None)?;
+        let (primary, replicas) = (ports::any()?.port, ports::any()?.port);
+        let file = scratch.path().join("haproxy.cfg");
+        let text = with_members(configuration, primary, replicas, members)?;
+        fs::write(&file, text).doing_to("write", &file)?;
+        let mut command = process::command(program.as_os_str(), None, OnOurDeath::Terminate);
+        command.args(["-db", "-f"]).arg(&file);
+        let log = scratch.path().join("log");
+        let server = Server::start("HAProxy", &mut command, Signal::TERM, Some(&log))?;
+        let mut proxy = Self {
+            server,
+            primary,
+            replicas,
+            _scratch: scratch,
+        };
+        proxy.listens().await?;
+        Ok(proxy)
+    }
+
+    /// The port that leads to the primary, at 127.0.0.1.
+    #[must_use]
+    pub fn primary(&self) -> u16 {
+        self.primary
+    }
+
+    /// The port that leads to the standbys, at 127.0.0.1.
+    #[must_use]
+    pub fn replicas(&self) -> u16 {
+        self.replicas
+    }
+
+    async fn listens(&mut self) -> Result<()> {
+        let began = Instant::now();
+        while TcpStream::connect((Ipv4Addr::LOCALHOST, self.primary))
+            .await
+            .is_err()
+        {
+            self.server.check()?;
+            if began.elapsed() > START_LIMIT {
+                return Err(self.server.unresponsive(START_LIMIT.as_secs()));
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+        Ok(())
+    }
+}
+
+/// Debian has it in a directory that is not on everybody's path.
+fn program() -> Option<PathBuf> {
+    let of_root = Path::new("/usr/sbin/haproxy");
+    files::on_path("haproxy").or_else(|| files::is_program(of_root).then(|| of_root.to_path_buf()))
+}
+
+/// The configuration with these members instead of its own, on loopback.
+fn with_members(
+    configuration: &str,
+    primary: u16,
+    replicas: u16,
+    members: &[Upstream],
+) -> Result<String> {
+    let mut servers = String::new();
+    for (number, member) in members.iter().enumerate() {
+        let Upstream { postgres, rest } = member;
+        let _ = writeln!(
+            servers,
+            "    server member-{number} 127.0.0.1:{postgres} check port {rest}"
+        );
+    }
+    let mut text = String::new();
+    let mut before_is_server = false;
+    for line in configuration.lines() {
+        let is_server = line.trim_start().starts_with("server ");
+        if is_server && !before_is_server {
+            text.push_str(&servers);
+        }
+        if !is_server {
+            let _ = writeln!(text, "{line}");
+        }
+        before_is_server = is_server;
+    }
+    for (from, to) in [("*:5432", primary), ("*:5433", replicas)] {
+        if !text.contains(from) {
+            return Err(Error::Other(format!("deploy/ha/haproxy.cfg has no {from}")));
+        }
+        text = text.replace(from, &format!("127.0.0.1:{to}"));
+    }
+    Ok(text)
+}

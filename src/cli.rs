@@ -88,6 +88,22 @@ pub enum Command {
 
 #[derive(Debug, Subcommand)]
 pub enum Emails {
+    #[command(flatten)]
+    Suppressions(Suppressions),
+    /// Send the usage summary of the last month to a user who has asked for it
+    ///
+    /// Also if it was sent before. Exits with 5 when the address has no account, and with 1 when the user has not asked for
+    /// it or the address is suppressed.
+    Summary {
+        /// The account's address
+        #[arg(long)]
+        email: String,
+    },
+}
+
+/// Commands on suppressed addresses.
+#[derive(Debug, Subcommand)]
+pub enum Suppressions {
     /// Suppress an address that emails have bounced from, or whose owner complained of them
     ///
     /// A suppressed address gets no optional emails, and after a bounce nothing but emails about signing in and security. A
@@ -109,15 +125,6 @@ pub enum Emails {
     /// Print whether an address is suppressed, and the optional emails of its user
     Show {
         /// The address
-        #[arg(long)]
-        email: String,
-    },
-    /// Send the usage summary of the last month to a user who has asked for it
-    ///
-    /// Also if it was sent before. Exits with 5 when the address has no account, and with 1 when the user has not asked for
-    /// it or the address is suppressed.
-    Summary {
-        /// The account's address
         #[arg(long)]
         email: String,
     },

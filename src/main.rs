@@ -12,7 +12,8 @@ use clock::{Clock, Rng};
 use crypto::{Key32, KeyRing, KeyUsage, Step, read_password};
 use email_transport::EmailAddress;
 use groundwork::cli::{
-    Billing, Cli, Command, Keys, LockoutSubject, Lockouts, Privacy, Ring, Rotation, Storage, Users,
+    Billing, Cli, Command, Emails, Keys, LockoutSubject, Lockouts, Privacy, Ring, Rotation,
+    Storage, Users,
 };
 use groundwork::config::{Config, read_bind_addr};
 use groundwork::ctx::Ctx;
@@ -20,8 +21,8 @@ use groundwork::ids::AccountId;
 use groundwork::state::{AppState, StateError};
 use groundwork::tasks::{self, Process};
 use groundwork::{
-    api_keys, app, auth, billing, config, doctor, migrate, privacy, releases, sealed, storage,
-    usage_summary,
+    api_keys, app, auth, billing, config, doctor, email_preferences, migrate, privacy, releases,
+    sealed, storage, usage_summary,
 };
 use settings::Faults;
 use tokio::net::TcpListener;
@@ -77,7 +78,10 @@ fn run(command: Command) -> Outcome {
         }),
         Command::Emails(command) => with_config(&variables, async |config| {
             let ctx = Ctx::system(&started_state(&config).await?);
-            usage_summary::run(&ctx, command, print).await
+            match command {
+                Emails::Suppressions(command) => email_preferences::run(&ctx, command, print).await,
+                Emails::Summary { email } => usage_summary::run(&ctx, email, print).await,
+            }
         }),
         Command::Storage(Storage::CreateBucket) => with_config(&variables, async |config| {
             storage::create_buckets(&config, print).await
@@ -277,27 +281,20 @@ async fn billing(state: AppState, command: Billing) -> Outcome {
     let ctx = Ctx::system(&state);
     match command {
         Billing::Reconcile { apply, account } => {
-            let outcome =
-                billing::reconcile(&ctx, account.map(AccountId), apply, |line| print(&line))
-                    .await?;
-            let billing::Reconciled {
-                accounts,
-                different,
-                failed,
-            } = outcome;
+            let account = account.map(AccountId);
+            let done = billing::reconcile(&ctx, account, apply, |line| print(&line)).await?;
             print(&format!(
-                "{accounts} accounts, {different} different, {failed} not compared"
+                "{} accounts, {} different, {} not compared",
+                done.accounts, done.different, done.failed
             ));
-            (apply || different == 0)
+            (apply || done.different == 0)
                 .then_some(())
-                .filter(|()| failed == 0)
+                .filter(|()| done.failed == 0)
                 .ok_or_else(|| "not every account is as at Stripe".into())
         }
         Billing::Replay { since } => {
-            let customers = billing::replay(&ctx, since).await?;
-            print(&format!(
-                "events of {customers} customers are processed again"
-            ));
+            let count = billing::replay(&ctx, since).await?;
+            print(&format!("events of {count} customers are processed again"));
             Ok(())
         }
     }

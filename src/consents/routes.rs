@@ -40,7 +40,7 @@ async fn get_consents(ctx: UserCtx) -> Result<Json<Consents>, Problem> {
 /// rejected.
 #[utoipa::path(put, path = "/me/consents", tag = "privacy",
     request_body(content = ConsentChanges, examples(
-        ("choice" = (summary = "Turn a kind on", value = json!({ "usage_summary": true }))),
+        ("choice" = (summary = "Turn a kind on", value = json!({ "product_news": true }))),
         ("documents" = (summary = "Accept documents", value = json!({ "terms": "2026-11-01", "privacy_notice": "2026-11-01" }))))),
     responses((status = 200, description = "The consents after the change.", body = Consents), BodyProblems))]
 async fn change_consents(

@@ -8,7 +8,7 @@ use minijinja::value::Serde;
 use minijinja::{Environment, UndefinedBehavior, context};
 use url::Url;
 
-use super::model::{EmailMessage, SYNTHETIC_DOMAIN, SuppressionReason, TEMPLATES};
+use super::model::{Category, EmailMessage, SYNTHETIC_DOMAIN, SuppressionReason, TEMPLATES};
 use super::suppression;
 use crate::metrics;
 use crate::state::AppState;
@@ -68,7 +68,7 @@ pub async fn send(state: &AppState, to: &str, message: &EmailMessage) -> Result<
     deliver(state, to, message, None).await.map(drop)
 }
 
-/// Sends an optional email. Returns the reason if the recipient is suppressed.
+/// Sends an email as an optional one, whatever its own category is. Returns the reason if the recipient is suppressed.
 pub async fn send_optional(
     state: &AppState,
     to: &str,
@@ -88,7 +88,11 @@ async fn deliver(
     if to.ends_with(SYNTHETIC_DOMAIN) {
         return Ok(None);
     }
-    let obstacle = suppression::find_obstacle(state, to, message.category()).await?;
+    let category = match unsubscribe {
+        Some(_) => Category::Optional,
+        None => message.category(),
+    };
+    let obstacle = suppression::find_obstacle(state, to, category).await?;
     if let Some(reason) = obstacle {
         tracing::info!(
             email = message.template(),
@@ -156,7 +160,6 @@ fn render(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mail::AccountUsage;
 
     fn links(unsubscribe: Option<&str>) -> Links {
         let url = |text: &str| text.parse().expect("it is a URL");
@@ -203,15 +206,12 @@ mod tests {
 
     #[test]
     fn every_email_links_to_the_preferences_and_an_optional_one_to_its_end() {
-        let message = EmailMessage::UsageSummary {
-            month: "October 2026".to_owned(),
-            accounts: vec![AccountUsage {
-                organisation: Some("<Acme>".to_owned()),
-                plan: "Pro",
-                requests: "12,345".to_owned(),
-                request_quota: None,
-                events: "0".to_owned(),
-            }],
+        let message = EmailMessage::OrganisationNotice {
+            organisation: "<Acme>".to_owned(),
+            event: "restored",
+            about: "ada@example.com".to_owned(),
+            purged_on: None,
+            keys: Vec::new(),
         };
         let unsubscribe = "https://api.example.com/unsubscribe/a.b";
         for (url, is_optional) in [(None, false), (Some(unsubscribe), true)] {

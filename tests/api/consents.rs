@@ -1,6 +1,7 @@
 //! Documents that users accept, at sign-up and at sign-in, and optional consents.
 
 use futures_util::future::join_all;
+use groundwork::consents::OptionalKind;
 use reqwest::Method;
 use serde_json::{Value, json};
 use sqlx::AssertSqlSafe;
@@ -304,42 +305,39 @@ async fn a_sign_up_with_a_known_address_accepts_nothing_for_its_owner() {
 async fn optional_kinds_are_off_until_they_are_turned_on_and_the_newest_line_counts() {
     let app = TestApp::new().await;
     let (ada, bob) = (app.sign_in("ada").await, app.sign_in("bob").await);
-    let is_given = async |session: &Session| {
+    let all: Vec<_> = OptionalKind::ALL.iter().map(|kind| kind.as_str()).collect();
+    let given = async |session: &Session| {
         let body = session.get(CONSENTS).await.body;
         let optional = body["optional"].as_array().expect("it is a list").clone();
-        let kinds: Vec<_> = optional
-            .iter()
-            .map(|it| it["kind"].as_str().unwrap_or_default().to_owned())
-            .collect();
-        assert_eq!(kinds, ["product_news", "usage_summary"]);
-        [0, 1].map(|at| optional[at]["is_given"] == true)
+        let kind = |it: &Value| it["kind"].as_str().unwrap_or_default().to_owned();
+        assert_eq!(optional.iter().map(kind).collect::<Vec<_>>(), all);
+        let given = optional.iter().filter(|it| it["is_given"] == true);
+        given.map(kind).collect::<Vec<_>>()
     };
-    assert_eq!(is_given(&ada).await, [false, false]);
-    put(&ada, json!({ "usage_summary": false }))
+    assert_eq!(given(&ada).await, [""; 0]);
+    put(&ada, json!({ "product_news": false }))
         .await
         .assert_status(200);
     assert!(lines(&app).await.is_empty(), "nothing has changed");
-    put(&ada, json!({ "usage_summary": true }))
+    put(&ada, json!({ "product_news": true }))
         .await
         .assert_status(200);
-    assert_eq!(is_given(&ada).await, [false, true]);
-    put(
-        &ada,
-        json!({ "usage_summary": false, "product_news": true }),
-    )
-    .await
-    .assert_status(200);
-    assert_eq!(is_given(&ada).await, [true, false]);
+    assert_eq!(given(&ada).await, ["product_news"]);
+    let inverse: Value = all
+        .iter()
+        .map(|kind| ((*kind).to_owned(), json!(*kind != "product_news")))
+        .collect();
+    put(&ada, inverse).await.assert_status(200);
+    let others: Vec<_> = all.iter().filter(|kind| **kind != "product_news").collect();
+    assert_eq!(given(&ada).await.iter().collect::<Vec<_>>(), others);
     put(&ada, json!({})).await.assert_status(200);
-    assert_eq!(lines(&app).await.len(), 3);
-    assert_eq!(
-        is_given(&bob).await,
-        [false, false],
-        "another user's are not touched"
-    );
-    assert_eq!(app.audited("consent_changed").await, 3);
+    let changed = all.len() + 1;
+    assert_eq!(lines(&app).await.len(), changed);
+    assert_eq!(given(&bob).await, [""; 0], "another user's are not touched");
+    let audited = app.audited("consent_changed").await;
+    assert_eq!(usize::try_from(audited), Ok(changed));
     for (body, field) in [
-        (json!({ "usage_summary": "yes" }), "usage_summary"),
+        (json!({ "product_news": "yes" }), "product_news"),
         (json!({ "newsletter": true }), "newsletter"),
     ] {
         put(&ada, body).await.assert_field(field);

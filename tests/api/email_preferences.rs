@@ -1,12 +1,15 @@
 //! Optional emails: links that unsubscribe, and the page that all emails link to.
 
-mod one_click;
+pub mod one_click;
 mod refusals;
 mod suppression;
 
 use std::sync::Arc;
 
-use groundwork::usage_summary::ScheduleNewSummaries;
+use groundwork::consents::OptionalKind;
+use groundwork::email_preferences::{Outcome, find_recipient};
+use groundwork::ids::UserId;
+use groundwork::mail::EmailMessage;
 use groundwork_dev::inbox::Message;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -15,6 +18,8 @@ use url::Url;
 use crate::harness::{Answer, Session, TestApp};
 
 pub const ADA: &str = "ada@example.com";
+/// Subject of the message that the tests send as news.
+const NEWS: &str = "Your account at Groundwork has a second factor";
 const CONSENTS: &str = "/api/v1/users/me/consents";
 
 impl Session {
@@ -38,27 +43,35 @@ impl Session {
 }
 
 impl TestApp {
-    /// A session of a user who has asked for the summary.
+    /// A session of a user who has asked for news.
     pub async fn subscriber(&self, name: &str) -> Session {
         let session = self.sign_in(name).await;
-        let asked = session.choose(json!({ "usage_summary": true })).await;
+        let asked = session.choose(json!({ "product_news": true })).await;
         asked.assert_status(200);
         session
     }
 
-    /// Leaves the jobs of summaries in the queue.
-    pub async fn enqueue_summaries(&self) {
-        let job = ScheduleNewSummaries::default();
-        job_queue::enqueue(&self.state.db, &job, None)
+    /// Sends news to the user with this address. The kind makes any message an optional one.
+    pub async fn send_news(&self, email: &str) -> Outcome {
+        let user_id = sqlx::query_scalar("SELECT id FROM users WHERE email = $1")
+            .bind(email)
+            .fetch_one(&self.owner_db)
             .await
-            .expect("it is enqueued");
+            .expect("it is there");
+        let kind = OptionalKind::ProductNews;
+        let found = find_recipient(&self.state, UserId(user_id), kind).await;
+        let Some(recipient) = found.expect("it is read") else {
+            return Outcome::NotAsked;
+        };
+        let sent = recipient.send(&self.state, &EmailMessage::SecondFactorOn {}, None);
+        sent.await.expect("it is sent or suppressed")
     }
 
-    /// The summary that this address gets now.
-    pub async fn summary_to(&self, email: &str) -> Arc<Message> {
-        self.enqueue_summaries().await;
+    /// The news that this address gets now.
+    pub async fn news_to(&self, email: &str) -> Arc<Message> {
+        assert_eq!(self.send_news(email).await, Outcome::Sent);
         let message = self.email_to(email).await;
-        assert!(message.subject.contains("monthly usage"), "{message:?}");
+        assert_eq!(message.subject, NEWS, "{message:?}");
         message
     }
 }
@@ -75,9 +88,9 @@ pub fn unsubscribe_link(message: &Message) -> Url {
 async fn optional_emails_have_the_headers_and_links_to_end_them() {
     let app = TestApp::with(&[("PUBLIC_URL", "http://127.0.0.1/base")]).await;
     app.subscriber("ada").await;
-    let message = app.summary_to(ADA).await;
+    let message = app.news_to(ADA).await;
     let link = unsubscribe_link(&message);
-    let prefix = "http://127.0.0.1/base/unsubscribe/usage_summary.";
+    let prefix = "http://127.0.0.1/base/unsubscribe/product_news.";
     assert!(link.as_str().starts_with(prefix), "{link}");
     assert_eq!(
         message.header("List-Unsubscribe-Post"),
@@ -123,19 +136,15 @@ async fn the_page_of_preferences_is_served_to_everybody_and_has_a_script_of_ours
 async fn an_address_that_changes_gets_a_link_of_its_own() {
     let app = TestApp::new().await;
     let ada = app.subscriber("ada").await;
-    let old = unsubscribe_link(&*app.summary_to(ADA).await);
+    let old = unsubscribe_link(&*app.news_to(ADA).await);
     set_address(&app, "ada@example.org").await;
     one_click::post(&app, old.path())
         .await
         .assert_problem(404, "not_found");
-    assert!(ada.has_asked_for("usage_summary").await);
-    sqlx::query("DELETE FROM usage_summaries")
-        .execute(&app.owner_db)
-        .await
-        .expect("they are deleted");
-    let new = unsubscribe_link(&*app.summary_to("ada@example.org").await);
+    assert!(ada.has_asked_for("product_news").await);
+    let new = unsubscribe_link(&*app.news_to("ada@example.org").await);
     one_click::post(&app, new.path()).await.assert_status(200);
-    assert!(!ada.has_asked_for("usage_summary").await);
+    assert!(!ada.has_asked_for("product_news").await);
 }
 
 async fn set_address(app: &TestApp, email: &str) {

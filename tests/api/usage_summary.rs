@@ -1,14 +1,18 @@
 //! The monthly usage summary: its numbers, and that each user who asked for it gets one.
 
 mod kills;
+mod unsubscribing;
+
+use std::sync::Arc;
 
 use graphile_worker::Worker;
-use groundwork::usage_summary::{PurgeSummaries, ScheduleSummaries};
+use groundwork::usage_summary::{PurgeSummaries, ScheduleNewSummaries, ScheduleSummaries};
+use groundwork_dev::inbox::Message;
 use serde_json::json;
 use sqlx::AssertSqlSafe;
 
 use crate::email_preferences::ADA;
-use crate::harness::TestApp;
+use crate::harness::{Session, TestApp};
 use crate::process::{run, stderr, stdout};
 
 /// Runs statements as the owner.
@@ -17,6 +21,32 @@ async fn run_sql(app: &TestApp, sql: &str) {
         .execute(&app.owner_db)
         .await
         .expect("it runs");
+}
+
+impl TestApp {
+    /// A session of a user who has asked for the summary.
+    async fn summary_subscriber(&self, name: &str) -> Session {
+        let session = self.sign_in(name).await;
+        let asked = session.choose(json!({ "usage_summary": true })).await;
+        asked.assert_status(200);
+        session
+    }
+
+    /// Leaves the jobs of summaries in the queue.
+    async fn enqueue_summaries(&self) {
+        let job = ScheduleNewSummaries::default();
+        job_queue::enqueue(&self.state.db, &job, None)
+            .await
+            .expect("it is enqueued");
+    }
+
+    /// The summary that this address gets now.
+    async fn summary_to(&self, email: &str) -> Arc<Message> {
+        self.enqueue_summaries().await;
+        let message = self.email_to(email).await;
+        assert!(message.subject.contains("monthly usage"), "{message:?}");
+        message
+    }
 }
 
 /// Users 1 to `count` with verified addresses `1@example.com` and so on, who have asked for the summary.
@@ -48,7 +78,10 @@ fn assert_one_each(app: &TestApp, count: u32) {
 #[tokio::test]
 async fn a_summary_has_the_numbers_of_the_last_month_of_each_account_of_the_user() {
     let app = TestApp::new().await;
-    let (ada, grace) = (app.subscriber("ada").await, app.sign_in("grace").await);
+    let (ada, grace) = (
+        app.summary_subscriber("ada").await,
+        app.sign_in("grace").await,
+    );
     let acme = ada.new_organisation("acme").await;
     let other = grace.new_organisation("other").await;
     let deleted = ada.new_organisation("deleted").await;
@@ -169,7 +202,7 @@ async fn more_users_than_a_batch_get_theirs() {
 #[tokio::test]
 async fn the_setting_turns_it_off_also_for_jobs_that_wait() {
     let mut app = TestApp::new().await;
-    app.subscriber("ada").await;
+    app.summary_subscriber("ada").await;
     app.inbox.clear();
     let off = app
         .another_replica_with(&[("MAIL_USAGE_SUMMARY", "false")])
@@ -222,7 +255,7 @@ async fn a_command_sends_it_now_to_a_user_who_has_asked() {
 #[tokio::test]
 async fn rows_of_earlier_months_are_deleted() {
     let app = TestApp::new().await;
-    app.subscriber("ada").await;
+    app.summary_subscriber("ada").await;
     app.summary_to(ADA).await;
     for (days, left) in [(99, 1), (2, 0)] {
         app.clock

@@ -85,7 +85,7 @@ async fn f40_nginx_does_not_log_the_token_of_a_link_that_unsubscribes() {
     let service = world.serve(&[("TRUSTED_PROXIES", "127.0.0.1")]).await;
     let proxy = Proxy::nginx(&nginx, &service).await;
     for base in ["", "/base"] {
-        let path = format!("{base}/unsubscribe/usage_summary.hunter2");
+        let path = format!("{base}/unsubscribe/product_news.hunter2");
         let reply = proxy.raw(&request(&format!("GET {path}"), "")).await;
         assert_eq!(status(&reply), "404", "{reply}");
     }

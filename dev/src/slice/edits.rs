@@ -246,11 +246,11 @@ mod tests_of_places {
 
     #[test]
     fn a_module_is_inserted_in_its_layer_in_order() {
-        let lib = "pub mod a;\n\npub mod api_keys;\npub mod usage_summary;\n\npub mod privacy;\n\npub mod app;\n";
+        let lib = "pub mod a;\n\npub mod api_keys;\npub mod start_page;\n\npub mod privacy;\n\npub mod app;\n";
         let edited = add_to_layer(lib, "projects").expect("it has the layer");
         assert!(
             edited.contains(
-                "\n\npub mod api_keys;\npub mod projects;\npub mod usage_summary;\n\npub mod privacy;\n"
+                "\n\npub mod api_keys;\npub mod projects;\npub mod start_page;\n\npub mod privacy;\n"
             ),
             "{edited}"
         );

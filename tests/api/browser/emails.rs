@@ -35,21 +35,21 @@ async fn a_user_chooses_on_the_page_and_unsubscribes_by_the_link() {
         .read("#message", |text| text.contains("Choose the emails"))
         .await;
     let kinds = browser.read("#kinds", |text| !text.is_empty()).await;
-    assert_eq!(kinds, "Product news\nUsage summary");
-    browser.click("#kinds input[name=usage_summary]").await;
+    assert_eq!(kinds.lines().next(), Some("Product news"), "{kinds}");
+    browser.click("#kinds input[name=product_news]").await;
     browser.click("#preferences button").await;
     browser
         .read("#message", |text| text.contains("is saved"))
         .await;
     browser.picture("email-preferences").await;
 
-    let link = unsubscribe_link(&*app.summary_to(ADA).await);
+    let link = unsubscribe_link(&*app.news_to(ADA).await);
     browser.open(link).await;
     browser.picture("unsubscribe").await;
     browser.click("#confirm").await;
     browser
         .read("#message", |text| {
-            text.contains("of this kind: usage summary")
+            text.contains("of this kind: product news")
         })
         .await;
     browser.click("main a").await;

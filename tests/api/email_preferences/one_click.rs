@@ -1,6 +1,8 @@
 //! Unsubscribing with one click, as mail clients do (RFC 8058), and by the button of the page.
 
 use futures_util::future::join_all;
+use groundwork::consents::OptionalKind;
+use groundwork::email_preferences::Outcome;
 use reqwest::Method;
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -41,25 +43,16 @@ async fn click_at(address: &str, path: &str) -> String {
 }
 
 #[tokio::test]
-async fn one_post_without_cookie_or_session_unsubscribes_and_ends_what_waits_in_the_queue() {
+async fn one_post_without_cookie_or_session_unsubscribes_from_this_kind_alone() {
     let app = TestApp::new().await;
     let ada = app.subscriber("ada").await;
-    ada.choose(json!({ "product_news": true }))
-        .await
-        .assert_status(200);
-    let link = unsubscribe_link(&*app.summary_to(ADA).await);
+    let link = unsubscribe_link(&*app.news_to(ADA).await);
+    let others = OptionalKind::ALL.iter().map(|kind| kind.as_str());
+    let others: Vec<_> = others.filter(|kind| *kind != "product_news").collect();
+    let choice = others.iter().map(|kind| ((*kind).to_owned(), json!(true)));
+    ada.choose(choice.collect()).await.assert_status(200);
+    app.run_jobs().await;
     app.inbox.clear();
-    let jobs = "INSERT INTO usage_summaries (user_id, month, created_at) SELECT id, '2026-01-01', now() FROM users";
-    sqlx::query(jobs)
-        .execute(&app.owner_db)
-        .await
-        .expect("it is inserted");
-    let user_id = ada.user_id().await.parse().expect("it is an id");
-    let january = "2026-01-01".parse().expect("it is a day");
-    let job = groundwork::usage_summary::SendSummary::to(groundwork::ids::UserId(user_id), january);
-    job_queue::enqueue(&app.state.db, &job, None)
-        .await
-        .expect("it is enqueued");
 
     let reply = click_at(app.replica.root.authority(), link.path()).await;
     let (head, body) = reply.split_once("\r\n\r\n").expect("it has a head");
@@ -70,14 +63,14 @@ async fn one_post_without_cookie_or_session_unsubscribes_and_ends_what_waits_in_
     }
     assert!(body.contains("You are unsubscribed"), "{reply}");
 
-    assert!(!ada.has_asked_for("usage_summary").await);
-    assert!(
-        ada.has_asked_for("product_news").await,
-        "the other kind stays"
-    );
-    app.run_jobs().await;
-    assert!(app.inbox.messages().is_empty(), "the email that waited");
-    assert_eq!(app.audited("consent_changed").await, 3);
+    assert!(!ada.has_asked_for("product_news").await);
+    for kind in &others {
+        assert!(ada.has_asked_for(kind).await, "{kind} stays");
+    }
+    assert_eq!(app.send_news(ADA).await, Outcome::NotAsked);
+    assert!(app.inbox.messages().is_empty());
+    let changes = app.audited("consent_changed").await;
+    assert_eq!(usize::try_from(changes), Ok(2 + others.len()));
     let (source, ip): (String, Option<String>) =
         sqlx::query_as("SELECT source, host(ip) FROM consents ORDER BY id DESC LIMIT 1")
             .fetch_one(&app.owner_db)
@@ -93,40 +86,36 @@ async fn one_post_without_cookie_or_session_unsubscribes_and_ends_what_waits_in_
 async fn twice_and_twenty_times_at_once_is_as_once() {
     let app = TestApp::new().await;
     let ada = app.subscriber("ada").await;
-    let link = unsubscribe_link(&*app.summary_to(ADA).await);
+    let link = unsubscribe_link(&*app.news_to(ADA).await);
     let posts = (0..20).map(|_| post(&app, link.path()));
     for answer in join_all(posts).await {
         answer.assert_status(200);
     }
     post(&app, link.path()).await.assert_status(200);
-    assert!(!ada.has_asked_for("usage_summary").await);
+    assert!(!ada.has_asked_for("product_news").await);
 }
 
 #[tokio::test]
 async fn a_user_who_asks_again_is_subscribed_again_and_the_same_link_ends_it() {
     let app = TestApp::new().await;
     let ada = app.subscriber("ada").await;
-    let link = unsubscribe_link(&*app.summary_to(ADA).await);
+    let link = unsubscribe_link(&*app.news_to(ADA).await);
     post(&app, link.path()).await.assert_status(200);
-    let again = ada.choose(json!({ "usage_summary": true })).await;
+    let again = ada.choose(json!({ "product_news": true })).await;
     again.assert_status(200);
-    // That of the month was sent before.
-    app.inbox.clear();
-    app.enqueue_summaries().await;
-    app.run_jobs().await;
-    assert!(app.inbox.messages().is_empty());
+    app.news_to(ADA).await;
     // A year later, since a link does not expire.
     app.clock.advance(std::time::Duration::from_hours(24 * 366));
     post(&app, link.path()).await.assert_status(200);
     let ada = app.log_in(ADA).await;
-    assert!(!ada.has_asked_for("usage_summary").await);
+    assert!(!ada.has_asked_for("product_news").await);
 }
 
 #[tokio::test]
 async fn the_form_may_come_as_multipart_and_without_a_type() {
     let app = TestApp::new().await;
     let ada = app.subscriber("ada").await;
-    let link = unsubscribe_link(&*app.summary_to(ADA).await);
+    let link = unsubscribe_link(&*app.news_to(ADA).await);
     let part = "--x\r\nContent-Disposition: form-data; name=\"List-Unsubscribe\"\r\n\r\nOne-Click\r\n--x--\r\n";
     let kinds = [
         "multipart/form-data; boundary=x",
@@ -135,20 +124,20 @@ async fn the_form_may_come_as_multipart_and_without_a_type() {
     for kind in kinds {
         let answer = send(&app, link.path(), kind, part.as_bytes().to_vec()).await;
         answer.assert_status(200);
-        assert!(!ada.has_asked_for("usage_summary").await);
-        ada.choose(json!({ "usage_summary": true })).await;
+        assert!(!ada.has_asked_for("product_news").await);
+        ada.choose(json!({ "product_news": true })).await;
     }
     let request = app.replica.request(Method::POST, link.path()).body(BODY);
     let answer = app.replica.send(&Method::POST, link.path(), request).await;
     answer.assert_status(200);
-    assert!(!ada.has_asked_for("usage_summary").await);
+    assert!(!ada.has_asked_for("product_news").await);
 }
 
 #[tokio::test]
 async fn a_link_outlives_the_rotation_of_its_key_until_that_is_dropped() {
     let app = TestApp::new().await;
     app.subscriber("ada").await;
-    let link = unsubscribe_link(&*app.summary_to(ADA).await);
+    let link = unsubscribe_link(&*app.news_to(ADA).await);
     let (old, new) = (
         "ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8",
         "YGFiY2RlZmdoaWprbG1ub3BxcnN0dXZ3eHl6e3x9fn8",
@@ -166,7 +155,7 @@ async fn a_link_outlives_the_rotation_of_its_key_until_that_is_dropped() {
 async fn no_token_of_a_link_is_in_the_log_at_any_level() {
     let app = TestApp::new().await;
     app.subscriber("ada").await;
-    let link = unsubscribe_link(&*app.summary_to(ADA).await);
+    let link = unsubscribe_link(&*app.news_to(ADA).await);
     let token = link.path_segments().and_then(Iterator::last);
     let token = token.and_then(|it| it.split_once('.')).expect("a token").1;
     let settings = with(&app.settings, &[("LOG_LEVEL", "debug")]);

@@ -19,17 +19,17 @@ async fn lines(app: &TestApp) -> i64 {
 async fn a_token_that_is_cut_changed_or_of_another_kind_is_like_one_of_nobody() {
     let app = TestApp::new().await;
     let ada = app.subscriber("ada").await;
-    let link = unsubscribe_link(&*app.summary_to(ADA).await);
+    let link = unsubscribe_link(&*app.news_to(ADA).await);
     let path = link.path();
     let (kind, token) = path.rsplit_once('.').expect("it has a kind");
     let other = if token.starts_with('A') { "B" } else { "A" };
-    let nobody = format!("/unsubscribe/usage_summary.{}", "A".repeat(64));
+    let nobody = format!("/unsubscribe/product_news.{}", "A".repeat(64));
     let others = [
         path[..path.len() - 1].to_owned(),
         path[..path.len() / 2].to_owned(),
         format!("{kind}.{other}{}", &token[1..]),
         format!("{path}A"),
-        format!("/unsubscribe/product_news.{token}"),
+        format!("/unsubscribe/usage_summary.{token}"),
         format!("/unsubscribe/terms.{token}"),
         format!("/unsubscribe/{token}"),
         format!("/unsubscribe/{}", ada.refresh_token()),
@@ -57,15 +57,15 @@ async fn a_token_that_is_cut_changed_or_of_another_kind_is_like_one_of_nobody() 
     let not_text = post(&app, "/unsubscribe/%ff").await;
     not_text.assert_problem(400, "bad_request");
     assert_eq!(lines(&app).await, before);
-    assert!(ada.has_asked_for("usage_summary").await);
+    assert!(ada.has_asked_for("product_news").await);
 }
 
 #[tokio::test]
 async fn a_body_that_is_not_the_form_is_a_bad_request_whosever_the_link_is() {
     let app = TestApp::new().await;
     let ada = app.subscriber("ada").await;
-    let link = unsubscribe_link(&*app.summary_to(ADA).await);
-    let nobody = format!("/unsubscribe/usage_summary.{}", "A".repeat(64));
+    let link = unsubscribe_link(&*app.news_to(ADA).await);
+    let nobody = format!("/unsubscribe/product_news.{}", "A".repeat(64));
     let large = [BODY.as_bytes(), &vec![b'x'; 1024 * 1024]].concat();
     let multipart = "multipart/form-data; boundary=x";
     let other_part =
@@ -94,14 +94,14 @@ async fn a_body_that_is_not_the_form_is_a_bad_request_whosever_the_link_is() {
         }
     }
     assert_eq!(lines(&app).await, before);
-    assert!(ada.has_asked_for("usage_summary").await);
+    assert!(ada.has_asked_for("product_news").await);
 }
 
 #[tokio::test]
 async fn get_and_head_show_a_button_that_needs_no_script_and_change_nothing() {
     let app = TestApp::new().await;
     let ada = app.subscriber("ada").await;
-    let link = unsubscribe_link(&*app.summary_to(ADA).await);
+    let link = unsubscribe_link(&*app.news_to(ADA).await);
     let before = lines(&app).await;
     for method in [Method::GET, Method::HEAD, Method::GET] {
         let call = app.replica.call(method.clone(), link.path(), None, None);
@@ -118,7 +118,7 @@ async fn get_and_head_show_a_button_that_needs_no_script_and_change_nothing() {
         );
         let text = String::from_utf8_lossy(&answer.bytes).into_owned();
         if method == Method::GET {
-            assert!(text.contains("of this kind: usage summary"), "{text}");
+            assert!(text.contains("of this kind: product news"), "{text}");
             assert!(text.contains(r#"<form method="post">"#), "{text}");
             let field = r#"name="List-Unsubscribe" value="One-Click""#;
             assert!(text.contains(field) && !text.contains("<script"), "{text}");
@@ -132,14 +132,14 @@ async fn get_and_head_show_a_button_that_needs_no_script_and_change_nothing() {
         answer.assert_problem(405, "method_not_allowed");
     }
     assert_eq!(lines(&app).await, before);
-    assert!(ada.has_asked_for("usage_summary").await);
+    assert!(ada.has_asked_for("product_news").await);
 }
 
 #[tokio::test]
 async fn a_token_signs_nobody_in() {
     let app = TestApp::new().await;
     app.subscriber("ada").await;
-    let link = unsubscribe_link(&*app.summary_to(ADA).await);
+    let link = unsubscribe_link(&*app.news_to(ADA).await);
     let token = link.path_segments().and_then(Iterator::last).expect("one");
     let me = app
         .replica

@@ -49,7 +49,8 @@ impl RedisSentinel {
         if files::on_path("redis-server").is_none() {
             packages::install(&[Package::Redis])?;
         }
-        let secret = format!("requirepass {password}\nmasterauth {password}\n");
+        let secret =
+            format!("requirepass {password}\nmasterauth {password}\nrepl-diskless-sync-delay 0\n");
         let primary = Member::start("redis.conf", &[], |_| secret.clone()).await?;
         let leader = primary.port;
         let replica = Member::start("redis.conf", &[], |_| {
@@ -70,7 +71,7 @@ impl RedisSentinel {
             servers: [primary, replica],
             sentinels,
         };
-        all.are_ready().await?;
+        all.are_ready(password).await?;
         Ok(all)
     }
 
@@ -104,12 +105,14 @@ impl RedisSentinel {
         self.kill(self.sentinels[number].port);
     }
 
-    /// Waits until each Sentinel knows the others and the replica.
-    async fn are_ready(&self) -> Result<()> {
+    /// Waits until each Sentinel knows the others and the replica, which has the data of the primary.
+    async fn are_ready(&self, password: &str) -> Result<()> {
         let began = Instant::now();
         let others = format!("num-other-sentinels\n{}", SENTINELS - 1);
         loop {
-            let mut ready = true;
+            let command = format!("AUTH {password}\r\nINFO replication");
+            let replication = self.servers[1].reply(&command).await.unwrap_or_default();
+            let mut ready = replication.contains("master_link_status:up");
             for sentinel in &self.sentinels {
                 let state = sentinel.reply(&format!("SENTINEL master {PRIMARY}")).await;
                 // Each value follows a line with its length.

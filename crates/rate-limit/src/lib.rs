@@ -4,6 +4,7 @@
 mod attempt_slots;
 mod concurrency;
 mod key;
+mod lane;
 mod limiter;
 mod local;
 mod lockout;

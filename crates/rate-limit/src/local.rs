@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
-use crate::shared::micros;
+use crate::lane::micros;
 use crate::{Decision, Key, Limit, LimitCheck, LimitState};
 
 /// Parts with a lock each, so that threads seldom contend.

@@ -17,7 +17,7 @@ use tracing::Instrument as _;
 use self::breaker::Breaker;
 pub use self::config::{NodeAddress, RedisConfig, RedisMode, RedisSettings};
 pub use self::servers::Servers;
-use self::servers::{Connection, Target};
+use self::servers::{Connection, Open, Target};
 
 /// Connect timeout. Requests do not wait so long: connecting continues in the background.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -35,7 +35,7 @@ const PROBE_EVERY: Duration = Duration::from_millis(500);
 pub struct Redis(Arc<Shared>);
 
 struct Shared {
-    target: Target,
+    target: Box<dyn Open>,
     /// `None` until a cluster or Sentinels have responded.
     connection: RwLock<Option<Connection>>,
     opening: Mutex<()>,
@@ -77,7 +77,7 @@ impl Redis {
         servers: &Servers,
         deadline: Duration,
     ) -> Result<Self, redis::RedisError> {
-        let target = Target::new(servers)?;
+        let target = Box::new(Target::new(servers)?);
         let connection = RwLock::new(target.open_lazy()?);
         Ok(Self(Arc::new(Shared {
             target,
@@ -180,7 +180,7 @@ impl Shared {
         let connecting = async {
             self.target.check_mode().await?;
             let opened = self.target.open().await?;
-            let mut connection = opened.ok_or(RedisError::Unavailable)?;
+            let connection = opened.ok_or(RedisError::Unavailable)?;
             Ok(connection.query(&redis::cmd("PING")).await?)
         };
         let reply = timeout(OPEN_TIMEOUT, connecting).await;
@@ -202,7 +202,7 @@ impl Shared {
             db.system.name = "redis",
         );
         let reply = timeout(within, async {
-            let mut connection = match self.connection() {
+            let connection = match self.connection() {
                 Some(connection) => connection,
                 // Boxed: rare, and large.
                 None => Box::pin(self.opened()).await?,

@@ -1,15 +1,17 @@
 //! One server, a cluster, or a primary that Sentinels name.
 
+use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use redis::aio::{
-    ConnectionLike as _, ConnectionManager, ConnectionManagerConfig, MultiplexedConnection,
+    ConnectionLike, ConnectionManager, ConnectionManagerConfig, MultiplexedConnection,
 };
 use redis::cluster::ClusterClient;
-use redis::cluster_async::ClusterConnection;
 use redis::sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType};
 use redis::{
-    Client, Cmd, ConnectionAddr, ConnectionInfo, FromRedisValue, IntoConnectionInfo as _, TlsMode,
+    Client, Cmd, ConnectionAddr, ConnectionInfo, FromRedisValue, IntoConnectionInfo as _,
+    RedisFuture, TlsMode, Value,
 };
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::sync::Mutex;
@@ -59,11 +61,37 @@ enum Kind {
     Sentinel(Mutex<SentinelClient>),
 }
 
-/// A connection that reconnects; clones share it.
+/// What a connection needs of [`Target`]. A trait object, since the compiler would otherwise go through all types of the
+/// client for each future that holds one.
+pub(crate) trait Open: Send + Sync {
+    fn is_cluster(&self) -> bool;
+
+    /// Returns a connection that is opened on first use, where that is possible without asking a server.
+    fn open_lazy(&self) -> Result<Option<Connection>, redis::RedisError>;
+
+    /// Opens a connection. With Sentinels it leads to the server that is the primary now.
+    fn open(&self) -> RedisFuture<'_, Option<Connection>>;
+
+    /// Compares the mode of the first node that responds with ours.
+    fn check_mode(&self) -> CheckMode<'_>;
+}
+
+/// See [`Open::check_mode`].
+type CheckMode<'a> = Pin<Box<dyn Future<Output = Result<(), RedisError>> + Send + 'a>>;
+
+/// A connection that reconnects; clones share it. A trait object, as [`Open`].
 #[derive(Clone)]
-pub(crate) enum Connection {
-    Server(ConnectionManager),
-    Cluster(ClusterConnection),
+pub(crate) struct Connection(Arc<dyn Query>);
+
+trait Query: Send + Sync {
+    fn send<'a>(&self, command: &'a Cmd) -> RedisFuture<'a, Value>;
+}
+
+impl<C: ConnectionLike + Clone + Send + Sync + 'static> Query for C {
+    fn send<'a>(&self, command: &'a Cmd) -> RedisFuture<'a, Value> {
+        let mut connection = self.clone();
+        Box::pin(async move { connection.req_packed_command(command).await })
+    }
 }
 
 impl Target {
@@ -107,45 +135,6 @@ impl Target {
         Ok(Self { nodes, kind })
     }
 
-    pub(crate) const fn is_cluster(&self) -> bool {
-        matches!(self.kind, Kind::Cluster(_))
-    }
-
-    /// Returns a connection that is opened on first use, where that is possible without asking a server.
-    pub(crate) fn open_lazy(&self) -> Result<Option<Connection>, redis::RedisError> {
-        match (&self.kind, self.nodes.first()) {
-            (Kind::Single, Some(client)) => managed(client.clone()).map(Some),
-            _ => Ok(None),
-        }
-    }
-
-    /// Opens a connection. With Sentinels it leads to the server that is the primary now.
-    pub(crate) async fn open(&self) -> Result<Option<Connection>, redis::RedisError> {
-        match &self.kind {
-            Kind::Single => self.open_lazy(),
-            Kind::Cluster(client) => {
-                let connection = client.get_async_connection().await?;
-                Ok(Some(Connection::Cluster(connection)))
-            }
-            Kind::Sentinel(client) => {
-                let primary = client.lock().await.async_get_client().await?;
-                managed(primary).map(Some)
-            }
-        }
-    }
-
-    /// Compares the mode of the first node that responds with ours.
-    pub(crate) async fn check_mode(&self) -> Result<(), RedisError> {
-        let mut failure = RedisError::Unavailable;
-        for node in &self.nodes {
-            match node.get_multiplexed_async_connection().await {
-                Ok(connection) => return self.compare_mode(connection).await,
-                Err(error) => failure = error.into(),
-            }
-        }
-        Err(failure)
-    }
-
     async fn compare_mode(&self, mut connection: MultiplexedConnection) -> Result<(), RedisError> {
         let info: Result<String, _> = redis::cmd("INFO")
             .arg("server")
@@ -174,15 +163,54 @@ impl Target {
     }
 }
 
+impl Open for Target {
+    fn is_cluster(&self) -> bool {
+        matches!(self.kind, Kind::Cluster(_))
+    }
+
+    fn open_lazy(&self) -> Result<Option<Connection>, redis::RedisError> {
+        match (&self.kind, self.nodes.first()) {
+            (Kind::Single, Some(client)) => managed(client.clone()).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    fn open(&self) -> RedisFuture<'_, Option<Connection>> {
+        Box::pin(async move {
+            match &self.kind {
+                Kind::Single => self.open_lazy(),
+                Kind::Cluster(client) => {
+                    let connection = client.get_async_connection().await?;
+                    Ok(Some(Connection(Arc::new(connection))))
+                }
+                Kind::Sentinel(client) => {
+                    let primary = client.lock().await.async_get_client().await?;
+                    managed(primary).map(Some)
+                }
+            }
+        })
+    }
+
+    fn check_mode(&self) -> CheckMode<'_> {
+        Box::pin(async move {
+            let mut failure = RedisError::Unavailable;
+            for node in &self.nodes {
+                match node.get_multiplexed_async_connection().await {
+                    Ok(connection) => return self.compare_mode(connection).await,
+                    Err(error) => failure = error.into(),
+                }
+            }
+            Err(failure)
+        })
+    }
+}
+
 impl Connection {
     pub(crate) async fn query<T: FromRedisValue>(
-        &mut self,
+        &self,
         command: &Cmd,
     ) -> Result<T, redis::RedisError> {
-        let value = match self {
-            Self::Server(connection) => connection.req_packed_command(command).await?,
-            Self::Cluster(connection) => connection.req_packed_command(command).await?,
-        };
+        let value = self.0.send(command).await?;
         Ok(T::from_redis_value(value.extract_error()?)?)
     }
 }
@@ -240,5 +268,6 @@ fn managed(client: Client) -> Result<Connection, redis::RedisError> {
         .set_response_timeout(Some(CONNECT_TIMEOUT))
         .set_number_of_retries(1)
         .set_max_delay(Duration::from_secs(1));
-    ConnectionManager::new_lazy_with_config(client, config).map(Connection::Server)
+    let connection = ConnectionManager::new_lazy_with_config(client, config)?;
+    Ok(Connection(Arc::new(connection)))
 }

@@ -52,10 +52,10 @@ pub async fn start(
             "rate limiter cleanup",
             state.limiter.clone().evict_idle(stop()),
         );
-        if let Some(redis) = state.redis.clone() {
-            let warm_up = async move { redis.warm_up().await };
-            tasks.spawn("Redis warm-up", stop().run_until_cancelled_owned(warm_up));
-        }
+    }
+    if let Some(redis) = state.redis.clone() {
+        let warm_up = async move { redis.warm_up().await };
+        tasks.spawn("Redis warm-up", stop().run_until_cancelled_owned(warm_up));
     }
     if let Some(monitor) = monitor {
         tasks.spawn("metrics", monitor.run());

@@ -13,7 +13,7 @@ mod changelog;
 mod commands;
 
 /// The pages whose paths are checked.
-const PAGES: [&str; 30] = [
+const PAGES: [&str; 33] = [
     "README.md",
     "CLAUDE.md",
     "CONTRIBUTING.md",
@@ -41,7 +41,10 @@ const PAGES: [&str; 30] = [
     "docs/performance.md",
     "docs/privacy/data.md",
     "docs/privacy/erasure.md",
+    "docs/scale.md",
+    "docs/scale/distribution.md",
     "docs/scale/failover.md",
+    "docs/scale/redis.md",
     "docs/security/asvs.md",
     "docs/security/threat-model.md",
 ];

@@ -16,7 +16,7 @@ pub enum Package {
     Redis,
     /// The pooler in front of PostgreSQL.
     PgBouncer,
-    /// What the pooler is built with.
+    /// Packages to build the pooler with.
     PgBouncerBuild,
     /// Chromium and its driver.
     Browser,

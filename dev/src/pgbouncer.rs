@@ -81,7 +81,7 @@ pub struct PgBouncer {
     _scratch: Scratch,
 }
 
-/// What starts it, for another time.
+/// Its command, to start it another time.
 #[derive(Debug)]
 struct Start {
     program: PathBuf,

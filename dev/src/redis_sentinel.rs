@@ -90,6 +90,12 @@ impl RedisSentinel {
         reply.lines().nth(4)?.trim().parse().ok()
     }
 
+    /// Asks for another primary. The present one stays and becomes the replica.
+    pub async fn switch_over(&self) {
+        let command = format!("SENTINEL failover {PRIMARY}");
+        self.sentinels[SENTINELS - 1].reply(&command).await;
+    }
+
     /// Kills the server with this port, as the end of its machine does.
     pub fn kill(&mut self, port: u16) {
         let all = self.servers.iter_mut().chain(&mut self.sentinels);

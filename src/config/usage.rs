@@ -16,7 +16,8 @@ settings::settings! {
         USAGE_BUFFER => buffer: usize = 100000, within(1000..=10000000);
         /// How long counts are kept: months or days (`400d`), two months at least. Whole months go.
         USAGE_RETENTION => retention: Retention = "13mo";
-        /// How long counts are kept by the minute. Older ones are added up by the hour, by endpoint and status.
+        /// How long counts are kept by the minute. Older ones are added up by the hour, by endpoint and status. A longer time counts from now on: what has been added up
+        /// stays so, and reports that begin or end within an hour of it are wrong by its part of that hour.
         USAGE_MINUTES_RETENTION => minutes_retention: Duration = "48h", within("25h"..="400d");
         /// How long events are kept: months or days, two months at least. Whole months go.
         EVENTS_RETENTION => events_retention: Retention = "13mo";

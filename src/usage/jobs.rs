@@ -68,7 +68,11 @@ async fn compact(state: &AppState) -> Result<(), JobError> {
         let batch = store::compact(&state.db, before).await?;
         minutes += batch.minutes;
         hours += batch.hours;
-        if batch.is_last || began.elapsed() > RUN_TIMEOUT {
+        if batch.is_last {
+            break;
+        }
+        if began.elapsed() > RUN_TIMEOUT {
+            job_queue::enqueue(&state.db, &CompactUsage::default(), None).await?;
             break;
         }
         sleep(PAUSE).await;

@@ -99,7 +99,7 @@ pub(super) struct UsageFilter {
     /// items of a day, an hour or a minute.
     #[param(value_type = Option<DateTime<Utc>>, example = "2026-04-01T00:00:00Z")]
     to: Option<Timestamp>,
-    /// Length of each item. Counts older than two days are kept by the hour.
+    /// Length of each item. Old counts, by default those of more than two days ago, are kept by the hour.
     #[param(inline)]
     granularity: Option<Granularity>,
     /// Grouping of items, besides time.

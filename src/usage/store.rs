@@ -28,7 +28,7 @@ fn column<T>(batch: &Batch, value: impl Fn(&MeterKey, &Sum) -> T) -> Vec<T> {
 
 /// Adds a batch to the counts unless it was added before; returns the new totals of its accounts by month.
 /// One statement, so that counts and rollups are written together. Rows are in the order of the keys, so that
-/// two processes do not deadlock. `usage.rolls_up` disables the triggers that update the rollups for earlier
+/// two processes do not deadlock; with the compaction of old counts one that writes late may, and is tried again. `usage.rolls_up` disables the triggers that update the rollups for earlier
 /// releases, and `app.exception` shows the statement the rows of all accounts. The primary keys are by `user_id`, which
 /// has the account's id as well, as long as a release runs that has no other column.
 pub(super) async fn write(

@@ -169,8 +169,8 @@ impl Heartbeat {
         let connected = timeout(CONNECT_TIMEOUT, connecting).await;
         let (_, mut direct) = connected.ok()?.ok()?;
         let responds = timeout(UNRESPONSIVE_AFTER, read_clock(&mut direct)).await;
-        responds.ok()?.ok()?;
-        Some(direct)
+        let (_, is_standby) = responds.ok()?.ok()?;
+        (!is_standby).then_some(direct)
     }
 
     async fn probe(&self) -> Result<bool, sqlx::Error> {

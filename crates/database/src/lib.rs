@@ -158,8 +158,11 @@ fn direct_pool(
         .acquire_timeout(config.connect_timeout)
         .idle_timeout(DIRECT_IDLE)
         .after_connect(move |connection, _| {
-            let settings = sqlx::raw_sql(AssertSqlSafe(Arc::clone(&settings)));
-            Box::pin(async move { settings.execute(connection).await.map(drop) })
+            let statements = sqlx::raw_sql(AssertSqlSafe(Arc::clone(&settings)));
+            Box::pin(async move {
+                let row = statements.fetch_one(connection).await?;
+                heartbeat::refuse_standby(row.try_get(0)?)
+            })
         });
     Ok(Some(pool.connect_lazy_with(options)))
 }

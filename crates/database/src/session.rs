@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use crate::{DatabaseConfig, DatabaseSettings, Options, connect_options, millis};
 
-/// Returns whether the server is a standby.
+/// Query: is the server a standby?
 pub(crate) const IS_STANDBY: &str = "SELECT pg_is_in_recovery()";
 
 /// A setting of `PostgreSQL` and its value; times are in milliseconds.

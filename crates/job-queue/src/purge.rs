@@ -33,8 +33,8 @@ impl<'a> Purges<'a> {
 
     /// Deletes in batches, each in its own transaction, until one is incomplete. `delete` takes the
     /// connection and the maximum number of rows, and returns how many it deleted; it needs an index that
-    /// finds them. A failure is logged and returned by [`Purges::finish`].
-    pub async fn run<F>(&mut self, what: &'static str, delete: F)
+    /// finds them. Returns how many were deleted. A failure is logged and returned by [`Purges::finish`].
+    pub async fn run<F>(&mut self, what: &'static str, delete: F) -> u64
     where
         F: for<'c> Fn(&'c mut PgConnection, i64) -> BoxFuture<'c, Result<u64, sqlx::Error>>,
     {
@@ -57,6 +57,7 @@ impl<'a> Purges<'a> {
             tracing::warn!(what, %error, "a purge failed");
             self.failed.get_or_insert(error);
         }
+        total
     }
 
     async fn run_expired(&mut self, rows: Expired, before: DateTime<Utc>) {

@@ -21,6 +21,12 @@ impl Breaker {
         failures >= OPENS_AFTER && !self.open.swap(true, Ordering::Relaxed)
     }
 
+    /// Opens the breaker without waiting for more failures. Returns whether it was closed.
+    pub(super) fn open(&self) -> bool {
+        self.failures.fetch_add(1, Ordering::Relaxed);
+        !self.open.swap(true, Ordering::Relaxed)
+    }
+
     /// Does not close an open breaker: a reply in time for a health check may be too late for requests.
     pub(super) fn record_success(&self) {
         // Read first: every command comes here, and a write would invalidate the cache line.
@@ -56,5 +62,7 @@ mod tests {
         breaker.close();
         assert!(!breaker.is_open());
         assert!(!breaker.record_failure(), "it counts from zero");
+        assert!(breaker.open() && breaker.is_open());
+        assert!(!breaker.open(), "it opens once");
     }
 }

@@ -4,7 +4,9 @@ use std::fmt;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret as _, SecretString};
-use settings::host::{COMMON_PASSWORD, has_common_password, is_private_or};
+use settings::host::{
+    COMMON_PASSWORD, has_common_password, is_common_password, is_private, is_private_or,
+};
 use settings::{List, OneLine, Reader, RedisUrl, Setting};
 use url::Url;
 
@@ -21,7 +23,7 @@ settings::settings! {
                 "must be `rediss://` outside of a private network"
             ),
             production(|url| !has_common_password(url), COMMON_PASSWORD);
-        /// What `REDIS_URL` leads to: `single` (one server, or a proxy that follows the primary), `cluster` (a node of a Redis
+        /// The kind of server that `REDIS_URL` names: `single` (one server, or a proxy that follows the primary), `cluster` (a node of a Redis
         /// Cluster) or `sentinel` (a Sentinel, which is asked for the primary; user, password and database are those of the
         /// primary).
         REDIS_MODE => mode: RedisMode = "single";
@@ -31,7 +33,8 @@ settings::settings! {
         /// Name that the Sentinels have for the primary.
         REDIS_SENTINEL_PRIMARY => sentinel_primary: OneLine<100> = "mymaster";
         /// Password of the Sentinels, if they have one.
-        REDIS_SENTINEL_PASSWORD => sentinel_password: Option<OneLine<500>>, secret;
+        REDIS_SENTINEL_PASSWORD => sentinel_password: Option<Password>, secret,
+            production(|password| !is_common_password("", password.expose_secret()), COMMON_PASSWORD);
         /// What one command may add to a request. After three that take longer, Redis is not asked
         /// until it responds again.
         REDIS_TIMEOUT => timeout: Duration = "50ms", at_most("1s");
@@ -46,6 +49,15 @@ impl RedisSettings {
         let url = url.and_then(|url| Url::parse(url.expose_secret()).ok());
         if mode != RedisMode::Single && url.is_none() && matches!(self.url, Some(None)) {
             reader.fault(Self::REDIS_URL.name, "must be set for this REDIS_MODE");
+        }
+        let is_encrypted = url.as_ref().is_some_and(|url| url.scheme() == "rediss");
+        let is_inside = |node: &NodeAddress| is_private(&node.host);
+        let nodes = self.nodes.iter().flatten();
+        if url.is_some() && !is_encrypted && !nodes.into_iter().all(is_inside) {
+            reader.production_fault(
+                Self::REDIS_NODES.name,
+                "must be in a private network, unless REDIS_URL is `rediss://`",
+            );
         }
         let has_database = url.is_some_and(|url| !matches!(url.path(), "" | "/" | "/0"));
         if mode == RedisMode::Cluster && has_database {
@@ -76,13 +88,13 @@ impl RedisConfig {
                 url,
                 nodes,
                 primary: self.sentinel_primary.clone(),
-                password: self.sentinel_password.clone().map(SecretString::from),
+                password: self.sentinel_password.clone(),
             },
         })
     }
 }
 
-/// How Redis is run.
+/// One server, or several that form a cluster or are watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RedisMode {
     /// One server.
@@ -113,6 +125,18 @@ pub struct NodeAddress {
     pub host: String,
     /// Port.
     pub port: u16,
+}
+
+/// A password in one line.
+#[derive(Debug)]
+pub struct Password;
+
+impl Setting for Password {
+    type Value = SecretString;
+
+    fn parse(text: &str) -> Result<SecretString, String> {
+        OneLine::<500>::parse(text).map(SecretString::from)
+    }
 }
 
 impl fmt::Display for NodeAddress {

@@ -30,6 +30,9 @@ const PING_TIMEOUT: Duration = Duration::from_millis(100);
 /// Interval of probes while the breaker is open.
 const PROBE_EVERY: Duration = Duration::from_millis(500);
 
+/// Keys that a probe deletes. They do not exist.
+const PROBE_KEYS: u32 = 16;
+
 /// Multiplexed connection that reconnects; clones share it.
 #[derive(Clone)]
 pub struct Redis(Arc<Shared>);
@@ -134,9 +137,16 @@ impl Redis {
         within: Duration,
     ) -> Result<T, RedisError> {
         let reply = self.0.run(command, within).await;
-        if !reply.as_ref().is_err_and(RedisError::is_failure) {
-            self.0.breaker.record_success();
-        } else if self.0.breaker.record_failure() {
+        let opens = match &reply {
+            // Reads succeed at a demoted server, so that its failures would never be three in a row.
+            Err(error) if error.is_demotion() => self.0.breaker.open(),
+            Err(error) if error.is_failure() => self.0.breaker.record_failure(),
+            _ => {
+                self.0.breaker.record_success();
+                false
+            }
+        };
+        if opens {
             tracing::warn!("Redis does not respond: continuing without it");
             tokio::spawn(probe(Arc::downgrade(&self.0)));
         }
@@ -151,6 +161,14 @@ impl RedisError {
             Self::Unavailable | Self::Mode(_) => false,
             Self::Command(error) => error.is_timeout(),
         }
+    }
+
+    /// Returns whether the server is no primary any more.
+    fn is_demotion(&self) -> bool {
+        matches!(self, Self::Command(error) if matches!(
+            error.kind(),
+            ErrorKind::Server(ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown)
+        ))
     }
 
     /// Returns whether there was no reply, or one of a server that cannot serve now: a new connection may lead to one that
@@ -181,14 +199,18 @@ impl Shared {
             self.target.check_mode().await?;
             let opened = self.target.open().await?;
             let connection = opened.ok_or(RedisError::Unavailable)?;
-            Ok(connection.query(&redis::cmd("PING")).await?)
+            connection.query::<()>(&redis::cmd("PING")).await?;
+            if self.connection().is_none() {
+                self.set(connection);
+            }
+            Ok(())
         };
         let reply = timeout(OPEN_TIMEOUT, connecting).await;
         reply.map_err(|_| RedisError::Timeout)?
     }
 
     async fn run<T: FromRedisValue>(
-        &self,
+        self: &Arc<Self>,
         command: &Cmd,
         within: Duration,
     ) -> Result<T, RedisError> {
@@ -223,8 +245,18 @@ impl Shared {
         connection.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Opens the first connection.
-    async fn opened(&self) -> Result<Connection, RedisError> {
+    /// Opens the first connection, in a task of its own: the deadline of a command does not cancel it, and a later command
+    /// finds the connection open.
+    async fn opened(self: &Arc<Self>) -> Result<Connection, RedisError> {
+        let shared = Arc::clone(self);
+        let opening = tokio::spawn(async move {
+            let opened = timeout(OPEN_TIMEOUT, shared.open_first()).await;
+            opened.unwrap_or(Err(RedisError::Timeout))
+        });
+        opening.await.unwrap_or(Err(RedisError::Unavailable))
+    }
+
+    async fn open_first(&self) -> Result<Connection, RedisError> {
         let _one_at_a_time = self.opening.lock().await;
         if let Some(connection) = self.connection() {
             return Ok(connection);
@@ -252,9 +284,11 @@ impl Shared {
 /// Probes until Redis responds in time and closes the breaker, or until the last handle is dropped.
 async fn probe(redis: Weak<Shared>) {
     let ping = redis::cmd("PING");
-    // A replica responds to pings, but refuses this.
+    // A replica responds to pings, but refuses this. In a cluster the keys are on all nodes.
     let mut write = redis::cmd("DEL");
-    write.arg("redis:probe");
+    for number in 0..PROBE_KEYS {
+        write.arg(format!("redis:probe:{number}"));
+    }
     if let Some(redis) = redis.upgrade()
         && let Err(error) = redis.diagnose().await
     {

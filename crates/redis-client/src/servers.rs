@@ -61,7 +61,7 @@ enum Kind {
     Sentinel(Mutex<SentinelClient>),
 }
 
-/// What a connection needs of [`Target`]. A trait object, since the compiler would otherwise go through all types of the
+/// A client that opens connections. A trait object, since the compiler would otherwise go through all types of the
 /// client for each future that holds one.
 pub(crate) trait Open: Send + Sync {
     fn is_cluster(&self) -> bool;

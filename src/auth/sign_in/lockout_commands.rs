@@ -131,7 +131,11 @@ async fn clear_all(
     by: &str,
     counters: &[Counter<'_>],
 ) -> Result<(), Failure> {
-    if ctx.redis.is_none() || ctx.limiter.probe().await.is_err() {
+    let Some(redis) = &ctx.redis else {
+        return Err(CommandError::CountedPerProcess.into());
+    };
+    redis.warm_up().await;
+    if ctx.limiter.probe().await.is_err() {
         return Err(CommandError::CountedPerProcess.into());
     }
     let detail = json!({ "by": by, "at": "command_line" });

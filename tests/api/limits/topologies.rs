@@ -218,6 +218,49 @@ async fn sentinels_lead_to_the_primary_before_and_after_a_failover() {
 }
 
 #[tokio::test]
+async fn a_demoted_server_is_left_though_it_answers_reads() {
+    let group = RedisSentinel::start(PASSWORD).await.expect("it starts");
+    let addresses = group.sentinels();
+    let servers = Servers::Sentinel {
+        url: format!("redis://:{PASSWORD}@{}", addresses[0]).into(),
+        nodes: addresses[1..].iter().map(|text| node(text)).collect(),
+        primary: PRIMARY.to_owned(),
+        password: None,
+    };
+    let live = limiter(connect(&servers), &Clock::system());
+    is_shared(&live).await;
+    let first = group.primary().await.expect("there is one");
+    group.switch_over().await;
+    let (hourly, key) = (limit("1000/1h"), client(1));
+    let began = Instant::now();
+    loop {
+        // Reads between the writes: the writes that fail are never three in a row.
+        live.probe().await.ok();
+        assert!(
+            live.check_resettable(&[LimitCheck::spend(hourly, key)])
+                .await
+                .allows()
+        );
+        live.probe().await.ok();
+        if group.primary().await.is_some_and(|now| now != first) {
+            let fresh = limiter(connect(&servers), &Clock::system());
+            let before = used(&fresh, hourly, key).await;
+            live.check_resettable(&[LimitCheck::spend(hourly, key)])
+                .await;
+            if fresh.is_shared() && used(&fresh, hourly, key).await == before + 1 {
+                break;
+            }
+        }
+        assert!(
+            began.elapsed() < Duration::from_mins(1),
+            "it stays with the old one"
+        );
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    println!("a switchover took {:?}", began.elapsed());
+}
+
+#[tokio::test]
 async fn servers_of_another_mode_are_named() {
     let single = Server::throw_away().await.expect("it starts");
     let cluster = RedisCluster::start().await.expect("it starts");

@@ -113,11 +113,7 @@ async fn old_counts_are_added_up_by_the_hour_beside_writers_without_losing_any()
     assert_eq!(after[3], before[3]);
 
     compact(&app).await;
-    assert_eq!(
-        old_rows(&app).await,
-        now,
-        "a second run has nothing to do"
-    );
+    assert_eq!(old_rows(&app).await, now, "a second run has nothing to do");
     assert_exact(&app).await;
 }
 

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use sqlx::AssertSqlSafe;
+use sqlx::{AssertSqlSafe, Connection as _};
 
 use crate::harness::TestApp;
 
@@ -139,7 +139,8 @@ async fn a_row_of_each_table_takes_what_the_page_says() {
                  FROM generate_series(1, $1) AS n
              ) AS row"
         );
-        let mut tx = app.owner_db.begin().await.expect("it begins");
+        let mut owner = app.owner().await;
+        let mut tx = owner.begin().await.expect("it begins");
         // Otherwise triggers would fill the rollups.
         sqlx::query("SELECT set_config('usage.rolls_up', 'yes', true)")
             .execute(&mut *tx)

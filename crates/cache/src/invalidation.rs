@@ -104,7 +104,7 @@ impl Invalidations {
     }
 
     async fn try_publish(&self, redis: &Redis, name: String, number: u64) -> bool {
-        // The value first: who is told of the invalidation must not find it. It may be on another node of a cluster.
+        // The value first: a replica that is notified must not find it. It may be on another node of a cluster.
         let mut delete = cmd("DEL");
         delete.arg(redis_layer::key(&name));
         let mut publish = cmd("EVAL");

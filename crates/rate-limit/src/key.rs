@@ -44,12 +44,13 @@ impl Key {
     /// Number that is the same at every replica and spread evenly.
     pub(crate) fn spread(self) -> usize {
         let mixed = |bytes: &[u8]| {
-            // FNV-1a. Addresses and UUIDs differ in few of their bytes.
+            // FNV-1a, whose bits the last bytes have hardly reached, and the last step of SplitMix64.
             let hash = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
                 (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
             });
-            // The low bits of it are the weakest.
-            usize::try_from(hash >> 32).unwrap_or_default()
+            let hash = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            let hash = (hash ^ (hash >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            usize::try_from((hash ^ (hash >> 31)) >> 32).unwrap_or_default()
         };
         match self.0 {
             Kind::Client(IpAddr::V4(addr)) => mixed(&addr.octets()),

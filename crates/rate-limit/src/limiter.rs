@@ -126,7 +126,7 @@ impl Limiter {
     pub fn new(redis: Option<Redis>, clock: Clock, secrets: &[Key32]) -> Self {
         Self(Arc::new(Inner {
             is_local: AtomicBool::new(redis.is_none()),
-            shared: redis.map(|redis| Shared::new(redis, clock.clone())),
+            shared: redis.map(|redis| Shared::new(redis, &clock)),
             local: Local::default(),
             clock,
             started: Instant::now(),

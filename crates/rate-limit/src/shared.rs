@@ -22,7 +22,7 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(redis: Redis, clock: Clock) -> Self {
+    pub(crate) fn new(redis: Redis, clock: &Clock) -> Self {
         let prefixes: Vec<_> = if redis.is_cluster() {
             let lanes = 0..LANES_IN_CLUSTER;
             lanes.map(|lane| format!("limit:{{{lane}}}:")).collect()

@@ -11,7 +11,7 @@ use redis::cluster::ClusterClient;
 use redis::sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType};
 use redis::{
     Client, Cmd, ConnectionAddr, ConnectionInfo, FromRedisValue, IntoConnectionInfo as _,
-    RedisFuture, TlsMode, Value,
+    RedisConnectionInfo, RedisFuture, TlsMode, Value,
 };
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::sync::Mutex;
@@ -124,11 +124,10 @@ impl Target {
         let is_sentinel = matches!(kind, Kind::Sentinel(_));
         let infos = infos.into_iter().map(|info| {
             // The credentials are those of the primary.
-            let settings = info.redis_settings().clone();
             if is_sentinel {
-                info.set_redis_settings(Default::default())
+                info.set_redis_settings(RedisConnectionInfo::default())
             } else {
-                info.set_redis_settings(settings)
+                info
             }
         });
         let nodes = infos.map(Client::open).collect::<Result<_, _>>()?;

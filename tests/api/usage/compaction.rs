@@ -30,7 +30,7 @@ async fn old_rows(app: &TestApp) -> OldRows {
     sqlx::query_as(
         "SELECT count(*), count(*) FILTER (WHERE created_at <> date_trunc('hour', created_at, 'UTC')),
                 coalesce(sum(request_count), 0)::int8
-         FROM api_usage WHERE created_at < $1",
+         FROM api_usage WHERE created_at < date_trunc('hour', $1::timestamptz, 'UTC')",
     )
     .bind(app.clock.now() - 49 * HOUR)
     .fetch_one(&app.owner_db)

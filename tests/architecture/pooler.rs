@@ -1,4 +1,5 @@
-//! What a pooler of transactions loses: settings and locks of a session, and unnamed statements between two messages.
+//! Pooled connections use nothing that a pooler in transaction mode loses: settings and locks of a session, and unnamed statements
+//! between two messages.
 
 use super::read;
 

@@ -41,7 +41,7 @@ pub struct Clients {
     caller: Caller,
 }
 
-/// What clients saw of a failover.
+/// Replies to clients during a failover.
 pub struct Outage {
     /// From the fault to the last refused request.
     pub lasted: Duration,
@@ -99,7 +99,7 @@ impl Clients {
         }
     }
 
-    /// What was seen from the fault on, at least until the requests that began by now have ended.
+    /// Returns the replies since the fault, once the requests that have begun by now have ended.
     pub fn outage(&self, fault: Instant, promoted: Instant) -> Outage {
         let all = self.loads().map(Load::so_far).concat();
         let seen: Vec<_> = all.iter().filter(|o| o.began + o.took >= fault).collect();

@@ -7,7 +7,7 @@
     reason = "a test binary has no outside; `pub` marks what its files share"
 )]
 
-/// What the tests of faults start and measure with.
+/// Processes and measurements of the tests of faults.
 #[path = "../faults"]
 mod faults {
     #[expect(dead_code, unused_imports, reason = "the tests of faults use the rest")]

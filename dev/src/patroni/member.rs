@@ -286,7 +286,7 @@ impl Drop for Member {
     }
 }
 
-/// Calls Patroni's REST API: status, nought without a reply, and text. With a body it is a POST.
+/// Calls Patroni's REST API. Returns the status, 0 without a reply, and the text. With a body it is a POST.
 pub(super) async fn request(port: u16, path: &str, body: Option<String>) -> (u16, String) {
     let url = format!("http://127.0.0.1:{port}{path}");
     let client = reqwest::Client::new();

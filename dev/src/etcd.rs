@@ -1,11 +1,6 @@
 //! A private etcd of one member for the tests, which Patroni keeps its leader key in.
 
-use std::{
-    net::Ipv4Addr,
-    time::{Duration, Instant},
-};
-
-use tokio::{net::TcpStream, time::sleep};
+use std::time::Duration;
 
 use crate::{
     error::{Error, Result},
@@ -20,7 +15,7 @@ const START_LIMIT: Duration = Duration::from_secs(30);
 /// A running etcd; dropping it stops it.
 #[derive(Debug)]
 pub struct Etcd {
-    server: Server,
+    _server: Server,
     port: u16,
     _scratch: Scratch,
 }
@@ -47,34 +42,20 @@ impl Etcd {
             .args(["--initial-advertise-peer-urls", &peers])
             .args(["--initial-cluster", &format!("only={peers}")]);
         let log = scratch.path().join("log");
-        let server = Server::start("etcd", &mut command, Signal::TERM, Some(&log))?;
-        let mut etcd = Self {
-            server,
+        let mut server = Server::start("etcd", &mut command, Signal::TERM, Some(&log))?;
+        server
+            .wait_until(START_LIMIT, async || ports::is_open(port).await)
+            .await?;
+        Ok(Self {
+            _server: server,
             port,
             _scratch: scratch,
-        };
-        etcd.listens().await?;
-        Ok(etcd)
+        })
     }
 
     /// The port for clients, at 127.0.0.1.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
-    }
-
-    async fn listens(&mut self) -> Result<()> {
-        let began = Instant::now();
-        while TcpStream::connect((Ipv4Addr::LOCALHOST, self.port))
-            .await
-            .is_err()
-        {
-            self.server.check()?;
-            if began.elapsed() > START_LIMIT {
-                return Err(self.server.unresponsive(START_LIMIT.as_secs()));
-            }
-            sleep(Duration::from_millis(20)).await;
-        }
-        Ok(())
     }
 }

@@ -3,12 +3,9 @@
 use std::{
     fmt::Write as _,
     fs,
-    net::Ipv4Addr,
     path::{Path, PathBuf},
-    time::{Duration, Instant},
+    time::Duration,
 };
-
-use tokio::{net::TcpStream, time::sleep};
 
 use crate::{
     error::{Doing, Error, Result},
@@ -32,7 +29,7 @@ pub struct Upstream {
 /// A running proxy; dropping it stops it.
 #[derive(Debug)]
 pub struct HaProxy {
-    server: Server,
+    _server: Server,
     primary: u16,
     replicas: u16,
     _scratch: Scratch,
@@ -53,15 +50,16 @@ impl HaProxy {
         let mut command = process::command(program.as_os_str(), None, OnOurDeath::Terminate);
         command.args(["-db", "-f"]).arg(&file);
         let log = scratch.path().join("log");
-        let server = Server::start("HAProxy", &mut command, Signal::TERM, Some(&log))?;
-        let mut proxy = Self {
-            server,
+        let mut server = Server::start("HAProxy", &mut command, Signal::TERM, Some(&log))?;
+        server
+            .wait_until(START_LIMIT, async || ports::is_open(primary).await)
+            .await?;
+        Ok(Self {
+            _server: server,
             primary,
             replicas,
             _scratch: scratch,
-        };
-        proxy.listens().await?;
-        Ok(proxy)
+        })
     }
 
     /// The port that leads to the primary, at 127.0.0.1.
@@ -74,21 +72,6 @@ impl HaProxy {
     #[must_use]
     pub fn replicas(&self) -> u16 {
         self.replicas
-    }
-
-    async fn listens(&mut self) -> Result<()> {
-        let began = Instant::now();
-        while TcpStream::connect((Ipv4Addr::LOCALHOST, self.primary))
-            .await
-            .is_err()
-        {
-            self.server.check()?;
-            if began.elapsed() > START_LIMIT {
-                return Err(self.server.unresponsive(START_LIMIT.as_secs()));
-            }
-            sleep(Duration::from_millis(20)).await;
-        }
-        Ok(())
     }
 }
 

@@ -4,10 +4,10 @@ use std::{
     env, fs,
     io::{self, ErrorKind},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use crate::error::{Doing, Result};
+use crate::error::{Doing, Error, Result};
 
 /// How many neighbours of a friendly port are tried before the system chooses.
 const NEIGHBOURS: u16 = 10;
@@ -51,6 +51,24 @@ pub fn any() -> Result<Reserved> {
         .doing(|| "find a free port".into())?
         .port();
     Ok(Reserved { port, _lock: None })
+}
+
+/// Starts a child on a free port, and on another one when somebody has taken it meanwhile.
+pub async fn on_any<T>(limit: Duration, start: impl AsyncFn(u16) -> Result<T>) -> Result<T> {
+    let began = Instant::now();
+    loop {
+        match start(any()?.port).await {
+            Err(Error::Died { log, .. }) if log.contains("in use") && began.elapsed() < limit => {}
+            other => return other,
+        }
+    }
+}
+
+/// Returns whether something listens on the port.
+pub async fn is_open(port: u16) -> bool {
+    tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port))
+        .await
+        .is_ok()
 }
 
 fn candidates(last: Option<u16>, friendly: u16) -> impl Iterator<Item = u16> {

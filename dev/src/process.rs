@@ -254,6 +254,23 @@ impl Server {
         self.ended().map_or(Ok(()), |status| Err(self.died(status)))
     }
 
+    /// Waits until it is ready; fails when it ends before, or is not ready within `limit`.
+    pub async fn wait_until(
+        &mut self,
+        limit: Duration,
+        is_ready: impl AsyncFn() -> bool,
+    ) -> Result<()> {
+        let began = Instant::now();
+        while !is_ready().await {
+            self.check()?;
+            if began.elapsed() > limit {
+                return Err(self.unresponsive(limit.as_secs()));
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        self.check()
+    }
+
     /// Waits until it ends by itself, which a server should not.
     pub async fn death(&mut self) -> Error {
         loop {

@@ -1,9 +1,6 @@
 //! A private Redis for the tests, and the one that may already be there.
 
-use std::{
-    net::Ipv4Addr,
-    time::{Duration, Instant},
-};
+use std::{net::Ipv4Addr, path::Path, time::Duration};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -31,44 +28,16 @@ pub struct Redis {
 impl Redis {
     /// Starts a server on a free port; it keeps nothing.
     pub async fn throw_away() -> Result<Self> {
-        if files::on_path("redis-server").is_none() {
-            packages::install(&[Package::Redis])?;
-        }
-        let program = files::on_path("redis-server")
-            .ok_or_else(|| Error::Missing(Package::Redis.advice()))?;
-        let began = Instant::now();
-        loop {
+        install()?;
+        ports::on_any(START_LIMIT, async |port| {
             let scratch = Scratch::new(None)?;
-            let port = ports::any()?.port;
-            let mut command = process::command(program.as_os_str(), None, OnOurDeath::Terminate);
-            command
-                .arg("--dir")
-                .arg(scratch.path())
-                .args(["--port", &port.to_string()])
-                .args([
-                    "--bind",
-                    "127.0.0.1",
-                    "--save",
-                    "",
-                    "--appendonly",
-                    "no",
-                    "--daemonize",
-                    "no",
-                ]);
-            let log = scratch.path().join("log");
-            let server = Server::start("Redis", &mut command, Signal::TERM, Some(&log))?;
-            let mut redis = Self {
-                server,
+            Ok(Self {
+                server: start(port, scratch.path(), None, &[]).await?,
                 port,
                 _scratch: scratch,
-            };
-            match redis.answers(began).await {
-                Ok(()) => return Ok(redis),
-                Err(Error::Died { log, .. })
-                    if log.contains("in use") && began.elapsed() < START_LIMIT => {}
-                Err(e) => return Err(e),
-            }
-        }
+            })
+        })
+        .await
     }
 
     /// Its URL.
@@ -87,19 +56,81 @@ impl Redis {
     pub async fn stop(mut self) {
         self.server.stop(Duration::from_secs(5)).await;
     }
+}
 
-    async fn answers(&mut self, began: Instant) -> Result<()> {
-        loop {
-            if pings(self.port).await {
-                return self.server.check();
-            }
-            self.server.check()?;
-            if began.elapsed() > START_LIMIT {
-                return Err(self.server.unresponsive(START_LIMIT.as_secs()));
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+/// Installs the server and its client if they are missing.
+pub(crate) fn install() -> Result<()> {
+    if files::on_path("redis-server").is_none() || files::on_path("redis-cli").is_none() {
+        packages::install(&[Package::Redis])?;
     }
+    Ok(())
+}
+
+/// Starts a server that keeps nothing, with a file of settings and more options.
+pub(crate) async fn start(
+    port: u16,
+    directory: &Path,
+    file: Option<&Path>,
+    options: &[&str],
+) -> Result<Server> {
+    let program =
+        files::on_path("redis-server").ok_or_else(|| Error::Missing(Package::Redis.advice()))?;
+    let mut command = process::command(program.as_os_str(), None, OnOurDeath::Terminate);
+    command
+        .args(file)
+        .arg("--dir")
+        .arg(directory)
+        .args(["--port", &port.to_string()])
+        .args(["--bind", "127.0.0.1", "--daemonize", "no"])
+        .args(options);
+    // Sentinels know no persistence.
+    if !options.contains(&"--sentinel") {
+        command.args(["--save", "", "--appendonly", "no"]);
+    }
+    let log = directory.join("log");
+    let mut server = Server::start("Redis", &mut command, Signal::TERM, Some(&log))?;
+    let responds = async || reply(port, "PING").await.is_some();
+    server.wait_until(START_LIMIT, responds).await?;
+    Ok(server)
+}
+
+/// The text of the reply to a command without arguments that have spaces; also of an error.
+pub(crate) async fn reply(port: u16, command: &str) -> Option<String> {
+    // Its reply is the last. A Sentinel does not know QUIT.
+    const END: &str = "+PONG\r\n";
+    let exchange = async {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.ok()?;
+        let request = format!("{command}\r\nPING\r\n");
+        stream.write_all(request.as_bytes()).await.ok()?;
+        let (mut text, mut buffer) = (Vec::new(), [0; 4096]);
+        loop {
+            let length = stream.read(&mut buffer).await.ok()?;
+            text.extend_from_slice(buffer.get(..length)?);
+            let is_whole = text.ends_with(END.as_bytes()) || text.starts_with(b"-NOAUTH");
+            if is_whole || length == 0 {
+                return String::from_utf8(text).ok().filter(|it| !it.is_empty());
+            }
+        }
+    };
+    let exchanged = tokio::time::timeout(Duration::from_secs(1), exchange).await;
+    exchanged.ok().flatten()
+}
+
+/// Returns whether a primary has replicas that have confirmed all that it has written.
+pub(crate) async fn is_replicated(port: u16, password: Option<&str>) -> bool {
+    let sign_in = password.map_or(String::new(), |it| format!("AUTH {it}\r\n"));
+    let info = reply(port, &format!("{sign_in}INFO replication")).await;
+    let info = info.unwrap_or_default();
+    let own = info
+        .lines()
+        .find_map(|line| line.strip_prefix("master_repl_offset:"));
+    let mut replicas = info.lines().filter(|line| line.starts_with("slave"));
+    let confirmed = own.map(|own| format!("offset={own},"));
+    confirmed.is_some_and(|confirmed| {
+        info.contains("role:master")
+            && !info.contains("connected_slaves:0")
+            && replicas.all(|line| line.contains(&confirmed))
+    })
 }
 
 /// The URL of a Redis at its usual place on this machine, if one answers there.

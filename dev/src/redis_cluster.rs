@@ -1,29 +1,28 @@
 //! A private Redis Cluster for the tests: three primaries, each with a replica.
 
 use std::{
-    net::Ipv4Addr,
     process::Stdio,
     time::{Duration, Instant},
 };
 
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-    time::{sleep, timeout},
-};
+use tokio::time::sleep;
 
 use crate::{
     error::{Doing, Error, Result},
     files::{self, Scratch},
-    packages::{self, Package},
+    packages::Package,
     ports,
-    process::{self, OnOurDeath, Server, Signal},
+    process::{self, Server, Signal},
+    redis::{self, reply},
 };
 
 /// The least that Redis Cluster works with, and a replica of each.
 const NODES: usize = 6;
 
 const START_LIMIT: Duration = Duration::from_mins(1);
+
+/// Between two looks at the state of the nodes.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// Milliseconds without a response after which a node counts as failed, and its replica takes its place.
 const NODE_TIMEOUT: &str = "2000";
@@ -46,19 +45,20 @@ struct Node {
 impl RedisCluster {
     /// Starts a cluster on free ports; it keeps nothing.
     pub async fn start() -> Result<Self> {
-        if files::on_path("redis-server").is_none() || files::on_path("redis-cli").is_none() {
-            packages::install(&[Package::Redis])?;
-        }
+        redis::install()?;
         let mut nodes = Vec::with_capacity(NODES);
         for _ in 0..NODES {
-            let mut node = Node {
-                server: None,
-                port: ports::any()?.port,
-                bus: ports::any()?.port,
-                scratch: Scratch::new(None)?,
-            };
-            node.start().await?;
-            nodes.push(node);
+            let node = ports::on_any(START_LIMIT, async |port| {
+                let mut node = Node {
+                    server: None,
+                    port,
+                    bus: ports::any()?.port,
+                    scratch: Scratch::new(None)?,
+                };
+                node.start().await?;
+                Ok(node)
+            });
+            nodes.push(node.await?);
         }
         let cluster = Self { nodes };
         cluster.create().await?;
@@ -108,8 +108,10 @@ impl RedisCluster {
         loop {
             let mut is_whole = true;
             for node in self.nodes.iter().filter(|node| node.server.is_some()) {
-                let state = node.reply("CLUSTER INFO").await.unwrap_or_default();
-                let role = node.reply("INFO replication").await.unwrap_or_default();
+                let state = reply(node.port, "CLUSTER INFO").await.unwrap_or_default();
+                let role = reply(node.port, "INFO replication")
+                    .await
+                    .unwrap_or_default();
                 is_whole &= state.contains("cluster_state:ok")
                     && (role.contains("role:master") || role.contains("master_link_status:up"));
             }
@@ -117,19 +119,37 @@ impl RedisCluster {
                 return Ok(());
             }
             if began.elapsed() > START_LIMIT {
-                return Err(Error::Unresponsive {
-                    name: "Redis Cluster".into(),
-                    seconds: START_LIMIT.as_secs(),
-                    log: self.known_nodes().await.unwrap_or_default(),
-                });
+                return Err(self.unresponsive().await);
             }
-            sleep(Duration::from_millis(50)).await;
+            sleep(PAUSE).await;
+        }
+    }
+
+    /// Waits until the replica of each primary has confirmed what was written before.
+    pub async fn is_replicated(&self) -> Result<()> {
+        let began = Instant::now();
+        for node in self.primaries().await {
+            while !redis::is_replicated(self.nodes[node].port, None).await {
+                if began.elapsed() > START_LIMIT {
+                    return Err(self.unresponsive().await);
+                }
+                sleep(PAUSE).await;
+            }
+        }
+        Ok(())
+    }
+
+    async fn unresponsive(&self) -> Error {
+        Error::Unresponsive {
+            name: "Redis Cluster".into(),
+            seconds: START_LIMIT.as_secs(),
+            log: self.known_nodes().await.unwrap_or_default(),
         }
     }
 
     async fn known_nodes(&self) -> Option<String> {
         let node = self.nodes.iter().find(|node| node.server.is_some())?;
-        node.reply("CLUSTER NODES").await
+        reply(node.port, "CLUSTER NODES").await
     }
 
     async fn create(&self) -> Result<()> {
@@ -158,48 +178,19 @@ impl RedisCluster {
 
 impl Node {
     async fn start(&mut self) -> Result<()> {
-        let program = files::on_path("redis-server")
-            .ok_or_else(|| Error::Missing(Package::Redis.advice()))?;
-        let mut command = process::command(program.as_os_str(), None, OnOurDeath::Terminate);
-        command
-            .arg("--dir")
-            .arg(self.scratch.path())
-            .args(["--port", &self.port.to_string()])
-            .args(["--cluster-port", &self.bus.to_string()])
-            .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
-            .args(["--daemonize", "no", "--cluster-enabled", "yes"])
-            .args(["--cluster-config-file", "nodes.conf"])
-            .args(["--cluster-node-timeout", NODE_TIMEOUT]);
-        let log = self.scratch.path().join("log");
-        let mut server = Server::start("Redis", &mut command, Signal::TERM, Some(&log))?;
-        let began = Instant::now();
-        while self.reply("PING").await.is_none() {
-            server.check()?;
-            if began.elapsed() > START_LIMIT {
-                return Err(server.unresponsive(START_LIMIT.as_secs()));
-            }
-            sleep(Duration::from_millis(20)).await;
-        }
-        self.server = Some(server);
+        let bus = self.bus.to_string();
+        let arguments = [
+            "--cluster-enabled",
+            "yes",
+            "--cluster-port",
+            &bus,
+            "--cluster-config-file",
+            "nodes.conf",
+            "--cluster-node-timeout",
+            NODE_TIMEOUT,
+        ];
+        self.server = Some(redis::start(self.port, self.scratch.path(), None, &arguments).await?);
         Ok(())
-    }
-
-    /// The text of a reply to a command without arguments that have spaces.
-    async fn reply(&self, command: &str) -> Option<String> {
-        let exchange = async {
-            let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port))
-                .await
-                .ok()?;
-            let sent = format!("{command}\r\nQUIT\r\n");
-            stream.write_all(sent.as_bytes()).await.ok()?;
-            let mut reply = String::new();
-            stream.read_to_string(&mut reply).await.ok()?;
-            Some(reply)
-        };
-        timeout(Duration::from_secs(1), exchange)
-            .await
-            .ok()
-            .flatten()
     }
 }
 

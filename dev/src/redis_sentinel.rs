@@ -2,23 +2,17 @@
 
 use std::{
     fs,
-    net::Ipv4Addr,
-    path::Path,
     time::{Duration, Instant},
 };
 
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-    time::{sleep, timeout},
-};
+use tokio::time::sleep;
 
 use crate::{
     error::{Doing, Error, Result},
-    files::{self, Scratch},
-    packages::{self, Package},
+    files::Scratch,
     ports,
-    process::{self, OnOurDeath, Server, Signal},
+    process::{self, Server, Signal},
+    redis::{self, reply},
 };
 
 /// Name that the Sentinels have for the primary.
@@ -28,6 +22,9 @@ pub const PRIMARY: &str = "main";
 const SENTINELS: usize = 3;
 
 const START_LIMIT: Duration = Duration::from_mins(1);
+
+/// Between two looks at the state of the servers.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// Running servers; dropping it stops them.
 #[derive(Debug)]
@@ -46,17 +43,13 @@ struct Member {
 impl RedisSentinel {
     /// Starts all on free ports, with a password of the two servers; they keep nothing.
     pub async fn start(password: &str) -> Result<Self> {
-        if files::on_path("redis-server").is_none() {
-            packages::install(&[Package::Redis])?;
-        }
+        redis::install()?;
         let secret =
             format!("requirepass {password}\nmasterauth {password}\nrepl-diskless-sync-delay 0\n");
-        let primary = Member::start("redis.conf", &[], |_| secret.clone()).await?;
+        let primary = Member::start("redis.conf", &[], &secret).await?;
         let leader = primary.port;
-        let replica = Member::start("redis.conf", &[], |_| {
-            format!("{secret}replicaof 127.0.0.1 {leader}\n")
-        })
-        .await?;
+        let follower = format!("{secret}replicaof 127.0.0.1 {leader}\n");
+        let replica = Member::start("redis.conf", &[], &follower).await?;
         let mut sentinels = Vec::with_capacity(SENTINELS);
         for _ in 0..SENTINELS {
             let settings = format!(
@@ -65,7 +58,7 @@ impl RedisSentinel {
                  sentinel down-after-milliseconds {PRIMARY} 1000\n\
                  sentinel failover-timeout {PRIMARY} 5000\n"
             );
-            sentinels.push(Member::start("sentinel.conf", &["--sentinel"], |_| settings).await?);
+            sentinels.push(Member::start("sentinel.conf", &["--sentinel"], &settings).await?);
         }
         let all = Self {
             servers: [primary, replica],
@@ -86,14 +79,26 @@ impl RedisSentinel {
     pub async fn primary(&self) -> Option<u16> {
         let running = self.sentinels.iter().rfind(|it| it.process.is_some())?;
         let command = format!("SENTINEL get-master-addr-by-name {PRIMARY}");
-        let reply = running.reply(&command).await?;
-        reply.lines().nth(4)?.trim().parse().ok()
+        let address = reply(running.port, &command).await?;
+        address.lines().nth(4)?.trim().parse().ok()
+    }
+
+    /// Waits until the replica has confirmed what was written before.
+    pub async fn is_replicated(&self, password: &str) -> Result<()> {
+        let began = Instant::now();
+        while !redis::is_replicated(self.servers[0].port, Some(password)).await {
+            if began.elapsed() > START_LIMIT {
+                return Err(unresponsive());
+            }
+            sleep(PAUSE).await;
+        }
+        Ok(())
     }
 
     /// Asks for another primary. The present one stays and becomes the replica.
     pub async fn switch_over(&self) {
         let command = format!("SENTINEL failover {PRIMARY}");
-        self.sentinels[SENTINELS - 1].reply(&command).await;
+        reply(self.sentinels[SENTINELS - 1].port, &command).await;
     }
 
     /// Kills the server with this port, as the end of its machine does.
@@ -117,10 +122,12 @@ impl RedisSentinel {
         let others = format!("num-other-sentinels\n{}", SENTINELS - 1);
         loop {
             let command = format!("AUTH {password}\r\nINFO replication");
-            let replication = self.servers[1].reply(&command).await.unwrap_or_default();
+            let replication = reply(self.servers[1].port, &command)
+                .await
+                .unwrap_or_default();
             let mut ready = replication.contains("master_link_status:up");
             for sentinel in &self.sentinels {
-                let state = sentinel.reply(&format!("SENTINEL master {PRIMARY}")).await;
+                let state = reply(sentinel.port, &format!("SENTINEL master {PRIMARY}")).await;
                 // Each value follows a line with its length.
                 let state = state.unwrap_or_default().replace('\r', "");
                 let lines: Vec<_> = state
@@ -134,80 +141,35 @@ impl RedisSentinel {
                 return Ok(());
             }
             if began.elapsed() > START_LIMIT {
-                return Err(Error::Unresponsive {
-                    name: "Redis Sentinel".into(),
-                    seconds: START_LIMIT.as_secs(),
-                    log: String::new(),
-                });
+                return Err(unresponsive());
             }
-            sleep(Duration::from_millis(50)).await;
+            sleep(PAUSE).await;
         }
     }
 }
 
 impl Member {
-    async fn start(
-        file: &str,
-        options: &[&str],
-        settings: impl FnOnce(&Path) -> String,
-    ) -> Result<Self> {
-        let program = files::on_path("redis-server")
-            .ok_or_else(|| Error::Missing(Package::Redis.advice()))?;
-        let scratch = Scratch::new(None)?;
-        let port = ports::any()?.port;
-        let directory = scratch.path();
-        // Sentinels write what they learn into it.
-        let path = directory.join(file);
-        let text = format!(
-            "port {port}\nbind 127.0.0.1\ndir {}\n{}",
-            directory.display(),
-            settings(directory)
-        );
-        fs::write(&path, text).doing(|| format!("write {}", path.display()))?;
-        let mut command = process::command(program.as_os_str(), None, OnOurDeath::Terminate);
-        command.arg(&path).args(options);
-        let log = directory.join("log");
-        let mut process = Server::start("Redis", &mut command, Signal::TERM, Some(&log))?;
-        let mut member = Self {
-            process: None,
-            port,
-            _scratch: scratch,
-        };
-        let began = Instant::now();
-        while member.reply("PING").await.is_none() {
-            process.check()?;
-            if began.elapsed() > START_LIMIT {
-                return Err(process.unresponsive(START_LIMIT.as_secs()));
-            }
-            sleep(Duration::from_millis(20)).await;
-        }
-        member.process = Some(process);
-        Ok(member)
+    async fn start(file: &str, options: &[&str], settings: &str) -> Result<Self> {
+        ports::on_any(START_LIMIT, async |port| {
+            let scratch = Scratch::new(None)?;
+            // Sentinels write what they learn into it.
+            let path = scratch.path().join(file);
+            fs::write(&path, settings).doing_to("write", &path)?;
+            let process = redis::start(port, scratch.path(), Some(&path), options).await?;
+            Ok(Self {
+                process: Some(process),
+                port,
+                _scratch: scratch,
+            })
+        })
+        .await
     }
+}
 
-    /// The text of a reply to a command without arguments that have spaces; also of an error.
-    async fn reply(&self, command: &str) -> Option<String> {
-        // Its reply is the last: a Sentinel does not know QUIT.
-        const END: &str = "+PONG\r\n";
-        let exchange = async {
-            let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port))
-                .await
-                .ok()?;
-            let sent = format!("{command}\r\nPING\r\n");
-            stream.write_all(sent.as_bytes()).await.ok()?;
-            let (mut reply, mut part) = (Vec::new(), [0; 4096]);
-            loop {
-                let length = stream.read(&mut part).await.ok()?;
-                reply.extend_from_slice(part.get(..length)?);
-                let is_whole = reply.ends_with(END.as_bytes()) || reply.starts_with(b"-NOAUTH");
-                if is_whole || length == 0 {
-                    return String::from_utf8(reply).ok();
-                }
-            }
-        };
-        timeout(Duration::from_secs(1), exchange)
-            .await
-            .ok()
-            .flatten()
+fn unresponsive() -> Error {
+    Error::Unresponsive {
+        name: "Redis Sentinel".into(),
+        seconds: START_LIMIT.as_secs(),
+        log: String::new(),
     }
 }

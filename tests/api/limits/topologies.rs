@@ -32,6 +32,16 @@ fn cluster_of(cluster: &RedisCluster) -> Servers {
     }
 }
 
+fn sentinels_of(group: &RedisSentinel) -> Servers {
+    let addresses = group.sentinels();
+    Servers::Sentinel {
+        url: format!("redis://:{PASSWORD}@{}", addresses[0]).into(),
+        nodes: addresses[1..].iter().map(|text| node(text)).collect(),
+        primary: PRIMARY.to_owned(),
+        password: None,
+    }
+}
+
 fn connect(servers: &Servers) -> Redis {
     Redis::connect_lazy_to(servers, TIMEOUT).expect("they are addresses")
 }
@@ -110,7 +120,7 @@ async fn a_cluster_counts_exactly_and_loses_one_node_without_losing_the_limits()
         assert!(live.check_resettable(&check).await.allows());
     }
     assert!(live.is_shared());
-    tokio::time::sleep(Duration::from_millis(500)).await; // replication is asynchronous
+    cluster.is_replicated().await.expect("it is replicated");
     let killed = cluster.primaries().await[0];
     cluster.kill(killed);
     let began = Instant::now();
@@ -183,13 +193,7 @@ async fn a_cluster_carries_values_and_invalidations() {
 #[tokio::test]
 async fn sentinels_lead_to_the_primary_before_and_after_a_failover() {
     let mut group = RedisSentinel::start(PASSWORD).await.expect("it starts");
-    let addresses = group.sentinels();
-    let servers = Servers::Sentinel {
-        url: format!("redis://:{PASSWORD}@{}", addresses[0]).into(),
-        nodes: addresses[1..].iter().map(|text| node(text)).collect(),
-        primary: PRIMARY.to_owned(),
-        password: None,
-    };
+    let servers = sentinels_of(&group);
     connect(&servers).diagnose().await.expect("it is well");
     let live = limiter(connect(&servers), &Clock::system());
     is_shared(&live).await;
@@ -198,7 +202,10 @@ async fn sentinels_lead_to_the_primary_before_and_after_a_failover() {
     for _ in 0..5 {
         assert!(live.check_resettable(&check).await.allows());
     }
-    tokio::time::sleep(Duration::from_millis(500)).await; // replication is asynchronous
+    group
+        .is_replicated(PASSWORD)
+        .await
+        .expect("it is replicated");
     let first = group.primary().await.expect("there is one");
     group.kill_sentinel(0);
     group.kill(first);
@@ -220,13 +227,7 @@ async fn sentinels_lead_to_the_primary_before_and_after_a_failover() {
 #[tokio::test]
 async fn a_demoted_server_is_left_though_it_answers_reads() {
     let group = RedisSentinel::start(PASSWORD).await.expect("it starts");
-    let addresses = group.sentinels();
-    let servers = Servers::Sentinel {
-        url: format!("redis://:{PASSWORD}@{}", addresses[0]).into(),
-        nodes: addresses[1..].iter().map(|text| node(text)).collect(),
-        primary: PRIMARY.to_owned(),
-        password: None,
-    };
+    let servers = sentinels_of(&group);
     let live = limiter(connect(&servers), &Clock::system());
     is_shared(&live).await;
     let first = group.primary().await.expect("there is one");

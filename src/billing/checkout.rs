@@ -20,7 +20,6 @@ use crate::ctx::{CallerCtx, Ctx};
 use crate::customers::{self, CREATION_KEYS_KEPT};
 use crate::ids::{AccountId, CheckoutId};
 use crate::plans::{self, Plan};
-use crate::scope::Scope;
 
 /// Checkouts that one request ends, or customers that it finds deleted, before it begins one.
 const ATTEMPTS: u32 = 5;
@@ -139,7 +138,7 @@ async fn create(
         Err(error) if error.is_kept() => match find(stripe, customer, checkout.id).await? {
             Some(found) if found.url.is_some() => found,
             _ => {
-                finish(ctx, account_id, checkout.id, false).await?;
+                expire_row(ctx, checkout).await?;
                 return Err(error.into());
             }
         },
@@ -230,21 +229,18 @@ async fn end(
         Some(id) => Some(expire(stripe, id).await?),
         None => Box::pin(expire_unknown(stripe, customer, checkout.id, is_expired)).await?,
     };
-    let is_complete = session == Some(CheckoutSessionStatus::Complete);
-    if is_complete {
+    if session == Some(CheckoutSessionStatus::Complete) {
         sync::sync(ctx, account_id, customer, Areas::SUBSCRIPTIONS).await?;
+        let mut tx = ctx.begin().await?;
+        store::complete_checkout(&mut *tx, account_id, checkout.id, ctx.now()).await?;
+        return Ok(tx.commit().await?);
     }
-    finish(ctx, account_id, checkout.id, is_complete).await
+    expire_row(ctx, checkout).await
 }
 
-async fn finish(
-    ctx: &Ctx,
-    account_id: AccountId,
-    id: CheckoutId,
-    is_complete: bool,
-) -> Result<(), Error> {
-    let mut tx = ctx.begin_scoped(Scope::Account(account_id)).await?;
-    store::finish_checkout(&mut *tx, account_id, id, is_complete, ctx.now()).await?;
+async fn expire_row(ctx: &CallerCtx, checkout: &Checkout) -> Result<(), Error> {
+    let mut tx = ctx.begin().await?;
+    store::expire_checkout(&mut *tx, ctx.account_id(), checkout, ctx.now()).await?;
     Ok(tx.commit().await?)
 }
 

@@ -74,19 +74,40 @@ pub(super) async fn open_checkout(
     Ok(done.rows_affected() == 1)
 }
 
-pub(super) async fn finish_checkout(
+/// Finishes a checkout that was paid.
+pub(super) async fn complete_checkout(
     conn: impl PgExecutor<'_>,
     account_id: AccountId,
     id: CheckoutId,
-    is_complete: bool,
     now: DateTime<Utc>,
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
-        "UPDATE checkouts SET status = CASE WHEN $3 THEN 'complete' ELSE 'expired' END, updated_at = $4
+        "UPDATE checkouts SET status = 'complete', updated_at = $3
          WHERE account_id = $1 AND id = $2 AND status IN ('pending', 'open')",
         account_id.0,
         id.0,
-        is_complete,
+        now,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Finishes a checkout whose session can no longer be paid. Has no effect if another request has stored a session
+/// since the checkout was read: that session is open.
+pub(super) async fn expire_checkout(
+    conn: impl PgExecutor<'_>,
+    account_id: AccountId,
+    checkout: &Checkout,
+    now: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "UPDATE checkouts SET status = 'expired', updated_at = $4
+         WHERE account_id = $1 AND id = $2 AND status IN ('pending', 'open')
+           AND stripe_session_id IS NOT DISTINCT FROM $3",
+        account_id.0,
+        checkout.id.0,
+        checkout.stripe_session_id,
         now,
     )
     .execute(conn)

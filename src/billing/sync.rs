@@ -278,7 +278,7 @@ async fn store_subscriptions(
         let (subscription, it) = (&read.objects[at], &provided[at]);
         let checkout = checkout_of(subscription);
         if let Some(checkout) = checkout {
-            store::finish_checkout(&mut **tx, account_id, checkout, true, now).await?;
+            store::complete_checkout(&mut **tx, account_id, checkout, now).await?;
         }
         let Some(user_id) = find_buyer(tx, account_id, checkout).await? else {
             tracing::warn!(account_id = %account_id, "a subscription of an account without a user is skipped");

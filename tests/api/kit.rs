@@ -6,6 +6,7 @@ pub mod forms;
 mod headers;
 pub mod stripe;
 mod transport;
+pub mod wait;
 
 use std::time::{Duration, Instant};
 

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::harness::{Replica, Session, TestApp, owner_url};
+use crate::kit::wait::until;
 
 const END: &str = "UPDATE sessions SET ended_at = $2, end_reason = 'signed_out' WHERE id = $1";
 const ENTRIES: &str = "SELECT count(*) FROM session_revocations";
@@ -38,16 +39,6 @@ impl Watch {
         self.stop.cancel();
         self.task.await.expect("it ends");
     }
-}
-
-async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
-    for _ in 0..2_400 {
-        if is_so().await {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(25)).await;
-    }
-    panic!("not within a minute: {what}");
 }
 
 /// The id of the session that a token was signed for, and of its owner.

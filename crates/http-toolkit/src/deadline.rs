@@ -162,7 +162,9 @@ mod tests {
         let begun = Instant::now();
         let response = app().oneshot(request("/slow")).await.unwrap();
         assert_eq!(begun.elapsed().as_secs(), 15);
-        assert_eq!(response.headers()["retry-after"], "1");
+        // One second, and up to two more: see `retry_after`.
+        let seconds = response.headers()["retry-after"].to_str().unwrap();
+        assert!(["1", "2", "3"].contains(&seconds), "{seconds}");
         assert_eq!(json(response).await["code"], "deadline_exceeded");
     }
 

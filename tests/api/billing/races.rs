@@ -12,6 +12,7 @@ use sqlx::Connection as _;
 use super::{API_VERSION, CHECKOUT, PRICES, WEBHOOK, billing_app, catalog};
 use crate::harness::Session;
 use crate::kit::stripe::{StripeApp, fault};
+use crate::kit::wait::until;
 use crate::organisations::races::until_waiting;
 use crate::process::Server;
 
@@ -87,6 +88,40 @@ async fn checkouts_of_two_plans_at_once_leave_one_open_session() {
             .await,
         1
     );
+    it.settle().await;
+}
+
+/// The second request looks for the session of the first at Stripe before it exists, and finishes the checkout after it
+/// was stored. The session must not stay open then.
+#[tokio::test]
+async fn a_session_that_is_created_while_another_plan_is_chosen_is_expired() {
+    let it = billing_app("chosen").await;
+    let ada = it.app.sign_in("ada").await;
+    it.account
+        .fault(fault("POST", SESSIONS, 1, FaultAction::Delay(500)));
+    it.account
+        .fault(fault("GET", SESSIONS, 1, FaultAction::DelayAnswer(1500)));
+    let pro = ada.post(CHECKOUT, json!({ "plan": "pro" }));
+    let enterprise = async {
+        until("a session is being created", async || {
+            let calls = it.account.requests();
+            calls
+                .iter()
+                .any(|it| it.method == "POST" && it.path == SESSIONS)
+        })
+        .await;
+        ada.post(CHECKOUT, json!({ "plan": "enterprise" })).await
+    };
+    let (pro, enterprise) = tokio::join!(pro, enterprise);
+    pro.assert_status(200);
+    enterprise.assert_status(200);
+    let sessions = it.account.objects("checkout.session");
+    let open: Vec<_> = sessions
+        .iter()
+        .filter(|it| it["status"] == "open")
+        .map(|it| &it["url"])
+        .collect();
+    assert_eq!(open, [&enterprise.body["url"]], "{sessions:?}");
     it.settle().await;
 }
 

@@ -11,17 +11,7 @@ use crate::kit::files::{
     BUCKET, FILES, FilesApp, files_app, files_app_with, new_file, png, storage,
 };
 use crate::kit::forms::{Form, image};
-
-/// Waits until something is so.
-async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
-    for _ in 0..500 {
-        if is_so().await {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    panic!("it is never so: {what}");
-}
+use crate::kit::wait::until;
 
 impl FilesApp {
     async fn wait_until_nothing_is_left(&self) {

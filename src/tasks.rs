@@ -1,6 +1,7 @@
 //! Every background task of a process, and the subcommands that run it.
 
 use background_tasks::Tasks;
+use uuid::Uuid;
 
 use crate::config::Config;
 use crate::monitor::{self, MonitorError};
@@ -51,6 +52,11 @@ pub async fn start(
         tasks.spawn(
             "rate limiter cleanup",
             state.limiter.clone().evict_idle(stop()),
+        );
+        let id = Uuid::from_bytes(state.rng.bytes()).simple().to_string();
+        tasks.spawn(
+            "rate limiter",
+            state.limiter.clone().count_deferred(id, tasks.last_token()),
         );
     }
     if let Some(redis) = state.redis.clone() {

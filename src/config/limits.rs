@@ -83,7 +83,7 @@ impl LimitSettings {
     pub(super) fn into_config(self, reset_link: Duration) -> Option<LimitsConfig> {
         Some(LimitsConfig {
             guard: self.guard?,
-            anonymous: Limit::new("anonymous", self.anonymous?),
+            anonymous: Limit::new("anonymous", self.anonymous?).deferred(),
             auth: Limit::new("auth", self.auth?),
             session: Limit::new("session", self.session?),
             register: Limit::new("register", self.register?),

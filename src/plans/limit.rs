@@ -12,7 +12,7 @@ use crate::state::AppState;
 
 impl Plan {
     pub(super) const fn limit(self, config: &PlansConfig) -> Limit {
-        Limit::per_minute(self.as_str(), self.tier(config).rate)
+        Limit::per_minute(self.as_str(), self.tier(config).rate).deferred()
     }
 }
 

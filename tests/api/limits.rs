@@ -1,5 +1,6 @@
 //! How often anybody may ask, and whom the service does not serve.
 
+mod deferred;
 mod engine;
 mod topologies;
 

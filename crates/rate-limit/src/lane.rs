@@ -12,6 +12,7 @@ use tracing::Instrument as _;
 use clock::Clock;
 use redis_client::{Redis, RedisError};
 
+use crate::deferred::Uses;
 use crate::{Decision, Key, Limit, LimitCheck, LimitState};
 
 const SCRIPT: &str = include_str!("window.lua");
@@ -43,12 +44,18 @@ struct Queue {
     is_sending: bool,
 }
 
-/// A queued request.
+/// A queued request, or several uses of one limit that were allowed before.
 struct Queued {
     checks: Vec<LimitCheck>,
     unconditional: bool,
-    reply: oneshot::Sender<Result<Decision, Arc<RedisError>>>,
+    /// 1 for a request.
+    uses: u32,
+    /// Time since they were allowed, in microseconds.
+    age: u64,
+    reply: oneshot::Sender<Reply>,
 }
+
+type Reply = Result<Decision, Arc<RedisError>>;
 
 impl Lane {
     pub(crate) fn new(redis: Redis, clock: Clock, prefix: String) -> Self {
@@ -67,25 +74,13 @@ impl Lane {
         unconditional: bool,
     ) -> Result<Decision, Arc<RedisError>> {
         let (reply, received) = oneshot::channel();
-        let starts = {
-            let mut queue = self.lock();
-            queue.requests.push(Queued {
-                checks,
-                unconditional,
-                reply,
-            });
-            !std::mem::replace(&mut queue.is_sending, true)
-        };
-        if starts {
-            let lane = Arc::clone(self);
-            tokio::spawn(
-                Sending {
-                    lane,
-                    is_done: false,
-                }
-                .run(),
-            );
-        }
+        self.enqueue(Queued {
+            checks,
+            unconditional,
+            uses: 1,
+            age: 0,
+            reply,
+        });
         // The script runs for several requests at once, in a task of none of them.
         let span = tracing::info_span!(
             target: "otel",
@@ -99,12 +94,45 @@ impl Lane {
             .unwrap_or_else(|_| Err(Arc::new(RedisError::Unavailable)))
     }
 
+    /// Spends what this process has allowed. The state after it is received once the script has run.
+    pub(crate) fn record(self: &Arc<Self>, uses: &Uses, now: u64) -> oneshot::Receiver<Reply> {
+        let (reply, received) = oneshot::channel();
+        self.enqueue(Queued {
+            checks: vec![LimitCheck::spend(uses.limit, uses.key)],
+            unconditional: true,
+            uses: uses.count,
+            age: now.saturating_sub(uses.since),
+            reply,
+        });
+        received
+    }
+
+    fn enqueue(self: &Arc<Self>, queued: Queued) {
+        let starts = {
+            let mut queue = self.lock();
+            queue.requests.push(queued);
+            !std::mem::replace(&mut queue.is_sending, true)
+        };
+        if starts {
+            let lane = Arc::clone(self);
+            tokio::spawn(
+                Sending {
+                    lane,
+                    is_done: false,
+                }
+                .run(),
+            );
+        }
+    }
+
     /// Runs the script for a check of its own, outside of the queue.
     pub(crate) async fn probe(&self, check: LimitCheck) -> Result<(), RedisError> {
         let (reply, _) = oneshot::channel();
         let groups = gather(vec![Queued {
             checks: vec![check],
             unconditional: false,
+            uses: 1,
+            age: 0,
             reply,
         }]);
         self.call(&groups, None).await.map(drop)
@@ -135,8 +163,9 @@ impl Lane {
         };
         for group in groups {
             command
-                .arg(group.replies.len())
+                .arg(group.uses)
                 .arg(u8::from(group.unconditional))
+                .arg(group.age)
                 .arg(group.checks.len());
             for check in &group.checks {
                 command
@@ -214,11 +243,21 @@ impl Sending {
     }
 }
 
-/// Requests with identical checks.
+/// Requests with identical checks, or uses of one limit.
 struct Group {
     checks: Vec<LimitCheck>,
     unconditional: bool,
-    replies: Vec<oneshot::Sender<Result<Decision, Arc<RedisError>>>>,
+    uses: u32,
+    age: u64,
+    /// One for each request, one for all uses.
+    replies: Vec<oneshot::Sender<Reply>>,
+}
+
+impl Group {
+    fn join(&mut self, reply: oneshot::Sender<Reply>) {
+        self.uses += 1;
+        self.replies.push(reply);
+    }
 }
 
 fn gather(batch: Vec<Queued>) -> Vec<Group> {
@@ -227,6 +266,8 @@ fn gather(batch: Vec<Queued>) -> Vec<Group> {
     for Queued {
         checks,
         unconditional,
+        uses,
+        age,
         reply,
     } in batch
     {
@@ -239,12 +280,12 @@ fn gather(batch: Vec<Queued>) -> Vec<Group> {
                 && last.checks == checks
                 && joins(last)
             {
-                last.replies.push(reply);
+                last.join(reply);
                 continue;
             }
             let group = known.get(&checks).map(|at| &mut groups[*at]);
             if let Some(group) = group.filter(|it| joins(it)) {
-                group.replies.push(reply);
+                group.join(reply);
                 continue;
             }
             known.insert(checks.clone(), groups.len());
@@ -252,6 +293,8 @@ fn gather(batch: Vec<Queued>) -> Vec<Group> {
         groups.push(Group {
             checks,
             unconditional,
+            uses,
+            age,
             replies: vec![reply],
         });
     }
@@ -272,7 +315,9 @@ fn dispatch(groups: Vec<Group>, mut reply: &[i64]) {
             .split_at_checked(3 * group.checks.len())
             .unwrap_or_default();
         reply = rest;
-        for (turn, reply) in (0..).zip(group.replies) {
+        // That of the last of several uses is sent.
+        let first = i64::from(group.uses) - i64::try_from(group.replies.len()).unwrap_or_default();
+        for (turn, reply) in (first..).zip(group.replies) {
             let decision = decision(&group.checks, rows, turn, allowed, group.unconditional);
             let _ = reply.send(Ok(decision));
         }
@@ -326,6 +371,8 @@ mod tests {
         Queued {
             checks: checks.to_vec(),
             unconditional,
+            uses: 1,
+            age: 0,
             reply,
         }
     }

@@ -3,6 +3,7 @@
 
 mod attempt_slots;
 mod concurrency;
+mod deferred;
 mod key;
 mod lane;
 mod limiter;
@@ -12,7 +13,9 @@ mod lockout_steps;
 pub mod metrics;
 mod paired;
 mod rate;
+mod replicas;
 mod shared;
+mod window;
 
 pub use attempt_slots::{AttemptSlot, AttemptSlots};
 pub use concurrency::{ConcurrencyLimit, Slot, TooMany};

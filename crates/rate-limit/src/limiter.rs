@@ -8,10 +8,14 @@ use std::time::{Duration, Instant};
 use clock::Clock;
 use crypto::{Key32, MacRing};
 use redis_client::{Redis, RedisError};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use crate::deferred::{Triage, Uses};
 use crate::local::Local;
+use crate::metrics::Kept;
 use crate::paired::Paired;
+use crate::replicas::{self, Registration, Replicas};
 use crate::shared::Shared;
 use crate::{Key, Limit, metrics};
 
@@ -20,6 +24,9 @@ use crate::{Key, Limit, metrics};
 const LOCAL_PRECISION: Duration = Duration::from_secs(1);
 
 const EVICTION_INTERVAL: Duration = Duration::from_secs(30);
+
+/// Time for which uses are deferred.
+const DEFERRED_FOR: Duration = Duration::from_millis(100);
 
 /// A limit, the key that it is counted by, and whether the check spends one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -107,6 +114,9 @@ pub struct Limiter(Arc<Inner>);
 struct Inner {
     shared: Option<Shared>,
     local: Local,
+    replicas: Replicas,
+    /// A use was deferred.
+    has_deferred: Notify,
     clock: Clock,
     started: Instant,
     secrets: MacRing,
@@ -128,6 +138,8 @@ impl Limiter {
             is_local: AtomicBool::new(redis.is_none()),
             shared: redis.map(|redis| Shared::new(redis, &clock)),
             local: Local::default(),
+            replicas: Replicas::default(),
+            has_deferred: Notify::new(),
             clock,
             started: Instant::now(),
             secrets: MacRing::new(secrets),
@@ -157,9 +169,21 @@ impl Limiter {
     }
 
     async fn reject_or_decide(&self, checks: &[LimitCheck]) -> Decision {
-        match self.0.local.rejection(checks, self.local_now()) {
-            Some(refused) if refused.retry_after() > Some(LOCAL_PRECISION) => refused,
-            _ => self.decide(checks).await,
+        let replicas = self.0.replicas.count().filter(|_| self.is_shared());
+        match self.0.local.triage(checks, replicas, self.local_now()) {
+            Triage::Deferred(decision) => {
+                metrics::count_check(Kept::Deferred);
+                self.0.has_deferred.notify_one();
+                decision
+            }
+            Triage::Rejected(refused) if refused.retry_after() > Some(LOCAL_PRECISION) => refused,
+            Triage::Rejected(_) => self.decide(checks).await,
+            Triage::Undecided(uses) if uses.is_empty() => self.decide(checks).await,
+            Triage::Undecided(uses) => {
+                // Its own uses come first, so that the decision includes them.
+                let (_, decision) = tokio::join!(self.send(&uses), self.decide(checks));
+                decision
+            }
         }
     }
 
@@ -175,9 +199,11 @@ impl Limiter {
     async fn decide(&self, checks: &[LimitCheck]) -> Decision {
         match self.shared(checks, false).await {
             Some(decision) => {
+                let now = self.local_now();
                 if decision.allows() {
-                    self.0.local.record_allowed(checks, self.local_now());
+                    self.0.local.record_allowed(checks, now);
                 }
+                self.0.local.learn(checks, &decision, now);
                 decision
             }
             None => self.0.local.check(checks, self.local_now()),
@@ -215,6 +241,62 @@ impl Limiter {
         }
     }
 
+    /// Lets limits that are [`Limit::deferred`] be counted in this process first: registers it among the processes that count
+    /// together, and sends deferred uses to Redis 100 ms after the first. `id` is unique to the process. At `stop` nothing is
+    /// deferred any more, and what is pending is sent.
+    pub async fn count_deferred(self, id: String, stop: CancellationToken) {
+        let Some(redis) = self.0.shared.as_ref().map(Shared::redis) else {
+            return;
+        };
+        let mut registration = Registration::new(id, redis.clone());
+        let renewals = async {
+            loop {
+                // Without it each use is counted in Redis at once.
+                if let Err(error) = registration.renew(&self.0.replicas).await {
+                    tracing::debug!(%error, "this process could not register for deferred counting");
+                }
+                tokio::time::sleep(replicas::INTERVAL).await;
+            }
+        };
+        let sends = async {
+            loop {
+                self.0.has_deferred.notified().await;
+                tokio::time::sleep(DEFERRED_FOR).await;
+                self.send_deferred().await;
+            }
+        };
+        stop.run_until_cancelled(async { tokio::join!(renewals, sends) })
+            .await;
+        self.0.replicas.forget();
+        self.send_deferred().await;
+        // Otherwise it expires.
+        let _ = registration.end().await;
+    }
+
+    /// Sends all deferred uses to Redis.
+    async fn send_deferred(&self) {
+        self.send(&self.0.local.take_all()).await;
+    }
+
+    /// Sends uses to Redis. Those that cannot be counted are forgotten, so that none is counted twice.
+    async fn send(&self, uses: &[Uses]) {
+        let Some(shared) = self.0.shared.as_ref().filter(|_| !uses.is_empty()) else {
+            return;
+        };
+        let in_flight: Vec<_> = uses
+            .iter()
+            .map(|uses| InFlight(&self.0.local, uses))
+            .collect();
+        let replies = shared.record(uses, self.local_now());
+        for (reply, InFlight(local, uses)) in replies.into_iter().zip(&in_flight) {
+            let Ok(Ok(decision)) = reply.await else {
+                continue;
+            };
+            let check = LimitCheck::spend(uses.limit, uses.key);
+            local.learn(&[check], &decision, self.local_now());
+        }
+    }
+
     /// Evicts idle keys of this process every 30 s, until `stop`. Checks do so too when they need room.
     pub async fn evict_idle(self, stop: CancellationToken) {
         stop.run_until_cancelled(async {
@@ -230,6 +312,12 @@ impl Limiter {
     #[must_use]
     pub fn is_shared(&self) -> bool {
         !self.0.is_local.load(Ordering::Relaxed)
+    }
+
+    /// Returns whether limits that are [`Limit::deferred`] are counted in this process first.
+    #[must_use]
+    pub fn is_deferring(&self) -> bool {
+        self.is_shared() && self.0.replicas.count().is_some()
     }
 
     /// Health check: runs the script and spends nothing. The error is why each process counts alone, such as
@@ -263,7 +351,11 @@ impl Limiter {
 
     fn set_mode(&self, failure: Option<&RedisError>) {
         let is_local = failure.is_some();
-        metrics::count_check(!is_local);
+        metrics::count_check(if is_local {
+            Kept::Alone
+        } else {
+            Kept::Together
+        });
         // Read first, since every request passes here.
         if self.0.is_local.load(Ordering::Relaxed) == is_local
             || self.0.is_local.swap(is_local, Ordering::Relaxed) == is_local
@@ -284,5 +376,14 @@ impl Limiter {
             None => u64::try_from(self.0.started.elapsed().as_micros()).ok(),
         };
         micros.unwrap_or_default()
+    }
+}
+
+/// Uses without a reply yet; also if the request that sends them is dropped.
+struct InFlight<'a>(&'a Local, &'a Uses);
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.settle(self.1);
     }
 }

@@ -2,14 +2,14 @@
 //!
 //! Not governor: GCRA allows a burst of the limit and refills meanwhile, up to twice the limit in one window.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::hash::{BuildHasher as _, BuildHasherDefault, Hash, Hasher, RandomState};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use smallvec::SmallVec;
 
-use crate::lane::micros;
+use crate::deferred::{Triage, Uses};
+use crate::window::Log;
 use crate::{Decision, Key, Limit, LimitCheck, LimitState};
 
 /// Parts with a lock each, so that threads seldom contend.
@@ -27,9 +27,13 @@ pub(crate) struct Local {
     spread: RandomState,
 }
 
-/// Tables of the limits, of which there are a dozen.
 #[derive(Default)]
-struct Shard(Vec<Table>);
+struct Shard {
+    /// Tables of the limits, of which there are a dozen.
+    tables: Vec<Table>,
+    /// Keys with deferred uses; some have been sent since.
+    pending: Vec<(Limit, Hashed)>,
+}
 
 /// Keys of one limit. Limits do not share capacity: a flood of one must not evict keys of another, least of all
 /// failed sign-ins.
@@ -72,13 +76,6 @@ impl Hasher for Precomputed {
     }
 }
 
-/// Times at which a limit was spent, oldest first.
-#[derive(Default)]
-struct Log {
-    times: VecDeque<u64>,
-    window: u64,
-}
-
 impl Default for Local {
     fn default() -> Self {
         Self {
@@ -89,14 +86,62 @@ impl Default for Local {
 }
 
 impl Local {
-    /// Returns the decision if a limit that is to be spent rejects; spends nothing.
-    pub(crate) fn rejection(&self, checks: &[LimitCheck], now: u64) -> Option<Decision> {
+    /// Decides without Redis where that is possible. `replicas` is the number of processes that count together, `None` if none
+    /// of the uses may be deferred.
+    pub(crate) fn triage(&self, checks: &[LimitCheck], replicas: Option<u32>, now: u64) -> Triage {
         let mut locked = self.lock(checks);
         let each = 0..checks.len();
         let is_spent = |at: usize| checks[at].spends && locked.state(at, now).wait.is_some();
-        each.clone().any(is_spent).then(|| Decision {
-            states: each.map(|at| locked.state(at, now)).collect(),
-        })
+        if each.clone().any(is_spent) {
+            return Triage::Rejected(Decision {
+                states: each.map(|at| locked.state(at, now)).collect(),
+            });
+        }
+        let has_room = replicas.is_some_and(|replicas| {
+            each.clone()
+                .all(|at| locked.has_room_to_defer(at, replicas, now))
+        });
+        if has_room {
+            return Triage::Deferred(Decision {
+                states: each.map(|at| locked.defer(at, now)).collect(),
+            });
+        }
+        Triage::Undecided(each.filter_map(|at| locked.take(at)).collect())
+    }
+
+    /// Takes all deferred uses in order to send them.
+    pub(crate) fn take_all(&self) -> Vec<Uses> {
+        let mut all = Vec::new();
+        for shard in &self.shards {
+            let mut shard = lock(shard);
+            for (limit, key) in std::mem::take(&mut shard.pending) {
+                let log = shard.find(limit).and_then(|it| it.logs.get_mut(&key));
+                all.extend(log.and_then(|log| log.deferral.take(limit, key.key)));
+            }
+        }
+        all
+    }
+
+    /// Redis has replied about uses that were taken, or cannot.
+    pub(crate) fn settle(&self, uses: &Uses) {
+        let key = self.hashed(uses.key);
+        let mut shard = lock(&self.shards[key.shard()]);
+        if let Some(table) = shard.find(uses.limit)
+            && let Some(log) = table.logs.get_mut(&key)
+        {
+            log.deferral.settle(uses.count);
+        }
+    }
+
+    /// Stores what Redis has decided about limits that may be deferred.
+    pub(crate) fn learn(&self, checks: &[LimitCheck], decision: &Decision, now: u64) {
+        if checks.iter().all(|check| !check.limit.is_deferred()) {
+            return;
+        }
+        let mut locked = self.lock(checks);
+        for (at, state) in decision.states.iter().enumerate() {
+            locked.learn(at, state, now);
+        }
     }
 
     pub(crate) fn check(&self, checks: &[LimitCheck], now: u64) -> Decision {
@@ -153,7 +198,7 @@ impl Local {
     /// Removes keys whose window has passed, and frees their memory.
     pub(crate) fn evict_idle(&self, now: u64) {
         for shard in &self.shards {
-            for table in &mut lock(shard).0 {
+            for table in &mut lock(shard).tables {
                 table.evict_idle(now);
                 table.logs.shrink_to_fit();
             }
@@ -162,7 +207,8 @@ impl Local {
 
     pub(crate) fn len(&self) -> usize {
         let keys = |shard: &Mutex<Shard>| -> usize {
-            lock(shard).0.iter().map(|table| table.logs.len()).sum()
+            let shard = lock(shard);
+            shard.tables.iter().map(|table| table.logs.len()).sum()
         };
         self.shards.iter().map(keys).sum()
     }
@@ -201,7 +247,7 @@ fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
 }
 
 /// One element for each check of a request, which has one or two.
-type Few<T> = SmallVec<[T; 2]>;
+pub(crate) type Few<T> = SmallVec<[T; 2]>;
 
 /// Locked shards of a request.
 struct Locked<'a> {
@@ -211,10 +257,16 @@ struct Locked<'a> {
 }
 
 impl Locked<'_> {
-    fn table(&mut self, at: usize) -> Option<&mut Table> {
+    fn shard(&mut self, at: usize) -> Option<&mut Shard> {
         let wanted = self.keys[at].shard();
-        let (_, shard) = self.shards.iter_mut().find(|(shard, _)| *shard == wanted)?;
-        Some(shard.table(self.checks[at].limit))
+        let mut shards = self.shards.iter_mut();
+        let (_, shard) = shards.find(|(shard, _)| *shard == wanted)?;
+        Some(&mut **shard)
+    }
+
+    fn table(&mut self, at: usize) -> Option<&mut Table> {
+        let limit = self.checks[at].limit;
+        self.shard(at).map(|shard| shard.table(limit))
     }
 
     fn state(&mut self, at: usize, now: u64) -> LimitState {
@@ -235,22 +287,77 @@ impl Locked<'_> {
     }
 }
 
+impl Locked<'_> {
+    /// Log of a key; made if it is unknown.
+    fn log(&mut self, at: usize, now: u64) -> Option<&mut Log> {
+        let key = self.keys[at];
+        self.table(at).map(|table| table.log(key, now))
+    }
+
+    fn has_room_to_defer(&mut self, at: usize, replicas: u32, now: u64) -> bool {
+        let check = self.checks[at];
+        check.spends
+            && check.limit.is_deferred()
+            && self.log(at, now).is_some_and(|log| {
+                let local = log.state(check.limit, now);
+                log.deferral.has_room(check.limit, &local, replicas, now)
+            })
+    }
+
+    fn defer(&mut self, at: usize, now: u64) -> LimitState {
+        let (limit, key) = (self.checks[at].limit, self.keys[at]);
+        let local = self.spend(at, now);
+        let Some(log) = self.log(at, now) else {
+            return local;
+        };
+        let is_first = log.deferral.defer(now);
+        let state = log.deferral.state(local, now);
+        if is_first && let Some(shard) = self.shard(at) {
+            shard.pending.push((limit, key));
+        }
+        state
+    }
+
+    fn take(&mut self, at: usize) -> Option<Uses> {
+        let (limit, key) = (self.checks[at].limit, self.keys[at]);
+        if !limit.is_deferred() {
+            return None;
+        }
+        let log = self.table(at)?.logs.get_mut(&key)?;
+        log.deferral.take(limit, key.key)
+    }
+
+    fn learn(&mut self, at: usize, state: &LimitState, now: u64) {
+        if !state.limit.is_deferred() {
+            return;
+        }
+        if let Some(log) = self.log(at, now) {
+            log.learn(state, now);
+        }
+    }
+}
+
 impl Shard {
     fn find(&mut self, limit: Limit) -> Option<&mut Table> {
-        self.0.iter_mut().find(|table| table.name == limit.name())
+        self.tables
+            .iter_mut()
+            .find(|table| table.name == limit.name())
     }
 
     fn table(&mut self, limit: Limit) -> &mut Table {
-        let known = self.0.iter().position(|table| table.name == limit.name());
+        let known = self
+            .tables
+            .iter()
+            .position(|table| table.name == limit.name());
         let index = known.unwrap_or_else(|| {
-            self.0.push(Table {
+            self.tables.push(Table {
                 name: limit.name(),
                 logs: HashMap::default(),
                 evict_in: EVICT_FROM,
             });
-            self.0.len() - 1
+            self.tables.len() - 1
         });
-        &mut self.0[index]
+        &mut self.tables[index]
     }
 }
 
@@ -278,53 +385,5 @@ impl Table {
     fn evict_idle(&mut self, now: u64) {
         self.logs.retain(|_, log| log.is_live(now));
         self.evict_in = self.logs.len().max(EVICT_FROM);
-    }
-}
-
-impl Log {
-    fn is_live(&self, now: u64) -> bool {
-        let newest = self.times.back();
-        newest.is_some_and(|time| time.saturating_add(self.window) > now)
-    }
-
-    fn expire(&mut self, window: u64, now: u64) {
-        while let Some(oldest) = self.times.front()
-            && oldest.saturating_add(window) <= now
-        {
-            self.times.pop_front();
-        }
-    }
-
-    fn state(&mut self, limit: Limit, now: u64) -> LimitState {
-        let window = micros(limit.window());
-        self.expire(window, now);
-        let until = |time: u64| Duration::from_micros((time + window).saturating_sub(now));
-        let used = u32::try_from(self.times.len()).unwrap_or(u32::MAX);
-        let over = used.checked_sub(limit.max());
-        let blocking = over.and_then(|over| self.times.get(over as usize));
-        LimitState {
-            limit,
-            used,
-            reset: self
-                .times
-                .front()
-                .map_or(limit.window(), |time| until(*time)),
-            wait: blocking.map(|time| until(*time)),
-        }
-    }
-
-    fn spend(&mut self, limit: Limit, now: u64) -> LimitState {
-        let before = self.state(limit, now);
-        self.window = micros(limit.window());
-        // Requests may arrive in another order than they began.
-        let earlier = self.times.iter().rposition(|time| *time <= now);
-        self.times.insert(earlier.map_or(0, |at| at + 1), now);
-        if self.times.len() > limit.max() as usize {
-            self.times.pop_front();
-        }
-        LimitState {
-            wait: before.wait,
-            ..self.state(limit, now)
-        }
     }
 }

@@ -10,7 +10,7 @@ metric_families::families! {
     LIMITS_SHARED "limits_shared" Gauge Count []
         "1 while all replicas count limits together in Redis, 0 while this one counts alone."
     LIMIT_CHECKS "limit_checks_total" Counter Count ["kept"]
-        "Requests counted against limits, together in Redis or by this process alone."
+        "Requests counted against limits: together in Redis, in this process first and in Redis later, or in this process alone."
 }
 
 /// Looked up once: a check is on the path of every request.
@@ -18,7 +18,16 @@ static CHECKS: OnceLock<Checks> = OnceLock::new();
 
 struct Checks {
     shared: Counter,
+    deferred: Counter,
     local: Counter,
+}
+
+/// Where a check was counted.
+#[derive(Clone, Copy)]
+pub(crate) enum Kept {
+    Together,
+    Deferred,
+    Alone,
 }
 
 /// Starts counters at zero, once a recorder is installed: Prometheus sees an increase between two
@@ -26,9 +35,11 @@ struct Checks {
 pub fn init() {
     let checks = CHECKS.get_or_init(|| Checks {
         shared: counter!(LIMIT_CHECKS, "kept" => "together"),
+        deferred: counter!(LIMIT_CHECKS, "kept" => "deferred"),
         local: counter!(LIMIT_CHECKS, "kept" => "alone"),
     });
     checks.shared.absolute(0);
+    checks.deferred.absolute(0);
     checks.local.absolute(0);
 }
 
@@ -37,12 +48,12 @@ pub fn record_mode(limiter: &Limiter) {
     gauge!(LIMITS_SHARED).set(if limiter.is_shared() { 1.0 } else { 0.0 });
 }
 
-pub(crate) fn count_check(is_shared: bool) {
+pub(crate) fn count_check(kept: Kept) {
     if let Some(checks) = CHECKS.get() {
-        let counter = if is_shared {
-            &checks.shared
-        } else {
-            &checks.local
+        let counter = match kept {
+            Kept::Together => &checks.shared,
+            Kept::Deferred => &checks.deferred,
+            Kept::Alone => &checks.local,
         };
         counter.increment(1);
     }

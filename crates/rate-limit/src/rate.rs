@@ -88,19 +88,38 @@ impl fmt::Display for Rate {
 pub struct Limit {
     name: &'static str,
     rate: Rate,
+    is_deferred: bool,
 }
 
 impl Limit {
     /// A named rate. Names are unique in a service.
     #[must_use]
     pub const fn new(name: &'static str, rate: Rate) -> Self {
-        Self { name, rate }
+        Self {
+            name,
+            rate,
+            is_deferred: false,
+        }
+    }
+
+    /// This limit, counted in the process first and in Redis a moment later while a key has used less than half of it. It may be
+    /// exceeded by a tenth, by uses at several replicas in the same moment. See [`Limiter::count_deferred`](crate::Limiter::count_deferred).
+    #[must_use]
+    pub const fn deferred(self) -> Self {
+        Self {
+            is_deferred: true,
+            ..self
+        }
     }
 
     /// `max` a minute, at least 1.
     #[must_use]
     pub const fn per_minute(name: &'static str, max: u32) -> Self {
         Self::new(name, Rate::per_minute(max))
+    }
+
+    pub(crate) const fn is_deferred(self) -> bool {
+        self.is_deferred
     }
 
     /// Name in Redis keys, headers and metrics.

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use futures_util::future::try_join_all;
+use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use clock::Clock;
 use redis_client::{Redis, RedisError};
 
+use crate::deferred::Uses;
 use crate::lane::Lane;
 use crate::{Decision, Key, Limit, LimitCheck};
 
@@ -34,6 +36,10 @@ impl Shared {
             lanes: prefixes.into_iter().map(lane).collect(),
             redis,
         }
+    }
+
+    pub(crate) const fn redis(&self) -> &Redis {
+        &self.redis
     }
 
     /// Decides in a batch. In a cluster, keys of several lanes are read first and spent in a second call each, so that all or
@@ -114,6 +120,17 @@ impl Shared {
     fn lane_of(&self, key: Key) -> &Arc<Lane> {
         // The count of lanes is part of the keys' names: a modulus is enough.
         &self.lanes[key.spread() % self.lanes.len()]
+    }
+
+    /// Spends what this process has allowed; each is received once it is in Redis.
+    pub(crate) fn record(
+        &self,
+        uses: &[Uses],
+        now: u64,
+    ) -> Vec<oneshot::Receiver<Result<Decision, Arc<RedisError>>>> {
+        uses.iter()
+            .map(|it| self.lane_of(it.key).record(it, now))
+            .collect()
     }
 
     /// Runs the script for a key that is not used otherwise.

@@ -3,8 +3,9 @@
 -- group is a number of requests with identical checks, and groups are decided one after the other.
 --
 -- KEYS: one a limit, group by group. ARGV: the time in microseconds, or nothing for the server's own;
--- then for each group the number of its requests, 1 to spend unconditionally, and the number of its limits;
--- then for each of those its maximum, its window in microseconds, and 1 to spend it.
+-- then for each group the number of its requests, 1 to spend unconditionally, the microseconds since they
+-- were made, and the number of its limits; then for each of those its maximum, its window in microseconds,
+-- and 1 to spend it.
 -- Returns for each group how many of its requests are allowed, then for each limit its uses before, the
 -- microseconds until the oldest use expires, and those until it allows one more.
 local now = tonumber(ARGV[1])
@@ -33,11 +34,11 @@ local function count_old(key, length, since)
   return old
 end
 
--- Uses in the window, and the time to store for a use now.
-local function uses_of(key, window)
+-- Uses in the window, and the time to store for a use of that age: times are stored in order.
+local function uses_of(key, window, age)
   local used = redis.call('LLEN', key)
   if used == 0 then
-    return 0, now
+    return 0, now - age
   end
   -- A clock that was set back stands still until it has caught up, or the window starts anew.
   local newest = at(key, -1)
@@ -50,7 +51,7 @@ local function uses_of(key, window)
   if old > 0 then
     redis.call('LTRIM', key, old, -1)
   end
-  return used - old, time
+  return used - old, math.max(now - age, newest)
 end
 
 local function spend(key, limit, count)
@@ -79,14 +80,14 @@ end
 local reply, key_at, arg_at = {}, 0, 1
 while arg_at < #ARGV do
   local requests, unconditional = tonumber(ARGV[arg_at + 1]), ARGV[arg_at + 2] == '1'
-  local count = tonumber(ARGV[arg_at + 3])
-  arg_at = arg_at + 3
+  local age, count = tonumber(ARGV[arg_at + 3]), tonumber(ARGV[arg_at + 4])
+  arg_at = arg_at + 4
   local limits, allowed = {}, requests
   for i = 1, count do
     local limit = { max = tonumber(ARGV[arg_at + 1]), window = tonumber(ARGV[arg_at + 2]) }
     limit.spends = ARGV[arg_at + 3] == '1'
     arg_at = arg_at + 3
-    limit.used, limit.time = uses_of(KEYS[key_at + i], limit.window)
+    limit.used, limit.time = uses_of(KEYS[key_at + i], limit.window, age)
     local room = math.max(limit.max - limit.used, 0)
     if limit.spends or room == 0 then
       allowed = math.min(allowed, room)

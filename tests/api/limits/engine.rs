@@ -33,7 +33,7 @@ fn limiter(server: Option<&Server>, clock: &Clock) -> Limiter {
 }
 
 /// A connection of the test's own.
-async fn connect(server: &Server) -> redis::aio::MultiplexedConnection {
+pub(super) async fn connect(server: &Server) -> redis::aio::MultiplexedConnection {
     let client = redis::Client::open(server.url()).expect("it is a URL");
     let connection = client.get_multiplexed_async_connection().await;
     connection.expect("it answers")

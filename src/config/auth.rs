@@ -30,7 +30,7 @@ settings::settings! {
         /// Clock difference that is tolerated in `nbf` and `exp` of access tokens; our own replicas
         /// have one clock ([architecture.md](architecture.md#which-clock-is-used)).
         TOKEN_LEEWAY => leeway: DurationOrZero = "30s", production_at_most("5m");
-        /// How long a used refresh token still returns its successor.
+        /// How long a used refresh token still returns its successor. The time of an outage of the database does not count.
         REFRESH_GRACE => refresh_grace: DurationOrZero = "10s", production_at_most("5m");
         /// A session that is not refreshed for so long ends.
         SESSION_IDLE_TTL => session_idle_ttl: Duration = "14d";

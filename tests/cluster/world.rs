@@ -50,8 +50,6 @@ impl World {
                 ("DB_POOL_TIMEOUT", "2s"),
                 ("WORKER_CONCURRENCY", &CONCURRENCY.to_string()),
                 ("USAGE_FLUSH_INTERVAL", "1s"),
-                // Longer than an outage: a client whose reply was lost sends its used token once it is over.
-                ("REFRESH_GRACE", "1m"),
                 ("PLAN_FREE_RATE", "1000000"),
                 ("PLAN_FREE_QUOTA_HARD", "false"),
                 ("PLAN_FREE_EVENTS", "0"),

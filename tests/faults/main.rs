@@ -22,5 +22,6 @@ mod pooler_restarts;
 mod poolers;
 mod proxies;
 mod redis;
+mod sessions;
 mod shutdown;
 mod stalled;

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::inspect::read_clock;
 use super::is_outage;
 use super::migrations::applied_version;
+use super::outages::Outages;
 
 const EVERY: Duration = Duration::from_millis(500);
 
@@ -57,13 +58,14 @@ struct Inner {
     state: watch::Sender<State>,
 }
 
-#[derive(Clone, Copy, Default)]
+#[derive(Default)]
 struct State {
     is_unresponsive: bool,
     is_standby: bool,
     /// Connections that are older are not used again.
     discarded: Option<Instant>,
     failing_since: Option<Instant>,
+    outages: Outages,
 }
 
 /// Result of one heartbeat.
@@ -124,12 +126,14 @@ impl Heartbeat {
     /// Returns whether a connection of this age is older than the last outage or failover: its peer may be gone, or no
     /// longer be the primary.
     pub(super) fn outlived(&self, age: Duration) -> bool {
-        let State {
-            is_unresponsive,
-            discarded,
-            ..
-        } = *self.0.state.borrow();
-        is_unresponsive || discarded.is_some_and(|at| at.elapsed() < age)
+        let state = self.0.state.borrow();
+        state.is_unresponsive || state.discarded.is_some_and(|at| at.elapsed() < age)
+    }
+
+    /// Time within the last `age` in which PostgreSQL did not respond, to the half second.
+    #[must_use]
+    pub fn outage_within(&self, age: Duration) -> Duration {
+        self.0.state.borrow().outages.within(age, Instant::now())
     }
 
     /// Returns whether the last heartbeat reached a standby.
@@ -318,6 +322,10 @@ impl State {
     /// whether it changed.
     fn record(&mut self, beat: Beat) -> bool {
         let now = Instant::now();
+        // A refusal says nothing about the connections of the pool.
+        if beat != Beat::Refuses {
+            self.outages.record(beat == Beat::Responds, now);
+        }
         let failing_since = *self.failing_since.get_or_insert(now);
         let is_unresponsive = match beat {
             Beat::Responds => false,

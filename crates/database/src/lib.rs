@@ -8,6 +8,7 @@ mod listen;
 mod lock;
 pub mod metrics;
 pub mod migrations;
+mod outages;
 pub mod partitions;
 mod pool;
 mod pooling;

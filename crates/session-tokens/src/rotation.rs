@@ -23,16 +23,17 @@ pub enum TokenUse {
 }
 
 /// Classifies the use of a token of generation `used` while `current` is the session's. `rotations` are the times
-/// when the generations before `current` were rotated away, the newest first.
+/// when the generations before `current` were rotated away, the newest first; `grace` is how long after such a time the use is
+/// one of a client that lost the reply.
 #[must_use]
 pub fn classify(
     used: i32,
     current: i32,
     rotations: &[DateTime<Utc>],
     now: DateTime<Utc>,
-    grace: Duration,
+    grace: impl Fn(DateTime<Utc>) -> Duration,
 ) -> TokenUse {
-    let is_recent = |at: &DateTime<Utc>| now <= after(*at, grace);
+    let is_recent = |at: &DateTime<Utc>| now <= after(*at, grace(*at));
     match usize::try_from(i64::from(current) - i64::from(used)) {
         Err(_) => TokenUse::Ahead,
         Ok(0) => TokenUse::Refused,
@@ -62,7 +63,7 @@ mod tests {
         let rotations = ages.iter().map(|age| start - TimeDelta::seconds(*age));
         let rotations: Vec<_> = rotations.collect();
         let now = start + TimeDelta::seconds(later);
-        classify(used, current, &rotations, now, GRACE)
+        classify(used, current, &rotations, now, |_| GRACE)
     }
 
     #[test]

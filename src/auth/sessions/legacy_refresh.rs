@@ -6,6 +6,7 @@ use clock::after;
 use session_tokens::{OpaqueToken, SessionToken};
 
 use super::model::TokenPair;
+use super::refresh::grace;
 use super::service::{end_reused_session, pair};
 use super::store;
 use crate::auth::error::Error;
@@ -47,7 +48,7 @@ pub(crate) async fn rotate(
                     return Ok((TokenRefresh::Rotated, pair));
                 }
             }
-            Some(at) if now <= after(at, ctx.auth.refresh_grace) => {
+            Some(at) if now <= after(at, grace(ctx, now, at)) => {
                 let pair = current_of_chain(ctx, token, who, now).await?;
                 return Ok((TokenRefresh::Repeated, pair));
             }

@@ -1,5 +1,7 @@
 //! Refresh token rotation by generations, and detection of reuse.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use clock::{after, before};
 use session_tokens::{SessionToken, TokenHash, TokenUse, classify};
@@ -12,6 +14,9 @@ use crate::auth::error::Error;
 use crate::ctx::{Ctx, Principal};
 use crate::ids::SessionId;
 use crate::metrics::{self, TokenRefresh};
+
+/// Longest time without a database by which the grace period is extended.
+const OUTAGE_MAX: Duration = Duration::from_mins(10);
 
 /// Tries of a rotation that lost a race.
 const TRIES: usize = 3;
@@ -69,8 +74,14 @@ async fn rotate(
         if is_foreign {
             return Err(Error::ForeignSession);
         }
-        let (used, grace) = (token.generation(), ctx.auth.refresh_grace);
-        match classify(used, row.generation, &row.rotations, now, grace) {
+        let grace = |at| grace(ctx, now, at);
+        match classify(
+            token.generation(),
+            row.generation,
+            &row.rotations,
+            now,
+            grace,
+        ) {
             TokenUse::InGrace => {
                 let session = (row.who, row.must_accept);
                 let pair = pair(ctx, session, current.encode(), row.expires_at, now)?;
@@ -83,6 +94,13 @@ async fn rotate(
         }
     }
     Err(Error::InvalidRefreshToken)
+}
+
+/// Time after a rotation at `at` during which the used token gets its successor. An outage of the database does not count: a
+/// client whose reply was lost when it began can only try again when it is over.
+pub(super) fn grace(ctx: &Ctx, now: DateTime<Utc>, at: DateTime<Utc>) -> Duration {
+    let age = (now - at).to_std().unwrap_or_default().min(OUTAGE_MAX);
+    ctx.auth.refresh_grace + ctx.heartbeat.outage_within(age)
 }
 
 /// Replaces the current token, whose generation and hash `from` are, by the successor of `token`.
@@ -100,7 +118,7 @@ async fn replace(
         to: (next.generation(), next.hash()),
         now,
         idle_expires_at: after(now, ctx.auth.session_idle_ttl),
-        grace_since: before(now, ctx.auth.refresh_grace),
+        grace_since: before(now, grace(ctx, now, before(now, OUTAGE_MAX))),
     };
     let Some(rotated) = store::rotate(&ctx.db, &rotation).await? else {
         return Ok(None);

@@ -75,6 +75,9 @@ pub enum Error {
     Limited(Problem),
     #[error(transparent)]
     Busy(#[from] Busy),
+    /// Other attempts at the same account are in progress.
+    #[error("other attempts are in progress")]
+    Occupied,
     #[error("a stored password hash cannot be read")]
     MalformedHash,
     #[error("a token cannot be signed")]
@@ -138,7 +141,10 @@ impl From<Error> for Problem {
             Error::SessionNotFound => Self::new(Code::NotFound),
             Error::Unauthenticated => Self::new(Code::Unauthenticated),
             Error::Limited(problem) => problem,
-            Error::Busy(_) => Self::new(Code::Busy).retry_after(Duration::from_secs(2)),
+            Error::Busy(busy) => Self::new(Code::Busy)
+                .detail("too many people sign in now: your turn is after Retry-After")
+                .turn(busy.turn),
+            Error::Occupied => Self::new(Code::Busy).retry_after(Duration::from_secs(2)),
             Error::Database(source) => source.into(),
             Error::MalformedHash | Error::Signing(_) | Error::Task(_) => Self::internal(error),
         }

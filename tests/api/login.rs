@@ -1,5 +1,7 @@
 //! Signing in.
 
+use std::time::Instant;
+
 use serde_json::json;
 
 use crate::harness::{PASSWORD, TestApp};
@@ -178,6 +180,39 @@ async fn a_flood_of_sign_ins_is_shed_and_other_routes_go_on() {
         answers
             .iter()
             .all(|answer| matches!(answer.status.as_u16(), 401 | 503))
+    );
+}
+
+#[tokio::test]
+async fn people_who_are_refused_get_turns_that_the_pool_can_serve() {
+    let app = TestApp::with(&[
+        ("PASSWORD_THREADS", "1"),
+        ("PASSWORD_QUEUE_TIMEOUT", "200ms"),
+        ("PASSWORD_ITERATIONS", "20"),
+    ])
+    .await;
+    let began = Instant::now();
+    let all = (0..150).map(|number| {
+        let email = format!("nobody-{number}@example.com");
+        app.post(LOGIN, json!({ "email": email, "password": "wrong-wrong" }))
+    });
+    let answers = futures_util::future::join_all(all).await;
+    let took = began.elapsed();
+    let served = answers.iter().filter(|it| it.status == 401).count();
+    let mut turns: Vec<u64> = Vec::new();
+    for refused in answers.iter().filter(|it| it.status != 401) {
+        refused.assert_problem(503, "busy");
+        let seconds = refused.headers["retry-after"].to_str().expect("it is text");
+        turns.push(seconds.parse().expect("it is a number"));
+    }
+    turns.sort_unstable();
+    // The pool needs at least so long for all who were refused, on a machine as busy as now.
+    let needed = took.as_secs_f64() / served.max(1) as f64 * turns.len() as f64;
+    let (first, last) = (turns[0], turns[turns.len() - 1]);
+    assert!(first <= 3, "{turns:?}");
+    assert!(
+        last as f64 > needed / 8.0 && last > first,
+        "{needed}: {turns:?}"
     );
 }
 

@@ -7,6 +7,7 @@
 //! is discarded. After the cost was lowered, accounts that have not signed in since take longer.
 
 mod cost;
+mod turns;
 #[cfg(test)]
 mod work_test;
 
@@ -25,6 +26,7 @@ use zeroize::Zeroize as _;
 
 pub use self::cost::HashingCost;
 use self::cost::Phc;
+use self::turns::Turns;
 use crate::metrics;
 
 const SALT_LEN: usize = 16;
@@ -53,6 +55,7 @@ pub struct Hasher {
     queue_timeout: Duration,
     rng: Rng,
     work: Arc<AtomicU64>,
+    turns: Arc<Turns>,
 }
 
 settings::settings! {
@@ -137,7 +140,10 @@ pub enum PasswordForm {
 /// The queue is full, or the wait exceeded its timeout.
 #[derive(Debug, thiserror::Error)]
 #[error("the password hashing pool is busy")]
-pub struct Busy;
+pub struct Busy {
+    /// Time until the turn of this caller, and of no other one.
+    pub turn: Duration,
+}
 
 /// Verification failure.
 #[derive(Debug, thiserror::Error)]
@@ -157,12 +163,15 @@ struct Pass {
     cost: HashingCost,
 }
 
+/// One for each pass, `None` if the wait exceeded its timeout.
+type Outputs = Option<Vec<[u8; OUTPUT_LEN]>>;
+
 /// Computations queued together.
 struct Task {
     passes: Vec<Pass>,
     work: Arc<AtomicU64>,
     queued: Instant,
-    reply: oneshot::Sender<Result<Vec<[u8; OUTPUT_LEN]>, Busy>>,
+    reply: oneshot::Sender<Outputs>,
 }
 
 impl Hasher {
@@ -172,8 +181,9 @@ impl Hasher {
     /// When the operating system cannot start a thread.
     #[must_use]
     pub fn start(options: HasherOptions, rng: Rng) -> Self {
-        let queue = start_threads(options, "hash", || {});
-        let low_priority = start_threads(options, "hash-low", lower_priority);
+        let turns = Arc::new(Turns::new(options.threads));
+        let queue = start_threads(options, "hash", || {}, &turns);
+        let low_priority = start_threads(options, "hash-low", lower_priority, &turns);
         let is_busy = Arc::new(AtomicBool::new(false));
         tokio::spawn(measure_load(Arc::downgrade(&is_busy)));
         Self {
@@ -184,6 +194,7 @@ impl Hasher {
             queue_timeout: options.queue_timeout,
             rng,
             work: Arc::default(),
+            turns,
         }
     }
 
@@ -207,7 +218,7 @@ impl Hasher {
         Ok(Phc {
             cost: self.cost,
             salt: salt.to_vec(),
-            output: *outputs.first().ok_or(Busy)?,
+            output: *outputs.first().ok_or_else(|| self.refuse())?,
         }
         .to_string())
     }
@@ -290,27 +301,37 @@ impl Hasher {
         } else {
             &self.queue
         };
-        match queue.try_send(task) {
-            Ok(()) => result.await.unwrap_or(Err(Busy)),
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
-                metrics::count_refused();
-                Err(Busy)
-            }
+        let outputs = match queue.try_send(task) {
+            Ok(()) => result.await.ok().flatten(),
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => None,
+        };
+        outputs.ok_or_else(|| self.refuse())
+    }
+
+    fn refuse(&self) -> Busy {
+        metrics::count_refused();
+        Busy {
+            turn: self.turns.next(Instant::now()),
         }
     }
 }
 
 /// Starts the threads of one queue, each of which calls `init` first.
-fn start_threads(options: HasherOptions, name: &str, init: fn()) -> SyncSender<Task> {
+fn start_threads(
+    options: HasherOptions,
+    name: &str,
+    init: fn(),
+    turns: &Arc<Turns>,
+) -> SyncSender<Task> {
     let (queue, tasks) = sync_channel(options.threads * QUEUE_PER_THREAD);
     let tasks = Arc::new(Mutex::new(tasks));
     for number in 0..options.threads {
-        let tasks = Arc::clone(&tasks);
+        let (tasks, turns) = (Arc::clone(&tasks), Arc::clone(turns));
         std::thread::Builder::new()
             .name(format!("{name}-{number}"))
             .spawn(move || {
                 init();
-                work(&tasks, options.queue_timeout);
+                work(&tasks, options.queue_timeout, &turns);
             })
             .expect("the operating system can start threads");
     }
@@ -349,7 +370,7 @@ fn lower_priority() {
     }
 }
 
-fn work(tasks: &Mutex<Receiver<Task>>, queue_timeout: Duration) {
+fn work(tasks: &Mutex<Receiver<Task>>, queue_timeout: Duration, turns: &Turns) {
     let mut memory = Vec::new();
     loop {
         let task = tasks.lock().unwrap_or_else(PoisonError::into_inner).recv();
@@ -359,15 +380,13 @@ fn work(tasks: &Mutex<Receiver<Task>>, queue_timeout: Duration) {
         }
         let waited = task.queued.elapsed();
         metrics::observe_wait(waited);
-        let result = if waited > queue_timeout {
-            metrics::count_refused();
-            Err(Busy)
-        } else {
+        let result = (waited <= queue_timeout).then(|| {
             let began = Instant::now();
             let outputs = compute_all(&task, &mut memory);
             metrics::observe_hash(began.elapsed());
-            Ok(outputs)
-        };
+            turns.observe(began.elapsed());
+            outputs
+        });
         drop(task.reply.send(result));
     }
 }

@@ -16,7 +16,6 @@ use tokio::time::{Instant, timeout};
 use crate::bodies::{Bodies, Whole};
 use crate::code::ProblemCode;
 use crate::context::RequestContext;
-use crate::load_shed::busy;
 use crate::problem::Problem;
 
 /// Maximum body size in bytes.
@@ -82,8 +81,8 @@ pub(super) async fn read(request: Request) -> Result<Bytes, Problem> {
     context.count_from(Instant::now());
     drop(waited_for);
     let whole = whole.unwrap_or_else(|_| Err(too_late()))?;
-    if had_slot && !context.wait_for_slot() {
-        return Err(busy());
+    if had_slot {
+        context.take_slot()?;
     }
     Ok(whole)
 }

@@ -4,8 +4,8 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -21,9 +21,9 @@ use crate::bodies::Bodies;
 use crate::client::{Origin, Proxies};
 use crate::code::ProblemCode;
 use crate::config::HttpConfig;
-use crate::load_shed::Slots;
+use crate::load_shed::{Slots, TakenSlot};
 use crate::metrics::InFlight;
-use crate::problem;
+use crate::problem::{self, Problem};
 use crate::request_id::{RequestId, X_REQUEST_ID};
 use crate::retry_after;
 use clock::{Clock, Rng};
@@ -41,8 +41,8 @@ struct Inner {
     user: OnceLock<Uuid>,
     started: Instant,
     shared: Arc<Shared>,
-    /// True if the request has one of the slots of `shared`.
-    has_slot: AtomicBool,
+    /// One of the slots of `shared`, while the request has it.
+    slot: Mutex<Option<TakenSlot>>,
     /// Microseconds from `started` to the moment that the handler's deadline counts from.
     counts_from: AtomicU64,
 }
@@ -91,20 +91,24 @@ impl RequestContext {
         &self.0.shared.bodies
     }
 
-    /// Takes a load-shedding slot; `false` if none is free.
-    pub(super) fn wait_for_slot(&self) -> bool {
-        let taken = self.0.shared.slots.take();
-        self.0.has_slot.store(taken, Ordering::Relaxed);
-        taken
+    /// Takes a load-shedding slot, unless none is free or the client has too many.
+    pub(super) fn take_slot(&self) -> Result<(), Problem> {
+        let taken = self.0.shared.slots.take(self.client_addr())?;
+        *self.slot() = Some(taken);
+        Ok(())
     }
 
     /// Gives the slot back; `false` if the request has none.
     pub(super) fn release_slot(&self) -> bool {
-        let had_slot = self.0.has_slot.swap(false, Ordering::Relaxed);
-        if had_slot {
-            self.0.shared.slots.give_back();
-        }
-        had_slot
+        let Some(taken) = self.slot().take() else {
+            return false;
+        };
+        self.0.shared.slots.give_back(taken);
+        true
+    }
+
+    fn slot(&self) -> MutexGuard<'_, Option<TakenSlot>> {
+        self.0.slot.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The moment that the handler's deadline counts from.
@@ -164,7 +168,7 @@ impl Shared {
             user: OnceLock::new(),
             started: Instant::now(),
             shared: Arc::clone(self),
-            has_slot: AtomicBool::new(false),
+            slot: Mutex::default(),
             counts_from: AtomicU64::new(0),
         }))
     }
@@ -228,8 +232,12 @@ where
             };
             let mut response = reply.await?.map(Body::new);
             let id = line.context.request_id();
+            let problem = response.extensions().get::<Problem>();
+            let has_turn = problem.is_some_and(Problem::has_turn);
             let code = problem::complete(&mut response, id.as_str());
-            retry_after::spread(response.status(), response.headers_mut(), &id.header());
+            if !has_turn {
+                retry_after::spread(response.status(), response.headers_mut(), &id.header());
+            }
             response.headers_mut().insert(X_REQUEST_ID, id.header());
             line.is_polled = response.extensions().get::<Polled>().is_some();
             line.outcome = Some((response.status().as_u16(), code));

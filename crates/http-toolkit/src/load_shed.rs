@@ -1,6 +1,7 @@
 //! Load shedding: requests above the concurrency limit get 503 at once instead of queueing.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -16,35 +17,70 @@ use crate::code::ProblemCode;
 use crate::context::RequestContext;
 use crate::except_probes::{ExceptProbes, HasInner};
 use crate::metrics;
+use crate::per_client::{Counted, PerClient};
 use crate::problem::Problem;
 
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
+/// Client networks that the second half of the slots is enough for.
+const SHARES: usize = 8;
+
 /// Slots of the requests that are being handled. A request holds none while its body is being received, so that slow
-/// clients cannot take them all.
+/// clients cannot take them all. Anybody gets one of the first half; of the second half a client network gets an eighth.
 #[derive(Debug)]
-pub(super) struct Slots(Semaphore);
+pub(super) struct Slots {
+    free: Semaphore,
+    /// Free slots up to which the second half is in use.
+    half: usize,
+    second_half: PerClient,
+}
+
+/// A slot that a request has taken.
+#[derive(Debug)]
+pub(super) struct TakenSlot {
+    /// Of the second half.
+    _counted: Option<Counted>,
+}
 
 impl Slots {
     pub(super) fn new(max: usize) -> Self {
-        Self(Semaphore::new(max))
+        let half = max / 2;
+        Self {
+            free: Semaphore::new(max),
+            half,
+            second_half: PerClient::new((half / SHARES).max(1)),
+        }
     }
 
-    pub(super) fn take(&self) -> bool {
-        self.0
-            .try_acquire()
-            .map(tokio::sync::SemaphorePermit::forget)
-            .is_ok()
+    pub(super) fn take(&self, client: IpAddr) -> Result<TakenSlot, Problem> {
+        // Counted only while there is little room, so that other requests cost no lock.
+        let counted = if self.free.available_permits() <= self.half {
+            let counted = self.second_half.count(client, 1);
+            Some(counted.ok_or_else(too_many_of_one)?)
+        } else {
+            None
+        };
+        let permit = self.free.try_acquire().map_err(|_| busy())?;
+        permit.forget();
+        Ok(TakenSlot { _counted: counted })
     }
 
-    pub(super) fn give_back(&self) {
-        self.0.add_permits(1);
+    pub(super) fn give_back(&self, slot: TakenSlot) {
+        drop(slot);
+        self.free.add_permits(1);
     }
 }
 
-pub(super) fn busy() -> Problem {
+fn busy() -> Problem {
     metrics::count_refused("load");
     Problem::new(ProblemCode::BUSY).retry_after(RETRY_AFTER)
+}
+
+fn too_many_of_one() -> Problem {
+    metrics::count_refused("load-client");
+    Problem::new(ProblemCode::BUSY)
+        .detail("too many requests of this client are in progress")
+        .retry_after(RETRY_AFTER)
 }
 
 /// The layer of [`shed`].
@@ -92,11 +128,8 @@ where
 
     fn call(&mut self, request: Request) -> Self::Future {
         let context = RequestContext::of(request.extensions()).cloned();
-        if context
-            .as_ref()
-            .is_some_and(|context| !context.wait_for_slot())
-        {
-            return Either::Right(ready(Ok(busy().into_response())));
+        if let Some(Err(refused)) = context.as_ref().map(RequestContext::take_slot) {
+            return Either::Right(ready(Ok(refused.into_response())));
         }
         let slot = Slot(context);
         Either::Left(Admitted {
@@ -132,5 +165,46 @@ impl<F: Future> Future for Admitted<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         self.project().answer.poll(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(number: u8) -> IpAddr {
+        [203, 0, 113, number].into()
+    }
+
+    #[test]
+    fn one_client_gets_the_first_half_and_an_eighth_of_the_second() {
+        let slots = Slots::new(160);
+        let take_all = |number| {
+            let slots = std::iter::from_fn(|| slots.take(client(number)).ok());
+            slots.collect::<Vec<_>>()
+        };
+        let mut greedy = take_all(1);
+        assert_eq!(greedy.len(), 80 + 10);
+        let others: Vec<_> = (2..=8).map(take_all).collect();
+        assert!(others.iter().all(|it| it.len() == 10));
+        assert!(slots.take(client(9)).is_err(), "none is free");
+        slots.give_back(greedy.pop().expect("it has some"));
+        assert!(slots.take(client(2)).is_err(), "it has its share");
+        assert!(slots.take(client(9)).is_ok());
+    }
+
+    #[test]
+    fn a_client_that_was_refused_holds_nothing() {
+        let slots = Slots::new(2);
+        let first = slots.take(client(1)).expect("it is free");
+        let second = slots.take(client(1)).expect("it is free");
+        for _ in 0..3 {
+            assert!(slots.take(client(2)).is_err());
+        }
+        slots.give_back(second);
+        let third = slots.take(client(2)).expect("it is free");
+        slots.give_back(third);
+        slots.give_back(first);
+        assert_eq!(slots.free.available_permits(), 2);
     }
 }

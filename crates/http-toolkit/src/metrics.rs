@@ -32,7 +32,14 @@ metric_families::families! {
 /// Starts every series at zero, since Prometheus sees an increase between two samples only.
 pub fn init() {
     counter!(HTTP_REFUSED).absolute(0);
-    for by in ["guard", "load", "network", "user_agent", "country"] {
+    for by in [
+        "guard",
+        "load",
+        "load-client",
+        "network",
+        "user_agent",
+        "country",
+    ] {
         init_refused(by);
     }
     gauge!(HTTP_IN_FLIGHT).set(0.0);

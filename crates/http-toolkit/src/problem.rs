@@ -42,6 +42,7 @@ pub struct Problem {
     detail: Option<Cow<'static, str>>,
     errors: Vec<FieldError>,
     retry_after: Option<u64>,
+    has_turn: bool,
     token_refused: bool,
     scope: Option<&'static str>,
     closes: bool,
@@ -55,6 +56,7 @@ impl Problem {
             detail: None,
             errors: Vec::new(),
             retry_after: None,
+            has_turn: false,
             token_refused: false,
             scope: None,
             closes: false,
@@ -119,6 +121,19 @@ impl Problem {
         let begun = u64::from(wait.subsec_nanos() > 0);
         self.retry_after = Some(wait.as_secs().saturating_add(begun).max(1));
         self
+    }
+
+    /// Sets `Retry-After` to a time that no other client gets, and that is not spread therefore.
+    #[must_use]
+    pub fn turn(self, wait: Duration) -> Self {
+        Self {
+            has_turn: true,
+            ..self.retry_after(wait)
+        }
+    }
+
+    pub(super) const fn has_turn(&self) -> bool {
+        self.has_turn
     }
 
     /// Closes the connection after the reply, since the rest of the request is not read.

@@ -12,7 +12,6 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use clock::before;
-use crypto::Busy;
 use email_transport::EmailAddress;
 use rate_limit::{AttemptSlot, Counter, CounterState, Key, LimitCheck, LockoutSteps, network_of};
 use serde_json::json;
@@ -94,7 +93,7 @@ async fn take_slot(
 ) -> Result<Option<AttemptSlot>, Error> {
     reject_locked_out(states)?;
     let slot = state.attempt_slots.wait(states, until).await;
-    Ok(slot.map_err(|_| Busy)?)
+    Ok(slot.map_err(|_| Error::Occupied)?)
 }
 
 /// A running attempt to sign in.

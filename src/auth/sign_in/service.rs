@@ -28,7 +28,7 @@ pub(crate) async fn log_in(ctx: &Ctx, sign_in: SignIn) -> Result<Outcome, Error>
         Err(Error::EmailNotVerified) => metrics::SignIn::Unverified,
         Err(Error::AccountDisabled) => metrics::SignIn::Disabled,
         Err(Error::DeletionPending(_)) => metrics::SignIn::DeletionPending,
-        Err(Error::Busy(_)) => metrics::SignIn::Busy,
+        Err(Error::Busy(_) | Error::Occupied) => metrics::SignIn::Busy,
         Err(_) => metrics::SignIn::Failed,
     });
     result

@@ -227,6 +227,11 @@ pub enum Users {
         #[arg(long)]
         email: String,
     },
+    /// End the sessions of everybody, and print how many
+    ///
+    /// All replicas refuse the access tokens within a second, and each refresh token once its session has ended. API keys stay. It
+    /// can be repeated when it was interrupted.
+    SignOutEverybody,
     #[command(flatten)]
     PersonalData(PersonalData),
     /// List or clear lockouts after too many failed attempts to sign in

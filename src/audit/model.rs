@@ -24,6 +24,8 @@ pub enum Event {
     SignInUnlocked,
     SignedOut,
     SignedOutEverywhere,
+    /// Everybody, by a CLI command.
+    SignedOutEverybody,
     /// A refresh token was used again after its grace period; the session ended.
     RefreshTokenReused,
     /// By the link in an email.

@@ -10,7 +10,7 @@ use super::credentials_change::begin_credentials_change;
 use super::error::Error;
 use super::middleware;
 use super::registration::SendVerification;
-use super::sessions::{EndReason, end_sessions};
+use super::sessions::{EndReason, end_all, end_sessions};
 use crate::audit::Event;
 use crate::ctx::Ctx;
 use crate::ids::UserId;
@@ -60,6 +60,11 @@ impl CommandError {
             Self::CountedPerProcess => 7,
         }
     }
+}
+
+/// Ends the sessions of everybody; returns how many.
+pub async fn sign_out_everybody(ctx: &Ctx) -> Result<i64, Box<dyn std::error::Error>> {
+    Ok(end_all(ctx).await?)
 }
 
 /// Grants the role; false when the address has no account.

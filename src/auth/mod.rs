@@ -23,7 +23,7 @@ mod store;
 pub use admin::{NotifyNewAdmin, announce_admin};
 pub use commands::{
     CommandError, CreateAccount, create_account, create_synthetic_account, promote_account,
-    remove_second_factor,
+    remove_second_factor, sign_out_everybody,
 };
 pub use credentials::{
     ConfirmNewEmail, NotifyEmailChanging, NotifyPasswordChanged, ReauthProof, SendEmailUndo,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chrono::Utc;
 use groundwork::auth;
 use session_tokens::RevocationStatus;
 use sqlx::{Connection as _, PgConnection};
@@ -11,6 +12,7 @@ use uuid::Uuid;
 
 use crate::harness::{Replica, Session, TestApp, owner_url};
 use crate::kit::wait::until;
+use crate::process::{run, stderr, stdout};
 
 const END: &str = "UPDATE sessions SET ended_at = $2, end_reason = 'signed_out' WHERE id = $1";
 const ENTRIES: &str = "SELECT count(*) FROM session_revocations";
@@ -258,4 +260,40 @@ async fn an_access_token_whose_session_was_lost_by_a_restore_runs_out_and_is_nev
         tokens: fresh.tokens.clone(),
     };
     assert!(!fresh.is_signed_in().await);
+}
+
+#[tokio::test]
+async fn everybody_is_signed_out_by_two_entries_whatever_the_number_of_sessions() {
+    let app = TestApp::new().await;
+    let watch = Watch::start(&app.replica).await;
+    let ada = app.sign_in("ada").await;
+    let mut sessions = vec![app.sign_in("grace").await];
+    for _ in 0..5 {
+        sessions.push(app.log_in("ada@example.com").await);
+    }
+    let out = run(&app.settings, &["users", "sign-out-everybody"]).await;
+    assert_eq!(stdout(&out).trim(), "7", "{}", stderr(&out));
+    until("nobody is signed in", async || {
+        let mut is_signed_in = ada.is_signed_in().await;
+        for session in &sessions {
+            is_signed_in |= session.is_signed_in().await;
+        }
+        !is_signed_in
+    })
+    .await;
+    let refused = app.replica.refresh(ada.refresh_token()).await;
+    refused.assert_problem(401, "invalid_refresh_token");
+    assert_eq!(count(&app, ENTRIES).await, 2);
+    assert_eq!(app.audited("signed_out_everybody").await, 1);
+    // The command has the clock of the machine.
+    let behind = Utc::now() - app.clock.now();
+    app.clock
+        .advance(behind.to_std().unwrap_or_default() + Duration::from_secs(1));
+    let again = app.log_in("ada@example.com").await;
+    assert!(again.is_signed_in().await);
+    assert_eq!(
+        count(&app, "SELECT count(*) FROM sessions WHERE ended_at IS NULL").await,
+        1
+    );
+    watch.stop().await;
 }

@@ -20,6 +20,7 @@ pub struct RevocationList(Arc<RwLock<Entries>>);
 struct Entries {
     until: HashMap<Uuid, DateTime<Utc>>,
     owners: HashMap<Uuid, Vec<OwnerEntry>>,
+    everybody: Vec<OwnerEntry>,
     filled_at: Option<Instant>,
     swept_at: Option<Instant>,
 }
@@ -37,6 +38,11 @@ pub enum RevokedSessions {
         created_until: DateTime<Utc>,
         /// The session that stays.
         kept: Option<Uuid>,
+    },
+    /// All `UUIDv7`s of everybody created up to a millisecond.
+    EverybodyUntil {
+        /// Creation of the newest of them.
+        created_until: DateTime<Utc>,
     },
 }
 
@@ -61,7 +67,10 @@ pub enum RevocationStatus {
 impl Entries {
     fn contains(&self, owner: Uuid, id: Uuid) -> bool {
         let of_owner = || self.owners.get(&owner).into_iter().flatten();
-        self.until.contains_key(&id) || of_owner().any(|entry| entry.covers(id))
+        self.until.contains_key(&id)
+            || of_owner()
+                .chain(&self.everybody)
+                .any(|entry| entry.covers(id))
     }
 
     fn add(&mut self, revoked: RevokedSessions, until: DateTime<Utc>) {
@@ -72,15 +81,11 @@ impl Entries {
                 created_until,
                 kept,
             } => {
-                let entry = OwnerEntry {
-                    created_until: created_until.timestamp_millis(),
-                    kept,
-                    until,
-                };
-                let entries = self.owners.entry(owner).or_default();
-                if !entries.contains(&entry) {
-                    entries.push(entry);
-                }
+                let entry = OwnerEntry::new(created_until, kept, until);
+                entry.add_to(self.owners.entry(owner).or_default());
+            }
+            RevokedSessions::EverybodyUntil { created_until } => {
+                OwnerEntry::new(created_until, None, until).add_to(&mut self.everybody);
             }
         }
     }
@@ -95,12 +100,28 @@ impl Entries {
             entries.retain(|entry| entry.until > now);
             !entries.is_empty()
         });
+        self.everybody.retain(|entry| entry.until > now);
         self.until.shrink_to(self.until.len().saturating_mul(2));
         self.swept_at = Some(Instant::now());
     }
 }
 
 impl OwnerEntry {
+    fn new(created_until: DateTime<Utc>, kept: Option<Uuid>, until: DateTime<Utc>) -> Self {
+        Self {
+            created_until: created_until.timestamp_millis(),
+            kept,
+            until,
+        }
+    }
+
+    /// Adds it unless it was read before.
+    fn add_to(self, entries: &mut Vec<Self>) {
+        if !entries.contains(&self) {
+            entries.push(self);
+        }
+    }
+
     fn covers(&self, id: Uuid) -> bool {
         self.kept != Some(id) && created_at_millis(id) <= self.created_until
     }
@@ -155,7 +176,8 @@ impl RevocationList {
     #[must_use]
     pub fn len(&self) -> usize {
         let entries = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        entries.until.len() + entries.owners.values().map(Vec::len).sum::<usize>()
+        let by_owner = entries.owners.values().map(Vec::len).sum::<usize>();
+        entries.until.len() + by_owner + entries.everybody.len()
     }
 
     /// Returns true if there are no entries.
@@ -220,6 +242,29 @@ mod tests {
             (other, made(-1_000), RevocationStatus::Active),
         ] {
             assert_eq!(list.status(of, id), status, "{id}");
+        }
+        swept(&list);
+        list.fill([], until);
+        assert!(list.is_empty());
+    }
+
+    #[test]
+    fn one_entry_revokes_the_sessions_of_everybody_up_to_a_time() {
+        let list = RevocationList::default();
+        let now = DateTime::<Utc>::UNIX_EPOCH + chrono::TimeDelta::days(20_000);
+        let made = |millis: i64| {
+            let at = u128::try_from(now.timestamp_millis() + millis).expect("it is after 1970");
+            Uuid::from_u128(at << 80)
+        };
+        let everybody = RevokedSessions::EverybodyUntil { created_until: now };
+        let until = now + chrono::TimeDelta::minutes(15);
+        for _ in 0..3 {
+            list.fill([(everybody.clone(), until)], now);
+        }
+        assert_eq!(list.len(), 1, "read again, it is the same entry");
+        for owner in [1, 2].map(Uuid::from_u128) {
+            assert_eq!(list.status(owner, made(0)), RevocationStatus::Revoked);
+            assert_eq!(list.status(owner, made(1)), RevocationStatus::Active);
         }
         swept(&list);
         list.fill([], until);

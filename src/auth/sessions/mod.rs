@@ -20,7 +20,7 @@ pub use routes::{
     csrf_routes, document_credentials, logout_all_routes, session_routes, token_routes,
     well_known_routes,
 };
-pub(crate) use service::{begin_session, begin_session_in, overtaken_by_change};
+pub(crate) use service::{begin_session, begin_session_in, end_all, overtaken_by_change};
 pub use service::{list_sessions, revoke_access_tokens, watch_revocations};
 pub(crate) use store::{ERASED, EXPIRED, REVOCATIONS, is_known_client};
 pub use store::{count_sessions, end_sessions};

@@ -11,6 +11,7 @@ use session_tokens::{OpaqueToken, SessionToken};
 use sqlx::PgConnection;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
+use uuid::Uuid;
 
 use super::model::{EndReason, SessionInfo, TokenPair};
 use super::store::{self, NewSession};
@@ -27,6 +28,9 @@ use crate::users::CredentialsVersion;
 /// Concurrent sign-ins of one account, which do not see each other. Only within this distance of the limit are the
 /// sign-ins of an account serialized.
 const SIMULTANEOUS: i64 = 32;
+
+/// Sessions that one statement ends when everybody is signed out.
+const END_BATCH: i64 = 5_000;
 
 pub(crate) async fn begin_session(
     ctx: &Ctx,
@@ -172,6 +176,26 @@ pub(crate) async fn log_out_everywhere(ctx: &UserCtx) -> Result<(), Error> {
     tx.commit().await?;
     revoke_access_tokens(ctx, ended, now);
     Ok(())
+}
+
+/// Ends the sessions of everybody that have begun; returns their number. Access tokens are refused from the first transaction on. A
+/// run that was interrupted can be repeated.
+pub(crate) async fn end_all(ctx: &Ctx) -> Result<i64, Error> {
+    let begun_until = ctx.now();
+    let mut tx = ctx.begin().await?;
+    store::revoke_all(&mut *tx, begun_until, begun_until).await?;
+    tx.audit(Event::SignedOutEverybody.about(None)).await?;
+    tx.commit().await?;
+    let (mut total, mut after) = (0, Uuid::nil());
+    while let Some((ended, last)) =
+        store::end_next(&ctx.db, after, begun_until, END_BATCH, ctx.now()).await?
+    {
+        total += ended;
+        after = last;
+    }
+    // A session that was refreshed before its row ended has a newer access token.
+    store::revoke_all(&ctx.db, begun_until, ctx.now()).await?;
+    Ok(total)
 }
 
 /// In this process; others read the revocations from the database within a second.

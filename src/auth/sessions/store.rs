@@ -22,7 +22,7 @@ mod revocations;
 
 pub(crate) use legacy::{convert, find_token, insert_token, rotate_token};
 pub(crate) use refresh::{Rotation, TokenState, find_token_state, rotate};
-pub(crate) use revocations::list_revocations;
+pub(crate) use revocations::{end_next, list_revocations, revoke_all};
 
 pub(crate) struct NewSession<'a> {
     pub(crate) who: Principal,

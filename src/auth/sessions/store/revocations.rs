@@ -7,6 +7,50 @@ use uuid::Uuid;
 
 const PAGE: i64 = 5_000;
 
+/// Adds one row for the sessions of everybody that began up to a time, which end at `ended_at`.
+pub(crate) async fn revoke_all(
+    conn: impl PgExecutor<'_>,
+    begun_until: DateTime<Utc>,
+    ended_at: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "INSERT INTO session_revocations (begun_until, ended_at) VALUES ($1, $2)",
+        begun_until,
+        ended_at,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Ends the next `limit` sessions after one, of those that began up to a time. Returns how many it has ended, and the last that
+/// it has read; `None` once there are no more.
+pub(crate) async fn end_next(
+    conn: impl PgExecutor<'_>,
+    after: Uuid,
+    begun_until: DateTime<Utc>,
+    limit: i64,
+    now: DateTime<Utc>,
+) -> Result<Option<(i64, Uuid)>, sqlx::Error> {
+    let row = sqlx::query!(
+        r#"WITH next AS (
+               SELECT id FROM sessions WHERE id > $1 AND created_at <= $2 ORDER BY id LIMIT $3
+           ), ended AS (
+               UPDATE sessions SET ended_at = $4, end_reason = 'ended_by_admin', is_revoked = true
+               FROM next WHERE sessions.id = next.id AND sessions.ended_at IS NULL
+               RETURNING sessions.id
+           )
+           SELECT (SELECT count(*) FROM ended) AS "ended!", (SELECT id FROM next ORDER BY id DESC LIMIT 1) AS last"#,
+        after,
+        begun_until,
+        limit,
+        now,
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(row.last.map(|last| (row.ended, last)))
+}
+
 #[derive(FromRow)]
 struct Row {
     oldest_running: i64,
@@ -53,10 +97,13 @@ pub(crate) async fn list_revocations(
     let next = last.filter(|_| is_full);
     let revocations = rows.into_iter().filter_map(|row| {
         let revoked = match (row.session_ids, row.begun_until) {
-            (None, Some(created_until)) => RevokedSessions::AllUntil {
-                owner: row.user_id?,
-                created_until,
-                kept: row.kept_session_id,
+            (None, Some(created_until)) => match row.user_id {
+                Some(owner) => RevokedSessions::AllUntil {
+                    owner,
+                    created_until,
+                    kept: row.kept_session_id,
+                },
+                None => RevokedSessions::EverybodyUntil { created_until },
             },
             (ids, _) => RevokedSessions::Ids(ids.unwrap_or_default()),
         };

@@ -230,7 +230,7 @@ pub enum Users {
     /// End the sessions of everybody, and print how many
     ///
     /// All replicas refuse the access tokens within a second, and each refresh token once its session has ended. API keys stay. It
-    /// can be repeated when it was interrupted.
+    /// waits for `HTTP_REQUEST_TIMEOUT`, since requests may be signing in, and can be repeated when it was interrupted.
     SignOutEverybody,
     #[command(flatten)]
     PersonalData(PersonalData),

@@ -337,10 +337,9 @@ async fn users(state: AppState, command: Users) -> Outcome {
         Users::RemoveSecondFactor { email } => {
             auth::remove_second_factor(&ctx, &email.try_into()?).await
         }
-        Users::SignOutEverybody => {
-            print(&auth::sign_out_everybody(&ctx).await?.to_string());
-            Ok(())
-        }
+        Users::SignOutEverybody => auth::sign_out_everybody(&ctx)
+            .await
+            .map(|ended| print(&ended)),
         Users::PersonalData(command) => {
             print_lines(&privacy::answer(&ctx, command).await?);
             Ok(())

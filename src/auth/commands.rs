@@ -62,9 +62,9 @@ impl CommandError {
     }
 }
 
-/// Ends the sessions of everybody; returns how many.
-pub async fn sign_out_everybody(ctx: &Ctx) -> Result<i64, Box<dyn std::error::Error>> {
-    Ok(end_all(ctx).await?)
+/// Ends the sessions of everybody; returns how many. Takes as long as a request may.
+pub async fn sign_out_everybody(ctx: &Ctx) -> Result<String, Box<dyn std::error::Error>> {
+    Ok(end_all(ctx).await?.to_string())
 }
 
 /// Grants the role; false when the address has no account.

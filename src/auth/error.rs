@@ -142,8 +142,8 @@ impl From<Error> for Problem {
             Error::Unauthenticated => Self::new(Code::Unauthenticated),
             Error::Limited(problem) => problem,
             Error::Busy(busy) => Self::new(Code::Busy)
-                .detail("too many people sign in now: your turn is after Retry-After")
-                .turn(busy.turn),
+                .detail("too many passwords are being checked: try again after Retry-After")
+                .own_retry_after(busy.retry_after),
             Error::Occupied => Self::new(Code::Busy).retry_after(Duration::from_secs(2)),
             Error::Database(source) => source.into(),
             Error::MalformedHash | Error::Signing(_) | Error::Task(_) => Self::internal(error),

@@ -1,7 +1,5 @@
 //! Signing in.
 
-use std::time::Instant;
-
 use serde_json::json;
 
 use crate::harness::{PASSWORD, TestApp};
@@ -184,36 +182,30 @@ async fn a_flood_of_sign_ins_is_shed_and_other_routes_go_on() {
 }
 
 #[tokio::test]
-async fn people_who_are_refused_get_turns_that_the_pool_can_serve() {
+async fn people_who_are_refused_get_times_that_are_spread() {
     let app = TestApp::with(&[
         ("PASSWORD_THREADS", "1"),
         ("PASSWORD_QUEUE_TIMEOUT", "200ms"),
         ("PASSWORD_ITERATIONS", "20"),
     ])
     .await;
-    let began = Instant::now();
     let all = (0..150).map(|number| {
         let email = format!("nobody-{number}@example.com");
         app.post(LOGIN, json!({ "email": email, "password": "wrong-wrong" }))
     });
     let answers = futures_util::future::join_all(all).await;
-    let took = began.elapsed();
-    let served = answers.iter().filter(|it| it.status == 401).count();
-    let mut turns: Vec<u64> = Vec::new();
+    let mut times: Vec<u64> = Vec::new();
     for refused in answers.iter().filter(|it| it.status != 401) {
         refused.assert_problem(503, "busy");
         let seconds = refused.headers["retry-after"].to_str().expect("it is text");
-        turns.push(seconds.parse().expect("it is a number"));
+        times.push(seconds.parse().expect("it is a number"));
     }
-    turns.sort_unstable();
-    // The pool needs at least so long for all who were refused, on a machine as busy as now.
-    let needed = took.as_secs_f64() / served.max(1) as f64 * turns.len() as f64;
-    let (first, last) = (turns[0], turns[turns.len() - 1]);
-    assert!(first <= 3, "{turns:?}");
-    assert!(
-        last as f64 > needed / 8.0 && last > first,
-        "{needed}: {turns:?}"
-    );
+    times.sort_unstable();
+    let (first, last) = (times.first(), times.last());
+    let (first, last) = first.zip(last).expect("somebody is refused");
+    // A hash takes 20 ms at least: 100 are 2.5 s, of the share of the pool that is given out.
+    assert!(times.len() >= 100, "{} were refused", times.len());
+    assert!(*first >= 2 && *last >= first + 2, "{times:?}");
 }
 
 #[tokio::test]

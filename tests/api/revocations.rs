@@ -16,6 +16,12 @@ use crate::process::{run, stderr, stdout};
 
 const END: &str = "UPDATE sessions SET ended_at = $2, end_reason = 'signed_out' WHERE id = $1";
 const ENTRIES: &str = "SELECT count(*) FROM session_revocations";
+const ACTIVE: &str = "SELECT count(*) FROM sessions WHERE ended_at IS NULL";
+/// A session like the oldest one, under another id and token.
+const COPY: &str = "INSERT INTO sessions (id, user_id, created_at, expires_at, idle_expires_at, last_used_at, generation, token_hash)
+    SELECT id_with_time, user_id, created_at, expires_at, idle_expires_at, last_used_at, generation, sha256(token_hash)
+    FROM (SELECT *, overlay(id::text placing 'ffff' from 20 for 4)::uuid AS id_with_time FROM sessions ORDER BY id LIMIT 1) AS it
+    RETURNING id";
 
 struct Watch {
     stop: CancellationToken,
@@ -264,15 +270,30 @@ async fn an_access_token_whose_session_was_lost_by_a_restore_runs_out_and_is_nev
 
 #[tokio::test]
 async fn everybody_is_signed_out_by_two_entries_whatever_the_number_of_sessions() {
-    let app = TestApp::new().await;
+    let app = TestApp::with(&[("HTTP_REQUEST_TIMEOUT", "3s")]).await;
     let watch = Watch::start(&app.replica).await;
     let ada = app.sign_in("ada").await;
     let mut sessions = vec![app.sign_in("grace").await];
     for _ in 0..5 {
         sessions.push(app.log_in("ada@example.com").await);
     }
-    let out = run(&app.settings, &["users", "sign-out-everybody"]).await;
-    assert_eq!(stdout(&out).trim(), "7", "{}", stderr(&out));
+    // A sign-in that is in progress: its session is stored while the command runs.
+    let mut owner = app.owner().await;
+    let mut late = owner.begin().await.expect("it begins");
+    let late_id: Uuid = sqlx::query_scalar(COPY)
+        .fetch_one(&mut *late)
+        .await
+        .expect("it is copied");
+    let out = run(&app.settings, &["users", "sign-out-everybody"]);
+    let sign_in = async {
+        until("the sessions are over", async || {
+            count(&app, ACTIVE).await == 0
+        })
+        .await;
+        late.commit().await.expect("it is stored");
+    };
+    let (out, ()) = tokio::join!(out, sign_in);
+    assert_eq!(stdout(&out).trim(), "8", "{}", stderr(&out));
     until("nobody is signed in", async || {
         let mut is_signed_in = ada.is_signed_in().await;
         for session in &sessions {
@@ -281,9 +302,14 @@ async fn everybody_is_signed_out_by_two_entries_whatever_the_number_of_sessions(
         !is_signed_in
     })
     .await;
+    let owner = sqlx::query_scalar("SELECT user_id FROM sessions WHERE id = $1").bind(late_id);
+    let owner = owner.fetch_one(&app.owner_db).await.expect("it is there");
+    let list = &app.replica.state.revocation_list;
+    assert_eq!(list.status(owner, late_id), RevocationStatus::Revoked);
     let refused = app.replica.refresh(ada.refresh_token()).await;
     refused.assert_problem(401, "invalid_refresh_token");
     assert_eq!(count(&app, ENTRIES).await, 2);
+    assert_eq!(count(&app, ACTIVE).await, 0);
     assert_eq!(app.audited("signed_out_everybody").await, 1);
     // The command has the clock of the machine.
     let behind = Utc::now() - app.clock.now();
@@ -291,9 +317,6 @@ async fn everybody_is_signed_out_by_two_entries_whatever_the_number_of_sessions(
         .advance(behind.to_std().unwrap_or_default() + Duration::from_secs(1));
     let again = app.log_in("ada@example.com").await;
     assert!(again.is_signed_in().await);
-    assert_eq!(
-        count(&app, "SELECT count(*) FROM sessions WHERE ended_at IS NULL").await,
-        1
-    );
+    assert_eq!(count(&app, ACTIVE).await, 1);
     watch.stop().await;
 }

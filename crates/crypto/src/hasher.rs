@@ -7,7 +7,7 @@
 //! is discarded. After the cost was lowered, accounts that have not signed in since take longer.
 
 mod cost;
-mod turns;
+mod retry_times;
 #[cfg(test)]
 mod work_test;
 
@@ -26,7 +26,7 @@ use zeroize::Zeroize as _;
 
 pub use self::cost::HashingCost;
 use self::cost::Phc;
-use self::turns::Turns;
+use self::retry_times::RetryTimes;
 use crate::metrics;
 
 const SALT_LEN: usize = 16;
@@ -55,7 +55,7 @@ pub struct Hasher {
     queue_timeout: Duration,
     rng: Rng,
     work: Arc<AtomicU64>,
-    turns: Arc<Turns>,
+    retry_times: Arc<RetryTimes>,
 }
 
 settings::settings! {
@@ -141,8 +141,8 @@ pub enum PasswordForm {
 #[derive(Debug, thiserror::Error)]
 #[error("the password hashing pool is busy")]
 pub struct Busy {
-    /// Time until the turn of this caller, and of no other one.
-    pub turn: Duration,
+    /// Time until the pool has room for this caller.
+    pub retry_after: Duration,
 }
 
 /// Verification failure.
@@ -181,9 +181,9 @@ impl Hasher {
     /// When the operating system cannot start a thread.
     #[must_use]
     pub fn start(options: HasherOptions, rng: Rng) -> Self {
-        let turns = Arc::new(Turns::new(options.threads));
-        let queue = start_threads(options, "hash", || {}, &turns);
-        let low_priority = start_threads(options, "hash-low", lower_priority, &turns);
+        let retry_times = Arc::new(RetryTimes::new(options.threads));
+        let queue = start_threads(options, "hash", || {}, &retry_times);
+        let low_priority = start_threads(options, "hash-low", lower_priority, &retry_times);
         let is_busy = Arc::new(AtomicBool::new(false));
         tokio::spawn(measure_load(Arc::downgrade(&is_busy)));
         Self {
@@ -194,7 +194,7 @@ impl Hasher {
             queue_timeout: options.queue_timeout,
             rng,
             work: Arc::default(),
-            turns,
+            retry_times,
         }
     }
 
@@ -311,7 +311,7 @@ impl Hasher {
     fn refuse(&self) -> Busy {
         metrics::count_refused();
         Busy {
-            turn: self.turns.next(Instant::now()),
+            retry_after: self.retry_times.next(Instant::now()),
         }
     }
 }
@@ -321,17 +321,17 @@ fn start_threads(
     options: HasherOptions,
     name: &str,
     init: fn(),
-    turns: &Arc<Turns>,
+    retry_times: &Arc<RetryTimes>,
 ) -> SyncSender<Task> {
     let (queue, tasks) = sync_channel(options.threads * QUEUE_PER_THREAD);
     let tasks = Arc::new(Mutex::new(tasks));
     for number in 0..options.threads {
-        let (tasks, turns) = (Arc::clone(&tasks), Arc::clone(turns));
+        let (tasks, retry_times) = (Arc::clone(&tasks), Arc::clone(retry_times));
         std::thread::Builder::new()
             .name(format!("{name}-{number}"))
             .spawn(move || {
                 init();
-                work(&tasks, options.queue_timeout, &turns);
+                work(&tasks, options.queue_timeout, &retry_times);
             })
             .expect("the operating system can start threads");
     }
@@ -370,7 +370,7 @@ fn lower_priority() {
     }
 }
 
-fn work(tasks: &Mutex<Receiver<Task>>, queue_timeout: Duration, turns: &Turns) {
+fn work(tasks: &Mutex<Receiver<Task>>, queue_timeout: Duration, retry_times: &RetryTimes) {
     let mut memory = Vec::new();
     loop {
         let task = tasks.lock().unwrap_or_else(PoisonError::into_inner).recv();
@@ -384,7 +384,7 @@ fn work(tasks: &Mutex<Receiver<Task>>, queue_timeout: Duration, turns: &Turns) {
             let began = Instant::now();
             let outputs = compute_all(&task, &mut memory);
             metrics::observe_hash(began.elapsed());
-            turns.observe(began.elapsed());
+            retry_times.observe(began.elapsed());
             outputs
         });
         drop(task.reply.send(result));

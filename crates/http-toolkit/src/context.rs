@@ -233,9 +233,9 @@ where
             let mut response = reply.await?.map(Body::new);
             let id = line.context.request_id();
             let problem = response.extensions().get::<Problem>();
-            let has_turn = problem.is_some_and(Problem::has_turn);
+            let has_own_retry_after = problem.is_some_and(Problem::has_own_retry_after);
             let code = problem::complete(&mut response, id.as_str());
-            if !has_turn {
+            if !has_own_retry_after {
                 retry_after::spread(response.status(), response.headers_mut(), &id.header());
             }
             response.headers_mut().insert(X_REQUEST_ID, id.header());

@@ -42,7 +42,7 @@ pub struct Problem {
     detail: Option<Cow<'static, str>>,
     errors: Vec<FieldError>,
     retry_after: Option<u64>,
-    has_turn: bool,
+    has_own_retry_after: bool,
     token_refused: bool,
     scope: Option<&'static str>,
     closes: bool,
@@ -56,7 +56,7 @@ impl Problem {
             detail: None,
             errors: Vec::new(),
             retry_after: None,
-            has_turn: false,
+            has_own_retry_after: false,
             token_refused: false,
             scope: None,
             closes: false,
@@ -123,17 +123,17 @@ impl Problem {
         self
     }
 
-    /// Sets `Retry-After` to a time that no other client gets, and that is not spread therefore.
+    /// Sets `Retry-After` to a time that was chosen for this client, so that it is not spread.
     #[must_use]
-    pub fn turn(self, wait: Duration) -> Self {
+    pub fn own_retry_after(self, wait: Duration) -> Self {
         Self {
-            has_turn: true,
+            has_own_retry_after: true,
             ..self.retry_after(wait)
         }
     }
 
-    pub(super) const fn has_turn(&self) -> bool {
-        self.has_turn
+    pub(super) const fn has_own_retry_after(&self) -> bool {
+        self.has_own_retry_after
     }
 
     /// Closes the connection after the reply, since the rest of the request is not read.

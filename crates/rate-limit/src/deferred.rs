@@ -15,8 +15,11 @@ const EXACT_FROM: u32 = 2;
 /// Share of a limit that all processes may exceed it by: a tenth.
 const EXCESS: u32 = 10;
 
-/// Uses that are sent together are recorded at the time of the first: they are at most so far apart.
-const SPAN: Duration = Duration::from_secs(1);
+/// Uses that are sent together are recorded at the time of the last: they are at most so far apart.
+const SPAN: Duration = Duration::from_millis(250);
+
+/// Uses of a key that are sent together at most: the script adds them in one call, whose arguments Lua bounds.
+const SENT_MAX: u32 = 1_000;
 
 /// Uses of a limit that are sent together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,8 +28,8 @@ pub(crate) struct Uses {
     pub(crate) key: Key,
     /// At least 1.
     pub(crate) count: u32,
-    /// Time of the first, by the process's clock in microseconds.
-    pub(crate) since: u64,
+    /// Time of the last, by the process's clock in microseconds.
+    pub(crate) latest: u64,
 }
 
 /// How a process decides about a request by itself.
@@ -46,14 +49,20 @@ pub(crate) struct Deferral {
     pending: u32,
     /// Uses that were sent without a reply yet.
     in_flight: u32,
-    /// Time of the first that is pending.
+    /// Times of the first and the last that are pending.
     since: u64,
+    latest: u64,
     /// Uses in Redis, and when the oldest expires.
     used: u32,
     reset_at: u64,
 }
 
 impl Deferral {
+    /// Returns whether all uses are in Redis.
+    pub(crate) const fn is_sent(&self) -> bool {
+        self.pending == 0
+    }
+
     /// Returns whether it keeps a state of Redis that has not expired.
     pub(crate) const fn is_live(&self, now: u64) -> bool {
         self.reset_at > now
@@ -77,7 +86,7 @@ impl Deferral {
         replicas: u32,
         now: u64,
     ) -> bool {
-        let uncounted_max = limit.max() / EXCESS.saturating_mul(replicas);
+        let uncounted_max = (limit.max() / EXCESS.saturating_mul(replicas)).min(SENT_MAX);
         let used = self.used(now).max(local.used);
         local.wait.is_none()
             && self.pending + self.in_flight < uncounted_max
@@ -88,6 +97,7 @@ impl Deferral {
     /// Defers one more use. Returns whether it is the first that is pending.
     pub(crate) const fn defer(&mut self, now: u64) -> bool {
         self.pending += 1;
+        self.latest = now;
         let is_first = self.pending == 1;
         if is_first {
             self.since = now;
@@ -117,7 +127,7 @@ impl Deferral {
             limit,
             key,
             count,
-            since: self.since,
+            latest: self.latest,
         })
     }
 
@@ -195,12 +205,13 @@ mod tests {
         let limit = Limit::per_minute("free", 400);
         let mut deferral = Deferral::default();
         deferral.defer(NOW);
-        assert!(deferral.has_room(limit, &fresh(limit), 1, NOW + 999_999));
-        assert!(!deferral.has_room(limit, &fresh(limit), 1, NOW + 1_000_000));
+        assert!(deferral.has_room(limit, &fresh(limit), 1, NOW + 249_999));
+        deferral.defer(NOW + 100);
+        assert!(!deferral.has_room(limit, &fresh(limit), 1, NOW + 250_000));
         let key = Key::user(uuid::Uuid::nil());
         let uses = deferral.take(limit, key).unwrap();
-        assert_eq!((uses.count, uses.since), (1, NOW));
-        assert!(deferral.has_room(limit, &fresh(limit), 1, NOW + 1_000_000));
+        assert_eq!((uses.count, uses.latest), (2, NOW + 100));
+        assert!(deferral.has_room(limit, &fresh(limit), 1, NOW + 250_000));
     }
 
     #[test]

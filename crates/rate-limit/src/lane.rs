@@ -21,6 +21,9 @@ const SCRIPT: &str = include_str!("window.lua");
 /// thousand.
 const GROUP_MAX: usize = 1_000;
 
+/// Requests in a call, which holds up all others of Redis meanwhile.
+const CALL_MAX: usize = 1_000;
+
 /// Argument of `EVALSHA`.
 static SCRIPT_SHA1: LazyLock<String> = LazyLock::new(|| {
     let hash = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, SCRIPT.as_bytes());
@@ -55,7 +58,7 @@ struct Queued {
     reply: oneshot::Sender<Reply>,
 }
 
-type Reply = Result<Decision, Arc<RedisError>>;
+pub(crate) type Reply = Result<Decision, Arc<RedisError>>;
 
 impl Lane {
     pub(crate) fn new(redis: Redis, clock: Clock, prefix: String) -> Self {
@@ -101,7 +104,7 @@ impl Lane {
             checks: vec![LimitCheck::spend(uses.limit, uses.key)],
             unconditional: true,
             uses: uses.count,
-            age: now.saturating_sub(uses.since),
+            age: now.saturating_sub(uses.latest),
             reply,
         });
         received
@@ -220,9 +223,10 @@ impl Sending {
     fn next(&self) -> Option<Vec<Queued>> {
         let mut queue = self.lane.lock();
         queue.is_sending = !queue.requests.is_empty();
+        let count = queue.requests.len().min(CALL_MAX);
         queue
             .is_sending
-            .then(|| std::mem::take(&mut queue.requests))
+            .then(|| queue.requests.drain(..count).collect())
     }
 
     async fn send(&self, batch: Vec<Queued>) {
@@ -289,6 +293,9 @@ fn gather(batch: Vec<Queued>) -> Vec<Group> {
                 continue;
             }
             known.insert(checks.clone(), groups.len());
+        } else {
+            // Requests that come after it join no group before it.
+            known.clear();
         }
         groups.push(Group {
             checks,

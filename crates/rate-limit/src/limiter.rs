@@ -9,6 +9,7 @@ use clock::Clock;
 use crypto::{Key32, MacRing};
 use redis_client::{Redis, RedisError};
 use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::deferred::{Triage, Uses};
@@ -181,8 +182,8 @@ impl Limiter {
             Triage::Undecided(uses) if uses.is_empty() => self.decide(checks).await,
             Triage::Undecided(uses) => {
                 // Its own uses come first, so that the decision includes them.
-                let (_, decision) = tokio::join!(self.send(&uses), self.decide(checks));
-                decision
+                drop(self.send(uses.into_vec()));
+                self.decide(checks).await
             }
         }
     }
@@ -267,7 +268,7 @@ impl Limiter {
         };
         stop.run_until_cancelled(async { tokio::join!(renewals, sends) })
             .await;
-        self.0.replicas.forget();
+        self.0.replicas.end();
         self.send_deferred().await;
         // Otherwise it expires.
         let _ = registration.end().await;
@@ -275,26 +276,31 @@ impl Limiter {
 
     /// Sends all deferred uses to Redis.
     async fn send_deferred(&self) {
-        self.send(&self.0.local.take_all()).await;
+        let sent = self.send(self.0.local.take_all());
+        // It does not panic.
+        let _ = sent.await;
     }
 
-    /// Sends uses to Redis. Those that cannot be counted are forgotten, so that none is counted twice.
-    async fn send(&self, uses: &[Uses]) {
-        let Some(shared) = self.0.shared.as_ref().filter(|_| !uses.is_empty()) else {
-            return;
-        };
-        let in_flight: Vec<_> = uses
-            .iter()
-            .map(|uses| InFlight(&self.0.local, uses))
-            .collect();
-        let replies = shared.record(uses, self.local_now());
-        for (reply, InFlight(local, uses)) in replies.into_iter().zip(&in_flight) {
-            let Ok(Ok(decision)) = reply.await else {
-                continue;
-            };
-            let check = LimitCheck::spend(uses.limit, uses.key);
-            local.learn(&[check], &decision, self.local_now());
-        }
+    /// Sends uses to Redis, in a task: a request that is dropped must not make room for more. Uses that cannot be counted are
+    /// dropped, so that none is counted twice.
+    fn send(&self, uses: Vec<Uses>) -> JoinHandle<()> {
+        let shared = self.0.shared.as_ref();
+        let replies = shared.map(|shared| shared.record(&uses, self.local_now()));
+        let limiter = self.clone();
+        tokio::spawn(async move {
+            let local = &limiter.0.local;
+            for (uses, reply) in uses.iter().zip(replies.into_iter().flatten()) {
+                match reply.await {
+                    Ok(Ok(decision)) => {
+                        let check = LimitCheck::spend(uses.limit, uses.key);
+                        local.learn(&[check], &decision, limiter.local_now());
+                    }
+                    Ok(Err(error)) => limiter.set_mode(Some(&error)),
+                    Err(_) => {}
+                }
+                local.settle(uses);
+            }
+        })
     }
 
     /// Evicts idle keys of this process every 30 s, until `stop`. Checks do so too when they need room.
@@ -339,10 +345,12 @@ impl Limiter {
     async fn shared(&self, checks: &[LimitCheck], unconditional: bool) -> Option<Decision> {
         match self.0.shared.as_ref()?.decide(checks, unconditional).await {
             Ok(decision) => {
+                metrics::count_check(Kept::InRedis);
                 self.set_mode(None);
                 Some(decision)
             }
             Err(error) => {
+                metrics::count_check(Kept::InProcess);
                 self.set_mode(Some(&error));
                 None
             }
@@ -351,11 +359,6 @@ impl Limiter {
 
     fn set_mode(&self, failure: Option<&RedisError>) {
         let is_local = failure.is_some();
-        metrics::count_check(if is_local {
-            Kept::Alone
-        } else {
-            Kept::Together
-        });
         // Read first, since every request passes here.
         if self.0.is_local.load(Ordering::Relaxed) == is_local
             || self.0.is_local.swap(is_local, Ordering::Relaxed) == is_local
@@ -376,14 +379,5 @@ impl Limiter {
             None => u64::try_from(self.0.started.elapsed().as_micros()).ok(),
         };
         micros.unwrap_or_default()
-    }
-}
-
-/// Uses without a reply yet; also if the request that sends them is dropped.
-struct InFlight<'a>(&'a Local, &'a Uses);
-
-impl Drop for InFlight<'_> {
-    fn drop(&mut self) {
-        self.0.settle(self.1);
     }
 }

@@ -269,25 +269,27 @@ impl Locked<'_> {
         self.shard(at).map(|shard| shard.table(limit))
     }
 
+    fn known(&mut self, at: usize) -> Option<&mut Log> {
+        let key = self.keys[at];
+        self.table(at)?.logs.get_mut(&key)
+    }
+
     fn state(&mut self, at: usize, now: u64) -> LimitState {
-        let (limit, key) = (self.checks[at].limit, self.keys[at]);
-        let log = self.table(at).and_then(|table| table.logs.get_mut(&key));
-        match log {
+        let limit = self.checks[at].limit;
+        match self.known(at) {
             Some(log) => log.state(limit, now),
             None => Log::default().state(limit, now),
         }
     }
 
     fn spend(&mut self, at: usize, now: u64) -> LimitState {
-        let (limit, key) = (self.checks[at].limit, self.keys[at]);
-        match self.table(at).map(|table| table.log(key, now)) {
+        let limit = self.checks[at].limit;
+        match self.log(at, now) {
             Some(log) => log.spend(limit, now),
             None => Log::default().state(limit, now),
         }
     }
-}
 
-impl Locked<'_> {
     /// Log of a key; made if it is unknown.
     fn log(&mut self, at: usize, now: u64) -> Option<&mut Log> {
         let key = self.keys[at];
@@ -295,13 +297,14 @@ impl Locked<'_> {
     }
 
     fn has_room_to_defer(&mut self, at: usize, replicas: u32, now: u64) -> bool {
-        let check = self.checks[at];
-        check.spends
-            && check.limit.is_deferred()
-            && self.log(at, now).is_some_and(|log| {
-                let local = log.state(check.limit, now);
-                log.deferral.has_room(check.limit, &local, replicas, now)
-            })
+        let LimitCheck { limit, spends, .. } = self.checks[at];
+        if !spends || !limit.is_deferred() {
+            return false;
+        }
+        let mut unknown = Log::default();
+        let log = self.known(at).unwrap_or(&mut unknown);
+        let local = log.state(limit, now);
+        log.deferral.has_room(limit, &local, replicas, now)
     }
 
     fn defer(&mut self, at: usize, now: u64) -> LimitState {
@@ -323,8 +326,7 @@ impl Locked<'_> {
         if !limit.is_deferred() {
             return None;
         }
-        let log = self.table(at)?.logs.get_mut(&key)?;
-        log.deferral.take(limit, key.key)
+        self.known(at)?.deferral.take(limit, key.key)
     }
 
     fn learn(&mut self, at: usize, state: &LimitState, now: u64) {
@@ -375,10 +377,18 @@ impl Table {
             self.evict_idle(now);
         }
         if self.logs.len() >= KEYS_MAX
-            && let Some(any) = self.logs.keys().next().copied()
+            && let Some(any) = self.evictable()
         {
             self.logs.remove(&any);
         }
+    }
+
+    /// Any key whose uses are all in Redis, or any.
+    fn evictable(&self) -> Option<Hashed> {
+        let sent = self.logs.iter().find(|(_, log)| log.deferral.is_sent());
+        sent.map(|(key, _)| key)
+            .or_else(|| self.logs.keys().next())
+            .copied()
     }
 
     /// Removes expired keys. The next eviction is after as many new keys as are left: amortized constant cost.

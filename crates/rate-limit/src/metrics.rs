@@ -25,9 +25,9 @@ struct Checks {
 /// Where a check was counted.
 #[derive(Clone, Copy)]
 pub(crate) enum Kept {
-    Together,
+    InRedis,
     Deferred,
-    Alone,
+    InProcess,
 }
 
 /// Starts counters at zero, once a recorder is installed: Prometheus sees an increase between two
@@ -51,9 +51,9 @@ pub fn record_mode(limiter: &Limiter) {
 pub(crate) fn count_check(kept: Kept) {
     if let Some(checks) = CHECKS.get() {
         let counter = match kept {
-            Kept::Together => &checks.shared,
+            Kept::InRedis => &checks.shared,
             Kept::Deferred => &checks.deferred,
-            Kept::Alone => &checks.local,
+            Kept::InProcess => &checks.local,
         };
         counter.increment(1);
     }

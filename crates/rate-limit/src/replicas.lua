@@ -1,4 +1,4 @@
--- Registers a process until it expires, and forgets those that have expired.
+-- Registers a process until it expires, and removes those that have expired.
 --
 -- KEYS: the sorted set. ARGV: id of the process, and milliseconds until it expires; 0 removes it.
 -- Returns the number of processes.

@@ -18,7 +18,7 @@ pub(crate) const INTERVAL: Duration = Duration::from_secs(1);
 /// others has learned of it, or defers nothing.
 const LEASE: Duration = Duration::from_secs(3);
 
-/// A process that ended without a word is counted for so long.
+/// A process that was killed is counted for so long.
 const EXPIRY: Duration = Duration::from_secs(10);
 
 static STARTED: LazyLock<Instant> = LazyLock::new(Instant::now);
@@ -38,7 +38,7 @@ impl Replicas {
     }
 
     /// Ends the lease.
-    pub(crate) fn forget(&self) {
+    pub(crate) fn end(&self) {
         self.count.store(0, Ordering::Relaxed);
     }
 }
@@ -53,6 +53,8 @@ pub(crate) struct Registration {
     redis: Redis,
     /// When its unbroken registrations began.
     since: Option<Instant>,
+    /// Since when Redis counts fewer processes: it may have lost some that are still there.
+    fewer_since: Option<Instant>,
 }
 
 impl Registration {
@@ -61,27 +63,32 @@ impl Registration {
             id,
             redis,
             since: None,
+            fewer_since: None,
         }
     }
 
     /// Registers this process, and stores the number of processes once each of them has learned of this one.
     pub(crate) async fn renew(&mut self, replicas: &Replicas) -> Result<(), RedisError> {
         let began = elapsed();
-        let count: u32 = match self.call(EXPIRY).await {
-            Ok(count) => count,
-            Err(error) => {
-                if replicas.count().is_none() {
-                    self.since = None;
-                }
-                return Err(error);
-            }
-        };
-        let since = *self.since.get_or_insert_with(Instant::now);
-        if since.elapsed() > LEASE {
-            let lease = u64::try_from(LEASE.as_millis()).unwrap_or_default();
-            replicas.until.store(began + lease, Ordering::Relaxed);
-            replicas.count.store(count.max(1), Ordering::Relaxed);
+        let before = replicas.count.load(Ordering::Relaxed);
+        if before > 0 && replicas.count().is_none() {
+            // The others may have forgotten this process.
+            replicas.end();
+            self.since = None;
         }
+        let count = self.call(EXPIRY).await?.max(1);
+        let since = *self.since.get_or_insert_with(Instant::now);
+        if since.elapsed() <= LEASE {
+            return Ok(());
+        }
+        let lease = u64::try_from(LEASE.as_millis()).unwrap_or_default();
+        replicas.until.store(began + lease, Ordering::Relaxed);
+        if count >= before {
+            self.fewer_since = None;
+        } else if self.fewer_since.get_or_insert_with(Instant::now).elapsed() <= LEASE {
+            return Ok(());
+        }
+        replicas.count.store(count, Ordering::Relaxed);
         Ok(())
     }
 

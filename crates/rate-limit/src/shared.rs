@@ -10,7 +10,7 @@ use clock::Clock;
 use redis_client::{Redis, RedisError};
 
 use crate::deferred::Uses;
-use crate::lane::Lane;
+use crate::lane::{Lane, Reply};
 use crate::{Decision, Key, Limit, LimitCheck};
 
 /// Lanes in a Redis Cluster, whose scripts may use keys of one hash slot alone: each lane has a slot of its own. Enough to
@@ -123,11 +123,7 @@ impl Shared {
     }
 
     /// Spends what this process has allowed; each is received once it is in Redis.
-    pub(crate) fn record(
-        &self,
-        uses: &[Uses],
-        now: u64,
-    ) -> Vec<oneshot::Receiver<Result<Decision, Arc<RedisError>>>> {
+    pub(crate) fn record(&self, uses: &[Uses], now: u64) -> Vec<oneshot::Receiver<Reply>> {
         uses.iter()
             .map(|it| self.lane_of(it.key).record(it, now))
             .collect()

@@ -87,7 +87,8 @@ while arg_at < #ARGV do
     local limit = { max = tonumber(ARGV[arg_at + 1]), window = tonumber(ARGV[arg_at + 2]) }
     limit.spends = ARGV[arg_at + 3] == '1'
     arg_at = arg_at + 3
-    limit.used, limit.time = uses_of(KEYS[key_at + i], limit.window, age)
+    -- Older uses would have expired.
+    limit.used, limit.time = uses_of(KEYS[key_at + i], limit.window, math.min(age, limit.window - 1000))
     local room = math.max(limit.max - limit.used, 0)
     if limit.spends or room == 0 then
       allowed = math.min(allowed, room)

@@ -178,14 +178,23 @@ pub(crate) async fn log_out_everywhere(ctx: &UserCtx) -> Result<(), Error> {
     Ok(())
 }
 
-/// Ends the sessions of everybody that have begun; returns their number. Access tokens are refused from the first transaction on. A
-/// run that was interrupted can be repeated.
+/// Ends the sessions of everybody that have begun; returns their number. Access tokens are refused from the first transaction on.
+/// It waits for requests that were signing in meanwhile, until their timeout. A run that was interrupted can be repeated.
 pub(crate) async fn end_all(ctx: &Ctx) -> Result<i64, Error> {
-    let begun_until = ctx.now();
     let mut tx = ctx.begin().await?;
-    store::revoke_all(&mut *tx, begun_until, begun_until).await?;
+    let begun_until = store::revoke_all(&mut *tx, None, ctx.now()).await?;
     tx.audit(Event::SignedOutEverybody.about(None)).await?;
     tx.commit().await?;
+    let waiting = tokio::time::sleep(ctx.request_timeout);
+    let mut total = end_all_once(ctx, begun_until).await?;
+    waiting.await;
+    total += end_all_once(ctx, begun_until).await?;
+    // A session that was refreshed before its row ended has a newer access token.
+    store::revoke_all(&ctx.db, Some(begun_until), ctx.now()).await?;
+    Ok(total)
+}
+
+async fn end_all_once(ctx: &Ctx, begun_until: DateTime<Utc>) -> Result<i64, Error> {
     let (mut total, mut after) = (0, Uuid::nil());
     while let Some((ended, last)) =
         store::end_next(&ctx.db, after, begun_until, END_BATCH, ctx.now()).await?
@@ -193,8 +202,6 @@ pub(crate) async fn end_all(ctx: &Ctx) -> Result<i64, Error> {
         total += ended;
         after = last;
     }
-    // A session that was refreshed before its row ended has a newer access token.
-    store::revoke_all(&ctx.db, begun_until, ctx.now()).await?;
     Ok(total)
 }
 

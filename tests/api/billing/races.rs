@@ -98,9 +98,9 @@ async fn a_session_that_is_created_while_another_plan_is_chosen_is_expired() {
     let it = billing_app("chosen").await;
     let ada = it.app.sign_in("ada").await;
     it.account
-        .fault(fault("POST", SESSIONS, 1, FaultAction::Delay(500)));
+        .fault(fault("POST", SESSIONS, 1, FaultAction::Delay(2000)));
     it.account
-        .fault(fault("GET", SESSIONS, 1, FaultAction::DelayAnswer(1500)));
+        .fault(fault("GET", SESSIONS, 1, FaultAction::DelayAnswer(4000)));
     let pro = ada.post(CHECKOUT, json!({ "plan": "pro" }));
     let enterprise = async {
         until("a session is being created", async || {

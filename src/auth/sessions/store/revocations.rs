@@ -7,20 +7,22 @@ use uuid::Uuid;
 
 const PAGE: i64 = 5_000;
 
-/// Adds one row for the sessions of everybody that began up to a time, which end at `ended_at`.
+/// Adds one row for the sessions of everybody that began up to a time, and have ended now. Returns that time: the later one of `now`
+/// and of the database's clock, so that a clock that is late leaves no session out.
 pub(crate) async fn revoke_all(
     conn: impl PgExecutor<'_>,
-    begun_until: DateTime<Utc>,
-    ended_at: DateTime<Utc>,
-) -> Result<(), sqlx::Error> {
-    sqlx::query!(
-        "INSERT INTO session_revocations (begun_until, ended_at) VALUES ($1, $2)",
+    begun_until: Option<DateTime<Utc>>,
+    now: DateTime<Utc>,
+) -> Result<DateTime<Utc>, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"INSERT INTO session_revocations (begun_until, ended_at)
+           SELECT coalesce($1, latest), latest FROM greatest($2, clock_timestamp()) AS latest
+           RETURNING begun_until AS "begun_until!""#,
         begun_until,
-        ended_at,
+        now,
     )
-    .execute(conn)
-    .await?;
-    Ok(())
+    .fetch_one(conn)
+    .await
 }
 
 /// Ends the next `limit` sessions after one, of those that began up to a time. Returns how many it has ended, and the last that

@@ -117,7 +117,11 @@ fn groups(draining: Draining) -> Groups {
                 .exempt_from_quota(),
             api_keys::routes(),
         )
-        .group(API, signed_in().exempt_from_quota(), audit::routes())
+        .group(
+            API,
+            signed_in().exempt_from_quota().reads_replica(),
+            audit::routes(),
+        )
         .group(
             API,
             signed_in().scope(Area::Dashboard).exempt_from_quota(),
@@ -128,7 +132,20 @@ fn groups(draining: Draining) -> Groups {
             signed_in().scope(Area::Usage).exempt_from_quota(),
             usage::routes(),
         )
-        .group("/api/v1/admin", policy::admin(), admin::routes());
+        .group(
+            "/api/v1/usage",
+            signed_in()
+                .scope(Area::Usage)
+                .exempt_from_quota()
+                .reads_replica(),
+            usage::report_routes(),
+        )
+        .group("/api/v1/admin", policy::admin(), admin::routes())
+        .group(
+            "/api/v1/admin",
+            policy::admin().reads_replica(),
+            admin::overview_routes(),
+        );
     entrusted_groups(page_groups(product_groups(groups)))
 }
 

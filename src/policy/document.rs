@@ -44,6 +44,9 @@ impl Policy {
                     self.document_account(operation, &method);
                 }
                 add_problems(operation, &codes);
+                if self.reads_replica {
+                    document_lag(operation);
+                }
                 if let Some(key_use) = self.idempotency_keys
                     && method == Method::POST
                 {
@@ -108,6 +111,16 @@ impl Policy {
         });
         ways
     }
+}
+
+/// Adds that the reply may lag, and the extension `x-read-replica`.
+fn document_lag(operation: &mut Operation) {
+    const LAG: &str =
+        "The reply can lack what was written in the last seconds: at most 5 by default.";
+    let extensions = operation.extensions.get_or_insert_default();
+    extensions.insert("x-read-replica".to_owned(), true.into());
+    let description = operation.description.take().unwrap_or_default();
+    operation.description = Some(format!("{description}\n\n{LAG}").trim().to_owned());
 }
 
 /// Adds the header `Idempotency-Key`, and what it can lead to.

@@ -172,8 +172,8 @@ impl Replica {
 
 /// Logs and counts a read that goes to the primary after all.
 fn give_up(error: &Error) {
-    if is_behind(error) {
-        tracing::debug!("a standby of DATABASE_READ_URL lags: asking the primary");
+    if is_behind(error) || matches!(error, Error::PoolTimedOut) {
+        tracing::debug!(%error, "a standby of DATABASE_READ_URL lags or is busy: asking the primary");
     } else {
         tracing::warn!(%error, "a read of the replica failed: asking the primary");
     }

@@ -22,6 +22,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// a server that has stopped to respond.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// Connections that are kept open, so that few reads wait for a handshake when the standby is read again.
+const WARM: u32 = 4;
+
 /// Why the replica is not read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Reason {
@@ -67,8 +70,14 @@ struct Watch {
 }
 
 impl Replica {
-    /// Measures the lag until `stop`.
+    /// Measures the lag, and keeps some connections open, until `stop`.
     pub async fn watch(self, stop: CancellationToken) {
+        let (db, breaker) = (self.0.db.clone(), self.0.breaker.clone());
+        let warm = crate::keep_warm(db, breaker, WARM, stop.clone());
+        tokio::join!(warm, self.measure_until(stop));
+    }
+
+    async fn measure_until(self, stop: CancellationToken) {
         let server = |options: &PgConnectOptions| Server {
             options: options.clone(),
             kept: None,

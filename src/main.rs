@@ -174,7 +174,7 @@ async fn serve(config: Config, migrates: bool, runs_jobs: bool) -> Outcome {
     }
     let stop_asked = http_toolkit::stop_signal();
     let state = started_state(&config).await?;
-    reject_unfit_databases(&state).await?;
+    database::reject_unfit_servers(&state.db, state.replica.as_ref()).await?;
     let draining = http_toolkit::Draining::default();
     let listener = TcpListener::bind(config.http.bind_addr).await?;
     let app = app::router(&state, &config, draining.clone());
@@ -196,29 +196,14 @@ async fn serve(config: Config, migrates: bool, runs_jobs: bool) -> Outcome {
     tasks.finish().await;
     // An unresponsive database must not delay the exit.
     let _ = tokio::time::timeout(LAST_WRITES_TIMEOUT, api_keys::write_uses(&state)).await;
-    let closing = async {
-        if let Some(replica) = &state.replica {
-            replica.close().await;
-        }
-        state.db.close().await;
-    };
-    let _ = tokio::time::timeout(LAST_WRITES_TIMEOUT, closing).await;
+    let _ = tokio::time::timeout(LAST_WRITES_TIMEOUT, state.close_pools()).await;
     tracing::info!(aborted = drained.aborted, "stopped");
-    Ok(())
-}
-
-/// Rejects URLs of the database that would lose writes or return the data of another one.
-async fn reject_unfit_databases(state: &AppState) -> Outcome {
-    database::reject_unfit_pooler(&state.db).await?;
-    if let Some(replica) = &state.replica {
-        database::reject_unfit_replica(&state.db, replica).await?;
-    }
     Ok(())
 }
 
 async fn work(config: Config) -> Outcome {
     let state = started_state(&config).await?;
-    reject_unfit_databases(&state).await?;
+    database::reject_unfit_servers(&state.db, state.replica.as_ref()).await?;
     let stop_asked = http_toolkit::stop_signal();
     let tasks = tasks::start(Process::Worker, true, &state, &config).await?;
     stop_asked.await;

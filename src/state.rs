@@ -264,6 +264,16 @@ impl AppState {
     }
 }
 
+impl AppState {
+    /// Closes the pools of the database.
+    pub async fn close_pools(&self) {
+        if let Some(replica) = &self.replica {
+            replica.close().await;
+        }
+        self.db.close().await;
+    }
+}
+
 fn access_token_options(config: &AuthConfig) -> AccessTokenOptions {
     AccessTokenOptions {
         issuer: config.issuer.clone(),

@@ -483,3 +483,42 @@ async fn f64_a_read_that_writes_is_refused_also_by_a_primary() {
     stop.cancel();
     watching.await.expect("it ends");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f64_a_statement_that_conflicts_with_recovery_is_left_to_the_primary() {
+    let replicated = Replicated::new().await;
+    // Statements do not delay the replay.
+    let hurry = "ALTER SYSTEM SET max_standby_streaming_delay = 0";
+    replicated.tell_standby(hurry).await;
+    replicated.tell_standby("SELECT pg_reload_conf()").await;
+    let config = read_database(&replicated.settings).expect("it is valid");
+    let replica = database::connect_replica(&config, &connection_options(&config));
+    let replica = replica.expect("it is a URL").expect("it is set");
+    let stop = CancellationToken::new();
+    let watching = tokio::spawn(replica.clone().watch(stop.clone()));
+    until("it is used", async || replica.is_used()).await;
+    let mut reading = replica.begin("").await.expect("it is used");
+    let connection = reading.connection().expect("it has not ended");
+    let lock = async {
+        let mut primary = connect(&replicated.primary.url("app")).await;
+        // Begins after the statement on the standby has taken its own lock.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let locked = sqlx::raw_sql("BEGIN; LOCK TABLE audit_log IN ACCESS EXCLUSIVE MODE; COMMIT")
+            .execute(&mut primary)
+            .await;
+        locked.expect("the primary locks it");
+    };
+    let read = sqlx::raw_sql("SELECT pg_sleep(25) FROM (SELECT count(*) FROM audit_log) AS c");
+    let (read, ()) = tokio::join!(replica.bounded(read.execute(connection)), lock);
+    let error = read.expect_err("the replay cancels it");
+    let code = error.as_database_error().and_then(|it| it.code());
+    assert_eq!(code.as_deref(), Some("40001"), "{error}");
+    assert!(replica.end(reading, Err::<(), _>(error)).await.is_none());
+    let mut next = replica.begin("").await.expect("it is used all the same");
+    let connection = next.connection().expect("it has not ended");
+    let rows = sqlx::raw_sql("SELECT 1").execute(connection).await;
+    assert!(replica.end(next, rows).await.is_some_and(|it| it.is_ok()));
+    stop.cancel();
+    watching.await.expect("it ends");
+    replicated.stop().await;
+}

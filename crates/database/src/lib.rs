@@ -45,8 +45,8 @@ pub use migrations::{
 };
 pub use pool::{Db, is_breaker_open};
 pub use pooling::{
-    READ_URL_OF_PRIMARY, ReplicaFindings, UnfitPooler, UnfitReplica, direct_faults,
-    migration_faults, reject_unfit_pooler, reject_unfit_replica, replica_findings,
+    READ_URL_OF_PRIMARY, ReplicaFindings, UnfitPooler, UnfitReplica, UnfitServer, direct_faults,
+    migration_faults, reject_unfit_servers, replica_findings,
 };
 pub use replica::{Reading, Replica, connect_replica};
 pub use session::set_role_defaults;

@@ -279,9 +279,28 @@ async fn faults_of(
 #[error("DATABASE_URL and DATABASE_DIRECT_URL cannot be used: {}", .0.join("; "))]
 pub struct UnfitPooler(Vec<String>);
 
+/// A URL of the database cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum UnfitServer {
+    #[error(transparent)]
+    Pooler(#[from] UnfitPooler),
+    #[error(transparent)]
+    Replica(#[from] UnfitReplica),
+}
+
+/// Rejects URLs by which writes would be lost, or the data of another database returned. Nothing is rejected while a server
+/// does not respond.
+pub async fn reject_unfit_servers(db: &Db, replica: Option<&Replica>) -> Result<(), UnfitServer> {
+    reject_unfit_pooler(db).await?;
+    if let Some(replica) = replica {
+        reject_unfit_replica(db, replica).await?;
+    }
+    Ok(())
+}
+
 /// Rejects a pooler that would lose settings, locks and statements of sessions, and a direct URL that leads elsewhere. Nothing
 /// is rejected while the database does not respond: [`crate::log_faults`] logs it later.
-pub async fn reject_unfit_pooler(db: &Db) -> Result<(), UnfitPooler> {
+async fn reject_unfit_pooler(db: &Db) -> Result<(), UnfitPooler> {
     let faults = async {
         let mut faults = pooler_faults(db).await?;
         if faults.is_empty() {
@@ -335,9 +354,9 @@ pub async fn replica_findings(db: &Db, replica: &Replica) -> Result<ReplicaFindi
 #[error("{} (without DATABASE_READ_URL the primary replies to all reads)", .0.join("; "))]
 pub struct UnfitReplica(Vec<String>);
 
-/// Rejects a read URL that leads to other data or has another role. Nothing is rejected while a server does not respond: the
-/// watch of the replica compares them later.
-pub async fn reject_unfit_replica(db: &Db, replica: &Replica) -> Result<(), UnfitReplica> {
+/// Rejects a read URL that leads to other data or has another role. The watch of the replica compares them later if a server
+/// does not respond.
+async fn reject_unfit_replica(db: &Db, replica: &Replica) -> Result<(), UnfitReplica> {
     match timeout(START_TIMEOUT, replica_findings(db, replica)).await {
         Ok(Ok(found)) if !found.faults.is_empty() => Err(UnfitReplica(found.faults)),
         Ok(Err(error)) if !is_outage(&error) => {

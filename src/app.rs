@@ -121,7 +121,13 @@ fn groups(draining: Draining) -> Groups {
             API,
             signed_in().exempt_from_quota().reads_replica(),
             audit::routes(),
-        )
+        );
+    entrusted_groups(page_groups(product_groups(report_groups(groups))))
+}
+
+/// Groups of what was counted and recorded, and of administrators.
+fn report_groups(groups: Groups) -> Groups {
+    groups
         .group(
             API,
             signed_in().scope(Area::Dashboard).exempt_from_quota(),
@@ -145,8 +151,7 @@ fn groups(draining: Draining) -> Groups {
             "/api/v1/admin",
             policy::admin().reads_replica(),
             admin::overview_routes(),
-        );
-    entrusted_groups(page_groups(product_groups(groups)))
+        )
 }
 
 /// Pages for people who follow a link.

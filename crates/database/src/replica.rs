@@ -181,8 +181,8 @@ fn give_up(error: &Error) {
     count_repeated_read();
 }
 
-/// Connection of the replica in a read-only transaction. Dropped before its end it is closed: `ROLLBACK` would wait for a server that may not
-/// respond.
+/// Connection of the replica in a read-only transaction. Dropped before its end it is closed: `ROLLBACK` would wait for a
+/// server that may not respond.
 #[derive(Debug)]
 pub struct Reading(Option<PoolConnection<Postgres>>);
 
@@ -191,15 +191,13 @@ impl Reading {
         let mut reading = Self(Some(db.acquire().await?));
         let comma = if settings.is_empty() { "" } else { ", " };
         // Division by zero, if the server has not replayed it.
-        let begin = format!(
+        let statement = format!(
             "BEGIN READ ONLY; SELECT {settings}{comma}1 / (({POSITION}) >= '{}')::int",
             floor.lsn
         );
         let connection = reading.connection()?;
-        let begun = connection
-            .execute(sqlx::raw_sql(AssertSqlSafe(begin)))
-            .await;
-        if let Err(error) = begun {
+        let statement = sqlx::raw_sql(AssertSqlSafe(statement));
+        if let Err(error) = connection.execute(statement).await {
             if is_behind(&error) {
                 connection.execute(sqlx::raw_sql("ROLLBACK")).await?;
                 reading.0 = None;

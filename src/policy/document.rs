@@ -113,12 +113,15 @@ impl Policy {
     }
 }
 
-/// Adds that the reply may lag, and the extension `x-read-replica`.
+/// Adds that the reply may lag, and the extension `x-read-replica` to the response.
 fn document_lag(operation: &mut Operation) {
     const LAG: &str =
         "The reply can lack what was written in the last seconds: at most 5 by default.";
-    let extensions = operation.extensions.get_or_insert_default();
-    extensions.insert("x-read-replica".to_owned(), true.into());
+    // Of the response: extensions of one object are written in an order that changes.
+    if let Some(RefOr::T(response)) = operation.responses.responses.get_mut("200") {
+        let extensions = response.extensions.get_or_insert_default();
+        extensions.insert("x-read-replica".to_owned(), true.into());
+    }
     let description = operation.description.take().unwrap_or_default();
     operation.description = Some(format!("{description}\n\n{LAG}").trim().to_owned());
 }

@@ -117,7 +117,17 @@ fn groups(draining: Draining) -> Groups {
                 .exempt_from_quota(),
             api_keys::routes(),
         )
-        .group(API, signed_in().exempt_from_quota(), audit::routes())
+        .group(
+            API,
+            signed_in().exempt_from_quota().reads_replica(),
+            audit::routes(),
+        );
+    entrusted_groups(page_groups(product_groups(report_groups(groups))))
+}
+
+/// Groups of what was counted and recorded, and of administrators.
+fn report_groups(groups: Groups) -> Groups {
+    groups
         .group(
             API,
             signed_in().scope(Area::Dashboard).exempt_from_quota(),
@@ -128,8 +138,20 @@ fn groups(draining: Draining) -> Groups {
             signed_in().scope(Area::Usage).exempt_from_quota(),
             usage::routes(),
         )
-        .group("/api/v1/admin", policy::admin(), admin::routes());
-    entrusted_groups(page_groups(product_groups(groups)))
+        .group(
+            "/api/v1/usage",
+            signed_in()
+                .scope(Area::Usage)
+                .exempt_from_quota()
+                .reads_replica(),
+            usage::report_routes(),
+        )
+        .group("/api/v1/admin", policy::admin(), admin::routes())
+        .group(
+            "/api/v1/admin",
+            policy::admin().reads_replica(),
+            admin::overview_routes(),
+        )
 }
 
 /// Pages for people who follow a link.

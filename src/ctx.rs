@@ -1,6 +1,7 @@
 //! Request context: caller, client, and the parts of [`AppState`]. First argument of handlers and services.
 
 mod caller;
+mod replica;
 mod reservation;
 
 use std::net::IpAddr;
@@ -16,6 +17,8 @@ use http_toolkit::{Problem, RequestContext, RequestId};
 use sqlx::{PgConnection, Postgres, Transaction};
 
 pub use self::caller::{Caller, Credential, Principal};
+pub(crate) use self::replica::read_replica;
+pub use self::replica::{Begun, LaggingReads, ReplicaAllowed};
 pub use self::reservation::{Reservation, ReservedKey};
 use crate::ids::{AccountId, SessionId, UserId};
 use crate::roles::Permissions;
@@ -31,6 +34,8 @@ pub struct Ctx {
     caller: Option<Caller>,
     origin: Origin,
     reservation: Option<Reservation>,
+    /// True if the route tolerates lag, and there is a replica.
+    allows_replica: bool,
 }
 
 /// Where a request came from, as the audit log records it. All empty for jobs and CLI commands.
@@ -51,6 +56,7 @@ impl Ctx {
             caller: None,
             origin: Origin::default(),
             reservation: None,
+            allows_replica: false,
         }
     }
 
@@ -80,6 +86,7 @@ impl Ctx {
                 user_agent: headers.get(USER_AGENT).cloned(),
             },
             reservation: Reservation::find(extensions),
+            allows_replica: state.replica.is_some() && ReplicaAllowed::is_in(extensions),
         }
     }
 

@@ -117,6 +117,7 @@ async fn examine_database(state: &AppState, config: &Config, findings: &mut Find
         let name = "DATABASE_DIRECT_URL leads to the same database";
         findings.run(name, faults, |all| none_of(&all)).await;
     }
+    examine_replica(state, findings).await;
     if config.database.migration_url.is_some() {
         let options = schema::connection_options(&config.database);
         let faults = database::migration_faults(db, &config.database, &options);
@@ -147,6 +148,24 @@ async fn examine_database(state: &AppState, config: &Config, findings: &mut Find
         let faults = schema::role_faults(db);
         let name = "privileges of the runtime role";
         findings.run(name, faults, |all| none_of(&all)).await;
+    }
+}
+
+async fn examine_replica(state: &AppState, findings: &mut Findings) {
+    const NAME: &str = "DATABASE_READ_URL leads to a standby of the same database";
+    let Some(replica) = &state.replica else {
+        return;
+    };
+    let mut is_primary = false;
+    let found = database::replica_findings(&state.db, replica);
+    findings
+        .run(NAME, found, |found| {
+            is_primary = found.is_primary;
+            none_of(&found.faults)
+        })
+        .await;
+    if is_primary {
+        findings.warn(NAME, database::READ_URL_OF_PRIMARY);
     }
 }
 

@@ -174,7 +174,7 @@ async fn serve(config: Config, migrates: bool, runs_jobs: bool) -> Outcome {
     }
     let stop_asked = http_toolkit::stop_signal();
     let state = started_state(&config).await?;
-    database::reject_unfit_pooler(&state.db).await?;
+    database::reject_unfit_servers(&state.db, state.replica.as_ref()).await?;
     let draining = http_toolkit::Draining::default();
     let listener = TcpListener::bind(config.http.bind_addr).await?;
     let app = app::router(&state, &config, draining.clone());
@@ -196,14 +196,14 @@ async fn serve(config: Config, migrates: bool, runs_jobs: bool) -> Outcome {
     tasks.finish().await;
     // An unresponsive database must not delay the exit.
     let _ = tokio::time::timeout(LAST_WRITES_TIMEOUT, api_keys::write_uses(&state)).await;
-    let _ = tokio::time::timeout(LAST_WRITES_TIMEOUT, state.db.close()).await;
+    let _ = tokio::time::timeout(LAST_WRITES_TIMEOUT, state.close_pools()).await;
     tracing::info!(aborted = drained.aborted, "stopped");
     Ok(())
 }
 
 async fn work(config: Config) -> Outcome {
     let state = started_state(&config).await?;
-    database::reject_unfit_pooler(&state.db).await?;
+    database::reject_unfit_servers(&state.db, state.replica.as_ref()).await?;
     let stop_asked = http_toolkit::stop_signal();
     let tasks = tasks::start(Process::Worker, true, &state, &config).await?;
     stop_asked.await;

@@ -56,6 +56,9 @@ pub async fn start(
     scope::Exception::init_metric();
     metrics::set_max_connections(config.http.max_connections);
     metrics::set_max_requests(config.http.max_requests);
+    if state.replica.is_some() {
+        database::metrics::init_replica();
+    }
     if state.storage_copy.is_some() {
         metrics::set_copy_time(None);
     }
@@ -105,6 +108,9 @@ fn set_gauges(state: &AppState) {
     }
     database::metrics::record_clock(&state.clock);
     database::metrics::record_role(&state.heartbeat);
+    if let Some(replica) = &state.replica {
+        database::metrics::record_replica(replica);
+    }
     metrics::set_dropped_log_lines(telemetry::dropped_lines());
 }
 

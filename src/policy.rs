@@ -123,6 +123,8 @@ pub struct Policy {
     pub names_account: bool,
     /// `None` where keys are ignored.
     pub idempotency_keys: Option<KeyUse>,
+    /// True if the routes, which only read, tolerate the lag of a read replica.
+    pub reads_replica: bool,
 }
 
 #[must_use]
@@ -137,6 +139,7 @@ pub fn unlimited() -> Policy {
         permission: None,
         names_account: false,
         idempotency_keys: None,
+        reads_replica: false,
     }
 }
 
@@ -206,6 +209,14 @@ impl Policy {
     #[must_use]
     pub fn idempotency_keys(mut self, key_use: KeyUse) -> Self {
         self.idempotency_keys = Some(key_use);
+        self
+    }
+
+    /// Lets `Ctx::lagging_reads` read from the standby of `DATABASE_READ_URL` in these routes, all of which are GET and show what
+    /// their caller does not expect to see at once: `docs/scale/reads.md` gives the reason for each.
+    #[must_use]
+    pub fn reads_replica(mut self) -> Self {
+        self.reads_replica = true;
         self
     }
 

@@ -81,10 +81,16 @@ impl Scope {
         }
     }
 
+    /// Expression that sets it for a transaction.
+    #[must_use]
+    pub fn set_config(self) -> String {
+        let (name, value) = self.setting();
+        format!("set_config('{name}', '{value}', true)")
+    }
+
     /// `BEGIN` and the setting as one message, so that the scope costs no round trip.
     fn begin_statement(self) -> String {
-        let (name, value) = self.setting();
-        format!("BEGIN; SELECT set_config('{name}', '{value}', true)")
+        format!("BEGIN; SELECT {}", self.set_config())
     }
 
     fn count(self) {
@@ -107,6 +113,19 @@ pub fn begin_job(statement_timeout: Duration) -> String {
     let begin = Scope::Exception(Exception::Job).begin_statement();
     let timeout = statement_timeout.as_millis();
     format!("{begin}, set_config('statement_timeout', '{timeout}', true)")
+}
+
+/// Begins a transaction that refuses writes, with calls of `set_config` or without.
+pub async fn begin_read_only(
+    db: &Db,
+    settings: &str,
+) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
+    let statement = if settings.is_empty() {
+        "BEGIN READ ONLY".to_owned()
+    } else {
+        format!("BEGIN READ ONLY; SELECT {settings}")
+    };
+    database::begin_with(db, statement).await
 }
 
 /// Begins a transaction with this scope.

@@ -8,7 +8,7 @@ use axum::extract::FromRef;
 use cache::{Cache, LastSeen};
 use clock::{Clock, Rng};
 use crypto::{BadKey, Cipher, Hasher, MacRing, NoKey};
-use database::{Db, Heartbeat};
+use database::{Db, Heartbeat, Replica};
 use email_transport::Mailer;
 use http_toolkit::TrustedOrigins;
 use object_store::{CopyConfig, ObjectStore};
@@ -57,6 +57,8 @@ pub struct Parts {
     /// Connects as the runtime role.
     pub db: Db,
     pub heartbeat: Heartbeat,
+    /// Standby for reads that tolerate lag: by `Ctx::lagging_reads`. `None` without `DATABASE_READ_URL`.
+    pub replica: Option<Replica>,
     pub redis: Option<Redis>,
     pub cache: Cache,
     pub limiter: Limiter,
@@ -169,6 +171,8 @@ parts! {
 pub enum StateError {
     #[error("DATABASE_URL cannot be used: {0}")]
     Database(#[from] sqlx::Error),
+    #[error("DATABASE_READ_URL cannot be used: {0}")]
+    Replica(#[source] sqlx::Error),
     #[error("REDIS_URL cannot be used: {0}")]
     Redis(String),
     #[error("BREACH_CHECK_URL cannot be used")]
@@ -194,14 +198,13 @@ impl AppState {
             .map_err(|error| StateError::Redis(error.to_string()))?;
         let breaches = config.breaches.as_ref().map(Breaches::new).transpose();
         let auth = &config.auth;
-        let (db, heartbeat) = database::connect_lazy(
-            &config.database,
-            &schema::connection_options(&config.database),
-            clock.clone(),
-        )?;
+        let options = schema::connection_options(&config.database);
+        let (db, heartbeat) = database::connect_lazy(&config.database, &options, clock.clone())?;
+        let replica = database::connect_replica(&config.database, &options);
         Ok(Self(Arc::new(Parts {
             db,
             heartbeat,
+            replica: replica.map_err(StateError::Replica)?,
             cache: Cache::new(redis.clone(), clock.clone(), rng.clone()),
             limiter: Limiter::new(redis.clone(), clock.clone(), &auth.token_secrets),
             refresh_macs: MacRing::derived(&auth.token_secrets, "refresh token key"),
@@ -258,6 +261,16 @@ impl AppState {
             clock,
             rng,
         })))
+    }
+}
+
+impl AppState {
+    /// Closes the pools of the database.
+    pub async fn close_pools(&self) {
+        if let Some(replica) = &self.replica {
+            replica.close().await;
+        }
+        self.db.close().await;
     }
 }
 

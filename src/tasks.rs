@@ -33,6 +33,9 @@ pub async fn start(
     );
     tasks.spawn("cache invalidation", state.cache.clone().listen(stop()));
     if process == Process::Serve {
+        if let Some(replica) = &state.replica {
+            tasks.spawn("read replica", replica.clone().watch(stop()));
+        }
         let connections = config.database.first_connections;
         tasks.spawn(
             "pool warm-up",

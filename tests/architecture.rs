@@ -13,6 +13,8 @@ mod circles;
 mod migrations;
 #[path = "architecture/pooler.rs"]
 mod pooler;
+#[path = "architecture/replica.rs"]
+mod replica;
 #[path = "architecture/slices.rs"]
 mod slices;
 #[path = "architecture/tables.rs"]

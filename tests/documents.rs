@@ -13,7 +13,7 @@ mod changelog;
 mod commands;
 
 /// The pages whose paths are checked.
-const PAGES: [&str; 33] = [
+const PAGES: [&str; 34] = [
     "README.md",
     "CLAUDE.md",
     "CONTRIBUTING.md",
@@ -44,6 +44,7 @@ const PAGES: [&str; 33] = [
     "docs/scale.md",
     "docs/scale/distribution.md",
     "docs/scale/failover.md",
+    "docs/scale/reads.md",
     "docs/scale/redis.md",
     "docs/security/asvs.md",
     "docs/security/threat-model.md",

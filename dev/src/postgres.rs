@@ -2,6 +2,7 @@
 
 mod binaries;
 mod cluster;
+mod standby;
 
 use std::{
     path::{Path, PathBuf},

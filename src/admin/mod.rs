@@ -6,4 +6,4 @@ mod model;
 mod routes;
 mod service;
 
-pub use routes::routes;
+pub use routes::{overview_routes, routes};

@@ -13,20 +13,25 @@ use super::model::{AccountPatch, OrganisationDetail, Stats};
 use super::service;
 use crate::audit::{self, Event, Record, RecordFilter};
 use crate::auth::{self, SessionInfo, problem_groups};
-use crate::ctx::UserCtx;
+use crate::ctx::{UserCtx, read_replica};
 use crate::ids::{AccountId, UserId};
 use crate::organisations::{self, Member, OrganisationFilter, OrganisationSummary};
 use crate::scope::{Exception, Scope};
 use crate::state::AppState;
 use crate::users::{self, Account, AccountFilter, SearchText};
 
-pub fn routes() -> Routes<AppState> {
+/// Lists and counts that tolerate lag. Those of organisations, and the audit log, are not among them: they record who read.
+pub fn overview_routes() -> Routes<AppState> {
     Routes::new()
         .routes(routes!(list_accounts))
+        .routes(routes!(get_stats))
+}
+
+pub fn routes() -> Routes<AppState> {
+    Routes::new()
         .routes(routes!(get_account, change_account))
         .routes(routes!(list_account_sessions, end_account_sessions))
         .routes(routes!(list_audit_log))
-        .routes(routes!(get_stats))
         .routes(routes!(list_all_organisations))
         .routes(routes!(get_any_organisation))
         .routes(routes!(list_organisation_members))
@@ -44,7 +49,9 @@ async fn list_accounts(
     ctx: UserCtx,
     paged: PageRequest<TimeCursor, AccountFilter>,
 ) -> Result<Json<Page<Account>>, Problem> {
-    let rows = users::list_accounts(&ctx.db, &paged.filter, paged.after, paged.limit).await?;
+    let rows = read_replica!(ctx.lagging_reads_unscoped(), conn => {
+        users::list_accounts(conn, &paged.filter, paged.after, paged.limit)
+    })?;
     let page = Page::cut(rows, paged.limit, |account| {
         TimeCursor(account.created_at, account.id.0)
     });
@@ -127,7 +134,9 @@ async fn list_audit_log(
 #[utoipa::path(get, path = "/stats", tag = "admin",
     responses((status = 200, description = "The statistics.", body = Stats)))]
 async fn get_stats(ctx: UserCtx) -> Result<Json<Stats>, Problem> {
-    Ok(Json(service::stats(&ctx).await?))
+    let now = ctx.now();
+    let stats = read_replica!(ctx.lagging_reads_unscoped(), conn => service::stats(conn, now))?;
+    Ok(Json(stats))
 }
 
 /// List organisations, newest first.

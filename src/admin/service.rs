@@ -1,6 +1,8 @@
 //! Changes to accounts by administrators, and audited reads of organisations.
 
+use chrono::{DateTime, Utc};
 use serde_json::json;
+use sqlx::PgConnection;
 
 use super::error::Error;
 use super::model::{AccountPatch, AccountUpdate, OrganisationDetail, Stats, StatusChange};
@@ -129,11 +131,13 @@ pub(super) async fn get_organisation(
     })
 }
 
-pub(super) async fn stats(ctx: &UserCtx) -> Result<Stats, Error> {
-    let now = ctx.now();
+pub(super) async fn stats(
+    conn: &mut PgConnection,
+    now: DateTime<Utc>,
+) -> Result<Stats, sqlx::Error> {
     Ok(Stats {
-        accounts: users::count_accounts(&ctx.db).await?,
-        sign_ups: users::count_sign_ups(&ctx.db, SIGN_UP_DAYS, now).await?,
-        living_sessions: auth::count_sessions(&ctx.db, now).await?,
+        accounts: users::count_accounts(&mut *conn).await?,
+        sign_ups: users::count_sign_ups(&mut *conn, SIGN_UP_DAYS, now).await?,
+        living_sessions: auth::count_sessions(&mut *conn, now).await?,
     })
 }

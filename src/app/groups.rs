@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use http_toolkit::{ClientLimits, Routes, middleware_fn};
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
 use super::{Access, Router, public_stack, signed_in_stack};
+use crate::ctx::ReplicaAllowed;
 use crate::policy::Policy;
 use crate::state::AppState;
 use crate::usage::Metering;
@@ -45,6 +47,11 @@ impl Groups {
                 state: state.clone(),
                 policy,
             });
+            let router = if group.policy.reads_replica && state.replica.is_some() {
+                router.route_layer(Extension(ReplicaAllowed))
+            } else {
+                router
+            };
             match group.policy.access {
                 Access::Unlimited => router,
                 Access::Public => router.route_layer(middleware_fn(move |request, next| {

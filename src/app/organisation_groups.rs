@@ -70,7 +70,7 @@ pub(super) fn add(groups: Groups) -> Groups {
         )
         .group(
             ORGANISATIONS,
-            in_path(P::AuditRead, P::AuditRead),
+            in_path(P::AuditRead, P::AuditRead).reads_replica(),
             organisations::audit_routes(),
         )
         .group("", unlimited(), organisations::page_routes())

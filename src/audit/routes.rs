@@ -7,7 +7,7 @@ use utoipa_axum::routes;
 
 use super::record::{OwnRecord, Record, RecordFilter};
 use super::store;
-use crate::ctx::UserCtx;
+use crate::ctx::{UserCtx, read_replica};
 use crate::state::AppState;
 
 pub fn routes() -> Routes<AppState> {
@@ -28,9 +28,9 @@ async fn list_own_audit_log(
         user_id: Some(user_id),
         ..RecordFilter::default()
     };
-    let mut tx = ctx.begin().await?;
-    let rows = store::list_records(&mut *tx, &own, paged.after, paged.limit).await?;
-    tx.commit().await?;
+    let rows = read_replica!(ctx.lagging_reads(), conn => {
+        store::list_records(conn, &own, paged.after, paged.limit)
+    })?;
     let page = Page::cut(rows, paged.limit, Record::moment);
     Ok(Json(page.map(|record| OwnRecord::of(user_id, record))))
 }

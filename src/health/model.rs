@@ -34,6 +34,10 @@ pub(super) struct Readiness {
     pub(super) migrations: Status,
     /// `ok` if jobs run soon after they are due.
     pub(super) queue: Status,
+    /// `ok` if reads are sent to the read replica; absent if none is configured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub(super) read_replica: Option<Status>,
     /// `ok` if Redis responds; absent if none is configured.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -53,31 +57,38 @@ pub(super) struct Readiness {
 }
 
 impl Readiness {
-    pub(super) fn new(
-        database: Status,
-        migrations: Status,
-        queue: Status,
-        redis: Option<Status>,
-        stripe: Option<Status>,
-        storage: Option<Status>,
-        scanner: Option<Status>,
-    ) -> Self {
-        let status = if [database, migrations].contains(&Status::Down) {
+    /// Without optional dependencies.
+    pub(super) const fn new(database: Status, migrations: Status, queue: Status) -> Self {
+        Self {
+            status: Status::Ok,
+            database,
+            migrations,
+            queue,
+            read_replica: None,
+            redis: None,
+            stripe: None,
+            storage: None,
+            scanner: None,
+        }
+    }
+
+    /// Derives the overall status.
+    pub(super) fn judged(self) -> Self {
+        let optional = [
+            Some(self.queue),
+            self.read_replica,
+            self.redis,
+            self.stripe,
+            self.storage,
+            self.scanner,
+        ];
+        let status = if [self.database, self.migrations].contains(&Status::Down) {
             Status::Down
-        } else if [Some(queue), redis, stripe, storage, scanner].contains(&Some(Status::Degraded)) {
+        } else if optional.contains(&Some(Status::Degraded)) {
             Status::Degraded
         } else {
             Status::Ok
         };
-        Self {
-            status,
-            database,
-            migrations,
-            queue,
-            redis,
-            stripe,
-            storage,
-            scanner,
-        }
+        Self { status, ..self }
     }
 }

@@ -54,7 +54,16 @@ async fn run_checks(state: &AppState) -> Readiness {
     let storage = state.storage.as_ref().map(ObjectStore::is_failing);
     // Of the last call, so that probes call nothing.
     let [stripe, storage] = [stripe, storage].map(|is_failing| is_failing.map(degraded_if));
-    Readiness::new(database, migrations, queue, redis, stripe, storage, scanner)
+    let replica = state.replica.as_ref();
+    let readiness = Readiness {
+        read_replica: replica.map(|replica| degraded_if(!replica.is_used())),
+        redis,
+        stripe,
+        storage,
+        scanner,
+        ..Readiness::new(database, migrations, queue)
+    };
+    readiness.judged()
 }
 
 /// Runs the script of the rate limiter, since Redis may respond and reject it.

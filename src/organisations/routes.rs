@@ -10,7 +10,7 @@ use utoipa_axum::routes;
 use super::model::{Deletion, NewOrganisation, Organisation, OrganisationChanges};
 use super::{service, store};
 use crate::audit::{self, Record, RecordFilter};
-use crate::ctx::UserCtx;
+use crate::ctx::{UserCtx, read_replica};
 use crate::ids::AccountId;
 use crate::scope::{Exception, Scope};
 use crate::state::AppState;
@@ -145,8 +145,8 @@ async fn list_organisation_audit_log(
         account_id: Some(ctx.account_id()),
         ..RecordFilter::default()
     };
-    let mut tx = ctx.begin().await?;
-    let rows = audit::list_records(&mut *tx, &own, paged.after, paged.limit).await?;
-    tx.commit().await?;
+    let rows = read_replica!(ctx.lagging_reads(), conn => {
+        audit::list_records(conn, &own, paged.after, paged.limit)
+    })?;
     Ok(Json(Page::cut(rows, paged.limit, Record::moment)))
 }

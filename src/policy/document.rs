@@ -44,6 +44,9 @@ impl Policy {
                     self.document_account(operation, &method);
                 }
                 add_problems(operation, &codes);
+                if self.reads_replica {
+                    document_lag(operation);
+                }
                 if let Some(key_use) = self.idempotency_keys
                     && method == Method::POST
                 {
@@ -108,6 +111,19 @@ impl Policy {
         });
         ways
     }
+}
+
+/// Adds that the reply may lag, and the extension `x-read-replica` to the response.
+fn document_lag(operation: &mut Operation) {
+    const LAG: &str =
+        "The reply can lack what was written in the last seconds: at most 5 by default.";
+    // Of the response: extensions of one object are written in an order that changes.
+    if let Some(RefOr::T(response)) = operation.responses.responses.get_mut("200") {
+        let extensions = response.extensions.get_or_insert_default();
+        extensions.insert("x-read-replica".to_owned(), true.into());
+    }
+    let description = operation.description.take().unwrap_or_default();
+    operation.description = Some(format!("{description}\n\n{LAG}").trim().to_owned());
 }
 
 /// Adds the header `Idempotency-Key`, and what it can lead to.

@@ -15,7 +15,7 @@ pub use error::FlushError;
 pub use jobs::{BackfillRollups, CompactUsage, PurgeUsage};
 pub use metering::{Metering, meter};
 pub use model::{DAILY_TABLE, HOURLY_TABLE, TABLE};
-pub use routes::routes;
+pub use routes::{report_routes, routes};
 pub use service::{flush, run};
 pub use store::{ERASED, find_total, list_closed_hours};
 pub use usage_meter::MeterKey;

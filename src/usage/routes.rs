@@ -11,7 +11,7 @@ use utoipa_axum::routes;
 use super::jobs::first_minute;
 use super::model::{CurrentUsage, LastItem, UsageFilter, UsageItem};
 use super::store;
-use crate::ctx::CallerCtx;
+use crate::ctx::{CallerCtx, read_replica};
 use crate::events;
 use crate::metrics;
 use crate::plans;
@@ -22,9 +22,12 @@ use crate::web::Code;
 const WAIT: Duration = Duration::from_secs(1);
 
 pub fn routes() -> Routes<AppState> {
-    Routes::new()
-        .routes(routes!(list_usage))
-        .routes(routes!(get_current_usage))
+    Routes::new().routes(routes!(get_current_usage))
+}
+
+/// Reports, which tolerate lag.
+pub fn report_routes() -> Routes<AppState> {
+    Routes::new().routes(routes!(list_usage))
 }
 
 /// List usage by day, hour or minute, the oldest first.
@@ -43,8 +46,10 @@ async fn list_usage(
     let limit = page.limit;
     // The task keeps the slot until the statement ends, also when the client disconnects.
     let report = async move {
-        let items = store::list(&ctx.db, account_id, &query, &page, ctx.usage.report_timeout);
-        let items = items.await;
+        let timeout = ctx.usage.report_timeout;
+        let items = read_replica!(ctx.lagging_reads(), conn => {
+            store::list(conn, account_id, &query, &page, timeout)
+        });
         drop(slot);
         items
     };

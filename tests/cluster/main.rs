@@ -18,6 +18,7 @@ use faults::harness;
 
 mod clients;
 mod failover;
+mod reads;
 mod redis;
 mod standby;
 mod world;

@@ -22,6 +22,7 @@ mod pooler_restarts;
 mod poolers;
 mod proxies;
 mod redis;
+mod replicas;
 mod sessions;
 mod shutdown;
 mod stalled;

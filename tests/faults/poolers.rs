@@ -59,7 +59,7 @@ impl Behind {
     }
 }
 
-fn pooled_url(direct: &str, pooler: &PgBouncer) -> String {
+pub fn pooled_url(direct: &str, pooler: &PgBouncer) -> String {
     let mut url: url::Url = direct.parse().expect("it is a URL");
     url.set_port(Some(pooler.port())).expect("it takes a port");
     url.into()
@@ -70,7 +70,7 @@ async fn doctor(settings: &Settings) -> String {
 }
 
 /// Asserts that `doctor` reports a fault with all of `words`, and that neither command starts, which says them too.
-async fn assert_refused(settings: &Settings, check: &str, words: &[&str]) {
+pub async fn assert_refused(settings: &Settings, check: &str, words: &[&str]) {
     let report = doctor(settings).await;
     let found = finding(&report, check);
     assert!(found.starts_with("FAULT"), "{found}");

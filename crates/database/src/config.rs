@@ -45,6 +45,16 @@ settings::settings! {
             production(|url| is_private_or(url, &[]) || requires_tls(url), TLS),
             production(|url| !lacks_password(url), "must have a password"),
             production(|url| !has_common_password(url), COMMON_PASSWORD);
+        /// A standby of the same cluster, with the database and role of `DATABASE_URL`, for reads that tolerate lag: usage
+        /// reports, audit logs, lists and counts of administrators. Without it, and while the standby lags or
+        /// fails, the primary replies. It opens as many connections as `DATABASE_URL` at most. Behind a pooler by the
+        /// transaction it needs `DATABASE_DIRECT_URL` as well.
+        DATABASE_READ_URL => read_url: Option<PostgresUrl>, secret,
+            production(|url| is_private_or(url, &[]) || requires_tls(url), TLS),
+            production(|url| !lacks_password(url), "must have a password"),
+            production(|url| !has_common_password(url), COMMON_PASSWORD);
+        /// Lag of the standby of `DATABASE_READ_URL` beyond which the primary replies.
+        DATABASE_READ_MAX_LAG => read_max_lag: Duration = "5s", within("2s"..="1h");
         /// Connections that are opened when the process starts.
         DB_POOL_SIZE => first_connections: u32 = 10, within(1..=1000);
         /// Connections that may be opened besides.
@@ -93,6 +103,10 @@ impl DatabaseSettings {
             (
                 Self::DATABASE_DIRECT_URL.name,
                 self.direct_url.iter().flatten().next(),
+            ),
+            (
+                Self::DATABASE_READ_URL.name,
+                self.read_url.iter().flatten().next(),
             ),
         ];
         for (name, url) in urls {

@@ -116,6 +116,18 @@ impl Heartbeat {
         self.0.state.borrow().is_unresponsive
     }
 
+    /// Opens or closes the breaker, where the server is watched otherwise than by [`Heartbeat::watch`].
+    pub(super) fn set_unresponsive(&self, is_unresponsive: bool) {
+        self.0.state.send_if_modified(|state| {
+            let changed = state.is_unresponsive != is_unresponsive;
+            if changed {
+                state.is_unresponsive = is_unresponsive;
+                state.discarded = Some(Instant::now());
+            }
+            changed
+        });
+    }
+
     /// Resolves when the breaker opens.
     pub async fn unresponsive(&self) {
         let mut state = self.0.state.subscribe();

@@ -12,6 +12,7 @@ mod outages;
 pub mod partitions;
 mod pool;
 mod pooling;
+mod replica;
 mod session;
 
 use std::io;
@@ -44,7 +45,11 @@ pub use migrations::{
     MigrationError, complete_partitioned_indexes, migrate, run_migrations, set_up_role,
 };
 pub use pool::{Db, is_breaker_open};
-pub use pooling::{UnfitPooler, direct_faults, migration_faults, reject_unfit_pooler};
+pub use pooling::{
+    READ_URL_OF_PRIMARY, ReplicaFindings, UnfitPooler, UnfitReplica, UnfitServer, direct_faults,
+    migration_faults, reject_unfit_servers, replica_findings,
+};
+pub use replica::{Reading, Replica, connect_replica};
 pub use session::set_role_defaults;
 
 use session::SessionSettings;
@@ -92,8 +97,28 @@ pub fn connect_lazy(
         .as_ref()
         .map(|pool| PgConnectOptions::clone(&pool.connect_options()));
     let heartbeat = Heartbeat::new(options.clone(), direct_options, with.schema_version, clock);
-    let (at_acquire, at_release) = (heartbeat.clone(), heartbeat.clone());
-    let pool = PgPoolOptions::new()
+    let pool = pool_options(config, &heartbeat, on_connect, heartbeat::refuse_standby);
+    let pool = pool.connect_lazy_with(options);
+    let db = Db::new(
+        pool,
+        direct,
+        heartbeat.clone(),
+        settings,
+        config.acquire_timeout,
+    );
+    Ok((db, heartbeat))
+}
+
+/// Options of a pool behind a breaker. Each connection executes `on_connect`, whose result, whether the server is a standby, can
+/// be refused.
+fn pool_options(
+    config: &DatabaseConfig,
+    breaker: &Heartbeat,
+    on_connect: Arc<str>,
+    refuse: fn(bool) -> Result<(), sqlx::Error>,
+) -> PgPoolOptions {
+    let (at_acquire, at_release) = (breaker.clone(), breaker.clone());
+    PgPoolOptions::new()
         .max_connections(config.max_connections)
         // For opening a connection. `Db::acquire` bounds the wait of a request.
         .acquire_timeout(config.connect_timeout.max(config.acquire_timeout))
@@ -103,7 +128,7 @@ pub fn connect_lazy(
             let statements = AssertSqlSafe(Arc::clone(&on_connect));
             Box::pin(async move {
                 let row = sqlx::raw_sql(statements).fetch_one(connection).await?;
-                heartbeat::refuse_standby(row.try_get(0)?)
+                refuse(row.try_get(0)?)
             })
         })
         .before_acquire(move |connection, metadata| {
@@ -125,16 +150,7 @@ pub fn connect_lazy(
             let outlived = at_release.outlived(metadata.age);
             let gone = sqlx::Error::Io(io::ErrorKind::ConnectionAborted.into());
             Box::pin(async move { if outlived { Err(gone) } else { Ok(true) } })
-        });
-    let pool = pool.connect_lazy_with(options);
-    let db = Db::new(
-        pool,
-        direct,
-        heartbeat.clone(),
-        settings,
-        config.acquire_timeout,
-    );
-    Ok((db, heartbeat))
+        })
 }
 
 /// The listener of the job queue; what holds a lock leaves the pool.
@@ -275,6 +291,12 @@ pub fn is_lock_timeout(error: &sqlx::Error) -> bool {
 #[must_use]
 pub fn is_cancelled(error: &sqlx::Error) -> bool {
     has_code(error, "57014")
+}
+
+/// Returns whether a transaction or a standby that is read-only refused a write.
+#[must_use]
+pub fn is_write_refused(error: &sqlx::Error) -> bool {
+    has_code(error, "25006")
 }
 
 fn has_code(error: &sqlx::Error, code: &str) -> bool {

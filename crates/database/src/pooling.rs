@@ -9,7 +9,7 @@ use sqlx::{
 };
 use tokio::time::timeout;
 
-use super::{DatabaseConfig, Db, Options, connect_options, has_code, is_outage};
+use super::{DatabaseConfig, Db, Options, Replica, connect_options, has_code, is_outage};
 
 /// Time limit of a statement of the probe that may wait for a session which the probe itself holds.
 const WAIT_FOR_SESSION: Duration = Duration::from_secs(2);
@@ -31,6 +31,12 @@ const BY_STATEMENT: &str = "a pooler hands out sessions by the statement, such a
 
 const STATEMENTS_NOT_FOLLOWED: &str = "the pooler does not follow prepared statements: PgBouncer does from version 1.21, with \
      max_prepared_statements = 200; or use pool_mode = session";
+
+const READ_URL: &str = "DATABASE_READ_URL";
+
+/// Warning about a read URL that takes no load off the primary.
+pub const READ_URL_OF_PRIMARY: &str =
+    "DATABASE_READ_URL leads to the primary, which replies to these reads anyway: name a standby";
 
 /// How long a client of the pooler keeps a session of the server. A server without a pooler is like one of sessions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,10 +94,14 @@ impl Pooling {
 
 /// Returns whether two connections get the same session, or one of them two: then a pooler shares them.
 async fn is_shared(one: &mut PgConnection, other: &mut PgConnection) -> Result<bool, sqlx::Error> {
-    let before = session_of(one, "SELECT pg_backend_pid()").await?;
+    // A proxy may lead to several standbys, whose processes can have the same number.
+    const SESSION: &str = "SELECT pg_backend_pid() || ' of ' || pg_postmaster_start_time()";
+    const SESSION_IN_TRANSACTION: &str =
+        "BEGIN; SELECT pg_backend_pid() || ' of ' || pg_postmaster_start_time()";
+    let before = session_of(one, SESSION).await?;
     // The session that `one` has returned is the next that most poolers hand out.
-    let theirs = session_of(other, "BEGIN; SELECT pg_backend_pid()").await?;
-    let mut after = pin!(session_of(one, "SELECT pg_backend_pid()"));
+    let theirs = session_of(other, SESSION_IN_TRANSACTION).await?;
+    let mut after = pin!(session_of(one, SESSION));
     let returned = timeout(WAIT_FOR_SESSION, after.as_mut()).await;
     other.execute(sqlx::raw_sql("ROLLBACK")).await?;
     let after = match returned {
@@ -101,7 +111,10 @@ async fn is_shared(one: &mut PgConnection, other: &mut PgConnection) -> Result<b
     Ok(theirs == before || after != before)
 }
 
-async fn session_of(connection: &mut PgConnection, sql: &'static str) -> Result<i32, sqlx::Error> {
+async fn session_of(
+    connection: &mut PgConnection,
+    sql: &'static str,
+) -> Result<String, sqlx::Error> {
     let row: PgRow = connection.fetch_one(sqlx::raw_sql(sql)).await?;
     row.try_get(0)
 }
@@ -147,7 +160,7 @@ pub(crate) async fn pooler_faults(db: &Db) -> Result<Vec<String>, sqlx::Error> {
 }
 
 /// Cluster, database and role of a connection.
-struct Place {
+pub(crate) struct Place {
     cluster: String,
     database: String,
     role: String,
@@ -155,7 +168,7 @@ struct Place {
 }
 
 impl Place {
-    async fn of(conn: impl PgExecutor<'_>) -> Result<Self, sqlx::Error> {
+    pub(crate) async fn of(conn: impl PgExecutor<'_>) -> Result<Self, sqlx::Error> {
         // Unprepared, for poolers that do not follow prepared statements.
         let row = sqlx::raw_sql(
             "SELECT system_identifier::text, current_database()::text, current_user::text, pg_is_in_recovery()
@@ -179,9 +192,32 @@ impl Place {
                 "{name} leads to a standby, which is read-only: name the primary"
             ));
         }
+        faults.extend(self.data_faults(name, main, "the server behind the pooler"));
+        faults
+    }
+
+    /// Faults of `DATABASE_READ_URL`, compared with `DATABASE_URL`.
+    pub(crate) fn replica_faults(&self, main: &Self) -> Vec<String> {
+        let mut faults = self.data_faults(READ_URL, main, "a standby of that server");
+        faults.extend(self.role_fault(READ_URL, main));
+        faults
+    }
+
+    fn role_fault(&self, name: &str, main: &Self) -> Option<String> {
+        (self.role != main.role).then(|| {
+            format!(
+                "{name} connects as {}, DATABASE_URL as {}: use the same role",
+                self.role, main.role
+            )
+        })
+    }
+
+    /// Faults of a URL that leads to other data than `DATABASE_URL`.
+    fn data_faults(&self, name: &str, main: &Self, expected: &str) -> Vec<String> {
+        let mut faults = Vec::new();
         if self.cluster != main.cluster {
             faults.push(format!(
-                "{name} leads to another server than DATABASE_URL, with data of its own: name the server behind the pooler"
+                "{name} leads to another server than DATABASE_URL, with data of its own: name {expected}"
             ));
         } else if self.database != main.database {
             faults.push(format!(
@@ -200,13 +236,8 @@ pub async fn direct_faults(db: &Db) -> Result<Vec<String>, sqlx::Error> {
         return Ok(vec![]);
     };
     let (mut faults, place) = faults_of(NAME, &direct.connect_options(), db).await?;
-    if let Some((place, main)) = place
-        && place.role != main.role
-    {
-        faults.push(format!(
-            "{NAME} connects as {}, DATABASE_URL as {}: use the same role",
-            place.role, main.role
-        ));
+    if let Some((place, main)) = place {
+        faults.extend(place.role_fault(NAME, &main));
     }
     Ok(faults)
 }
@@ -248,9 +279,28 @@ async fn faults_of(
 #[error("DATABASE_URL and DATABASE_DIRECT_URL cannot be used: {}", .0.join("; "))]
 pub struct UnfitPooler(Vec<String>);
 
+/// A URL of the database cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum UnfitServer {
+    #[error(transparent)]
+    Pooler(#[from] UnfitPooler),
+    #[error(transparent)]
+    Replica(#[from] UnfitReplica),
+}
+
+/// Rejects URLs by which writes would be lost, or the data of another database returned. Nothing is rejected while a server
+/// does not respond.
+pub async fn reject_unfit_servers(db: &Db, replica: Option<&Replica>) -> Result<(), UnfitServer> {
+    reject_unfit_pooler(db).await?;
+    if let Some(replica) = replica {
+        reject_unfit_replica(db, replica).await?;
+    }
+    Ok(())
+}
+
 /// Rejects a pooler that would lose settings, locks and statements of sessions, and a direct URL that leads elsewhere. Nothing
 /// is rejected while the database does not respond: [`crate::log_faults`] logs it later.
-pub async fn reject_unfit_pooler(db: &Db) -> Result<(), UnfitPooler> {
+async fn reject_unfit_pooler(db: &Db) -> Result<(), UnfitPooler> {
     let faults = async {
         let mut faults = pooler_faults(db).await?;
         if faults.is_empty() {
@@ -262,6 +312,55 @@ pub async fn reject_unfit_pooler(db: &Db) -> Result<(), UnfitPooler> {
         Ok(Ok(faults)) if !faults.is_empty() => Err(UnfitPooler(faults)),
         Ok(Err(error)) if !is_outage(&error) => {
             tracing::warn!(%error, "the pooler cannot be checked");
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What is wrong with `DATABASE_READ_URL`.
+#[derive(Debug)]
+pub struct ReplicaFindings {
+    /// It must not be read.
+    pub faults: Vec<String>,
+    /// It leads to the primary.
+    pub is_primary: bool,
+}
+
+/// Compares the server of `DATABASE_READ_URL` with that of `DATABASE_URL`.
+pub async fn replica_findings(db: &Db, replica: &Replica) -> Result<ReplicaFindings, sqlx::Error> {
+    let options = replica.options();
+    let pooling = Pooling::detect(options).await?;
+    let faults = pooling.faults(db.direct().is_some());
+    if !faults.is_empty() {
+        let faults = faults.iter().map(|fault| format!("{READ_URL}: {fault}"));
+        return Ok(ReplicaFindings {
+            faults: faults.collect(),
+            is_primary: false,
+        });
+    }
+    let mut connection = options.connect().await?;
+    let place = Place::of(&mut connection).await;
+    drop(connection.close().await);
+    let (place, main) = (place?, Place::of(db).await?);
+    Ok(ReplicaFindings {
+        faults: place.replica_faults(&main),
+        is_primary: !place.is_standby,
+    })
+}
+
+/// The read replica cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{} (without DATABASE_READ_URL the primary replies to all reads)", .0.join("; "))]
+pub struct UnfitReplica(Vec<String>);
+
+/// Rejects a read URL that leads to other data or has another role. The watch of the replica compares them later if a server
+/// does not respond.
+async fn reject_unfit_replica(db: &Db, replica: &Replica) -> Result<(), UnfitReplica> {
+    match timeout(START_TIMEOUT, replica_findings(db, replica)).await {
+        Ok(Ok(found)) if !found.faults.is_empty() => Err(UnfitReplica(found.faults)),
+        Ok(Err(error)) if !is_outage(&error) => {
+            tracing::warn!(%error, "the read replica cannot be checked");
             Ok(())
         }
         _ => Ok(()),

@@ -2,34 +2,32 @@
 
 use std::time::Duration;
 
-use database::Db;
 use http_toolkit::PageRequest;
+use sqlx::PgConnection;
 use usage_meter::{Ranges, Resolution};
 
 use super::super::model::{LastItem, ReportQuery, UsageItem};
 use crate::ids::AccountId;
-use crate::scope::{self, Scope};
 
-/// Lists a page of an account's usage, the oldest first. PostgreSQL cancels the statement after `timeout`, also
-/// when the client has disconnected.
+/// Lists a page of an account's usage, the oldest first, in a transaction. PostgreSQL cancels the statement after `timeout`,
+/// also when the client has disconnected.
 ///
 /// `OFFSET 0` makes the planner look each range up by the index. With a plain join it reads and filters
 /// all rows of the account: 1.0 s instead of 20 ms for 900,000 rows.
 pub(in super::super) async fn list<F>(
-    db: &Db,
+    conn: &mut PgConnection,
     account_id: AccountId,
     query: &ReportQuery,
     page: &PageRequest<LastItem, F>,
     timeout: Duration,
 ) -> Result<Vec<UsageItem>, sqlx::Error> {
-    let mut tx = scope::begin(db, Scope::Account(account_id)).await?;
     // Only for this transaction, since a pooler may share the connection.
     let has_rollups = sqlx::query_scalar!(
         r#"SELECT (set_config('statement_timeout', $1, true) IS NOT NULL
                    AND coalesce((SELECT is_done FROM usage_backfill), false)) AS "has_rollups!""#,
         timeout.as_millis().to_string(),
     )
-    .fetch_one(&mut *tx)
+    .fetch_one(&mut *conn)
     .await?;
     let after = page.after.as_ref();
     let from = after.map_or(query.from, |last| last.0.max(query.from));
@@ -44,7 +42,7 @@ pub(in super::super) async fn list<F>(
         hours,
         days,
     } = Ranges::split(from, query.to, resolution);
-    let items = sqlx::query_as!(
+    sqlx::query_as!(
         UsageItem,
         r#"SELECT start AS "start!", nullif(endpoint, '') AS endpoint,
                   sum(request_count)::int8 AS "requests!",
@@ -97,8 +95,6 @@ pub(in super::super) async fn list<F>(
         after.map(|last| last.1.as_str()),
         page.limit.one_more(),
     )
-    .fetch_all(&mut *tx)
-    .await?;
-    tx.commit().await?;
-    Ok(items)
+    .fetch_all(&mut *conn)
+    .await
 }

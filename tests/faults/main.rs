@@ -22,5 +22,6 @@ mod pooler_restarts;
 mod poolers;
 mod proxies;
 mod redis;
+mod replicas;
 mod shutdown;
 mod stalled;

@@ -17,7 +17,7 @@ use crate::{
     process::{self, OnOurDeath, Server, Signal},
 };
 
-pub use self::http::HttpProxy;
+pub use self::http::{Balance, HttpProxy};
 
 const START_LIMIT: Duration = Duration::from_secs(20);
 

@@ -12,7 +12,7 @@ use tokio::{
     net::UnixStream,
 };
 
-use super::{install, start};
+use super::{START_LIMIT, install, start};
 use crate::{
     error::{Doing as _, Result},
     files::Scratch,
@@ -24,6 +24,15 @@ use crate::{
 /// Longest time from a replica's first failed check until it gets no new request: two checks.
 /// `HTTP_DRAIN_DELAY` must be longer.
 const CHECKS: &str = "inter 250ms downinter 250ms fall 2 rise 1";
+
+/// What the proxy sends to one replica.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Balance {
+    /// A request, so that those of a client go to all replicas by turns. nginx does so.
+    Request,
+    /// A connection of a client, with its requests. Load balancers below HTTP do so, such as a Service of Kubernetes.
+    Connection,
+}
 
 /// A running proxy; dropping it stops it.
 #[derive(Debug)]
@@ -37,12 +46,16 @@ pub struct HttpProxy {
 impl HttpProxy {
     /// Starts a proxy in front of these ports of 127.0.0.1. A replica gets requests while its readiness is 200, so that one
     /// may start or end at any time. The proxy appends its client's address to `X-Forwarded-For`.
-    pub async fn start(upstreams: &[u16]) -> Result<Self> {
+    pub async fn start(upstreams: &[u16], balance: Balance) -> Result<Self> {
         install(Package::Proxies)?;
         let scratch = Scratch::new(None)?;
         let port = ports::any()?.port;
-        let text = configuration(port, upstreams, &socket(&scratch));
-        let server = start(&scratch, &text, port).await?;
+        let socket = socket(&scratch);
+        let text = configuration(port, upstreams, balance, &socket);
+        let mut server = start(&scratch, &text, port).await?;
+        // The socket gets its name a moment after the port is open.
+        let is_open = async || UnixStream::connect(&socket).await.is_ok();
+        server.wait_until(START_LIMIT, is_open).await?;
         Ok(Self {
             server,
             port,
@@ -101,7 +114,11 @@ fn name(number: usize) -> String {
 }
 
 /// A request whose connection is refused goes to another replica; one that was sent is never repeated.
-fn configuration(port: u16, upstreams: &[u16], statistics: &Path) -> String {
+fn configuration(port: u16, upstreams: &[u16], balance: Balance, statistics: &Path) -> String {
+    let connections = match balance {
+        Balance::Request => "",
+        Balance::Connection => "    option prefer-last-server\n",
+    };
     let mut text = format!(
         "global
     maxconn 8000
@@ -127,7 +144,7 @@ listen service
     http-check send meth GET uri /health/ready ver HTTP/1.1 hdr Host 127.0.0.1
     http-check expect status 200
     default-server {CHECKS}
-",
+{connections}",
         statistics.display()
     );
     for (number, upstream) in upstreams.iter().enumerate() {

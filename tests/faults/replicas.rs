@@ -1,4 +1,4 @@
-//! Replicas behind HAProxy that are added and removed under load: nobody is signed out, and everything is counted once.
+//! Replicas behind `HAProxy` that are added and removed under load: nobody is signed out, and everything is counted once.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -7,13 +7,13 @@ use std::time::Duration;
 use clock::{Clock, Rng, uuid_v7};
 use futures_util::future::join_all;
 use groundwork_dev::process::Signal;
-use groundwork_dev::{HttpProxy, ports};
+use groundwork_dev::{Balance, HttpProxy, ports};
 use reqwest::Method;
 use serde_json::json;
 use uuid::Uuid;
 
 use crate::harness::{
-    Caller, Load, Outcome, Service, World, count, given, is_fine, program, until,
+    Caller, Load, Outcome, Service, Settings, World, count, given, is_fine, program, until, with,
 };
 
 /// Replicas at the start.
@@ -56,6 +56,12 @@ const ROTATIONS: &str = "SELECT coalesce(sum(generation), 0)::int8 FROM sessions
 const ENDED: &str = "SELECT count(*) FROM sessions WHERE ended_at IS NOT NULL";
 const REUSES: &str = "SELECT count(*) FROM audit_log WHERE event = 'refresh_token_reused'";
 
+fn settings(world: &World, more: &[(&str, &str)]) -> Settings {
+    let redis = given("TEST_REDIS_URL");
+    let shared = with(&world.settings, &SETTINGS);
+    with(&with(&shared, &[("REDIS_URL", &redis)]), more)
+}
+
 /// Starts one. Every other one writes its counts at its end alone.
 async fn start(world: &World, port: u16, number: usize) -> Service {
     let flush = if number.is_multiple_of(2) {
@@ -64,13 +70,10 @@ async fn start(world: &World, port: u16, number: usize) -> Service {
         "60s"
     };
     let own = [
-        ("BIND_ADDR", format!("127.0.0.1:{port}")),
-        ("REDIS_URL", given("TEST_REDIS_URL")),
-        ("USAGE_FLUSH_INTERVAL", flush.to_owned()),
+        ("BIND_ADDR", &*format!("127.0.0.1:{port}")),
+        ("USAGE_FLUSH_INTERVAL", flush),
     ];
-    let own = own.iter().map(|(name, value)| (*name, &**value));
-    let settings: Vec<_> = SETTINGS.into_iter().chain(own).collect();
-    world.serve(&settings).await
+    Service::start(&settings(world, &own), &["serve", "--no-worker"]).await
 }
 
 async fn end(mut service: Service) {
@@ -171,7 +174,10 @@ async fn f64_replicas_that_come_and_go_sign_nobody_out_and_count_everything_once
         .collect();
     let starting = (0..REPLICAS).map(|number| start(&world, ports[number], number));
     let mut running = join_all(starting).await;
-    let proxy = HttpProxy::start(&ports).await.expect("it starts");
+    let worker = Service::spawn(&settings(&world, &[]), &["worker"]);
+    let proxy = HttpProxy::start(&ports, Balance::Request)
+        .await
+        .expect("it starts");
     let ready = async |wanted: usize| {
         until("the proxy has found them", async || {
             proxy.ready().await.expect("it responds") == wanted
@@ -233,7 +239,7 @@ async fn f64_replicas_that_come_and_go_sign_nobody_out_and_count_everything_once
     assert_eq!(count(&mut owner, ENDED).await, 0, "sessions ended");
     assert_eq!(count(&mut owner, REUSES).await, 0, "reuse is reported");
 
-    for service in running {
+    for service in running.into_iter().chain([worker]) {
         end(service).await;
     }
     assert_eq!(count(&mut owner, READS).await, number(read.len()));

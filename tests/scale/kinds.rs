@@ -10,7 +10,17 @@ const KINDS: [(&str, &[&str]); 9] = [
         "job queue: heartbeat, recovery",
         &["worker_heartbeat", "_workers(", "pg_try_advisory_xact_lock"],
     ),
-    ("schedules", &["crontab", "add_job", "_private_jobs where id", "newest"]),
+    (
+        "schedules",
+        &[
+            "crontab",
+            "add_job",
+            "_private_jobs where id",
+            "newest",
+            "usage_backfill",
+            "old AS MATERIALIZED",
+        ],
+    ),
     (
         "samples of metrics",
         &[
@@ -23,10 +33,7 @@ const KINDS: [(&str, &[&str]); 9] = [
             "legal_holds",
         ],
     ),
-    (
-        "new connections",
-        &["SET ", "LISTEN", "pg_type"],
-    ),
+    ("new connections", &["SET ", "LISTEN", "pg_type"]),
     (
         "transactions",
         &["BEGIN", "COMMIT", "ROLLBACK", "set_config"],

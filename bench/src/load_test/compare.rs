@@ -1,4 +1,4 @@
-//! Replicas compared with one process, both behind HAProxy, on the same processors and with as many threads and connections.
+//! Replicas compared with one process, both behind `HAProxy`, on the same processors and with as many threads and connections.
 
 use std::fmt;
 use std::sync::Arc;
@@ -56,6 +56,9 @@ struct Measured {
     /// Of Redis for a request.
     commands: f64,
 }
+
+/// One of the figures.
+type Figure = fn(&Measured) -> f64;
 
 /// Measures both by turns.
 pub(super) async fn measure(
@@ -182,7 +185,7 @@ impl fmt::Display for Comparison {
             "| requests a second, at least {LEAST} | {:.2} | {kept} |",
             self.ratio(|it| it.rate)
         )?;
-        let others: [(&str, fn(&Measured) -> f64); 5] = [
+        let others: [(&str, Figure); 5] = [
             ("p95", |it| it.p95.as_secs_f64()),
             ("processor time of the service for a request", |it| {
                 it.service

@@ -16,13 +16,13 @@ pub(crate) struct Options {
     /// Users, each with an account and a connection of its own
     #[arg(long, default_value = "100", value_parser = users)]
     pub(crate) users: usize,
-    /// Replicas of the service behind HAProxy; without it one process serves, without a proxy
+    /// Replicas of the service behind `HAProxy`; without it one process serves, without a proxy
     #[arg(long, value_parser = replicas)]
     pub(crate) replicas: Option<usize>,
-    /// What HAProxy sends to one replica: each request to the next one, or all requests of a connection to the same
+    /// What `HAProxy` sends to one replica: each request to the next one, or all requests of a connection to the same
     #[arg(long, value_enum, default_value_t = Balance::Request)]
     pub(crate) balance: Balance,
-    /// Compare the replicas with one, both behind HAProxy, at saturation
+    /// Compare the replicas with one, both behind `HAProxy`, at saturation
     #[arg(long, requires = "replicas")]
     pub(crate) compare: bool,
     /// Seconds that the users are active
@@ -49,7 +49,7 @@ pub(crate) enum Balance {
     Connection,
 }
 
-/// Replicas of the service behind HAProxy.
+/// Replicas of the service behind `HAProxy`.
 #[derive(Clone, Copy)]
 pub(super) struct Replicas {
     pub(super) count: usize,

@@ -51,7 +51,7 @@ pub(super) struct Report {
     pub(super) samples: Samples,
     /// Of the servers on this machine; `None` of a deployed copy.
     pub(super) usage: Option<Usage>,
-    /// Of each replica behind HAProxy.
+    /// Of each replica behind `HAProxy`.
     pub(super) replies: Vec<u64>,
     /// Empty of a deployed copy.
     pub(super) saturation: Vec<Step>,

@@ -1,4 +1,4 @@
-//! The service under load: one process, or replicas behind HAProxy that divide what one process has.
+//! The service under load: one process, or replicas behind `HAProxy` that divide what one process has.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use super::options::Replicas;
 use super::processes::{self, REPLICAS, SERVICE, Watched};
 use crate::ours::{Ours, Setup};
 
-/// For HAProxy to find the replicas ready.
+/// For `HAProxy` to find the replicas ready.
 const READY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// `DB_POOL_SIZE` and `DB_MAX_OVERFLOW` of one process by default.
@@ -31,7 +31,7 @@ impl Running {
         })
     }
 
-    /// Starts replicas behind HAProxy. The first one runs jobs as well.
+    /// Starts replicas behind `HAProxy`. The first one runs jobs as well.
     pub(super) async fn behind_proxy(setup: &Setup, replicas: Replicas) -> Result<Self> {
         let count = replicas.count;
         let part = part(count, processes::cores());

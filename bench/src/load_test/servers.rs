@@ -66,7 +66,7 @@ impl Servers {
         })
     }
 
-    /// Starts the service with the default limits, or those among `settings`: one process, or replicas behind HAProxy.
+    /// Starts the service with the default limits, or those among `settings`: one process, or replicas behind `HAProxy`.
     pub(super) async fn start(
         &self,
         settings: &[(&str, &str)],

@@ -17,7 +17,7 @@ use crate::report::tell;
 /// Connections of the load, as many as saturate two cores.
 const CONNECTIONS: usize = 64;
 
-/// Each measures both, the one that is first by turns.
+/// Each measures both, and the order alternates.
 const ROUNDS: usize = 7;
 
 /// Connections are opened and caches filled meanwhile.
@@ -60,7 +60,7 @@ struct Measured {
 /// One of the figures.
 type Figure = fn(&Measured) -> f64;
 
-/// Measures both by turns.
+/// Measures both alternately.
 pub(super) async fn measure(
     servers: &Servers,
     has_files: bool,
@@ -153,7 +153,7 @@ impl fmt::Display for Comparison {
         writeln!(
             f,
             "Both behind HAProxy on the same processors, with as many threads and connections in all; {CONNECTIONS} connections \
-             without think time, by turns. Processor time is that of a request.\n"
+             without think time, alternately. Processor time is that of a request.\n"
         )?;
         writeln!(
             f,

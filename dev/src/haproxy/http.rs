@@ -28,7 +28,7 @@ const CHECKS: &str = "inter 250ms downinter 250ms fall 2 rise 1";
 /// What the proxy sends to one replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Balance {
-    /// A request, so that those of a client go to all replicas by turns. nginx does so.
+    /// A request, so that those of a client go to all replicas. nginx does so.
     Request,
     /// A connection of a client, with its requests. Load balancers below HTTP do so, such as a Service of Kubernetes.
     Connection,

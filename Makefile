@@ -39,6 +39,14 @@ test-cluster: ## Fail over PostgreSQL under Patroni, and nodes of Redis Cluster 
 	@$(BUILD) && NEXTEST_TEST_THREADS=1 RUST_TEST_THREADS=1 NEXTEST_SUCCESS_OUTPUT=immediate RUST_TEST_NOCAPTURE=1 \
 		TEST_ROUNDS="$(ROUNDS)" $(DEV) test --test cluster $(ARGS)
 
+# Seconds for which the statements of the replicas are counted.
+LENGTH = 60
+
+.PHONY: scale-test
+scale-test: ## Count the statements of 1 and of 50 idle replicas on a million users (LENGTH=60 seconds each)
+	@$(BUILD) && NEXTEST_TEST_THREADS=1 RUST_TEST_THREADS=1 NEXTEST_SUCCESS_OUTPUT=immediate RUST_TEST_NOCAPTURE=1 \
+		TEST_LENGTH="$(LENGTH)" $(DEV) test --test scale $(ARGS)
+
 .PHONY: test-api
 test-api: ## Hold the running service to its OpenAPI document with generated requests (needs Python)
 	@$(BUILD) && $(DEV) db -- tests/openapi/run "$(TARGET_DIR)" $(ARGS)
@@ -94,10 +102,10 @@ bench: ## Measure the service beside a bare one, both built for release (ARGS="-
 USERS = 100
 
 .PHONY: load-test
-load-test: ## Load the service as USERS=100 do and judge its latency (URL= ACCOUNTS= for a deployed copy)
+load-test: ## Load the service as USERS=100 do and judge its latency (REPLICAS=4 behind HAProxy, COMPARE=1 with one; URL= ACCOUNTS= for a copy)
 	@cargo build --release --package groundwork --package groundwork-bench --bins
 	@exec "$(TARGET_DIR)/release/groundwork-bench" load-test --users "$(USERS)" $(if $(URL),--url "$(URL)") \
-		$(if $(ACCOUNTS),--accounts "$(ACCOUNTS)") $(if $(filter yes,$(NOT_PRODUCTION)),--not-production) $(ARGS)
+		$(if $(REPLICAS),--replicas "$(REPLICAS)") $(if $(filter 1 yes,$(COMPARE)),--compare) $(if $(ACCOUNTS),--accounts "$(ACCOUNTS)") $(if $(filter yes,$(NOT_PRODUCTION)),--not-production) $(ARGS)
 
 # template-only: begin
 .PHONY: new

@@ -112,6 +112,15 @@ impl Setup {
         setup
     }
 
+    /// The same on a port of its own, with its own log.
+    pub(crate) fn on_another_port(&self) -> Result<Self> {
+        let port = ports::any()?.port;
+        let mut setup = self.with(&[("BIND_ADDR", &format!("127.0.0.1:{port}"))]);
+        setup.port = port;
+        setup.log = self.log.with_file_name(format!("groundwork-{port}.log"));
+        Ok(setup)
+    }
+
     /// Makes an account that can sign in.
     pub(crate) fn create_account(&self, email: &str) -> Result<()> {
         self.run(

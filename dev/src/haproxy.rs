@@ -1,5 +1,7 @@
 //! A private `HAProxy` for the tests, whose health checks ask Patroni which member is the primary.
 
+mod http;
+
 use std::{
     fmt::Write as _,
     fs,
@@ -14,6 +16,8 @@ use crate::{
     ports,
     process::{self, OnOurDeath, Server, Signal},
 };
+
+pub use self::http::{Balance, HttpProxy};
 
 const START_LIMIT: Duration = Duration::from_secs(20);
 
@@ -38,22 +42,11 @@ pub struct HaProxy {
 impl HaProxy {
     /// Starts a proxy on two free ports, by the text of `deploy/ha/haproxy.cfg` with these members.
     pub async fn start(configuration: &str, members: &[Upstream]) -> Result<Self> {
-        if program().is_none() {
-            packages::install(&[Package::Cluster])?;
-        }
-        let program = program().ok_or_else(|| Error::Missing(Package::Cluster.advice()))?;
+        install(Package::Cluster)?;
         let scratch = Scratch::new(None)?;
         let (primary, replicas) = (ports::any()?.port, ports::any()?.port);
-        let file = scratch.path().join("haproxy.cfg");
         let text = with_members(configuration, primary, replicas, members)?;
-        fs::write(&file, text).doing_to("write", &file)?;
-        let mut command = process::command(program.as_os_str(), None, OnOurDeath::Terminate);
-        command.args(["-db", "-f"]).arg(&file);
-        let log = scratch.path().join("log");
-        let mut server = Server::start("HAProxy", &mut command, Signal::TERM, Some(&log))?;
-        server
-            .wait_until(START_LIMIT, async || ports::is_open(primary).await)
-            .await?;
+        let server = start(&scratch, &text, primary).await?;
         Ok(Self {
             _server: server,
             primary,
@@ -79,6 +72,28 @@ impl HaProxy {
 fn program() -> Option<PathBuf> {
     let of_root = Path::new("/usr/sbin/haproxy");
     files::on_path("haproxy").or_else(|| files::is_program(of_root).then(|| of_root.to_path_buf()))
+}
+
+/// Installs the proxy, with the other programs of a package, if it is missing.
+fn install(package: Package) -> Result<()> {
+    if program().is_none() {
+        packages::install(&[package])?;
+    }
+    Ok(())
+}
+
+/// Starts the proxy by this configuration, and waits until it listens on the port.
+async fn start(scratch: &Scratch, configuration: &str, port: u16) -> Result<Server> {
+    let program = program().ok_or_else(|| Error::Missing(Package::Proxies.advice()))?;
+    let file = scratch.path().join("haproxy.cfg");
+    fs::write(&file, configuration).doing_to("write", &file)?;
+    let mut command = process::command(program.as_os_str(), None, OnOurDeath::Terminate);
+    command.args(["-db", "-f"]).arg(&file);
+    let log = scratch.path().join("log");
+    let mut server = Server::start("HAProxy", &mut command, Signal::TERM, Some(&log))?;
+    let is_open = async || ports::is_open(port).await;
+    server.wait_until(START_LIMIT, is_open).await?;
+    Ok(server)
 }
 
 /// The configuration with these members instead of its own, on loopback.

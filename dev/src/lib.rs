@@ -31,6 +31,7 @@ pub mod stripe;
 pub use certificates::{LoopbackTls, TlsAcceptor};
 pub use clamd::Clamd;
 pub use error::{Error, Result};
+pub use haproxy::{Balance, HttpProxy};
 pub use inbox::Inbox;
 pub use patroni::Patroni;
 pub use postgres::Postgres;

@@ -61,9 +61,14 @@ impl Postgres {
     ///
     /// It writes without waiting for the disk, as no crash of the machine is to be survived.
     pub async fn throw_away() -> Result<Self> {
+        Self::throw_away_with(&[]).await
+    }
+
+    /// Like [`Postgres::throw_away`], with these settings besides, such as `work_mem=8MB`.
+    pub async fn throw_away_with(more: &[&str]) -> Result<Self> {
         let account = Account::for_servers()?;
         let scratch = Scratch::new(account.as_ref())?;
-        let settings = [
+        let usual = [
             "max_connections=400",
             "shared_buffers=128MB",
             "fsync=off",
@@ -72,6 +77,8 @@ impl Postgres {
             "wal_level=minimal",
             "max_wal_senders=0",
         ];
+        // Of a setting that is given twice, the last one counts.
+        let settings = [&usual, more].concat();
         let log = scratch.path().join("log");
         let mut started = start(
             scratch.path(),

@@ -46,6 +46,16 @@ impl Redis {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
+    /// Commands that it has processed, those of scripts not counted.
+    pub async fn commands(&self) -> Result<u64> {
+        let info = reply(self.port, "INFO stats").await.unwrap_or_default();
+        let count = info
+            .lines()
+            .find_map(|line| line.strip_prefix("total_commands_processed:"));
+        let count = count.and_then(|it| it.trim().parse().ok());
+        count.ok_or_else(|| Error::Other("Redis does not say how many commands it had".into()))
+    }
+
     /// Its process id.
     #[must_use]
     pub fn id(&self) -> u32 {

@@ -21,6 +21,7 @@ mod pooler_page;
 mod pooler_restarts;
 mod poolers;
 mod proxies;
+mod read_replicas;
 mod redis;
 mod replicas;
 mod sessions;

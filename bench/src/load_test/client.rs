@@ -116,6 +116,12 @@ impl Client {
         }
     }
 
+    /// Sends the next requests to another address.
+    pub(super) fn lead_to(&mut self, target: Arc<Target>) {
+        self.target = target;
+        self.connection = None;
+    }
+
     /// Sends a request and reads the whole reply.
     pub(super) async fn send(
         &mut self,

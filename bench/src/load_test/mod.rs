@@ -3,10 +3,13 @@
 
 mod chart;
 mod client;
+mod compare;
 mod options;
 mod preflight;
 mod processes;
+mod replica_table;
 mod report;
+mod running;
 mod samples;
 mod saturation;
 mod servers;
@@ -71,26 +74,47 @@ async fn measure(options: Options) -> Result<Report> {
 async fn local(options: &Options) -> Result<Report> {
     let servers = Servers::build(options.users.max(saturation::MOST)).await?;
     let measured = async {
-        let (service, _) = servers.start(&[]).await?;
+        let replicas = options.replicas();
+        let service = servers.start(&[], replicas).await?;
         let (target, has_files) =
-            preflight::check(Target::behind_proxy(service.addr), servers::account(0)).await?;
-        let watched = servers.watched(service.id());
+            preflight::check(Target::behind_proxy(service.addr()), servers::account(0)).await?;
+        let watched = servers.watched(&service);
+        let before = service.replies().await?;
         let accounts = (0..options.users).map(servers::account);
         let course = Course::new(has_files);
         let (samples, usage) =
             under_load(options, &target, accounts.collect(), course, &watched).await?;
+        let after = service.replies().await?;
+        let replies = after
+            .iter()
+            .zip(&before)
+            .map(|(after, before)| after - before);
+        let replies = replies.collect();
         service.stop().await;
-        let saturation = saturation::measure(&servers, has_files, Objective::default()).await?;
+        let objective = Objective::default();
+        let saturation = saturation::measure(&servers, replicas, has_files, objective).await?;
+        let comparison = match replicas {
+            Some(replicas) if options.compare => {
+                Some(compare::measure(&servers, has_files, replicas).await?)
+            }
+            _ => None,
+        };
         Ok(Report {
             users: options.users,
             think_time: options.think_time,
             length: options.length(),
-            target: "a service on this machine".to_owned(),
-            objective: Objective::default(),
+            target: match options.replicas {
+                Some(1) => "one replica behind HAProxy on this machine".to_owned(),
+                Some(count) => format!("{count} replicas behind HAProxy on this machine"),
+                None => "a service on this machine".to_owned(),
+            },
+            objective,
             has_files,
             samples,
             usage: Some(usage),
+            replies,
             saturation,
+            comparison,
         })
     };
     let report = measured.await;
@@ -116,7 +140,9 @@ async fn deployed(options: &Options, url: &Url, accounts: Vec<Account>) -> Resul
         has_files,
         samples,
         usage: None,
+        replies: Vec::new(),
         saturation: Vec::new(),
+        comparison: None,
     })
 }
 

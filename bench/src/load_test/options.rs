@@ -16,6 +16,15 @@ pub(crate) struct Options {
     /// Users, each with an account and a connection of its own
     #[arg(long, default_value = "100", value_parser = users)]
     pub(crate) users: usize,
+    /// Replicas of the service behind `HAProxy`; without it one process serves, without a proxy
+    #[arg(long, value_parser = replicas)]
+    pub(crate) replicas: Option<usize>,
+    /// What `HAProxy` sends to one replica: each request to the next one, or all requests of a connection to the same
+    #[arg(long, value_enum, default_value_t = Balance::Request)]
+    pub(crate) balance: Balance,
+    /// Compare the replicas with one, both behind `HAProxy`, at saturation
+    #[arg(long, requires = "replicas")]
+    pub(crate) compare: bool,
     /// Seconds that the users are active
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(10..=3600))]
     pub(crate) seconds: u64,
@@ -33,6 +42,20 @@ pub(crate) struct Options {
     pub(crate) not_production: bool,
 }
 
+/// What the proxy sends to one replica.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub(crate) enum Balance {
+    Request,
+    Connection,
+}
+
+/// Replicas of the service behind `HAProxy`.
+#[derive(Clone, Copy)]
+pub(super) struct Replicas {
+    pub(super) count: usize,
+    pub(super) balance: groundwork_dev::Balance,
+}
+
 /// Account that a user signs in to.
 #[derive(Clone)]
 pub(crate) struct Account {
@@ -48,6 +71,16 @@ fn users(text: &str) -> Result<usize, String> {
     users
         .filter(|users| (1..=MOST_USERS).contains(users))
         .ok_or_else(|| format!("the number of users is from 1 to {MOST_USERS}"))
+}
+
+/// Most replicas, which share the connections that PostgreSQL accepts.
+const MOST_REPLICAS: usize = 16;
+
+fn replicas(text: &str) -> Result<usize, String> {
+    let replicas = text.parse().ok();
+    replicas
+        .filter(|replicas| (1..=MOST_REPLICAS).contains(replicas))
+        .ok_or_else(|| format!("the number of replicas is from 1 to {MOST_REPLICAS}"))
 }
 
 fn think_time(text: &str) -> Result<Duration, String> {
@@ -72,8 +105,23 @@ fn origin(text: &str) -> Result<Url, String> {
 }
 
 impl Options {
+    /// Returns the replicas; `None` for one process without a proxy.
+    pub(super) fn replicas(&self) -> Option<Replicas> {
+        let balance = match self.balance {
+            Balance::Request => groundwork_dev::Balance::Request,
+            Balance::Connection => groundwork_dev::Balance::Connection,
+        };
+        let count = self.replicas?;
+        Some(Replicas { count, balance })
+    }
+
     /// Returns the accounts of a deployed copy, at least one for each user; `None` without one.
     pub(super) fn read_accounts(&self) -> Result<Option<Vec<Account>>> {
+        if let (Some(url), true) = (&self.url, self.replicas.is_some()) {
+            return Err(Error::Other(format!(
+                "replicas are started on this machine, not at {url}: leave out --replicas (REPLICAS with make) or --url"
+            )));
+        }
         let (Some(url), Some(path)) = (&self.url, &self.accounts) else {
             return Ok(None);
         };
@@ -139,6 +187,15 @@ mod tests {
     }
 
     #[test]
+    fn numbers_of_replicas_out_of_range_are_refused() {
+        assert_eq!(replicas("16"), Ok(16));
+        for wrong in ["0", "abc", "17", "-1", "2.5", ""] {
+            let refusal = replicas(wrong).expect_err("it is out of range");
+            assert_eq!(refusal, "the number of replicas is from 1 to 16");
+        }
+    }
+
+    #[test]
     fn think_times_out_of_range_are_refused() {
         assert_eq!(think_time("0.5"), Ok(Duration::from_millis(500)));
         for wrong in ["0", "-1", "61", "NaN", "inf", "soon"] {
@@ -185,6 +242,9 @@ mod tests {
     fn a_public_address_needs_a_confirmation() {
         let options = |url: &str, not_production| Options {
             users: 1,
+            replicas: None,
+            balance: Balance::Request,
+            compare: false,
             seconds: 60,
             think_time: Duration::from_secs(1),
             url: Url::parse(url).ok(),
@@ -198,5 +258,10 @@ mod tests {
         assert!(refusal(options("https://example.com", false)).contains("--not-production"));
         assert!(refusal(options("https://example.com", true)).contains("read /nonexistent"));
         assert!(refusal(options("http://127.0.0.1:8000", false)).contains("read /nonexistent"));
+        let replicas = Options {
+            replicas: Some(4),
+            ..options("https://example.com", true)
+        };
+        assert!(refusal(replicas).contains("leave out --replicas"));
     }
 }

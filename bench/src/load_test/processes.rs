@@ -4,6 +4,29 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::time::Instant;
 
+/// Name of the only process of the service, and of all its replicas together.
+pub(super) const SERVICE: &str = "service";
+
+/// Names of the replicas.
+pub(super) const REPLICAS: [&str; 16] = [
+    "replica 1",
+    "replica 2",
+    "replica 3",
+    "replica 4",
+    "replica 5",
+    "replica 6",
+    "replica 7",
+    "replica 8",
+    "replica 9",
+    "replica 10",
+    "replica 11",
+    "replica 12",
+    "replica 13",
+    "replica 14",
+    "replica 15",
+    "replica 16",
+];
+
 /// A process whose time is read.
 #[derive(Clone, Copy)]
 pub(super) struct Watched {
@@ -55,10 +78,18 @@ impl Usage {
         }
     }
 
-    /// Processors that a process used on average.
+    /// Processors that a process used on average, or the replicas together.
     pub(super) fn processors(&self, name: &str) -> f64 {
-        let found = self.by_process.iter().find(|(it, _)| *it == name);
-        found.map_or(0.0, |(_, time)| time / self.seconds)
+        let of_name = |it: &str| it == name || group_of(it) == name;
+        let times = self.by_process.iter().filter(|(it, _)| of_name(it));
+        times.map(|(_, time)| time).sum::<f64>() / self.seconds
+    }
+
+    /// Names of the processes, of which the replicas are one.
+    pub(super) fn groups(&self) -> Vec<&'static str> {
+        let mut groups: Vec<_> = self.by_process.iter().map(|it| group_of(it.0)).collect();
+        groups.dedup();
+        groups
     }
 
     /// Processors that were busy on average, and those of them that no watched process used.
@@ -69,10 +100,23 @@ impl Usage {
     }
 }
 
+/// [`SERVICE`] for a replica, and the name itself of others.
+fn group_of(name: &str) -> &str {
+    if REPLICAS.contains(&name) {
+        SERVICE
+    } else {
+        name
+    }
+}
+
 /// Number of processors of the machine.
+pub(super) fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// The same, to divide by.
 pub(super) fn count() -> f64 {
-    let count = std::thread::available_parallelism().map_or(1, usize::from);
-    u32::try_from(count).map_or(1.0, f64::from)
+    u32::try_from(cores()).map_or(1.0, f64::from)
 }
 
 fn ticks_per_second() -> f64 {
@@ -144,6 +188,21 @@ mod tests {
         let times = parse(stat).map(|it| (it.parent, it.own, it.ended));
         assert_eq!(times, Some((3, 30.0, 70.0)));
         assert!(parse("7 (a) S").is_none());
+    }
+
+    #[test]
+    fn replicas_are_one_group() {
+        let usage = Usage {
+            at: Instant::now(),
+            seconds: 2.0,
+            by_process: vec![(REPLICAS[0], 1.0), (REPLICAS[1], 3.0), ("HAProxy", 1.0)],
+            busy: 0.0,
+            waiting: 0.0,
+            stolen: 0.0,
+        };
+        assert_eq!(usage.groups(), [SERVICE, "HAProxy"]);
+        let used = [SERVICE, REPLICAS[1], "HAProxy", "Redis"].map(|it| usage.processors(it));
+        assert_eq!(used.map(|it| it.to_string()), ["2", "1.5", "0.5", "0"]);
     }
 
     #[test]

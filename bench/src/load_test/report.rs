@@ -3,7 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::compare::Comparison;
 use super::processes::{self, Usage};
+use super::replica_table;
 use super::samples::{Percentiles, Route, Samples};
 use super::saturation::Step;
 
@@ -49,17 +51,24 @@ pub(super) struct Report {
     pub(super) samples: Samples,
     /// Of the servers on this machine; `None` of a deployed copy.
     pub(super) usage: Option<Usage>,
+    /// Of each replica behind `HAProxy`.
+    pub(super) replies: Vec<u64>,
     /// Empty of a deployed copy.
     pub(super) saturation: Vec<Step>,
+    /// Of the replicas with one.
+    pub(super) comparison: Option<Comparison>,
 }
 
 impl Report {
-    /// `true` if the 95th percentile of each signed-in route and the share of errors are within the objective.
+    /// `true` if the 95th percentile of each signed-in route and the share of errors are within the objective, and so is the
+    /// comparison.
     pub(super) fn is_kept(&self) -> bool {
         let (requests, errors) = self.samples.totals();
         let (_, slowest) = self.slowest();
         let has_replies = self.samples.signed_in().p50 > Duration::ZERO;
-        has_replies && slowest <= self.objective.p95 && self.objective.allows(requests, errors)
+        let is_equal = self.comparison.as_ref().is_none_or(Comparison::is_kept);
+        let are_kept = slowest <= self.objective.p95 && self.objective.allows(requests, errors);
+        has_replies && are_kept && is_equal
     }
 
     /// The signed-in route with the largest 95th percentile, of those with enough replies; without such a route all of them.
@@ -104,9 +113,13 @@ impl fmt::Display for Report {
         self.routes(f)?;
         if let Some(usage) = &self.usage {
             processors(f, usage)?;
+            replica_table::write(f, &self.replies, usage)?;
         }
         if !self.saturation.is_empty() {
             self.saturation(f)?;
+        }
+        if let Some(comparison) = &self.comparison {
+            write!(f, "{comparison}")?;
         }
         writeln!(f, "\n![Latency over time, and by rate](report.svg)")
     }
@@ -174,17 +187,8 @@ impl Report {
     }
 
     fn saturation(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<_> = self
-            .saturation
-            .iter()
-            .flat_map(|it| &it.usage.by_process)
-            .collect();
-        let mut columns: Vec<&str> = Vec::new();
-        for (name, _) in names {
-            if !columns.contains(name) {
-                columns.push(name);
-            }
-        }
+        let first = self.saturation.first();
+        let columns = first.map_or_else(Vec::new, |it| it.usage.groups());
         writeln!(f, "\n## Saturation\n")?;
         writeln!(
             f,
@@ -244,11 +248,10 @@ fn limit(usage: &Usage) -> String {
     if busy == 0.0 {
         return "The use of processors cannot be read here.".to_owned();
     }
-    let largest = usage
-        .by_process
-        .iter()
-        .max_by(|one, other| one.1.total_cmp(&other.1));
-    let (name, _) = largest.copied().unwrap_or_default();
+    let groups = usage.groups().into_iter();
+    let used = groups.map(|name| (name, usage.processors(name)));
+    let largest = used.max_by(|one, other| one.1.total_cmp(&other.1));
+    let (name, most) = largest.unwrap_or_default();
     let of = processes::count();
     let waiting = usage.waiting / usage.seconds;
     let stolen = usage.stolen / usage.seconds;
@@ -261,7 +264,7 @@ fn limit(usage: &Usage) -> String {
         return format!(
             "The processors limit it: {:.2} of {of:.0} are busy{by_host}; {name} uses most, {:.2}.",
             busy + stolen,
-            usage.processors(name)
+            most
         );
     }
     format!(
@@ -280,7 +283,7 @@ fn processors(f: &mut fmt::Formatter<'_>, usage: &Usage) -> fmt::Result {
         "\n| processors used on average | of {:.0} |\n| --- | --: |",
         processes::count()
     )?;
-    for (name, _) in &usage.by_process {
+    for name in usage.groups() {
         writeln!(f, "| {name} | {:.2} |", usage.processors(name))?;
     }
     writeln!(f, "| other programs of this machine | {others:.2} |")
@@ -342,7 +345,9 @@ mod tests {
             has_files: true,
             samples,
             usage: None,
+            replies: Vec::new(),
             saturation: Vec::new(),
+            comparison: None,
         }
     }
 

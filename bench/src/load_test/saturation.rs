@@ -1,5 +1,6 @@
 //! Saturation: users without think time, twice as many in each step, until replies take too long.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -7,7 +8,8 @@ use groundwork_dev::{Error, Result};
 use tokio::task::JoinSet;
 
 use super::client::Target;
-use super::processes::Usage;
+use super::options::Replicas;
+use super::processes::{Usage, Watched};
 use super::report::Objective;
 use super::samples::{Percentiles, Samples};
 use super::servers::{self, Servers};
@@ -27,7 +29,7 @@ const LENGTH: Duration = Duration::from_secs(5);
 const SIGNING_IN: usize = 8;
 
 /// Limits that the load does not reach: those by account assume think time.
-const LIMITS: [(&str, &str); 8] = [
+pub(super) const LIMITS: [(&str, &str); 8] = [
     ("LIMIT_GUARD", "1000000/1s"),
     ("LIMIT_SESSION", "1000000/1m"),
     ("LIMIT_UPLOAD", "1000000/1m"),
@@ -60,44 +62,21 @@ impl Step {
 /// Measures steps until one misses the objective.
 pub(super) async fn measure(
     servers: &Servers,
+    replicas: Option<Replicas>,
     has_files: bool,
     objective: Objective,
 ) -> Result<Vec<Step>> {
-    let (service, _) = servers.start(&LIMITS).await?;
-    let target = Arc::new(Target::behind_proxy(service.addr));
-    let watched = servers.watched(service.id());
+    let service = servers.start(&LIMITS, replicas).await?;
+    let target = Arc::new(Target::behind_proxy(service.addr()));
+    let watched = servers.watched(&service);
     let mut users: Vec<User> = Vec::new();
     let mut steps = Vec::new();
     for connections in STEPS {
         tell(&format!("{connections} connections without think time"));
-        for number in (0u32..).take(connections).skip(users.len()) {
-            let account = servers::account(usize::try_from(number).unwrap_or_default());
-            let course = Course::signed_in(has_files);
-            users.push(User::new(
-                Arc::clone(&target),
-                account,
-                number,
-                course,
-                Duration::ZERO,
-            ));
-        }
+        users.extend(self::users(&target, users.len()..connections, has_files));
         users = sign_in(users).await?;
-        let before = Usage::now(&watched);
-        let began = Instant::now();
-        let (mut running, mut samples) = (JoinSet::new(), Samples::default());
-        for mut user in users {
-            running.spawn(async move {
-                let samples = user.hurry_until(began, began + LENGTH).await;
-                (user, samples)
-            });
-        }
-        users = Vec::new();
-        while let Some(ended) = running.join_next().await {
-            let (user, its) = ended.map_err(|error| Error::Other(error.to_string()))?;
-            samples.add(its);
-            users.push(user);
-        }
-        let usage = Usage::now(&watched).since(&before);
+        let (used, samples, usage) = hurry(users, LENGTH, &watched).await?;
+        users = used;
         let step = step(connections, &samples, usage);
         let is_kept = step.is_kept(objective);
         steps.push(step);
@@ -107,6 +86,42 @@ pub(super) async fn measure(
     }
     service.stop().await;
     Ok(steps)
+}
+
+/// Users with these accounts, who have not signed in and send without think time.
+pub(super) fn users(target: &Arc<Target>, numbers: Range<usize>, has_files: bool) -> Vec<User> {
+    let course = Course::signed_in(has_files);
+    let user = |number| {
+        let account = servers::account(number);
+        let address = u32::try_from(number).unwrap_or_default();
+        let target = Arc::clone(target);
+        User::new(target, account, address, course.clone(), Duration::ZERO)
+    };
+    numbers.map(user).collect()
+}
+
+/// Sends requests of all users without think time. Returns the users, and the results.
+pub(super) async fn hurry(
+    users: Vec<User>,
+    length: Duration,
+    watched: &[Watched],
+) -> Result<(Vec<User>, Samples, Usage)> {
+    let before = Usage::now(watched);
+    let began = Instant::now();
+    let mut running = JoinSet::new();
+    for mut user in users {
+        running.spawn(async move {
+            let samples = user.hurry_until(began, began + length).await;
+            (user, samples)
+        });
+    }
+    let (mut users, mut samples) = (Vec::new(), Samples::default());
+    while let Some(ended) = running.join_next().await {
+        let (user, its) = ended.map_err(|error| Error::Other(error.to_string()))?;
+        samples.add(its);
+        users.push(user);
+    }
+    Ok((users, samples, Usage::now(watched).since(&before)))
 }
 
 fn step(connections: usize, samples: &Samples, usage: Usage) -> Step {
@@ -125,7 +140,7 @@ fn step(connections: usize, samples: &Samples, usage: Usage) -> Step {
 }
 
 /// Signs in those without a session, a few at a time.
-async fn sign_in(users: Vec<User>) -> Result<Vec<User>> {
+pub(super) async fn sign_in(users: Vec<User>) -> Result<Vec<User>> {
     let mut signed_in = Vec::new();
     let mut left = users.into_iter();
     let mut running = JoinSet::new();

@@ -11,10 +11,11 @@ use groundwork_dev::process::{self, OnOurDeath, Server, Signal};
 use groundwork_dev::{Inbox, Postgres, Redis, Result, S3, Stripe, ports};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
-use super::options::Account;
+use super::options::{Account, Replicas};
 use super::processes::Watched;
+use super::running::Running;
 use crate::files::BUCKET;
-use crate::ours::{Ours, PASSWORD, Setup};
+use crate::ours::{PASSWORD, Setup};
 use crate::report::tell;
 use crate::world::wait_for;
 
@@ -65,15 +66,22 @@ impl Servers {
         })
     }
 
-    /// Starts the service with the default limits, or those among `settings`.
-    pub(super) async fn start(&self, settings: &[(&str, &str)]) -> Result<(Ours, Duration)> {
-        self.setup.with(settings).start().await
+    /// Starts the service with the default limits, or those among `settings`: one process, or replicas behind `HAProxy`.
+    pub(super) async fn start(
+        &self,
+        settings: &[(&str, &str)],
+        replicas: Option<Replicas>,
+    ) -> Result<Running> {
+        let setup = self.setup.with(settings);
+        match replicas {
+            Some(replicas) => Running::behind_proxy(&setup, replicas).await,
+            None => Running::alone(&setup).await,
+        }
     }
 
     /// Processes whose processor time is part of the report.
-    pub(super) fn watched(&self, service: u32) -> [Watched; 5] {
-        [
-            ("service", service),
+    pub(super) fn watched(&self, service: &Running) -> Vec<Watched> {
+        let others = [
             (POSTGRES, self.postgres.id()),
             ("Redis", self.redis.id()),
             ("object store", self.store.id()),
@@ -83,7 +91,21 @@ impl Servers {
             name,
             pid,
             has_children: name == POSTGRES,
-        })
+        });
+        service.watched().into_iter().chain(others).collect()
+    }
+
+    /// Transactions of PostgreSQL and commands of Redis so far.
+    pub(super) async fn counts(&self) -> Result<[f64; 2]> {
+        let mut owner = PgConnection::connect(&self.postgres.url(DATABASE)).await?;
+        let transactions = "SELECT sum(xact_commit)::float8 FROM pg_stat_database";
+        let transactions = sqlx::query_scalar(transactions)
+            .fetch_one(&mut owner)
+            .await?;
+        owner.close().await?;
+        let commands = self.redis.commands().await?;
+        let commands = u32::try_from(commands).unwrap_or(u32::MAX);
+        Ok([transactions, f64::from(commands)])
     }
 
     pub(super) async fn stop(mut self) {

@@ -123,6 +123,11 @@ impl User {
         samples
     }
 
+    /// Sends the next requests to another address, with the same session.
+    pub(super) fn lead_to(&mut self, target: &Arc<Target>) {
+        self.client.lead_to(Arc::clone(target));
+    }
+
     /// Signs in, before a load that consists of other requests.
     pub(super) async fn sign_in(&mut self, samples: &mut Samples) -> bool {
         if self.access.is_empty() {

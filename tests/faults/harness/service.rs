@@ -212,7 +212,7 @@ pub struct Caller {
 }
 
 impl Caller {
-    fn new(port: u16) -> Self {
+    pub fn new(port: u16) -> Self {
         let client = reqwest::Client::builder()
             .timeout(TIMEOUT)
             .build()

@@ -164,7 +164,7 @@ fn number(of: usize) -> i64 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn f64_replicas_that_come_and_go_sign_nobody_out_and_count_everything_once() {
+async fn f65_replicas_that_come_and_go_sign_nobody_out_and_count_everything_once() {
     if program("TEST_HAPROXY").is_none() {
         return;
     }

@@ -5,8 +5,8 @@ use chrono::{DateTime, Utc};
 use clock::after;
 use session_tokens::{OpaqueToken, SessionToken};
 
+use super::grace::grace;
 use super::model::TokenPair;
-use super::refresh::grace;
 use super::service::{end_reused_session, pair};
 use super::store;
 use crate::auth::error::Error;

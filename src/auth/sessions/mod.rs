@@ -3,6 +3,7 @@
 
 mod browser;
 mod cookie;
+mod grace;
 mod legacy_refresh;
 mod middleware;
 mod model;

@@ -1,11 +1,10 @@
 //! Refresh token rotation by generations, and detection of reuse.
 
-use std::time::Duration;
-
 use chrono::{DateTime, Utc};
 use clock::{after, before};
 use session_tokens::{SessionToken, TokenHash, TokenUse, classify};
 
+use super::grace::{OUTAGE_MAX, grace};
 use super::legacy_refresh;
 use super::model::{RefreshToken, TokenPair};
 use super::service::{end_reused_session, pair};
@@ -14,9 +13,6 @@ use crate::auth::error::Error;
 use crate::ctx::{Ctx, Principal};
 use crate::ids::SessionId;
 use crate::metrics::{self, TokenRefresh};
-
-/// Longest time without a database by which the grace period is extended.
-const OUTAGE_MAX: Duration = Duration::from_mins(10);
 
 /// Tries of a rotation that lost a race.
 const TRIES: usize = 3;
@@ -94,16 +90,6 @@ async fn rotate(
         }
     }
     Err(Error::InvalidRefreshToken)
-}
-
-/// Time after a rotation at `at` during which the used token gets its successor. An outage of the database does not count: a
-/// client whose reply was lost when it began can only try again when it is over.
-pub(super) fn grace(ctx: &Ctx, now: DateTime<Utc>, at: DateTime<Utc>) -> Duration {
-    if ctx.auth.refresh_grace.is_zero() {
-        return Duration::ZERO;
-    }
-    let age = (now - at).to_std().unwrap_or_default().min(OUTAGE_MAX);
-    ctx.auth.refresh_grace + ctx.heartbeat.outage_within(age)
 }
 
 /// Replaces the current token, whose generation and hash `from` are, by the successor of `token`.

@@ -10,7 +10,7 @@ use crate::world::{DATABASE, World};
 
 const AUDIT_LOG: &str = "/api/v1/audit-log?limit=100";
 
-const MAX_LAG: Duration = Duration::from_secs(2);
+const MAX_LAG: Duration = Duration::from_secs(3);
 
 /// Reads one after another, so that connections to both standbys take part.
 const READS: usize = 40;

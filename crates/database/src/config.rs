@@ -54,7 +54,7 @@ settings::settings! {
             production(|url| !lacks_password(url), "must have a password"),
             production(|url| !has_common_password(url), COMMON_PASSWORD);
         /// Lag of the standby of `DATABASE_READ_URL` beyond which the primary replies.
-        DATABASE_READ_MAX_LAG => read_max_lag: Duration = "5s", within("2s"..="1h");
+        DATABASE_READ_MAX_LAG => read_max_lag: Duration = "5s", within("3s"..="1h");
         /// Connections that are opened when the process starts.
         DB_POOL_SIZE => first_connections: u32 = 10, within(1..=1000);
         /// Connections that may be opened besides.

@@ -11,6 +11,7 @@ use sqlx::pool::PoolConnection;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, Error, Executor as _, PgConnection, Postgres};
 use tokio::sync::watch::Sender;
+use tokio::time::timeout;
 
 use self::lag::Position;
 use crate::metrics::{ReadSource, count_read, count_repeated_read};
@@ -19,6 +20,13 @@ use crate::{DatabaseConfig, Db, Heartbeat, Options, connect_options, has_code, i
 
 /// To get a connection. Short, since the primary can be asked instead.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_millis(250);
+
+/// Time limit of a measurement, and of the first and last message of a read. The replica is not read after a longer measurement.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Time limit of the statements of a read, since the server behind its connection may be another one than the measured one. The
+/// primary is asked after it, within the time limit of requests.
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Makes a session refuse writes. Transactions are read-only all the same.
 const READ_ONLY: &str = "SET default_transaction_read_only = on; ";
@@ -88,7 +96,7 @@ impl Replica {
     /// Returns whether reads are sent to it.
     #[must_use]
     pub fn is_used(&self) -> bool {
-        self.0.state.borrow().is_used
+        self.floor().is_some()
     }
 
     /// Bound on the lag at the last measurement; `None` if it could not be measured.
@@ -123,22 +131,32 @@ impl Replica {
             count_read(ReadSource::Primary);
             return None;
         };
-        let begun = self.bounded(Reading::begin(&self.0.db, settings, floor));
-        match begun.await {
+        let is_primary = self.is_primary();
+        let begun = Reading::begin(&self.0.db, settings, floor, is_primary);
+        match self.within(RESPONSE_TIMEOUT, begun).await {
             Ok(reading) => Some(reading),
             Err(error) => {
-                give_up(&error);
+                record_fallback(&error);
                 None
             }
         }
     }
 
-    /// Fails a statement as soon as the replica has stopped to respond.
+    /// Fails statements after five seconds, and as soon as the replica has stopped to respond.
     pub async fn bounded<T>(
         &self,
         read: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
-        self.0.db.fail_fast(read).await
+        self.within(READ_TIMEOUT, read).await
+    }
+
+    async fn within<T>(
+        &self,
+        limit: Duration,
+        read: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let read = timeout(limit, self.0.db.fail_fast(read)).await;
+        read.unwrap_or(Err(Error::PoolTimedOut))
     }
 
     /// Ends the transaction. Returns `None` if the read failed and the primary is to be asked, such as after a conflict with
@@ -149,10 +167,13 @@ impl Replica {
         result: Result<T, Error>,
     ) -> Option<Result<T, Error>> {
         match &result {
-            Ok(_) => self.bounded(reading.commit()).await.unwrap_or_default(),
+            Ok(_) => {
+                let committed = self.within(RESPONSE_TIMEOUT, reading.commit()).await;
+                committed.unwrap_or_default();
+            }
             Err(error) if is_cancelled(error) => {}
             Err(error) => {
-                give_up(error);
+                record_fallback(error);
                 return None;
             }
         }
@@ -171,7 +192,7 @@ impl Replica {
 }
 
 /// Logs and counts a read that goes to the primary after all.
-fn give_up(error: &Error) {
+fn record_fallback(error: &Error) {
     if is_behind(error) || matches!(error, Error::PoolTimedOut) {
         tracing::debug!(%error, "a standby of DATABASE_READ_URL lags or is busy: asking the primary");
     } else {
@@ -187,12 +208,17 @@ fn give_up(error: &Error) {
 pub struct Reading(Option<PoolConnection<Postgres>>);
 
 impl Reading {
-    async fn begin(db: &Db, settings: &str, floor: Position) -> Result<Self, Error> {
+    async fn begin(
+        db: &Db,
+        settings: &str,
+        floor: Position,
+        is_primary: bool,
+    ) -> Result<Self, Error> {
         let mut reading = Self(Some(db.acquire().await?));
         let comma = if settings.is_empty() { "" } else { ", " };
-        // Division by zero, if the server has not replayed it.
+        // Division by zero, if the server has not replayed it, or was promoted and writes a log of its own.
         let statement = format!(
-            "BEGIN READ ONLY; SELECT {settings}{comma}1 / (({POSITION}) >= '{}')::int",
+            "BEGIN READ ONLY; SELECT {settings}{comma}1 / coalesce(({POSITION}) >= '{}' AND (pg_is_in_recovery() OR {is_primary}), false)::int",
             floor.lsn
         );
         let connection = reading.connection()?;

@@ -1,4 +1,4 @@
-//! Uses that this process has allowed and Redis does not know yet.
+//! Uses that this process has allowed and that are not in Redis yet.
 //!
 //! Each of `replicas` processes may have so many uses of a key that are not in Redis that all of them together are at most
 //! a tenth of the limit. A decision by Redis is exact but for those of the other processes.
@@ -59,8 +59,8 @@ pub(crate) struct Deferral {
 
 impl Deferral {
     /// Returns whether all uses are in Redis.
-    pub(crate) const fn is_sent(&self) -> bool {
-        self.pending == 0
+    pub(crate) const fn is_counted(&self) -> bool {
+        self.pending + self.in_flight == 0
     }
 
     /// Returns whether it keeps a state of Redis that has not expired.
@@ -105,7 +105,7 @@ impl Deferral {
         is_first
     }
 
-    /// The state with what Redis knew last.
+    /// The state with the newest count of Redis.
     pub(crate) fn state(&self, local: LimitState, now: u64) -> LimitState {
         let until = Duration::from_micros(self.reset_at.saturating_sub(now));
         LimitState {

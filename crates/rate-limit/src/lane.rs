@@ -21,8 +21,8 @@ const SCRIPT: &str = include_str!("window.lua");
 /// thousand.
 const GROUP_MAX: usize = 1_000;
 
-/// Requests in a call, which holds up all others of Redis meanwhile.
-const CALL_MAX: usize = 1_000;
+/// Uses in a call, which holds up all others of Redis meanwhile.
+const CALL_MAX: u32 = 1_000;
 
 /// Argument of `EVALSHA`.
 static SCRIPT_SHA1: LazyLock<String> = LazyLock::new(|| {
@@ -223,7 +223,12 @@ impl Sending {
     fn next(&self) -> Option<Vec<Queued>> {
         let mut queue = self.lane.lock();
         queue.is_sending = !queue.requests.is_empty();
-        let count = queue.requests.len().min(CALL_MAX);
+        let mut uses = queue.requests.first().map_or(0, |first| first.uses);
+        let more = queue.requests.iter().skip(1).take_while(|queued| {
+            uses = uses.saturating_add(queued.uses);
+            uses < CALL_MAX
+        });
+        let count = (1 + more.count()).min(queue.requests.len());
         queue
             .is_sending
             .then(|| queue.requests.drain(..count).collect())

@@ -385,8 +385,9 @@ impl Table {
 
     /// Any key whose uses are all in Redis, or any.
     fn evictable(&self) -> Option<Hashed> {
-        let sent = self.logs.iter().find(|(_, log)| log.deferral.is_sent());
-        sent.map(|(key, _)| key)
+        let counted = self.logs.iter().find(|(_, log)| log.deferral.is_counted());
+        counted
+            .map(|(key, _)| key)
             .or_else(|| self.logs.keys().next())
             .copied()
     }

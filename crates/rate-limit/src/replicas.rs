@@ -72,7 +72,7 @@ impl Registration {
         let began = elapsed();
         let before = replicas.count.load(Ordering::Relaxed);
         if before > 0 && replicas.count().is_none() {
-            // The others may have forgotten this process.
+            // The registration may have expired.
             replicas.end();
             self.since = None;
         }

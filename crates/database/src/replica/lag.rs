@@ -15,7 +15,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-/// Positions that are kept. Beyond, every second one of the older half is forgotten: the lag is then less exact.
+/// Positions that are kept. Beyond, every second one of the older half is removed: the lag is then less exact.
 const KEPT: usize = 256;
 
 /// How long a standby that was not read must be near before it is read again.
@@ -131,7 +131,11 @@ impl Usage {
             self.near_since = None;
             return;
         }
-        let since = *self.near_since.get_or_insert(now);
+        // Not by one measurement: the next one finds a standby of another primary.
+        let Some(since) = self.near_since else {
+            self.near_since = Some(now);
+            return;
+        };
         self.is_used = !self.has_failed || now.duration_since(since) >= NEAR_FOR;
     }
 }
@@ -226,6 +230,8 @@ mod tests {
         let after = |seconds: u32| start + SECOND * seconds;
         let mut usage = Usage::new(SECOND * 4);
         assert!(!usage.is_used());
+        usage.record(Some(SECOND), after(0));
+        assert!(!usage.is_used(), "by one measurement");
         usage.record(Some(SECOND), after(0));
         assert!(usage.is_used(), "at once");
         usage.record(Some(SECOND * 4), after(1));

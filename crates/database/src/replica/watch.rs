@@ -8,7 +8,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::lag::{Lsn, Position, Positions, Usage};
-use super::{POSITION, Replica, State};
+use super::{POSITION, RESPONSE_TIMEOUT, Replica, State};
 use crate::pooling::Place;
 
 const EVERY: Duration = Duration::from_millis(500);
@@ -17,10 +17,6 @@ const EVERY: Duration = Duration::from_millis(500);
 const EVERY_UNFIT: Duration = Duration::from_secs(5);
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-
-/// Time limit of a measurement. The replica is not read after a longer one, so that it also bounds how long a read waits for
-/// a server that has stopped to respond.
-const RESPONSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Connections that are kept open, so that few reads wait for a handshake when the standby is read again.
 const WARM: u32 = 4;
@@ -86,7 +82,7 @@ impl Replica {
             primary: server(&self.0.primary),
             standby: server(&self.0.standby),
             positions: Positions::default(),
-            usage: Usage::new(self.0.max_lag),
+            usage: Usage::new(measured_max(self.0.max_lag)),
             replayed: None,
             reason: None,
             replica: self,
@@ -103,16 +99,21 @@ impl Replica {
     }
 }
 
+/// Largest lag of a measurement, so that reads until the next one are within the bound.
+fn measured_max(max_lag: Duration) -> Duration {
+    max_lag.saturating_sub(2 * (EVERY + RESPONSE_TIMEOUT / 4))
+}
+
 impl Watch {
     async fn measure(&mut self) -> Found {
         let at = Instant::now();
-        let Ok((primary, _)) = self.primary.ask().await else {
-            return Found::NoPrimary;
+        let primary = match self.primary.query().await {
+            Ok((primary, _)) if !primary.is_standby => primary,
+            _ => {
+                self.primary.kept = None;
+                return self.measure_without_primary().await;
+            }
         };
-        if primary.is_standby {
-            self.primary.kept = None;
-            return Found::NoPrimary;
-        }
         // What a standby replays was written by its primary before.
         if self.replayed.is_some_and(|replayed| replayed > primary.lsn) {
             self.replayed = None;
@@ -123,7 +124,7 @@ impl Watch {
         }
         let lsn = primary.lsn;
         self.positions.push(Position { at, lsn });
-        let (standby, is_new) = match self.standby.ask().await {
+        let (standby, is_new) = match self.standby.query().await {
             Ok(reply) => reply,
             Err(error) => return Found::Failed(Reason::Unavailable(error.to_string())),
         };
@@ -141,6 +142,20 @@ impl Watch {
         Found::Lag {
             lag: self.positions.lag(standby.lsn, Instant::now()),
             is_primary: !standby.is_standby,
+        }
+    }
+
+    /// Finds out whether the standby has stopped to respond as well.
+    async fn measure_without_primary(&mut self) -> Found {
+        match self.standby.query().await {
+            Ok((_, is_new)) => {
+                if is_new {
+                    // It cannot be compared now.
+                    self.standby.kept = None;
+                }
+                Found::NoPrimary
+            }
+            Err(error) => Found::Failed(Reason::Unavailable(error.to_string())),
         }
     }
 
@@ -164,23 +179,15 @@ impl Watch {
 
     fn record(&mut self, found: Found) {
         let now = Instant::now();
-        let (lag, is_primary, reason) = match found {
+        let (lag, is_primary, failure) = match found {
             Found::NoPrimary => return,
-            Found::Lag { lag, is_primary } => {
-                self.usage.record(lag, now);
-                let lag = lag.unwrap_or_else(|| self.positions.longest(now));
-                (Some(lag), is_primary, Reason::Lags)
-            }
-            Found::Failed(reason) => {
-                self.usage.record(None, now);
-                (None, false, reason)
-            }
+            Found::Lag { lag, is_primary } => (lag, is_primary, None),
+            Found::Failed(reason) => (None, false, Some(reason)),
         };
+        self.usage.record(lag, now);
         let is_used = self.usage.is_used();
-        let is_reachable = lag.is_some();
-        self.replica.0.breaker.set_unresponsive(!is_reachable);
-        let margin = 2 * (EVERY + RESPONSE_TIMEOUT / 4);
-        let age = self.replica.0.max_lag.saturating_sub(margin);
+        self.replica.0.breaker.set_unresponsive(failure.is_some());
+        let age = measured_max(self.replica.0.max_lag);
         let before = self.replica.0.state.send_replace(State {
             is_used,
             lag,
@@ -190,7 +197,14 @@ impl Watch {
         if is_primary && !before.is_primary {
             tracing::warn!("{}", crate::pooling::READ_URL_OF_PRIMARY);
         }
-        self.log(before.is_used, is_used, reason, lag);
+        let longest = || self.positions.longest(now);
+        let lag = failure.is_none().then(|| lag.unwrap_or_else(longest));
+        self.log(
+            before.is_used,
+            is_used,
+            failure.unwrap_or(Reason::Lags),
+            lag,
+        );
     }
 
     /// Logs when reads move from one side to the other, and a new reason.
@@ -230,9 +244,9 @@ impl Watch {
 }
 
 impl Server {
-    /// Asks on the connection that is kept, or else on a new one, also if the other one was closed. Returns whether it is
+    /// Queries on the connection that is kept, or else on a new one, also if the other one was closed. Returns whether it is
     /// new.
-    async fn ask(&mut self) -> Result<(Reply, bool), Error> {
+    async fn query(&mut self) -> Result<(Reply, bool), Error> {
         if let Some(mut connection) = self.kept.take() {
             let reply = timeout(RESPONSE_TIMEOUT, Reply::of(&mut connection)).await;
             match reply.unwrap_or(Err(Error::PoolTimedOut)) {

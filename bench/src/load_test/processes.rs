@@ -82,7 +82,11 @@ impl Usage {
     pub(super) fn processors(&self, name: &str) -> f64 {
         let of_name = |it: &str| it == name || group_of(it) == name;
         let times = self.by_process.iter().filter(|(it, _)| of_name(it));
-        times.map(|(_, time)| time).sum::<f64>() / self.seconds
+        // The sum of nothing is -0.0.
+        times
+            .map(|(_, time)| time)
+            .fold(0.0, |sum, time| sum + time)
+            / self.seconds
     }
 
     /// Names of the processes, of which the replicas are one.

@@ -282,7 +282,10 @@ fn gather(batch: Vec<Queued>) -> Vec<Group> {
     {
         // Unconditional ones get the state before, which differs for each.
         let joins = |group: &Group| group.replies.len() < GROUP_MAX;
-        if !unconditional {
+        if unconditional {
+            // Requests that come after it join no group before it.
+            known.clear();
+        } else {
             // A flood of one client joins the last group without hashing.
             if let Some(last) = groups.last_mut()
                 && !last.unconditional
@@ -298,9 +301,6 @@ fn gather(batch: Vec<Queued>) -> Vec<Group> {
                 continue;
             }
             known.insert(checks.clone(), groups.len());
-        } else {
-            // Requests that come after it join no group before it.
-            known.clear();
         }
         groups.push(Group {
             checks,

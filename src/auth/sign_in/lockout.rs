@@ -93,7 +93,7 @@ async fn take_slot(
 ) -> Result<Option<AttemptSlot>, Error> {
     reject_locked_out(states)?;
     let slot = state.attempt_slots.wait(states, until).await;
-    Ok(slot.map_err(|_| Error::Occupied)?)
+    slot.map_err(|_| Error::Occupied)
 }
 
 /// A running attempt to sign in.

@@ -17,12 +17,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::databases::{finding, text};
 use crate::harness::{
-    Database, Outcome, PASSWORD, Service, Settings, World, connect, is_fine, run, settings, until,
-    with,
+    Database, Outcome, PASSWORD, Service, Settings, World, connect, count, is_fine, run, settings,
+    until, with,
 };
 use crate::poolers::{assert_refused, pooled_url};
 
 const AUDIT_LOG: &str = "/api/v1/audit-log?limit=100";
+
+/// Statements that have read and sleep.
+const SLEEPING: &str = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
 
 /// The check of `doctor`.
 const CHECK: &str = "DATABASE_READ_URL leads to a standby of the same database";
@@ -501,8 +504,11 @@ async fn f64_a_statement_that_conflicts_with_recovery_is_left_to_the_primary() {
     let connection = reading.connection().expect("it has not ended");
     let lock = async {
         let mut primary = connect(&replicated.primary.url("app")).await;
-        // Begins after the statement on the standby has taken its own lock.
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        let mut standby = connect(&replicated.standby.url("app")).await;
+        until("the statement on the standby has its lock", async || {
+            count(&mut standby, SLEEPING).await > 0
+        })
+        .await;
         let locked = sqlx::raw_sql("BEGIN; LOCK TABLE audit_log IN ACCESS EXCLUSIVE MODE; COMMIT")
             .execute(&mut primary)
             .await;

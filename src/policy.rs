@@ -212,7 +212,7 @@ impl Policy {
         self
     }
 
-    /// Lets `Ctx::lagging_reads` read from the standby of `DATABASE_READ_URL` in these routes, all of which are GET and show what
+    /// Allows `Ctx::lagging_reads` to read from the standby of `DATABASE_READ_URL` in these routes, all of which are GET and show what
     /// their caller does not expect to see at once: `docs/scale/reads.md` gives the reason for each.
     #[must_use]
     pub fn reads_replica(mut self) -> Self {

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-/// What a handler that reads from the replica does not do: it could write, or read on both sides.
+/// Calls that a handler that reads from the replica must not make: it could write, or read on both sides.
 const WRITES: [&str; 5] = [".begin(", ".begin_scoped(", ".audit(", "ctx.db", "enqueue("];
 
 /// Bodies of the functions of a file, by name.

@@ -1,4 +1,4 @@
-//! What replicas run by themselves, without requests.
+//! Background tasks of replicas, without requests.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -31,7 +31,7 @@ const SETS: [(u32, u32); 3] = [(1, 1), (50, 2), (50, 50)];
 /// Bound for the statements of a replica in a second, without jobs.
 const MOST: f64 = 6.0;
 
-/// What running jobs adds at most.
+/// Statements a second that running jobs adds at most.
 const MOST_OF_JOBS: f64 = 3.0;
 
 /// Connections of one replica: those of the pool, and the heartbeat's.

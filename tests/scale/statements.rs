@@ -6,7 +6,7 @@ use sqlx::{Executor as _, PgConnection};
 
 use crate::kinds::kind_of;
 
-/// What statements of a kind came to, in a second.
+/// Cost of the statements of a kind, for each second.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Rate {
     pub calls: f64,

@@ -40,7 +40,7 @@ struct Round {
     replicas: Measured,
 }
 
-/// What a load without think time came to.
+/// Result of a load without think time.
 #[derive(Clone, Copy)]
 struct Measured {
     /// Good replies in a second.

@@ -19,7 +19,7 @@ pub(crate) struct Options {
     /// Replicas of the service behind `HAProxy`; without it one process serves, without a proxy
     #[arg(long, value_parser = replicas)]
     pub(crate) replicas: Option<usize>,
-    /// What `HAProxy` sends to one replica: each request to the next one, or all requests of a connection to the same
+    /// How `HAProxy` chooses a replica: each request to the next one, or all requests of a connection to the same
     #[arg(long, value_enum, default_value_t = Balance::Request)]
     pub(crate) balance: Balance,
     /// Compare the replicas with one, both behind `HAProxy`, at saturation
@@ -42,7 +42,7 @@ pub(crate) struct Options {
     pub(crate) not_production: bool,
 }
 
-/// What the proxy sends to one replica.
+/// Unit by which the proxy distributes load.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 pub(crate) enum Balance {
     Request,

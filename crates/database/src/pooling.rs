@@ -318,7 +318,7 @@ async fn reject_unfit_pooler(db: &Db) -> Result<(), UnfitPooler> {
     }
 }
 
-/// What is wrong with `DATABASE_READ_URL`.
+/// Faults of `DATABASE_READ_URL`.
 #[derive(Debug)]
 pub struct ReplicaFindings {
     /// It must not be read.

@@ -55,7 +55,7 @@ struct State {
     is_used: bool,
     lag: Option<Duration>,
     is_primary: bool,
-    /// What a server must have replayed to be within the bound.
+    /// Position that a server must have replayed to be within the bound.
     floor: Option<Position>,
 }
 

@@ -242,7 +242,7 @@ impl Limiter {
         }
     }
 
-    /// Lets limits that are [`Limit::deferred`] be counted in this process first: registers it among the processes that count
+    /// Counts limits that are [`Limit::deferred`] in this process first: registers it among the processes that count
     /// together, and sends deferred uses to Redis 100 ms after the first. `id` is unique to the process. At `stop` nothing is
     /// deferred any more, and what is pending is sent.
     pub async fn count_deferred(self, id: String, stop: CancellationToken) {

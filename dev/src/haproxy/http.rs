@@ -25,7 +25,7 @@ use crate::{
 /// `HTTP_DRAIN_DELAY` must be longer.
 const CHECKS: &str = "inter 250ms downinter 250ms fall 2 rise 1";
 
-/// What the proxy sends to one replica.
+/// Unit by which the proxy distributes load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Balance {
     /// A request, so that those of a client go to all replicas. nginx does so.

@@ -30,7 +30,7 @@ enum Reason {
     Unfit(String),
 }
 
-/// What a measurement has found.
+/// Result of a measurement.
 enum Found {
     /// The primary did not respond, so that nothing is known of the lag. The floor ages.
     NoPrimary,
